@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,39 +25,6 @@ from reference_engine.server.generation import Generation
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.responses.websocket import serve_websocket
 from reference_engine.server.settings import AppSettings
-
-
-class ModelsHandler:
-    """Serves /v1/models and /health."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._created = int(time.time())
-
-    async def list(self, _: Request) -> Response:
-        """List all ids of the model."""
-        data = [self._model(name) for name in self._context.settings.model_names]
-        return json_response({"object": "list", "data": data})
-
-    async def get(self, request: Request) -> Response:
-        """Return one id of the model.
-
-        Raises:
-            ApiError: The id is unknown.
-        """
-        name = request.path_params["model"]
-        self._context.require_model(name)
-        return json_response(self._model(name))
-
-    async def health(self, _: Request) -> Response:
-        """Report that the server is ready, or with status 503 that it is stopping."""
-        if self._context.stop.is_set():
-            return json_response({"status": "stopping"}, 503)
-        return json_response({"status": "ok"})
-
-    def _model(self, name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": self._created, "owned_by": "reference"}
-
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +56,7 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
     raw = partial(create_raw_completion, context)
     responses = ResponsesHandler(context)
     socket = partial(serve_websocket, context.settings)
-    models = ModelsHandler(context)
+    models = partial(_models, context, int(time.time()))
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
@@ -102,10 +68,27 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
         Route(stored, _guarded(responses.delete), methods=["DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
         Route(f"{stored}/cancel", _guarded(responses.cancel), methods=["POST"]),
-        Route("/v1/models", _guarded(models.list), methods=["GET"]),
-        Route("/v1/models/{model:path}", _guarded(models.get), methods=["GET"]),
-        Route("/health", _guarded(models.health), methods=["GET"]),
+        Route("/v1/models", _guarded(models), methods=["GET"]),
+        Route("/v1/models/{model:path}", _guarded(models), methods=["GET"]),
+        Route("/health", partial(_health, context), methods=["GET"]),
     ]
+
+
+async def _models(context: Context, created: int, request: Request) -> Response:
+    """One id of the model, or all. Raises ApiError if the id is unknown."""
+    about = {"object": "model", "created": created, "owned_by": "reference"}
+    if (name := request.path_params.get("model")) is not None:
+        context.require_model(name)
+        return json_response({"id": name, **about})
+    data = [{"id": name, **about} for name in context.settings.model_names]
+    return json_response({"object": "list", "data": data})
+
+
+async def _health(context: Context, _: Request) -> Response:
+    """Whether the server is ready; status 503 if it is stopping."""
+    if context.stop.is_set():
+        return json_response({"status": "stopping"}, 503)
+    return json_response({"status": "ok"})
 
 
 class _Authentication:

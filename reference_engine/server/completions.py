@@ -198,12 +198,14 @@ async def _events(context: Context, writer: _Writer) -> AsyncGenerator[bytes]:
     yield last
 
 
-async def _complete(context: Context, writer: _Writer) -> Completion:
+async def _complete(context: Context, writer: _Writer) -> dict[str, Any]:
+    """The complete response, validated against the SDK's type."""
     async with aclosing(_pieces(context, writer.body, writer.prompt)) as pieces:
         whole = [piece async for piece in pieces]
     usage = writer.usage(sum(piece.token is not None for piece in whole))
-    fields = writer.response(writer.choice(*whole)) | {"usage": usage}
-    return Completion.model_validate(fields)
+    reply = writer.response(writer.choice(*whole)) | {"usage": usage}
+    Completion.model_validate(reply)
+    return reply
 
 
 async def create_raw_completion(context: Context, request: Request) -> Response:
@@ -214,5 +216,4 @@ async def create_raw_completion(context: Context, request: Request) -> Response:
         events = _events(context, writer)
         return EventStream(events, context.stop, lambda error: encode(error.body()))
     work = _complete(context, writer)
-    reply = await until_disconnect(request.receive, context.stop, work)
-    return json_response(reply.model_dump(mode="json", exclude_unset=True))
+    return json_response(await until_disconnect(request.receive, context.stop, work))

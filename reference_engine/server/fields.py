@@ -7,7 +7,7 @@ refused by name because no model declares it. Null is equivalent to an absent fi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -31,16 +31,6 @@ M = TypeVar("M", bound="RequestModel")
 Ignored = Any
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-# The tags with which pydantic marks the tried member of a union in an error location.
-_UNION_TAGS = frozenset({
-    *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
-    *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
-    *("function_tool", "namespace_tool", "web_search_tool", "code_interpreter_tool", "mcp_tool"),
-    *("web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools", "compaction"),
-    *("custom_tool", "custom_tool_call", "custom_tool_call_output", "ToolFilter", "list[str]"),
-})  # fmt: skip
-_UNIONS = frozenset({"input", "prompt", "response_format", "format", "tool_choice"})
-_TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
 
 
 class RequestModel(BaseModel):
@@ -75,11 +65,12 @@ def parse_request(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _api_error(_deepest(error.errors(include_url=False))) from error
+        raise _api_error(data, _deepest(error.errors(include_url=False))) from error
 
 
-def _api_error(error: ErrorDetails) -> ApiError:
-    path = _path(error["loc"])
+def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
+    paths = _paths(data, error["loc"], missing=error["type"] == "missing")
+    path = next(paths, "").removeprefix(".")
     match error["type"]:
         case "missing":
             message = f"Missing required parameter: '{path}'."
@@ -89,6 +80,8 @@ def _api_error(error: ErrorDetails) -> ApiError:
             return invalid(path, message, "unsupported_parameter")
         case _:
             reason = error["msg"].removeprefix("Value error, ")
+            if error["type"] == "literal_error":
+                reason += f", not {error['input']!r:.100}"
             return invalid(path, f"Invalid value for '{path}': {reason}.")
 
 
@@ -100,27 +93,31 @@ def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 
 def _weight(error: ErrorDetails) -> tuple[bool, int]:
     """A wrong type of an object comes before errors in its fields."""
-    wrong_type = error["type"] in {"literal_error", "tool_type"} and error["loc"][-1] == "type"
+    wrong_type = error["type"] == "literal_error" and error["loc"][-1] == "type"
     return wrong_type, len(error["loc"])
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """The path of the field in the request, such as `messages[0].content`, without union tags."""
-    path = ""
-    for at, step in enumerate(location):
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif not _is_tag(location, at):
-            path += f".{step}" if path else step
-    return path
+def _paths(data: object, steps: Sequence[int | str], *, missing: bool) -> Iterator[str]:
+    """The paths in the request that a location of pydantic can mean, such as `.messages[0].name`.
 
-
-def _is_tag(location: tuple[int | str, ...], at: int) -> bool:
-    """Whether this step is the tag of a union member instead of a field."""
-    step, before = location[at], location[at - 1] if at else ""
-    if before in _UNIONS and _TYPE_OF_MEMBER.match(str(step)):
-        return True
-    return step in _UNION_TAGS and (isinstance(before, int) or before in _UNIONS)
+    Some steps of a location name the tried member of a union instead of a field.
+    """
+    if not steps:
+        yield ""
+        return
+    step, *rest = steps
+    if isinstance(step, int):
+        inner = data[step] if isinstance(data, list) else None
+        yield from (f"[{step}]{path}" for path in _paths(inner, rest, missing=missing))
+        return
+    value = data.get(step) if isinstance(data, dict) else None
+    if missing and not rest:
+        if value is None:
+            yield f".{step}"
+        return
+    if value is not None:
+        yield from (f".{step}{path}" for path in _paths(value, rest, missing=missing))
+    yield from _paths(data, rest, missing=missing)
 
 
 def _joined(content: object) -> object:
@@ -152,16 +149,6 @@ def _zero(value: float) -> float:
 Zero = Annotated[float, AfterValidator(_zero)]
 """A penalty without support: only its neutral value is accepted."""
 
-
-def _function(kind: object) -> object:
-    if kind != "function":
-        message = "{kind} is not a tool of this server in this API"
-        raise PydanticCustomError("tool_type", message, {"kind": repr(kind)[:100]})
-    return kind
-
-
-FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
-"""The type of a function tool. Other tools are refused by name."""
 
 Limit = Annotated[int, Field(ge=1)]
 

@@ -20,9 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import Discriminator, Tag
+from typing import Literal
 
 from harmony.conversation import FunctionTool
 from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
@@ -98,18 +96,6 @@ def continuation(before: Sequence[int], header: str) -> tuple[list[int], list[in
 
 
 ChoiceMode = Literal["none", "auto", "required"]
-
-
-def _form(choice: object) -> str:
-    """The tag of a tool choice. Capitalized tags do not appear in error paths."""
-    if not isinstance(choice, dict):
-        return "Mode"
-    return "Allowed" if choice.get("type") == "allowed_tools" else "Named"
-
-
-MODE, NAMED, ALLOWED = Tag("Mode"), Tag("Named"), Tag("Allowed")
-FORM = Discriminator(_form)
-Mode = Annotated[ChoiceMode, MODE]
 
 
 @dataclass(frozen=True)

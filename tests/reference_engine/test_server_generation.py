@@ -6,13 +6,14 @@ import asyncio
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from scripted import ScriptedEngine
 
 from harmony.conversation import Conversation, User
 from harmony.parse import Ended, Started
 from harmony.vocabulary import harmony_encoding
-from reference_engine.server.chat.handler import CompleteChoice, Deltas, Head, completion, usage_of
+from reference_engine.server.chat.handler import CompleteChoice, Deltas, Head, usage_of
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.reply import OutputWriter, Reply
@@ -107,9 +108,9 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     for delta, tokens in deltas.of(parts):
         choice.add(delta, tokens)
     finished = choice.finished(generation.finish, logprobs=logprobs)
-    content = (
-        completion(Head("m", "f"), [finished], usage_of([generation])).choices[0].message.content
-    )
+    fields = {"choices": [finished], "usage": usage_of([generation])}
+    ChatCompletion.model_validate(Head("m", "f").fields("chat.completion") | fields)
+    content = finished["message"]["content"]
     assert "stop" not in (content or "") or any(part.kind == "preamble" for part in parts)
 
     writer = OutputWriter()

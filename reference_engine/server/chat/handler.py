@@ -127,14 +127,6 @@ class CompleteChoice:
         }
 
 
-def completion(
-    head: Head, choices: Sequence[dict[str, Any]], usage: dict[str, Any]
-) -> ChatCompletion:
-    """The complete response, validated against the SDK's type."""
-    fields = head.fields("chat.completion") | {"choices": list(choices), "usage": usage}
-    return ChatCompletion.model_validate(fields)
-
-
 def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
     """Token counts. The prompt counts once for all choices."""
     prompt = len(generations[0].prompt)
@@ -245,11 +237,11 @@ async def create_completion(context: Context, request: Request) -> Response:
         pieces = events(body, head, generations)
         return EventStream(pieces, context.stop, lambda error: encode(error.body()))
     work = _complete(body, head, generations)
-    reply = await until_disconnect(request.receive, context.stop, work)
-    return json_response(reply.model_dump(mode="json", exclude_unset=True))
+    return json_response(await until_disconnect(request.receive, context.stop, work))
 
 
-async def _complete(body: ChatRequest, head: Head, generations: list[Generation]) -> ChatCompletion:
+async def _complete(body: ChatRequest, head: Head, generations: list[Generation]) -> dict[str, Any]:
+    """The complete response, validated against the SDK's type."""
     deltas = [Deltas(show_reasoning=not body.reasoning.exclude) for _ in generations]
     choices = [CompleteChoice(at) for at in range(len(generations))]
     async with aclosing(interleaved(generations)) as batches:
@@ -260,4 +252,6 @@ async def _complete(body: ChatRequest, head: Head, generations: list[Generation]
         choice.finished(generation.finish, logprobs=body.logprobs)
         for choice, generation in zip(choices, generations, strict=True)
     ]
-    return completion(head, finished, usage_of(generations))
+    reply = head.fields("chat.completion") | {"choices": finished, "usage": usage_of(generations)}
+    ChatCompletion.model_validate(reply)
+    return reply

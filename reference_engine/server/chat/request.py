@@ -24,7 +24,6 @@ from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,
     FunctionDefinition,
-    FunctionType,
     Ignored,
     JsonObjectFormat,
     JsonSchema,
@@ -36,7 +35,7 @@ from reference_engine.server.fields import (
     answer_format,
 )
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
+from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 
 class InstructionMessage(RequestModel):
@@ -189,7 +188,7 @@ class ShownEffort(EffortChoice):
 class Tool(RequestModel):
     """A function tool."""
 
-    type: FunctionType
+    type: Literal["function"]
     function: FunctionDefinition
 
 
@@ -238,9 +237,9 @@ class ChatRequest(AnswerRequest):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] = Field(default_factory=list)
-    tool_choice: Annotated[
-        Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM
-    ] = "auto"
+    tool_choice: ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")] = (
+        "auto"
+    )
     reasoning_effort: Effort | None = None
     reasoning: ShownEffort = ShownEffort()
     response_format: Annotated[

@@ -17,7 +17,7 @@ from reference_engine.server.connection import Context, EventStream, until_disco
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.items import encode_summary, history_of
-from reference_engine.server.responses.listing import listed, page
+from reference_engine.server.responses.listing import page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, ResponseStream, usage_of
 from reference_engine.server.responses.request import (
@@ -239,5 +239,5 @@ def _stored(
         history=(*history, *(entry for step in steps.history for entry in step)),
         items={item["id"]: (entries, item.get("call_id")) for item, entries in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
-        input=orjson.dumps([listed(item) for item in body.items]),
+        input=orjson.dumps([item.listed() for item in body.items]),
     )

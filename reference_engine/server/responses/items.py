@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from harmony.conversation import (
@@ -55,15 +56,46 @@ CUSTOM_INPUT = "input"
 _SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
 
 
-class MessageItem(RequestModel):
+class InputItem(RequestModel):
+    """An item of the input."""
+
+    prefix: ClassVar[str]
+    """How ids of items of this type start."""
+
+    id: Ignored = None
+    status: Ignored = None
+
+    def listed(self) -> dict[str, Any]:
+        """The item with the fields of `openai.types.responses.ResponseItem`.
+
+        It has an id and a status, even if its request omitted them.
+        """
+        given = self.id if isinstance(self.id, str) and self.id else None
+        identity = given or f"{self.prefix}_{secrets.token_hex(16)}"
+        return {"id": identity, "status": "completed", **self.shown()}
+
+    def shown(self) -> dict[str, Any]:
+        """The other fields."""
+        return self.model_dump(exclude={"id", "status"})
+
+
+class MessageItem(InputItem):
     """A message. `phase` distinguishes an assistant's preamble from its final answer."""
+
+    prefix = "msg"
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: Text
     phase: Literal["commentary", "final_answer"] | None = None
-    id: Ignored = None
-    status: Ignored = None
+
+    def shown(self) -> dict[str, Any]:
+        """The text as a part of the message."""
+        part: dict[str, Any] = {"type": "input_text", "text": self.content}
+        if self.role == "assistant":
+            part |= {"type": "output_text", "annotations": []}
+        phase = {"phase": self.phase} if self.phase else {}
+        return {"type": self.type, "role": self.role, "content": [part], **phase}
 
 
 class ReasoningText(RequestModel):
@@ -73,69 +105,89 @@ class ReasoningText(RequestModel):
     text: str
 
 
-class ReasoningItem(RequestModel):
+class ReasoningItem(InputItem):
     """A chain of thought. Summaries have no effect because the model did not write them."""
+
+    prefix = "rs"
 
     type: Literal["reasoning"]
     content: list[ReasoningText] = Field(default_factory=list)
-    id: Ignored = None
     summary: Ignored = None
     encrypted_content: Ignored = None
-    status: Ignored = None
+
+    def shown(self) -> dict[str, Any]:
+        """The text without the summary."""
+        return self.model_dump(include={"type", "content"}) | {"summary": []}
 
 
-class CallItem(RequestModel):
+class _ClientToolItem(InputItem):
+    """A call that the client answers, or its result."""
+
+    call_id: str
+    namespace: Ignored = None
+    caller: Ignored = None
+
+    def shown(self) -> dict[str, Any]:
+        """The fields that have an effect."""
+        return self.model_dump(exclude={"id", "status", "namespace", "caller"})
+
+
+class CallItem(_ClientToolItem):
     """A function call."""
 
+    prefix = "fc"
+
     type: Literal["function_call"]
-    call_id: str
     name: str
     arguments: str
-    namespace: Ignored = None
-    caller: Ignored = None
-    id: Ignored = None
-    status: Ignored = None
 
 
-class ResultItem(RequestModel):
+class ResultItem(_ClientToolItem):
     """The result of a function call."""
 
+    prefix = "fco"
+
     type: Literal["function_call_output"]
-    call_id: str
     output: Text
     name: Ignored = None
-    namespace: Ignored = None
-    caller: Ignored = None
-    id: Ignored = None
-    status: Ignored = None
+
+    def shown(self) -> dict[str, Any]:
+        """The result without the name of the function."""
+        return self.model_dump(include={"type", "call_id", "output"})
 
 
-class CustomCallItem(RequestModel):
+class CustomCallItem(_ClientToolItem):
     """A call of a custom tool."""
 
+    prefix = "ctc"
+
     type: Literal["custom_tool_call"]
-    call_id: str
     name: str
     input: str
-    namespace: Ignored = None
-    caller: Ignored = None
-    id: Ignored = None
-    status: Ignored = None
 
 
 class CustomResultItem(ResultItem):
     """The result of a call of a custom tool."""
 
+    prefix = "ctco"
+
     type: Literal["custom_tool_call_output"]  # type: ignore[assignment]
 
 
-class WebSearchItem(RequestModel):
+class _ServedItem(InputItem):
+    """An item about a tool that the server ran; it is listed unchanged."""
+
+    def listed(self) -> dict[str, Any]:
+        """The item as the client sent it."""
+        return self.model_dump()
+
+
+class WebSearchItem(_ServedItem):
     """A call of the browser. Only the server knows what it displayed."""
 
     type: Literal["web_search_call"]
     id: str
     action: Ignored = None
-    status: Ignored = None
 
 
 class CodeInterpreterLogs(RequestModel):
@@ -145,7 +197,7 @@ class CodeInterpreterLogs(RequestModel):
     logs: str
 
 
-class CodeInterpreterItem(RequestModel):
+class CodeInterpreterItem(_ServedItem):
     """A program that Python ran. Without outputs, only the server knows what it printed."""
 
     type: Literal["code_interpreter_call"]
@@ -153,10 +205,9 @@ class CodeInterpreterItem(RequestModel):
     code: str = ""
     outputs: list[CodeInterpreterLogs] | None = None
     container_id: Ignored = None
-    status: Ignored = None
 
 
-class McpCallItem(RequestModel):
+class McpCallItem(_ServedItem):
     """A call of a tool of an MCP server, with its result."""
 
     type: Literal["mcp_call"]
@@ -167,14 +218,12 @@ class McpCallItem(RequestModel):
     output: str | None = None
     error: dict[str, Any] | None = None
     approval_request_id: Ignored = None
-    status: Ignored = None
 
 
-class McpListItem(RequestModel):
+class McpListItem(_ServedItem):
     """The tools of an MCP server. They are listed again for each response."""
 
     type: Literal["mcp_list_tools"]
-    id: Ignored = None
     server_label: Ignored = None
     tools: Ignored = None
     error: Ignored = None
@@ -186,49 +235,49 @@ class ReferenceItem(RequestModel):
     type: Literal["item_reference"] = "item_reference"
     id: str
 
+    def listed(self) -> dict[str, Any]:
+        """The reference itself."""
+        return self.model_dump()
 
-class CompactionItem(RequestModel):
+
+class CompactionItem(InputItem):
     """The summary of a compacted conversation."""
+
+    prefix = "cmp"
 
     type: Literal["compaction"]
     encrypted_content: Summary
-    id: Ignored = None
     created_by: Ignored = None
 
+    def shown(self) -> dict[str, Any]:
+        """The summary as the client sent it."""
+        return {"type": self.type, "encrypted_content": encode_summary(self.encrypted_content)}
 
-def _kind(item: object) -> str | None:
-    """The tag of an item: its type, or the type that its role or id implies."""
-    if isinstance(item, dict):
-        kind = item.get("type")
-        if kind is None and item.get("role") is not None:
-            return "message"
-        if kind is None and item.get("id") is not None:
-            return "item_reference"
-        return kind if isinstance(kind, str) else None
-    return getattr(item, "type", None)
+
+def _typed(item: object) -> object:
+    """The item with the type that its role or id implies if it has none."""
+    if not isinstance(item, dict) or item.get("type") is not None:
+        return item
+    implied = {"role": "message", "id": "item_reference"}
+    kind = next((kind for field, kind in implied.items() if item.get(field) is not None), None)
+    return item | {"type": kind} if kind else item
 
 
 Item = Annotated[
-    Annotated[MessageItem, Tag("message")]
-    | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[CallItem, Tag("function_call")]
-    | Annotated[ResultItem, Tag("function_call_output")]
-    | Annotated[CustomCallItem, Tag("custom_tool_call")]
-    | Annotated[CustomResultItem, Tag("custom_tool_call_output")]
-    | Annotated[WebSearchItem, Tag("web_search_call")]
-    | Annotated[CodeInterpreterItem, Tag("code_interpreter_call")]
-    | Annotated[McpCallItem, Tag("mcp_call")]
-    | Annotated[McpListItem, Tag("mcp_list_tools")]
-    | Annotated[ReferenceItem, Tag("item_reference")]
-    | Annotated[CompactionItem, Tag("compaction")],
-    Discriminator(
-        _kind,
-        custom_error_type="item_type",
-        custom_error_message="the item's type is not supported; supported are message, reasoning, "
-        "function_call, function_call_output, custom_tool_call, custom_tool_call_output, "
-        "web_search_call, code_interpreter_call, "
-        "mcp_call, mcp_list_tools, item_reference and compaction",
-    ),
+    MessageItem
+    | ReasoningItem
+    | CallItem
+    | ResultItem
+    | CustomCallItem
+    | CustomResultItem
+    | WebSearchItem
+    | CodeInterpreterItem
+    | McpCallItem
+    | McpListItem
+    | ReferenceItem
+    | CompactionItem,
+    Field(discriminator="type"),
+    BeforeValidator(_typed),
 ]
 
 

@@ -1,29 +1,311 @@
-"""The output of one response: events of streams, items of non-streaming responses."""
+"""The output of one response: its items, each with the events of its stream.
+
+An item begins, gets pieces of text, and ends. The item of a call that the server runs also gets the
+result.
+"""
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harmony.parse import Ended, Started
+from harmony.parse import Ended, Kind, Started
 from reference_engine.builtin.base import Ran
 from reference_engine.builtin.mcp import McpListing
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.server.pieces import Piece
-from reference_engine.server.responses.output_items import (
-    CustomCallItem,
-    Event,
-    FunctionCallItem,
-    McpCallItem,
-    McpListItem,
-    MessageItem,
-    OutputItem,
-    ProgramItem,
-    ReasoningItem,
-    WebSearchItem,
-)
+from reference_engine.generation.sampling import Token
+from reference_engine.server.pieces import Piece, logprob
 from reference_engine.server.responses.steps import StepPart
+
+Event = dict[str, Any]
+
+
+class OutputItem:
+    """An item: its fields so far, and its place in the output.
+
+    Attributes:
+        streamed: The type of the events of its text.
+        field: The field that holds its text.
+        waits: Whether it ends only with the result of its call.
+    """
+
+    streamed: str
+    field = "arguments"
+
+    def __init__(self, index: int, kind: str, prefix: str, **fields: object) -> None:
+        self.index = index
+        self.fields: dict[str, Any] = {
+            "type": kind,
+            "id": f"{prefix}_{secrets.token_hex(16)}",
+            **fields,
+        }
+        self.waits = False
+        self._texts: list[str] = []
+
+    def begin(self) -> list[Event]:
+        """The events when the model starts to write the item."""
+        return [self._added()]
+
+    def delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        """The events of a piece of text."""
+        self._texts.append(text)
+        return self._delta(text, tokens)
+
+    def end(self, *, complete: bool) -> list[Event]:
+        """The events when the model has written the item, or when a limit cuts it off."""
+        self.fields["status"] = "completed" if complete else "incomplete"
+        return [*self._written("".join(self._texts)), self._done()]
+
+    def ran(self, ran: Ran) -> list[Event]:
+        """The events of the result of a call."""
+        raise NotImplementedError
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return [self._event(f"{self.streamed}.delta", delta=text)]
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields[self.field] = text
+        return [self._event(f"{self.streamed}.done", **{self.field: text})]
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        place = {"item_id": self.fields["id"], "output_index": self.index}
+        return {"type": f"response.{kind}", **place, **fields}
+
+    def _added(self) -> Event:
+        item = self.fields | {"status": "in_progress"}
+        return {"type": "response.output_item.added", "output_index": self.index, "item": item}
+
+    def _done(self) -> Event:
+        kind = "response.output_item.done"
+        return {"type": kind, "output_index": self.index, "item": self.fields}
+
+
+class _TextItem(OutputItem):
+    """An item whose content is one part with text. `part` is the type of the part."""
+
+    part: str
+
+    def begin(self) -> list[Event]:
+        """The events of the item and of its part."""
+        return [self._added(), self._event("content_part.added", part=self._part(""))]
+
+    def _part(self, text: str) -> dict[str, Any]:
+        return {"type": self.part, "text": text}
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return [self._event(f"{self.part}.delta", delta=text)]
+
+    def _written(self, text: str) -> list[Event]:
+        part = self._part(text)
+        self.fields["content"] = [part]
+        done = self._event(f"{self.part}.done", text=text)
+        return [done, self._event("content_part.done", part=part)]
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        return super()._event(kind, content_index=0, **fields)
+
+
+class ReasoningItem(_TextItem):
+    """A chain of thought."""
+
+    part = "reasoning_text"
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index, "reasoning", "rs", summary=[], content=[])
+
+
+Annotate = Callable[[str], list[dict[str, Any]]]
+"""The annotations of a text."""
+
+
+class MessageItem(_TextItem):
+    """A preamble or an answer."""
+
+    part = "output_text"
+
+    def __init__(self, index: int, kind: Kind, annotate: Annotate) -> None:
+        phase = "commentary" if kind == "preamble" else "final_answer"
+        super().__init__(index, "message", "msg", role="assistant", content=[], phase=phase)
+        self._annotate = annotate
+        self._logprobs: list[dict[str, Any]] = []
+
+    def _part(self, text: str) -> dict[str, Any]:
+        logprobs = self._logprobs if text else []
+        return super()._part(text) | {"annotations": self._annotate(text), "logprobs": logprobs}
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        logprobs = [logprob(token) for token in tokens]
+        self._logprobs += logprobs
+        return [self._event("output_text.delta", delta=text, logprobs=logprobs)]
+
+    def _written(self, text: str) -> list[Event]:
+        done, part_done = super()._written(text)
+        annotated = [
+            self._event("output_text.annotation.added", annotation_index=at, annotation=annotation)
+            for at, annotation in enumerate(part_done["part"]["annotations"])
+        ]
+        return [*annotated, done | {"logprobs": self._logprobs}, part_done]
+
+
+class FunctionCallItem(OutputItem):
+    """A function call, which the client answers."""
+
+    streamed = "function_call_arguments"
+
+    def __init__(self, index: int, name: str, namespace: str | None) -> None:
+        call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name, "arguments": ""}
+        super().__init__(index, "function_call", "fc", **call)
+        if namespace is not None:
+            self.fields["namespace"] = namespace
+
+
+class CustomCallItem(OutputItem):
+    """A call of a custom tool, which the client answers. Its input is known at the end."""
+
+    def __init__(self, index: int, name: str) -> None:
+        call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name, "input": ""}
+        super().__init__(index, "custom_tool_call", "ctc", **call)
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return []
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields["input"] = given = _custom_input(text)
+        kind = "custom_tool_call_input"
+        return [self._event(f"{kind}.delta", delta=given), self._event(f"{kind}.done", input=given)]
+
+
+def _custom_input(text: str) -> str:
+    """The text of the only parameter; what is no such JSON object is the text itself.
+
+    gpt-oss writes both, and with other names than the declared one (openai/gpt-oss `chat.py`).
+    """
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        return text
+    values = list(arguments.values()) if isinstance(arguments, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
+
+
+class _ServedCall(OutputItem):
+    """A call that the server runs: between its text and its result, it is in progress.
+
+    Attributes:
+        progress: How the types of its events start.
+        stages: The events between its text and its result.
+    """
+
+    progress: str
+    stages: Sequence[str] = ()
+
+    def begin(self) -> list[Event]:
+        """The item is in progress."""
+        return [self._added(), self._event(f"{self.progress}.in_progress")]
+
+    def end(self, *, complete: bool) -> list[Event]:
+        """The events between the call and its result, or of a call that is not run."""
+        written = self._written("".join(self._texts))
+        self.waits = complete
+        if complete:
+            return [*written, *(self._event(f"{self.progress}.{each}") for each in self.stages)]
+        self.fields["status"] = "incomplete"
+        return [*written, self._done()]
+
+    def ran(self, ran: Ran) -> list[Event]:
+        """The events of the result."""
+        self.fields["status"] = "failed" if ran.failed else "completed"
+        self._show(ran)
+        return [self._event(f"{self.progress}.{self._end_of(ran)}"), self._done()]
+
+    def _show(self, ran: Ran) -> None:
+        raise NotImplementedError
+
+    def _end_of(self, _: Ran) -> str:
+        return "completed"
+
+
+class WebSearchItem(_ServedCall):
+    """A call of the browser, which is added once its action is known."""
+
+    progress = "web_search_call"
+    stages = ("in_progress", "searching")
+
+    def __init__(
+        self, index: int, action: Callable[[str], dict[str, Any]], *, sources: bool
+    ) -> None:
+        super().__init__(index, "web_search_call", "ws")
+        self._action = action
+        self._sources = sources
+
+    def begin(self) -> list[Event]:
+        """Nothing yet."""
+        return []
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return []
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields["action"] = self._action(text)
+        return [self._added()]
+
+    def _show(self, ran: Ran) -> None:
+        if self._sources and self.fields["action"]["type"] == "search":
+            urls = [{"type": "url", "url": url} for url in ran.sources]
+            self.fields["action"]["sources"] = urls
+
+
+class ProgramItem(_ServedCall):
+    """A program for Python."""
+
+    progress = "code_interpreter_call"
+    stages = ("interpreting",)
+    streamed = "code_interpreter_call_code"
+    field = "code"
+
+    def __init__(self, index: int, container: str, *, outputs: bool) -> None:
+        fields = {"code": "", "container_id": container, "outputs": None}
+        super().__init__(index, "code_interpreter_call", "ci", **fields)
+        self._outputs = outputs
+
+    def _show(self, ran: Ran) -> None:
+        if self._outputs:
+            self.fields["outputs"] = [{"type": "logs", "logs": ran.output}] if ran.output else []
+
+
+class McpCallItem(_ServedCall):
+    """A call of a tool of an MCP server."""
+
+    progress = "mcp_call"
+    streamed = "mcp_call_arguments"
+
+    def __init__(self, index: int, name: str, label: str) -> None:
+        fields = {"name": name, "server_label": label, "arguments": ""}
+        empty = dict.fromkeys(("approval_request_id", "error", "output"))
+        super().__init__(index, "mcp_call", "mcp", **fields, **empty)
+
+    def _show(self, ran: Ran) -> None:
+        self.fields |= {"error": dict(ran.error)} if ran.error else {"output": ran.output}
+
+    def _end_of(self, ran: Ran) -> str:
+        return "failed" if ran.failed else "completed"
+
+
+class McpListItem(OutputItem):
+    """The tools of an MCP server."""
+
+    def __init__(self, index: int, listing: McpListing) -> None:
+        fields = {"server_label": listing.label, "tools": list(listing.shown), "error": None}
+        super().__init__(index, "mcp_list_tools", "mcpl", **fields)
+
+    def events(self) -> list[Event]:
+        """All events of the item."""
+        stages = ("in_progress", "completed")
+        progress = [self._event(f"mcp_list_tools.{stage}") for stage in stages]
+        added = self._added() | {"item": self.fields | {"tools": []}}
+        return [added, *progress, self._done()]
 
 
 class OutputWriter:

@@ -13,8 +13,7 @@ import orjson
 from openai.types.responses import Response as ResponseType
 
 from reference_engine.server.errors import ApiError
-from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.output_items import Event
+from reference_engine.server.responses.output import Event, OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import Steps
 

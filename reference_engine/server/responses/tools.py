@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from harmony.conversation import Builtin, FunctionTool
 from reference_engine.builtin.mcp import McpOffer, McpServer
@@ -14,18 +14,17 @@ from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     FunctionDefinition,
     FunctionName,
-    FunctionType,
     Ignored,
     RequestModel,
 )
 from reference_engine.server.responses.items import CUSTOM_INPUT
-from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
+from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 
 class Tool(FunctionDefinition):
     """A function tool."""
 
-    type: FunctionType
+    type: Literal["function"]
     allowed_callers: Ignored = None
     asynchronous: Literal[False] = Field(alias="async", default=False)
     defer_loading: Literal[False] = False
@@ -177,22 +176,8 @@ class Mcp(RequestModel):
         return McpOffer(self.server_label, server, names, allowed.read_only, headers)
 
 
-def _kind(tool: object) -> str:
-    """The tag of a tool. Types that are not known must be functions."""
-    kind = str(tool.get("type")) if isinstance(tool, dict) else ""
-    if kind in {"namespace", "code_interpreter", "custom", "mcp"}:
-        return f"{kind}_tool"
-    return "web_search_tool" if kind.startswith("web_search") else "function_tool"
-
-
 AnyTool = Annotated[
-    Annotated[Tool, Tag("function_tool")]
-    | Annotated[Namespace, Tag("namespace_tool")]
-    | Annotated[CustomTool, Tag("custom_tool")]
-    | Annotated[WebSearch, Tag("web_search_tool")]
-    | Annotated[CodeInterpreter, Tag("code_interpreter_tool")]
-    | Annotated[Mcp, Tag("mcp_tool")],
-    Discriminator(_kind),
+    Tool | Namespace | CustomTool | WebSearch | CodeInterpreter | Mcp, Field(discriminator="type")
 ]
 
 
@@ -211,7 +196,7 @@ class AllowedTools(RequestModel):
     tools: Annotated[list[NamedTool], Field(min_length=1)]
 
 
-ToolChoice = Annotated[Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM]
+ToolChoice = ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")]
 
 
 def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
