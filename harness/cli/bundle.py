@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -59,15 +58,6 @@ def bundle(
 def packed(run: Path, file: Path) -> Manifest:
     """Pack a run into a file. Raises ConfigurationError or RunLogError."""
     return bundle_run(run, file, gated_texts, _judge)
-
-
-def opened_to_stay(run: Path) -> Path:
-    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
-    if not run.is_file():
-        return run
-    folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
-    say(f"{run} was unpacked into {folder}")
-    return folder
 
 
 def _judge(copy: Path, stored: Analysis) -> None:

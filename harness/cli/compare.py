@@ -12,7 +12,6 @@ from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
 from harness.cli import judging, planning
-from harness.cli.bundle import opened_to_stay
 from harness.cli.options import (
     COUNT,
     DEFAULT_OUT,
@@ -26,6 +25,7 @@ from harness.cli.options import (
     ProvidersFile,
     SamplingOptions,
 )
+from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say, stdout
 from harness.cli.verify import sample_shown
 from harness.comparison.columns import Column, read_run

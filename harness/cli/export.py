@@ -54,10 +54,6 @@ def _write_tables(run: Run, folder: Path, output_format: str) -> list[Path]:
     paths = []
     for table in COLUMNS:
         path = folder / f"{table}.{output_format}"
-        frame = getattr(run, table)
-        if output_format == "csv":
-            frame.to_csv(path, index=False)
-        else:
-            frame.to_parquet(path, index=False)
+        getattr(getattr(run, table), f"to_{output_format}")(path, index=False)
         paths.append(path)
     return paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import webbrowser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 from evals.task import EvalTask
 from harness.cli.choice import gate_changes, thresholds_again
 from harness.cli.options import AsJson, BaselineOptions, GateOptions
-from harness.cli.restoring import restore
+from harness.cli.restoring import opened_to_stay, restore
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -65,8 +66,6 @@ def recheck(
         show_questions: Include the text of eval questions; the authors of GPQA ask not to.
         as_json: Print verdict and summary as JSON on stdout.
     """
-    from harness.cli.bundle import opened_to_stay
-
     run = opened_to_stay(run)
     thresholds = thresholds_again(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
@@ -91,10 +90,6 @@ def report(
         open_page: Open report.html in the browser.
         show_questions: Include the text of eval questions; the authors of GPQA ask not to.
     """
-    import webbrowser
-
-    from harness.cli.bundle import opened_to_stay
-
     formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")

@@ -36,7 +36,7 @@ from harness.cli.options import (
 from harness.cli.screen import say
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
-from harness.pipeline.plan import Plan, Shard
+from harness.pipeline.plan import Shard
 from harness.pipeline.run import Job, new_job
 from harness.pipeline.standard import default_thresholds
 from harness.probes.suites import choose
@@ -88,13 +88,7 @@ class Draft:
     tasks: tuple[Task, ...]
     settings: RunSettings
     budget: Budget
-    suite: Suite | None
     shard: Shard | None
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of the run."""
-        return Plan(self.tasks, self.shard)
 
     def job(self, out: Path) -> Job:
         """The run with its folder below `out`. Raises RunLogError."""
@@ -124,12 +118,14 @@ def draft(options: Options) -> Draft:
     suite = None
     if options.cases is not None:
         suite = load_suite(options.cases.cases, options.cases.tools).spread(options.cases.first)
+        for bad in suite.bad_lines:
+            say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
     settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
     tasks: list[Task] = []
     if suite is not None:
         tasks += _harness_tasks(options, provider, settings, suite)
     tasks += _eval_tasks(options, provider, models, settings, grader)
-    return Draft(provider, grader, tuple(tasks), settings, budget, suite, options.shard)
+    return Draft(provider, grader, tuple(tasks), settings, budget, options.shard)
 
 
 def typed_command() -> tuple[str, ...]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.api import DIALECTS
-from harness.cli.bundle import opened_to_stay
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions
-from harness.cli.restoring import probe_options_of
+from harness.cli.restoring import opened_to_stay, probe_options_of
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import ConfigurationError, ProviderUnavailableError
@@ -40,12 +39,8 @@ MOST_COMPARED = 3
 """Requests of a probe that are shown next to the one with the evidence."""
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What sending the requests again showed; `body` is a smaller request, if one was found."""
-
-    repeats: Repeats | None = None
-    body: dict[str, Any] | None = None
+_Outcome = tuple[Repeats | None, commands.Body | None]
+"""What sending the requests again showed, and a smaller request, if one was found."""
 
 
 def reproduce(
@@ -74,11 +69,11 @@ def reproduce(
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
-    outcome = _Outcome()
+    repeats = body = None
     if times and entry is not None:
-        outcome = asyncio.run(_experiment(run, info, subject, entry, times, as_recorded))
-    _print(subject, outcome, form, _key(entry, subject.exchange))
-    return EXIT_FAIL if outcome.repeats is not None and outcome.repeats.seen else EXIT_PASS
+        repeats, body = asyncio.run(_experiment(run, info, subject, entry, times, as_recorded))
+    _print(subject, (repeats, body), form, _key(entry, subject.exchange))
+    return EXIT_FAIL if repeats is not None and repeats.seen else EXIT_PASS
 
 
 async def _experiment(
@@ -96,21 +91,22 @@ async def _experiment(
                 repeats = await resend(subject, transport, times, options)
                 if repeats.failed == repeats.sent:
                     say(f"{entry.name} did not answer at {ready.base_url}.")
-                    return _Outcome()
+                    return None, None
                 smallest = None
                 if repeats.seen and subject.single and subject.body is not None and not as_recorded:
                     say(f"Shown in {repeats.seen} of {repeats.sent} repetitions; shrinking.")
                     smallest = await shrink(
                         subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
                     )
-                return _Outcome(repeats, None if smallest is None else dict(smallest))
+                return repeats, smallest
     except ProviderUnavailableError as error:
         say(f"Nothing was sent: {error}")
-        return _Outcome()
+        return None, None
 
 
 def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | None) -> None:
-    body = outcome.body or subject.body
+    repeats, smaller = outcome
+    body = smaller or subject.body
     first = [commands.curl(each, _sent(each), key) for each in subject.requests[:-1]]
     last = commands.curl(subject.exchange, body or _sent(subject.exchange), key)
     others = [
@@ -119,42 +115,41 @@ def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | Non
     ]
     curls = [*first, last, *others]
     if form == "issue":
-        print_raw(commands.issue(subject, curls, outcome.repeats))
+        print_raw(commands.issue(subject, curls, repeats))
     elif form == "curl":
         print_raw("\n\n".join(curls))
     elif form == "python":
         if body is None:
             raise ConfigurationError("the request has no JSON body; use --format curl")
-        print_raw(commands.python(subject.rollout.api, _base_url(subject), body, key))
+        api = subject.rollout.api
+        base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
+        print_raw(commands.python(api, base_url, body, key))
     else:
         print_raw(_overview(subject, outcome, curls))
 
 
 def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
     finding, result = subject.finding, subject.result
+    repeats, smaller = outcome
     lines = [
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
         f"got       {finding.evidence.got}",
         f"in the run: {result.failures} of {result.applicable}",
     ]
-    if outcome.repeats is not None:
-        lines.append(f"sent again: shown in {outcome.repeats.seen} of {outcome.repeats.sent}")
-    if outcome.body is not None and subject.body is not None:
-        before, after = size(subject.body), size(outcome.body)
+    if repeats is not None:
+        lines.append(f"sent again: shown in {repeats.seen} of {repeats.sent}")
+    if smaller is not None and subject.body is not None:
+        before, after = size(subject.body), size(smaller)
         lines.append(f"request: {after:,} of {before:,} characters are left")
     if isinstance(subject.rule, Probe) and len(curls) > 1:
         lines.append("The probe compares several requests; the first has the finding.")
     return "\n\n".join([plain("\n".join(lines)), *curls])
 
 
-def _sent(exchange: Exchange) -> dict[str, Any] | str | None:
+def _sent(exchange: Exchange) -> commands.Body | str | None:
     request = exchange.request
     return request.text if request.body is None else request.body
-
-
-def _base_url(subject: Subject) -> str:
-    return subject.exchange.request.url.removesuffix(DIALECTS[subject.rollout.api].path)
 
 
 def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 
 from evals.healthbench.grader import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from harness.cases import Suite, load_suite, planned_cases
 from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
+from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import files as golden_files
+from harness.integrity.archive import unpack
 from harness.pipeline.run import Job, resumed
 from harness.probes.suites import choose
 from harness.providers import entries as providers
@@ -47,6 +50,15 @@ def resume(
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_again(gate, info)
     return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
+
+
+def opened_to_stay(run: Path) -> Path:
+    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
+    if not run.is_file():
+        return run
+    folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
+    say(f"{run} was unpacked into {folder}")
+    return folder
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:

@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from harness.cli.imports import import_traffic
 from harness.cli.options import DEFAULT_OUT, AsJson, Names
 from harness.cli.screen import say
-from harness.errors import ConfigurationError, StoppedError
+from harness.errors import ConfigurationError, StoppedError, os_errors
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE
 from harness.sampling.run import run_until_stopped
 from harness.traffic.proxy import Recorder, forward
@@ -51,20 +51,18 @@ def tap(
         say(f"base URL for your client: {address}{url.path}")
         say(f"recording to {recording}; press Ctrl-C to judge it")
 
-    recorder = None
-    try:
+    with os_errors(ConfigurationError, f"{recording} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         with recording.open("xb") as file:
             recorder = Recorder(file)
-            run_until_stopped(forward(f"{url.scheme}://{url.netloc}", port, recorder, ready))
-    except StoppedError:
-        say(f"{recorder.count if recorder else 0} requests recorded")
-    except OSError as error:
-        raise ConfigurationError(f"{recording} cannot be written: {error.strerror}.") from None
-    finally:
-        if recorder is not None and not recorder.count:
-            recording.unlink()
-    if recorder is None or not recorder.count:
+            try:
+                run_until_stopped(forward(f"{url.scheme}://{url.netloc}", port, recorder, ready))
+            except StoppedError:
+                say(f"{recorder.count} requests recorded")
+            finally:
+                if not recorder.count:
+                    recording.unlink()
+    if not recorder.count:
         return EXIT_INCONCLUSIVE
     name = provider or url.hostname or ""
     return import_traffic(

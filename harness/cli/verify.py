@@ -85,9 +85,6 @@ def verify(
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)
     )
-    for bad in draft.suite.bad_lines if draft.suite else ():
-        where = f"{draft.suite.cases_file.name if draft.suite else ''}, line {bad.number}"
-        say(f"{where} is left out: {bad.reason}")
     if run.dry_run:
         _print_plan(draft, dry_run=True, as_json=run.as_json)
         return 0
@@ -284,7 +281,8 @@ def _resumed(
 
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     """Print what a run will cost."""
-    info = pipeline.new_info(draft.provider.info(), draft.plan, draft.settings, ())
+    plan = Plan(draft.tasks, draft.shard)
+    info = pipeline.new_info(draft.provider.info(), plan, draft.settings, ())
     expected = expect(draft.tasks, info, draft.provider, draft.grader)
     if as_json:
         print_raw(expected.model_dump_json(indent=2))

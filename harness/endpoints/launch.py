@@ -45,15 +45,8 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
         )
     async with _process(provider.name, launch, port, log) as process:
         await _wait_until_ready(provider.name, launch, ready_url, process, log)
-        try:
-            async with _cancelled_when_ended(process):
-                yield ready
-        except _EndedError:
-            raise LaunchError(
-                f"provider {provider.name}: its process ended with exit code "
-                f"{process.returncode} in the middle of the run; finished attempts are kept, "
-                f"continue with --resume{_tail(log)}"
-            ) from None
+        async with _cancelled_when_ended(provider.name, process, log):
+            yield ready
 
 
 @asynccontextmanager
@@ -98,13 +91,11 @@ async def _start(
         ) from None
 
 
-class _EndedError(Exception):
-    """The process ended while it was in use."""
-
-
 @asynccontextmanager
-async def _cancelled_when_ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    """Cancel the body when the process ends, and raise _EndedError in its place."""
+async def _cancelled_when_ended(
+    name: str, process: asyncio.subprocess.Process, log: Path
+) -> AsyncIterator[None]:
+    """Cancel the body when the process ends, and raise LaunchError in its place."""
     body = asyncio.current_task()
     ended = False
 
@@ -120,7 +111,11 @@ async def _cancelled_when_ended(process: asyncio.subprocess.Process) -> AsyncIte
         yield
     except asyncio.CancelledError:
         if ended and body is not None and body.uncancel() == 0:
-            raise _EndedError from None
+            raise LaunchError(
+                f"provider {name}: its process ended with exit code {process.returncode} in the "
+                "middle of the run; finished attempts are kept, continue with --resume"
+                f"{_tail(log)}"
+            ) from None
         raise
     finally:
         watching.cancel()

@@ -57,9 +57,9 @@ async def supported_apis(
         answer = await smallest_request(provider, api)
         try:
             require_usable(provider, api, answer, models or None)
-        except (ModelNotFoundError, ProviderUnreachableError, ProviderUnauthorizedError):
-            raise
         except ProviderUnavailableError as error:
+            if type(error) is not ProviderUnavailableError:
+                raise
             refusals.append(str(error))
         else:
             apis.append(api)

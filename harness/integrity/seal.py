@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
@@ -48,12 +48,9 @@ def sealed(folder: Path) -> Iterator[Ending]:
     ending = Ending()
     try:
         yield ending
-    except HarnessError as error:
-        try:
+    except HarnessError:
+        with suppress(RunLogError):  # The first error is the one that the user has to know.
             seal(folder)
-        except RunLogError:
-            # The first error is the one that the user has to know.
-            raise error from None
         raise
     seal(folder, ending.info)
 

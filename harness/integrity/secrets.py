@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic import JsonValue
 
 from harness.errors import ConfigurationError
-from harness.providers.entries import ENVIRONMENT_NAME, load_providers
+from harness.providers.entries import key_variables, load_providers
 from harness.transport.redact import REDACTED, Redactor
 
 _KEYS = re.compile(
@@ -37,10 +37,7 @@ def known_secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         providers = list(load_providers().values())
     except ConfigurationError:
         providers = []
-    named = {provider.api_key_env for provider in providers}
-    for provider in providers:
-        for template in provider.headers.values():
-            named |= set(ENVIRONMENT_NAME.findall(template))
+    named = {name for provider in providers for name in key_variables(provider)}
     for name, value in environ.items():
         if value.strip() and (name in named or _SECRET_VARIABLE.search(name)):
             yield value.strip()

@@ -11,8 +11,7 @@ import asyncio
 import os
 import resource
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -37,22 +36,20 @@ WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
 
-@asynccontextmanager
-async def open_session(provider: Provider) -> AsyncIterator[aiohttp.ClientSession]:
-    """A connection pool for one provider.
+def open_session(provider: Provider) -> aiohttp.ClientSession:
+    """A connection pool for one provider, to be used as a context manager.
 
     It uses the proxies of the environment, except for this machine, but not the credentials in
     `~/.netrc`, which no record would show. It closes idle connections earlier than servers
     usually do, so that no request meets a closed connection.
     """
     allow_open_files(provider.concurrency + SPARE_FILES)
-    async with aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         proxy=proxy_for(provider.base_url),
-    ) as session:
-        yield session
+    )
 
 
 def proxy_for(url: str) -> str | None:
