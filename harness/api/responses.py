@@ -110,9 +110,9 @@ class ResponsesDialect(Dialect):
             if last in FINAL_EVENTS:
                 final = member(data, "response", dict, place)
             elif last == "error":
-                raise UnreadableReplyError(
-                    f"stream part {event.number} is an error: {_error(data)}"
-                )
+                message = data.get("message")
+                shown = message if isinstance(message, str) else excerpt(str(dict(data)))
+                raise UnreadableReplyError(f"stream part {event.number} is an error: {shown}")
         if final is None:
             raise UnreadableReplyError(
                 f"the stream ended without response.completed; its last event was "
@@ -194,8 +194,3 @@ def _finish(raw: Mapping[str, Any], *, called: bool) -> Finish:
     if status == "failed":
         raise UnreadableReplyError(f"the response failed: {error_message(raw.get('error'))}")
     return "unknown"
-
-
-def _error(data: Mapping[str, Any]) -> str:
-    message = data.get("message")
-    return message if isinstance(message, str) else excerpt(str(dict(data)))

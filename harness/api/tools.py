@@ -68,7 +68,10 @@ def _tool(entry: object, where: str) -> Tool:
     if not isinstance(description, str):
         raise ConfigurationError(f"{where}: description must be a string.")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    tool = Tool(name, description, _schema(parameters, where), _output(entry, function))
+    output = entry.get("output", function.get("output", DEFAULT_OUTPUT))
+    if not isinstance(output, str):
+        output = json.dumps(output, ensure_ascii=False)
+    tool = Tool(name, description, _schema(parameters, where), output)
     try:
         orjson.dumps([description, parameters, tool.output])
     except TypeError as error:
@@ -104,8 +107,3 @@ def _references(schema: object) -> Iterator[str]:
         schema = list(schema.values())
     for inner in schema if isinstance(schema, list) else ():
         yield from _references(inner)
-
-
-def _output(entry: Mapping[str, Any], function: Mapping[str, Any]) -> str:
-    output = entry.get("output", function.get("output", DEFAULT_OUTPUT))
-    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)

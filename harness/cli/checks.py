@@ -76,11 +76,7 @@ def checks(
 
 
 def entries(family: str | None = None) -> tuple[Rule, ...]:
-    """All checks, then all probes, or those of one family.
-
-    Raises:
-        ConfigurationError: The family does not exist.
-    """
+    """All checks, then all probes, or those of one family. Raises ConfigurationError."""
     known = dict.fromkeys(rule.about.family for rule in RULES.values())
     if family is not None and family not in known:
         raise ConfigurationError(f"There is no family {family!r}; families are {', '.join(known)}.")

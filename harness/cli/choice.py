@@ -43,8 +43,7 @@ def same_provider(
 ) -> Provider:
     """The provider of an earlier run, from its current entry or from the record of the run.
 
-    Raises:
-        ConfigurationError: The options select another provider, or the record is not sufficient.
+    Raises ConfigurationError if the options select another one, or the record is not sufficient.
     """
     overrides = {"timeout": options.timeout, "concurrency": concurrency}
     if (options.provider, options.base_url, options.model) == (None, None, None):

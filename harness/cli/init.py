@@ -125,7 +125,9 @@ def _completed(
     if apis is None:
         patient = changed(provider, timeout=MOST_SECONDS)
         found = () if models is None else _supported_apis(patient, models)
-        apis = _ask_apis(found) if _interactive() else found or BOTH_APIS
+        apis = found or BOTH_APIS
+        if _interactive():
+            apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
     return changed(provider, apis=apis)
 
 
@@ -210,10 +212,6 @@ def _model(listed: Sequence[str]) -> str:
         return listed[0]
     shown = f"; the provider lists {', '.join(listed[:MODELS_SHOWN])}" if listed else ""
     raise ConfigurationError(f"Give --model{shown}.")
-
-
-def _ask_apis(found: Sequence[Api]) -> tuple[Api, ...]:
-    return parse_apis(_ask("APIs", parse_apis, default=",".join(found or BOTH_APIS))) or ()
 
 
 def _ask(question: str, check: Callable[[str], object] = str, default: str | None = None) -> str:

@@ -220,10 +220,8 @@ def carry_out(
 def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample) -> None:
     """Sample with progress on stderr; what was finished is judged even if it is not all.
 
-    Raises:
-        ConfigurationError: A task cannot be sampled on this machine.
-        ProviderUnavailableError: The provider or the grader could not be used.
-        StoppedError: The user stopped the run.
+    Raises ConfigurationError if a task cannot be sampled on this machine,
+    ProviderUnavailableError for provider and grader, and StoppedError when the user stops the run.
     """
     screen = display(stderr(), Tally(job.plan.tasks), debug=debug)
     try:
@@ -255,9 +253,7 @@ def _resumed(
 ) -> Job:
     """The job that finishes the run of --resume; `given` are settings that must not be given.
 
-    Raises:
-        ConfigurationError: One is given, or the run cannot be finished with these options.
-        RunLogError: The run cannot be read.
+    Raises ConfigurationError if one is given, or the run cannot be finished with these options.
     """
     resume = run.resume or Path()
     flags = {"first": "-n", "cases": "--cases", "apis": "--api"}

@@ -116,7 +116,10 @@ def watch(
         raise ConfigurationError("Name at least one provider: --provider NAME.")
     targets = [_target(each, providers_file, limits, pause, choice) for each in chosen]
     hidden = {name for each in targets for name in key_variables(each.offer.provider)}
-    sinks = Sinks(alerts.on_alert, _address(alerts.webhook), alerts.webhook_format, hidden)
+    webhook = alerts.webhook
+    if webhook is not None and "://" not in webhook:
+        webhook = os.environ.get(webhook, "")
+    sinks = Sinks(alerts.on_alert, webhook, alerts.webhook_format, hidden)
     sinks.check()
     plan = Watch(targets, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
     metrics, host = Metrics(), alerts.metrics_host
@@ -158,10 +161,3 @@ def _target(
     probes = {probe.id: probe for parts in offer.parts.values() for part in parts for probe in part}
     rules = [*CHECKS.values(), *probes.values()]
     return Target(offer, signals((rule.about for rule in rules), provider.apis))
-
-
-def _address(webhook: str | None) -> str | None:
-    """The URL of --webhook, perhaps from an environment variable."""
-    if webhook is None or "://" in webhook:
-        return webhook
-    return os.environ.get(webhook, "")

@@ -77,11 +77,7 @@ class Column:
 
 
 def read_run(folder: Path) -> Column:
-    """A run as a column.
-
-    Raises:
-        RunLogError: The run is damaged, was not scored, or is of another version.
-    """
+    """A run as a column. Raises RunLogError if it is damaged, unscored, or of another version."""
     run = load(folder)
     info, analysis = run.info, run.analysis
     models = dict.fromkeys(each.model for task in info.tasks for each in task.conditions)

@@ -115,9 +115,6 @@ def write_regressions(folder: Path) -> None:
     """Write `regressions.json` for the reports of a run; remove it if there is no earlier run.
 
     An earlier run that cannot be read is ignored, because it must not break the report of this one.
-
-    Raises:
-        RunLogError: The file cannot be written.
     """
     found = None
     with suppress(HarnessError):

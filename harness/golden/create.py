@@ -151,12 +151,12 @@ def _healthy_run(
         if end is not None:
             gaps.append(_gap(*pairs[end]))
             pairs = pairs[: end + 1]
-        each.append(compare([due for due, _ in pairs], [_entry(token) for _, token in pairs]))
+        entries = [
+            Entry(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
+            for _, token in pairs
+        ]
+        each.append(compare([due for due, _ in pairs], entries))
     return healthy_run(name, numbers, exact=exact, replies=each, gaps=gaps)
-
-
-def _entry(token: Token) -> Entry:
-    return Entry(bytes_of(token.id), {bytes_of(each): value for each, value in token.top})
 
 
 def _gap(golden: Token, other: Token) -> float:

@@ -63,9 +63,7 @@ def digest(golden: Golden) -> str:
 def kept(folder: Path, sha256_expected: str | None) -> Golden | None:
     """The golden file of a run with this hash in its `run.json`; None if it has none.
 
-    Raises:
-        ConfigurationError: The file is missing, or of another version.
-        RunLogError: The hash differs.
+    Raises ConfigurationError if it is missing or of another version, RunLogError if it was changed.
     """
     if sha256_expected is None:
         return None

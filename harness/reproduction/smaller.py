@@ -22,7 +22,9 @@ SHORTEST_TEXT = 80
 def smaller(body: Body) -> Iterator[Body]:
     """Variants of a request, those that remove most first; each lacks one part of the request."""
     yield from _without_tools(body)
-    yield from _without_options(body)
+    for option in body:
+        if option not in REQUIRED and option != "tools":
+            yield {name: value for name, value in body.items() if name != option}
     for name in ("messages", "input"):
         if isinstance(items := body.get(name), list):
             for kept in (*_fewer_turns(items), *_shorter(items)):
@@ -41,12 +43,6 @@ def _without_tools(body: Body) -> Iterator[Body]:
     yield {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
     for kept in _fewer(tools):
         yield {**body, "tools": kept}
-
-
-def _without_options(body: Body) -> Iterator[Body]:
-    for option in body:
-        if option not in REQUIRED and option != "tools":
-            yield {name: value for name, value in body.items() if name != option}
 
 
 def _fewer_turns(items: Sequence[Any]) -> Iterator[list[Any]]:

@@ -46,8 +46,7 @@ class Body:
 def decoded(value: object) -> object:
     """A recorded body as text, or as parsed JSON if the recording holds it parsed.
 
-    Raises:
-        UnreadableBodyError: It is compressed or encoded in an unknown way.
+    Raises UnreadableBodyError if it is compressed or encoded in an unknown way.
     """
     if isinstance(value, dict) and value and value.keys() <= _HOLDER:
         if (content := _bytes(value)) is not None:

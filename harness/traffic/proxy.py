@@ -65,6 +65,7 @@ async def forward(
 ) -> None:
     """Forward all requests to the same paths of another server until cancelled.
 
+    Args:
         origin: Scheme, host and port of the server, such as https://api.groq.com.
         port: The local port; 0 for any.
         recorder: Gets every exchange with Chat Completions or Responses.

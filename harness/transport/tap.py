@@ -63,7 +63,9 @@ class Tap(asyncio.Protocol):
             left = self._receiver.times[-1] + idle - time.perf_counter() if begun else idle
             if left <= 0:
                 raise TimeoutError
-            await self._done_within(left)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._done.wait()
         if self._problem is not None:
             raise self._problem
         if not (self._receiver.too_large or self._content.is_eof()):
@@ -99,11 +101,6 @@ class Tap(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The provider caught up."""
         self._parser.resume_writing()
-
-    async def _done_within(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._done.wait()
 
     def _note(self, at: float) -> None:
         self._receiver.arrived(at, self._content.total_bytes)

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from html import escape
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -161,7 +162,8 @@ def _post(url: str, form: WebhookFormat | None, alert: Mapping[str, object]) -> 
     host = urlsplit(url).hostname
     body = alert
     if (form or ("slack" if host == SLACK else "json")) == "slack":
-        body = {"text": _slack(f"{alert['provider']}: {alert['text']}")}
+        # Slack reserves these characters.
+        body = {"text": escape(f"{alert['provider']}: {alert['text']}", quote=False)}
     try:
         answer = httpx.post(url, json=body, timeout=_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -169,8 +171,3 @@ def _post(url: str, form: WebhookFormat | None, alert: Mapping[str, object]) -> 
     if not answer.is_success:
         return f"the webhook at {host} answered with status {answer.status_code}"
     return None
-
-
-def _slack(text: str) -> str:
-    """Text with the characters escaped that Slack reserves."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -97,8 +97,10 @@ def examine(watched: Watched, known: Iterable[Signal], alarms: float) -> Iterato
             incident = _opened(watched.provider, signal, _usual(watched, signal, every), alarms)
             if incident is not None:
                 yield replace(incident, noticed=watched.rounds[-1].started)
-        elif _has_ended(open_, every[open_.stream]):
-            yield replace(open_, ended=watched.rounds[-1].started)
+        else:
+            later = [each for each in every[open_.stream] if each.at > open_.noticed]
+            if is_back(later, smoothed(*open_.before), smoothed(*open_.after)):
+                yield replace(open_, ended=watched.rounds[-1].started)
 
 
 def pruned(watched: Watched, known: Iterable[Signal], before: float) -> Past:
@@ -166,11 +168,6 @@ def _opened(provider: str, signal: Signal, series: Series, alarms: float) -> Inc
         before=_sum(observed[: change.since]),
         after=_sum(observed[change.since :]),
     )
-
-
-def _has_ended(incident: Incident, observed: Iterable[Counts]) -> bool:
-    later = [each for each in observed if each.at > incident.noticed]
-    return is_back(later, smoothed(*incident.before), smoothed(*incident.after))
 
 
 def _series(watched: Watched) -> Series:

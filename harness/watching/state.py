@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.errors import ConfigurationError, RunLogError
+from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.watching.records import Incident, Past, Round, Watched
 
 VERSION = 1
@@ -36,13 +36,13 @@ class State:
     def __init__(self, path: Path) -> None:
         """Open the file, or make it.
 
-        Raises:
-            ConfigurationError: Another process uses it, or another version or program wrote it.
-            RunLogError: It cannot be written.
+        Raises ConfigurationError if another process uses it, or another version wrote it, and
+        RunLogError if it cannot be written.
         """
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with os_errors(RunLogError, f"{path.parent} cannot be written"):
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=0.5, isolation_level=None)
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA synchronous = FULL")
@@ -54,8 +54,6 @@ class State:
                     self._base.execute(statement)
                 self._base.execute(f"PRAGMA user_version = {VERSION}")
             self._base.execute("COMMIT")
-        except OSError as error:
-            raise RunLogError(f"{path.parent} cannot be written: {error.strerror}.") from None
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(_why(path, error)) from None
         if tables and version != VERSION:
@@ -108,11 +106,7 @@ class State:
             self._put_past(provider, past)
 
     def prune(self, provider: str, past: Past, before: float) -> None:
-        """Replace judged rounds, and incidents that ended, before a time by their sums.
-
-        Raises:
-            RunLogError: The file cannot be written; then nothing is deleted.
-        """
+        """Replace judged rounds, and incidents that ended, before a time by their sums."""
         with self._writing():
             self._put_past(provider, past)
             self._base.execute(
