@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.screen import print_raw
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 from harness.storage.run_folder import read_analysis
 from reports import github
 
@@ -63,10 +63,8 @@ def _outputs(folders: list[Path], code: int) -> dict[str, str]:
 
 
 def _read(path: Path) -> str:
-    try:
+    with os_errors(ConfigurationError, f"{path} cannot be read"):
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _append(variable: str, text: str) -> None:

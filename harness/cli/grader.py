@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -96,10 +97,7 @@ def check(
     entry = _entry(grader, trial)
     data = load_meta(trial.place())
     rows = select(data.rows, examples, seed)
-
-    async def carry_out(folder: Path, watcher: Watcher, budget: Budget) -> PhysicianTrial:
-        return await try_on_labels(entry, rows, data.info, folder, watcher, budget)
-
+    carry_out = partial(try_on_labels, entry, rows, data.info)
     return _finish(entry, trial, carry_out, render_trial)
 
 
@@ -126,12 +124,7 @@ def physicians(
     entry = _entry(grader, trial)
     bench = load(eval_name, trial.place())
     groups = completions(bench, references=references)
-
-    async def carry_out(folder: Path, watcher: Watcher, budget: Budget) -> CompletionScores:
-        return await score_completions(
-            entry, bench, groups, folder, watcher, budget, references=references
-        )
-
+    carry_out = partial(score_completions, entry, bench, groups, references=references)
     return _finish(entry, trial, carry_out, render_completions)
 
 

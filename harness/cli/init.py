@@ -37,6 +37,7 @@ from harness.providers.entries import (
 )
 from harness.providers.yaml_files import entry_text, read_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
+from harness.storage.run_log import replacing
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
@@ -172,15 +173,10 @@ def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
         text = NEW_FILE + entry_text(provider.name, entry)
     # Replace the file in one step, behind a symbolic link if it is one, and keep its mode.
     target = path.resolve()
-    draft = target.with_name(f".{target.name}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
+    with replacing(target) as file:
+        file.write(text.encode())
         if target.exists():
-            shutil.copymode(target, draft)
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+            shutil.copymode(target, file.name)
 
 
 def _interactive() -> bool:

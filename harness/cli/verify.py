@@ -134,19 +134,13 @@ def evaluate(
         settings = (data, baseline, decision, sampling, others)
         return finish(_resumed(run, provider, limits, budget, *settings))
     parts = parse_shard(shard)
-    if executor is not None and (parts is not None or decision.until_decided):
-        raise ConfigurationError(
-            "--executor divides the run itself; leave out --shard and --until-decided."
-        )
-    if executor is not None and data.with_tools is not None:
-        raise ConfigurationError(
-            "--executor samples elsewhere, where no sandbox was tested; leave out --with-tools."
-        )
     given = (None, evals, data, baseline, decision, run.concurrency, parts)
     draft = planning.draft(Options(provider, sampling, limits, budget, *given))
-    if executor is not None and draft.budget.noted is not None:
+    alone = (parts, decision.until_decided, data.with_tools, draft.budget.noted)
+    if executor is not None and any(alone):
         raise ConfigurationError(
-            "--executor samples elsewhere, where a budget is not enforced; leave out one of them."
+            "--executor divides the run, and samples where no budget and no sandbox is enforced; "
+            "leave out --shard, --until-decided, --with-tools and budgets."
         )
     _print_plan(draft, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
     if run.dry_run:

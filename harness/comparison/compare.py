@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.comparison.columns import MEASURE, Column, Group, pair, shared_content
@@ -48,29 +48,20 @@ def compare(
 
 def labelled(columns: Sequence[Column]) -> list[Column]:
     """The columns with unique labels: the provider, if needed with model, time and place."""
-    labels = [column.entry.provider for column in columns]
-    extras: tuple[Callable[[Entry], str | None], ...] = (
-        lambda entry: entry.model,
-        lambda entry: (entry.started_at or "").replace("T", " ")[:16],
-        lambda entry: entry.place,
-    )
-    for extra in extras:
-        longer = [
-            f"{label} {extra(column.entry) or ''}".rstrip()
-            for label, column in zip(labels, columns, strict=True)
-        ]
-        variants: dict[str, set[str]] = defaultdict(set)
-        for label, other in zip(labels, longer, strict=True):
-            variants[label].add(other)
+    entries = [column.entry for column in columns]
+    labels = [entry.provider for entry in entries]
+    times = [(entry.started_at or "").replace("T", " ")[:16] for entry in entries]
+    for extras in ([e.model for e in entries], times, [e.place or "" for e in entries]):
+        kinds = set(zip(labels, extras, strict=True))
+        count = Counter(label for label, _ in kinds)
         labels = [
-            other if len(variants[label]) > 1 else label
-            for label, other in zip(labels, longer, strict=True)
+            f"{label} {extra}".rstrip() if count[label] > 1 else label
+            for label, extra in zip(labels, extras, strict=True)
         ]
-    seen = Counter[str]()
     unique = []
-    for column, label in zip(columns, labels, strict=True):
-        seen[label] += 1
-        name = label if seen[label] == 1 else f"{label} #{seen[label]}"
+    for at, (column, label) in enumerate(zip(columns, labels, strict=True)):
+        before = labels[:at].count(label)
+        name = f"{label} #{before + 1}" if before else label
         unique.append(replace(column, entry=column.entry.model_copy(update={"label": name})))
     return unique
 

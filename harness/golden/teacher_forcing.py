@@ -7,9 +7,9 @@ and the provider's CoT and answer, and computes the logprob of each token, at an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
+from typing import NamedTuple
 
 from harmony.vocabulary import encode, token_bytes
 from harness.api.base import Reply
@@ -29,8 +29,7 @@ _REASONING = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant"
 _ANSWER = "<|channel|>final<|message|>"
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """The number of compared replies, of replies with other prompts, and the differences."""
 
     replies: int

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from harness.errors import RunLogError, os_errors
 from harness.integrity.records import Manifest
+from harness.storage.run_log import replacing
 
 MANIFEST_FILE = "manifest.json"
 MOST_FILES = 100
@@ -40,22 +41,16 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def pack(folder: Path, file: Path) -> None:
     """Pack the files of a folder, sorted, without times, owners or modes. Raises RunLogError."""
-    draft = file.with_name(f"{file.name}.tmp")
-    try:
-        with (
-            draft.open("wb") as raw,
-            gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream,
-            tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-        ):
-            for path in sorted(folder.iterdir()):
-                member = tarfile.TarInfo(f"{folder.name}/{path.name}")
-                member.size = path.stat().st_size
-                with path.open("rb") as content:
-                    archive.addfile(member, content)
-        draft.replace(file)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunLogError(f"{file} cannot be written: {error.strerror}.") from None
+    with (
+        replacing(file) as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for path in sorted(folder.iterdir()):
+            member = tarfile.TarInfo(f"{folder.name}/{path.name}")
+            member.size = path.stat().st_size
+            with path.open("rb") as content:
+                archive.addfile(member, content)
 
 
 def unpack(file: Path, parent: Path, most: int = MOST_BYTES) -> Path:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml.nodes import MappingNode
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 from harness.text import suggestion
 
 
@@ -30,9 +30,8 @@ class Entry(BaseModel):
 def read_text(path: Path) -> str:
     """The text of a file. Raises ConfigurationError."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+        with os_errors(ConfigurationError, f"{path} cannot be read"):
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text") from None
 
