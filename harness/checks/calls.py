@@ -135,9 +135,9 @@ def _missing_tokens(found: Call) -> int | None:
     """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
     tool, counted = found.exchange.request.functions.get(found.call.name), account(found.exchange)
     empty = not parsed_object(found.call.arguments or "{}") and len(found.call.arguments) <= _EMPTY
-    if tool is None or counted is None or not empty or misfit({}, tool.parameters) is None:
+    if tool is None or counted is None or not empty or counted.unexplained < _FEWEST_LOST:
         return None
-    return counted.unexplained if counted.unexplained >= _FEWEST_LOST else None
+    return None if misfit({}, tool.parameters) is None else counted.unexplained
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)

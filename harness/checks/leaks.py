@@ -48,9 +48,11 @@ def _search(
     """Report the first match in each place, unless the prompt contains it, or it is code."""
     exchange, reply = answer
     for place, text in _texts(reply):
+        if place not in places:
+            continue
         if place == "answer":
             text = _CODE.sub("", text)
-        matches = pattern.finditer(text) if place in places else ()
+        matches = pattern.finditer(text)
         found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)
         if found:
             context = text[max(0, found.start() - 40) : found.end() + 40]

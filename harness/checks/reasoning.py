@@ -50,8 +50,9 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
     OpenAI's guide specifies this field. Many clients also read `reasoning_content`.
     """
     exchange = answer.exchange
-    fields = {name for message in _messages(exchange) for name, value in message.items() if value}
-    if answer.reply.reasoning and "reasoning" not in fields:
+    messages = _messages(exchange)
+    if answer.reply.reasoning and not any(each.get("reasoning") for each in messages):
+        fields = {name for message in messages for name, value in message.items() if value}
         found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
         message = "The message returns the CoT in a field other than `reasoning`."
         yield Problem(exchange, message, "reasoning", found, _PATH)

@@ -113,18 +113,20 @@ def _model(answer: Answer) -> Iterator[Problem]:
     """
     requested = answer.exchange.request.body.get("model")
     named = answer.reply.raw.get("model")
-    names = (requested, named)
-    sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in names]
-    families = [{*_FAMILY.findall(str(name))} for name in names]
+    both = (requested, named)
+    sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in both]
+    families = [{*_FAMILY.findall(str(name))} for name in both]
     if not named or (all(sizes) and sizes[0] != sizes[1]) or families[1] - families[0]:
         message = "The reply names another model." if named else "The reply has no model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
         return
-    texts = [event.data or {} for event in answer.exchange.events if carries_text(event)]
-    models = dict.fromkeys(str(each["model"]) for each in texts if each.get("model"))
+    names = [(event, (event.data or {}).get("model")) for event in answer.exchange.events]
+    others = any(name and name != named for _, name in names)
+    texts = [str(name) for event, name in names if others and name and carries_text(event)]
+    models = list(dict.fromkeys(texts))
     if len(models) > 1:
         message = "The name of the model changes within the stream."
-        yield Problem(answer.exchange, message, next(iter(models)), str(list(models)), "$.model")
+        yield Problem(answer.exchange, message, models[0], str(models), "$.model")
 
 
 @family.check("reply.created", answers, severity="warning")

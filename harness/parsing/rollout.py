@@ -142,6 +142,8 @@ class ParsedExchange:
     @cached_property
     def body(self) -> Mapping[str, Any] | None:
         """The JSON object of a non-streaming response, if it is one."""
+        if self.reply is not None and not self.events:
+            return self.reply.raw
         response = self.recorded.response
         text = None if response is None else response.body
         return None if text is None else json_object(text)

@@ -94,24 +94,31 @@ def mismatches(
     return found
 
 
-def shape_of(data: Mapping[str, Any]) -> object:
+def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
     """A JSON object without what no type of the package restricts; hashable.
 
     Strings remain, except in fields of `FREE_STRINGS`. Lists become sets, because their elements
     are validated independently.
     """
-    return tuple(data), tuple([_shape(name, value) for name, value in data.items()])
+    shape: list[object] = []
+    for name, value in data.items():  # Without a call for each value: most data is judged here.
+        kind = type(value)
+        if kind is str:
+            shape.append(str if name in FREE_STRINGS else value)
+        elif kind is dict:
+            shape.append(dict if name in FREE_OBJECTS else shape_of(value))
+        elif kind is list:
+            shape.append(frozenset([_element_shape(name, each) for each in value]))
+        else:
+            shape.append(value if kind is bool else kind)
+    return tuple(data), tuple(shape)
 
 
-def _shape(name: str, value: object) -> object:
-    """The shape of the value of a field."""
-    if type(value) is str:
-        return str if name in FREE_STRINGS else value
-    if type(value) is dict:
-        return dict if name in FREE_OBJECTS else shape_of(value)
-    if type(value) is list:
-        return frozenset([_shape(name, each) for each in value])
-    return value if type(value) is bool else type(value)
+def _element_shape(name: str, value: object) -> object:
+    """The shape of an element of the list in a field."""
+    if type(value) is dict and name not in FREE_OBJECTS:
+        return shape_of(value)
+    return shape_of({name: value})[1]
 
 
 class _History(BaseModel):

@@ -30,22 +30,28 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         return None
     expected = dict(case.expected_arguments)
     texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
-    same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)
-    words = set(_words_instead(expected, got))
-    instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
-    return MadeCall(
+    call = MadeCall(
         made.exchange.index,
         texts[0],
         made.call.arguments,
-        same,
-        any(
+        same=json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True),
+        values=False,
+        extra_tokens=extra_tokens(reply),
+    )
+    if call.same:
+        return call
+    words = set(_words_instead(expected, got))
+    instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
+    return replace(
+        call,
+        values=any(
             key in got and list(_values(got[key])) != list(_values(value))
             for key, value in expected.items()
         ),
-        extra_tokens(reply),
-        _is_planned(reply.reasoning, expected, got),
-        () if same else tuple(each for each in instead if each is not None),
-        bool(words) and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
+        planned=_is_planned(reply.reasoning, expected, got),
+        expected_extra_tokens=tuple(each for each in instead if each is not None),
+        strange=bool(words)
+        and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
     )
 
 
