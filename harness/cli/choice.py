@@ -21,21 +21,19 @@ from harness.text import suggestion
 
 def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
     """The entry that the options name, with their overrides. Raises ConfigurationError."""
-    apis = parse_apis(options.apis)
+    apis = parse_apis(options.apis) or BOTH_APIS
     if options.provider is not None:
         entry = providers.find_provider(options.provider, options.providers_file)
-        own: dict[str, object] = {"base_url": options.base_url, "model": options.model}
-        own |= {"api_key_env": options.api_key_env, "timeout": options.timeout}
-        return _overridden(entry, **own, concurrency=concurrency)
-    if options.base_url is None or options.model is None:
+    elif options.base_url is not None and options.model is not None:
+        entry = providers.adhoc_provider(options.base_url, options.model, apis)
+    else:
         raise ConfigurationError(
             "Select a provider with --provider (`gpt-oss-verify providers` lists them), "
             "or pass --base-url and --model."
         )
-    provider = providers.adhoc_provider(
-        options.base_url, options.model, apis or BOTH_APIS, options.api_key_env
-    )
-    return _overridden(provider, timeout=options.timeout, concurrency=concurrency)
+    own: dict[str, object] = {"base_url": options.base_url, "model": options.model}
+    own |= {"api_key_env": options.api_key_env, "timeout": options.timeout}
+    return _overridden(entry, **own, concurrency=concurrency)
 
 
 def same_provider(

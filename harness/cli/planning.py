@@ -221,14 +221,11 @@ def _harness_tasks(
 ) -> Iterator[Task]:
     """Tool calling and the probe groups of a new run."""
     cases, sampling = options.cases or CaseOptions(), options.sampling
-    golden = golden_files.fitting(provider.model)
-    if cases.golden is not None:
-        golden = golden_files.load(cases.golden)
     return suite_tasks(
         provider.info(),
         settings,
         suite,
-        golden,
+        golden_files.chosen(cases.golden, provider.model),
         tries=sampling.tries or DEFAULT_TRIES,
         sampling=Sampling(
             temperature=sampling.temperature,
@@ -251,20 +248,19 @@ def _eval_tasks(
     if not settings.evals:
         return
     sampling, quick = options.sampling, options.cases is not None
-    efforts: tuple[str, ...] = (DEFAULT_EFFORT,)
-    if not quick:
-        efforts = parse_list(
-            "--reasoning-effort", sampling.reasoning_effort or DEFAULT_EFFORT, EFFORTS
-        )
-    mode: Mode = MODES[0] if sampling.streaming and not quick else MODES[1]
+    if quick:  # The options are those of tool calling.
+        sampling = SamplingOptions(seed=sampling.seed)
+    wanted = sampling.reasoning_effort or DEFAULT_EFFORT
+    efforts = parse_list("--reasoning-effort", wanted, EFFORTS)
+    mode: Mode = MODES[0] if sampling.streaming else MODES[1]
     conditions = [
         Condition(model=model, effort=effort, api=settings.apis[0], mode=mode)
         for model, effort in product(models, efforts)
     ]
     own = Sampling(
-        temperature=1.0 if quick or sampling.temperature is None else sampling.temperature,
-        top_p=1.0 if quick or sampling.top_p is None else sampling.top_p,
-        max_tokens=DEFAULT_MAX_TOKENS if quick else sampling.max_tokens or DEFAULT_MAX_TOKENS,
+        temperature=1.0 if sampling.temperature is None else sampling.temperature,
+        top_p=1.0 if sampling.top_p is None else sampling.top_p,
+        max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
         seed=sampling.seed,
     )
     if options.data.with_tools is not None:

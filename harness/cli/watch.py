@@ -12,10 +12,9 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from harness.cases import load_suite
-from harness.checks import CHECKS
 from harness.cli.options import Names, ProvidersFile, names
 from harness.cli.screen import say
-from harness.cli.watch_rounds import Target, Watch, accept_level, make_rounds
+from harness.cli.watch_rounds import Watch, accept_level, make_rounds
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.probes.suites import choose
@@ -26,8 +25,7 @@ from harness.records.runs import Limits, SuiteName
 from harness.sampling.budget import Budget
 from harness.watching.alerts import Sinks, WebhookFormat
 from harness.watching.metrics import Metrics
-from harness.watching.rounds import menu, of_round
-from harness.watching.signals import signals
+from harness.watching.rounds import Menu, menu, of_round
 from harness.watching.state import State
 
 STATE = "state.sqlite"
@@ -114,14 +112,14 @@ def watch(
     chosen = dict.fromkeys(names(*provider))
     if not chosen:
         raise ConfigurationError("Name at least one provider: --provider NAME.")
-    targets = [_target(each, providers_file, limits, pause, choice) for each in chosen]
-    hidden = {name for each in targets for name in key_variables(each.offer.provider)}
+    menus = [_menu(each, providers_file, limits, pause, choice) for each in chosen]
+    hidden = {name for each in menus for name in key_variables(each.provider)}
     webhook = alerts.webhook
     if webhook is not None and "://" not in webhook:
         webhook = os.environ.get(webhook, "")
     sinks = Sinks(alerts.on_alert, webhook, alerts.webhook_format, hidden)
     sinks.check()
-    plan = Watch(targets, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
+    plan = Watch(menus, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
     metrics, host = Metrics(), alerts.metrics_host
     with State(out / STATE) as state, metrics.served(alerts.metrics_port, host) as port:
         if port is not None:
@@ -142,9 +140,9 @@ def parse_budget(text: str) -> Limits:
     )
 
 
-def _target(
+def _menu(
     name: str, file: Path | None, limits: Limits, every: float, choice: ChoiceOptions
-) -> Target:
+) -> Menu:
     """A provider, ready to be sampled. Raises ConfigurationError."""
     provider = providers.find_provider(name, file)
     providers.access(provider)
@@ -153,11 +151,6 @@ def _target(
     wanted = choose(choice.suite, names(*choice.only), names(*choice.skip))
     if not (wanted.cases or wanted.probes):
         raise ConfigurationError("--suite, --only and --skip leave nothing to sample.")
-    golden = golden_files.fitting(provider.model)
-    if choice.golden is not None:
-        golden = golden_files.load(choice.golden)
+    golden = golden_files.chosen(choice.golden, provider.model)
     most = _ASSUMED_REQUESTS if first.max_requests is None else first.max_requests
-    offer = menu(provider, load_suite(), wanted, golden, most)
-    probes = {probe.id: probe for parts in offer.parts.values() for part in parts for probe in part}
-    rules = [*CHECKS.values(), *probes.values()]
-    return Target(offer, signals((rule.about for rule in rules), provider.apis))
+    return menu(provider, load_suite(), wanted, golden, most)

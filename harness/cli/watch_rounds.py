@@ -27,7 +27,7 @@ from harness.watching.alerts import Sinks, alert, ended, moment, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
 from harness.watching.rounds import DAY, PREFLIGHT, Menu, draw, of_round
-from harness.watching.signals import Signal, accepted, counts_of, examine, pruned
+from harness.watching.signals import accepted, counts_of, examine, pruned
 from harness.watching.state import State
 from reports.html.watching import render_watch
 
@@ -35,18 +35,10 @@ RUNS, PAGE = "runs", "index.html"
 
 
 @dataclass(frozen=True)
-class Target:
-    """A watched provider: what its rounds choose from, and what is tested."""
-
-    offer: Menu
-    signals: Sequence[Signal]
-
-
-@dataclass(frozen=True)
 class Watch:
     """The settings of all rounds."""
 
-    targets: Sequence[Target]
+    menus: Sequence[Menu]
     every: float
     budget: Limits  # of 24 hours
     alarms: float
@@ -75,14 +67,14 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
     while True:
         began = time.time()
         alerts = unreachable = 0
-        for target in plan.targets:
-            judged = _round(plan, state, target)
+        for offer in plan.menus:
+            judged = _round(plan, state, offer)
             if judged is not None:
                 one, incidents = judged
                 metrics.count(one)
                 alerts += any(each.ended is None for each in incidents)
                 unreachable += bool((one.counts or {}).get(AVAILABILITY, (0, 1))[0])
-            _prune(plan, state, target)
+            _prune(plan, state, offer)
             _deliver(plan, state)
             _publish(plan, state, metrics)
         if once:
@@ -90,21 +82,21 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
         time.sleep(max(0.0, began + plan.every - time.time()))
 
 
-def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incident]] | None:
+def _round(plan: Watch, state: State, offer: Menu) -> tuple[Round, list[Incident]] | None:
     """Sample and judge one round of a provider; None if its budget is used up.
 
     Raises ProviderUnavailableError if the provider could not be used in its first round.
     """
-    name = target.offer.provider.name
+    name = offer.provider.name
     watched = state.watched(name)
-    prepared = _interrupted(plan, state, target) or _next(plan, state, target, watched)
+    prepared = _interrupted(plan, state, offer) or _next(plan, state, offer, watched)
     if prepared is None:
         stderr().print(plain(f"{name}: the budget of the last 24 hours is used up"))
         return None
     one, job = prepared
     one = _carried_out(one, job, state, first=not watched.made)
     watched = replace(watched, rounds=[*watched.rounds, one])
-    incidents = list(examine(watched, target.signals, plan.alarms))
+    incidents = list(examine(watched, offer.signals, plan.alarms))
     contents: list[tuple[str, str]] = []
     if incidents:
         opened = [each for each in incidents if each.ended is None]
@@ -116,12 +108,12 @@ def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incid
     return one, incidents
 
 
-def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job] | None:
+def _interrupted(plan: Watch, state: State, offer: Menu) -> tuple[Round, Job] | None:
     """The interrupted round, if it can be finished; otherwise it is deleted.
 
     Its earlier usage is unknown, so it counts with its whole budget.
     """
-    name = target.offer.provider.name
+    name = offer.provider.name
     one = state.unfinished(name)
     if one is None:
         return None
@@ -139,9 +131,9 @@ def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job]
     return one, restoring.resume(folder, chosen, GateOptions(), budget, None)
 
 
-def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[Round, Job] | None:
+def _next(plan: Watch, state: State, offer: Menu, watched: Watched) -> tuple[Round, Job] | None:
     """A new round; None if the budget does not suffice."""
-    provider, now = target.offer.provider, time.time()
+    provider, now = offer.provider, time.time()
     limits = of_round(plan.budget, plan.every, state.used(provider.name, now - DAY))
     limits = limits.model_copy(
         update={"origins": dict.fromkeys(("max_requests", "max_cost"), "--budget")}
@@ -149,7 +141,7 @@ def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[
     most = limits.max_requests
     if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
         return None
-    tasks, settings, streams = draw(target.offer, watched, limits)
+    tasks, settings, streams = draw(offer, watched, limits)
     job = new_job(
         provider,
         tasks,
@@ -183,16 +175,16 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     return replace(one, counts=counts, requests=requests, cost=cost)
 
 
-def _prune(plan: Watch, state: State, target: Target) -> None:
+def _prune(plan: Watch, state: State, offer: Menu) -> None:
     """Delete the folders of old rounds, and sum their counts."""
     before = time.time() - plan.keep_days * DAY
-    watched = state.watched(target.offer.provider.name)
+    watched = state.watched(offer.provider.name)
     old = [Path(each.folder) for each in watched.rounds if each.folder and each.started < before]
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # The folder of a day that has other rounds remains.
             folder.parent.rmdir()
-    past = pruned(watched, target.signals, before)
+    past = pruned(watched, offer.signals, before)
     if past != watched.past:
         state.prune(watched.provider, past, before)
 
@@ -209,7 +201,7 @@ def _deliver(plan: Watch, state: State) -> None:
 
 def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
     """Write the page, and replace the metrics."""
-    every = [(state.watched(each.offer.provider.name), each.signals) for each in plan.targets]
+    every = [(state.watched(each.provider.name), each.signals) for each in plan.menus]
     for watched, signals in every:
         metrics.show(watched, signals)
     page = render_watch([watched for watched, _ in every], plan.every, plan.alarms)
@@ -218,8 +210,7 @@ def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
 
 def _print_plan(plan: Watch) -> None:
     """Print what each round samples."""
-    for target in plan.targets:
-        offer = target.offer
+    for offer in plan.menus:
         rounds = max(len(parts) for parts in offer.parts.values()) * len(offer.parts)
         text = f"{offer.provider.name}: {offer.cases} cases in each round"
         if rounds:

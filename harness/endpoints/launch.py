@@ -60,7 +60,23 @@ async def _process(
     ]
     held_by_guard, held_by_us = os.pipe()
     try:
-        process = await _start(name, launch, command, log, stdin=held_by_guard)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as output:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", guard.__file__, *command),
+                    stdin=held_by_guard,
+                    stdout=output,
+                    stderr=output,
+                    env=os.environ | launch.env,
+                    cwd=launch.cwd,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise LaunchError(
+                f"provider {name}: its launch command did not start: {error.filename}: "
+                f"{error.strerror}"
+            ) from None
         try:
             yield process
         finally:
@@ -68,27 +84,6 @@ async def _process(
     finally:
         os.close(held_by_guard)
         os.close(held_by_us)
-
-
-async def _start(
-    name: str, launch: Launch, command: list[str], log: Path, stdin: int
-) -> asyncio.subprocess.Process:
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", guard.__file__, *command),
-                stdin=stdin,
-                stdout=output,
-                stderr=output,
-                env=os.environ | launch.env,
-                cwd=launch.cwd,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise LaunchError(
-            f"provider {name}: its launch command did not start: {error.filename}: {error.strerror}"
-        ) from None
 
 
 @asynccontextmanager

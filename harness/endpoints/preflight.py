@@ -85,15 +85,22 @@ async def listed_models(provider: Provider) -> list[str] | None:
 
 async def smallest_request(provider: Provider, api: Api) -> Answer:
     """The answer to the shortest real request; raises as `request`."""
-    dialect = DIALECTS[api]
-    body = dialect.first_request(
-        [Message("user", "Hi")],
+    return await _answer(provider, api, "Hi", FEWEST_TOKENS)
+
+
+async def _answer(
+    provider: Provider, api: Api, text: str, most: int | None = None, **members: object
+) -> Answer:
+    """The answer to a prompt, with further members in the body of the request."""
+    extra = {**provider.extra_body, **members}
+    body = DIALECTS[api].first_request(
+        [Message("user", text)],
         instructions=None,
         tools=(),
         streaming=False,
-        settings=Settings(provider.model, max_tokens=FEWEST_TOKENS, extra_body=provider.extra_body),
+        settings=Settings(provider.model, max_tokens=most, extra_body=extra),
     )
-    return await request(provider, dialect.path, body)
+    return await request(provider, DIALECTS[api].path, body)
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:
@@ -103,17 +110,9 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
     tool and goes on after it. A model may also answer without one, so it gets up to three requests.
     Raises as `request`.
     """
-    dialect = DIALECTS["responses"]
-    extra = {**(provider.extra_body or {}), "tools": [CODE_INTERPRETER]}
-    body = dialect.first_request(
-        [Message("user", "Use Python to compute 482719 * 917353, and answer with the product.")],
-        instructions=None,
-        tools=(),
-        streaming=False,
-        settings=Settings(provider.model, extra_body=extra),
-    )
+    text = "Use Python to compute 482719 * 917353, and answer with the product."
     for number in range(1, TRIES_WITH_PYTHON + 1):
-        answer = await request(provider, dialect.path, body)
+        answer = await _answer(provider, "responses", text, tools=[CODE_INTERPRETER])
         if answer.status >= 300:
             return False, number
         kinds = _kinds(answer)

@@ -30,6 +30,11 @@ def fitting(model: str) -> Golden | None:
     return shipped() if model.rpartition("/")[2] in shipped().models else None
 
 
+def chosen(path: Path | None, model: str) -> Golden | None:
+    """The golden file at a path, else the shipped one for the model. Raises ConfigurationError."""
+    return fitting(model) if path is None else load(path)
+
+
 def load(path: Path) -> Golden:
     """Read a golden file. Raises ConfigurationError."""
     return _parsed(path, _content(path))

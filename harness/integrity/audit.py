@@ -19,7 +19,7 @@ from harness.integrity.seal import (
     hash_of_file,
     logs_of,
     member_hashes,
-    run_hash,
+    json_hash,
 )
 from harness.records.runs import SCHEMA_VERSION, RunInfo, Seal
 from harness.storage.run_folder import DERIVED
@@ -64,7 +64,7 @@ class AuditedRun:
         hashes = member_hashes(self.members)
         if self.manifest is not None:
             hashes |= self.manifest.run_members
-        return bool(self.seals) and run_hash(hashes) == self.seals[-1].run
+        return bool(self.seals) and json_hash(hashes) == self.seals[-1].run
 
     @property
     def killed(self) -> bool:

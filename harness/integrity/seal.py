@@ -73,17 +73,12 @@ def seal(folder: Path, info: Record | None = None) -> None:
 
 def hash_of(one: Seal) -> str:
     """The correct hash of a seal."""
-    return _json_hash(one.model_dump(mode="json", exclude={"hash"}))
+    return json_hash(one.model_dump(mode="json", exclude={"hash"}))
 
 
 def member_hashes(members: Mapping[str, Any]) -> dict[str, str]:
     """The hash of each member of `run.json` except the seals."""
-    return {name: _json_hash(value) for name, value in members.items() if name != SEALS}
-
-
-def run_hash(members: Mapping[str, str]) -> str:
-    """The hash of `run.json`, from the hashes of its members."""
-    return _json_hash(members)
+    return {name: json_hash(value) for name, value in members.items() if name != SEALS}
 
 
 def logs_of(folder: Path) -> list[Path]:
@@ -106,7 +101,7 @@ def hash_of_file(path: Path) -> str:
 def _new_seal(folder: Path, members: Mapping[str, Any], last: Seal | None) -> Seal:
     new = Seal(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        run=run_hash(member_hashes(members)),
+        run=json_hash(member_hashes(members)),
         files=file_hashes(folder),
         logs={path.name: _log_seal(path) for path in logs_of(folder)},
         before=last.hash if last else None,
@@ -127,5 +122,6 @@ def _log_seal(path: Path) -> LogSeal:
     return LogSeal(records=records, chain=head.hex(), unchained=unchained)
 
 
-def _json_hash(value: object) -> str:
+def json_hash(value: object) -> str:
+    """The hash of a JSON value; that of the hashes of its members identifies `run.json`."""
     return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -8,6 +8,7 @@ from math import lcm
 from typing import NamedTuple
 
 from harness.cases import Case, Suite
+from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.golden.records import Golden
 from harness.pipeline.standard import default_thresholds
@@ -21,7 +22,7 @@ from harness.tasks.base import Task
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.suite import suite_tasks
 from harness.watching.records import Watched
-from harness.watching.signals import stream, suspects
+from harness.watching.signals import Signal, signals, stream, suspects
 
 PREFLIGHT = 2
 """Requests before a round: the list of models, and one for the API."""
@@ -52,6 +53,7 @@ class Menu:
     parts: Mapping[Api, Sequence[tuple[Probe, ...]]]  # the probes of each round in turn
     left_out: tuple[str, ...]  # probes that need more requests than a round has
     golden: Golden | None
+    signals: Sequence[Signal]  # what is tested
 
 
 class Draw(NamedTuple):
@@ -89,7 +91,10 @@ def menu(
             f"A round of {max(0, requests)} requests is too small for any case or probe; "
             "raise --budget or --every."
         )
-    return Menu(provider, suite, cases, room, parts, tuple(large), golden)
+    sampled = {probe.id: probe for each in parts.values() for part in each for probe in part}
+    rules = [rule.about for rule in CHECKS.values()] + [rule.about for rule in sampled.values()]
+    tested = signals(rules, provider.apis)
+    return Menu(provider, suite, cases, room, parts, tuple(large), golden, tested)
 
 
 def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
