@@ -80,7 +80,7 @@ class CaseOptions:
     """Run only N cases, spread over tools and kinds of cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
     """Largest number of requests in one attempt. Default: 10."""
-    strict: bool | None = None
+    strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
         Literal["smoke", "quick", "full", "long", "agents"] | None, Parameter(help=_SUITE)
@@ -92,7 +92,7 @@ class CaseOptions:
     """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
-    until_fail: bool | None = None
+    until_fail: bool = False
     """Stop as soon as the verdict is FAIL."""
 
 
@@ -124,7 +124,7 @@ class DataOptions:
 
     examples: Annotated[int | None, COUNT] = None
     """Sample only N questions of each eval, chosen by the seed."""
-    samples: bool | None = None
+    samples: bool = False
     """Use the sample questions that ship with the tool; needs no internet."""
     data: str | None = None
     """Rows with the published columns: hf:NAME[@REVISION], a file, or a folder."""
@@ -173,7 +173,7 @@ class DecisionOptions:
 
     grader: str | None = None
     """Entry that grades HealthBench. Default: openai-grader; with --samples the provider itself."""
-    until_decided: bool | None = None
+    until_decided: bool = False
     """Sample in rounds, and stop as soon as every verdict is settled."""
     budget_samples: Annotated[int | None, COUNT] = None
     """With --until-decided: start no round that would exceed N attempts."""

@@ -177,16 +177,14 @@ def _settings(
     if options.shard is not None and options.decision.until_decided:
         raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
     cases = options.cases or CaseOptions()
-    suite_name = cases.suite
-    if suite_name == "agents":
+    if cases.suite == "agents":
         raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
-    strict = cases.strict or False
-    thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=strict))
+    thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=cases.strict))
     streaming, modes = options.sampling.streaming, MODES
     if streaming is not None or options.cases is None:
         modes = (MODES[0] if streaming else MODES[1],)
     settings = RunSettings(
-        suite=suite_name or thresholds.suite or "smoke",
+        suite=cases.suite or thresholds.suite or "smoke",
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,
@@ -197,13 +195,13 @@ def _settings(
         case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
         examples=options.data.examples,
         prompts=choose_prompts(options.data.prompts) if evals else None,
-        strict=strict,
+        strict=cases.strict,
         concurrency=provider.concurrency,
         seed=options.sampling.seed,
         thresholds=thresholds,
         grader=grader.info() if grader else None,
-        until_fail=cases.until_fail or False,
-        until_decided=options.decision.until_decided or False,
+        until_fail=cases.until_fail,
+        until_decided=options.decision.until_decided,
         budget_samples=options.decision.budget_samples,
         budget_tokens=options.decision.budget_tokens,
         budget=budget.noted,
@@ -282,7 +280,7 @@ def _eval_tasks(
 
 
 def _load(name: str, options: Options) -> Loaded[Any]:
-    """The rows of an eval; beside tool calling the samples where the hub cannot be reached."""
+    """The rows of an eval; with tool calling, samples if the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
     if options.cases is None or replace(options.data, prompts=None) != DataOptions():
         return load_data(name, options.data.place(evals))

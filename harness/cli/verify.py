@@ -251,8 +251,7 @@ def _resumed(
     """
     resume = run.resume or Path()
     flags = {"first": "-n", "cases": "--cases", "apis": "--api"}
-    values: dict[str, object] = {"--out": run.out, "--api": provider.apis}
-    values["--dry-run"] = run.dry_run or None
+    values: dict[str, object] = {"--out": run.out, "--api": provider.apis, "--dry-run": run.dry_run}
     for each in given:
         if isinstance(each, dict):
             values |= each
@@ -262,7 +261,7 @@ def _resumed(
                 for name, value in vars(each).items()
             }
     for name, value in values.items():
-        if value not in (None, ()):
+        if value is not False and value not in (None, ()):
             raise ConfigurationError(
                 f"--resume {resume} continues with the settings of the run; leave out {name}."
             )

@@ -1,4 +1,4 @@
-"""`gpt-oss-verify watch`: sample providers again and again, with an alert when one gets worse."""
+"""`gpt-oss-verify watch`: sample providers at intervals, and alert when one gets worse."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from harness.integrity.seal import (
     file_hashes,
     hash_of,
     hash_of_file,
+    json_hash,
     logs_of,
     member_hashes,
-    json_hash,
 )
 from harness.records.runs import SCHEMA_VERSION, RunInfo, Seal
 from harness.storage.run_folder import DERIVED

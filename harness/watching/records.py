@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 TOOL_CALLS, AVAILABILITY = "tool calls", "availability"
-"""Signals beside the families of rules; each is its only stream."""
+"""Signals other than families of rules; each is its only stream."""
 
 
 @dataclass(frozen=True)
