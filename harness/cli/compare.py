@@ -24,6 +24,7 @@ from harness.cli.options import (
     ProviderOptions,
     ProvidersFile,
     SamplingOptions,
+    refuse,
 )
 from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say, stdout
@@ -84,11 +85,10 @@ def compare(
             "Name at least two runs, or providers to run: compare RUN RUN, or "
             "compare --provider A --provider B."
         )
-    given = (providers_file, apis, evals, concurrency, cases, sampling, gate, budget)
-    defaults = (None,) * 4 + (CaseOptions(), SamplingOptions(), GateOptions(), BudgetOptions())
-    if not provider and given != defaults:
-        raise ConfigurationError(
-            "Options for new runs need a provider; add --provider or remove them."
+    if not provider:
+        new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
+        refuse(
+            "Without --provider, nothing is run", cases, sampling, gate, budget, **new, evals=evals
         )
     options = [
         planning.Options(

@@ -266,6 +266,16 @@ class RunOptions:
     """Print verdict and figures as JSON on stdout."""
 
 
+def refuse(reason: str, *options: object, **others: object) -> None:
+    """Raise ConfigurationError with the reason if one of the options is given, and name it."""
+    flags = {"first": "-n", "apis": "--api", "providers_file": "--providers"}
+    values = {name: value for each in options for name, value in vars(each).items()}
+    for name, value in (values | others).items():
+        if value is not False and value not in (None, ()):
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
+            raise ConfigurationError(f"{reason} leave out {flag}.")
+
+
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     """`responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:

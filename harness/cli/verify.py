@@ -29,6 +29,7 @@ from harness.cli.options import (
     RunOptions,
     SamplingOptions,
     parse_shard,
+    refuse,
 )
 from harness.cli.planning import Draft, Options
 from harness.cli.progress import Tally, display
@@ -69,18 +70,13 @@ def verify(
         run: How to carry it out.
     """
     if run.resume is not None:
-        job = _resumed(run, provider, gate, budget, cases, sampling, {"--evals": evals})
+        job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     if cases.suite == "agents":
         from harness.cli.imports import verify_agents
 
-        chosen = (replace(cases, suite=CaseOptions().suite), sampling, evals, gate, budget)
-        defaults = (CaseOptions(), SamplingOptions(), None, GateOptions(), BudgetOptions())
-        if run.dry_run or chosen != defaults:
-            raise ConfigurationError(
-                "--suite agents has tasks of its own: leave out --dry-run, --evals, and options of "
-                "cases, sampling, gates and budgets."
-            )
+        reason, others = "--suite agents has tasks of its own;", replace(cases, suite=None)
+        refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
         return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)
@@ -130,12 +126,12 @@ def evaluate(
     limits = GateOptions(gate=gate)
     finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
     if run.resume is not None:
-        others = {"--eval": evals, "--shard": shard, "--executor": executor, "--gate": gate}
-        settings = (data, baseline, decision, sampling, others)
-        return finish(_resumed(run, provider, limits, budget, *settings))
+        given = (data, baseline, decision, sampling)
+        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        return finish(_resumed(run, provider, limits, budget, *given, **others))
     parts = parse_shard(shard)
-    given = (None, evals, data, baseline, decision, run.concurrency, parts)
-    draft = planning.draft(Options(provider, sampling, limits, budget, *given))
+    chosen = (None, evals, data, baseline, decision, run.concurrency, parts)
+    draft = planning.draft(Options(provider, sampling, limits, budget, *chosen))
     alone = (parts, decision.until_decided, data.with_tools, draft.budget.noted)
     if executor is not None and any(alone):
         raise ConfigurationError(
@@ -244,27 +240,12 @@ def _resumed(
     gate: GateOptions,
     budget: BudgetOptions,
     *given: object,
+    **others: object,
 ) -> Job:
-    """The job that finishes the run of --resume; `given` are settings that must not be given.
-
-    Raises ConfigurationError if one is given, or the run cannot be finished with these options.
-    """
+    """The job that finishes the run of --resume; the other options must not be given."""
     resume = run.resume or Path()
-    flags = {"first": "-n", "cases": "--cases", "apis": "--api"}
-    values: dict[str, object] = {"--out": run.out, "--api": provider.apis, "--dry-run": run.dry_run}
-    for each in given:
-        if isinstance(each, dict):
-            values |= each
-        else:
-            values |= {
-                flags.get(name, f"--{name.replace('_', '-')}"): value
-                for name, value in vars(each).items()
-            }
-    for name, value in values.items():
-        if value is not False and value not in (None, ()):
-            raise ConfigurationError(
-                f"--resume {resume} continues with the settings of the run; leave out {name}."
-            )
+    others |= {"out": run.out, "apis": provider.apis, "dry_run": run.dry_run}
+    refuse(f"--resume {resume} continues with the settings of the run;", *given, **others)
     return restoring.resume(resume, provider, gate, budget, run.concurrency)
 
 
