@@ -86,10 +86,9 @@ def compare(
             "compare --provider A --provider B."
         )
     if not provider:
+        reason = "Options of new runs need a provider; add --provider, or"
         new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
-        refuse(
-            "Without --provider, nothing is run", cases, sampling, gate, budget, **new, evals=evals
-        )
+        refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
     options = [
         planning.Options(
             ProviderOptions(provider=name, providers_file=providers_file, apis=apis),
