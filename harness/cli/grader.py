@@ -20,8 +20,8 @@ from evals.healthbench.rows import load
 from evals.healthbench.trials import CompletionScores, PhysicianTrial
 from harness.cli.choice import budget_for
 from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, ProvidersFile
-from harness.cli.progress import Tally, display
-from harness.cli.screen import print_raw, say, stderr
+from harness.cli.progress import display
+from harness.cli.screen import print_raw, say
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.providers.entries import Provider, changed, find_provider
@@ -164,9 +164,8 @@ def _finish(
     folder = trial.resume or run_folder.create(
         trial.out or DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
     )
-    screen = display(stderr(), Tally(), debug=trial.debug)
     try:
-        with screen.shown():
+        with display(debug=trial.debug) as screen:
             found = run_until_stopped(carry_out(folder, screen, budget))
     except StoppedError as stop:
         raise StoppedError(f"{stop} {folder}") from None

@@ -14,6 +14,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
+from harness.cli.screen import stderr
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
@@ -94,11 +95,6 @@ class LineDisplay(Watcher):
         self._pace = ""
         self._printed_at = 0.0
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show progress until the end of the block."""
-        yield
-
     def stage(self, text: str) -> None:
         """Print the current activity."""
         self._print(f"{text} …")
@@ -130,7 +126,7 @@ class LiveDisplay(LineDisplay):
 
     def __init__(self, console: Console, tally: Tally) -> None:
         super().__init__(console, tally)
-        self._progress = Progress(
+        self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -139,26 +135,20 @@ class LiveDisplay(LineDisplay):
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task("getting ready …", total=None)
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Draw until the end of the block."""
-        with self._progress:
-            yield
+        self._task = self.progress.add_task("getting ready …", total=None)
 
     def stage(self, text: str) -> None:
         """Show the current activity."""
-        self._progress.reset(self._task, total=None, description=f"{text} …")
+        self.progress.reset(self._task, total=None, description=f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Show a bar for what is to be sampled."""
-        self._progress.reset(self._task, total=planned, completed=finished, description=what)
+        self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
         counts = self._tally.add(rollout)
-        self._progress.update(
+        self.progress.update(
             self._task, advance=counts, description=plain(f"{self._tally}{self._pace}")
         )
 
@@ -173,11 +163,20 @@ class DebugDisplay(LineDisplay):
         super().finished(rollout)
 
 
-def display(console: Console, tally: Tally, *, debug: bool) -> LineDisplay:
-    """The display that suits the destination of stderr."""
+@contextmanager
+def display(
+    tasks: Sequence[Task] = (), *, debug: bool, console: Console | None = None
+) -> Iterator[LineDisplay]:
+    """Show progress until the end of the block, in the form that suits stderr."""
+    console, tally = console or stderr(), Tally(tasks)
     if debug:
-        return DebugDisplay(console, tally)
-    return LiveDisplay(console, tally) if console.is_terminal else LineDisplay(console, tally)
+        yield DebugDisplay(console, tally)
+    elif console.is_terminal:
+        live = LiveDisplay(console, tally)
+        with live.progress:
+            yield live
+    else:
+        yield LineDisplay(console, tally)
 
 
 def errors(count: int) -> str:

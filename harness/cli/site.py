@@ -13,7 +13,6 @@ from harness.cli.bundle import packed
 from harness.cli.options import ProvidersFile
 from harness.cli.screen import say, show
 from harness.comparison.history import history
-from harness.comparison.records import Price
 from harness.comparison.regressions import run_folders
 from harness.comparison.site import site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
@@ -46,7 +45,7 @@ def site(
     if not found:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {
-        name: Price(input=entry.prices.input, output=entry.prices.output)
+        name: entry.prices
         for name, entry in load_providers(providers_file).items()
         if entry.prices is not None
     }

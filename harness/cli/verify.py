@@ -32,8 +32,8 @@ from harness.cli.options import (
     refuse,
 )
 from harness.cli.planning import Draft, Options
-from harness.cli.progress import Tally, display
-from harness.cli.screen import print_raw, say, show, stderr
+from harness.cli.progress import display
+from harness.cli.screen import print_raw, say, show
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
 from harness.pipeline.plan import Plan
@@ -183,9 +183,8 @@ def grade(
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(tuple(tasks), info.shard)
     job = Job(chosen, plan, info, run, spending)
-    screen = display(stderr(), Tally(), debug=debug)
     try:
-        with screen.shown():
+        with display(debug=debug) as screen:
             pipeline.grade(job, screen)
     except StoppedError:
         raise StoppedError(f"stopped before the end; finish with: grade {run}") from None
@@ -213,9 +212,8 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
     Raises ConfigurationError if a task cannot be sampled on this machine,
     ProviderUnavailableError for provider and grader, and StoppedError when the user stops the run.
     """
-    screen = display(stderr(), Tally(job.plan.tasks), debug=debug)
     try:
-        with screen.shown():
+        with display(job.plan.tasks, debug=debug) as screen:
             sample(job, screen)
     except (ProviderUnavailableError, ConfigurationError):
         if not job.info.resumed and run_folder.discard_unused(job.folder):

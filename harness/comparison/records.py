@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from harness.providers.entries import Prices
 from harness.records.analysis import CheckStatus, Decision
 from harness.records.base import Record
 from harness.records.scores import Estimate, Finding
@@ -206,13 +207,6 @@ class History(Record):
     unread: tuple[str, ...] = ()
 
 
-class Price(Record):
-    """US dollars per million tokens."""
-
-    input: float
-    output: float
-
-
 class SiteRun(Record):
     """One published run, in the folder `run` of the site.
 
@@ -235,7 +229,7 @@ class SiteRun(Record):
     scores: Mapping[str, Estimate] = {}
     first_token: float | None = None
     tokens_per_second: float | None = None
-    price: Price | None = None
+    price: Prices | None = None
     seal: str | None = None
 
 

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from harness.comparison.history import point
-from harness.comparison.records import Price, Site, SiteRun
+from harness.comparison.records import Site, SiteRun
+from harness.providers.entries import Prices
 from harness.records.analysis import Analysis, CheckStatus, Decision
 
 _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 
 
-def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Price], tool_version: str) -> Site:
+def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
     """The runs of a site, the newest first; `prices` are those of providers by name."""
     newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
@@ -25,7 +26,7 @@ def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Price], tool_vers
     return Site(tool_version=tool_version, latest=tuple(run.run for run in ranked), runs=runs)
 
 
-def _run(analysis: Analysis, price: Price | None) -> SiteRun:
+def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
     about = point(analysis.run_id, analysis)
     cases = analysis.tool_calling
     first = [each.latency.first_token.p50 for each in cases if each.latency.first_token]

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.pipeline.exit_codes import EXIT_USAGE
+
 State = Literal["ok", "note", "warning", "problem"]
 """A note is information; a warning may affect a run; a problem prevents it."""
-
-EXIT_PROBLEM = 2
-EXIT_UNREACHABLE = 3
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Line:
     exit_code: int = 0
 
 
-def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_PROBLEM) -> Line:
+def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_USAGE) -> Line:
     """Prevents a run."""
     return Line(topic, "problem", text, remedy, code)
 

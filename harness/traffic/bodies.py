@@ -30,8 +30,8 @@ _MOST_BYTES = 256 * 1024 * 1024
 _GZIP, _ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 
-class UnreadableBodyError(Exception):
-    """Why a recorded body cannot be decoded, in a few words."""
+class LeftOutError(Exception):
+    """Why a pair is not imported, in a few words that count equal cases together."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Body:
 def decoded(value: object) -> object:
     """A recorded body as text, or as parsed JSON if the recording holds it parsed.
 
-    Raises UnreadableBodyError if it is compressed or encoded in an unknown way.
+    Raises LeftOutError if it is compressed or encoded in an unknown way.
     """
     if isinstance(value, dict) and value and value.keys() <= _HOLDER:
         if (content := _bytes(value)) is not None:
@@ -69,7 +69,7 @@ def decoded(value: object) -> object:
 def read_body(value: object, media_type: str) -> Body:
     """The body of a recorded response; `media_type` is its `content-type`, or ''.
 
-    Raises UnreadableBodyError if it cannot be decoded.
+    Raises LeftOutError if it cannot be decoded.
     """
     content = decoded(value)
     if content is None:
@@ -120,19 +120,19 @@ def _blocks(entries: Sequence[object]) -> Iterator[str]:
 
 
 def _text(content: bytes) -> str:
-    """Bytes as text, decompressed. Raises UnreadableBodyError."""
+    """Bytes as text, decompressed. Raises LeftOutError."""
     try:
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
         elif content.startswith(_ZLIB):
             content = zlib.decompress(content)
     except (OSError, EOFError, zlib.error):
-        raise UnreadableBodyError("compressed body that cannot be unpacked") from None
+        raise LeftOutError("compressed body that cannot be unpacked") from None
     if len(content) > _MOST_BYTES:
-        raise UnreadableBodyError("body of more than 256 MB")
+        raise LeftOutError("body of more than 256 MB")
     text = content.decode("utf-8", "replace")
     if "\x00" in text[:64]:
-        raise UnreadableBodyError("binary body (compressed with br or zstd?)")
+        raise LeftOutError("binary body (compressed with br or zstd?)")
     return text
 
 
@@ -148,7 +148,7 @@ def _base64(value: object) -> bytes:
     try:
         return base64.b64decode(str(value), validate=False)
     except (binascii.Error, ValueError):
-        raise UnreadableBodyError("body that is not valid base64") from None
+        raise LeftOutError("body that is not valid base64") from None
 
 
 def _lost_by_sdk(value: object) -> frozenset[Lost]:

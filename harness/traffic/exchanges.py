@@ -19,7 +19,7 @@ from harness.api import DIALECTS
 from harness.integrity.secrets import Scrubber
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response
-from harness.traffic.bodies import UnreadableBodyError, decoded, headers_of, read_body
+from harness.traffic.bodies import LeftOutError, decoded, headers_of, read_body
 from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
 
@@ -45,10 +45,6 @@ _ENDS = re.compile(
 )
 _GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
-
-
-class LeftOutError(Exception):
-    """Why a pair is not imported, in a few words that count equal cases together."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
     if path and api is None:
         raise LeftOutError(f"{request.method} {_name_of(path)}")
-    try:
-        response, lost = _response(received, pair.members)
-    except UnreadableBodyError as error:
-        raise LeftOutError(str(error)) from None
+    response, lost = _response(received, pair.members)
     body = request.body
     api = api or _api_of(response, body or {})
     if api is None or body is None:
@@ -167,7 +160,7 @@ def _json(value: object) -> object:
         content = decoded(value)
         if isinstance(content, str):
             return orjson.loads(content)
-    except (UnreadableBodyError, orjson.JSONDecodeError):
+    except (LeftOutError, orjson.JSONDecodeError):
         return None
     return orjson.loads(orjson.dumps(content, default=str))
 

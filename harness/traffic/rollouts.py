@@ -22,7 +22,8 @@ from harness.integrity.secrets import Scrubber, known_secrets
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo
-from harness.traffic.exchanges import Imported, LeftOutError, imported
+from harness.traffic.bodies import LeftOutError
+from harness.traffic.exchanges import Imported, imported
 from harness.traffic.recordings import read_recordings
 
 TASK = "traffic"

@@ -12,8 +12,8 @@ from recorded_runs import troubled, write_sealed_run
 
 from harness.cli.app import run
 from harness.comparison.history import history
-from harness.comparison.records import Price
 from harness.comparison.site import site_of
+from harness.providers.entries import Prices
 from harness.records.runs import Thresholds
 from harness.storage.run_folder import read_analysis
 from reports import schemas
@@ -38,7 +38,7 @@ def files_of(analyses, prices=None):
 
 
 def test_the_latest_run_of_each_provider_is_in_the_table_those_that_pass_first(analyses):
-    site = site_of(analyses, {"alpha": Price(input=0.1, output=0.5)}, "1.0")
+    site = site_of(analyses, {"alpha": Prices(input=0.1, output=0.5)}, "1.0")
     assert site.latest == ("a-2", "b-1")
     runs = {each.run: each for each in site.runs}
     assert (runs["b-1"].decision, runs["b-1"].success.value) == ("fail", 0.0)

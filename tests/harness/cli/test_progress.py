@@ -8,7 +8,7 @@ import pytest
 from healthy import MODEL, SUITE, Say, right, rollout
 from rich.console import Console
 
-from harness.cli.progress import DebugDisplay, LineDisplay, LiveDisplay, Tally, display
+from harness.cli.progress import LineDisplay, LiveDisplay, Tally, display
 from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
@@ -25,21 +25,19 @@ def finished(screen, answers, **more):
     screen.finished(rollout(answers, sample=CASE.id, **more))
 
 
-def shown(screen, stream):
-    with screen.shown():
+def shown(kind, console):
+    with display(TASKS, debug=False, console=console) as screen:
+        assert type(screen) is kind
         screen.stage("starting the provider")
         screen.begin(4, 1)
         finished(screen, right(CASE))
         finished(screen, [Say(text="No.")])
         finished(screen, right(CASE))
-    return stream.getvalue()
+    return console.file.getvalue()
 
 
 def test_plain_lines_when_not_a_terminal():
-    stream = io.StringIO()
-    screen = display(Console(file=stream, width=200), Tally(TASKS), debug=False)
-    assert isinstance(screen, LineDisplay)
-    assert shown(screen, stream).splitlines() == [
+    assert shown(LineDisplay, Console(file=io.StringIO(), width=200)).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of them already done",
         "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
@@ -74,9 +72,7 @@ def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
 def test_a_live_line_on_a_terminal():
     stream = io.StringIO()
     console = Console(file=stream, width=120, force_terminal=True, color_system=None)
-    screen = display(console, Tally(TASKS), debug=False)
-    assert isinstance(screen, LiveDisplay)
-    text = shown(screen, stream)
+    text = shown(LiveDisplay, console)
     assert "4/4" in text
     assert "66.7% passed so far · 0 errors · 117 tokens" in text
 
@@ -84,17 +80,15 @@ def test_a_live_line_on_a_terminal():
 def test_the_live_line_names_the_current_activity():
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)
-    screen = LiveDisplay(console, Tally(TASKS))
-    with screen.shown():
+    with display(TASKS, debug=False, console=console) as screen:
         screen.stage("starting the provider")
     assert "starting the provider …" in stream.getvalue()
 
 
 def test_debug_prints_what_was_sent_and_what_came():
     stream = io.StringIO()
-    screen = display(Console(file=stream, width=40), Tally(TASKS), debug=True)
-    assert isinstance(screen, DebugDisplay)
-    finished(screen, right(CASE))
+    with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
+        finished(screen, right(CASE))
     text = stream.getvalue()
     assert f"──── {CASE.id}/chat/non-streaming/1 · request 2" in text
     assert "POST http://test/v1/chat/completions" in text
@@ -103,10 +97,10 @@ def test_debug_prints_what_was_sent_and_what_came():
 
 def test_nothing_that_came_steers_the_terminal():
     stream = io.StringIO()
-    screen = display(Console(file=stream, width=40), Tally(TASKS), debug=True)
     answer = Response(status=200, headers={}, body="\x1b[2J\x9b2J\r\x07\ttab")
-    screen.begin(1, 0)
-    screen.finished(rollout([answer], sample=CASE.id, end="unreadable"))
+    with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
+        screen.begin(1, 0)
+        screen.finished(rollout([answer], sample=CASE.id, end="unreadable"))
     assert "\\x1b[2J\\x9b2J\\r\\x07" in stream.getvalue()
     assert not {"\x1b", "\x9b", "\r", "\x07"} & set(stream.getvalue())
 
