@@ -235,7 +235,7 @@ def _judge(folder: Path) -> None:
 def _resumed(
     run: RunOptions,
     provider: ProviderOptions,
-    gate: GateOptions,
+    limits: GateOptions,
     budget: BudgetOptions,
     *given: object,
     **others: object,
@@ -244,7 +244,7 @@ def _resumed(
     resume = run.resume or Path()
     others |= {"out": run.out, "apis": provider.apis, "dry_run": run.dry_run}
     refuse(f"--resume {resume} continues with the settings of the run;", *given, **others)
-    return restoring.resume(resume, provider, gate, budget, run.concurrency)
+    return restoring.resume(resume, provider, limits, budget, run.concurrency)
 
 
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
