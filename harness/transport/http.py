@@ -152,8 +152,8 @@ class HttpTransport:
         except TimeoutError as error:
             return self._timed_out(error, expired_at=now(), deadline=deadline)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            kind = _kind(error)
-            detail = self._redactor.text(without_surrogates(_detail(error)))
+            kind, detail = _explained(error)
+            detail = self._redactor.text(without_surrogates(detail))
             return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
         if receiver.too_large:
             size = f"{receiver.limit / MEBIBYTE:g} MiB"
@@ -180,24 +180,19 @@ _SENTENCES: dict[FailureKind, str] = {
 }
 
 
-def _kind(error: Exception) -> FailureKind:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
-        return "connect"
-    if isinstance(error.__cause__, ContentEncodingError):
-        return "protocol"
-    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
-        return "cut"
-    return "protocol" if isinstance(error, aiohttp.ClientError | ValueError) else "cut"
-
-
-def _detail(error: Exception) -> str:
+def _explained(error: Exception) -> tuple[FailureKind, str]:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy returned {error.status} {error.message}"
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"proxy {error.host}:{error.port}: {connection_error(error.os_error)}"
+        return "connect", f"the proxy returned {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return connection_error(error.os_error)
-    return str(error) or type(error).__name__
+        proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+        place = f"proxy {error.host}:{error.port}: " if proxy else ""
+        return "connect", place + connection_error(error.os_error)
+    text = str(error) or type(error).__name__
+    if isinstance(error.__cause__, ContentEncodingError):
+        return "protocol", text
+    cut = isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
+    cut = cut or not isinstance(error, aiohttp.ClientError | ValueError)
+    return "cut" if cut else "protocol", text
 
 
 def connection_error(error: OSError) -> str:
