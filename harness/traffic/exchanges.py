@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -210,14 +211,10 @@ def _time(value: object) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if 1e9 < seconds < 1e10 else None
     if not isinstance(value, str):
         return None
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        pass
-    try:
-        return parsedate_to_datetime(value)
-    except ValueError:
-        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        with suppress(ValueError):
+            return parse(value)
+    return None
 
 
 def _clean(exchange: Exchange, scrubber: Scrubber) -> Exchange:

@@ -162,9 +162,8 @@ def _end(last: Imported) -> LoopEnd:
     response = last.exchange.response
     if response is None or not 200 <= response.status < 300:
         return "failed"
-    try:
-        reply = DIALECTS[last.api].read(last.exchange)
-    except UnreadableReplyError:
+    reply = _reply(last)
+    if reply is None:
         return "unreadable"
     return "max_turns" if reply.calls and reply.finish != "length" else "answered"
 
