@@ -10,7 +10,9 @@ from cyclopts import Parameter
 
 from harness.cli.screen import show
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.frames import Run, load
+from harness.frames import load
+from harness.frames.inspect_log import write_inspect_logs
+from harness.frames.tables import COLUMNS
 
 
 def export(
@@ -38,22 +40,11 @@ def export(
     with os_errors(RunLogError, f"{folder} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         if output_format == "inspect":
-            from harness.frames.inspect_log import write_inspect_logs
-
             paths = write_inspect_logs(loaded, folder, gated=gated)
         else:
-            paths = _write_tables(loaded, folder, output_format)
+            paths = [folder / f"{table}.{output_format}" for table in COLUMNS]
+            for table, path in zip(COLUMNS, paths, strict=True):
+                getattr(getattr(loaded, table), f"to_{output_format}")(path, index=False)
     for path in paths:
         show(str(path))
     return 0
-
-
-def _write_tables(run: Run, folder: Path, output_format: str) -> list[Path]:
-    from harness.frames.tables import COLUMNS
-
-    paths = []
-    for table in COLUMNS:
-        path = folder / f"{table}.{output_format}"
-        getattr(getattr(run, table), f"to_{output_format}")(path, index=False)
-        paths.append(path)
-    return paths

@@ -19,7 +19,7 @@ from harness.golden.create import learn as learn_from
 from harness.golden.distance import distance, shown
 from harness.golden.divergence import compared_replies
 from harness.golden.engine import EngineOptions
-from harness.golden.records import Distance, Golden, Tolerance
+from harness.golden.records import Golden
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.probes import golden_prompts, numerics
@@ -145,7 +145,11 @@ def follow(
     if as_json:
         print_raw(figures.model_dump_json(indent=1))
     else:
-        show(_result(found.replies, figures, golden.tolerance))
+        show(
+            f"{found.replies} replies, {figures.tokens} tokens, {figures.values} logprobs: "
+            f"{shown(figures)}; {figures.agreement:.1%} have the same most likely token.\n"
+            f"Tolerance: {shown(golden.tolerance)}. {'Within' if passed else 'Beyond'} tolerance."
+        )
     return EXIT_PASS if passed else EXIT_FAIL
 
 
@@ -160,12 +164,3 @@ def _golden_of(run: Path, file: Path | None) -> Golden:
             f"There is no tolerance for {info.provider.model}; name its golden file with --golden."
         )
     return golden
-
-
-def _result(replies: int, figures: Distance, allowed: Tolerance) -> str:
-    verdict = "Within tolerance." if allowed.allows(figures) else "Beyond tolerance."
-    return (
-        f"{replies} replies, {figures.tokens} tokens, {figures.values} logprobs: "
-        f"{shown(figures)}; {figures.agreement:.1%} have the same most likely token.\n"
-        f"Tolerance: {shown(allowed)}. {verdict}"
-    )

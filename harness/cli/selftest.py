@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -58,9 +56,17 @@ def selftest(
     folder = resume or run_folder.create(out, "selftest", datetime.now(UTC))
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
+    done = set(finished)
     try:
-        with _recorded(folder / _ROWS, len(chosen), finished) as report_row:
-            matrix = run_until_stopped(run.selftest(plan, report_row))
+        with (folder / _ROWS).open("a", encoding="utf-8") as file:
+
+            def record(row: Row) -> None:
+                file.write(row.model_dump_json() + "\n")
+                file.flush()
+                done.add(row.fault.name)
+                say(f"{len(done)}/{len(chosen)} {row.fault.name}: {row.status}")
+
+            matrix = run_until_stopped(run.selftest(plan, record))
     except StoppedError:
         raise StoppedError(f"stopped; finish it with --resume {folder}") from None
     _write(matrix, folder, signatures)
@@ -99,18 +105,3 @@ def _finished(path: Path, repeat: int) -> dict[str, Row]:
         for row in rows
         if row.status != "failed" and (row.runs >= repeat or not row.fault.allowed)
     }
-
-
-@contextmanager
-def _recorded(path: Path, faults: int, before: Collection[str]) -> Iterator[Callable[[Row], None]]:
-    """A function that appends a row to a file, and prints a line for it; `before` are finished."""
-    finished = set(before)
-    with path.open("a", encoding="utf-8") as file:
-
-        def record(row: Row) -> None:
-            file.write(row.model_dump_json() + "\n")
-            file.flush()
-            finished.add(row.fault.name)
-            say(f"{len(finished)}/{faults} {row.fault.name}: {row.status}")
-
-        yield record
