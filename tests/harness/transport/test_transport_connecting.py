@@ -15,7 +15,7 @@ from mock_provider import MockProvider
 from harness.providers.entries import Provider
 from harness.records.rollouts import TransportFailure
 from harness.transport import NO_RETRIES, open_transport
-from harness.transport.http import _detail
+from harness.transport.http import _explained
 
 KEY = ConnectionKey("example.com", 443, True, True, None, None, None)
 ELSEWHERE = "provider.example/v1"
@@ -44,7 +44,7 @@ async def test_tls_to_a_server_without_it() -> None:
 def test_a_certificate_that_is_not_trusted() -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "self-signed certificate"
-    told = _detail(ClientConnectorCertificateError(KEY, error))
+    told = _explained(ClientConnectorCertificateError(KEY, error))[1]
     assert told == "its TLS certificate is not trusted (self-signed certificate)"
 
 
