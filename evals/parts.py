@@ -47,11 +47,7 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
 
     Shards of one run keep the ids of their attempts. Whole runs become one with as many tries as
     all of them have; attempts of later runs are numbered after those of earlier ones.
-
-    Raises:
-        ConfigurationError: The runs differ in their questions or settings, or have the same
-            attempts, or are not eval runs.
-        RunLogError: A folder does not hold a run.
+    Raises ConfigurationError or RunLogError.
     """
     if len(folders) < 2:
         raise ConfigurationError("There is nothing to merge: name two or more runs.")

@@ -24,12 +24,7 @@ from harness.storage.run_log import read_run_info
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
-    """The rows of an eval as the run sampled them.
-
-    Raises:
-        ConfigurationError: They are missing or cannot be read.
-        RunLogError: They are not those that `run.json` describes.
-    """
+    """The rows of an eval as the run sampled them. Raises ConfigurationError or RunLogError."""
     if info.eval not in ROWS:
         return Loaded((), info)
     path = folder / questions_file(info.eval)

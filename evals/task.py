@@ -166,12 +166,7 @@ class EvalTask(Task):
         return requests
 
     async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:
-        """Grade every answer without a grade.
-
-        Raises:
-            ProviderUnavailableError: The grader could not be used at all.
-            RunLogError: A log could not be read or written.
-        """
+        """Grade every answer without a grade. Raises ProviderUnavailableError or RunLogError."""
         by, grader = self._graded_by, self._grader
         if by is None or grader is None or (by.name, by.model) != (grader.name, grader.model):
             return

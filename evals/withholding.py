@@ -41,12 +41,7 @@ _SILENT: Mapping[Api, str] = {
 
 
 def gated_texts(folder: Path) -> Withholding:
-    """What a bundle of the run in a folder withholds.
-
-    Raises:
-        ConfigurationError: The questions cannot be read, or the tool cannot withhold them.
-        RunLogError: The run cannot be read.
-    """
+    """What a bundle of the run in a folder withholds. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
     if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
         raise ConfigurationError(

@@ -80,21 +80,13 @@ def least_tokens(conversation: Conversation) -> int:
 
 
 def render_prompt(conversation: Conversation) -> list[int]:
-    """Render a prompt that ends with `<|start|>assistant`.
-
-    Raises:
-        RenderError: The tokenizer or renderer does not support a text or a schema.
-    """
+    """Render a prompt that ends with `<|start|>assistant`. Raises RenderError."""
     items = drop_stale_reasoning(conversation.items)
     return render_all(replace(conversation, items=items))
 
 
 def render_all(conversation: Conversation) -> list[int]:
-    """Like `render_prompt`, with the complete chain of thought.
-
-    Raises:
-        RenderError: The tokenizer or renderer does not support a text or a schema.
-    """
+    """Like `render_prompt`, with the complete chain of thought. Raises RenderError."""
     items = tuple(item for item in conversation.items if item != _NOTHING)
     conversation = replace(conversation, items=items)
     _require_short_stretches(_texts(conversation))
@@ -187,11 +179,7 @@ def text_tokens(text: str) -> list[int]:
 
 
 def written_tokens(prompt: str) -> list[int]:
-    """The tokens of a prompt in which special tokens are written out.
-
-    Raises:
-        RenderError: The tokenizer does not support the text.
-    """
+    """The tokens of a prompt in which special tokens are written out. Raises RenderError."""
     _require_short_stretches([prompt])
     return encode(prompt)
 

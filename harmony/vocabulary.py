@@ -45,11 +45,7 @@ class VocabularyError(Exception):
 
 
 def harmony_encoding() -> oh.HarmonyEncoding:
-    """The harmony encoding of gpt-oss, loaded once per process.
-
-    Raises:
-        VocabularyError: The vocabulary file is not available.
-    """
+    """The harmony encoding of gpt-oss, loaded once per process. Raises VocabularyError."""
     with _loading:
         return _load_encoding()
 

@@ -92,11 +92,7 @@ class MeasuredRun:
 def create_baseline(
     results: Sequence[EvalScores], provider: str, tool_version: str, created_at: datetime
 ) -> MeasuredBaseline:
-    """Make a baseline of a finished run.
-
-    Raises:
-        ConfigurationError: The run has no scores, or is not finished.
-    """
+    """Make a baseline of a finished run. Raises ConfigurationError."""
     if not results:
         raise ConfigurationError("A run without evals is not a baseline; run an eval first.")
     for scores in results:
@@ -124,11 +120,7 @@ def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> MeasuredBaseline:
-    """Read a baseline file; one of version 1 is converted.
-
-    Raises:
-        ConfigurationError: There is no such file, or it is not a baseline of a known version.
-    """
+    """Read a baseline file; one of version 1 is converted. Raises ConfigurationError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

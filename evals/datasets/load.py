@@ -86,11 +86,7 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
     """Load and validate the rows of an eval.
 
     Data with another number of rows than the published dataset count as a sample, whose scores
-    are not compared with published ones.
-
-    Raises:
-        ConfigurationError: There are no rows, a row is invalid, or the hub returns another number
-            of rows than published.
+    are not compared with published ones. Raises ConfigurationError.
     """
     raw = _read(dataset, source, model)
     rows = validate_rows(raw.rows, model)

@@ -57,11 +57,7 @@ def questions_file(name: str) -> str:
 
 
 def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
-    """Every row as `model`.
-
-    Raises:
-        ConfigurationError: Rows are invalid; the message describes the first and counts the rest.
-    """
+    """Every row as `model`. Raises ConfigurationError."""
     rows: list[RowT] = []
     invalid: list[str] = []
     for row in raw:
@@ -148,9 +144,7 @@ def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]
     """The first `examples` items of a seeded shuffle, in their original order; all if None.
 
     The same seed selects the same items, and a larger number includes the items of a smaller one.
-
-    Raises:
-        ConfigurationError: `examples` is less than 1 or greater than the number of items.
+    Raises ConfigurationError.
     """
     if examples is None:
         return tuple(items)

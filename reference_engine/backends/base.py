@@ -24,10 +24,7 @@ class TokenSource(Protocol):
     ) -> AsyncGenerator[Token, None]:
         """Yield the tokens that continue `prompt`, including a stop token.
 
-        Closing the generator cancels the request.
-
-        Raises:
-            EngineError: The request fails.
+        Closing the generator cancels the request. Raises EngineError.
         """
         ...
 

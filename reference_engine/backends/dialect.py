@@ -100,8 +100,4 @@ class Dialect(ABC):
 
     @abstractmethod
     def read(self, event: bytes) -> list[Token]:
-        """The tokens of one event, a JSON object.
-
-        Raises:
-            ValueError: The event does not match the server's documentation.
-        """
+        """The tokens of one event, a JSON object. Raises ValueError."""

@@ -216,11 +216,7 @@ def load_mlx(checkpoint: Path) -> LocalModel:
 
 
 def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> LocalModel:
-    """Load a checkpoint in Hugging Face's layout.
-
-    Raises:
-        BackendUnavailableError: transformers is not installed or cannot load the checkpoint.
-    """
+    """Load a checkpoint in Hugging Face's layout. Raises BackendUnavailableError."""
     try:
         from transformers import AutoModelForCausalLM, DynamicCache
     except ImportError as error:

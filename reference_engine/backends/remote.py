@@ -156,11 +156,7 @@ class RemoteEngine:
 def connect(
     settings: BackendSettings, dialect: type[Dialect], max_context: int | None = None
 ) -> RemoteEngine:
-    """Connect to a server and request its model.
-
-    Raises:
-        BackendUnavailableError: The server does not respond, or not as this kind of server.
-    """
+    """Connect to a server and request its model. Raises BackendUnavailableError."""
     where = f"{settings.name} at {settings.root}"
     try:
         with httpx.Client(

@@ -85,11 +85,7 @@ Change = Add | Delete | Update
 
 
 def parse_patch(text: str) -> tuple[Change, ...]:
-    """The changes of a patch.
-
-    Raises:
-        PatchError: The text is not a patch.
-    """
+    """The changes of a patch. Raises PatchError."""
     lines = [line.removesuffix("\r") for line in text.strip().split("\n")]
     if len(lines) >= 4 and lines[0] in _HEREDOC and lines[-1].endswith("EOF"):
         lines = lines[1:-1]
@@ -183,11 +179,7 @@ class _Reader:
 
 
 def updated(text: str, change: Update) -> str:
-    """The text of a file with all chunks replaced. It ends with a line break.
-
-    Raises:
-        PatchError: Lines are not found.
-    """
+    """The text of a file with all chunks replaced. It ends with a line break. Raises PatchError."""
     breaks = text.count("\n")
     ending = "\r\n" if breaks and text.count("\r\n") == breaks else "\n"
     lines = text.split(ending)

@@ -55,11 +55,7 @@ class McpServer:
 
 
 def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
-    """The servers of options of the form LABEL=URL or LABEL=COMMAND.
-
-    Raises:
-        SetupError: An option has another form, a label is repeated, or the package is missing.
-    """
+    """The servers of options of the form LABEL=URL or LABEL=COMMAND. Raises SetupError."""
     servers: dict[str, McpServer] = {}
     for option in options:
         label, _, target = option.partition("=")
@@ -124,11 +120,7 @@ class McpTools:
         self._labels: dict[str, str] = {}
 
     async def connect(self) -> Sequence[McpListing]:
-        """Connect to all servers and list their tools.
-
-        Raises:
-            McpError: A server cannot be reached, fails, or has tools that cannot be functions.
-        """
+        """Connect to all servers and list their tools. Raises McpError."""
         for offer in self._offers:
             self._connections[offer.label] = _Connection(offer)
         listings = [await self._listing(offer) for offer in self._offers]
@@ -207,12 +199,7 @@ class _Connection:
         self._task = asyncio.create_task(self._serve(offer))
 
     async def ask(self, work: Callable[[Client], Awaitable[T]], seconds: float | None = None) -> T:
-        """Let the connection do some work.
-
-        Raises:
-            MCPError: The server answers with an error.
-            McpError: There is no connection, the answer breaks it, or the time is over.
-        """
+        """Let the connection do some work. Raises MCPError or McpError."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait((work, answer))
         waiting: set[asyncio.Future[Any]] = {answer, self._task}

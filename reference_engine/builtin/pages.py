@@ -65,11 +65,7 @@ class Pages(Protocol):
         ...
 
     def fetch(self, url: str) -> Page:
-        """The page of this URL.
-
-        Raises:
-            PageError: There is none.
-        """
+        """The page of this URL. Raises PageError."""
         ...
 
 
@@ -86,11 +82,7 @@ class Folder:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read all pages.
-
-        Raises:
-            SetupError: The folder has no pages.
-        """
+        """Read all pages. Raises SetupError."""
         self._pages: dict[str, Page] = {}
         self._words: dict[str, Counter[str]] = {}
         for file, url in _files(folder):
@@ -122,11 +114,7 @@ class Folder:
         ]
 
     def fetch(self, url: str) -> Page:
-        """The page of this URL, whatever its scheme, fragment and final slash.
-
-        Raises:
-            PageError: The folder does not have it.
-        """
+        """The page of this URL, whatever its scheme, fragment and final slash. Raises PageError."""
         page = self._pages.get(_key(url))
         if page is None:
             raise PageError(f"Error fetching URL `{url[:1000]}`: there is no such page.")

@@ -40,11 +40,7 @@ class Toolbox:
         self._mcp = mcp or McpTools()
 
     async def connect(self) -> Sequence[McpListing]:
-        """Connect to the MCP servers and list their tools.
-
-        Raises:
-            McpError: A server does not answer as it should.
-        """
+        """Connect to the MCP servers and list their tools. Raises McpError."""
         return await self._mcp.connect()
 
     async def aclose(self) -> None:

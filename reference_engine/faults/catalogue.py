@@ -128,11 +128,7 @@ _OPTION = re.compile(r"(?P<names>.*?)(?::(?P<rate>[-+.\d]\S*))?")
 
 
 def read_plan(options: Sequence[str]) -> FaultPlan:
-    """Parse `NAME[,NAME][:rate]` options.
-
-    Raises:
-        FaultError: A name is unknown, or a rate is invalid.
-    """
+    """Parse `NAME[,NAME][:rate]` options. Raises FaultError."""
     rates: dict[str, float] = {}
     for option in options:
         match = _OPTION.fullmatch(option.strip())

@@ -262,9 +262,7 @@ def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
     """The parts of a server with these faults; see `read_plan` for the options.
 
     With `by_request`, a request can name its faults in `HEADER`; they replace these.
-
-    Raises:
-        FaultError: A name is unknown, or a rate is invalid.
+    Raises FaultError.
     """
     plan = read_plan(options)
 

@@ -33,10 +33,7 @@ _LOST = "Another process of the model stopped, so this one stops too. See that p
 def process_group(device: str) -> Iterator[Shard]:
     """Joins the processes that torchrun started; yields `UNSHARDED` outside torchrun.
 
-    Uses NCCL on GPUs, one GPU per process, and gloo otherwise.
-
-    Raises:
-        ParallelError: The processes do not find each other.
+    Uses NCCL on GPUs, one GPU per process, and gloo otherwise. Raises ParallelError.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
@@ -90,11 +87,7 @@ class Leader:
         return partial(self._run, run)
 
     def close(self) -> None:
-        """Stops the followers.
-
-        Raises:
-            ParallelError: A follower had stopped before.
-        """
+        """Stops the followers. Raises ParallelError."""
         if self._lost:
             raise ParallelError(_LOST)
         if self._group is not None:
@@ -118,11 +111,7 @@ class Leader:
 
 @torch.inference_mode()
 def run_follower(model: Transformer) -> None:
-    """Takes part in the leader's forward passes until the leader closes.
-
-    Raises:
-        ParallelError: The leader stopped, or a pass failed.
-    """
+    """Takes part in the leader's forward passes until the leader closes. Raises ParallelError."""
     group = _message_group()
     weight = model.unembedding.weight
     try:

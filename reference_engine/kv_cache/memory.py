@@ -27,11 +27,7 @@ class MemoryTooSmallError(SetupError):
 
 
 def parse_bytes(text: str) -> int:
-    """Parses a size such as "512MiB", "1.5 GiB" or "5GB".
-
-    Raises:
-        ValueError: The text is not a size, has no unit, or is zero.
-    """
+    """Parses a size such as "512MiB", "1.5 GiB" or "5GB". Raises ValueError."""
     match = _SIZE.fullmatch(text)
     size = round(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if size == 0:

@@ -62,11 +62,7 @@ class PagePool:
         return len(self._idle)
 
     def allocate(self) -> int:
-        """Returns a page for one user.
-
-        Raises:
-            IndexError: No page is available.
-        """
+        """Returns a page for one user. Raises IndexError."""
         page = self._blank.pop() if self._blank else self._evict()
         self._users[page] = 1
         return page

@@ -37,10 +37,7 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
     """Quantizes (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
 
     The scale follows the OCP MX specification: the exponent of the block's largest magnitude minus
-    the largest exponent of the element type. Larger values saturate at 6.
-
-    Raises:
-        ValueError: The last dimension is not a multiple of 32.
+    the largest exponent of the element type. Larger values saturate at 6. Raises ValueError.
     """
     if values.shape[-1] % BLOCK:
         raise ValueError(f"the last dimension must be a multiple of {BLOCK}: {values.shape[-1]}")

@@ -125,12 +125,7 @@ class Context:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, request: Request, model: type[R]) -> R:
-        """Read a request.
-
-        Raises:
-            ApiError: The body is compressed, too large or invalid, or its model is unknown.
-            ClientDisconnect: The client disconnected.
-        """
+        """Read a request. Raises ApiError or ClientDisconnect."""
         encoding = request.headers.get("content-encoding", "identity")
         if encoding.lower() not in {"", "identity"}:
             message = f"The content encoding '{encoding}' is not supported; send it uncompressed."
@@ -155,11 +150,7 @@ class Context:
         return parsed
 
     def require_model(self, name: str) -> None:
-        """Refuse an unknown model.
-
-        Raises:
-            ApiError: The model is unknown; the message lists the available models.
-        """
+        """Refuse an unknown model. Raises ApiError."""
         if name not in self.settings.model_names:
             known = ", ".join(self.settings.model_names)
             message = f"The model '{name}' does not exist. Available models: {known}."

@@ -47,11 +47,7 @@ class RequestModel(BaseModel):
 
 
 def parse_request(model: type[M], body: bytes) -> M:
-    """Read a request body.
-
-    Raises:
-        ApiError: The body is not JSON or does not match the model; the error names the field.
-    """
+    """Read a request body. Raises ApiError."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:

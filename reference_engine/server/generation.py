@@ -74,11 +74,7 @@ class Generation:
     """
 
     def __init__(self, engine: TokenSource, request: GenerationRequest) -> None:
-        """Render the prompt.
-
-        Raises:
-            ApiError: The conversation cannot be rendered or exceeds the context.
-        """
+        """Render the prompt. Raises ApiError."""
         self._engine = engine
         self._request = request
         self.prompt = self._checked_prompt()
@@ -248,11 +244,7 @@ def sampling_params(
 async def sampled(
     engine: TokenSource, prompt: Sequence[int], params: SamplingParams
 ) -> AsyncGenerator[Token]:
-    """The tokens that continue a prompt, including a stop token.
-
-    Raises:
-        ApiError: The engine fails or refuses the request.
-    """
+    """The tokens that continue a prompt, including a stop token. Raises ApiError."""
     try:
         async with aclosing(engine.generate(prompt, params)) as tokens:
             async for token in tokens:

@@ -35,11 +35,7 @@ class Parts:
 
 
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
-    """Load the checkpoint, or one shard of it, and the vocabulary.
-
-    Raises:
-        SetupError: Loading fails, or the device is not available.
-    """
+    """Load the checkpoint, or one shard of it, and the vocabulary. Raises SetupError."""
     _prepare(settings)
     return load_model(
         settings.checkpoint,

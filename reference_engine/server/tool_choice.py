@@ -122,11 +122,7 @@ class Choice:
     allowed: tuple[str, ...] | None = None
 
     def applied(self, tools: Sequence[OfferedTool]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
-        """The tools that the model sees, and the policy.
-
-        Raises:
-            ApiError: Two tools have the same name, or the choice does not match the tools.
-        """
+        """The tools that the model sees, and the policy. Raises ApiError."""
         self._check([each.tool.name for each in tools], tools)
         left = tuple(
             each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed

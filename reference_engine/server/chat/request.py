@@ -119,9 +119,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
 
     `system` and `developer` messages are both instructions; the server itself writes the harmony
     system message. Assistant text with or before tool calls is a preamble, other text an answer.
-
-    Raises:
-        ApiError: Calls and results do not match.
+    Raises ApiError.
     """
     history: list[ConversationItem] = []
     unanswered: dict[str, str] = {}
@@ -258,11 +256,7 @@ class ChatRequest(AnswerRequest):
     user: Ignored = None
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
-        """What to generate for this request.
-
-        Raises:
-            ApiError: Fields contradict each other.
-        """
+        """What to generate for this request. Raises ApiError."""
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs", "'top_logprobs' requires 'logprobs' to be true.")
         offered = [

@@ -46,11 +46,7 @@ class CompactRequest(ConversationRequest):
     def generation_request(
         self, history: tuple[ConversationItem, ...], current_date: str | None
     ) -> GenerationRequest:
-        """What to generate for the summary of this history.
-
-        Raises:
-            ApiError: The history is empty.
-        """
+        """What to generate for the summary of this history. Raises ApiError."""
         if not history:
             message = "There is nothing to compact: send 'input' or 'previous_response_id'."
             raise invalid("input", message, "missing_required_parameter")
@@ -67,10 +63,7 @@ def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, An
 
     A later request starts with these items instead of the conversation. They include all user
     messages (OpenAI's API reference, "Compact a response"), and here also all system and developer
-    messages.
-
-    Raises:
-        ApiError: The model wrote no summary, or the summary exceeds the context.
+    messages. Raises ApiError.
     """
     if steps.finish == "length":
         message = "The conversation leaves no room in the model's context for its summary."
@@ -162,11 +155,7 @@ class ResponsesHandler:
         return self._context.generation(self._context.engine, request)
 
     async def get(self, request: Request) -> Response:
-        """Return a stored response.
-
-        Raises:
-            ApiError: The id is unknown, or the request asks for a stream.
-        """
+        """Return a stored response. Raises ApiError."""
         stored = self._stored(request)
         if request.query_params.get("stream", "false").lower() != "false":
             message = "'stream' requires a background response, which this server does not support."
@@ -189,11 +178,7 @@ class ResponsesHandler:
         raise invalid("response_id", message)
 
     async def delete(self, request: Request) -> Response:
-        """Delete a stored response.
-
-        Raises:
-            ApiError: The id is unknown.
-        """
+        """Delete a stored response. Raises ApiError."""
         response_id = self._stored(request).id
         self._store.delete(response_id)
         return json_response({"id": response_id, "object": "response", "deleted": True})

@@ -16,11 +16,7 @@ _DEFAULTS = {"limit": "20", "order": "desc"}
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the list that `limit`, `order` and `after` select.
-
-    Raises:
-        ApiError: A query parameter is invalid.
-    """
+    """The part of the list that `limit`, `order` and `after` select. Raises ApiError."""
     options = _DEFAULTS | dict(query)
     limit = _checked(_LIMIT, "limit", options)
     in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))

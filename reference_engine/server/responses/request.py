@@ -102,11 +102,7 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         current_date: str | None,
         builtin: tuple[Builtin, ...] = (),
     ) -> GenerationRequest:
-        """What to generate after this history, with these built-in tools.
-
-        Raises:
-            ApiError: Fields contradict each other.
-        """
+        """What to generate after this history, with these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         conversation = Conversation(
             items=(*self.opening, *history),

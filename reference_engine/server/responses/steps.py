@@ -151,11 +151,7 @@ class Steps:
 
 
 def _with_mcp(request: GenerationRequest, listings: Sequence[McpListing]) -> GenerationRequest:
-    """The request with the tools of MCP servers as further functions.
-
-    Raises:
-        ApiError: Two tools have the same name.
-    """
+    """The request with the tools of MCP servers as further functions. Raises ApiError."""
     conversation, policy = request.conversation, request.policy
     functions = [each for listing in listings for each in listing.functions]
     names = {each.name for each in conversation.tools} | set(conversation.builtin)

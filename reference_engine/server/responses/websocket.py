@@ -153,10 +153,7 @@ class _Connection:
 def _request(message: str | bytes) -> tuple[str, bytes]:
     """The `previous_response_id` of a `response.create` message, and the body of its request.
 
-    `stream: true` is optional; openai-agents sends it.
-
-    Raises:
-        ApiError: The message is invalid.
+    `stream: true` is optional; openai-agents sends it. Raises ApiError.
     """
     try:
         data = orjson.loads(message)
