@@ -16,7 +16,7 @@ from evals.healthbench.grader import (
     grading_tasks,
 )
 from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_run
+from evals.healthbench.grading import grade_with
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.rows import HealthBench, HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
@@ -131,16 +131,15 @@ async def _graded(
     budget: Budget | None,
 ) -> Verdicts:
     try:
-        return await grade_run(tasks, folder, grader, watcher, budget)
+        return await grade_with(grader, tasks, folder, watcher, budget)
     except (ConfigurationError, ProviderUnavailableError):
-        _discard_unused(folder, grades_file(grader.name, grader.model))
+        _discard_unused(folder / grades_file(grader.name, grader.model))
         raise
 
 
-def _discard_unused(folder: Path, name: str) -> None:
-    """Remove a folder in which nothing was graded; keep it if it has other files."""
-    log = folder / name
+def _discard_unused(log: Path) -> None:
+    """Remove an empty log, and its folder if it has no other files."""
     if log.stat().st_size == 0:
         log.unlink()
         with suppress(OSError):
-            folder.rmdir()
+            log.parent.rmdir()

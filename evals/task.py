@@ -24,7 +24,7 @@ from evals.healthbench.grader import (
     unread_tasks,
 )
 from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_run
+from evals.healthbench.grading import grade_with
 from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
@@ -172,7 +172,7 @@ class EvalTask(Task):
             return
         unit = "rubric items" if self.graded else "answers"
         tasks = partial(self._grading_tasks, folder)
-        await grade_run(tasks, folder, grader, watcher, budget, unit)
+        await grade_with(grader, tasks, folder, watcher, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """One for every rubric item of an answer, or every answer that the rules cannot read."""

@@ -103,6 +103,11 @@ class Ledger:
         self._garbled[task] += record.end != "failed"
 
     @property
+    def graded(self) -> int:
+        """The number of items with a grade."""
+        return len(self._graded)
+
+    @property
     def settled(self) -> bool:
         """Whether no item that was requested can be requested again."""
         return all(self._garbled[task] >= REQUESTS for task in self._requests)

@@ -54,20 +54,22 @@ async def grade_with(
     folder: Path,
     watcher: Watcher | None = None,
     budget: Budget | None = None,
-) -> str:
-    """Grade into `folder` with `grader`, started first if it has a `launch` command.
+    unit: str = "rubric items",
+) -> Verdicts:
+    """Grade what has no grade yet with `grader`, started first if it has a `launch` command.
 
-    Goes on where an earlier call stopped. Where nothing is left to grade, no grader is needed.
+    Continues where an earlier call stopped. If nothing is left to grade, no grader is needed.
 
     Args:
         grader: The grader; `concurrency` requests are in flight.
         tasks: Makes all items each time it is called, preferably one at a time from disk.
-        folder: The run folder.
+        folder: The run folder, which gets the log of the grader.
         watcher: Notified of every request.
         budget: What grading may use.
+        unit: What progress is counted in.
 
     Returns:
-        The name of the log with the grades.
+        All grades.
 
     Raises:
         ConfigurationError: The grader's key is not set.
@@ -75,55 +77,29 @@ async def grade_with(
         RunLogError: The log could not be read or written.
     """
     name = grades_file(grader.name, grader.model)
+    watcher, budget = watcher or Watcher(), budget or Budget()
     with RunLog(folder, name) as log:
         ledger = Ledger(read_rollouts(folder, name))
-        noting = _Noting(ledger, watcher or Watcher())
-        budget = budget or Budget()
-        if all(ledger.next_request(task.id) is None for task in tasks()):
-            return name
-        async with launched(grader, folder / GRADER_LOG) as ready:
-            budget.note(await preflight(ready, (grader_api(ready),)))
-            async with open_transport(ready) as transport:
-                # An item without a readable grade is requested again in the next round.
-                for _ in range(REQUESTS):
-                    await run_attempts(
-                        _attempts(tasks(), ledger, ready),
-                        transport=transport,
-                        log=log,
-                        concurrency=ready.concurrency,
-                        watcher=noting,
-                        budget=budget,
-                        prices=ready.prices,
-                    )
-                    if ledger.settled:
-                        break
-    return name
-
-
-async def grade_run(
-    tasks: Callable[[], Iterable[GradingTask]],
-    folder: Path,
-    grader: Provider,
-    watcher: Watcher,
-    budget: Budget | None,
-    unit: str = "rubric items",
-) -> Verdicts:
-    """Grade what has no grade yet, and show the progress in items called `unit`.
-
-    Returns:
-        All grades.
-
-    Raises:
-        ConfigurationError: The grader's key is not set.
-        ProviderUnavailableError: The grader could not be used at all.
-        RunLogError: A log could not be read or written.
-    """
-    log = grades_file(grader.name, grader.model)
-    graded = sum(map(len, verdicts_in(folder, log).values()))
-    watcher.stage(f"grading with {grader.name}")
-    watcher.begin(sum(1 for _ in tasks()), graded, unit)
-    await grade_with(grader, tasks, folder, watcher, budget)
-    return verdicts_in(folder, log)
+        watcher.stage(f"grading with {grader.name}")
+        watcher.begin(sum(1 for _ in tasks()), ledger.graded, unit)
+        if any(ledger.next_request(task.id) is not None for task in tasks()):
+            async with launched(grader, folder / GRADER_LOG) as ready:
+                budget.note(await preflight(ready, (grader_api(ready),)))
+                async with open_transport(ready) as transport:
+                    # An item without a readable grade is requested again in the next round.
+                    for _ in range(REQUESTS):
+                        await run_attempts(
+                            _attempts(tasks(), ledger, ready),
+                            transport=transport,
+                            log=log,
+                            concurrency=ready.concurrency,
+                            watcher=_Noting(ledger, watcher),
+                            budget=budget,
+                            prices=ready.prices,
+                        )
+                        if ledger.settled:
+                            break
+    return verdicts_in(folder, name)
 
 
 def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:

@@ -18,6 +18,7 @@ from evals.healthbench.grader import (
     Answer,
     GradingTask,
     completions,
+    graders_of,
     grades_file,
     grading_prompt,
     grading_tasks,
@@ -70,8 +71,7 @@ def records(folder: Path) -> list[Rollout]:
 
 async def test_grades_stay_with_their_items_in_whatever_order_they_come(tmp_path: Path) -> None:
     async with MockProvider(always=Grader()) as provider:
-        name = await grade_with(grader_at(provider), tasks, tmp_path)
-    assert name == LOG
+        await grade_with(grader_at(provider), tasks, tmp_path)
     asked = [task.id for task in tasks()]
     finished = [record.sample for record in records(tmp_path)]
     assert sorted(finished) == sorted(asked)
@@ -148,6 +148,7 @@ async def test_items_are_made_when_their_turn_comes(tmp_path: Path) -> None:
 
     def counted() -> Iterator[GradingTask]:
         nonlocal made
+        made = 0
         for task in tasks():
             made += 1
             yield task
@@ -162,8 +163,8 @@ async def test_items_are_made_when_their_turn_comes(tmp_path: Path) -> None:
 
     async with MockProvider(always=watching) as provider:
         await grade_with(grader_at(provider, concurrency=3), counted, tmp_path)
-    # Three in flight, the one that was looked at before the grader was asked at all, and the last.
-    assert most <= 5
+    # Three in flight, and the last.
+    assert most <= 4
 
 
 async def test_a_grader_may_speak_responses_only(tmp_path: Path) -> None:
@@ -195,9 +196,8 @@ async def test_two_graders_have_logs_of_their_own(tmp_path: Path) -> None:
         other = await grade_with(
             changed(grader_at(provider), model="other/grader"), tasks, tmp_path
         )
-    assert one != other
-    assert read_verdicts(read_rollouts(tmp_path, one)) == expected()
-    assert read_verdicts(read_rollouts(tmp_path, other)) == expected()
+    assert one == other == expected()
+    assert len(graders_of(tmp_path)) == 2
 
 
 async def test_the_grader_has_a_key_of_its_own_and_never_sees_the_cot(
