@@ -42,11 +42,9 @@ def build_report(
 
     Args:
         analysis: The analysis of the run.
-        folder: The run folder, as the user would type it in a command. It appears on the
-            terminal only: files name the run, so that they are the same wherever the folder is.
+        folder: The run folder in commands on the terminal. Files name only the run.
         regressions: What changed since the previous run, one sentence each.
-        texts: The prompts and questions to show, by task and sample. Questions of evals are
-            shown only if they are given here.
+        texts: The prompts and questions to show, by task and sample.
     """
     run = analysis.run
     labels = Labels(analysis)

@@ -61,13 +61,7 @@ class Part:
 
 
 def parts(comparison: Comparison, *, most_checks: int, most_cases: int) -> Iterator[Part]:
-    """The comparison, the most important part first.
-
-    Args:
-        comparison: The comparison.
-        most_checks: How many differing checks are shown.
-        most_cases: How many changed cases are shown for each column.
-    """
+    """The comparison, the most important part first, with limited numbers of checks and cases."""
     yield Part("Summary", tuple(Line(each) for each in summary(comparison)))
     yield from _checks(comparison, most_checks)
     yield Part("Differences", tuple(_differences(comparison)))

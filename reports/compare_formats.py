@@ -17,13 +17,7 @@ from reports.text import VERDICTS, visible
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
-    """Print a comparison.
-
-    Args:
-        comparison: The comparison.
-        written: The page it was written to, if any.
-        console: Its width and colours are respected.
-    """
+    """Print a comparison, and the page that it was written to; its width is that of the console."""
     console.print()
     for entry in comparison.entries:
         verdict = (
@@ -56,12 +50,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
 
 
 def render_compare_markdown(comparison: Comparison, folder: Path) -> str:
-    """`compare.md`, for a comment on a pull request or a wiki.
-
-    Args:
-        comparison: The comparison.
-        folder: The folder of the file; places of runs are relative to it.
-    """
+    """`compare.md`, for a comment on a pull request; places of runs are relative to its folder."""
     return "\n".join(_markdown(comparison, folder)) + "\n"
 
 

@@ -30,12 +30,7 @@ _RESULTS: Mapping[Decision | None, Result] = {
 
 
 def render_junit(report: Report, scores: Iterable[Score]) -> str:
-    """Render a report.
-
-    Args:
-        report: The report.
-        scores: The scores of all attempts; read once.
-    """
+    """Render a report. The scores of all attempts are read once."""
     analysis = report.analysis
     labels = Labels(analysis)
     passed = report.decision in ("pass", None)

@@ -35,12 +35,7 @@ _FINDING = "invalid response"
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report.
-
-    Args:
-        report: The report.
-        console: Its width and colours are respected.
-    """
+    """Print a report with the width and the colours of the console."""
     console.print()
     console.print(_head(report))
     console.print()
