@@ -79,13 +79,7 @@ def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> RichTable:
 
 
 def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
-    """A table for a terminal.
-
-    Args:
-        table: The table.
-        columns: The columns to show; None shows all.
-        corner: The head of the first column.
-    """
+    """A table for a terminal: these columns, by default all; `corner` is the head of the labels."""
     chosen = range(len(table.heads)) if columns is None else columns
     made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold")
     made.add_column(corner, no_wrap=True)

@@ -29,12 +29,7 @@ _ANCHORS = {
 
 
 def render_compare_html(comparison: Comparison, folder: Path) -> str:
-    """The whole page.
-
-    Args:
-        comparison: What it shows.
-        folder: The folder of the page; links to the reports of the runs are relative to it.
-    """
+    """The whole page. Links to the reports of the runs are relative to its folder."""
     links = [_link(entry, folder) for entry in comparison.entries]
     opened: dict[str, Json] = {}
     groups: dict[str, list[Json]] = {}
@@ -185,15 +180,7 @@ def _link(entry: Entry, folder: Path) -> str | None:
 
 
 def report_of(run: str, folder: Path) -> str | None:
-    """The address of the report of a run.
-
-    Args:
-        run: The run folder.
-        folder: The folder of the page that has the link.
-
-    Returns:
-        None if the run has no report.
-    """
+    """The address of the report of a run, relative to a folder; None if the run has no report."""
     report = Path(run).resolve() / PAGE_FILE
     if not report.exists():
         return None

@@ -92,14 +92,10 @@ def heatmap(
     hints: Mapping[str, str],
     most: int = MOST_CELLS,
 ) -> Heatmap:
-    """Draw the map with the lowest values first.
+    """Draw the map of all finished attempts by condition, the samples with the lowest values first.
 
-    Args:
-        title: The task.
-        attempts: All finished attempts by condition.
-        width: The number of tries planned for each sample and condition.
-        hints: What is shown for a sample besides its name.
-        most: The number of cells that there is room for.
+    `width` is the number of tries planned, `hints` are shown for samples besides their names, and
+    there is room for `most` cells.
     """
     counts: dict[Outcome, int] = dict.fromkeys(LOOKS, 0)
     found: dict[str, dict[tuple[str, int], Score]] = defaultdict(dict)

@@ -50,13 +50,9 @@ def read_library(
     named: Iterable[str],
     hidden: Collection[str] = (),
 ) -> Library:
-    """Read the log once.
+    """Read the log once, for the scores of the attempts that can have a transcript.
 
-    Args:
-        log: The log.
-        scores: The scores of the attempts that can have a transcript.
-        named: The records that the page refers to.
-        hidden: Tasks whose texts must not be shown.
+    The page refers to the records in `named`; texts of tasks in `hidden` must not be shown.
     """
     order = choose(named, scores)
     rank = {record: number for number, record in enumerate(order)}
@@ -86,12 +82,8 @@ def read_library(
 def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
     """At most `MOST_KEPT` records in order of importance.
 
-    First come the records that the page refers to, then failures, taken from each kind of failure
-    in turn, then attempts with findings, then a sample of the rest from all parts of the run.
-
-    Args:
-        named: The records that the page refers to.
-        scores: The scores of all attempts.
+    First come the records that the page names, then failures, taken from each kind of failure in
+    turn, then attempts with findings, then a sample of the rest from all parts of the run.
     """
     failed = [score for score in scores if not passed(score)]
     flawed = [score for score in scores if passed(score) and score.findings]

@@ -33,14 +33,9 @@ def render_page(
     own_styles: Sequence[str] = (),
     **content: object,
 ) -> str:
-    """Render a page.
+    """Render a page with the variables `content`; its script reads `data`.
 
-    Args:
-        template: The name of the template.
-        data: The JSON value that the script reads.
-        own_script: The script of this kind of page, which follows the common one.
-        own_styles: Stylesheets of this kind of page, which follow the common one.
-        content: The variables of the template.
+    `own_script` and `own_styles` follow those that all pages have in common.
     """
     style = _joined(["report.css", *own_styles])
     script = _joined(["common.js", *([] if own_script is None else [own_script])])

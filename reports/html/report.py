@@ -26,15 +26,10 @@ _LONGEST_HINT = 500
 
 
 def render_html(report: Report, scores: Iterable[Score], log: Iterable[LogEntry]) -> str:
-    """Render the page.
+    """Render the page. Scores and log are read once, with one rollout in memory at a time.
 
     Questions of evals and the transcripts of attempts at them are in the page only if `texts` of
     the report has questions of the eval.
-
-    Args:
-        report: The report.
-        scores: The scores of all attempts; read once.
-        log: The log; read once, and one rollout is held at a time.
     """
     analysis = report.analysis
     labels = Labels(analysis)

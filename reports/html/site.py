@@ -51,9 +51,7 @@ class PageLine:
 def render_site(site: Site, history: History) -> Mapping[str, str]:
     """The files of a site by name, but for those of single runs.
 
-    Args:
-        site: The runs.
-        history: The same runs over time; those of a provider with one run are not shown.
+    `history` has the same runs over time; those of a provider with one run are not shown.
     """
     latest = [next(run for run in site.runs if run.run == name) for name in site.latest]
     lines = [line for line in history.lines if len(line.points) > 1]
@@ -183,10 +181,7 @@ _PADDING = 6.0
 def badge(decision: Decision | None, date: str, seal: str | None) -> str:
     """A badge such as `gpt-oss | PASS 2026-11-21 · 70d441136da50ec4`.
 
-    Args:
-        decision: The decision of the gate.
-        date: The day of the run.
-        seal: The short seal of the run; its first 16 digits are shown, which `audit --seal` needs.
+    It has the first 16 digits of the run's short seal, which `audit --seal` needs.
     """
     verdict = f"{VERDICTS[decision]} {date}" + (f" · {seal[:16]}" if seal else "")
     left, right = (len(each) * _CHARACTER + 2 * _PADDING for each in (_LABEL, verdict))

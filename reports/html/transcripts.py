@@ -24,12 +24,7 @@ Json = dict[str, Any]
 
 
 def transcript(rollout: Rollout, score: Score | None) -> Json:
-    """Everything that the page shows of one rollout.
-
-    Args:
-        rollout: The record.
-        score: Its score, if the page has it; its findings mark events.
-    """
+    """Everything that the page shows of one rollout; the findings of its score mark events."""
     findings = () if score is None else score.findings
     marked = [(found.evidence.exchange, found.evidence.event) for found in findings]
     return {

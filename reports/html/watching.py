@@ -40,13 +40,7 @@ class PageProvider:
 
 
 def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
-    """The page.
-
-    Args:
-        every: The providers.
-        pause: Seconds between rounds.
-        alarms: Probability of a false alarm per provider and month.
-    """
+    """The page, with the seconds between rounds and the false alarms per provider and month."""
     shown = [_provider(each, f"provider-{number}") for number, each in enumerate(every, 1)]
     bad = sum(bool(each.open) for each in shown)
     return render_page(

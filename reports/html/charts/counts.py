@@ -20,15 +20,10 @@ _BARS = 24
 
 
 def distributions(name: str, unit: str, groups: Values) -> Markup | None:
-    """Draw one measure; None if there are no values.
+    """Draw one measure of each task and condition that has values; None if none has.
 
     The axis ends at or just above the highest 99th percentile. The last bin contains all larger
     values.
-
-    Args:
-        name: The measure.
-        unit: The unit of the values.
-        groups: The values of each task and condition; those without values are left out.
     """
     found = {
         group: (values, figures)
@@ -110,14 +105,7 @@ _MARKS, _AXES = 36, 30
 
 
 def timeline(name: str, counts: Sequence[int], seconds: float, kind: str) -> Markup:
-    """Draw how often something happened in equal intervals of a run.
-
-    Args:
-        name: What is counted.
-        counts: The count of each interval.
-        seconds: The duration of the run.
-        kind: The CSS class of the bars.
-    """
+    """Draw how often something happened in equal intervals of a run; `kind` is a CSS class."""
     most = max(counts, default=0)
     y = Scale(0, max(most, 1), _HEIGHT - _AXES, _RIGHT)
     factor, unit = _unit(seconds)

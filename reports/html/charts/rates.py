@@ -33,14 +33,10 @@ class Moment:
 
 
 def over_time(name: str, moments: Sequence[Moment]) -> Markup:
-    """The chart of one measure.
+    """The chart of one measure in at least one run, oldest first.
 
     Gaps are shaded and interrupt the line. A dashed vertical line is a change, such as one of
     settings, and a hollow point an unfinished run.
-
-    Args:
-        name: The measure.
-        moments: The runs, oldest first; at least one.
     """
     times = [one.seconds for one in moments]
     margin = max(1.0, (times[-1] - times[0]) * 0.03)
@@ -131,13 +127,7 @@ class Curve:
 
 
 def curves(name: str, drawn: Sequence[Curve], required: Sequence[float] = ()) -> Markup:
-    """Draw the curves of one condition.
-
-    Args:
-        name: The task and condition.
-        drawn: The curves; all have a point at the largest k.
-        required: Rates that must be exceeded, drawn as thin lines.
-    """
+    """Draw the curves of one condition, which end at the same k; thin lines are required rates."""
     most = max(k for curve in drawn for k, _ in curve.points)
     x = Scale(min(1, most), max(most, 2), _LEFT, WIDTH - _LABELS)
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
@@ -207,14 +197,10 @@ class EffortScore:
 
 
 def score_chart(name: str, scores: Sequence[EffortScore]) -> Markup:
-    """Draw the scores of one eval.
+    """Draw the scores of one eval by effort.
 
     A grey band is the range of the figures of the baseline. The dotted line is the baseline less
     the margin.
-
-    Args:
-        name: The eval.
-        scores: One score for each effort.
     """
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
     parts = rates_grid(y, _LEFT, WIDTH - _RIGHT)
