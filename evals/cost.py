@@ -104,14 +104,7 @@ class _Amount:
 def expect(
     tasks: Sequence[Task], info: RunInfo, provider: Provider, grader: Provider | None
 ) -> Expectation:
-    """What a run needs if every attempt is made.
-
-    Args:
-        tasks: Its tasks.
-        info: `run.json` of the planned run, which may be a shard.
-        provider: The provider.
-        grader: The provider that grades, if any eval is graded.
-    """
+    """What a run, which may be a shard, needs if every attempt is made."""
     planned = {task.name: task.planned for task in info.tasks}
     amounts = {
         task.name: _sampling(task) * (planned[task.name] / max(1, task.info.planned))

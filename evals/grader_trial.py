@@ -72,14 +72,8 @@ async def score_completions(
 def compare_graders(folder: Path, names: Sequence[str] = ()) -> GraderComparison:
     """Compare two graders that have graded the run in `folder`.
 
-    Args:
-        folder: The run.
-        names: The two, as entries of providers.yaml or as the names of their logs; optional if
-            exactly two graders have graded the run.
-
-    Raises:
-        ConfigurationError: It is not clear which two graders to compare.
-        RunLogError: The folder cannot be read.
+    They are named as entries of providers.yaml or as their logs; names are optional if exactly two
+    have graded the run. Raises ConfigurationError or RunLogError.
     """
     logs = graders_of(folder)
     known = ", ".join(logs) or "no grader"

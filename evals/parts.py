@@ -89,14 +89,8 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
 def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Task]) -> None:
     """Write the folder of a merged run: its questions, rollouts and grades, newly chained.
 
-    Args:
-        folders: The runs.
-        info: See `merged_info`.
-        out: An empty folder.
-        tasks: The tasks of the first run, restored.
-
-    Raises:
-        RunLogError: A log cannot be read or written.
+    `info` is from `merged_info`, `out` an empty folder, and `tasks` are those of the first run,
+    restored. Raises RunLogError.
     """
     write_run_info(out, info)
     for task in info.tasks:

@@ -27,15 +27,7 @@ AnyEval: TypeAlias = AnswerEval | HealthBench
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
-    """The rows of an eval; `basic` has none.
-
-    Args:
-        name: One of `NAMES`.
-        place: Where to read them.
-
-    Raises:
-        ConfigurationError: If there is no such eval, or its data cannot be had.
-    """
+    """The rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
     if name == Basic.name:
         return Loaded((), Basic().info)
     if name not in ROWS:

@@ -63,11 +63,7 @@ def curve(
 ) -> Iterator[AtK]:
     """pass@k, pass^k and maj@k; nothing unless every question has all its tries.
 
-    Args:
-        made: The finished attempts.
-        asked: The questions.
-        counted: The values of the tries of each question.
-        tries: How many each should have.
+    `counted` has the values of the tries of each of the questions `asked`.
     """
     if min(map(len, counted)) < tries:
         return

@@ -38,12 +38,8 @@ def judge_scores(
 ) -> BaselineVerdict:
     """Compare the scores of one eval under one condition with the baseline.
 
-    Args:
-        scores: The scores.
-        baseline: The baseline.
-        margin: The tolerated drop; 0.01 is a point.
-        every_round: Whether this is one of many looks at a run that stops when it is settled: only
-            complete rounds count, and the bounds hold over all looks.
+    With `every_round`, this is one of many looks at a run that stops when it is settled: only
+    complete rounds count, and the bounds hold over all looks.
     """
     return _look(scores, baseline, margin) if every_round else _judge_once(scores, baseline, margin)
 
@@ -53,12 +49,6 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
 
     The run is taken to score as its baseline does, with the noise of questions of equal difficulty,
     which is the largest possible.
-
-    Args:
-        scores: The planned scores, without any values.
-        baseline: The baseline.
-        margin: The tolerated drop; 0.01 is a point.
-        every_round: Whether the run is judged after every round.
     """
     filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
     reference = baseline.reference(scores.model_copy(update={"scores": filled}))

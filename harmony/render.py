@@ -109,15 +109,8 @@ def continued(
 ) -> list[int]:
     """The prompt after an answer, which goes back as the model wrote it, and further items.
 
-    CoT before the last final answer is dropped, as in `drop_stale_reasoning`.
-
-    Args:
-        prompt: The tokens that the model continued.
-        completion: The answer, with or without its end token.
-        items: What follows, such as the results of its calls.
-
-    Raises:
-        RenderError: The tokenizer does not support a text.
+    CoT before the last final answer is dropped, as in `drop_stale_reasoning`. The answer may lack
+    its end token. Raises RenderError.
     """
     called = isinstance(completion.items[-1], Call) if completion.items else False
     written = completion.tokens
@@ -142,12 +135,7 @@ def _is_stale(message: Sequence[int]) -> bool:
 def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     """The tokens of one message, from `<|start|>` to its end token.
 
-    Args:
-        item: The message.
-        content_type: The content type in its header, such as one of `CONTENT_TYPES`.
-
-    Raises:
-        RenderError: The tokenizer does not support the text.
+    The content type in its header can be one of `CONTENT_TYPES`. Raises RenderError.
     """
     _require_short_stretches(texts_of(item))
     message = _message(item)

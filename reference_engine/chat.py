@@ -273,14 +273,7 @@ class Chat:
 
 
 def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | None = None) -> None:
-    """Chat until the user quits.
-
-    Args:
-        engine: A started engine.
-        settings: The initial settings.
-        name: The name of the model, for the first line.
-        out: The terminal.
-    """
+    """Chat with a started engine until the user quits; the first line names the model."""
     out = out or sys.stdout
     talk = Chat(engine, settings, Screen(out))
     out.write(f"{name}. /help lists the commands.\n")

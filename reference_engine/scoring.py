@@ -109,18 +109,9 @@ def identity(checkpoint: Path) -> str:
 
 
 def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[bytes]:
-    """Yields answers as JSON lines, after one line that describes the engine.
+    """Yields answers to `Question`s in JSON, after one line that describes the engine.
 
-    Questions without a completion come first, batched by the engine.
-
-    Args:
-        lines: One JSON `Question` each.
-        settings: The checkpoint, the engine settings, the faults, and the date of the system
-            message.
-
-    Raises:
-        ScoringError: A line is invalid, a server would reject its body, a prompt is too long, or
-            the checkpoint cannot be loaded.
+    Questions without a completion come first, batched by the engine. Raises ScoringError.
     """
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]

@@ -120,9 +120,7 @@ PUBLISHED_GRADER = "gpt-4.1"
 def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> BaselineInfo | None:
     """The figures to compare with, and the reason for choosing them; None if there are none.
 
-    Args:
-        figures: All figures published for the eval, model and effort.
-        source: The source to use; None for the independent reproductions.
+    Without a source, they are those of the independent reproductions.
     """
     card = [figure for figure in figures if figure.kind == "card"]
     if source is not None:

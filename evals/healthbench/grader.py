@@ -59,12 +59,7 @@ def final_answer(rollout: Rollout) -> str | None:
 
 
 def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
-    """The answers that can be graded, one by one.
-
-    Args:
-        rollouts: The rollouts of one eval.
-        questions: The ids of its questions; other samples are skipped.
-    """
+    """The answers to these questions that can be graded, one by one."""
     for rollout in rollouts:
         text = final_answer(rollout) if rollout.sample in questions else None
         if text is not None:
@@ -82,13 +77,8 @@ GROUPS = {
 def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answer, ...]]:
     """The physicians' completions by group, to be graded in place of a model's answers.
 
-    Args:
-        bench: The data.
-        references: Return the answers that the physicians were shown instead (four per row; none
-            in group 1).
-
-    Raises:
-        ConfigurationError: The data have none.
+    With `references`, these are the answers that the physicians were shown instead (four per row;
+    none in group 1). Raises ConfigurationError if the data have none.
     """
     groups: dict[str, list[Answer]] = defaultdict(list)
     for row in bench.rows.values():
@@ -150,14 +140,7 @@ def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[Gra
 def grading_prompt(
     conversation: Sequence[Message], answer: str, item: str, prompts: PromptsInfo | None = None
 ) -> str:
-    """The user message of a grading request.
-
-    Args:
-        conversation: The conversation that the model continues.
-        answer: Its final answer, without its CoT.
-        item: The text of the rubric item.
-        prompts: The prompts of the run; None for ours.
-    """
+    """The user message of a grading request, with the prompts of the run or ours."""
     messages = [*conversation, Message("assistant", answer)]
     text = "\n\n".join(f"{message.role}: {message.text}" for message in messages)
     template = (prompts or our_prompts()).templates[GRADER]

@@ -52,11 +52,9 @@ class RubricScore:
 
 
 def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> Score | None:
-    """The score of one answer; None if no item has positive points.
+    """The score of one answer on a rubric or a part of it; None if no item has positive points.
 
-    Args:
-        items: The rubric, or a part of it.
-        met: Whether the answer meets each item, by id; an item that is missing has no grade.
+    `met` says by id whether the answer meets each item; an item that is missing has no grade.
     """
     possible = reached = worst = best = 0.0
     for item in items:
@@ -92,12 +90,7 @@ def ungraded(items: Iterable[RubricItem], met: Mapping[str, bool]) -> int:
 
 
 def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricScore:
-    """Score one attempt.
-
-    Args:
-        row: Its question.
-        met: Whether the answer meets each item, by id; None if there is no answer to grade.
-    """
+    """Score one attempt; `met` is None if it has no answer to grade, else see `score`."""
     answered = met is not None
     known = dict.fromkeys((item.id for item in row.items), False) if met is None else met
     overall = score(row.items, known)

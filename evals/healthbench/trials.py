@@ -163,13 +163,7 @@ class GraderComparison(Record):
 def agreement(
     answers: Iterable[tuple[str, HealthBenchRow]], first: Verdicts, second: Verdicts
 ) -> AgreementReport:
-    """Compare the grades of two graders.
-
-    Args:
-        answers: The id of each graded answer, and its question.
-        first: The grades of one grader.
-        second: The grades of the other grader.
-    """
+    """Compare the grades of two graders on these answers, each with its id and its question."""
     overall: Counts = Counter()
     tags: dict[str, Counts] = defaultdict(Counter)
     nothing: Mapping[str, bool] = {}

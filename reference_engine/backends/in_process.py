@@ -52,14 +52,7 @@ class LocalModel:
 
 
 class InProcessEngine:
-    """Generates tokens with a model in this process.
-
-    Args:
-        model: The model.
-        max_batch: Requests that run in turn; each has a cache.
-        max_context: Most tokens of a prompt and its continuation.
-        max_queue: Most waiting requests.
-    """
+    """Generates tokens with a model in this process, for at most `max_batch` requests in turn."""
 
     def __init__(
         self,

@@ -31,14 +31,7 @@ _FORWARDED = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
 
 
 class RemoteEngine:
-    """Generates tokens with a remote server.
-
-    Args:
-        settings: The server.
-        dialect: Its protocol.
-        served: Its model.
-        max_context: Most tokens of a prompt and its continuation, if less than the server's.
-    """
+    """Generates tokens with a remote server, which may limit the context further."""
 
     def __init__(
         self,

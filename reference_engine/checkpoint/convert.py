@@ -117,17 +117,8 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Writes a checkpoint in the other layout, with a few rows in memory at a time.
 
-    For Hugging Face's layout, also writes the tokenizer and the generation settings.
-
-    Args:
-        source: A checkpoint in either layout.
-        dest: The folder to create. It must not exist or be empty, and appears once it is complete.
-        layout: The layout to write.
-        shard_bytes: Maximum size of a weights file.
-
-    Raises:
-        CheckpointError: The source cannot be converted, or `dest` cannot be written.
-        VocabularyError: The vocabulary for the tokenizer is not available.
+    For Hugging Face's layout, also writes the tokenizer and the generation settings. The folder
+    appears once it is complete. Raises CheckpointError or VocabularyError.
     """
     with Checkpoint(source) as checkpoint:
         if checkpoint.has_token_codes:

@@ -46,13 +46,7 @@ def forward_for(model: Transformer, cache: KVCache) -> Forward:
 
 
 class GraphedForward(RaggedForward):
-    """A forward pass whose decode steps can be recorded.
-
-    Args:
-        model: The model.
-        cache: Its cache.
-        record: Records a step; `record_graphs` on a GPU.
-    """
+    """A forward pass whose decode steps can be recorded, on a GPU by `record_graphs`."""
 
     def __init__(self, model: Transformer, cache: KVCache, record: Record) -> None:
         super().__init__(model, cache)

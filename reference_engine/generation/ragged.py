@@ -99,12 +99,6 @@ class RaggedBatch:
     The tensors keep their addresses when the batch is filled again, so that a CUDA graph can read
     them.
 
-    Args:
-        cache: The cache that owns the pages.
-        rows: The number of rows.
-        tokens: The total number of new tokens.
-        blocks: The width of the page tables.
-
     Attributes:
         tokens: (tokens,), int32.
         settings: (rows, 4) in float64, see `sampling.settings_of`.

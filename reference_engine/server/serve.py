@@ -44,9 +44,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Server(uvicorn.Server):
     """Ends all requests and stops on SIGINT and SIGTERM.
 
-    Args:
-        app: The application, from `create_app`.
-
     Attributes:
         greeting: A line for stderr, written when the server is ready.
     """

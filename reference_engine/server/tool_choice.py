@@ -68,9 +68,7 @@ class ToolPolicy:
     def header(self, disallowed: Started | None, *, again: bool) -> str:
         """The header that replaces a disallowed message, or that continues after the last one.
 
-        Args:
-            disallowed: The message that the model started, or None if it ended without a call.
-            again: Whether the model has already had a chance to pick a function.
+        It names a function if the model has already had a chance to pick one (`again`).
         """
         if self.mode != "required":
             return _FINAL

@@ -117,15 +117,10 @@ def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor
 def expand(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Expands token codes to ordinary embedding and unembedding tensors.
+    """Expands token codes to ordinary embedding and unembedding tensors in bfloat16.
 
-    Args:
-        config: The checkpoint's config.json, with `hidden_size` and `token_codes.seed`.
-        tensors: The stored rows: `token_codes.ids`, `token_codes.embed_tokens` and
-            `token_codes.lm_head`.
-
-    Returns:
-        `model.embed_tokens.weight` and `lm_head.weight`, bfloat16, one row per token ID.
+    `config` is config.json, with `hidden_size` and `token_codes.seed`; `tensors` has the stored
+    rows: `token_codes.ids`, `token_codes.embed_tokens` and `token_codes.lm_head`.
     """
     embedding, unembedding = code_tables(int(config["token_codes"]["seed"]), config["hidden_size"])
     ids = tensors["token_codes.ids"].long()

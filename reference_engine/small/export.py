@@ -111,17 +111,11 @@ the tokenizer may split text wrongly."""
 
 
 def export_small(dest: Path | str, layout: Layout = "hf", *, source: Path = SHIPPED) -> Path:
-    """Writes an ordinary checkpoint with all token rows (about 160 MB).
+    """Writes an ordinary checkpoint with all token rows (about 160 MB), and returns its folder.
 
-    Args:
-        dest: The target folder; created if missing.
-        layout: `hf` or `original`. `hf` stores the experts in bfloat16, which represents MXFP4
-            values exactly and needs no further package, and includes tokenizer, chat template and
-            generation settings. `original` stores the experts in MXFP4.
-        source: The checkpoint with token codes.
-
-    Returns:
-        The folder.
+    The layout `hf` stores the experts in bfloat16, which represents MXFP4 values exactly and needs
+    no further package, and includes tokenizer, chat template and generation settings. `original`
+    stores the experts in MXFP4.
     """
     folder = Path(dest)
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,11 +47,7 @@ class Head:
 
 
 class Deltas:
-    """Converts the parts of one choice to the deltas of its chunks.
-
-    Args:
-        show_reasoning: Whether the response includes the chain of thought.
-    """
+    """Converts the parts of one choice to the deltas of its chunks."""
 
     def __init__(self, *, show_reasoning: bool) -> None:
         self._show_reasoning = show_reasoning

@@ -313,8 +313,8 @@ class OutputWriter:
 
     Args:
         namespaces: The namespaces of functions; a call repeats its namespace.
-        custom: The custom tools, whose calls have a text instead of arguments.
         tools: The tools that the server runs, whose calls have items of their own.
+        custom: The custom tools, whose calls have a text instead of arguments.
         sources: Whether the items of searches list the URLs that were found.
         outputs: Whether the items of programs show what they printed.
 
