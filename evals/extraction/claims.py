@@ -23,6 +23,7 @@ from evals.extraction.words import (
     LABEL_ONLY,
     NOT,
     SUPPOSES,
+    pattern,
 )
 
 
@@ -85,38 +86,34 @@ _QUALIFIED = (
     r"(?:\s+(?:to|for|of|here|you|we|der|des|von|del?)\b[^.:;?!]{0,60}?)?"
     r"(?:,[^,.:;?!]{0,60},)?"
 )
-_LABEL = re.compile(
+_LABEL = pattern(
     rf"(?:^|(?<=[.;:!?)\]}}。！？{BOX_CLOSE}])|(?<=[–—→✅]))[^\w{BOX_OPEN}]*"
     r"(?:(?:\d+[.)]|the|my|our|your|so|hence|thus|therefore|final|step)[\s:]+)*"
     rf"(?:{ANSWER}|{LABEL_ONLY}|final[_ -]?answer){_QUALIFIED}"
-    rf"{_QUOTES}(?:[:=→⇒–—ঃ]|-(?!\w)|=>)+{_QUOTES}",
-    re.IGNORECASE,
+    rf"{_QUOTES}(?:[:=→⇒–—ঃ]|-(?!\w)|=>)+{_QUOTES}"
 )
-_HEADING = re.compile(
+_HEADING = pattern(
     r"[^\w⟦]*(?:(?:\d+[.)]|the|my|our|your|step \d+[.:)]?)\s+)*"
-    rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}(?:[^\w⟦+−≤≥≈~-]|[+−-](?!\s?\d))*",
-    re.IGNORECASE,
+    rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}(?:[^\w⟦+−≤≥≈~-]|[+−-](?!\s?\d))*"
 )
-_ANSWER_IS = re.compile(rf"(?<![A-Za-z0-9À-ɏа-я-]){ANSWER}{_QUALIFIED}[\s,]*{IS}", re.IGNORECASE)
-_AS_ANSWER = re.compile(
-    rf"\b(?:as|gives|makes|for|is|yields)\s+(?:(?:the|my|our)\s+){ANSWER}(?:\s+of)?\b\s*",
-    re.IGNORECASE,
+_ANSWER_IS = pattern(rf"(?<![A-Za-z0-9À-ɏа-я-]){ANSWER}{_QUALIFIED}[\s,]*{IS}")
+_AS_ANSWER = pattern(
+    rf"\b(?:as|gives|makes|for|is|yields)\s+(?:(?:the|my|our)\s+){ANSWER}(?:\s+of)?\b\s*"
 )
 _BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
 _ENDS = re.compile(r"[.!?;][\"'”’)]*(?=\s|$)|[。！？；]")
 _CLAUSE = re.compile(
     r",\s|，|、|\b(?:but|so|hence|thus|therefore|aber|mais|pero|mas|ma|но)\b|[—–]\s"
 )
-_BUT = re.compile(r"\b(?:but|however|aber|mais|pero|mas|ma|но)\b", re.IGNORECASE)
-_NOT = re.compile(NOT, re.IGNORECASE)
-_SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
-_ALTERNATIVE = re.compile(ALTERNATIVE, re.IGNORECASE)
-_CONDITION = re.compile(
+_BUT = pattern(r"\b(?:but|however|aber|mais|pero|mas|ma|но)\b")
+_NOT = pattern(NOT)
+_SUPPOSES = pattern(SUPPOSES)
+_ALTERNATIVE = pattern(ALTERNATIVE)
+_CONDITION = pattern(
     r"[^.!;?,]{0,40}?(?:,\s*(?=if\b(?! i\b)|unless|only))?\b(?:if|unless|under|would|only (?:in|for"
     r"|if|when)|wenn"
     r"|(?:you|one|we|students?|people)['’]d"
-    r"|was (?:my|our|the|an?) (?:initial|first|naive|wrong))\b",
-    re.IGNORECASE,
+    r"|was (?:my|our|the|an?) (?:initial|first|naive|wrong))\b"
 )
 _HEDGED = re.compile(
     r"(?:\W*\b(?:so|thus|hence|therefore|final|finally|most likely|probably|likely|presumably"
@@ -130,14 +127,13 @@ _HEDGED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """An answer between words that state how sure the writer is."""
-_REMARK = re.compile(
+_REMARK = pattern(
     r"[^\w(]*(?:note|\((?=\w+ \S+ \S+)|remark|references?|sources?|for comparison|quick (?:check"
     r"|sanity)|check|verification|sanity check|confidence|let me know|i hope"
-    r"|feel free|hope this|if you (?:have|would|want|need))\b",
-    re.IGNORECASE,
+    r"|feel free|hope this|if you (?:have|would|want|need))\b"
 )
-_PART = re.compile(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b", re.IGNORECASE)
-_CONCLUDES = re.compile(CONCLUDES, re.IGNORECASE)
+_PART = pattern(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b")
+_CONCLUDES = pattern(CONCLUDES)
 
 
 def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
@@ -260,8 +256,8 @@ def _after_labels(number: int, lines: Sequence[Line], reader: Reader) -> Iterato
 
 
 def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
-    for pattern in (_ANSWER_IS, _AS_ANSWER):
-        for match in pattern.finditer(line.text):
+    for stating in (_ANSWER_IS, _AS_ANSWER):
+        for match in stating.finditer(line.text):
             stated = line.text[match.end() :].replace(BOX_OPEN, "").replace(BOX_CLOSE, " ")
             found = reader.stated(stated)
             claim = _claim(number, line.text, match.start(), match.end(), Rank.SENTENCE, found)

@@ -22,18 +22,24 @@ from dataclasses import replace
 from evals.extraction.claims import Claim, Rank, Reader, asserts, claims, concludes, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line, plain_lines
-from evals.extraction.words import CONTRAST, REAFFIRMS, REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
+from evals.extraction.words import (
+    CONTRAST,
+    REAFFIRMS,
+    REVISES,
+    TAKES_BACK,
+    TAKES_BACK_AT_ONCE,
+    pattern,
+)
 
-_CONTRAST = re.compile(CONTRAST, re.IGNORECASE)
-_TAKES_BACK = re.compile(TAKES_BACK, re.IGNORECASE)
-_AT_ONCE = re.compile(TAKES_BACK_AT_ONCE, re.IGNORECASE)
-_REAFFIRMS = re.compile(REAFFIRMS, re.IGNORECASE)
-_REVISES = re.compile(REVISES, re.IGNORECASE)
+_CONTRAST = pattern(CONTRAST)
+_TAKES_BACK = pattern(TAKES_BACK)
+_AT_ONCE = pattern(TAKES_BACK_AT_ONCE)
+_REAFFIRMS = pattern(REAFFIRMS)
+_REVISES = pattern(REVISES)
 _RESULT = re.compile(rf"[^\s=][ ]*[-+*/·×][ ]*[^\s=][^=]*=[^=]*{BOX_OPEN}")
-_TOTAL = re.compile(
+_TOTAL = pattern(
     r"\b(?:sum|total|product|difference|answer|result|asked|sought|requested|desired|required"
-    r"|altogether)\b",
-    re.I,
+    r"|altogether)\b"
 )
 _ONLY_BOX = re.compile(rf"[\W_]*{BOX_OPEN}[^{BOX_CLOSE}]*{BOX_CLOSE}[\W_]*")
 

@@ -33,6 +33,7 @@ from evals.extraction.words import (
     QUANTITY,
     RIGHT,
     SUPPOSES,
+    pattern,
 )
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥])")
@@ -47,93 +48,78 @@ _NUMBER = re.compile(
 )
 # A word before the number, and a unit after it: words, or symbols such as cm and cm^2. A single
 # letter is taken for a variable unless it is a common unit.
-_WORDS = re.compile(
-    r"(?!.*\b(?:not|least|most|about|than|over|under)\b)[^\W\d_][^\W\d_ ]*(?: [^\W\d_]+)*\s*[:=]?",
-    re.I,
+_WORDS = pattern(
+    r"(?!.*\b(?:not|least|most|about|than|over|under)\b)[^\W\d_][^\W\d_ ]*(?: [^\W\d_]+)*\s*[:=]?"
 )
-_UNIT = re.compile(
+_UNIT = pattern(
     r"(?!.*\b(?:or|and|to|not|is|was|seems|looks|appears|too|failed|fails?|works|would|could|might"
     r"|may|should|has|does|bis|oder|ou|o|или|if|but|more|less|different)\b|.*(?:ない|ません|아니|아닙|不))"
-    r"(?:(?:[^\W\d_]{2,20}|[mgshLJNWVK通個种度€£¥])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}",
-    re.IGNORECASE,
+    r"(?:(?:[^\W\d_]{2,20}|[mgshLJNWVK通個种度€£¥])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}"
 )
 _SENTENCE_END = re.compile(
     r"[.;](?=\s|[)\"'”’✓]*$)|!(?=\s*(?:$|[A-Z]))|[。！；]|,(?=\s)|\s[(—–]|[\"”],"
     r"|\s(?=(?:because|since|as|for|which|where|by|after|when|under|weil|denn|car|porque|perché)\b)"
 )
-_MORE = re.compile(r"\s*(?:and\s+|or\s+)?(?:\d|[a-z]\s*=)", re.IGNORECASE)
-_OR_ELSE = re.compile(r"\s\([^()]*\)\s*(?:/|,|or\b|and\b|oder\b)\s*\(?\d", re.IGNORECASE)
-_INTRODUCTION = re.compile(
+_MORE = pattern(r"\s*(?:and\s+|or\s+)?(?:\d|[a-z]\s*=)")
+_OR_ELSE = pattern(r"\s\([^()]*\)\s*(?:/|,|or\b|and\b|oder\b)\s*\(?\d")
+_INTRODUCTION = pattern(
     r"(?:(?:there (?:are|is|exist)|it(?:['’]s| is)|exactly|es gibt|es sind|hay|existen|il y a|há"
     r"|ci sono|всего)\s+)+(?:exactly |genau |exactement |exactamente )?"
-    r"|[^\W\d][^\d.]{0,60}?\b(?:i\.e\.|that is|namely),?\s+",
-    re.IGNORECASE,
+    r"|[^\W\d][^\d.]{0,60}?\b(?:i\.e\.|that is|namely),?\s+"
 )
-_COPULA = re.compile(
+_COPULA = pattern(
     rf"{CHOOSES}|=|\b(?:i\.e\.|namely),?|\b(?:is|are"
     r"|equals|equal to|be|gives|get|obtain|yields|totals"
     r"|total(?= \d)"
     r"|(?:total|number|end up with|arrive at|comes? to)(?: of)?(?= \d)|ist|becomes"
     r"|beträgt|vaut|wynosi"
-    r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим|получаем)\b|[是为為は]|(?<!\d):",
-    re.IGNORECASE,
+    r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим|получаем)\b|[是为為は]|(?<!\d):"
 )
-_AS_ANSWER = re.compile(rf"\bas (?:the|my|our) {ANSWER}$", re.IGNORECASE)
+_AS_ANSWER = pattern(rf"\bas (?:the|my|our) {ANSWER}$")
 _EXTREME = r"(?:(?:larg|small|great|high|low)est|least|m(?:ax|in)im(?:um|al))(?: possible)?"
-_CALLED = re.compile(
+_CALLED = pattern(
     r"(?<![\w.,^/\\=+-])(\d{1,40})(?![\d^/])\W{0,4}"
     r"(?:(?<=,\s)(?=the\s)|(?<=\s)(?:is|that['’]s|this is|which is)\s(?:indeed\s)?)"
-    rf"(?:(?:the|my|our)\s+{ANSWER}|the {_EXTREME} {QUANTITY}|{RIGHT})(?![^\W_])",
-    re.IGNORECASE,
+    rf"(?:(?:the|my|our)\s+{ANSWER}|the {_EXTREME} {QUANTITY}|{RIGHT})(?![^\W_])"
 )
 """A number that is called the answer, or correct: "104 is correct"."""
-_RESULT_IS = re.compile(
+_RESULT_IS = pattern(
     r"^\W*(?:[^\W\d][^,\d]{0,40},\s*)?(?:(?:\w+\s+){0,2}?it\s+(?:is|equals)|(?:the|its|their|die|der|das|la|le|les|el|o|a|il"
     r"|lo)?\s*(?:\w+\s+){0,2}?"
-    rf"{QUANTITY})\b",
-    re.IGNORECASE,
+    rf"{QUANTITY})\b"
 )
 _COLON = re.compile(r"(?:\w+[ ,]+){4}\w+:\s*\d+$")
-_RESTRICTED = re.compile(
-    r"\b(?:(?<!up )with|for|where|bei|für|let|take|given|part|step|case)\b", re.IGNORECASE
-)
-_STATEMENT = re.compile(
+_RESTRICTED = pattern(r"\b(?:(?<!up )with|for|where|bei|für|let|take|given|part|step|case)\b")
+_STATEMENT = pattern(
     rf"[^:]*(?:{CHOOSES}|=|\b(?:is|are|equals?|gives?|get|obtain|find|have|yields?|forces?|implies|ist|beträgt|получаем|erhalten)\b"
-    r"|\b(?:up with|at|to)\b(?= \d))[^:,]*",
-    re.IGNORECASE,
+    r"|\b(?:up with|at|to)\b(?= \d))[^:,]*"
 )
-_LEADING = re.compile(
-    rf"\W*(?:{CONCEDES}|since|as|because|using|by|given|from|after|with|\w+ing)\b.*[,:]\s",
-    re.IGNORECASE,
+_LEADING = pattern(
+    rf"\W*(?:{CONCEDES}|since|as|because|using|by|given|from|after|with|\w+ing)\b.*[,:]\s"
 )
-_I_THINK = re.compile(r",\s+i (?:believe|think|guess|would say)[\s.!]*$", re.IGNORECASE)
+_I_THINK = pattern(r",\s+i (?:believe|think|guess|would say)[\s.!]*$")
 _SECOND_EQUATION = re.compile(r"=[^=]*(?:[,;]|\band\b)[^=]*=")
-_CHOOSES = re.compile(CHOOSES, re.IGNORECASE)
-_NO_ANSWER = re.compile(rf"(?:{NOT})[^.;!?]*{ANSWER}|{ANSWER}[^.;!?]*(?:{NOT})", re.IGNORECASE)
-_DOUBTS = re.compile(f"{NOT}|{SUPPOSES}", re.IGNORECASE)
-_ASIDE = re.compile(
+_CHOOSES = pattern(CHOOSES)
+_NO_ANSWER = pattern(rf"(?:{NOT})[^.;!?]*{ANSWER}|{ANSWER}[^.;!?]*(?:{NOT})")
+_DOUBTS = pattern(f"{NOT}|{SUPPOSES}")
+_ASIDE = pattern(
     r"(?:,?\s(?:and|which)\s(?:(?:it|this)\s)?(?:is|are)\s)?"
-    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b",
-    re.IGNORECASE,
+    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b"
 )
-_ASIDES = re.compile(
-    r"(?<=[\w)}])\s\((?!or\b|[^()]*mod)(?=[^()]*(?:=|[^\W\d_]{3}))[^()]*\)", re.IGNORECASE
-)
-_BUT = re.compile(r"\b(?:but|sondern|aber|mais|pero|mas|ma|но)\b", re.IGNORECASE)
-_VAGUE = re.compile(
+_ASIDES = pattern(r"(?<=[\w)}])\s\((?!or\b|[^()]*mod)(?=[^()]*(?:=|[^\W\d_]{3}))[^()]*\)")
+_BUT = pattern(r"\b(?:but|sondern|aber|mais|pero|mas|ma|но)\b")
+_VAGUE = pattern(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|about|approximately"
     r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step"
     r"|\d[- ]digits?|digit|type|kind|first|second|third|divisible|multiple|bound|intermediate"
     r"|partial|candidates?|(?:counter)?examples?|attempt|guess"
     r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]|divided by \d+\W*$"
-    r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙",
-    re.IGNORECASE,
+    r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙"
 )
-_NO_INTEGER = re.compile(
+_NO_INTEGER = pattern(
     r"(?:cannot|can['’]t|could not|not (?:determin|possible|enough|solv|defin)|un(?:known|clear"
     r"|determined|defined|able)|indeterminate|none\b|no (?:solution|answer|such)|n/?a\b|impossible"
-    r"|insufficient|null\b|infin)",
-    re.IGNORECASE,
+    r"|insufficient|null\b|infin)"
 )
 _EXPRESSION = re.compile(
     r"(?=[^\n]{0,60}$)(?=.*[\d\\^=+])[^\s.,;:!?]+(?:\s*[-+*/=,^]\s*[^\s]+)*\.?"
@@ -147,21 +133,17 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _NUMERALS = {word: value for value, word in enumerate(_SMALL)} | {
     word: 10 * value for value, word in enumerate(_TENS, start=2)
 }
-_SPELLED = re.compile(
-    rf"\b(?:(?:{'|'.join(_NUMERALS)}|hundred|thousand|and)[- ])+\(\W*(\d+)\W*\)",
-    re.IGNORECASE,
-)
+_SPELLED = pattern(rf"\b(?:(?:{'|'.join(_NUMERALS)}|hundred|thousand|and)[- ])+\(\W*(\d+)\W*\)")
 _ORNAMENT = re.compile(r"[✓✔✅☑\U0001F300-\U0001FAFF]")
-_GIVEN = re.compile(
-    r"(?:let|suppose|if|where|with|consider|set|given|assume|step|case|no)\b|\d+[.)]\s", re.I
+_GIVEN = pattern(
+    r"(?:let|suppose|if|where|with|consider|set|given|assume|step|case|no)\b|\d+[.)]\s"
 )
 _LONGEST_ALONE = 100
 _LONGEST_STATED = 200
-_LABELLED = re.compile(
+_LABELLED = pattern(
     rf"(?:[^\W\d_]+ ){{0,3}}?(?:{QUANTITY}|{ANSWER}|{LABEL_ONLY}"
     rf"|conclude)(?: [^\W\d_]+){{0,3}}\s*:\s*(.+)"
-    r"|[^\W\d_]+(?:_\s*\{?\s*\w+\s*\}?)?\s*=\s*(.+)|=\s*(.+)",
-    re.IGNORECASE,
+    r"|[^\W\d_]+(?:_\s*\{?\s*\w+\s*\}?)?\s*=\s*(.+)|=\s*(.+)"
 )
 _PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{3,}.*=")
 _FIRST = re.compile(r"\W*(\d{1,40})\W*\s[—–]\s(?=[^\W\d_]{2})")

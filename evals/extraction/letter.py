@@ -18,7 +18,7 @@ from evals.extraction.found import Found
 from evals.extraction.integer import integer_answer, read_integer
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
 from evals.extraction.verdicts import DENIED, SECOND, conclusions, folded, plain
-from evals.extraction.words import LETTERS, OPTION
+from evals.extraction.words import LETTERS, OPTION, pattern
 
 _LETTER = (
     r"[A-Da-dАВС](?![A-Za-z0-9À-ɏа-яА-Я\u0300-\u036f])|[أبجد](?![\u0620-\u06d3])|[অবডঢ](?![ঀ-৯ৣ])"
@@ -39,22 +39,17 @@ _IN_PARENTHESES = re.compile(
 # After a letter that is to be an answer there may not stand the rest of a formula or a compound,
 # a second letter, or a denial.
 _COMPOUND = re.compile(r"[-–=/'’]\w|_[\w{]|[+^]|\W*(?:→|⇒|[-=]>)")
-_EXPLAINED = re.compile(
+_EXPLAINED = pattern(
     r"\s*(?:$|[^\w\s]|(?:because|since|as|for|due|given|which|is|with|by|in|weil|da|car|porque"
-    r"|perché|потому)\b|이|입|가|は|で|と|だ|选|選|是|项)",
-    re.IGNORECASE,
+    r"|perché|потому)\b|이|입|가|は|で|と|だ|选|選|是|项)"
 )
 _EXPLICIT_END = re.compile(r"\s*(?:$|[)\]}*_.:,])")
-_NONE = re.compile(
+_NONE = pattern(
     r"(?:cannot|can['’]t|un(?:known|clear|determined|defined)|none\b|neither\b|no (?:answer|option"
-    r"|choice)|n/?a\b|impossible|insufficient|null\b|not\b|[E-Z]\W*$)",
-    re.IGNORECASE,
+    r"|choice)|n/?a\b|impossible|insufficient|null\b|not\b|[E-Z]\W*$)"
 )
 _PLACES = {"first": "A", "second": "B", "third": "C", "fourth": "D", "last": "D"}
-_ORDINAL = re.compile(
-    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:{OPTION}|one)\b",
-    re.IGNORECASE,
-)
+_ORDINAL = pattern(rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:{OPTION}|one)\b")
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 _LONGEST_CHOICE = 1000
 _TOO_SHORT = re.compile(r"\d*|\w|i+v?")

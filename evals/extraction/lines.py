@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from evals.extraction.tex import boxes, undress
+from evals.extraction.words import pattern
 
 BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
 _LONGEST_TEXT = 60_000
@@ -19,8 +20,8 @@ _MOST_LINES = 400
 _FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>|assistantfinal")
 _CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)")
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
-_OPENS = re.compile(rf"[<\[]{_THOUGHT}[>\]]", re.IGNORECASE)
-_CLOSES = re.compile(rf"[<\[]/{_THOUGHT}[>\]]", re.IGNORECASE)
+_OPENS = pattern(rf"[<\[]{_THOUGHT}[>\]]")
+_CLOSES = pattern(rf"[<\[]/{_THOUGHT}[>\]]")
 _SPECIAL = re.compile(r"<\|[^<>|\s]+\|>")
 _PROGRAM = re.compile(
     r"^[ \t]*```[ \t]*(?:python|py|c|cpp|c\+\+|java|javascript|js|rust|go|sage|matlab|mathematica)"
@@ -43,19 +44,17 @@ _KEYS = (
     "letter",
     "value",
 )
-_STRUCK = re.compile(r"~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>", re.IGNORECASE)
+_STRUCK = pattern(r"~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>")
 _SUFFIX = re.compile(r"(?<![\w.,])([*(]{0,3}(?:\d[\d.,]{0,20}|[A-D])[*)]{0,3})['’][dt][ıiuü]r\b")
 """The Turkish "is" after a number or letter."""
 _TAGGED = re.compile(
     r"[<\[](final[_ -]?answer|answer|final|result)[>\]]\s*((?:(?!<\w).)*?)\s*[<\[]/\1[>\]]",
     re.DOTALL | re.IGNORECASE,
 )
-_HTML = re.compile(
-    r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|ins|h\d)\b[^<>]*>", re.I
-)
+_HTML = pattern(r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|ins|h\d)\b[^<>]*>")
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}|&(?=\s*=)|\\\\\s*$")
-_ANSWER_ROW = re.compile(r"\banswer\)?$", re.IGNORECASE)
+_ANSWER_ROW = pattern(r"\banswer\)?$")
 _TICKS = "✓✔✅☑"
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(

@@ -29,20 +29,19 @@ from evals.extraction.words import (
     REASON,
     RIGHT,
     SUPPOSES,
+    pattern,
 )
 
 _OR = r"(?:\b(?:or|and|oder|und|ou|et|o|y|e|или|и)\b|[/,&]|和|或|と|か|또는)"
-SECOND = re.compile(
+SECOND = pattern(
     rf"[\s)\]*_,]*(?:{_OR}|\()\s*(?:or\s+)?[(\[*_]*(?-i:[A-Da-d])\b"
-    r"(?![)\]*_]*\s+(?:is|are|was|were|has|does|can|cannot)\b)",
-    re.IGNORECASE,
+    r"(?![)\]*_]*\s+(?:is|are|was|were|has|does|can|cannot)\b)"
 )
 """A second choice after a first."""
-DENIED = re.compile(
+DENIED = pattern(
     r"[)\]*_]*\s+(?:is|was|ist|est|es|é|è)(?:n['’]t|\s+(?:not|incorrect|wrong|false|nicht"
     r"|falsch))\b"
-    r"|[)\]*_]*\s*(?:ではな|ではあり|じゃな|不|错|(?:이|가)?\s*아니|(?:이|가)?\s*아닙)",
-    re.IGNORECASE,
+    r"|[)\]*_]*\s*(?:ではな|ではあり|じゃな|不|错|(?:이|가)?\s*아니|(?:이|가)?\s*아닙)"
 )
 """A denial after a choice."""
 
@@ -63,68 +62,61 @@ _FUNCTION_WORDS = (
     r"|y|o|é|è|e|a|to|het|de"
     r"|is|en|jest|je|är|er|ni|elijo|escolho|scelgo|choisis|wähle|nehme)"
 )
-_BEFORE = re.compile(
+_BEFORE = pattern(
     rf"(?:^\s*|[^\w\s]\s*|[^\x00-ɏ\s]\s?|(?<![^\W_])(?:{_FUNCTION_WORDS}|{OPTION}|{ANSWER}"
     rf"|{CHOOSES}"
-    rf"|{FITS}|{GOOD})\s+)\Z",
-    re.IGNORECASE,
+    rf"|{FITS}|{GOOD})\s+)\Z"
 )
-_THING = re.compile(rf"\s+(?!{_FUNCTION_WORDS}\b|seçene|şık|{FITS}|{GOOD})(?-i:[a-zà-ɏ])", re.I)
+_THING = pattern(rf"\s+(?!{_FUNCTION_WORDS}\b|seçene|şık|{FITS}|{GOOD})(?-i:[a-zà-ɏ])")
 """A word that makes of the letter before it an article ("A quick estimate") or an adjective."""
-_CLAUSE = re.compile(
+_CLAUSE = pattern(
     r"(?:,\s+|，|、)(?!(?:dass|daß|that|que|che|что)\b|(?:(?:and|or|nor|und|oder|y|o|e|et"
     r"|ou)\s+)?[(\[]?[A-D]\b[)\]]?(?:,|\s+(?:and|or|nor|are)\b))"
-    r"|[;:→⇒]\s+|\s[—–]\s|\b(?=(?:but|aber|mais|pero|mas|so|hence|thus|therefore)\b)",
-    re.IGNORECASE,
+    r"|[;:→⇒]\s+|\s[—–]\s|\b(?=(?:but|aber|mais|pero|mas|so|hence|thus|therefore)\b)"
 )
-_CUT = re.compile(rf"\s\(?(?:{REASON})(?![^\W_])|[，,]?因为", re.IGNORECASE)
-_CONCEDES = re.compile(rf"\W*{CONCEDES}(?![^\W_])[^,]*,", re.IGNORECASE)
-_YET = re.compile(r"\W*(?:but|however|yet|although|though|aber|mais|pero|mas|ma|но)\b", re.I)
+_CUT = pattern(rf"\s\(?(?:{REASON})(?![^\W_])|[，,]?因为")
+_CONCEDES = pattern(rf"\W*{CONCEDES}(?![^\W_])[^,]*,")
+_YET = pattern(r"\W*(?:but|however|yet|although|though|aber|mais|pero|mas|ma|но)\b")
 _PREDICATE = (
     rf"{RIGHT}(?!\s+(?!{_FUNCTION_WORDS}\b|one\b|{OPTION}|{ANSWER})[a-z])(?![A-Za-zÀ-ɏа-я])"
 )
-_SAYS = re.compile(
+_SAYS = pattern(
     rf"(?<![A-Za-z0-9À-ɏа-я])(?:{ANSWER}(?![A-Za-zÀ-ɏа-я])|{_PREDICATE}|{CHOOSES}|\bthe one\b"
     rf"|(?<!one )(?<!another ){OPTION}\b[^,;:]{0, 60}?\b(?:is|ist|est|es|é"
-    rf"|è)\s+\(?(?-i:[A-D])\)?\W*$|{OPTION}\s+\(?(?-i:[A-D])\)?\s+{FITS})",
-    re.IGNORECASE,
+    rf"|è)\s+\(?(?-i:[A-D])\)?\W*$|{OPTION}\s+\(?(?-i:[A-D])\)?\s+{FITS})"
 )
-_CONCLUDES = re.compile(rf"{CONCLUDES}|[→⇒➜]", re.IGNORECASE)
-_FITS = re.compile(rf"{CONCLUDES}|{FITS}|[→⇒➜]", re.IGNORECASE)
-_OPTION_LAST = re.compile(rf"\b(?!alternative\s){OPTION}\s+\(?[A-D]\)?\W*$", re.IGNORECASE)
-_CHOOSES = re.compile(CHOOSES, re.IGNORECASE)
-_SOLE = re.compile(rf"\bonly\s+(?:{OPTION}\s+)?\W*\Z", re.IGNORECASE)
-_BACK = re.compile(r"\b(?:it|this|that|him|them)\b", re.IGNORECASE)
-_OF_SOMETHING = re.compile(
+_CONCLUDES = pattern(rf"{CONCLUDES}|[→⇒➜]")
+_FITS = pattern(rf"{CONCLUDES}|{FITS}|[→⇒➜]")
+_OPTION_LAST = pattern(rf"\b(?!alternative\s){OPTION}\s+\(?[A-D]\)?\W*$")
+_CHOOSES = pattern(CHOOSES)
+_SOLE = pattern(rf"\bonly\s+(?:{OPTION}\s+)?\W*\Z")
+_BACK = pattern(r"\b(?:it|this|that|him|them)\b")
+_OF_SOMETHING = pattern(
     r"(?<!\bit )(?<!\bwhich )(?<!\bthis )(?<!\bthat )(?<!\bmust )(?<!\bto )"
     r"\b(?:is|are|was|be|ist|est|es|é"
-    r"|è)\s+(?:the |an? )?\Z",
-    re.IGNORECASE,
+    r"|è)\s+(?:the |an? )?\Z"
 )
 """A verb that says of something what it is: only of the answer does that give one."""
-_NO_CHOICE = re.compile(
+_NO_CHOICE = pattern(
     r"\b(?:let us|let['’]s|turn to|consider|look at|check|examine|discuss|next|recall|compare|(?:re"
     r"|let me )\w*consider|let me (?!pick|choose|say|go)"
-    r"|unlike|whereas|student|candidate)|\?\W*$|\bso (?:is|are|does|do)\b",
-    re.IGNORECASE,
+    r"|unlike|whereas|student|candidate)|\?\W*$|\bso (?:is|are|does|do)\b"
 )
-_NOT = re.compile(NOT, re.IGNORECASE)
-_SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
-_ALL = re.compile(rf"\W*(?:{OPTION}\s+)?\W*[A-D]\W*", re.IGNORECASE)
+_NOT = pattern(NOT)
+_SUPPOSES = pattern(SUPPOSES)
+_ALL = pattern(rf"\W*(?:{OPTION}\s+)?\W*[A-D]\W*")
 _BY_TEXT = re.compile(r"\balternative ([A-D])\b")
 _LETTER_NAMED = re.compile(r"\w \(?(?:[B-D]|A(?! [a-z]))\b")
-_STATES = re.compile(
+_STATES = pattern(
     rf"(?:[=≈→:]|{IS}|\b(?:gives|yields|affords|produces|forms))\s*"
-    r"(?:(?:about|approximately|roughly|the|an?)\s+)*[+]?\Z",
-    re.IGNORECASE,
+    r"(?:(?:about|approximately|roughly|the|an?)\s+)*[+]?\Z"
 )
-_LISTED = re.compile(
-    rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)",
-    re.IGNORECASE,
+_LISTED = pattern(
+    rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)"
 )
 _NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)|[,;]\s*(?=[B-D]\s?[✓✔✅✗✘❌✕])")
-_YES = re.compile(r"[✓✔✅]|\b(?:correct|right|true|yes|fits|matches|consistent)\b", re.IGNORECASE)
-_NO = re.compile(rf"[✗✘❌✕]|\b(?:too (?:\w+)|requires?|would|needs?)\b|{NOT}", re.IGNORECASE)
+_YES = pattern(r"[✓✔✅]|\b(?:correct|right|true|yes|fits|matches|consistent)\b")
+_NO = pattern(rf"[✗✘❌✕]|\b(?:too (?:\w+)|requires?|would|needs?)\b|{NOT}")
 _OPENING = re.compile(
     r"(?:option )?(?:([A-D])[.):]\s+(?:[A-Z]|because|since)(?!o,)|\(?([A-D])\)?\s[–—]\s\w)"
 )

@@ -3,13 +3,19 @@
 Beside English there are German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese
 and Korean, and, for "the answer is", the languages that OpenAI's simple-evals accepts in
 multilingual multiple choice (`common.py` at commit 652c89d) and a dozen others. All are regular
-expressions to be used with IGNORECASE on a line without markup (`evals.extraction.lines`).
+expressions for `pattern`, to be used on a line without markup (`evals.extraction.lines`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+
+def pattern(expression: str) -> re.Pattern[str]:
+    """A pattern that ignores case."""
+    return re.compile(expression, re.IGNORECASE)
+
 
 _OTHER_ANSWERS = (
     "Antwort", "Endergebnis", "Ergebnis", "Lösung", "Réponse", "Résultat", "Respuesta", "Resultado",

@@ -22,18 +22,9 @@ _LONGEST_REASON = 300
 
 
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
-    """Downloads a published checkpoint.
+    """Downloads one of `REPOSITORIES`, or a repository as `owner/name`; returns its folder.
 
-    Args:
-        name: One of `REPOSITORIES`, or a repository as `owner/name`.
-        folder: The target folder; created if missing.
-        layout: The layout to download.
-
-    Returns:
-        The folder of the checkpoint.
-
-    Raises:
-        CheckpointError: The download failed, or a file does not match its hash.
+    Raises CheckpointError.
     """
     repository = REPOSITORIES.get(name, name)
     if repository.count("/") != 1:

@@ -204,16 +204,9 @@ _UNQUANTIZED = (
 
 
 def config_file(config: ModelConfig, layout: Layout, *, packed: bool, path: Path) -> dict[str, Any]:
-    """Returns the content of config.json.
+    """Returns the content of config.json; `packed` says whether the experts are MXFP4.
 
-    Args:
-        config: The model's shape.
-        layout: The layout whose keys to use.
-        packed: Whether the experts are MXFP4.
-        path: The checkpoint, for the error message.
-
-    Raises:
-        CheckpointError: OpenAI's layout has no key for a value that differs from its default.
+    Raises CheckpointError if OpenAI's layout has no key for a value that differs from its default.
     """
     raw = _original_config(config) if layout == "original" else _hf_config(config, packed=packed)
     if ModelConfig.from_dict(raw, source=path) != config:

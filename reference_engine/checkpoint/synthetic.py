@@ -45,16 +45,8 @@ def synthesize(
 ) -> None:
     """Writes a checkpoint with random weights and MXFP4 experts, a few rows in memory at a time.
 
-    Args:
-        config: The model's shape; hidden and intermediate size must be multiples of 32.
-        dest: The folder to create. It must not exist or be empty, and appears once it is complete.
-        layout: The layout to write.
-        seed: The random seed.
-        shard_bytes: Maximum size of a weights file.
-
-    Raises:
-        CheckpointError: The shape does not allow MXFP4, or `dest` cannot be written.
-        VocabularyError: The vocabulary for the tokenizer is not available.
+    Hidden and intermediate size must be multiples of 32. The folder appears once it is complete.
+    Raises CheckpointError or VocabularyError.
     """
     origin = SyntheticWeights(config, seed)
     write_checkpoint(origin, dest, layout, shard_bytes=shard_bytes, title="Synthesizing")

@@ -55,14 +55,8 @@ class Target:
 def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
     """Provides the folder `path`.partial and renames it to `path` if the block succeeds.
 
-    An error removes the partial folder. The next call removes what a killed process left.
-
-    Args:
-        path: The folder to create; it must not exist or be empty.
-        nbytes: Number of bytes to be written.
-
-    Raises:
-        CheckpointError: The folder is not empty or cannot be written, or the disk is too small.
+    An error removes the partial folder. The next call removes what a killed process left. Raises
+    CheckpointError, also if there is not enough room for `nbytes`.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -93,14 +87,10 @@ def write_weights(
     shard_bytes: int,
     advance: Advance,
 ) -> None:
-    """Writes tensors into shards, and an index if there is more than one shard.
+    """Writes tensors in this order into shards, and an index if there is more than one shard.
 
-    Args:
-        folder: The target folder.
-        targets: The tensors in the order of the shards.
-        contents: Yields the rows of a tensor in order, any number at a time.
-        shard_bytes: Maximum size of a shard; a larger tensor gets its own shard.
-        advance: Receives the number of bytes after each write.
+    `contents` yields the rows of a tensor in order, any number at a time; `advance` receives the
+    number of bytes after each write.
     """
     shards = _shards(targets, shard_bytes)
     holders: dict[str, str] = {}
