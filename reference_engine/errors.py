@@ -1,4 +1,4 @@
-"""The base of the errors that a user of the engine can fix."""
+"""The error that a user of the engine can fix."""
 
 
 class SetupError(ValueError):

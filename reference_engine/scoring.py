@@ -51,10 +51,6 @@ _MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
 
 
-class ScoringError(SetupError):
-    """The input cannot be scored; the message gives the reason."""
-
-
 class Question(BaseModel):
     """One line of input: a request body, and optionally the completion to score.
 
@@ -111,7 +107,7 @@ def identity(checkpoint: Path) -> str:
 def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[bytes]:
     """Yields answers to `Question`s in JSON, after one line that describes the engine.
 
-    Questions without a completion come first, batched by the engine. Raises ScoringError.
+    Questions without a completion come first, batched by the engine. Raises SetupError.
     """
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]
@@ -130,8 +126,8 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
             forward = plan.forward(forward_for)
             answers = list(_answers(model, settings, questions, orders, forward))
         yield from (answer.line() for answer in answers)
-    except (ApiError, EngineError, SetupError, ValidationError) as error:
-        raise ScoringError(str(error)) from error
+    except (ApiError, EngineError, ValidationError) as error:
+        raise SetupError(str(error)) from error
 
 
 def _answers(

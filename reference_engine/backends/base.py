@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from reference_engine.errors import SetupError
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -39,10 +38,6 @@ class Backend(TokenSource, Protocol):
     def close(self) -> None:
         """Stop the engine. Running requests end with an `EngineError`."""
         ...
-
-
-class BackendUnavailableError(SetupError):
-    """A backend is not available; the message gives the reason and the remedy."""
 
 
 class BackendError(EngineError):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_engine.backends.base import BackendUnavailableError
+from reference_engine.errors import SetupError
 from reference_engine.generation.errors import (
     NOT_FINITE,
     EngineClosedError,
@@ -157,14 +157,14 @@ def refuse_codes(checkpoint: Path) -> None:
     """Refuse the bundled checkpoint, whose packing only the reference engine supports.
 
     Raises:
-        BackendUnavailableError: It is the bundled checkpoint.
+        SetupError: It is the bundled checkpoint.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
     if "token_codes" in config:
-        raise BackendUnavailableError(
+        raise SetupError(
             f"Only the reference engine can load {checkpoint}: export it with "
             "'gpt-oss-verify export-small DIR' and use --checkpoint DIR."
         )
@@ -174,14 +174,14 @@ def load_mlx(checkpoint: Path) -> LocalModel:
     """Load a checkpoint in Hugging Face's layout with experts in MXFP4, or one of mlx-community.
 
     Raises:
-        BackendUnavailableError: mlx-lm is not installed or cannot load the checkpoint.
+        SetupError: mlx-lm is not installed or cannot load the checkpoint.
     """
     try:
         import mlx.core as mx
         from mlx_lm.models.cache import make_prompt_cache
         from mlx_lm.utils import load_model
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise SetupError(
             "The backend mlx is not installed: pip install mlx-lm (on Linux also 'mlx[cpu]')."
         ) from error
     refuse_codes(checkpoint)
@@ -191,7 +191,7 @@ def load_mlx(checkpoint: Path) -> LocalModel:
         mx.eval(model(mx.array([[0]])))
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).partition("\n")[0]
-        raise BackendUnavailableError(
+        raise SetupError(
             f"mlx-lm cannot load {checkpoint}: {reason} (it needs Hugging Face's layout with "
             "experts in MXFP4: python -m reference_engine convert DIR OUT --layout hf)"
         ) from error
@@ -209,11 +209,11 @@ def load_mlx(checkpoint: Path) -> LocalModel:
 
 
 def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> LocalModel:
-    """Load a checkpoint in Hugging Face's layout. Raises BackendUnavailableError."""
+    """Load a checkpoint in Hugging Face's layout. Raises SetupError."""
     try:
         from transformers import AutoModelForCausalLM, DynamicCache
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise SetupError(
             "The backend transformers is not installed: pip install 'transformers>=5.23'."
         ) from error
     refuse_codes(checkpoint)
@@ -224,7 +224,7 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Local
         )
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise BackendUnavailableError(
+        raise SetupError(
             f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
         ) from error
     model = model.to(device).eval()

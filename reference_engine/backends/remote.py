@@ -15,9 +15,10 @@ import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.base import BackendError, BackendUnavailableError
+from reference_engine.backends.base import BackendError
 from reference_engine.backends.dialect import Dialect, Served
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.errors import SetupError
 from reference_engine.generation.errors import require_room
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -149,7 +150,7 @@ class RemoteEngine:
 def connect(
     settings: BackendSettings, dialect: type[Dialect], max_context: int | None = None
 ) -> RemoteEngine:
-    """Connect to a server and request its model. Raises BackendUnavailableError."""
+    """Connect to a server and request its model. Raises SetupError."""
     where = f"{settings.name} at {settings.root}"
     try:
         with httpx.Client(
@@ -157,17 +158,17 @@ def connect(
         ) as client:
             served = dialect.served(client, settings.model)
     except httpx.HTTPStatusError as error:
-        raise BackendUnavailableError(
+        raise SetupError(
             f"The {where} answers HTTP {error.response.status_code}: check --backend, "
             "--backend-url and --backend-key-env."
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise BackendUnavailableError(
+        raise SetupError(
             f"No answer from the {where} ({error}): start it, or correct --backend-url."
         ) from error
     except ValueError as error:
         reason = str(error).partition("\n")[0]
-        raise BackendUnavailableError(f"The {where} cannot be used: {reason}.") from error
+        raise SetupError(f"The {where} cannot be used: {reason}.") from error
     return RemoteEngine(settings, dialect, served, max_context)
 
 

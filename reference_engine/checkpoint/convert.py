@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from reference_engine.checkpoint.layouts import (
-    CheckpointError,
     Layout,
     Piece,
     Source,
@@ -32,6 +31,7 @@ from reference_engine.checkpoint.writer import (
     write_json,
     write_weights,
 )
+from reference_engine.errors import SetupError
 from reference_engine.model.config import VOCABULARY, ModelConfig
 
 
@@ -61,7 +61,7 @@ def plan(origin: Origin, layout: Layout) -> list[Target]:
     """Plans the tensors of a checkpoint in `layout` with the same content as `origin`.
 
     Raises:
-        CheckpointError: Tensors to be joined have different dtypes.
+        SetupError: Tensors to be joined have different dtypes.
     """
     wanted = sources(origin.config, layout)
     targets: list[Target] = []
@@ -105,7 +105,7 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
         dtype = dtypes.pop()
         if dtypes or dtype is None:
             names = ", ".join(part.tensor for part in parts)
-            raise CheckpointError(
+            raise SetupError(
                 f"{names} cannot be joined into {name!r}, because their dtypes differ."
             )
         swapped = source.transposed != wanted.transposed
@@ -118,16 +118,16 @@ def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHAR
     """Writes a checkpoint in the other layout, with a few rows in memory at a time.
 
     For Hugging Face's layout, also writes the tokenizer and the generation settings. The folder
-    appears once it is complete. Raises CheckpointError or VocabularyError.
+    appears once it is complete. Raises SetupError or VocabularyError.
     """
     with Checkpoint(source) as checkpoint:
         if checkpoint.has_token_codes:
-            raise CheckpointError(
+            raise SetupError(
                 f"{source} stores its embeddings as token codes, which neither layout supports. "
                 "Run 'gpt-oss-verify export-small DIR' to write it as an ordinary checkpoint."
             )
         if checkpoint.layout == layout:
-            raise CheckpointError(f"{source} is already in the {layout!r} layout.")
+            raise SetupError(f"{source} is already in the {layout!r} layout.")
         write_checkpoint(checkpoint, dest, layout, shard_bytes=shard_bytes, title="Converting")
 
 
@@ -137,7 +137,7 @@ def write_checkpoint(
     """Writes the tensors of `origin` as a checkpoint folder, with a progress bar on a terminal.
 
     Raises:
-        CheckpointError: `dest` cannot be written.
+        SetupError: `dest` cannot be written.
         VocabularyError: The vocabulary for the tokenizer is not available.
     """
     targets = plan(origin, layout)

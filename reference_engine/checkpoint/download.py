@@ -11,7 +11,8 @@ import fnmatch
 import hashlib
 from pathlib import Path
 
-from reference_engine.checkpoint.layouts import CheckpointError, Layout
+from reference_engine.checkpoint.layouts import Layout
+from reference_engine.errors import SetupError
 
 REPOSITORIES = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
 _NEEDED: dict[Layout, tuple[str, ...]] = {
@@ -24,20 +25,20 @@ _LONGEST_REASON = 300
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
     """Downloads one of `REPOSITORIES`, or a repository as `owner/name`; returns its folder.
 
-    Raises CheckpointError.
+    Raises SetupError.
     """
     repository = REPOSITORIES.get(name, name)
     if repository.count("/") != 1:
         known = ", ".join(REPOSITORIES)
-        raise CheckpointError(f"{name!r} is neither {known} nor a repository as owner/name.")
+        raise SetupError(f"{name!r} is neither {known} nor a repository as owner/name.")
     try:
         revision, hashes = _listed(repository, layout)
         for name, sha256 in hashes.items():
             _fetch(repository, revision, name, sha256, folder)
-    except CheckpointError:
+    except SetupError:
         raise
     except Exception as error:  # noqa: BLE001 - the HTTP library of huggingface_hub depends on its release
-        raise CheckpointError(_message(repository, folder, error)) from None
+        raise SetupError(_message(repository, folder, error)) from None
     return folder / "original" if layout == "original" else folder
 
 
@@ -59,7 +60,7 @@ def _listed(repository: str, layout: Layout) -> tuple[str, dict[str, str | None]
     hashes = {each.rfilename: each.lfs.sha256 if each.lfs else None for each in info.siblings or []}
     names = wanted(list(hashes), layout)
     if not any(name.endswith(".safetensors") for name in names):
-        raise CheckpointError(f"{repository} has no safetensors in the {layout!r} layout.")
+        raise SetupError(f"{repository} has no safetensors in the {layout!r} layout.")
     return info.sha or "main", {name: hashes[name] for name in names}
 
 
@@ -69,7 +70,7 @@ def _fetch(repository: str, revision: str, name: str, sha256: str | None, folder
     path = Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
     if sha256 is not None and sha256_of(path) != sha256:
         path.unlink()
-        raise CheckpointError(
+        raise SetupError(
             f"{path} does not have the hash that {repository} lists (SHA-256 {sha256}), so "
             "it was removed. Download it again."
         )

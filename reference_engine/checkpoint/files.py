@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import CheckpointError
+from reference_engine.errors import SetupError
 
 DTYPES = {
     "F64": torch.float64,
@@ -66,12 +66,12 @@ class SafetensorsFile:
                 size = path.stat().st_size
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+            raise SetupError(f"{path} cannot be read: {error.strerror or error}.") from None
         self._data_begin = data_begin
         for name, entry in self.entries.items():
             if data_begin + entry.end > size:
                 self.close()
-                raise CheckpointError(
+                raise SetupError(
                     f"{path} is truncated: tensor {name!r} ends at byte {data_begin + entry.end}, "
                     f"but the file has {size} bytes. Download or copy it again."
                 )
@@ -108,19 +108,19 @@ class SafetensorsFile:
 
 def _header(path: Path, prefix: bytes, file: BinaryIO) -> tuple[dict[str, Entry], int]:
     if len(prefix) < _PREFIX:
-        raise CheckpointError(f"{path} is truncated: it has no safetensors header.")
+        raise SetupError(f"{path} is truncated: it has no safetensors header.")
     length = int.from_bytes(prefix, "little")
     if length > _LARGEST_HEADER:
-        raise CheckpointError(f"{path} is not a safetensors file: its header length is {length}.")
+        raise SetupError(f"{path} is not a safetensors file: its header length is {length}.")
     raw = file.read(length)
     if len(raw) < length:
-        raise CheckpointError(f"{path} is truncated within its header.")
+        raise SetupError(f"{path} is truncated within its header.")
     try:
         header = json.loads(raw)
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path} is broken: its header is not a JSON object.")
+        raise SetupError(f"{path} is broken: its header is not a JSON object.")
     header.pop("__metadata__", None)
     return {name: _entry(path, name, value) for name, value in header.items()}, _PREFIX + length
 
@@ -130,11 +130,11 @@ def _entry(path: Path, name: str, value: dict[str, Any]) -> Entry:
         dtype, shape = DTYPES[value["dtype"]], tuple(int(n) for n in value["shape"])
         begin, end = (int(n) for n in value["data_offsets"])
     except (KeyError, TypeError, ValueError):
-        raise CheckpointError(
+        raise SetupError(
             f"{path} is broken: the header entry of tensor {name!r} is invalid: {value!r}."
         ) from None
     if begin < 0 or min(shape, default=0) < 0 or end - begin != math.prod(shape) * dtype.itemsize:
-        raise CheckpointError(
+        raise SetupError(
             f"{path} is broken: tensor {name!r} of shape {list(shape)} and type {value['dtype']} "
             f"does not match its header offsets, bytes {begin} to {end}."
         )
@@ -148,7 +148,7 @@ def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
     """Maps every tensor name of a folder to its file, which stays open until the stack closes.
 
     Raises:
-        CheckpointError: There are no files, or the index does not match them.
+        SetupError: There are no files, or the index does not match them.
     """
     index = path / INDEX
     listed = _read_index(index) if index.exists() else None
@@ -156,22 +156,22 @@ def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
         {path / file for file in listed.values()} if listed else path.glob("*.safetensors")
     )
     if not paths:
-        raise CheckpointError(f"{path} has no *.safetensors file.")
+        raise SetupError(f"{path} has no *.safetensors file.")
     for file_path in paths:
         if not file_path.is_file():
-            raise CheckpointError(f"{index} lists {file_path.name!r}, which does not exist.")
+            raise SetupError(f"{index} lists {file_path.name!r}, which does not exist.")
     holders: dict[str, SafetensorsFile] = {}
     for file_path in paths:
         file = stack.enter_context(SafetensorsFile(file_path))
         for name in file.entries:
             if name in holders:
-                raise CheckpointError(
+                raise SetupError(
                     f"Tensor {name!r} is in both {holders[name].path} and {file_path}."
                 )
             holders[name] = file
     for name, file_name in (listed or {}).items():
         if name not in holders or holders[name].path.name != file_name:
-            raise CheckpointError(
+            raise SetupError(
                 f"{index} lists tensor {name!r} in {path / file_name}, which does not contain it."
             )
     return holders
@@ -186,7 +186,7 @@ def _read_index(index: Path) -> dict[str, str]:
         isinstance(file, str) and Path(file).name == file for file in listed.values()
     )
     if not named or not listed:
-        raise CheckpointError(
+        raise SetupError(
             f"{index} is broken: it must be a JSON object whose 'weight_map' maps each tensor to a "
             "file in the same folder."
         )

@@ -23,10 +23,6 @@ BYTES_AT_ONCE = 32 * 2**20
 """Maximum size of a copy. A tensor is never in memory twice."""
 
 
-class CheckpointError(SetupError):
-    """A checkpoint that cannot be read or written; the message names the tensor and the file."""
-
-
 @dataclass(frozen=True)
 class Source:
     """Stored tensors that form one parameter, concatenated along the first dimension.
@@ -206,11 +202,11 @@ _UNQUANTIZED = (
 def config_file(config: ModelConfig, layout: Layout, *, packed: bool, path: Path) -> dict[str, Any]:
     """Returns the content of config.json; `packed` says whether the experts are MXFP4.
 
-    Raises CheckpointError if OpenAI's layout has no key for a value that differs from its default.
+    Raises SetupError if OpenAI's layout has no key for a value that differs from its default.
     """
     raw = _original_config(config) if layout == "original" else _hf_config(config, packed=packed)
     if ModelConfig.from_dict(raw, source=path) != config:
-        raise CheckpointError(
+        raise SetupError(
             f"The config.json of {path} cannot be translated: OpenAI's layout has no key for "
             "rms_norm_eps (always 1e-05) or max_position_embeddings (always "
             "initial_context_length times rope_scaling_factor)."

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import CheckpointError
 from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
+from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice, resolve_kernels
 from reference_engine.model.mxfp4 import kernel_layout
 from reference_engine.model.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
@@ -42,9 +42,9 @@ def load_model(
         residual: Data type of the residual stream.
 
     Raises:
-        CheckpointError: The folder is not a gpt-oss checkpoint.
+        SetupError: The folder is not a gpt-oss checkpoint.
         KernelsError: The kernels cannot run on the device.
-        ParallelError: The model cannot be divided into that many parts.
+        SetupError: The model cannot be divided into that many parts.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
@@ -99,7 +99,7 @@ def _kernel_layout(
         try:
             expert = kernel_layout(blocks[None].to(device), scales[None].to(device))
         except ValueError as error:
-            raise CheckpointError(str(error)) from error
+            raise SetupError(str(error)) from error
         held = held or [part.new_empty((experts, *part.shape[1:])) for part in expert]
         for whole, part in zip(held, expert, strict=True):
             whole[place] = part[0]

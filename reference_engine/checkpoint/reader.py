@@ -14,7 +14,6 @@ from torch import Tensor
 
 from reference_engine.checkpoint.files import open_files
 from reference_engine.checkpoint.layouts import (
-    CheckpointError,
     Layout,
     Shape,
     Source,
@@ -24,8 +23,9 @@ from reference_engine.checkpoint.layouts import (
     portions,
     sources,
 )
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
-from reference_engine.model.config import ConfigError, ModelConfig, read_config
+from reference_engine.model.config import ModelConfig, read_config
 from reference_engine.model.sharding import UNCUT, Cut
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -40,21 +40,16 @@ class Checkpoint:
     call `close`.
 
     Raises:
-        CheckpointError: The folder is not a gpt-oss checkpoint.
+        SetupError: The folder is not a gpt-oss checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise CheckpointError(
-                f"{path} is not a folder; a checkpoint is a folder with config.json."
-            )
+            raise SetupError(f"{path} is not a folder; a checkpoint is a folder with config.json.")
         self.path = path
         self._stack = ExitStack()
-        try:
-            self.raw_config = read_config(path)
-            self.config = ModelConfig.from_dict(self.raw_config, source=path / "config.json")
-        except ConfigError as error:
-            raise CheckpointError(str(error)) from None
+        self.raw_config = read_config(path)
+        self.config = ModelConfig.from_dict(self.raw_config, source=path / "config.json")
         with ExitStack() as stack:
             self._files = open_files(path, stack)
             self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
@@ -136,12 +131,12 @@ class Checkpoint:
         shape, dtypes = self._stored[name]
         if entry.dtype not in dtypes:
             wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-            raise CheckpointError(
+            raise SetupError(
                 f"Tensor {name!r} in {file.path} is {str(entry.dtype).removeprefix('torch.')}, "
                 f"but must be {wanted}."
             )
         if entry.shape != shape:
-            raise CheckpointError(
+            raise SetupError(
                 f"Tensor {name!r} in {file.path} has shape {list(entry.shape)}, but "
                 f"{self.path / 'config.json'} requires {list(shape)}."
             )
@@ -197,7 +192,7 @@ class Checkpoint:
         table = self._tables.pop(name, None)
         if table is None or tuple(table.shape) != shape:
             found = "nothing" if table is None else f"shape {list(table.shape)}"
-            raise CheckpointError(
+            raise SetupError(
                 f"The token codes of {self.path} expand {name!r} to {found}, not to {list(shape)}."
             )
         return table.to(dtype)
@@ -213,7 +208,7 @@ class Checkpoint:
         try:
             expanded: dict[str, Tensor] = codes.expand(self.raw_config, stored)
         except (KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
+            raise SetupError(
                 f"The token codes of {self.path} cannot be expanded: {error}."
             ) from error
         return expanded
@@ -230,7 +225,7 @@ class Checkpoint:
             missing = [name for name in names if name not in self._files]
             if missing:
                 alternative = f" (nor {packed[0]!r})" if packed and names[0] != packed[0] else ""
-                raise CheckpointError(
+                raise SetupError(
                     f"{self.path} lacks tensor {missing[0]!r}{alternative}, which the model's "
                     f"{parameter!r} requires."
                 )
@@ -238,7 +233,7 @@ class Checkpoint:
         for name, file in self._files.items():
             codes = self.has_token_codes and name.startswith(_CODES_PREFIX)
             if name not in allowed and not codes:
-                raise CheckpointError(
+                raise SetupError(
                     f"Tensor {name!r} in {file.path} has no place in the model that "
                     f"{self.path / 'config.json'} describes{_layer_hint(name, self.config)}."
                 )

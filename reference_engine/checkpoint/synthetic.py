@@ -17,15 +17,9 @@ import torch
 from torch import Tensor
 
 from reference_engine.checkpoint.convert import write_checkpoint
-from reference_engine.checkpoint.layouts import (
-    CheckpointError,
-    Layout,
-    Shape,
-    pair_names,
-    pair_shapes,
-    sources,
-)
+from reference_engine.checkpoint.layouts import Layout, Shape, pair_names, pair_shapes, sources
 from reference_engine.checkpoint.writer import SHARD_BYTES
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 
@@ -46,7 +40,7 @@ def synthesize(
     """Writes a checkpoint with random weights and MXFP4 experts, a few rows in memory at a time.
 
     Hidden and intermediate size must be multiples of 32. The folder appears once it is complete.
-    Raises CheckpointError or VocabularyError.
+    Raises SetupError or VocabularyError.
     """
     origin = SyntheticWeights(config, seed)
     write_checkpoint(origin, dest, layout, shard_bytes=shard_bytes, title="Synthesizing")
@@ -63,7 +57,7 @@ class SyntheticWeights:
 
     def __init__(self, config: ModelConfig, seed: int) -> None:
         if config.hidden_size % mxfp4.BLOCK or config.intermediate_size % mxfp4.BLOCK:
-            raise CheckpointError(
+            raise SetupError(
                 f"hidden_size and intermediate_size must be multiples of {mxfp4.BLOCK} for MXFP4."
             )
         self.config = config

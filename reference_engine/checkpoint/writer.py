@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from reference_engine.checkpoint.files import DTYPES, INDEX
-from reference_engine.checkpoint.layouts import CheckpointError, Piece, Shape
+from reference_engine.checkpoint.layouts import Piece, Shape
 from reference_engine.checkpoint.progress import Advance
+from reference_engine.errors import SetupError
 
 SHARD_BYTES = 5_000_000_000
 """Default maximum size of a shard; a larger tensor gets its own shard."""
@@ -56,12 +57,12 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
     """Provides the folder `path`.partial and renames it to `path` if the block succeeds.
 
     An error removes the partial folder. The next call removes what a killed process left. Raises
-    CheckpointError, also if there is not enough room for `nbytes`.
+    SetupError, also if there is not enough room for `nbytes`.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise CheckpointError(f"{path} exists and is not empty. Choose another folder.")
+            raise SetupError(f"{path} exists and is not empty. Choose another folder.")
         _clear(partial)
         partial.mkdir(parents=True)
         try:
@@ -71,7 +72,7 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise SetupError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -155,7 +156,7 @@ def _clear(partial: Path) -> None:
     if not partial.exists():
         return
     if not all(any(entry.match(kind) for kind in _OURS) for entry in partial.iterdir()):
-        raise CheckpointError(
+        raise SetupError(
             f"{partial} contains files of another program. Move them or choose another folder."
         )
     shutil.rmtree(partial)
@@ -164,7 +165,7 @@ def _clear(partial: Path) -> None:
 def _check_room(folder: Path, nbytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < nbytes:
-        raise CheckpointError(
+        raise SetupError(
             f"{folder} needs {_gigabytes(nbytes)}, but its disk has only {_gigabytes(free)} free. "
             "Free some space or choose a folder on another disk."
         )

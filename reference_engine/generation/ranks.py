@@ -18,10 +18,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from reference_engine.errors import SetupError
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.generation.graphs import forward_for
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.model.sharding import UNSHARDED, ParallelError, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 _FOREVER = timedelta(days=3650)
@@ -33,7 +34,7 @@ _LOST = "Another process of the model stopped, so this one stops too. See that p
 def process_group(device: str) -> Iterator[Shard]:
     """Joins the processes that torchrun started; yields `UNSHARDED` outside torchrun.
 
-    Uses NCCL on GPUs, one GPU per process, and gloo otherwise. Raises ParallelError.
+    Uses NCCL on GPUs, one GPU per process, and gloo otherwise. Raises SetupError.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
@@ -44,7 +45,7 @@ def process_group(device: str) -> Iterator[Shard]:
     try:
         distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise ParallelError(f"The {ranks} processes did not find each other: {error}") from error
+        raise SetupError(f"The {ranks} processes did not find each other: {error}") from error
     try:
         yield Shard(distributed.get_rank(), ranks)
     finally:
@@ -87,23 +88,23 @@ class Leader:
         return partial(self._run, run)
 
     def close(self) -> None:
-        """Stops the followers. Raises ParallelError."""
+        """Stops the followers. Raises SetupError."""
         if self._lost:
-            raise ParallelError(_LOST)
+            raise SetupError(_LOST)
         if self._group is not None:
             with suppress(RuntimeError):  # They may have received the process's signal already.
                 self._send(_Pass())
 
     def _run(self, run: Forward, rows: Sequence[Row], length: int) -> Tensor:
         if self._lost:
-            raise ParallelError(_LOST)
+            raise SetupError(_LOST)
         try:
             self._send(_Pass(tuple(rows), length))
             return run(rows, length)
         except Exception as error:
             self._lost = True
             os.kill(os.getpid(), signal.SIGTERM)
-            raise ParallelError(_LOST) from error
+            raise SetupError(_LOST) from error
 
     def _send(self, message: object) -> None:
         distributed.broadcast_object_list([message], src=0, group=self._group)
@@ -111,7 +112,7 @@ class Leader:
 
 @torch.inference_mode()
 def run_follower(model: Transformer) -> None:
-    """Takes part in the leader's forward passes until the leader closes. Raises ParallelError."""
+    """Takes part in the leader's forward passes until the leader closes. Raises SetupError."""
     group = _message_group()
     weight = model.unembedding.weight
     try:
@@ -121,7 +122,7 @@ def run_follower(model: Transformer) -> None:
             run(step.rows, step.length)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        raise ParallelError(f"{_LOST} ({reason})" if reason else _LOST) from error
+        raise SetupError(f"{_LOST} ({reason})" if reason else _LOST) from error
 
 
 def _message_group() -> distributed.ProcessGroup:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference_engine.kv_cache.memory import Memory, MemoryTooSmallError
+from reference_engine.errors import SetupError
+from reference_engine.kv_cache.memory import Memory
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE, BlockTable, Layout, PagePool
 from reference_engine.model.config import ModelConfig
 
@@ -69,14 +70,14 @@ class KVCache:
         """Returns the requested context length, limited by the model and by the memory.
 
         Raises:
-            MemoryTooSmallError: The memory holds less than one block.
+            SetupError: The memory holds less than one block.
         """
         context = min(requested, self.config.max_position_embeddings)
         longest = self.layout.longest(self.pool.size)
         if longest is None or longest >= context:
             return context
         if longest < BLOCK:
-            raise MemoryTooSmallError(
+            raise SetupError(
                 f"The KV cache holds {self.pool.size} pages of {BLOCK} tokens, which is too small "
                 "for any request. Increase it with --kv-memory."
             )

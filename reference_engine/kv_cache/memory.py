@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from reference_engine.errors import SetupError
-
 if TYPE_CHECKING:
     import torch
 
@@ -20,10 +18,6 @@ CPU_BYTES = 512 * 2**20
 
 _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
-
-
-class MemoryTooSmallError(SetupError):
-    """The memory is too small for any request; the message gives the remedy."""
 
 
 def parse_bytes(text: str) -> int:

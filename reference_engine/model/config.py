@@ -21,10 +21,6 @@ _FIXED = {"attention_bias": True, "tie_word_embeddings": False, "swiglu_alpha": 
 """Settings that every gpt-oss model shares; the model's code does not read them."""
 
 
-class ConfigError(SetupError):
-    """A config.json that does not describe a gpt-oss model."""
-
-
 @dataclass(frozen=True)
 class ModelConfig:
     """The model's shape, with the names of Hugging Face's config.json."""
@@ -50,17 +46,17 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ConfigError(
+            raise SetupError(
                 f"num_attention_heads ({self.num_attention_heads}) must be a multiple of "
                 f"num_key_value_heads ({self.num_key_value_heads})."
             )
         if self.num_experts_per_tok > self.num_local_experts:
-            raise ConfigError(
+            raise SetupError(
                 f"num_experts_per_tok ({self.num_experts_per_tok}) exceeds "
                 f"num_local_experts ({self.num_local_experts})."
             )
         if self.head_dim % 2:
-            raise ConfigError(f"head_dim ({self.head_dim}) must be even.")
+            raise SetupError(f"head_dim ({self.head_dim}) must be even.")
 
     @property
     def layer_types(self) -> tuple[str, ...]:
@@ -85,12 +81,12 @@ class ModelConfig:
             if value is None:
                 value = field.default
             if value is MISSING:
-                raise ConfigError(f"{source} has no {field.name!r}, which gpt-oss requires.")
+                raise SetupError(f"{source} has no {field.name!r}, which gpt-oss requires.")
             values[field.name] = _number(field.name, value, source, whole=field.type == "int")
         try:
             return cls(**values)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
+        except SetupError as error:
+            raise SetupError(f"{source}: {error}") from None
 
 
 VOCABULARY = 201_088
@@ -127,13 +123,13 @@ def shape_named(name: str) -> ModelConfig:
     """Returns one of `SHAPES`, or reads a config.json or the folder that holds one.
 
     Raises:
-        ConfigError: The name is neither.
+        SetupError: The name is neither.
     """
     if name in SHAPES:
         return SHAPES[name]
     if not Path(name).exists():
         known = ", ".join(SHAPES)
-        raise ConfigError(f"'{name}' is not one of {known}, a config.json, or a folder with one.")
+        raise SetupError(f"'{name}' is not one of {known}, a config.json, or a folder with one.")
     return ModelConfig.from_json(Path(name))
 
 
@@ -143,11 +139,11 @@ def read_config(path: Path | str) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{file} does not exist; a checkpoint needs its config.json.") from None
+        raise SetupError(f"{file} does not exist; a checkpoint needs its config.json.") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read as JSON: {error}.") from None
+        raise SetupError(f"{file} cannot be read as JSON: {error}.") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{file} must hold a JSON object, not {type(raw).__name__}.")
+        raise SetupError(f"{file} must hold a JSON object, not {type(raw).__name__}.")
     return raw
 
 
@@ -167,10 +163,10 @@ def _lookup(flat: Mapping[str, Any], name: str) -> object:
 
 def _number(name: str, value: object, source: Path | str, *, whole: bool) -> int | float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{source}: {name!r} must be a number, not {value!r}.")
+        raise SetupError(f"{source}: {name!r} must be a number, not {value!r}.")
     if value <= 0 or (whole and value != int(value)):
         kind = "positive whole" if whole else "positive"
-        raise ConfigError(f"{source}: {name!r} must be a {kind} number, not {value!r}.")
+        raise SetupError(f"{source}: {name!r} must be a {kind} number, not {value!r}.")
     return int(value) if whole else float(value)
 
 
@@ -180,14 +176,14 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
     if rope is None:
         return {}
     if not isinstance(rope, dict):
-        raise ConfigError(f"{source}: the rope settings must be an object, not {rope!r}.")
+        raise SetupError(f"{source}: the rope settings must be an object, not {rope!r}.")
     kind = rope.get("rope_type", rope.get("type", "yarn"))
     if kind == "default":
         return {"rope_theta": rope.get("rope_theta", raw.get("rope_theta")), "rope_factor": 1.0}
     if kind != "yarn":
-        raise ConfigError(f"{source}: rope_type {kind!r} is not 'yarn', which gpt-oss uses.")
+        raise SetupError(f"{source}: rope_type {kind!r} is not 'yarn', which gpt-oss uses.")
     if rope.get("truncate", False):
-        raise ConfigError(f"{source}: gpt-oss uses unrounded YaRN, but 'truncate' is true.")
+        raise SetupError(f"{source}: gpt-oss uses unrounded YaRN, but 'truncate' is true.")
     settings = {
         "rope_theta": rope.get("rope_theta"),
         "rope_factor": rope.get("factor"),
@@ -200,14 +196,14 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
 
 def _reject_other_architectures(raw: Mapping[str, Any], source: Path | str) -> None:
     if raw.get("model_type", "gpt_oss") != "gpt_oss":
-        raise ConfigError(f"{source}: model_type is {raw['model_type']!r}, not 'gpt_oss'.")
+        raise SetupError(f"{source}: model_type is {raw['model_type']!r}, not 'gpt_oss'.")
     for key, value in _FIXED.items():
         if raw.get(key, value) != value:
-            raise ConfigError(f"{source}: {key!r} must be {value!r} for gpt-oss, not {raw[key]!r}.")
+            raise SetupError(f"{source}: {key!r} must be {value!r} for gpt-oss, not {raw[key]!r}.")
     layers = raw.get("num_hidden_layers")
     given = raw.get("layer_types")
     if "layer_types" in raw and isinstance(layers, int) and given != list(_alternating(layers)):
-        raise ConfigError(
+        raise SetupError(
             f"{source}: 'layer_types' must alternate sliding and full attention, start with "
             "sliding, and have num_hidden_layers entries."
         )

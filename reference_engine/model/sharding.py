@@ -17,10 +17,6 @@ from reference_engine.errors import SetupError
 from reference_engine.model.config import ModelConfig
 
 
-class ParallelError(SetupError):
-    """The processes cannot work together; the message gives the reason."""
-
-
 @dataclass(frozen=True)
 class Cut:
     """The part of a parameter that one process holds.
@@ -48,14 +44,14 @@ class Shard:
         """Returns the config with the number of heads that this process holds.
 
         Raises:
-            ParallelError: The model cannot be divided into that many parts.
+            SetupError: The model cannot be divided into that many parts.
         """
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),
             (config.num_local_experts, "experts"),
         ):
             if count % self.ranks:
-                raise ParallelError(
+                raise SetupError(
                     f"{count} {what} cannot be divided evenly among {self.ranks} processes; "
                     "choose another --nproc-per-node."
                 )

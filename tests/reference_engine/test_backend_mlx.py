@@ -11,9 +11,9 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from reference_engine.__main__ import main
-from reference_engine.backends.base import BackendUnavailableError
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.server.opening import open_engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
@@ -26,7 +26,7 @@ GREEDY = SamplingParams(60, temperature=0.0, stop_token_ids=STOP_TOKENS)
 
 def test_without_mlx_one_sentence_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mlx", None)
-    with pytest.raises(BackendUnavailableError, match="pip install mlx-lm"):
+    with pytest.raises(SetupError, match="pip install mlx-lm"):
         open_engine(ServeSettings(backend=MLX, checkpoint=tmp_path))
 
 

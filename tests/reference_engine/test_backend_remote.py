@@ -21,8 +21,9 @@ from scripted import CALL, CHAT_TOOL, FLAT_TOOL, running
 from harmony.conversation import Conversation, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
-from reference_engine.backends.base import BackendError, BackendUnavailableError
+from reference_engine.backends.base import BackendError
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.errors import SetupError
 from reference_engine.generation.errors import ContextOverflowError
 from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.opening import open_engine
@@ -309,15 +310,15 @@ async def test_a_server_that_vanishes_is_a_502(upstream):
     with pytest.raises(BackendError, match="cannot be reached") as caught:
         await anext(engine.generate(PROMPT, PARAMS))
     assert caught.value.code == "backend_unreachable"
-    with pytest.raises(BackendUnavailableError, match="start it, or correct"):
+    with pytest.raises(SetupError, match="start it, or correct"):
         await opened(server.name, f"http://127.0.0.1:{port}")
 
 
 async def test_the_model_must_be_there():
     async with Upstream("vllm").serving() as url:
-        with pytest.raises(BackendUnavailableError, match="serves openai/gpt-oss-20b, not other"):
+        with pytest.raises(SetupError, match="serves openai/gpt-oss-20b, not other"):
             await opened("vllm", url, model="other")
-        with pytest.raises(BackendUnavailableError, match="HTTP 404"):
+        with pytest.raises(SetupError, match="HTTP 404"):
             await opened("vllm", url + "/nowhere")
-        with pytest.raises(BackendUnavailableError, match="choose one with --backend-model"):
+        with pytest.raises(SetupError, match="choose one with --backend-model"):
             await opened("ollama", url, model="other")

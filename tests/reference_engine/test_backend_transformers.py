@@ -12,9 +12,9 @@ from scripted import running
 from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
-from reference_engine.backends.base import BackendUnavailableError
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.errors import (
     ContextOverflowError,
@@ -35,7 +35,7 @@ SEEDED = SamplingParams(60, seed=7, stop_token_ids=STOP_TOKENS, top_logprobs=3)
 
 
 def test_the_bundled_checkpoint_is_refused_with_advice():
-    with pytest.raises(BackendUnavailableError, match="gpt-oss-verify export-small"):
+    with pytest.raises(SetupError, match="gpt-oss-verify export-small"):
         open_engine(ServeSettings(backend=SETTINGS))
 
 

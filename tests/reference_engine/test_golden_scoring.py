@@ -9,7 +9,8 @@ import torch
 from tiny_model import random_transformer
 
 from reference_engine import scoring
-from reference_engine.scoring import ScoringError, answer_lines, score_completion
+from reference_engine.errors import SetupError
+from reference_engine.scoring import answer_lines, score_completion
 from reference_engine.server.settings import ServeSettings
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
@@ -75,5 +76,5 @@ BAD = {
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD)
 def test_invalid_questions_are_rejected(line, small):
-    with pytest.raises(ScoringError):
+    with pytest.raises(SetupError):
         list(answer_lines([line], small))

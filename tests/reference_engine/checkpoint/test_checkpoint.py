@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import TINY, hf_checkpoint, original_checkpoint, random_transformer
 
-from reference_engine.checkpoint import Checkpoint, CheckpointError, load_model
+from reference_engine.checkpoint import Checkpoint, load_model
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.transformer import Transformer
 
@@ -96,19 +97,19 @@ def test_shards_with_an_index(written, tmp_path):
 
     wrong = {**files, "lm_head.weight": "model-7.safetensors"}
     index.write_text(json.dumps({"weight_map": wrong}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"index\.json lists 'model-7\.safetensors', which"):
+    with pytest.raises(SetupError, match=r"index\.json lists 'model-7\.safetensors', which"):
         load_model(tmp_path)
     mixed = dict(zip(files, reversed(files.values()), strict=True))
     index.write_text(json.dumps({"weight_map": mixed}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"lists tensor .* in .*, which does not"):
+    with pytest.raises(SetupError, match=r"lists tensor .* in .*, which does not"):
         load_model(tmp_path)
     for bad in ("{", "[]", '{"weight_map": {}}', '{"weight_map": {"a": "../b.safetensors"}}'):
         index.write_text(bad, encoding="utf-8")
-        with pytest.raises(CheckpointError, match=r"index\.json is broken"):
+        with pytest.raises(SetupError, match=r"index\.json is broken"):
             load_model(tmp_path)
     index.unlink()
     save_file({"lm_head.weight": tensors["lm_head.weight"]}, tmp_path / "more.safetensors")
-    with pytest.raises(CheckpointError, match=r"'lm_head\.weight' is in both"):
+    with pytest.raises(SetupError, match=r"'lm_head\.weight' is in both"):
         load_model(tmp_path)
 
 
@@ -135,7 +136,7 @@ def test_shards_with_an_index(written, tmp_path):
 )
 def test_errors_name_the_wrong_tensor_and_its_file(broken, changes, words):
     folder = broken(changes)
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(SetupError) as error:
         load_model(folder, "cpu", torch.float32)
     for word in [*words, str(folder)]:
         assert word in str(error.value)
@@ -144,7 +145,7 @@ def test_errors_name_the_wrong_tensor_and_its_file(broken, changes, words):
 def test_a_packed_pair_must_be_complete(broken, written):
     packed, _ = with_packed_experts(written[1])
     packed[f"{EXPERTS}.down_proj_scales"] = None
-    with pytest.raises(CheckpointError, match=r"lacks tensor '.*down_proj_scales'"):
+    with pytest.raises(SetupError, match=r"lacks tensor '.*down_proj_scales'"):
         load_model(broken(packed))
 
 
@@ -152,14 +153,14 @@ def test_packed_experts_must_be_bytes(broken, written):
     packed, _ = with_packed_experts(written[1])
     name = f"{EXPERTS}.down_proj_scales"
     packed[name] = packed[name].float()
-    with pytest.raises(CheckpointError, match=r"down_proj_scales' in .* is float32, .* uint8"):
+    with pytest.raises(SetupError, match=r"down_proj_scales' in .* is float32, .* uint8"):
         load_model(broken(packed))
 
 
 def test_the_error_of_a_truncated_file_names_the_first_lost_tensor(broken):
     file = broken() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated: tensor '"):
+    with pytest.raises(SetupError, match=r"model\.safetensors is truncated: tensor '"):
         load_model(file.parent)
 
 
@@ -192,26 +193,26 @@ def header_of(entries: object) -> bytes:
 def test_errors_name_the_broken_file(broken, content, words):
     file = broken() / "model.safetensors"
     file.write_bytes(content)
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(SetupError) as error:
         load_model(file.parent)
     assert words in str(error.value)
     assert str(file) in str(error.value)
 
 
 def test_errors_name_missing_files(broken, tmp_path):
-    with pytest.raises(CheckpointError, match="is not a folder"):
+    with pytest.raises(SetupError, match="is not a folder"):
         load_model(tmp_path / "nowhere")
     folder = broken()
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"has no \*\.safetensors file"):
+    with pytest.raises(SetupError, match=r"has no \*\.safetensors file"):
         load_model(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"config\.json does not exist"):
+    with pytest.raises(SetupError, match=r"config\.json does not exist"):
         load_model(folder)
 
 
 def test_a_wrong_config_is_a_checkpoint_error(broken):
-    with pytest.raises(CheckpointError, match=r"config\.json: num_attention_heads"):
+    with pytest.raises(SetupError, match=r"config\.json: num_attention_heads"):
         load_model(broken(config={"num_key_value_heads": 3}))
 
 
@@ -232,7 +233,7 @@ def test_token_codes_replace_the_embeddings(broken, written, monkeypatch):
     assert torch.equal(model.unembedding.weight, tensors["lm_head.weight"].bfloat16())
 
     monkeypatch.setattr(codes, "expand", lambda config, stored: {})
-    with pytest.raises(CheckpointError, match=r"expand 'model\.embed_tokens\.weight' to nothing"):
+    with pytest.raises(SetupError, match=r"expand 'model\.embed_tokens\.weight' to nothing"):
         load_model(folder)
 
 

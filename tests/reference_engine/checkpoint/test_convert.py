@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from tiny_model import ROPE, TINY, hf_checkpoint
 
 from reference_engine.__main__ import main
-from reference_engine.checkpoint import CheckpointError, load_model, writer
+from reference_engine.checkpoint import load_model, writer
 from reference_engine.checkpoint.convert import convert
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 from reference_engine.small.export import export_small
@@ -120,7 +121,7 @@ def test_tensors_of_different_dtypes_are_not_joined(hf, tmp_path):
     name = "model.layers.2.self_attn.k_proj.weight"
     save_file(tensors | {name: tensors[name].float()}, tmp_path / "model.safetensors")
     shutil.copy(hf / "config.json", tmp_path)
-    with pytest.raises(CheckpointError, match=r"q_proj.*k_proj.*'block\.2\.attn\.qkv\.weight'"):
+    with pytest.raises(SetupError, match=r"q_proj.*k_proj.*'block\.2\.attn\.qkv\.weight'"):
         convert(tmp_path, tmp_path / "out", "original")
 
 
@@ -129,7 +130,7 @@ def test_a_config_that_the_other_layout_cannot_represent(hf, tmp_path):
     file = tmp_path / "hf" / "config.json"
     raw = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps(raw | {"rms_norm_eps": 1e-6}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"no key for rms_norm_eps"):
+    with pytest.raises(SetupError, match=r"no key for rms_norm_eps"):
         convert(tmp_path / "hf", tmp_path / "out", "original")
     assert not (tmp_path / "out").exists()
 
@@ -170,7 +171,7 @@ def test_an_interrupted_output_never_looks_complete(hf, tmp_path, monkeypatch, e
         real(file, shard, contents, torn)
 
     monkeypatch.setattr(writer, "_write_shard", fail)
-    with pytest.raises((CheckpointError, KeyboardInterrupt)):
+    with pytest.raises((SetupError, KeyboardInterrupt)):
         convert(hf, tmp_path / "out", "original")
     assert list(tmp_path.iterdir()) == []
 
@@ -189,7 +190,7 @@ def test_the_remains_of_a_killed_process_are_removed(hf, tmp_path):
 def test_the_error_for_the_small_checkpoint_names_the_export_command(tmp_path):
     from reference_engine.small.export import SHIPPED
 
-    with pytest.raises(CheckpointError, match="export-small"):
+    with pytest.raises(SetupError, match="export-small"):
         convert(SHIPPED, tmp_path / "out", "original")
 
 

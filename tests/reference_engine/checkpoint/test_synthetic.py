@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from tiny_model import tiny_config
 
 from reference_engine.__main__ import main
-from reference_engine.checkpoint import CheckpointError, load_model
+from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.convert import convert, plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights, synthesize
 from reference_engine.checkpoint.writer import _header, _shards
+from reference_engine.errors import SetupError
 from reference_engine.model.config import (
     GPT_OSS_20B,
     GPT_OSS_120B,
@@ -92,7 +93,7 @@ def test_shapes_by_name_and_by_file(written, tmp_path):
 def test_errors_are_one_line(tmp_path, capsys):
     assert main(["synthesize", str(tmp_path / "a"), "--shape", "7b"]) == 2
     assert "'7b' is not one of 20b, 120b, tiny" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="multiples of 32"):
+    with pytest.raises(SetupError, match="multiples of 32"):
         synthesize(tiny_config(hidden_size=48), tmp_path / "b", "hf")
     size = ["--shape", "20b", "--shard-size", "0GB"]
     assert main(["synthesize", str(tmp_path / "c"), *size]) == 2

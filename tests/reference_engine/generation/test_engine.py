@@ -9,6 +9,7 @@ import torch
 from tiny_model import random_transformer
 from waiting import until
 
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine, SamplingParams, Token
 from reference_engine.generation.errors import (
     ContextOverflowError,
@@ -16,7 +17,7 @@ from reference_engine.generation.errors import (
     GenerationError,
     QueueFullError,
 )
-from reference_engine.kv_cache.memory import Memory, MemoryTooSmallError
+from reference_engine.kv_cache.memory import Memory
 from reference_engine.model.transformer import Transformer
 
 
@@ -327,7 +328,7 @@ async def test_the_memory_bounds_the_context(caplog):
         assert len(made) == 12
         with pytest.raises(ContextOverflowError, match="context of 192"):
             await collect(engine, tokens(192), SamplingParams(max_tokens=1))
-    with pytest.raises(MemoryTooSmallError, match="--kv-memory"):
+    with pytest.raises(SetupError, match="--kv-memory"):
         Engine(model, memory=Memory(1))
 
 

@@ -18,10 +18,11 @@ from tiny_model import random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.synthetic import synthesize
+from reference_engine.errors import SetupError
 from reference_engine.generation.ranks import run_follower
 from reference_engine.kernels.routing import route
 from reference_engine.model.config import TINY
-from reference_engine.model.sharding import UNSHARDED, ParallelError, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
 
 HERE = Path(parallel_model.__file__).parent
 
@@ -77,9 +78,9 @@ def test_experts_of_other_processes_have_no_weight():
 
 @pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
 def test_the_error_names_what_cannot_be_divided(ranks, word):
-    with pytest.raises(ParallelError, match=f"{word} cannot be divided evenly among {ranks}"):
+    with pytest.raises(SetupError, match=f"{word} cannot be divided evenly among {ranks}"):
         Shard(0, ranks).local_config(tiny_config())
-    with pytest.raises(ParallelError, match="3 experts cannot"):
+    with pytest.raises(SetupError, match="3 experts cannot"):
         Shard(0, 2).local_config(tiny_config(num_local_experts=3))
 
 
@@ -115,7 +116,7 @@ def test_a_lost_leader_is_reported_even_without_a_library_message(monkeypatch):
 
     monkeypatch.setattr("reference_engine.generation.ranks._message_group", lambda: None)
     monkeypatch.setattr("reference_engine.generation.ranks._receive", lost)
-    with pytest.raises(ParallelError, match="Another process of the model stopped"):
+    with pytest.raises(SetupError, match="Another process of the model stopped"):
         run_follower(random_transformer())
 
 

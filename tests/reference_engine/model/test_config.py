@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reference_engine.model.config import ConfigError, ModelConfig
+from reference_engine.errors import SetupError
+from reference_engine.model.config import ModelConfig
 
 HUGGING_FACE = {
     "model_type": "gpt_oss",
@@ -100,7 +101,7 @@ def test_plain_rotary_positions_have_factor_one():
     ],
 )
 def test_errors_name_the_wrong_value(change, words):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(SetupError) as error:
         parse({**HUGGING_FACE, **change})
     assert words in str(error.value)
 
@@ -112,6 +113,6 @@ def test_errors_name_the_wrong_value(change, words):
 def test_errors_name_the_unreadable_file(tmp_path, content, words):
     if content is not None:
         (tmp_path / "config.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"config\.json") as error:
+    with pytest.raises(SetupError, match=r"config\.json") as error:
         ModelConfig.from_json(tmp_path)
     assert words in str(error.value)
