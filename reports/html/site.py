@@ -6,7 +6,6 @@ The badge of a verdict is an SVG file that needs no fonts or requests of others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
@@ -19,33 +18,12 @@ from reports.html.charts.svg import Figure, tag
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
 from reports.regressions import moment
-from reports.text import NOTHING, VERDICTS, counted, estimate
+from reports.text import NOTHING, VERDICTS, estimate
 
 INDEX, METHODS, DATA, BADGE = "index.html", "methodology.html", "index.json", "badge.svg"
 
 _TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed": "good"}
 """The statuses that the table shows, the most important first."""
-
-
-@dataclass(frozen=True)
-class PageRun:
-    """One run or round in a table, by its cells; `remarks` are what happened before it."""
-
-    cells: tuple[str, ...]
-    decision: str
-    link: str
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PageLine:
-    """The runs of one provider."""
-
-    id: str
-    title: str
-    heads: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    runs: tuple[PageRun, ...]
 
 
 def render_site(site: Site, history: History) -> Mapping[str, str]:
@@ -131,14 +109,14 @@ def _counts(counts: Mapping[CheckStatus, int]) -> Cell:
     return Cell(" ".join(signs) or NOTHING, _TONES[shown[0]] if shown else "")
 
 
-def _line(line: Line, number: int) -> PageLine:
-    return PageLine(
-        id=f"line-{number}",
-        title=f"{line.provider}: {counted(len(line.points), 'run')}",
-        heads=tuple(text.heads(line)),
-        figures=tuple(_figures(line)),
-        runs=tuple(_run(line, point) for point in reversed(line.points)),
-    )
+def _line(line: Line, number: int) -> dict[str, object]:
+    return {
+        "id": f"line-{number}",
+        "title": text.title(line),
+        "heads": text.heads(line),
+        "figures": list(_figures(line)),
+        "runs": [_run(line, point) for point in reversed(line.points)],
+    }
 
 
 def _figures(line: Line) -> Iterator[Figure]:
@@ -156,13 +134,13 @@ def _figures(line: Line) -> Iterator[Figure]:
         yield Figure(name, over_time(name, moments))
 
 
-def _run(line: Line, point: HistoryPoint) -> PageRun:
-    return PageRun(
-        cells=tuple(text.cells(line, point)),
-        decision=point.decision or "" if point.complete else "inconclusive",
-        link=f"{quote(point.run)}/report.html",
-        remarks=tuple(text.remarks(point)),
-    )
+def _run(line: Line, point: HistoryPoint) -> dict[str, object]:
+    return {
+        "cells": text.cells(line, point),
+        "decision": point.decision or "" if point.complete else "inconclusive",
+        "link": f"{quote(point.run)}/report.html",
+        "remarks": list(text.remarks(point)),
+    }
 
 
 _COLOURS: Mapping[Decision | None, str] = {

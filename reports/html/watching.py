@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -13,7 +12,6 @@ from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from reports.html.charts.rates import Moment, over_time
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
-from reports.html.site import PageRun
 from reports.text import NOTHING, counted
 
 POINTS = 48
@@ -24,25 +22,10 @@ SHOWN_RULES = 5
 _RECENT = 7 * 86_400.0
 
 
-@dataclass(frozen=True)
-class PageProvider:
-    """One provider."""
-
-    id: str
-    name: str
-    state: str
-    decision: str
-    cells: tuple[str, ...]
-    open: tuple[str, ...]
-    ended: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    rounds: tuple[PageRun, ...]
-
-
 def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
     """The page, with the seconds between rounds and the false alarms per provider and month."""
     shown = [_provider(each, f"provider-{number}") for number, each in enumerate(every, 1)]
-    bad = sum(bool(each.open) for each in shown)
+    bad = sum(bool(each.open) for each in every)
     return render_page(
         "watching.html",
         {},
@@ -58,29 +41,27 @@ def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
     )
 
 
-def _provider(watched: Watched, id_: str) -> PageProvider:
+def _provider(watched: Watched, id_: str) -> dict[str, object]:
     rounds = watched.rounds
     last = rounds[-1] if rounds else None
     recent = [each for each in rounds if last and each.started > last.started - _RECENT]
-    calls = _sum(recent, TOOL_CALLS)
-    reached = _sum(recent, AVAILABILITY)
-    return PageProvider(
-        id=id_,
-        name=watched.provider,
-        state=_state(watched),
-        decision="fail" if watched.open else "pass" if rounds else "none",
-        cells=(
+    return {
+        "id": id_,
+        "name": watched.provider,
+        "state": _state(watched),
+        "decision": "fail" if watched.open else "pass" if rounds else "none",
+        "cells": (
             moment(last.started) if last else NOTHING,
-            _passed(calls),
-            _passed(reached),
+            _passed(_sum(recent, TOOL_CALLS)),
+            _passed(_sum(recent, AVAILABILITY)),
             f"{watched.made:,}",
             f"{sum(each.requests for each in rounds):,}",
         ),
-        open=tuple(worse(each) for each in watched.open),
-        ended=tuple(past(each) for each in reversed(watched.incidents) if each.ended is not None),
-        figures=tuple(_figures(watched)),
-        rounds=tuple(_round(each) for each in reversed(rounds[-LATEST:])),
-    )
+        "open": list(map(worse, watched.open)),
+        "ended": [past(each) for each in reversed(watched.incidents) if each.ended is not None],
+        "figures": list(_figures(watched)),
+        "rounds": [_round(each) for each in reversed(rounds[-LATEST:])],
+    }
 
 
 def _state(watched: Watched) -> str:
@@ -127,25 +108,24 @@ def _moments(watched: Watched, select: Callable[[str], bool]) -> Iterator[Moment
         before = at
 
 
-def _round(one: Round) -> PageRun:
+def _round(one: Round) -> dict[str, object]:
     counts = one.counts or {}
     rules = {name: each for name, each in counts.items() if name not in (TOOL_CALLS, AVAILABILITY)}
     failed = [name for name, (failures, _) in rules.items() if failures]
     shown = ", ".join(failed[:SHOWN_RULES]) + (", …" if len(failed) > SHOWN_RULES else "")
     calls, reached = counts.get(TOOL_CALLS, (0, 0)), counts.get(AVAILABILITY, (0, 1))
-    return PageRun(
-        link="/".join(("runs", *map(quote, PurePath(one.folder).parts[-2:]), "report.html"))
-        if one.folder
-        else "",
-        cells=(
+    place = "/".join(map(quote, PurePath(one.folder or "").parts[-2:]))
+    return {
+        "link": f"runs/{place}/report.html" if one.folder else "",
+        "cells": (
             moment(one.started),
             "not reached" if reached[0] else _passed(calls),
             f"{len(rules) - len(failed)} of {len(rules)}" if rules else NOTHING,
             shown or NOTHING,
             str(one.requests),
         ),
-        decision="fail" if reached[0] or calls[0] else "pass",
-    )
+        "decision": "fail" if reached[0] or calls[0] else "pass",
+    }
 
 
 def _passed(counts: tuple[int, int]) -> str:
