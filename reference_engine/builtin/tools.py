@@ -18,7 +18,7 @@ from harmony.conversation import (
 )
 from reference_engine.builtin.base import Ran
 from reference_engine.builtin.browser import Browser, Citation
-from reference_engine.builtin.mcp import McpListing, McpOffer, McpServer, McpTools
+from reference_engine.builtin.mcp import McpOffer, McpServer, McpTools
 from reference_engine.builtin.pages import Pages
 from reference_engine.builtin.python import PythonSandbox
 
@@ -27,7 +27,7 @@ ToolKind = Literal["browser", "python", "mcp"]
 
 
 class Toolbox:
-    """The tools of one response that the server runs."""
+    """The tools of one response that the server runs; those of MCP servers are in `mcp`."""
 
     def __init__(
         self,
@@ -37,15 +37,7 @@ class Toolbox:
     ) -> None:
         self._browser = browser
         self._python = python
-        self._mcp = mcp or McpTools()
-
-    async def connect(self) -> Sequence[McpListing]:
-        """Connect to the MCP servers and list their tools. Raises McpError."""
-        return await self._mcp.connect()
-
-    async def aclose(self) -> None:
-        """End the connections to MCP servers."""
-        await self._mcp.aclose()
+        self.mcp = mcp or McpTools()
 
     def kind(self, name: str) -> ToolKind | None:
         """The kind of the tool of this name, or None if it is not one of these tools."""
@@ -53,11 +45,7 @@ class Toolbox:
             return "browser"
         if name == "python" and self._python:
             return "python"
-        return "mcp" if self._mcp.label(name) else None
-
-    def label(self, name: str) -> str:
-        """The label of the MCP server with this tool."""
-        return self._mcp.label(name) or ""
+        return "mcp" if self.mcp.label(name) else None
 
     def action(self, name: str, content: str) -> dict[str, Any]:
         """The action of a call of the browser."""
@@ -72,7 +60,7 @@ class Toolbox:
     async def run(self, call: Call | BuiltinCall) -> tuple[Ran, Result | BuiltinResult]:
         """Execute a call of one of these tools; also the conversation item of the result."""
         if isinstance(call, Call):
-            ran = await self._mcp.run(call.name, call.arguments)
+            ran = await self.mcp.run(call.name, call.arguments)
             return ran, Result(call.name, ran.output)
         if self._python and call.name == "python":
             ran = Ran(await self._python.run(call.content))

@@ -115,10 +115,10 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
 
     writer = OutputWriter()
     writer.events(parts)
-    reply = Reply(ResponsesRequest.model_validate({"model": "m", "input": "Hi"}))
     steps = Steps(lambda _: generation, order)
     steps.finish = generation.finish
-    Response.model_validate(reply.finished(writer.items, steps))
+    body = ResponsesRequest.model_validate({"model": "m", "input": "Hi"})
+    Response.model_validate(Reply(body, steps, writer).finished())
 
 
 @settings(max_examples=300, deadline=None)

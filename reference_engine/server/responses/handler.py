@@ -19,7 +19,7 @@ from reference_engine.server.generation import Generation, GenerationRequest, Sa
 from reference_engine.server.responses.items import encode_summary, history_of
 from reference_engine.server.responses.listing import page
 from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply, ResponseStream, usage_of
+from reference_engine.server.responses.reply import Reply, usage_of
 from reference_engine.server.responses.request import (
     OUTPUTS,
     SOURCES,
@@ -121,7 +121,6 @@ class ResponsesHandler:
         if body.max_tool_calls is not None:
             most_calls = min(most_calls, body.max_tool_calls)
         steps = Steps(self._generate, wanted, tools, most_calls)
-        reply = Reply(body)
         writer = OutputWriter(
             namespaces(body.tools),
             tools,
@@ -129,15 +128,15 @@ class ResponsesHandler:
             sources=SOURCES in body.include,
             outputs=OUTPUTS in body.include,
         )
+        reply = Reply(body, steps, writer)
 
         def keep(response: dict[str, Any]) -> None:
             memory.put(_stored(body, response, history, writer, steps), share=body.store)
 
         if body.stream:
-            stream = ResponseStream(reply, steps, writer, keep)
-            return EventStream(stream.pieces(), context.stop, stream.failure)
+            return EventStream(reply.events(keep), context.stop, reply.failure)
         await until_disconnect(request.receive, context.stop, _write(steps, writer))
-        response = reply.finished(writer.items, steps)
+        response = reply.finished()
         keep(response)
         return json_response(response)
 

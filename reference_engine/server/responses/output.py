@@ -382,7 +382,7 @@ class OutputWriter:
             case "python":
                 return ProgramItem(index, self._container, outputs=self._outputs)
             case "mcp":
-                return McpCallItem(index, name, self._tools.label(name))
+                return McpCallItem(index, name, self._tools.mcp.label(name) or "")
         if name in self._custom:
             return CustomCallItem(index, name)
         return FunctionCallItem(index, name, self._namespaces.get(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,24 +20,20 @@ from reference_engine.server.responses.steps import Steps
 
 @dataclass
 class Reply:
-    """Builds one response."""
+    """One response: the object, and its stream of numbered events."""
 
     body: ResponsesRequest
+    steps: Steps
+    writer: OutputWriter
     id: str = field(default_factory=lambda: f"resp_{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
+    _sent: int = 0
 
-    def __post_init__(self) -> None:
-        self._fields = _echoed(self.body)
-
-    def running(self) -> dict[str, Any]:
-        """The response before any output."""
-        return self._response("in_progress", [])
-
-    def finished(self, output: Sequence[dict[str, Any]], steps: Steps) -> dict[str, Any]:
+    def finished(self) -> dict[str, Any]:
         """The complete response, validated against the SDK's type."""
-        truncated = steps.finish == "length"
-        response = self._response("incomplete" if truncated else "completed", output)
-        response["usage"] = usage_of(steps)
+        truncated = self.steps.finish == "length"
+        response = self._response("incomplete" if truncated else "completed")
+        response["usage"] = usage_of(self.steps)
         if truncated:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
@@ -45,13 +41,28 @@ class Reply:
         ResponseType.model_validate(response)
         return response
 
-    def failed(self, output: Sequence[dict[str, Any]], error: ApiError) -> dict[str, Any]:
-        """The response after an error."""
-        response = self._response("failed", output)
-        response["error"] = {"code": "server_error", "message": error.message}
-        return response
+    async def events(self, keep: Callable[[dict[str, Any]], None]) -> AsyncGenerator[bytes]:
+        """The encoded events, those of one token together; `keep` gets the complete response."""
+        running = self._response("in_progress")
+        kinds = ("response.created", "response.in_progress")
+        opening = self._encode({"type": kind, "response": running} for kind in kinds)
+        async with aclosing(self.steps.run()) as batches:
+            async for parts in batches:
+                if piece := opening + self._encode(self.writer.events(parts)):
+                    yield piece
+                opening = b""
+        response = self.finished()
+        keep(response)
+        last = {"type": f"response.{response['status']}", "response": response}
+        yield opening + self._encode([last])
 
-    def _response(self, status: str, output: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream after an error."""
+        response = self._response("failed")
+        response["error"] = {"code": "server_error", "message": error.message}
+        return self._encode([{"type": "response.failed", "response": response}])
+
+    def _response(self, status: str) -> dict[str, Any]:
         return {
             "id": self.id,
             "object": "response",
@@ -60,10 +71,18 @@ class Reply:
             "status": status,
             "error": None,
             "incomplete_details": None,
-            "output": list(output),
+            "output": list(self.writer.items),
             "usage": None,
-            **self._fields,
+            **_echoed(self.body),
         }
+
+    def _encode(self, events: Iterable[Event]) -> bytes:
+        encoded = b""
+        for event in events:
+            numbered = event | {"sequence_number": self._sent}
+            self._sent += 1
+            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
+        return encoded
 
 
 def _echoed(body: ResponsesRequest) -> dict[str, Any]:
@@ -106,49 +125,3 @@ def usage_of(steps: Steps) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": steps.reasoning_tokens},
         "total_tokens": prompt + completed,
     }
-
-
-class ResponseStream:
-    """Streams one response as numbered events."""
-
-    def __init__(
-        self,
-        reply: Reply,
-        steps: Steps,
-        writer: OutputWriter,
-        keep: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self._reply = reply
-        self._steps = steps
-        self._writer = writer
-        self._keep = keep
-        self._sent = 0
-
-    async def pieces(self) -> AsyncGenerator[bytes]:
-        """The encoded events; events of the same token form one piece."""
-        opening = self._encode(
-            {"type": kind, "response": self._reply.running()}
-            for kind in ("response.created", "response.in_progress")
-        )
-        async with aclosing(self._steps.run()) as batches:
-            async for parts in batches:
-                if piece := opening + self._encode(self._writer.events(parts)):
-                    yield piece
-                opening = b""
-        response = self._reply.finished(self._writer.items, self._steps)
-        self._keep(response)
-        last = {"type": f"response.{response['status']}", "response": response}
-        yield opening + self._encode([last])
-
-    def failure(self, error: ApiError) -> bytes:
-        """The event that ends a stream after an error."""
-        response = self._reply.failed(self._writer.items, error)
-        return self._encode([{"type": "response.failed", "response": response}])
-
-    def _encode(self, events: Iterable[Event]) -> bytes:
-        encoded = b""
-        for event in events:
-            numbered = event | {"sequence_number": self._sent}
-            self._sent += 1
-            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
-        return encoded

@@ -72,7 +72,7 @@ class Steps:
             ApiError: The conversation cannot be rendered or exceeds the context, an MCP server
                 cannot be used, or the engine fails or refuses the request.
         """
-        async with aclosing(self._tools):
+        async with aclosing(self._tools.mcp):
             if listings := await self._listed():
                 self._request = _with_mcp(self._request, listings)
                 self.history += [()] * len(listings)
@@ -85,7 +85,7 @@ class Steps:
 
     async def _listed(self) -> Sequence[McpListing]:
         try:
-            return await self._tools.connect()
+            return await self._tools.mcp.connect()
         except McpError as error:
             raise ApiError(424, str(error), param="tools", code="mcp_server_failed") from error
 
