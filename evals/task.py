@@ -60,12 +60,7 @@ _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
 class EvalTask(Task):
-    """One eval of a run.
-
-    Attributes:
-        test: The eval.
-        question_ids: The ids of the questions to sample.
-    """
+    """One eval of a run, with the ids of the questions to sample."""
 
     patient = True
 

@@ -174,11 +174,7 @@ class ChatSettings:
 
 
 class Chat:
-    """A conversation with one engine.
-
-    Attributes:
-        history: The conversation so far.
-    """
+    """A conversation with one engine; `history` has what was written so far."""
 
     def __init__(self, engine: Backend, settings: ChatSettings, screen: Screen) -> None:
         self.history: tuple[ConversationItem, ...] = ()

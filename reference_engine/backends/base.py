@@ -12,8 +12,7 @@ from reference_engine.generation.sampling import SamplingParams, Token
 class TokenSource(Protocol):
     """Generates the continuation of prompts: the part of an engine that requests need.
 
-    Attributes:
-        max_context: Most tokens of a prompt and its continuation.
+    A prompt and its continuation have at most `max_context` tokens.
     """
 
     max_context: int

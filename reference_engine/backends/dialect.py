@@ -64,12 +64,7 @@ def plain_seed(seed: int) -> int:
 
 
 class Dialect(ABC):
-    """The protocol of one kind of server. An instance reads one streamed response.
-
-    Attributes:
-        path: The path of requests.
-        finished: Whether the server reported the end.
-    """
+    """The protocol of one kind of server, at a path. An instance reads one streamed response."""
 
     path: ClassVar[str]
 

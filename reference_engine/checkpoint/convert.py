@@ -22,12 +22,12 @@ from reference_engine.checkpoint.layouts import (
     portions,
     sources,
 )
-from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import (
     SHARD_BYTES,
     Target,
     complete_folder,
+    progress,
     write_json,
     write_weights,
 )

@@ -62,7 +62,7 @@ class SafetensorsFile:
         self.path = path
         try:
             with path.open("rb") as file:
-                self.entries, data_begin = _header(path, file.read(_PREFIX), file)
+                self.entries, data_begin = _header(path, file)
                 size = path.stat().st_size
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError as error:
@@ -106,21 +106,19 @@ class SafetensorsFile:
         self.close()
 
 
-def _header(path: Path, prefix: bytes, file: BinaryIO) -> tuple[dict[str, Entry], int]:
-    if len(prefix) < _PREFIX:
-        raise SetupError(f"{path} is truncated: it has no safetensors header.")
-    length = int.from_bytes(prefix, "little")
-    if length > _LARGEST_HEADER:
-        raise SetupError(f"{path} is not a safetensors file: its header length is {length}.")
-    raw = file.read(length)
-    if len(raw) < length:
-        raise SetupError(f"{path} is truncated within its header.")
+def _header(path: Path, file: BinaryIO) -> tuple[dict[str, Entry], int]:
+    """The position of each tensor, and where the first one begins."""
+    length = int.from_bytes(file.read(_PREFIX), "little")
+    raw = file.read(min(length, _LARGEST_HEADER))
     try:
-        header = json.loads(raw)
+        header = json.loads(raw if len(raw) == length else b"")
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise SetupError(f"{path} is broken: its header is not a JSON object.")
+        raise SetupError(
+            f"{path} has no complete safetensors header: it is truncated or another kind of file. "
+            "Download or copy it again."
+        )
     header.pop("__metadata__", None)
     return {name: _entry(path, name, value) for name, value in header.items()}, _PREFIX + length
 

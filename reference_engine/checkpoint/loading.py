@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
+from reference_engine.checkpoint.writer import progress
 from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice, resolve_kernels
 from reference_engine.model.mxfp4 import kernel_layout

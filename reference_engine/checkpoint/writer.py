@@ -10,7 +10,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from torch import Tensor
 
 from reference_engine.checkpoint.files import DTYPES, INDEX
 from reference_engine.checkpoint.layouts import Piece, Shape
-from reference_engine.checkpoint.progress import Advance
 from reference_engine.errors import SetupError
+
+Advance = Callable[[int], None]
+"""Receives the number of bytes processed since the last call."""
 
 SHARD_BYTES = 5_000_000_000
 """Default maximum size of a shard; a larger tensor gets its own shard."""
@@ -75,9 +78,26 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
         raise SetupError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes an indented JSON file."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Yields a function that advances a bar of `total` bytes on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def write_json(path: Path, content: object, indent: int | None = 2) -> None:
+    """Writes a JSON file."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def write_weights(

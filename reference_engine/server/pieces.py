@@ -24,11 +24,7 @@ def _named(token: int, value: float | None) -> dict[str, Any]:
 
 
 class StopStrings:
-    """Ends a text before a stop string, and holds back text that may start one.
-
-    Attributes:
-        hit: A stop string was found; no more text follows.
-    """
+    """Ends a text before a stop string (`hit`), and holds back text that may start one."""
 
     def __init__(self, strings: Sequence[str]) -> None:
         self.hit = False
@@ -76,8 +72,7 @@ Part = Started | Piece | Ended
 class VisibleText:
     """The text that clients receive: stop strings end answers, and pieces carry their tokens.
 
-    Attributes:
-        tokens: The tokens without text so far.
+    `tokens` are those without text so far.
     """
 
     def __init__(self, strings: tuple[str, ...]) -> None:

@@ -42,11 +42,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """Ends all requests and stops on SIGINT and SIGTERM.
-
-    Attributes:
-        greeting: A line for stderr, written when the server is ready.
-    """
+    """Ends all requests and stops on SIGINT and SIGTERM; writes its greeting when it is ready."""
 
     def __init__(self, app: Starlette) -> None:
         config = uvicorn.Config(

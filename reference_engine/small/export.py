@@ -91,16 +91,11 @@ def tokenizer_json() -> dict[str, Any]:
 def write_tokenizer(folder: Path) -> None:
     """Writes the tokenizer's JSON files, the chat template and generation_config.json."""
     config = json.loads((_FILES / "tokenizer_config.json").read_text(encoding="utf-8"))
-    _write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
-    _write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
-    _write_json(folder / "generation_config.json", GENERATION_CONFIG)
+    write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
+    write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
+    write_json(folder / "generation_config.json", GENERATION_CONFIG)
     for name in ("tokenizer_config.json", "chat_template.jinja"):
         (folder / name).write_bytes((_FILES / name).read_bytes())
-
-
-def _write_json(path: Path, content: object, indent: int | None = 2) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=indent)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 SHIPPED = Path(__file__).parent / "checkpoint"

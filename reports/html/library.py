@@ -129,12 +129,7 @@ _OK = range(200, 300)
 
 @dataclass
 class Traffic:
-    """Counts the exchanges of a run. Of each it keeps when it ended, and how.
-
-    Attributes:
-        errors: How often each kind of error ended an exchange.
-        retries: How often each kind of problem was retried.
-    """
+    """Counts the exchanges, errors and retries of a run, and keeps when they ended."""
 
     errors: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)

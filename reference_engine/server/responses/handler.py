@@ -17,7 +17,6 @@ from reference_engine.server.connection import Context, EventStream, until_disco
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.items import encode_summary, history_of
-from reference_engine.server.responses.listing import page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, usage_of
 from reference_engine.server.responses.request import (
@@ -28,7 +27,7 @@ from reference_engine.server.responses.request import (
     unknown_previous,
 )
 from reference_engine.server.responses.steps import Steps
-from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
+from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored, page
 from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy

@@ -309,7 +309,7 @@ class McpListItem(OutputItem):
 
 
 class OutputWriter:
-    """Writes the output of one response.
+    """Writes the output of one response; `items` are the finished items.
 
     Args:
         namespaces: The namespaces of functions; a call repeats its namespace.
@@ -317,9 +317,6 @@ class OutputWriter:
         custom: The custom tools, whose calls have a text instead of arguments.
         sources: Whether the items of searches list the URLs that were found.
         outputs: Whether the items of programs show what they printed.
-
-    Attributes:
-        items: The finished items.
     """
 
     def __init__(

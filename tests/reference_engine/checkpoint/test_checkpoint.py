@@ -172,12 +172,12 @@ def header_of(entries: object) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is truncated: it has no safetensors header"),
-        (b"\x05", "is truncated: it has no safetensors header"),
-        (struct.pack("<Q", 50) + b"{}", "is truncated within its header"),
-        (b"<!DOCTYPE html>", "is not a safetensors file"),
-        (struct.pack("<Q", 2) + b"{]", "its header is not a JSON object"),
-        (header_of([1]), "its header is not a JSON object"),
+        (b"", "has no complete safetensors header"),
+        (b"\x05", "has no complete safetensors header"),
+        (struct.pack("<Q", 50) + b"{}", "has no complete safetensors header"),
+        (b"<!DOCTYPE html>", "has no complete safetensors header"),
+        (struct.pack("<Q", 2) + b"{]", "has no complete safetensors header"),
+        (header_of([1]), "has no complete safetensors header"),
         (header_of({"a": {"dtype": "F3"}}), "entry of tensor 'a' is invalid"),
         (header_of({"a": 1}), "entry of tensor 'a' is invalid"),
         (
