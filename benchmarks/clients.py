@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from harness.pipeline.run import Job
+    from harness.pipeline.job import Job
 
 QUESTION = (
     "Find the number of positive integers n such that 1 <= n <= 1000 and the sum of the digits "
@@ -61,7 +61,8 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
     from evals.registry import load_data
     from evals.task import EvalTask
     from harness.cli.progress import LiveDisplay, Tally
-    from harness.pipeline.run import new_job, sample
+    from harness.pipeline.job import new_job
+    from harness.pipeline.run import sample
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling

@@ -14,8 +14,9 @@ from evals.datasets.rows import questions_file
 from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
 from harness.integrity.seal import logs_of, sealed
+from harness.pipeline.job import Job, ended, prepare, resumed
 from harness.pipeline.plan import Plan
-from harness.pipeline.run import Job, ended, prepare, resumed, sample
+from harness.pipeline.run import sample
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo

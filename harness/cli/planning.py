@@ -36,8 +36,8 @@ from harness.cli.options import (
 from harness.cli.screen import say
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
+from harness.pipeline.job import Job, new_job
 from harness.pipeline.plan import Shard
-from harness.pipeline.run import Job, new_job
 from harness.pipeline.standard import default_thresholds
 from harness.probes.suites import choose
 from harness.providers import entries as providers

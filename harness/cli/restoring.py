@@ -15,7 +15,7 @@ from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import files as golden_files
 from harness.integrity.archive import unpack
-from harness.pipeline.run import Job, resumed
+from harness.pipeline.job import Job, resumed
 from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider

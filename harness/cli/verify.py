@@ -36,8 +36,8 @@ from harness.cli.progress import display
 from harness.cli.screen import print_raw, say, show
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
+from harness.pipeline.job import Job, new_info
 from harness.pipeline.plan import Plan
-from harness.pipeline.run import Job
 from harness.providers.entries import find_provider
 from harness.sampling.run import Watcher
 from harness.storage import run_folder
@@ -250,7 +250,7 @@ def _resumed(
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     """Print what a run will cost."""
     plan = Plan(draft.tasks, draft.shard)
-    info = pipeline.new_info(draft.provider.info(), plan, draft.settings, ())
+    info = new_info(draft.provider.info(), plan, draft.settings, ())
     expected = expect(draft.tasks, info, draft.provider, draft.grader)
     if as_json:
         print_raw(expected.model_dump_json(indent=2))

@@ -16,7 +16,7 @@ from harness.cli.screen import say, show, stderr
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
-from harness.pipeline.run import Job, new_job
+from harness.pipeline.job import Job, new_job
 from harness.records.runs import Limits
 from harness.sampling.budget import Budget
 from harness.sampling.run import Watcher

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.integrity.seal import sealed
+from harness.pipeline.job import new_info
 from harness.pipeline.plan import Plan
-from harness.pipeline.run import new_info
 from harness.records.conditions import APIS, MODES
 from harness.records.runs import AgentResult, ProviderInfo, RunSettings
 from harness.storage import run_folder

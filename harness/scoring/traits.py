@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from harness.api.fields import json_object
-from harness.checks.across import CODE_WORD
+from harness.checks.foreign import CODE_WORD
 from harness.checks.json_text import strings
 from harness.checks.prompt_texts import user_texts
 from harness.parsing.rollout import ParsedExchange, ParsedRollout

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.cases import Suite, load_suite
 from harness.golden import files as golden_files
-from harness.pipeline.run import ended, judge, make_requests, new_job, prepare
+from harness.pipeline.job import ended, new_job, prepare
+from harness.pipeline.run import judge, make_requests
 from harness.providers.entries import Provider
 from harness.records.analysis import Analysis
 from harness.records.conditions import MODES

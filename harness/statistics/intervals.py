@@ -116,12 +116,12 @@ def lower_mean(values: Sequence[float], tail: float) -> float:
     characteristic function prod(1 - i u (x_i - t)) ** -1 (Gil-Pelaez 1951). The integral is taken
     over log u, where the trapezoidal rule converges exponentially; its error is below 1e-6.
     """
+    if all(value in (0, 1) for value in values):
+        return exact_bounds(math.fsum(values), len(values), tail)[0]
     import numpy as np
-    from scipy.optimize import brentq
+    from scipy.optimize import brentq  # 0.3 s of CPU time, 20 MB
 
     distinct, counts = np.unique(np.asarray([*values, 0.0]), return_counts=True)
-    if distinct[-1] == 0.0:
-        return 0.0
     step = 0.04
     grid = np.exp(np.arange(-18.0, 10.0, step))
 

@@ -13,6 +13,7 @@ from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
 from harness.pipeline import run as pipeline
+from harness.pipeline.job import new_job
 from harness.probes.base import ProbeRequest
 from harness.probes.load import AT_ONCE, GROUP, WORDS
 from harness.providers.entries import adhoc_provider
@@ -78,7 +79,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
     with in_background(MockProvider(always=slowly)) as mock:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load",), concurrency=2)
-        job = pipeline.new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
+        job = new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
         pipeline.sample(job, Watcher())
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = pipeline.judge(job.folder, read_run_info(job.folder), run.tasks)

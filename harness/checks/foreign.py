@@ -1,0 +1,123 @@
+"""Replies with content of another request."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+
+from harness.checks.comparison import Difference, comparison, evidence
+from harness.checks.lost_tokens import by_condition, usual_difference
+from harness.records.scores import Score
+
+CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
+"""Invented words of letters and digits, which no model writes without reading them."""
+_WORD = re.compile(r"\w{3,}")
+_FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
+"""Attempts at a sample that show what is usual there, and at others that make a call."""
+_FEWEST_OFF, _MOST_OFF = 4, 0.1
+"""Tokens by which a borrowed answer differs from what the model wrote, and the share of replies
+with such a difference that shows another cause."""
+_COMMON_WORDS = 0.3
+"""Requests with a smaller share of common words are unrelated."""
+
+
+def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No reply contains content that belongs to another request.
+
+    Users see each other's data. The evidence is an invented word of another request; a call with a
+    value of another prompt, which attempts at that sample make and other attempts at this sample do
+    not; the same long text as the reply to an unrelated request; or the answer of an unrelated
+    reply, without the tokens of that answer.
+    """
+    samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for each in examined:
+        samples[each.task, each.sample].append(each)
+    conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
+    made = Counter(call for each in examined for call in each.traits.calls)
+    contents: dict[str, list[Score]] = defaultdict(list)
+    for each in examined:
+        if each.traits.content:
+            contents[each.traits.content].append(each)
+    unrelated = _unrelated()
+    for sample, group in samples.items():
+        own = Counter(call for each in group for call in each.traits.calls)
+        elsewhere = {call: made[call] - own[call] for call in own}
+        texts = Counter(each.traits.content for each in group)
+        for each in group:
+            word = _strange_word(each, len(group), own, elsewhere)
+            holders = (s for s, text in conversations.items() if word and word in text)
+            other = next((each for each in holders if each != sample), None)
+            if word and other:
+                message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
+                expected = "no content of another request"
+                yield message, evidence(each.record, "$", expected, word)
+                continue
+            content = each.traits.content
+            if not content or texts[content] > 1:
+                continue
+            twin = next((other for other in contents[content] if unrelated(each, other)), None)
+            if twin is not None:
+                message = f"The reply has the same text as the reply in {twin.record}."
+                yield message, evidence(each.record, "$", "a reply to its own request", "the same")
+    yield from _borrowed(examined, unrelated)
+
+
+def _borrowed(
+    examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
+) -> Iterator[Difference]:
+    """Replies with the answer of a reply to an unrelated request, and not with its tokens.
+
+    Nothing is judged if the tokens of many replies differ from their texts: then the server counts
+    otherwise, or loses text.
+    """
+    for group in by_condition(examined):
+        single = [each for each in group if len(each.accounts) == 1]
+        exact = [(each, each.accounts[0]) for each in single if each.accounts[0].exact]
+        usual = usual_difference(account.unexplained for _, account in exact)
+        answers: dict[str, list[Score]] = defaultdict(list)
+        for each, _ in exact:
+            answers[each.traits.answer].append(each)
+        odd = [
+            (each, account)
+            for each, account in exact
+            if abs(account.unexplained - usual) >= max(_FEWEST_OFF, account.spelling)
+        ]
+        for each, account in odd if len(odd) <= _MOST_OFF * len(exact) else ():
+            same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
+            twin = next((other for other in same if unrelated(each, other)), None)
+            if twin is not None:
+                message = f"The answer is that of {twin.record}, and its tokens are not."
+                expected = f"{account.most + usual} tokens for this text"
+                yield message, evidence(each.record, "$.usage", expected, str(account.reported))
+
+
+def _strange_word(
+    each: Score, attempts: int, own: Mapping[str, int], elsewhere: Mapping[str, int]
+) -> str | None:
+    """A word or value that the reply cannot have from its own request."""
+    for word in sorted(each.traits.strange):
+        if CODE_WORD.fullmatch(word):
+            return word
+        for call in each.traits.calls:
+            usual = own[call] > 1 or attempts < _FEWEST_ATTEMPTS or elsewhere[call] < _FEWEST_TWINS
+            if not usual and word in call.lower():
+                return word
+    return None
+
+
+def _unrelated() -> Callable[[Score, Score], bool]:
+    """A function that tells whether the requests of two rollouts have few words in common."""
+    words = cache(lambda conversation: frozenset(_WORD.findall(conversation)))
+
+    def unrelated(one: Score, other: Score) -> bool:
+        of_one, of_other = words(one.traits.conversation), words(other.traits.conversation)
+        return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
+
+    return unrelated
+
+
+COMPARISON = comparison(
+    "reply.foreign", "load", lambda each: bool(each.traits.conversation), _foreign, "error"
+)

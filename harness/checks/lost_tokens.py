@@ -1,0 +1,167 @@
+"""Replies whose output tokens are not those of their text: the server lost or added something."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harmony.conversation import Answer, Reasoning
+from harness.checks.accounting import header_tokens
+from harness.checks.comparison import Difference, comparison, evidence
+from harness.records.conditions import Api, Mode
+from harness.records.scores import Score, TokenAccount
+from harness.statistics.intervals import clustered_rate
+
+# At how many samples, and in which share of the replies, other tokens than those of the text are no
+# defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
+# recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
+_FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
+_OFTEN = 0.2
+"""Share of replies from which a difference of counts is frequent."""
+_LEAST_HEADER = 3
+"""The tokens of a message header: `<|start|>`, the role, and `<|message|>`."""
+_FEWEST_TOKENS = 32
+"""Completion tokens below which a reply is not counted: it may be little more than odd headers."""
+_FEWEST_WHOLE = 5
+"""Replies of one mode, from which to tell how the model spells texts of the other."""
+_FEWEST_SAMPLES = 2
+"""Samples whose longest replies have equally many tokens."""
+
+
+def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
+    """With rare exceptions, the reported output tokens of a reply are those of its text.
+
+    Replies that often have too few words for their tokens lost some; replies that often have too
+    many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
+    a text with other tokens than the tokenizer. The pieces of a stream show that; elsewhere the
+    replies of the other mode do. A hidden limit ends the longest replies at one length, without an
+    end token.
+    """
+    spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
+    for group in by_condition(examined):
+        every = ((one, each) for one in group for each in one.accounts)
+        counted = [(one, each) for one, each in every if each.exact and each.reasoning]
+        if not counted:
+            continue
+        usual = usual_difference(each.unexplained for _, each in counted)
+        odd = [(one, each) for one, each in counted if _is_odd(each, usual, spelled)]
+        proven = [
+            (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
+        ]
+        message = (
+            f"The output tokens of {len(odd)} of {len(counted)} replies are not those of their "
+            "text; on healthy servers they nearly always are."
+        )
+        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
+            odd = _cut_alike(odd, max(each.reported for _, each in counted), usual)
+            message = (
+                "The longest replies have equally many tokens and no end token, but claim to be "
+                "complete."
+            )
+        for one, each in odd:
+            expected = f"{each.most + usual} tokens for this text"
+            yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _cut_alike(
+    odd: Sequence[tuple[Score, TokenAccount]], longest: int, usual: int
+) -> list[tuple[Score, TokenAccount]]:
+    """The replies with the most tokens that lack some, if they are replies to several samples.
+
+    A reply that the model ended has an end token, and rarely the length of another one.
+    """
+    ended = [each for each in odd if each[1].reported == longest and each[1].unexplained < usual]
+    samples = {(one.task, one.sample) for one, _ in ended}
+    return ended if longest >= _FEWEST_TOKENS and len(samples) >= _FEWEST_SAMPLES else []
+
+
+def _exceeds(
+    odd: Sequence[tuple[Score, TokenAccount]],
+    counted: Sequence[tuple[Score, TokenAccount]],
+    share: float,
+) -> bool:
+    """Whether more than this share of the replies is odd, to requests of several kinds.
+
+    A model that spells the reply to one request in an odd way does so in each attempt.
+    """
+    by_sample = [Counter((one.task, one.sample) for one, _ in each) for each in (odd, counted)]
+    counts = [(by_sample[0][sample], number) for sample, number in by_sample[1].items()]
+    return len(by_sample[0]) >= _FEWEST_ODD and clustered_rate(counts).low > share
+
+
+def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
+    """If a provider returns CoT, a reply without CoT has no tokens beyond its answer and calls.
+
+    The model wrote a CoT, and the server dropped it. Replies that lack CoT because the model wrote
+    none have no such tokens.
+    """
+    for group in by_condition(examined):
+        every = [(one, each) for one in group for each in one.accounts]
+        if not any(each.reasoning for _, each in every):
+            continue
+        empty = header_tokens(Reasoning(""))
+        for one, each in every:
+            # The model may also have written a preamble and an empty CoT.
+            explained = max(2 * empty, each.spelling)
+            if not each.reasoning and each.unexplained > explained:
+                message = "The reply has no CoT, but the model wrote more than the reply contains."
+                expected = f"CoT, or at most {each.most} tokens"
+                yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
+    """The rollouts of each API and mode."""
+    groups: dict[tuple[Api, Mode], list[Score]] = defaultdict(list)
+    for each in examined:
+        groups[each.condition.api, each.condition.mode].append(each)
+    return groups.values()
+
+
+def usual_difference(differences: Iterable[int]) -> int:
+    """How many tokens of the format a server does not count, as a negative number.
+
+    This is the most frequent difference, or a frequent one of at least a header: then the larger
+    differences are those of texts that the model spells with other tokens.
+    """
+    most = header_tokens(Reasoning("")) + header_tokens(Answer(""))
+    found = Counter(each for each in differences if -most <= each <= 0)
+    often = [each for each, count in found.items() if count >= _OFTEN * found.total()]
+    headers = [each for each in often if each <= -_LEAST_HEADER]
+    return min(headers, default=max(often, key=found.__getitem__, default=0))
+
+
+def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
+    """Whether enough replies that are streamed, or not, show that the model spells texts so."""
+    others = [
+        each.pieces if streamed else each.unexplained
+        for one in examined
+        for each in one.accounts
+        if each.exact and each.reasoning and each.streamed == streamed
+        if each.reported >= _FEWEST_TOKENS and (each.pieces is not None or not streamed)
+    ]
+    odd = sum(each is not None and each > 0 for each in others)
+    return len(others) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(others)
+
+
+def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> bool:
+    """Whether a reply has fewer or more tokens than its text.
+
+    More tokens count only if the pieces of a stream do not have them either, or if the model is
+    known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
+    only if they cannot be those of empty messages.
+    """
+    difference = account.unexplained - usual
+    if difference <= 0:
+        return difference < 0
+    if account.reported < _FEWEST_TOKENS:
+        return False
+    empty = header_tokens(Reasoning(""))
+    in_pieces = account.pieces
+    witnessed = spelled[account.streamed] if in_pieces is None else difference > in_pieces
+    return witnessed and difference % empty != 0
+
+
+COMPARISONS = (
+    comparison("usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"),
+    comparison("reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"),
+)
