@@ -17,8 +17,8 @@ from pathlib import Path
 
 from harness.cases import load_suite
 from harness.providers.entries import Provider
-from harness.records.analysis import Decision
 from harness.records.conditions import MODES
+from harness.records.figures import Decision
 from harness.records.runs import RunSettings, SuiteName
 from harness.selftest import engines
 from harness.selftest.faults import Fault, catalogue

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from evals.baselines.published import Benchmark, pooled_mean
-from harness.records.analysis import BaselineFigure, Decision
+from harness.records.figures import BaselineFigure, Decision
 from harness.statistics.differences import TAIL
 from harness.statistics.mean_scores import Mean, mean_score, run_mean
 from harness.statistics.noninferiority import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.records.analysis import AtK, FailedSample, GraderReads, ProgramUse
+from harness.records.analysis import FailedSample
+from harness.records.figures import AtK, GraderReads, ProgramUse
 from harness.records.scores import Outcome, Score
 from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
 from harness.statistics.intervals import at_k

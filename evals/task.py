@@ -42,8 +42,9 @@ from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_sc
 from harness.api.base import Reply
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
-from harness.records.analysis import RubricSummary, TaskResult
+from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
+from harness.records.figures import RubricSummary
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample

@@ -6,7 +6,7 @@ import math
 
 from evals.baselines.published import published_scores
 from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, NoReference, Reference
-from harness.records.analysis import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
+from harness.records.figures import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean

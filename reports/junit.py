@@ -12,7 +12,8 @@ from typing import Literal
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from harness.records.analysis import Decision, TaskResult
+from harness.records.analysis import TaskResult
+from harness.records.figures import Decision
 from harness.records.scores import Finding, Score
 from harness.text import plain
 from reports.labels import Labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.records.analysis import BaselineInfo
+from harness.records.figures import BaselineInfo
 from reports import causes, markup
 from reports.model import STATUSES, Failure, Report, Rule
 from reports.next_steps import next_steps

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.records.analysis import Analysis, BaselineInfo, CheckResult, Decision
+from harness.records.analysis import Analysis, CheckResult
 from harness.records.conditions import APIS
+from harness.records.figures import BaselineInfo, Decision
 from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]

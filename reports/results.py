@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from harness.records.analysis import AtK, RubricFigure, TaskResult
+from harness.records.analysis import TaskResult
+from harness.records.figures import AtK, RubricFigure
 from harness.records.scores import Estimate, Outcome
 from reports.labels import Labels
 from reports.model import Cell, Row, Table, Tone

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.records.analysis import Decision
+from harness.records.figures import Decision
 from reports import causes
 from reports.model import Failure, Report, Row, Rule, Status, Table, Tone
 from reports.next_steps import next_steps

@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.records.analysis import CheckResult, Decision
+from harness.records.analysis import CheckResult
+from harness.records.figures import Decision
 from harness.records.runs import ProviderInfo, Seal
 from harness.records.scores import Estimate, Percentiles
 from harness.text import plain

@@ -19,9 +19,9 @@ from evals.baselines.scores import (
     sampling_differences,
 )
 from harness.errors import ConfigurationError
-from harness.records.analysis import BaselineFigure, BaselineInfo
 from harness.records.base import Record
 from harness.records.conditions import known_model
+from harness.records.figures import BaselineFigure, BaselineInfo
 from harness.statistics.differences import paired_means
 from harness.statistics.mean_scores import Mean
 

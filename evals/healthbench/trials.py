@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from evals.healthbench.grades import Verdicts
 from evals.healthbench.rows import HealthBenchRow
-from harness.records.analysis import RubricSummary
 from harness.records.base import Record
+from harness.records.figures import RubricSummary
 from harness.records.runs import DatasetInfo, ProviderInfo
 from harness.statistics.estimators import cohens_kappa
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from harness.providers.entries import Prices
-from harness.records.analysis import CheckStatus, Decision
+from harness.records.analysis import CheckStatus
 from harness.records.base import Record
+from harness.records.figures import Decision
 from harness.records.scores import Estimate, Finding
 from harness.statistics.differences import Difference
 

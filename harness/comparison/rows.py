@@ -7,7 +7,8 @@ from functools import partial
 
 from harness.comparison.columns import Column, Group, Key, pair
 from harness.comparison.records import Measured, Row, Unit
-from harness.records.analysis import AtK, CheckResult
+from harness.records.analysis import CheckResult
+from harness.records.figures import AtK
 from harness.records.scores import Estimate
 from harness.statistics.differences import Pair
 from harness.statistics.intervals import ALPHA, clustered_rate, median_interval

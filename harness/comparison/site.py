@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from harness.comparison.history import point
 from harness.comparison.records import Site, SiteRun
 from harness.providers.entries import Prices
-from harness.records.analysis import Analysis, CheckStatus, Decision
+from harness.records.analysis import Analysis, CheckStatus
+from harness.records.figures import Decision
 
 _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 

@@ -13,14 +13,8 @@ from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.pipeline.reliability import Part
 from harness.pipeline.standard import standard
-from harness.records.analysis import (
-    BaselineVerdict,
-    CheckResult,
-    Decision,
-    GuideRule,
-    TaskResult,
-    Verdict,
-)
+from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
+from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."

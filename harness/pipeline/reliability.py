@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from harness.pipeline.standard import Standard, standard
-from harness.records.analysis import Decision, TaskResult
+from harness.records.analysis import TaskResult
+from harness.records.figures import Decision
 from harness.records.runs import Thresholds
 from harness.statistics import reliability
 

@@ -10,213 +10,23 @@ from pydantic import Field
 from harness.records.base import Record
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.diagnosis import Diagnosis
+from harness.records.figures import (
+    AtK,
+    BaselineVerdict,
+    Decision,
+    GraderReads,
+    Latency,
+    MeanScore,
+    ProgramUse,
+    RubricSummary,
+    TokenCounts,
+)
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
-from harness.records.scores import Description, Estimate, Finding, Outcome, Percentiles
+from harness.records.scores import Description, Estimate, Finding, Outcome
 
 ANALYSIS_VERSION = 4
 
-Decision = Literal["pass", "fail", "inconclusive"]
 CheckStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
-SourceKind = Literal["card", "reproduction", "third_party", "measured"]
-
-
-class Latency(Record):
-    """Seconds per request, seconds to the first token, tokens per second."""
-
-    total: Percentiles | None = Field(
-        default=None, description="seconds, of every exchange with a complete response"
-    )
-    first_token: Percentiles | None = Field(
-        default=None, description="seconds, of every complete stream with text"
-    )
-    tokens_per_second: Percentiles | None = Field(
-        default=None,
-        description="of every complete stream with a token count and eight or more text events",
-    )
-    last: Percentiles | None = Field(
-        default=None, description="seconds, of the last exchange of every finished attempt"
-    )
-
-
-class TokenCounts(Record):
-    """Tokens of a task under one condition, as the provider reports them."""
-
-    input: int = Field(default=0, description="sum over the replies that reported usage")
-    output: int = Field(default=0, description="sum over the replies that reported usage")
-    reasoning: int = Field(default=0, description="sum over the replies that reported it")
-    unreported: int = Field(default=0, description="replies without usage")
-    reasoning_each: Percentiles | None = Field(
-        default=None, description="reasoning tokens of every attempt that reported them"
-    )
-    answer_each: Percentiles | None = Field(
-        default=None, description="output less reasoning tokens, where both were reported"
-    )
-
-
-class MeanScore(Record):
-    """A mean score with both of its uncertainties.
-
-    `estimate` is the mean over samples with a 95 % interval for other samples of the kind, and
-    `clustered_error` its standard error (Miller 2024, arXiv 2411.00640, section 2.2: the deviation
-    between sample means over the root of their number; None for a single sample). `run_error` is
-    the standard error of sampling the same questions again.
-    """
-
-    estimate: Estimate
-    clustered_error: float | None
-    run_error: float
-    questions: int
-    tries: int
-
-
-class AtK(Record):
-    """Results of `k` tries at each sample."""
-
-    k: int = Field(description="tries, of those planned for each sample")
-    pass_at: Estimate = Field(description="share of samples that at least one of k tries passes")
-    pass_hat: Estimate = Field(description="share of samples that all of k tries pass")
-    majority: float | None = Field(
-        default=None,
-        description="share of samples whose most frequent answer in k tries is right (evals)",
-    )
-
-
-class GraderReads(Record):
-    """What a grader reads in the answers that the rules cannot read.
-
-    `unread` counts those answers, `read` those that the grader judged, `right` those in which it
-    finds the right answer. The score does not contain them.
-    """
-
-    unread: int
-    read: int
-    right: int
-
-
-class ProgramUse(Record):
-    """How often the model ran Python programs while it answered."""
-
-    attempts: int = Field(description="attempts with a program")
-    programs: int
-
-
-class RubricFigure(Record):
-    """A mean over graded attempts.
-
-    Attributes:
-        mean: Clipped to [0, 1], as published.
-        unclipped: The same before clipping.
-        low: What `mean` would be if every ungraded item were not met.
-        high: The same if every ungraded item were met.
-        interval: 95 % interval of the mean for other questions of the kind, attempts clustered by
-            question; not clipped below 0.
-        bootstrap_std: Standard deviation of the clipped mean over 1,000 resamples of the attempts,
-            the error that OpenAI's script prints.
-        tries: Number of attempts.
-    """
-
-    mean: float
-    unclipped: float
-    low: float
-    high: float
-    interval: Estimate
-    bootstrap_std: float
-    tries: int
-
-
-class RubricSummary(Record):
-    """The figures of a rubric-graded eval under one condition, by one grader.
-
-    `grader_errors` counts the attempts with at least one item that the grader failed to grade;
-    `unanswered` those without an answer to grade.
-    """
-
-    overall: RubricFigure
-    tags: dict[str, RubricFigure]
-    tries: int
-    unanswered: int
-    grader_errors: int
-    items: int
-    ungraded_items: int
-
-    @property
-    def themes(self) -> dict[str, RubricFigure]:
-        """Scores of the conversations of each theme."""
-        return self.tagged("theme:")
-
-    @property
-    def axes(self) -> dict[str, RubricFigure]:
-        """Scores on the items of each axis: accuracy, completeness and so on."""
-        return self.tagged("axis:")
-
-    def tagged(self, prefix: str) -> dict[str, RubricFigure]:
-        """The figures of the tags with this prefix, by the rest of their names."""
-        return {
-            tag.removeprefix(prefix): figure
-            for tag, figure in self.tags.items()
-            if tag.startswith(prefix)
-        }
-
-
-class Comparison(Record):
-    """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
-
-    `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
-    `allowance` is how much further out each bound is because run and baseline had different
-    prompts. `detectable` is the smallest drop beyond margin and allowance that such a run detects
-    with a probability of at least 80 %; None if it detects none. `further_tries` is how many more
-    tries of every question would settle an inconclusive comparison if the difference stays the
-    same; None where it is settled, or where no number suffices.
-    """
-
-    decision: Decision
-    score: float
-    baseline: float
-    difference: Estimate
-    margin: float
-    detectable: float | None
-    allowance: float = 0.0
-    further_tries: int | None = None
-
-
-class BaselineFigure(Record):
-    """One published or measured score, on the scale 0 to 1. `tries` is None where not stated."""
-
-    source: str
-    where: str
-    kind: SourceKind
-    value: float
-    tries: int | None = None
-    hardware: str | None = None
-    note: str | None = None
-
-
-class BaselineInfo(Record):
-    """The baseline of a task under one condition: its figures, and the reason for choosing them."""
-
-    name: str
-    explanation: str
-    figures: tuple[BaselineFigure, ...]
-
-    @property
-    def low(self) -> float:
-        """The lowest of its figures."""
-        return min(figure.value for figure in self.figures)
-
-    @property
-    def high(self) -> float:
-        """The highest of its figures."""
-        return max(figure.value for figure in self.figures)
-
-
-class BaselineVerdict(Record):
-    """A score compared with its baseline; `decision` is None where there is no baseline."""
-
-    decision: Decision | None
-    reason: str
-    comparison: Comparison | None = None
-    baseline: BaselineInfo | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class FailedSample(Record):

@@ -9,7 +9,7 @@ from harness.checks.accounting import accounted
 from harness.checks.added_texts import edges
 from harness.checks.hidden_limit import cuts
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.analysis import Latency, TokenCounts
+from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Traits, Usage
 from harness.scoring.traits import traits
 from harness.statistics.estimators import percentiles

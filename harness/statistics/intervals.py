@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.records.analysis import AtK
+from harness.records.figures import AtK
 from harness.records.scores import Estimate
 from harness.statistics.estimators import pass_at_k, pass_hat_k
 

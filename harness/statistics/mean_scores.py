@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.records.analysis import MeanScore
+from harness.records.figures import MeanScore
 from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, is_binary, question_means, sample_variance
 from harness.statistics.intervals import ALPHA, critical_value, exact_bounds, mean_interval

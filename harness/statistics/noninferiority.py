@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 
-from harness.records.analysis import Comparison, Decision
+from harness.records.figures import Comparison, Decision
 from harness.statistics.differences import (
     POWER,
     TAIL,

@@ -10,8 +10,9 @@ from datetime import datetime
 from urllib.parse import quote
 
 from harness.comparison.records import History, HistoryPoint, Line, Site, SiteRun
-from harness.records.analysis import CheckStatus, Decision
+from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
+from harness.records.figures import Decision
 from reports import history as text
 from reports.html.charts.rates import Moment, over_time
 from reports.html.charts.svg import Figure, tag

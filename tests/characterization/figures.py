@@ -44,8 +44,9 @@ from harness.integrity.audit import audit
 from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
-from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
+from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
+from harness.records.figures import RubricFigure, RubricSummary
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt

@@ -11,8 +11,8 @@ from evals.baselines.measured import create_baseline, read_baseline, write_basel
 from evals.baselines.published import choose_figures, pooled_mean, published_scores
 from evals.baselines.scores import EvalScores, NoReference
 from harness.errors import ConfigurationError
-from harness.records.analysis import BaselineFigure
 from harness.records.conditions import known_model
+from harness.records.figures import BaselineFigure
 from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.noninferiority import run_error
 

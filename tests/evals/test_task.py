@@ -14,8 +14,8 @@ from evals.verdict import hold_back_ungraded
 from harness.errors import ConfigurationError
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.plan import Plan
-from harness.records.analysis import BaselineVerdict
 from harness.records.conditions import Condition
+from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import Sampling
 from harness.records.scores import Score, Usage

@@ -11,8 +11,9 @@ from evals.baselines.measured import create_baseline, write_baseline
 from evals.baselines.scores import EvalScores
 from evals.verdict import default_margin, judge_scores
 from harness.pipeline.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
-from harness.records.analysis import BaselineVerdict, TaskResult
+from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
+from harness.records.figures import BaselineVerdict
 from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings, Sampling
 
 SIZES = {"aime25": (30, 16), "gpqa": (198, 8)}

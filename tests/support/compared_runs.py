@@ -13,16 +13,9 @@ from typing import Any
 from healthy import MODEL, SUITE, Say, exchange, response, right
 
 from harness.cases import Case, Suite
-from harness.records.analysis import (
-    Analysis,
-    CheckResult,
-    Latency,
-    MeanScore,
-    TaskResult,
-    TokenCounts,
-    Verdict,
-)
+from harness.records.analysis import Analysis, CheckResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
+from harness.records.figures import Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import (
     DatasetInfo,

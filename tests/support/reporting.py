@@ -10,24 +10,20 @@ from typing import Any
 
 from healthy import MODEL, STARTED, Say, exchange, response
 
-from harness.records.analysis import (
-    Analysis,
+from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskResult, Verdict
+from harness.records.conditions import Condition
+from harness.records.figures import (
     AtK,
     BaselineFigure,
     BaselineInfo,
     BaselineVerdict,
-    CheckResult,
     Comparison,
-    FailedSample,
     Latency,
     MeanScore,
     RubricFigure,
     RubricSummary,
-    TaskResult,
     TokenCounts,
-    Verdict,
 )
-from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Outline, Response, Rollout
 from harness.records.runs import (
     DatasetInfo,

@@ -9,8 +9,9 @@ from harness.errors import ConfigurationError
 from harness.pipeline.gate import Progress, decide_tool_calling, exit_code
 from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.probes import PROBES
-from harness.records.analysis import AtK, CheckResult, TaskResult, Verdict
+from harness.records.analysis import CheckResult, TaskResult, Verdict
 from harness.records.conditions import Condition
+from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.statistics.reliability import exceeds
