@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -216,14 +216,13 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error or exchange.simulated:
             continue
-        found: Iterable[Mismatch] = mismatches(model, event.text, event.data, judged)
-        if exchange.api == "chat" and event.data.get("choices") == []:
+        for miss in mismatches(model, event.text, event.data, judged):
             # Gateways add chunks of their own, in which only usage matters.
-            found = (miss for miss in found if miss.path.startswith("$.usage"))
-        yield from ((event.number, miss) for miss in found)
+            added = exchange.api == "chat" and event.data.get("choices") == []
+            if not added or miss.path.startswith("$.usage"):
+                yield event.number, miss
     response = exchange.recorded.response
     if exchange.delivered and response is not None and response.body and exchange.body is not None:
         model = reply_model(exchange.api)
-        yield from (
-            (None, miss) for miss in mismatches(model, response.body, exchange.body, judged)
-        )
+        for miss in mismatches(model, response.body, exchange.body, judged):
+            yield None, miss
