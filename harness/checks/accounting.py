@@ -26,7 +26,7 @@ from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Reply
 from harness.checks.json_text import parsed_object
 from harness.parsing.events import objects, texts_of
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 from harness.records.scores import TokenAccount
 
 Message = Reasoning | Preamble | Answer | Call
@@ -61,7 +61,7 @@ class _Counted:
     exact: bool
 
 
-@lru_cache(maxsize=64)
+@once
 def account(exchange: ParsedExchange) -> TokenAccount | None:
     """The account of the reply of an exchange, see `account_of`; several checks read it."""
     return None if exchange.reply is None else account_of(exchange, exchange.reply)

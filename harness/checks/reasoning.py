@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from harness.checks.base import Family
@@ -20,7 +19,7 @@ from harness.checks.subjects import (
 )
 from harness.findings import RAW_COT, Problem
 from harness.parsing.events import objects
-from harness.parsing.rollout import ParsedExchange
+from harness.parsing.rollout import ParsedExchange, once
 
 family = Family("cot", RAW_COT)
 
@@ -142,7 +141,7 @@ def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
         yield Problem(later[0].exchange, message, "reasoning", "no reasoning")
 
 
-@lru_cache(maxsize=8)
+@once
 def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
     """Every message and delta of a Chat reply; several checks read them."""
     return [

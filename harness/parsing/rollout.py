@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -20,6 +21,7 @@ from harness.parsing.sdk_types import Mismatch, chunk_model, event_model, mismat
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
 
+T = TypeVar("T")
 _OK = range(200, 300)
 
 
@@ -155,6 +157,19 @@ class ParsedExchange:
         Of several events with the same differences only the first has them.
         """
         return tuple(_mismatches(self))
+
+
+def once(function: Callable[[ParsedExchange], T]) -> Callable[[ParsedExchange], T]:
+    """Cache the results of a function while their exchanges are in use."""
+    results: WeakKeyDictionary[ParsedExchange, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def cached(exchange: ParsedExchange) -> T:
+        if exchange not in results:
+            results[exchange] = function(exchange)
+        return results[exchange]
+
+    return cached
 
 
 @dataclass(frozen=True)
