@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,12 +48,7 @@ def scored(
     """
     kinds = {task.name: task.info.kind for task in plan.tasks}
     scorer = Scorer(plan)
-    by_kind: dict[TaskKind, list[Score]] = {
-        "tool_calling": [],
-        "probes": [],
-        "traffic": [],
-        "eval": [],
-    }
+    by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
     for score in scorer.scores(rollouts, missing=not info.settings.until_decided):
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
@@ -106,12 +102,12 @@ def analyze(
     return Analysis(
         run_id=run_id,
         run=info,
-        bad_lines=_bad_lines(plan),
+        bad_lines=sum(len(t.suite.bad_lines) for t in plan.tasks if isinstance(t, ToolCalling)),
         complete=complete,
         probe_requests=probe_requests,
         probe_responses=probe_responses,
         results=results,
-        checks=rules if _has_checks(info) else (),
+        checks=rules if any(task.kind != "eval" for task in info.tasks) else (),
         diagnosis=_diagnosis(info, results, rules, limits),
         verdict=gate.decide(
             info,
@@ -174,14 +170,6 @@ def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
     cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
     conditions = [*cases, *(score.condition for score in probed)]
     return list(dict.fromkeys((each.api, each.mode) for each in conditions))
-
-
-def _has_checks(info: RunInfo) -> bool:
-    return any(task.kind != "eval" for task in info.tasks)
-
-
-def _bad_lines(plan: Plan) -> int:
-    return sum(len(task.suite.bad_lines) for task in plan.tasks if isinstance(task, ToolCalling))
 
 
 def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -27,6 +28,7 @@ NO_BASELINE = (
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
 )
 
+T = TypeVar("T", Part, BaselineVerdict)
 SHOWN_RULES = 6
 _NAMED = 2
 """Conditions that a sentence names one by one although all are affected."""
@@ -183,7 +185,15 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     stopped = _stopped(info)
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [each.baseline for each in evals if each.baseline is not None]
-    return Part(decision, (*cut_off, *missing, *_reasons(verdicts), *_margins(info.settings)))
+    return Part(
+        decision,
+        (
+            *cut_off,
+            *missing,
+            *(each.reason for each in _ranked(verdicts)),
+            *_margins(info.settings),
+        ),
+    )
 
 
 def decide_agents(agents: Mapping[str, AgentResult]) -> Part:
@@ -214,7 +224,7 @@ def _worst(decisions: Sequence[Decision | None]) -> Decision | None:
     return None
 
 
-def _ranked(parts: Sequence[Part]) -> list[Part]:
+def _ranked(parts: Sequence[T]) -> list[T]:
     order: list[Decision | None] = ["fail", "inconclusive", None, "pass"]
     return sorted(parts, key=lambda part: order.index(part.decision))
 
@@ -326,9 +336,3 @@ def _of_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None
     if any(each.dataset is not None and not each.dataset.sample for each in undecided):
         return "inconclusive"
     return "pass" if len(undecided) < len(evals) else None
-
-
-def _reasons(verdicts: Sequence[BaselineVerdict]) -> tuple[str, ...]:
-    order: list[Decision | None] = ["fail", "inconclusive", None, "pass"]
-    ranked = sorted(verdicts, key=lambda verdict: order.index(verdict.decision))
-    return tuple(verdict.reason for verdict in ranked)
