@@ -36,7 +36,7 @@ async def try_on_labels(
     dataset: DatasetInfo,
     folder: Path,
     watcher: Watcher,
-    budget: Budget | None = None,
+    budget: Budget,
 ) -> PhysicianTrial:
     """Grade what physicians have labelled, and compare. Raises as `grade_with`."""
     verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, watcher, budget)
@@ -49,7 +49,7 @@ async def score_completions(
     groups: Mapping[str, Sequence[Answer]],
     folder: Path,
     watcher: Watcher,
-    budget: Budget | None = None,
+    budget: Budget,
     *,
     references: bool,
 ) -> CompletionScores:
@@ -122,7 +122,7 @@ async def _graded(
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
     watcher: Watcher,
-    budget: Budget | None,
+    budget: Budget,
 ) -> Verdicts:
     try:
         return await grade_with(grader, tasks, folder, watcher, budget)

@@ -68,9 +68,6 @@ async def grade_with(
         budget: What grading may use.
         unit: What progress is counted in.
 
-    Returns:
-        All grades.
-
     Raises:
         ConfigurationError: The grader's key is not set.
         ProviderUnavailableError: The grader could not be reached at all.

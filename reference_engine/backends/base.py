@@ -20,9 +20,9 @@ class TokenSource(Protocol):
     def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, including a stop token.
+        """Yield the tokens that continue `prompt`, including a stop token, up to `max_tokens`.
 
-        Closing the generator cancels the request. Raises EngineError.
+        Closing the generator cancels the request. Raises an `EngineError`.
         """
         ...
 

@@ -85,14 +85,7 @@ class InProcessEngine:
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, including a stop token.
-
-        Raises:
-            ContextOverflowError: The prompt does not fit.
-            QueueFullError: Too many requests are waiting.
-            EngineClosedError: The engine is closed.
-            GenerationError: The model failed.
-        """
+        """See `TokenSource`."""
         require_room(prompt, self.max_context)
         if self._present >= self._most:
             raise QueueFullError(f"{self._present} requests are already running or waiting.")

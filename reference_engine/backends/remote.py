@@ -56,12 +56,7 @@ class RemoteEngine:
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, including a stop token.
-
-        Raises:
-            ContextOverflowError: The prompt does not fit.
-            BackendError: The server fails or does not support the request.
-        """
+        """See `TokenSource`."""
         require_room(prompt, self.max_context)
         body = self._dialect.request(self._model, prompt, params, self.max_context)
         reader = self._dialect(params)

@@ -28,23 +28,10 @@ def load_model(
     shard: Shard = UNSHARDED,
     residual: torch.dtype = torch.float32,
 ) -> Transformer:
-    """Loads a model for inference, with a progress bar on a terminal.
+    """Loads a model for inference, with a progress bar on a terminal. Raises SetupError.
 
-    The function needs memory for the loaded weights and for a part of one tensor.
-
-    Args:
-        path: Folder with config.json and safetensors files.
-        device: Device of the weights.
-        dtype: Data type of the weights; None for the fastest one on the device.
-        kernels: Implementation of attention and packed experts, see `reference_engine.kernels`.
-        packed: Whether experts stored in MXFP4 stay packed in memory; None for only on CUDA.
-        shard: The part of the model to load.
-        residual: Data type of the residual stream.
-
-    Raises:
-        SetupError: The folder is not a gpt-oss checkpoint.
-        KernelsError: The kernels cannot run on the device.
-        SetupError: The model cannot be divided into that many parts.
+    The function needs memory for the loaded weights and for a part of one tensor. By default the
+    dtype is the fastest one of the device, and experts stay in MXFP4 only on CUDA.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)

@@ -34,13 +34,10 @@ _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
 
 class Checkpoint:
-    """A checkpoint folder: its config, its layout, and its tensors by name.
+    """A checkpoint folder: its config, its layout, and its tensors by name. Raises SetupError.
 
     Opening it checks names and sizes without reading the weights. Use it as a context manager, or
     call `close`.
-
-    Raises:
-        SetupError: The folder is not a gpt-oss checkpoint.
     """
 
     def __init__(self, path: Path) -> None:

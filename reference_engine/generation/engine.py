@@ -59,13 +59,11 @@ class Engine:
 
     Args:
         model: The loaded model.
-        max_batch: Maximum number of requests in a batch.
-        max_context: Maximum number of tokens of a prompt and its continuation.
-        max_queue: Maximum number of waiting requests.
-        prefill_chunk: Maximum number of prompt tokens to prefill between two decode steps; if None,
-            512 on a CPU and 4,096 on a GPU.
-        memory: Size of the KV cache. If it is too small for `max_context` tokens, the context is
-            shorter.
+        max_batch: Most requests in a batch.
+        max_context: Most tokens of a prompt and its continuation, as far as the cache has room.
+        max_queue: Most waiting requests.
+        prefill_chunk: Most prompt tokens between two decode steps; 512 on a CPU, 4,096 on a GPU.
+        memory: The size of the KV cache.
         sampler: Draws the tokens.
         forward: Creates the forward pass.
 
@@ -136,17 +134,7 @@ class Engine:
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yields the tokens that continue `prompt`, including the stop token.
-
-        The generator ends after a stop token, after `max_tokens`, or when the context is full.
-        Closing the generator cancels the request.
-
-        Raises:
-            ContextOverflowError: The prompt leaves no room in the context.
-            QueueFullError: Too many requests are waiting.
-            EngineClosedError: The engine is closed, or closed before the request finished.
-            GenerationError: The model failed.
-        """
+        """See `TokenSource`. The generator also ends when the context is full."""
         request = _Request(self._validate(prompt), params, self.metrics.clock())
         self._submit(request)
         try:

@@ -105,7 +105,7 @@ _TRANSFORMERS = "5.23.0"
 the tokenizer may split text wrongly."""
 
 
-def export_small(dest: Path | str, layout: Layout = "hf", *, source: Path = SHIPPED) -> Path:
+def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
     """Writes an ordinary checkpoint with all token rows (about 160 MB), and returns its folder.
 
     The layout `hf` stores the experts in bfloat16, which represents MXFP4 values exactly and needs
@@ -114,10 +114,10 @@ def export_small(dest: Path | str, layout: Layout = "hf", *, source: Path = SHIP
     """
     folder = Path(dest)
     folder.mkdir(parents=True, exist_ok=True)
-    with Checkpoint(source) as checkpoint:
+    with Checkpoint(SHIPPED) as checkpoint:
         tensors = dict(_tensors(checkpoint, layout))
         if layout == "original":
-            content = config_file(checkpoint.config, layout, packed=True, path=source)
+            content = config_file(checkpoint.config, layout, packed=True, path=SHIPPED)
         else:
             content = checkpoint.raw_config | {"transformers_version": _TRANSFORMERS}
             del content[_CODES], content["quantization_config"]

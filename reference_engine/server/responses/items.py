@@ -290,16 +290,10 @@ def history_of(
     calls: dict[str, str],
     stored_item: StoredItem,
 ) -> tuple[ConversationItem, ...]:
-    """The earlier conversation items, then those of the input.
+    """The earlier conversation items, then those of the input. Raises ApiError.
 
-    Args:
-        items: The input.
-        earlier: The conversation of the previous response.
-        calls: Its calls without a result, name by call id. Updated in place.
-        stored_item: Finds the conversation items of an output item, with the call id of a call.
-
-    Raises:
-        ApiError: A reference is unknown, or calls and results do not match.
+    `calls` are the earlier calls without a result, name by call id, and are updated in place.
+    `stored_item` finds the conversation items of an output item, with the call id of a call.
     """
     history: list[ConversationItem] = list(earlier)
     for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
