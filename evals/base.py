@@ -58,5 +58,5 @@ class AnswerEval(Protocol):
         ...
 
     def right(self, question: str, number: int) -> str:
-        """The right answer of a try, in words for a grader."""
+        """The right answer of a try, as text for a grader."""
         ...

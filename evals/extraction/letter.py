@@ -1,9 +1,9 @@
 r"""The choice that the answer to a four-choice question gives.
 
 `evals.extraction.decision` states how claims are weighed; this module states what a choice looks
-like: a letter of ABCD, alone or before what it stands for (`C) the text`), or the text of exactly
-one choice. A lower-case letter counts only where it cannot be the article. Two letters ("A or B")
-are no answer. No letter is taken because some word begins with it.
+like: a letter of ABCD, alone or before the text of its choice (`C) the text`), or the text of
+exactly one choice. A lower-case letter counts only where it cannot be the article. Two letters ("A
+or B") are no answer. No letter is taken because some word begins with it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ _IN_PARENTHESES = re.compile(
     rf"(?i:(?!.*\bnot\b))[^()]*(?:\((?i:(?:the\s+)?(?:{OPTION}|answer)\s*)?([A-D])\)"
     rf"|,\s*(?i:{OPTION})\s+\(?([A-D])\)?)(?:[.!]?$|[.,;]\s)"
 )
-# After a letter that is to be an answer there may not stand the rest of a formula or a compound,
-# a second letter, or a denial.
+# A letter is no answer before the rest of a formula or a compound, a second letter, or a denial.
 _COMPOUND = re.compile(r"[-–=/'’]\w|_[\w{]|[+^]|\W*(?:→|⇒|[-=]>)")
 _EXPLAINED = pattern(
     r"\s*(?:$|[^\w\s]|(?:because|since|as|for|due|given|which|is|with|by|in|weil|da|car|porque"

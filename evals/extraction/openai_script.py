@@ -1,7 +1,7 @@
-"""What OpenAI's own eval script takes as the answer of a text: its behaviour, in our own words.
+"""The answers that OpenAI's own eval script reads from a text, reimplemented with its quirks.
 
-Behaviour of `gpt_oss.evals` in openai/gpt-oss at commit 7b58334 (`aime_eval.py`, `abcd_grader.py`),
-quirks included: these functions are for comparing figures, never for deciding what is right.
+The behaviour is that of `gpt_oss.evals` in openai/gpt-oss at commit 7b58334 (`aime_eval.py`,
+`abcd_grader.py`). These functions serve to compare figures; they do not decide what is correct.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _DIGITS = re.compile(r"\d+")
 def integer(text: str) -> int | None:
     """The integer that OpenAI's script reads from the answer to an AIME question.
 
-    Of the last box that is not empty (up to its first closing brace) the part after the last
-    comma; where there is no such box the last run of digits. None if that is no integer.
+    It is the part after the last comma of the last box that is not empty (up to its first closing
+    brace), or without such a box the last run of digits. None if that is no integer.
     """
     boxed = text[: text.rfind("}") + 1]
     boxes = [content.split(",")[-1] for content in _BOX.findall(boxed) if content]
@@ -79,9 +79,9 @@ _RANKED = (
 def letter(text: str) -> str:
     """What OpenAI's script reads from the answer to a GPQA question: usually a letter of ABCD.
 
-    Patterns are tried by rank, each at its first place in the text. If none is found it is the
-    first character of the text, whatever that is. (Two of the original's thirteen are not here:
-    whatever they find, one of higher rank finds.)
+    Patterns are tried by rank, each at its first place in the text. If none matches, the result is
+    the first character of the text. (Two of the original's thirteen patterns are left out, because
+    one of higher rank always matches where they do.)
     """
     found = (find(text) for find in _RANKED)
     return next((letter for letter in found if letter), text.removeprefix("**")[:1])

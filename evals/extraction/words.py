@@ -181,10 +181,10 @@ SUPPOSES = (
     r"|of the form|for (?:example|instance)|e\.g\.|tal vez|talvez|se|forse|если|возможно|может)\b"
     r"|如果|假设|若|可能|もし|かもしれ|만약|아마)"
 )
-"""A supposition or a mere possibility: what stands with it is not claimed."""
+"""A supposition or a mere possibility: its sentence claims nothing."""
 
 ALTERNATIVE = r"(?:\b(?:alternatively|otherwise)\b|^\W*or\b)"
-"""What stands with it is a second answer."""
+"""Its sentence has a second answer."""
 
 TAKES_BACK = (
     r"(?:\b(?:no,? )?wait\b(?=\s*[,.!?…—–-]|$)|\bhold on\b|\bscratch that\b"

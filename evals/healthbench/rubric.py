@@ -1,11 +1,10 @@
 """From grades to the score of an answer, and from scores to the figures of an eval. Pure.
 
 The score of an answer is the sum of the points of the items it meets over the sum of the positive
-points (HealthBench, arXiv 2505.08775): at most 1, below 0 where faults outweigh the rest.
+points (HealthBench, arXiv 2505.08775): at most 1, and below 0 if faults outweigh the rest.
 
-An item without a grade is neither met nor unmet. It leaves a range: `low` if it turned out for the
-worse, `high` if for the better. `value` is the middle, so a failure of the grader moves a score
-neither up nor down.
+An item without a grade is neither met nor unmet. It leaves a range: `low` in the worst case, `high`
+in the best. `value` is the middle, so a failure of the grader moves a score neither up nor down.
 
 The headline is the mean score clipped to [0, 1], as in OpenAI's script
 (`gpt_oss/evals/healthbench_eval.py`, `_compute_clipped_stats`), and so are the scores by tag. An
@@ -32,11 +31,6 @@ class Score:
     value: float
     low: float
     high: float
-
-    @property
-    def certain(self) -> bool:
-        """Whether every item that counts has a grade."""
-        return self.low == self.high
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def _place(
 
 
 def _find(lines: Sequence[str], wanted: Sequence[str], at: int, *, at_end: bool) -> int | None:
-    """The first place of the lines, by ever more tolerant searches."""
+    """The first place of the lines; each search is more tolerant than the one before."""
     last = len(lines) - len(wanted)
     for begin in (*([max(last, at)] if at_end else ()), at):
         for plain in _SEARCHES:

@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a call.
+    """The result of a call.
 
     Attributes:
-        output: What the model sees: the result, or what is wrong.
+        output: What the model sees: the result or the error.
         sources: The URLs that a search found.
         failed: Whether the call had no effect.
-        error: What is wrong, as an `mcp_call` item shows it.
+        error: The error, as an `mcp_call` item shows it.
     """
 
     output: str

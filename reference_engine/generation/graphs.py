@@ -102,7 +102,7 @@ class Decoder:
 
 
 def drawn_in(row: int) -> int:
-    """Returns what stands for the token that the step before draws in one of its rows."""
+    """Returns the placeholder of the token that the step before draws in one of its rows."""
     return ~row
 
 

@@ -42,7 +42,7 @@ class ToolPolicy:
         names: The functions that a required call may name.
         withheld: The functions of the request that no call may name.
         builtin: The tools that the server runs: `browser`, `python`, and names of MCP tools.
-        used_up: Whether the model has made as many calls of them as it may.
+        used_up: Whether the model has made the most calls of them that are allowed.
     """
 
     mode: Literal["auto", "required", "forbidden"] = "auto"

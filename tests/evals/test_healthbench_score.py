@@ -34,7 +34,7 @@ def test_score(met: dict[str, bool], expected: Score) -> None:
     assert (found.value, found.low, found.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
-    assert found.certain == (len(met) == 3)
+    assert (found.low == found.high) == (len(met) == 3)
     assert ungraded(ITEMS, met) == 3 - len(met)
 
 
@@ -75,6 +75,6 @@ def test_every_possible_grade_of_what_is_ungraded_lies_in_the_range(
     if certain is None or partial is None:
         assert certain is partial
         return
-    assert certain.certain
+    assert certain.low == certain.high
     assert partial.low - 1e-9 <= certain.value <= partial.high + 1e-9
     assert certain.value <= 1
