@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ import orjson
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
+from harmony.parse import FIRST_SPECIAL, HarmonyParser, Started
 from harmony.render import render_prompt
 from reference_engine.errors import SetupError
 from reference_engine.faults.base import activated, changed
@@ -34,7 +34,7 @@ from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
-from reference_engine.generation.sampling import SamplingParams, Token, logprobs_of
+from reference_engine.generation.sampling import UNLIMITED, Token, logprobs_of
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
@@ -209,14 +209,9 @@ async def _generate_all(
 ) -> list[Answer]:
     async def one(question: Question, order: GenerationRequest) -> Answer:
         prompt = _prompt(order)
-        params = SamplingParams(
-            max_tokens=order.sampling.max_tokens or _MAX_TOKENS,
-            temperature=order.sampling.temperature,
-            top_p=order.sampling.top_p,
-            seed=order.sampling.seed,
-            stop_token_ids=STOP_TOKENS,
-            top_logprobs=TOP,
-        )
+        given = order.sampling.max_tokens
+        limit = _MAX_TOKENS if given == UNLIMITED else given
+        params = replace(order.sampling, max_tokens=limit, top_logprobs=TOP)
         async with aclosing(engine.generate(prompt, params)) as tokens:
             return _answer(question, len(prompt), [token async for token in tokens])
 

@@ -32,7 +32,7 @@ from reference_engine.faults.http import (
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.faults.prompts import Message, edit_messages
 from reference_engine.generation.forward import Forward, Row
-from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import UNLIMITED, SamplingParams, Token
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
@@ -127,7 +127,8 @@ def item_text(*kinds: type[ConversationItem]) -> Hook[TextChange]:
 
 def _limit(change: Callable[[int | None], int | None]) -> GenerationChange:
     def edit(request: GenerationRequest) -> GenerationRequest:
-        limit = change(request.sampling.max_tokens)
+        limit = request.sampling.max_tokens
+        limit = change(None if limit == UNLIMITED else limit) or UNLIMITED
         return replace(request, sampling=replace(request.sampling, max_tokens=limit))
 
     return edit

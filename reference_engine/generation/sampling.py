@@ -30,6 +30,10 @@ _MIN_TEMPERATURE = 1e-30
 closer, but dividing the logits by less would overflow."""
 
 
+UNLIMITED = 2**31
+"""A number of tokens that no context holds."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """The sampling settings of a request.
@@ -44,7 +48,7 @@ class SamplingParams:
             only the token's own logprob, None reports no logprobs.
     """
 
-    max_tokens: int
+    max_tokens: int = UNLIMITED
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None

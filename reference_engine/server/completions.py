@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from openai.types import Completion
@@ -29,7 +29,7 @@ from reference_engine.model.config import VOCABULARY
 from reference_engine.server.connection import Context, EventStream, encode, until_disconnect
 from reference_engine.server.errors import invalid, json_response
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops
-from reference_engine.server.generation import overflow, sampled, sampling_params
+from reference_engine.server.generation import overflow, sampled
 from reference_engine.server.pieces import StopStrings
 
 _DEFAULT_TOKENS = 16
@@ -82,8 +82,8 @@ async def _pieces(
     if room < 1:
         raise overflow(len(prompt), context.engine.max_context)
     ends = STOP_TOKENS | frozenset(body.stop_token_ids)
-    sampling = body.sampling(body.max_tokens, body.logprobs)
-    params = sampling_params(sampling, min(room, body.max_tokens), ends)
+    params = body.sampling(min(room, body.max_tokens), body.logprobs)
+    params = replace(params, stop_token_ids=ends)
     text = _Text(body)
     end: Token | None = None
     async with aclosing(sampled(context.engine, prompt, params)) as tokens:

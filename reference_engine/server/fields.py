@@ -23,13 +23,15 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from harmony.conversation import AnswerFormat, Effort, FunctionTool
+from harmony.parse import STOP_TOKENS
+from reference_engine.generation.sampling import UNLIMITED, SamplingParams
 from reference_engine.server.errors import ApiError, invalid
-from reference_engine.server.generation import Sampling
 
 M = TypeVar("M", bound="RequestModel")
 
 Ignored = Any
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+_SMALLEST_TOP_P = 1e-9
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
@@ -250,6 +252,13 @@ class AnswerRequest(ModelRequest):
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
 
-    def sampling(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
+    def sampling(self, max_tokens: int | None, top_logprobs: int | None) -> SamplingParams:
         """The sampling parameters."""
-        return Sampling(max_tokens, self.temperature, self.top_p, self.seed, top_logprobs)
+        return SamplingParams(
+            max_tokens or UNLIMITED,
+            self.temperature,
+            max(self.top_p, _SMALLEST_TOP_P),
+            self.seed,
+            STOP_TOKENS,
+            top_logprobs,
+        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harmony.conversation import Conversation
-from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, Delta, Ended, Event, HarmonyParser, Started
+from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
 from harmony.vocabulary import encode
 from reference_engine.backends.base import BackendError, TokenSource
@@ -29,21 +29,9 @@ from reference_engine.server.tool_choice import ToolPolicy, continuation
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
-_SMALLEST_TOP_P = 1e-9
 _NEXT_DRAWS = 2**32
 """Added to the seed after a header that the server wrote, so that the draws do not repeat those of
 the disallowed message. It is larger than any number of choices."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Sampling parameters. Without `max_tokens`, only the context limits the completion."""
-
-    max_tokens: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int | None = None
-    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class GenerationRequest:
     """What to generate: everything in a request that affects the model's answer."""
 
     conversation: Conversation
-    sampling: Sampling
+    sampling: SamplingParams
     policy: ToolPolicy
     stop: tuple[str, ...] = ()
 
@@ -82,7 +70,7 @@ class Generation:
         self.reasoning_tokens = 0
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
-        self._limit = min(room, request.sampling.max_tokens or room)
+        self._limit = min(room, request.sampling.max_tokens)
         self._parser = self.new_parser()
         self._shown = VisibleText(request.stop)
         self._boundary = 0
@@ -142,8 +130,7 @@ class Generation:
         limit = self._limit - len(self.completion)
         if limit < 1:
             return
-        sampling = self._request.sampling
-        params = sampling_params(sampling, limit)
+        params = replace(self._request.sampling, max_tokens=limit)
         if params.seed is not None:
             params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
         prompt = [*self.prompt, *self.completion]
@@ -225,20 +212,6 @@ class Generation:
             if self._shown.hit:
                 return [*parts, Ended(event.kind)]
         return parts
-
-
-def sampling_params(
-    sampling: Sampling, max_tokens: int, stop_token_ids: frozenset[int] = STOP_TOKENS
-) -> SamplingParams:
-    """The engine's parameters for at most `max_tokens` tokens."""
-    return SamplingParams(
-        max_tokens=max_tokens,
-        temperature=sampling.temperature,
-        top_p=max(sampling.top_p, _SMALLEST_TOP_P),
-        seed=sampling.seed,
-        stop_token_ids=stop_token_ids,
-        top_logprobs=sampling.top_logprobs,
-    )
 
 
 async def sampled(

@@ -11,10 +11,11 @@ from openai.types.responses import Response
 from scripted import ScriptedEngine
 
 from harmony.conversation import Conversation, User
-from harmony.parse import Ended, Started
+from harmony.parse import STOP_TOKENS, Ended, Started
 from harmony.vocabulary import harmony_encoding
+from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.chat.handler import CompleteChoice, Deltas, Head, usage_of
-from reference_engine.server.generation import Generation, GenerationRequest, Sampling
+from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.reply import OutputWriter, Reply
 from reference_engine.server.responses.request import ResponsesRequest
@@ -80,7 +81,9 @@ def test_chain_of_thought_in_a_malformed_header_is_counted():
         "<|end|>",
         "<|start|>assistant<|channel|>final<|message|>Hi",
     ]
-    order = GenerationRequest(Conversation((User("Hi"),)), Sampling(), ToolPolicy())
+    order = GenerationRequest(
+        Conversation((User("Hi"),)), SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy()
+    )
     generation, parts = run(order, tokens_of(sampled))
     (text,) = [each.text for each in parts if isinstance(each, Piece) and each.kind == "reasoning"]
     assert generation.reasoning_tokens == len(harmony_encoding().encode(text))
@@ -92,7 +95,9 @@ def test_chain_of_thought_in_a_malformed_header_is_counted():
 )  # fmt: skip
 def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     conversation = Conversation((User("Hi"),))
-    sampling = Sampling(max_tokens=limit, top_logprobs=1 if logprobs else None)
+    sampling = SamplingParams(
+        limit, stop_token_ids=STOP_TOKENS, top_logprobs=1 if logprobs else None
+    )
     order = GenerationRequest(conversation, sampling, policy, stop=("stop",))
     generation, parts = run(order, tokens_of(sampled))
     check_order(parts)

@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
+from harmony.parse import STOP_TOKENS
+from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
-from reference_engine.server.generation import Generation, GenerationRequest, Sampling
+from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.responses.items import encode_summary, history_of
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, usage_of
@@ -54,7 +56,9 @@ class CompactRequest(ConversationRequest):
             effort="low",
             current_date=current_date,
         )
-        return GenerationRequest(conversation, Sampling(), ToolPolicy("forbidden"))
+        return GenerationRequest(
+            conversation, SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy("forbidden")
+        )
 
 
 def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, Any]:

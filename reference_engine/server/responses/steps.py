@@ -126,12 +126,10 @@ class Steps:
     def _go_on(self, before: int) -> bool:
         """Prepare the next step; False if no tokens are left for it."""
         request, last = self._request, self._generations[-1]
-        sampling = request.sampling
-        if sampling.max_tokens is not None:
-            left = sampling.max_tokens - len(last.completion)
-            if left < 1:
-                return False
-            sampling = replace(sampling, max_tokens=left)
+        left = request.sampling.max_tokens - len(last.completion)
+        if left < 1:
+            return False
+        sampling = replace(request.sampling, max_tokens=left)
         new_items = [item for items in self.history[before:] for item in items]
         conversation = request.conversation
         conversation = replace(conversation, items=(*conversation.items, *new_items))
