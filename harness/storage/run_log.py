@@ -125,10 +125,7 @@ def follow_rollouts(
     Raises:
         RunLogError: The log is damaged or cannot be read.
     """
-    upgrade = _upgrade(folder, name)
-    for rollout, line in _records(folder / name, start, lambda line: _read(line, upgrade)):
-        start += len(line)
-        yield rollout, start
+    return _records(folder, name, start, Rollout.model_validate)
 
 
 def read_entries(folder: Path) -> Iterator[LogEntry]:
@@ -139,30 +136,35 @@ def read_entries(folder: Path) -> Iterator[LogEntry]:
     Raises:
         RunLogError: The log is damaged or cannot be read.
     """
-    upgrade = _upgrade(folder, ROLLOUTS_FILE)
 
-    def outlined(line: bytes) -> Outline:
-        if upgrade is None:
-            return Outline.model_validate_json(line)
-        return Outline.model_validate(_read(line, upgrade))
+    def entry(members: dict[str, Any]) -> LogEntry:
+        return Outline.model_validate(members), partial(Rollout.model_validate, members)
 
     seen: set[str] = set()
-    for outline, line in _records(folder / ROLLOUTS_FILE, 0, outlined):
+    for (outline, read), _ in _records(folder, ROLLOUTS_FILE, 0, entry):
         if outline.id not in seen:
             seen.add(outline.id)
-            yield outline, partial(_read, line, upgrade)
+            yield outline, read
 
 
-def _records(path: Path, start: int, read: Callable[[bytes], T]) -> Iterator[tuple[T, bytes]]:
-    """The record of each line from a position on, and the line; without a torn last line."""
+def _records(
+    folder: Path, name: str, start: int, read: Callable[[dict[str, Any]], T]
+) -> Iterator[tuple[T, int]]:
+    """What is read from the members of each line, and its end; without a torn last line.
+
+    orjson and then pydantic take two thirds of the time that pydantic takes to read JSON.
+    """
+    path, end, upgrade = folder / name, start, _upgrade(folder, name)
     for number, line, last in _lines(path, start):
         try:
-            record = read(line)
+            members = orjson.loads(chain.record_of(line))
+            record = read(members if upgrade is None else upgrade(members))
         except _DAMAGE as error:
             if last and not line.endswith(b"\n"):
                 return
             raise _damaged(path, number, start, error) from None
-        yield record, line
+        end += len(line)
+        yield record, end
 
 
 def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
@@ -197,14 +199,6 @@ def _upgrade(folder: Path, log: str) -> _Upgrade | None:
         return version2.rollout_upgrade(members, log)
     except _DAMAGE as error:
         raise RunLogError(f"{folder / RUN_FILE} is damaged: {error}") from None
-
-
-def _read(line: bytes, upgrade: _Upgrade | None) -> Rollout:
-    """The rollout of a line. Raises an error of `_DAMAGE`."""
-    record = chain.record_of(line)
-    if upgrade is None:
-        return Rollout.model_validate_json(record)
-    return Rollout.model_validate(upgrade(orjson.loads(record)))
 
 
 def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:

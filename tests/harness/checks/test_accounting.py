@@ -1,6 +1,7 @@
 """Token accounting: healthy replies add up, and lost, added or hidden text does not."""
 
 import json
+import weakref
 from itertools import cycle
 
 import pytest
@@ -351,3 +352,11 @@ def test_a_dropped_cot_is_reported_where_others_have_one():
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
     assert pooled([*HEALTHY, Say(text=TEXT, reasoning="")], streaming=False) == set()
     assert pooled([dropped] * 5, streaming=False) == set()
+
+
+def test_an_exchange_is_not_kept_by_its_account():
+    exchange = parsed(chat(Say(text=TEXT))).exchanges[0]
+    assert account(exchange) is account(exchange)
+    kept = weakref.ref(exchange)
+    del exchange
+    assert kept() is None
