@@ -39,6 +39,8 @@ _SPECIAL = re.compile(r"<\|\w+\|>")
 _HIDES_COT = frozenset({"include_reasoning", "reasoning_format"})
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
+FRAMING = 3
+"""Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
 # Pieces for each token of a text, in a stream with one token in nearly every piece.
 _ONE_TOKEN_EACH = 0.9
 
@@ -102,6 +104,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         exact=all(each.exact for each in counted) and messages.count(Reasoning("")) == 0,
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
+        closed=reply.text.rstrip().endswith((".", "!", "?")),
     )
 
 
@@ -111,6 +114,17 @@ def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
         found = account(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
+
+
+def has_lost_cot(exchange: ParsedExchange) -> bool:
+    """Whether a reply without CoT reports more tokens than its own, or some that nobody can count.
+
+    CoT within the answer has a header of its own.
+    """
+    reply, found = exchange.reply, account(exchange)
+    if reply is None or reply.reasoning or not reply.output_tokens:
+        return False
+    return found is None or found.unexplained >= header_tokens(Reasoning(""))
 
 
 def tokens_of(message: Message) -> int:

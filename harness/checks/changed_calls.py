@@ -44,8 +44,11 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         by_condition[each.condition].append(each)
         by_case[each.sample, each.condition].append(each)
-    proven = [each for group in by_condition.values() for each in _proven(group)]
-    always = [same for same in by_case.values() if _always_other(same)]
+    counts = {condition: _extra_tokens(group) for condition, group in by_condition.items()}
+    proven = [each for each in examined if _has_other_tokens(each, *counts[each.condition])]
+    always = [
+        same for (_, condition), same in by_case.items() if _always_other(same, *counts[condition])
+    ]
     cases = {same[0].sample for same in always}
     found = {
         each.record: (each, "the reported tokens fit the expected arguments, not these")
@@ -68,17 +71,20 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
             yield message, evidence(record, "$", call.expected, call.got, call.exchange)
 
 
-def _proven(group: Sequence[Score]) -> Iterator[Score]:
-    """The calls whose tokens are those of the expected call, and not those of the returned one."""
+def _extra_tokens(group: Sequence[Score]) -> tuple[set[int | None], set[int | None]]:
+    """The numbers of extra tokens that calls with the expected arguments usually and ever have.
+
+    None are known if there are too few such calls.
+    """
     counted = Counter(each.call.extra_tokens for each in group if each.call and each.call.same)
     counted.pop(None, None)
+    if counted.total() < _FEWEST_CALLS:
+        return set(), set()
     usual, seen = (
         {extra for extra, times in counted.items() if times > share * counted.total()}
         for share in (_USUAL, _SEEN)
     )
-    for each in group if counted.total() >= _FEWEST_CALLS else ():
-        if each.call and _has_other_tokens(each.call, usual, seen):
-            yield each
+    return usual, seen
 
 
 def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
@@ -127,15 +133,22 @@ def _plain(name: str) -> str:
     return _SEPARATOR.sub("", name).lower()
 
 
-def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:
-    if call.same or call.extra_tokens is None or call.extra_tokens in seen:
+def _has_other_tokens(score: Score, usual: set[int | None], seen: set[int | None]) -> bool:
+    """Whether a call has the tokens of the expected call, and not those of the returned one."""
+    call = score.call
+    if call is None or call.same or call.extra_tokens is None or call.extra_tokens in seen:
         return False
     return bool(usual & set(call.expected_extra_tokens))
 
 
-def _always_other(same: Sequence[Score]) -> bool:
-    other = all(each.call is not None and each.call.values for each in same)
-    return other and len(same) >= _FEWEST_ATTEMPTS
+def _always_other(same: Sequence[Score], usual: set[int | None], seen: set[int | None]) -> bool:
+    """Whether all calls have other values than the prompt; not if their tokens are their own."""
+    calls = [each.call for each in same if each.call and each.call.values and each.call.asked]
+    own = [
+        each for each in calls
+        if each.extra_tokens in usual and not seen & set(each.expected_extra_tokens)
+    ]  # fmt: skip
+    return len(calls) == len(same) >= _FEWEST_ATTEMPTS and not own
 
 
 COMPARISON = comparison(

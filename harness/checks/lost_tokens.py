@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harmony.conversation import Answer, Reasoning
-from harness.checks.accounting import header_tokens
+from harness.checks.accounting import FRAMING, header_tokens
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score, TokenAccount
@@ -18,6 +18,8 @@ from harness.statistics.intervals import clustered_rate
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _OFTEN = 0.2
 """Share of replies from which a difference of counts is frequent."""
+_FRAMED = 0.8
+"""Share of replies in which a server that counts additional tokens does so: less odd spellings."""
 _LEAST_HEADER = 3
 """The tokens of a message header: `<|start|>`, the role, and `<|message|>`."""
 _FEWEST_TOKENS = 32
@@ -43,7 +45,7 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         counted = [(one, each) for one, each in every if each.exact and each.reasoning]
         if not counted:
             continue
-        usual = usual_difference(each.unexplained for _, each in counted)
+        usual = _framing(group) or usual_difference(each.unexplained for _, each in counted)
         odd = [(one, each) for one, each in counted if _is_odd(each, usual, spelled)]
         proven = [
             (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
@@ -128,6 +130,19 @@ def usual_difference(differences: Iterable[int]) -> int:
     often = [each for each, count in found.items() if count >= _OFTEN * found.total()]
     headers = [each for each in often if each <= -_LEAST_HEADER]
     return min(headers, default=max(often, key=found.__getitem__, default=0))
+
+
+def _framing(group: Sequence[Score]) -> int:
+    """A few tokens that a server counts in addition to those of nearly every reply, or 0.
+
+    Where it lost them instead, they are tokens of the CoT or the ends of sentences.
+    """
+    exact = [each for one in group for each in one.accounts if each.exact]
+    plain = [each.unexplained for each in exact if each.closed and not each.reasoning]
+    counted = Counter(each.unexplained for each in exact)
+    extra, times = counted.most_common(1)[0]
+    alike = times >= _FRAMED * len(exact) and plain.count(extra) >= _FRAMED * len(plain)
+    return extra if 0 < extra <= FRAMING and alike and len(plain) >= _FEWEST_ODD else 0
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:

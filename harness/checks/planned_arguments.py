@@ -1,7 +1,8 @@
-"""Arguments of calls, compared with the same arguments as the CoT states them.
+"""Types of values in the arguments of calls, compared with the CoT or with the tool's schema.
 
 gpt-oss often writes the JSON of a call into its CoT before it makes the call. If the server changes
-the arguments on their way to the client, the two differ in a way that models hardly produce.
+the arguments on their way to the client, the two differ in a way that models hardly produce. So do
+arguments that only conform to the schema without the quotes around numbers and booleans.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.checks.base import Family
-from harness.checks.json_text import objects_in, parsed_object
+from harness.checks.json_text import leaves, misfit, objects_in, parsed_object, parsed_value
 from harness.checks.subjects import every_choice
 from harness.findings import FUNCTION_CALLING, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -22,7 +23,7 @@ _EMPTY = ("", "null", "None")
 
 
 class Planned(NamedTuple):
-    """The arguments of a call, and an object of the CoT with the same keys."""
+    """The arguments of a call, and as they should be."""
 
     exchange: ParsedExchange
     name: str
@@ -31,7 +32,9 @@ class Planned(NamedTuple):
 
 
 def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
-    """The calls of which the CoT states the arguments; the last such statement counts."""
+    """The calls whose arguments the CoT states (the last such statement counts) or that have typed
+    values.
+    """
     for exchange, reply in every_choice(parsed):
         stated = list(objects_in(reply.reasoning)) if reply.calls else []
         for call in reply.calls:
@@ -39,26 +42,44 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             if not made:
                 continue
             same = [each for each in stated if each.keys() == made.keys()]
+            plain = {name: _unquoted(value) for name, value in made.items()}
+            tool = exchange.request.functions.get(call.name)
             if same:
                 yield Planned(exchange, call.name, made, same[-1])
+            elif tool and misfit(made, tool.parameters) and not misfit(plain, tool.parameters):
+                yield Planned(exchange, call.name, made, plain)
+            elif not all(isinstance(each, str) for each in leaves(plain)):
+                yield Planned(exchange, call.name, made, made)
 
 
 @family.check("calls.arguments.retyped", planned_calls, tolerated=0.05)
 def _retyped(found: Planned) -> Iterator[Problem]:
     """Numbers, booleans and null in arguments are not turned into strings.
 
-    The CoT states the arguments with their types. Tools that check types reject such a call.
+    The CoT or the schema of the function has the types. Tools that check types reject such a call.
     """
     pairs = [(found.planned[key], value) for key, value in found.made.items()]
     others = all(planned == made for planned, made in pairs if not _is_retyped(planned, made))
     wrong = [made for planned, made in pairs if _is_retyped(planned, made)]
     if wrong and others:
-        message = f"The arguments of {found.name} have strings where the CoT has other values."
+        message = f"The arguments of {found.name} have strings in place of values of other types."
         expected = json.dumps(found.planned, ensure_ascii=False)
         yield Problem(found.exchange, message, expected, json.dumps(found.made, ensure_ascii=False))
 
 
+def _unquoted(value: object) -> object:
+    """The value with the numbers and booleans that its texts are."""
+    if isinstance(value, dict):
+        return {name: _unquoted(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_unquoted(each) for each in value]
+    inner = parsed_value(value) if isinstance(value, str) else value
+    return inner if isinstance(inner, int | float) else value
+
+
 def _is_retyped(planned: object, made: object) -> bool:
+    if isinstance(planned, list) and isinstance(made, list):
+        return planned != made and planned == _unquoted(made)
     if isinstance(planned, str) or not isinstance(made, str):
         return False
     if planned is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.checks.accounting import has_lost_cot
 from harness.checks.base import Family
 from harness.checks.subjects import (
     Answer,
@@ -23,21 +24,22 @@ from harness.parsing.rollout import ParsedExchange, once
 
 family = Family("cot", RAW_COT)
 
-# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user: the model omits it in less than
-# 0.8 % (95 % confidence). After tool results it was in 93 %; other prompts may have fewer.
+# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results.
+# Other prompts may have fewer; trivial ones do.
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15
+_UNWRITTEN = 0.3
 _PATH = "$.choices[0].message"
 _TEXT_FIELDS = ("reasoning", "reasoning_content")
 
 
 @family.check("chat.reasoning.missing", opening, tolerated=_ABSENT)
 def _chat_missing(answer: Answer) -> Iterator[Problem]:
-    """Chat messages that reply to the user contain the CoT.
+    """Chat messages that reply to the user contain the CoT, if their tokens include one.
 
     Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
     """
-    if not answer.reply.reasoning:
+    if has_lost_cot(answer.exchange):
         message = "The reply contains no reasoning."
         yield Problem(answer.exchange, message, "reasoning: text", "no reasoning", _PATH)
 
@@ -74,15 +76,26 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
 
 @family.check("responses.reasoning.missing", opening, tolerated=_ABSENT)
 def _responses_missing(answer: Answer) -> Iterator[Problem]:
-    """Responses that reply to the user contain the CoT in a reasoning item.
+    """Responses that reply to the user have a reasoning item, if their tokens include the CoT.
 
     Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
     """
     exchange, reply = answer
     kinds = [str(item.get("type")) for item in objects(reply.raw.get("output"))]
-    if "reasoning" not in kinds:
+    if "reasoning" not in kinds and has_lost_cot(exchange):
         message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
         yield Problem(exchange, message, "a reasoning item", got, "$.output")
+
+
+@family.check("reasoning.rare", opening, tolerated=_UNWRITTEN)
+def _rare(answer: Answer) -> Iterator[Problem]:
+    """Most replies to the user contain CoT, even if the others do not have its tokens.
+
+    The model occasionally answers without CoT. A server that hides the CoT may not count it.
+    """
+    if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
+        message = "The reply contains no reasoning, and reports no tokens of it."
+        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
 
 
 @family.check("responses.reasoning.content", reasoning_items)

@@ -40,9 +40,9 @@ _MINOR_WHY = (
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
-    No client can use an unreadable reply.
+    No client can use an unreadable reply. The check stream.error_event reports error events.
     """
-    if exchange.unreadable is not None:
+    if exchange.unreadable is not None and not exchange.error_events:
         response = exchange.recorded.response
         streamed = response is not None and response.body is None
         got = "a stream" if streamed else (response and response.body) or "an empty body"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harmony.conversation import Reasoning
-from harness.checks.accounting import Accounted, accounted, header_tokens
+from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
 from harness.findings import CHAT, Problem
@@ -162,10 +162,10 @@ def _uncounted(found: Accounted) -> Iterator[Problem]:
 def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply has no more output tokens than the request allows.
 
-    The limit bounds cost and latency.
+    The limit bounds cost and latency. Servers may count a few tokens of the format in addition.
     """
     request, tokens = found.exchange.request, found.usage.output_tokens or 0
-    if request.limit is not None and tokens > request.limit * request.choices:
+    if request.limit is not None and tokens > (request.limit + FRAMING) * request.choices:
         message = "The reply is longer than the token limit of the request."
         most = f"at most {request.limit * request.choices} tokens"
         yield Problem(found.exchange, message, most, str(tokens), _PATH)

@@ -95,6 +95,11 @@ class ParsedExchange:
         response = self.recorded.response
         return () if response is None else tuple(stream_events(response.parts))
 
+    @property
+    def error_events(self) -> Sequence[StreamEvent]:
+        """The events that report a failure."""
+        return [each for each in self.events if each.is_error or each.type == "response.failed"]
+
     @cached_property
     def text_times(self) -> Sequence[float]:
         """When each event with generated text arrived, in seconds since the request was sent."""

@@ -29,8 +29,8 @@ _MAY_BE_MISSING = frozenset({
 })  # fmt: skip
 # Times. Some servers give fractions of a second.
 _MAY_BE_FRACTIONAL = frozenset({"created"})
-# A member of chunks that may be null; some gateways send an empty string for null.
-_MAY_BE_EMPTY = "finish_reason"
+# Members of chunks that may be null; some gateways send an empty string for null.
+_MAY_BE_EMPTY = frozenset({"finish_reason", "role"})
 # Closed sets of values that only concern OpenAI's own service.
 _MAY_BE_OTHER = frozenset(
     {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
@@ -304,5 +304,5 @@ def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
         return True
     if error["type"] != "literal_error":
         return False
-    empty = model is chunk_model() and name == _MAY_BE_EMPTY and error["input"] == ""
+    empty = model is chunk_model() and name in _MAY_BE_EMPTY and error["input"] == ""
     return empty or name in _MAY_BE_OTHER

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
+from harness.checks.accounting import has_lost_cot
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import outcome, refused
+from harness.probes.refusals import outcome, refused, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -95,11 +96,13 @@ _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in 
 
 @GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT)
 def _returned(responses: ProbeResponses) -> Trials:
-    """Most replies contain the CoT in the field of the API.
+    """Replies that have the tokens of a CoT contain it in the field of the API.
 
     Clients must send it back between tool calls. The model occasionally answers without CoT.
     """
-    for exchange, reply in responses.replies(*_TOLD, *_STALE):
+    replies = responses.replies(*_TOLD, *_STALE)
+    thought = (each for each in replies if each[1].reasoning or has_lost_cot(each[0]))
+    for exchange, reply in required(thought, "The replies have no tokens of a CoT."):
         missing = Problem(exchange, "The reply contains no CoT.", "chain of thought", "none")
         yield None if reply.reasoning else missing
 

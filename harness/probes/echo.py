@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +21,7 @@ from harness.api.base import Message, Reply
 from harness.findings import BOTH_MODES, CHAT, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import fits
+from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import required
 
 _ASK = "Please repeat after me: "
@@ -44,6 +46,9 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
     "blank lines are missing": lambda text: re.sub(r"\n\s*\n", "\n", text),
     "characters are escaped as in HTML": lambda text: html.escape(text, quote=False),
     "tags are missing": lambda text: re.sub(r"<[^<>]*>", "", text),
+    "compatibility characters are replaced (NFKC)": lambda text: unicodedata.normalize(
+        "NFKC", text
+    ),
 }
 """What servers do to texts; models do not do it when they copy a few words."""
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
@@ -69,11 +74,14 @@ def _returned(responses: ProbeResponses) -> Trials:
 
 
 def _answers(responses: ProbeResponses) -> Trials:
-    for name, exchange, reply in _replies(responses):
+    found = list(_replies(responses))
+    extra = Counter(extra_tokens(reply) for name, _, reply in found if TEXTS[name] in reply.text)
+    usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
+    for name, exchange, reply in found:
         written = replace(reply, text=TEXTS[name])
         if TEXTS[name] in reply.text:
             yield None
-        elif fits(reply) is False and fits(written):
+        elif extra_tokens(reply) not in (None, *extra) and extra_tokens(written) in usual - {None}:
             message = "The answer is not what the model wrote, according to its tokens."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 

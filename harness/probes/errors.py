@@ -168,7 +168,8 @@ def _body(responses: ProbeResponses) -> Trials:
 def _fields(responses: ProbeResponses) -> Trials:
     """A rejection has OpenAI's form: `error` with message, type, and a param and a code or null.
 
-    SDKs read the message there, and programs distinguish errors by the other fields.
+    SDKs read the message there, and programs distinguish errors by the other fields. The type of a
+    rejection is not server_error, because clients repeat requests that failed in the server.
     """
     for exchange in _rejections(responses):
         error = (exchange.body or {}).get("error")
@@ -177,7 +178,8 @@ def _fields(responses: ProbeResponses) -> Trials:
             name not in fields or not isinstance(fields[name], str | None)
             for name in ("param", "code")
         )
-        message = "The error object lacks a field or has one of the wrong type."
+        wrong = wrong or "server_error" in fields["type"]
+        message = "The error object lacks a field or has a wrong one."
         expected = "error with message and type: string; param and code: string or null"
         problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
         yield problem if wrong else None

@@ -9,7 +9,7 @@ of the same reply has the intended name, or the intended texts, and not the retu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -34,10 +34,14 @@ _LEAST_REPEATED = 2 / 3
 
 @dataclass(frozen=True)
 class ExtraTokens:
-    """How many tokens a provider reports beyond those of intact calls: usual numbers, and all."""
+    """How many tokens a provider reports beyond those of its calls: usual numbers, and all.
+
+    `intact`: whether they are those of intact calls.
+    """
 
     usual: Collection[int]
     seen: Collection[int]
+    intact: bool
 
     @classmethod
     def of(cls, made: Iterable[tuple[MadeCall, bool]]) -> ExtraTokens:
@@ -51,7 +55,7 @@ class ExtraTokens:
         found = Counter(extra_tokens(reply) for reply in replies if reply is not None)
         counts = {tokens: times for tokens, times in found.items() if tokens is not None}
         least = (_USUAL if enough else _USUAL_OF_ALL) * sum(counts.values())
-        return cls([tokens for tokens, times in counts.items() if times >= least], counts)
+        return cls([tokens for tokens, times in counts.items() if times >= least], counts, enough)
 
 
 def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -> Author:
@@ -65,11 +69,14 @@ def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) ->
     reply = made.exchange.reply
     if reply is None:
         return "unknown"
-    if all(_named_in_cot(reply, made.call, each) for each in intended):
-        return "server"
     found = extra_tokens(reply)
     instead = [extra_tokens(_with_call(reply, made.call, each)) for each in intended]
-    if found in tokens.usual and not any(each in tokens.seen for each in instead):
+    own = found in tokens.usual and not any(each in tokens.seen for each in instead)
+    if own and tokens.intact:
+        return "model"
+    if all(_named_in_cot(reply, made.call, each) for each in intended):
+        return "server"
+    if own:
         return "model"
     if found not in tokens.seen and any(each in tokens.usual for each in instead):
         return "server"
@@ -112,32 +119,24 @@ def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 
-def fits(reply: Reply, usual: Collection[int] = (0,)) -> bool | None:
-    """Whether the reply has the reported completion tokens; None if they cannot be compared.
-
-    Args:
-        reply: The reply.
-        usual: How many of them may not be those of its messages.
-    """
-    more = extra_tokens(reply)
-    return None if more is None else more in usual
-
-
 def extra_tokens(reply: Reply) -> int | None:
-    """The reported completion tokens that are not those of the reply's messages.
+    """The reported completion tokens that are not those of the reply's messages, in all choices.
 
     The messages are counted without content types; None if they cannot be counted.
     """
     if not reply.output_tokens:
         return None
-    shown = Preamble(reply.text) if reply.calls else Answer(reply.text)
-    messages = [
-        *([Reasoning(reply.reasoning)] if reply.reasoning else ()),
-        *([shown] if reply.text else ()),
-        *(Call(call.name, call.arguments) for call in reply.calls),
-    ]
+    choices = (reply, *reply.others)
     try:
-        tokens = [tokens_of(each) for each in messages]
+        tokens = [tokens_of(each) for choice in choices for each in _messages(choice)]
     except (RenderError, VocabularyError):
         return None
-    return reply.output_tokens - (sum(tokens) - in_prompt())
+    return reply.output_tokens - (sum(tokens) - len(choices) * in_prompt())
+
+
+def _messages(reply: Reply) -> Iterator[Reasoning | Preamble | Answer | Call]:
+    if reply.reasoning:
+        yield Reasoning(reply.reasoning)
+    if reply.text:
+        yield Preamble(reply.text) if reply.calls else Answer(reply.text)
+    yield from (Call(call.name, call.arguments) for call in reply.calls)

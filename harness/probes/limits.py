@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 
 from harness.api.base import Message, Reply
+from harness.checks.accounting import FRAMING
 from harness.findings import CHAT, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
@@ -117,7 +118,7 @@ def _limited(exchange: ParsedExchange) -> Trials:
         yield Problem(exchange, message, "a reply that reports its truncation", outcome(exchange))
         return
     count = reply.output_tokens
-    if count is not None and count > LIMIT:
+    if count is not None and count > LIMIT + FRAMING:
         message = "The reply is longer than the token limit."
         yield Problem(exchange, message, f"at most {LIMIT} tokens", f"{count}", "$.usage")
     elif reply.finish == "length":

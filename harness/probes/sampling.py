@@ -17,6 +17,7 @@ from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import outcome, served
 from harness.statistics.differences import fisher_exact, share_larger
 
@@ -26,6 +27,8 @@ _TRIES = 4
 _HOT_TRIES = 6
 _OPEN_TOKENS = 64
 _CHOICES = 3
+_FEWEST_LOST = 10
+"""Tokens of a CoT that was lost; with fewer, the model may have written an empty one."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
 _AS_VARIED = 0.6
@@ -244,9 +247,10 @@ def _n(responses: ProbeResponses) -> Trials:
         if last.reply is not None and count == _CHOICES:
             replies = (last.reply, *last.reply.others)
             have = [bool(reply.reasoning) for reply in replies]
-            message = "Some choices have CoT, and others have none."
+            message = "Some choices have CoT, and others lack the CoT that their tokens include."
             lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
-            yield lost if any(have) and not all(have) else None
+            missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST
+            yield lost if any(have) and not all(have) and missing else None
             same = len({reply.reasoning + reply.text for reply in replies}) == 1
             message = "All choices are the same, but repeated requests never get the same reply."
             copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")

@@ -118,6 +118,7 @@ class TokenAccount:
             where the model spelled a text with other tokens than the tokenizer. None without a
             stream, or if its pieces have several tokens each.
         streamed: Whether the reply is a stream.
+        closed: Whether the text ends like a sentence.
     """
 
     exchange: int
@@ -128,6 +129,7 @@ class TokenAccount:
     exact: bool
     pieces: int | None = None
     streamed: bool = False
+    closed: bool = False
 
     @property
     def unexplained(self) -> int:
@@ -183,6 +185,7 @@ class MadeCall:
             JSON.
         strange: Whether a word in its texts replaces an expected one, and is neither in
             the prompt nor in the CoT.
+        asked: Whether the prompt has all values that the call lacks, and none that it has instead.
     """
 
     exchange: int
@@ -194,6 +197,7 @@ class MadeCall:
     planned: bool = False
     expected_extra_tokens: tuple[int, ...] = ()
     strange: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ _OF_RESPONSES = re.compile(
     re.IGNORECASE,
 )
 """Headers that describe a response or a connection, not the server."""
+_INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
+"""Such words in recorded traffic, where `python312`, `user123` and `january2026` are usual."""
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
 
 
@@ -37,7 +39,8 @@ def traits(parsed: ParsedRollout) -> Traits:
         f"{call.name} {_canonical(call.arguments)}" for reply in replies for call in reply.calls
     }
     written = "\n".join(reply.generated for reply in replies)
-    strange = {word for word in CODE_WORD.findall(written.lower()) if word not in sent}
+    invented = CODE_WORD if parsed.rollout.recording is None else _INVENTED
+    strange = {word for word in invented.findall(written.lower()) if word not in sent}
     strange |= {
         value
         for reply in replies

@@ -52,6 +52,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         expected_extra_tokens=tuple(each for each in instead if each is not None),
         strange=bool(words)
         and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
+        asked=_is_asked(case.prompt, expected, got),
     )
 
 
@@ -67,6 +68,16 @@ def _is_planned(reasoning: str, expected: object, got: object) -> bool:
     lacking, instead = wanted - made, made - wanted
     stated = {each for each in lacking | instead if _is_stated(each, reasoning)}
     return bool(lacking and instead) and stated == lacking.keys()
+
+
+def _is_asked(prompt: str, expected: object, got: object) -> bool:
+    """Whether a prompt has all values that a call lacks, and none that it has instead."""
+    wanted, made = (Counter(map(json.dumps, leaves(each))) for each in (expected, got))
+    lacking, instead = (
+        {_spelled(json.loads(each)) for each in some} for some in (wanted - made, made - wanted)
+    )
+    stated = {each for each in lacking | instead if _is_stated(each, prompt)}
+    return bool(lacking) and stated == lacking
 
 
 def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) -> Iterator[str]:

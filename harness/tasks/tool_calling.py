@@ -2,8 +2,8 @@
 
 An attempt has exactly one outcome. The rules apply in this order:
 
-1. `timeout`, `provider_error`: the last exchange failed, or its status was not 2xx. A response that
-   is too large or not HTTP is an `invalid_response`.
+1. `timeout`, `provider_error`: the last exchange failed, its status was not 2xx, or its stream has
+   an error event. A response that is too large or not HTTP is an `invalid_response`.
 2. `invalid_response`: a reply could not be read, or a check found an error in one.
 3. `truncated`: a reply stopped at its token limit or at a content filter.
 4. `max_turns`: the model still called tools when the turns were used up.
@@ -260,7 +260,9 @@ def _unreadable_reply(parsed: ParsedRollout) -> Fields | None:
     if parsed.rollout.end != "unreadable":
         return None
     reason = next((each.unreadable for each in parsed.exchanges if each.unreadable), None)
-    return _failure("invalid_response", reason or "The reply could not be read.")
+    failed = any(each.error_events for each in parsed.exchanges)
+    outcome: Outcome = "provider_error" if failed else "invalid_response"
+    return _failure(outcome, reason or "The reply could not be read.")
 
 
 def _unfinished(parsed: ParsedRollout) -> Fields | None:

@@ -31,9 +31,7 @@ _MASKED = re.compile(r"[<>\[\]*]|redacted|x{6}", re.IGNORECASE)
 """An id that the recorder replaced."""
 
 READ: Mapping[Lost, frozenset[str]] = {
-    "framing": frozenset(
-        {"stream.json", "chat.stream.done", "responses.stream.event_name", "stream.error_event"}
-    ),
+    "framing": frozenset({"stream.json", "chat.stream.done", "responses.stream.event_name"}),
     "fields": frozenset(
         {
             *("chat.schema", "chat.schema.minor", "chat.schema.required"),
@@ -45,7 +43,7 @@ READ: Mapping[Lost, frozenset[str]] = {
     "extras": frozenset(
         {
             *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
-            *("responses.reasoning.missing", "responses.reasoning.content"),
+            *("responses.reasoning.missing", "responses.reasoning.content", "reasoning.rare"),
             *("reasoning.in_answer.untagged", "usage.output.unseen", "reply.lost", "calls.lost"),
         }
     ),

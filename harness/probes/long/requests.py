@@ -54,6 +54,7 @@ _MODELS_DOING = GARBLED | {
     "chat.reasoning.missing",
     "responses.reasoning.missing",
     "reasoning.missing.after_result",
+    "reasoning.rare",
     "request.refused",
 }
 """What a model may do with a prompt that is too long for it; the probes judge refusals."""

@@ -140,7 +140,13 @@ GROUP = ProbeGroup("tools.arguments", lambda _api: _REQUESTS, HARMONY, modes=BOT
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:
     reason = "The model did not copy the text into a tool call."
-    yield from required(proven(_copies(name, responses)), reason)
+    found = list(_copies(name, responses))
+    if sum(who == "server" for _, who in found) == 1:
+        sent = filter(responses.rollouts.get, VALUES)
+        every = [who for each in sent for _, who in _copies(each, responses)]
+        if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
+            found = [each for each in found if each[1] != "server"]
+    yield from required(proven(found), reason)
 
 
 def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:

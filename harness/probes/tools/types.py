@@ -61,7 +61,8 @@ class Typed:
     def is_misfit(self, got: object) -> bool:
         """Whether a value is this one as a text, which the schema does not allow."""
         as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
-        return _kind(self.value) is not None and isinstance(got, str) and got.lower() in as_text
+        text = got.lower().replace(",", ".") if isinstance(got, str) else None
+        return _kind(self.value) is not None and text in as_text
 
     def is_other(self, got: object) -> bool:
         """Whether a value is another number, or the opposite boolean."""

@@ -47,7 +47,7 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
 
 
 def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
-    other = replace(SHORT, values=True, extra_tokens=None)
+    other = replace(SHORT, values=True, extra_tokens=None, asked=True)
     always, often = scores(other, other, other), scores(other, other, RIGHT, sample="b")
     assert found(always + often) == set()
     again = scores(other, other, other, sample="c")
@@ -55,6 +55,12 @@ def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     third = scores(other, other, other, sample="d")
     records = {f"{sample}{at}" for sample in "acd" for at in (1, 2, 3)}
     assert found(always + often + again + third) == records
+    unasked = scores(*[replace(other, asked=False)] * 3, sample="d")  # The case may be wrong.
+    assert found(always + again + unasked) == set()
+    right = scores(*[RIGHT] * 20, sample="e")
+    written = replace(other, extra_tokens=4, expected_extra_tokens=(2,))
+    own = scores(written, written, written, sample="d")  # The tokens are those of the call.
+    assert found(always + again + own + right) == set()
 
 
 def test_names_of_parameters_that_all_have_another_style_are_found() -> None:

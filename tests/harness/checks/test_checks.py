@@ -231,6 +231,11 @@ BROKEN_CHAT = [
     ("reply.unreadable", put("error", {"message": "no"}), CALL),
     ("reply.id", put("id", ""), CALL),
     ("chat.reasoning.missing", drop("choices.0.message.reasoning"), CALL),
+    (
+        "reasoning.rare",
+        lambda b: b["choices"][0]["message"].pop("reasoning") and b.pop("usage"),
+        CALL,
+    ),
     ("chat.reasoning.type", put("choices.0.message.reasoning", {"text": "x"}), CALL),
     ("chat.finish.tool_calls", put("choices.0.finish_reason", "stop"), CALL),
     ("chat.finish.no_calls", put("choices.0.finish_reason", "tool_calls"), ANSWER),

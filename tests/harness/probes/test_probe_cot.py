@@ -98,15 +98,18 @@ def test_one_stale_code_word_suffices() -> None:
 
 
 def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
-    def silent(names: tuple[str, ...]) -> Any:
+    def silent(names: tuple[str, ...], *, wrote: bool = True) -> Any:
         def provider(request: ProbeRequest, attempt: Attempt) -> Any:
             said = reader()(request, attempt)
-            return replace(said, reasoning="") if request.name.startswith(names) else said
+            if not request.name.startswith(names):
+                return said
+            return replace(said, reasoning="", wrote=3 * said.text if wrote else None)
 
         return provider
 
     assert failed(silent(("told zulu",))) == set()
     assert failed(silent(("told",))) == {"cot.returned"}
+    assert failed(silent(("told",), wrote=False)) == set()  # The model wrote none.
 
 
 def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:
