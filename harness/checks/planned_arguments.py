@@ -32,9 +32,7 @@ class Planned(NamedTuple):
 
 
 def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
-    """The calls whose arguments the CoT states (the last such statement counts) or that have typed
-    values.
-    """
+    """The calls with other values than texts, by their CoT (its last statement) or their schema."""
     for exchange, reply in every_choice(parsed):
         stated = list(objects_in(reply.reasoning)) if reply.calls else []
         for call in reply.calls:
@@ -44,12 +42,11 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             same = [each for each in stated if each.keys() == made.keys()]
             plain = {name: _unquoted(value) for name, value in made.items()}
             tool = exchange.request.functions.get(call.name)
-            if same:
-                yield Planned(exchange, call.name, made, same[-1])
-            elif tool and misfit(made, tool.parameters) and not misfit(plain, tool.parameters):
-                yield Planned(exchange, call.name, made, plain)
-            elif not all(isinstance(each, str) for each in leaves(plain)):
-                yield Planned(exchange, call.name, made, made)
+            planned = same[-1] if same else made
+            if not same and tool and misfit(made, tool.parameters):
+                planned = made if misfit(plain, tool.parameters) else plain
+            if not all(isinstance(each, str) for each in leaves([plain, planned])):
+                yield Planned(exchange, call.name, made, planned)
 
 
 @family.check("calls.arguments.retyped", planned_calls, tolerated=0.05)

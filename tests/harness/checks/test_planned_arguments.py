@@ -4,6 +4,7 @@ import json
 
 import pytest
 from healthy import Say, rollout
+from mutations import chat, nothing
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
@@ -40,6 +41,21 @@ def test_without_a_plan_nothing_is_judged():
     made = PLAN | {"days": "3"}
     assert not retyped(made, planned={"days": 3})
     assert not retyped(made, said="I call it. {{}}")
+
+
+def test_without_a_plan_the_schema_counts():
+    number = {"type": "object", "properties": {"days": {"type": "integer"}}}
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": number}}]
+
+    def found(arguments):
+        recorded = chat(nothing, Say(call=("get_weather", arguments)), {"tools": tools})
+        return "calls.arguments.retyped" in {
+            each.id for each in checks.examine(parse_rollout(recorded))[1]
+        }
+
+    assert found('{"days": "3"}')
+    assert not found('{"days": 3}')
+    assert not found('{"days": "three"}')
 
 
 def test_the_last_plan_counts():

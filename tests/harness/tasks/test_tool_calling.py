@@ -171,11 +171,11 @@ def test_findings_are_lowered_where_they_are_rare_enough():
     healthy = [score(right(LISBON), number) for number in range(1, 10)]
     one = apply_tolerances([*healthy, score(silent, 10)])
     (found,) = (finding for each in one for finding in each.findings)
-    assert (found.id, found.severity) == ("chat.reasoning.missing", "info")
+    assert (found.id, found.severity) == ("reasoning.rare", "info")
     assert {each.outcome for each in one} == {"success"}
-    many = apply_tolerances([score(silent, number) for number in range(1, 4)])
+    many = apply_tolerances([score(silent, number) for number in range(1, 11)])
     assert {each.outcome for each in many} == {"invalid_response"}
-    assert checks.CHECKS["chat.reasoning.missing"].tolerated == 0.01
+    assert checks.CHECKS["reasoning.rare"].tolerated == 0.3
 
 
 def test_every_sample_gets_its_first_try_before_any_gets_a_second():
