@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evals.extraction.letter import letter_answer
@@ -278,6 +278,7 @@ def test_whatever_the_text_the_quote_is_in_it_and_says_the_answer(text):
 
 @UNHURRIED
 @given(st.sampled_from("ABCD"), st.text(alphabet=" .,\n", max_size=5), st.text(max_size=40))
-def test_the_last_line_that_was_asked_for_always_wins(answer, end, before):
-    assume(letter(before) in {None, answer})  # Else two lines disagree.
-    assert letter(f"{before}\nAnswer: {answer}{end}") == answer
+def test_the_last_line_that_was_asked_for_wins_unless_another_line_disagrees(answer, end, before):
+    agrees = letter(before) in {None, answer}
+    found = letter(f"{before}\nAnswer: {answer}{end}")
+    assert found == answer if agrees else found in {None, answer}
