@@ -25,10 +25,10 @@ from harness.parsing.rollout import ParsedExchange, once
 family = Family("cot", RAW_COT)
 
 # CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results.
-# Other prompts may have fewer; trivial ones do.
+# Trivial prompts may have fewer.
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15
-_UNWRITTEN = 0.3
+_UNWRITTEN = 0.05
 _PATH = "$.choices[0].message"
 _TEXT_FIELDS = ("reasoning", "reasoning_content")
 
@@ -89,7 +89,7 @@ def _responses_missing(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reasoning.rare", opening, tolerated=_UNWRITTEN)
 def _rare(answer: Answer) -> Iterator[Problem]:
-    """Most replies to the user contain CoT, even if the others do not have its tokens.
+    """Nearly all replies to the user contain CoT.
 
     The model occasionally answers without CoT. A server that hides the CoT may not count it.
     """

@@ -175,7 +175,7 @@ def test_findings_are_lowered_where_they_are_rare_enough():
     assert {each.outcome for each in one} == {"success"}
     many = apply_tolerances([score(silent, number) for number in range(1, 11)])
     assert {each.outcome for each in many} == {"invalid_response"}
-    assert checks.CHECKS["reasoning.rare"].tolerated == 0.3
+    assert checks.CHECKS["reasoning.rare"].tolerated == 0.05
 
 
 def test_every_sample_gets_its_first_try_before_any_gets_a_second():
