@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 # processes, and each would compile PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help verify evals selftest golden test lint format bench gpu real docs wheel clean
+.PHONY: help verify evals selftest golden test pytest lint format bench gpu real docs wheel clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -43,8 +43,12 @@ golden: $(VENV)/.reference
 # Three processes share the test files, because many tests wait for servers; a file stays in one
 # process, with what its tests share.
 # One thread each: two threads next to a busy process wait for each other.
+# The linters run beside the tests; they use one process.
 test: export OMP_NUM_THREADS := 1
-test: lint
+test: $(VENV)/.test
+	$(MAKE) --jobs 2 lint pytest
+
+pytest: $(VENV)/.test
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import subprocess
 import sys
@@ -49,6 +50,7 @@ _NO_FAULT = Fault(
 _LIST = TypeAdapter(tuple[Fault, ...])
 
 
+@functools.cache
 def catalogue() -> tuple[Fault, ...]:
     """Every fault of the engine, the healthy engine first. Raises ConfigurationError."""
     command = [sys.executable, "-m", "reference_engine", "faults", "--json"]

@@ -62,14 +62,14 @@ def shuffled(folder: Path) -> Path:
 
 
 def test_the_reference_passes(tmp_path: Path) -> None:
-    done = verify(tmp_path, "-p", "reference", "--api", "chat", "-s", "-k", "2", "--seed", "1")
+    done = verify(tmp_path, "-p", "reference", "--api", "chat", "-s", "-k", "1", "--seed", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)
     assert verdict["verdict"]["decision"] == "pass"
     (run,) = (tmp_path / "runs").iterdir()
     assert (run / "report.md").read_text(encoding="utf-8").startswith("# PASS")
     rollouts = (run / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(rollouts) == 72
+    assert len(rollouts) == 36
 
 
 def test_weights_without_sense_fail(tmp_path: Path) -> None:

@@ -221,12 +221,12 @@ def large(count, rollouts):
     return page_of(analysis([result]), many(count), rollouts)
 
 
-def test_three_thousand_attempts_are_rendered_soon_and_stay_small():
+def test_a_thousand_attempts_are_rendered_soon_and_stay_small():
     began = time.process_time()
-    page = large(3_000, records(3_000))
-    assert time.process_time() - began < 30
-    assert 1_000_000 < len(page.encode()) < 5_000_000
-    assert page.count('<button class="cell ') == 3_000
+    page = large(1_000, records(1_000))
+    assert time.process_time() - began < 10
+    assert 300_000 < len(page.encode()) < 2_000_000
+    assert page.count('<button class="cell ') == 1_000
 
 
 def test_few_records_are_held_at_a_time(monkeypatch):

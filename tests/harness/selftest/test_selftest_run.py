@@ -16,7 +16,6 @@ from harness.selftest.run import Plan, selftest
 SOON = (
     "usage-sum-wrong",
     "preamble-not-replayed",
-    "errors-as-html",
 )
 """Faults that few requests show, in several layers."""
 
