@@ -269,9 +269,7 @@ def sample_part(part: Part) -> Sampled:
 def sample_in_parts(job: Job, executor: RayExecutor, watcher: Watcher) -> None:
     """Sample a whole job in parts, join their logs, and grade here.
 
-    Raises:
-        ProviderUnavailableError: A part failed; the others are kept.
-        RunLogError: The run folder could not be written.
+    Raises ProviderUnavailableError if a part failed (the others are kept), and RunLogError.
     """
     prepare(job)
     count = max(1, min(executor.workers, job.info.planned))

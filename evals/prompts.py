@@ -49,8 +49,7 @@ _INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or give --pr
 def choose_prompts(name: str | None) -> PromptsInfo:
     """The prompts that `--prompts` names: `ours` (default), `gpt-oss`, a wheel of it, or a file.
 
-    Raises:
-        ConfigurationError: They cannot be read, or a template or a placeholder is missing.
+    Raises ConfigurationError if they cannot be read, or lack a template or a placeholder.
     """
     if name is None or name == OURS:
         return our_prompts()

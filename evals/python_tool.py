@@ -42,9 +42,8 @@ def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
 async def found(sampling: Sampling, provider: Provider) -> tuple[Sampling, int]:
     """The sampling once it is known who runs programs, and the number of requests it took.
 
-    Raises:
-        ConfigurationError: This machine would have to, and cannot isolate programs.
-        ProviderUnreachableError: The provider does not answer.
+    Raises ConfigurationError if this machine would have to, and cannot isolate programs, and
+    ProviderUnreachableError if the provider does not answer.
     """
     requests = 0
     if sampling.python == "either":

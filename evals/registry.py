@@ -38,8 +38,7 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
 def make_eval(data: Loaded[Any], seed: int = 0, prompts: PromptsInfo | None = None) -> AnyEval:
     """The eval that asks these rows; `seed` is for the order of choices, `prompts` None is ours.
 
-    Raises:
-        ConfigurationError: If two rows are the same question.
+    Raises ConfigurationError if two rows are the same question.
     """
     match data.info.eval:
         case "aime25":

@@ -55,9 +55,7 @@ def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
     """The scores of the evals of a run; complete rounds only, if it was sampled in rounds.
 
-    Raises:
-        ConfigurationError: Its questions cannot be read.
-        RunLogError: The folder cannot be read.
+    Raises ConfigurationError if its questions cannot be read, and RunLogError if the folder cannot.
     """
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)

@@ -77,21 +77,12 @@ class EvalTask(Task):
         sharded: bool = False,
         grader: Provider | None = None,
     ) -> None:
-        """Prepare an eval.
+        """Prepare an eval with these rows; `tries` None is the default of the eval.
 
-        Args:
-            data: Its rows.
-            conditions: The conditions to sample under.
-            tries: Attempts at each question under each condition; None for the eval's default.
-            sampling: The sampling parameters.
-            settings: The settings of the run; `seed` chooses questions and orders the choices of
-                multiple-choice questions.
-            extra_body: Further members of every request body.
-            sharded: Whether the run is a part of a run.
-            grader: The provider that grades; None if nothing is to be graded now.
+        The `seed` of the settings chooses questions and orders the choices of multiple-choice
+        questions. Nothing is graded without a `grader`.
 
-        Raises:
-            ConfigurationError: The eval has fewer questions than `settings.examples`.
+        Raises ConfigurationError if the eval has fewer questions than `settings.examples`.
         """
         self.test: AnyEval = make_eval(data, settings.seed or 0, settings.prompts)
         self._data = data

@@ -158,8 +158,7 @@ def _item_tokens(item: ConversationItem) -> list[int]:
 def text_tokens(text: str) -> list[int]:
     """The tokens of the text of a message, which harmony encodes apart from its header.
 
-    Raises:
-        RenderError: The tokenizer does not support the text.
+    Raises RenderError if the tokenizer does not support the text.
     """
     _require_short_stretches([text])
     tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())

@@ -88,8 +88,7 @@ def bytes_of(token: int) -> bytes:
 def vocabulary_file() -> Path:
     """The path of a verified copy of the vocabulary, downloaded to the cache if necessary.
 
-    Raises:
-        VocabularyError: No source has the file, or the cache is not writable.
+    Raises VocabularyError if no source has the file, or the cache is not writable.
     """
     folders = [os.environ.get(FOLDER_VARIABLE), cache_folder()]
     for folder in folders:

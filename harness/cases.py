@@ -119,9 +119,7 @@ def planned_cases(suite: Suite, settings: RunSettings) -> Suite:
 def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
     """Read a case file and a tools file; the shipped ones for None.
 
-    Raises:
-        ConfigurationError: A file is missing or unreadable, the tools are invalid, or no line of
-            the case file is a valid case.
+    Raises ConfigurationError if one cannot be read or is invalid, or has no valid case.
     """
     tools_file = _read(tools, "tools.json")
     cases_file = _read(cases, "cases.jsonl")

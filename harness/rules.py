@@ -73,15 +73,10 @@ def probe_results(
 def result(
     about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
 ) -> CheckResult:
-    """The result of a rule that judged something.
+    """The result of a rule that judged something; raises ValueError without trials.
 
-    Args:
-        about: The rule.
-        findings: Its findings, each with the condition it belongs to, as text.
-        counts: For each sample (or API) the number of failures and the number of trials.
-
-    Raises:
-        ValueError: There are no trials.
+    Each finding comes with its condition, as text. `counts` has the failures and trials of each
+    sample or API.
     """
     worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
     examples: dict[str, Finding] = {}

@@ -48,10 +48,8 @@ def measured_score(
 ) -> Score:
     """A score with all measurements of a rollout, but without its outcome and value.
 
-    Args:
-        parsed: The rollout.
-        checks: Whether to run the checks of single rollouts.
-        except_for: Ids of checks that do not apply, because the request provokes what they find.
+    The checks of single rollouts run with `checks`, but for those in `except_for`, which do not
+    apply because the request provokes what they find.
     """
     rollout = parsed.rollout
     judged = checks and not _COUNTS & frozenset(except_for)

@@ -21,8 +21,7 @@ def plain(text: str) -> str:
 def strict_json(text: str) -> object:
     """The value of a JSON text, without Python's additions NaN and Infinity.
 
-    Raises:
-        ValueError: The text is not JSON, or nested too deeply.
+    Raises ValueError if the text is not JSON, or nested too deeply.
     """
     try:
         value: object = _DECODER.decode(text)

@@ -40,11 +40,8 @@ def build_report(
 ) -> Report:
     """Build the report that all formats are rendered from.
 
-    Args:
-        analysis: The analysis of the run.
-        folder: The run folder in commands on the terminal. Files name only the run.
-        regressions: What changed since the previous run, one sentence each.
-        texts: The prompts and questions to show, by task and sample.
+    `folder` is the run folder in commands on the terminal; files name only the run. `regressions`
+    has a sentence for each change since the previous run, `texts` the prompts and questions.
     """
     run = analysis.run
     labels = Labels(analysis)

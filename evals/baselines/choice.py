@@ -26,8 +26,7 @@ RANGE = "range"
 def choose_baseline(name: str | None) -> Baseline:
     """The baseline that `--baseline` names: `range` (default), a published source, or a file.
 
-    Raises:
-        ConfigurationError: There is no such source or file, or the file is not a baseline.
+    Raises ConfigurationError if it is none of them.
     """
     published = published_scores()
     if name is None or name == RANGE:
@@ -42,11 +41,7 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """A baseline file, or a published baseline by its name, as a column.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
+    """A baseline file, or a published baseline by its name, as a column. Raises ConfigurationError."""
     if Path(name).is_file():
         return _measured(Path(name))
     published = published_scores()

@@ -142,9 +142,8 @@ _LONGEST_REASON = 300
 def read_published(dataset: PublishedDataset, model: type[DataRow]) -> tuple[RawRow, ...]:
     """The rows of a published dataset at its pinned revision, file by file.
 
-    Raises:
-        ConfigurationError: The library is not installed, the hub cannot be reached, or the terms
-            of a gated dataset are not accepted; the message says how to fix it.
+    Raises ConfigurationError if the library is not installed, the hub cannot be reached, or the
+    terms of a gated dataset are not accepted; the message says how to fix it.
     """
     library = _library(dataset.name)
     files = (_file_rows(library, dataset, file, model) for file in dataset.files)

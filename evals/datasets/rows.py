@@ -80,8 +80,7 @@ def _reason(error: ValidationError) -> str:
 def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
     """The rows of a `.jsonl` or `.csv` file; `name` replaces its path in messages.
 
-    Raises:
-        ConfigurationError: The file is missing, unreadable or malformed; the message says where.
+    Raises ConfigurationError if it is missing, unreadable or malformed; the message says where.
     """
     parse = {".jsonl": parse_jsonl, ".csv": parse_csv}.get(path.suffix.lower())
     if parse is None:
@@ -108,8 +107,7 @@ def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
 def parse_csv(text: str, name: str) -> Iterator[RawRow]:
     """Rows below a line of column names; the place of a row is the line where it starts.
 
-    Raises:
-        ConfigurationError: A row has the wrong number of fields, or a quoted field is not closed.
+    Raises ConfigurationError for a wrong number of fields, or a quoted field that is not closed.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -59,19 +59,11 @@ async def grade_with(
     """Grade what has no grade yet with `grader`, started first if it has a `launch` command.
 
     Continues where an earlier call stopped. If nothing is left to grade, no grader is needed.
+    `tasks` makes all items each time it is called, preferably one at a time from disk. The run
+    folder gets the log of the grader. `unit` is what progress is counted in.
 
-    Args:
-        grader: The grader; `concurrency` requests are in flight.
-        tasks: Makes all items each time it is called, preferably one at a time from disk.
-        folder: The run folder, which gets the log of the grader.
-        watcher: Notified of every request.
-        budget: What grading may use.
-        unit: What progress is counted in.
-
-    Raises:
-        ConfigurationError: The grader's key is not set.
-        ProviderUnavailableError: The grader could not be reached at all.
-        RunLogError: The log could not be read or written.
+    Raises ConfigurationError if the grader's key is not set, ProviderUnavailableError if it could
+    not be reached at all, and RunLogError.
     """
     name = grades_file(grader.name, grader.model)
     watcher, budget = watcher or Watcher(), budget or Budget()

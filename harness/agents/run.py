@@ -87,17 +87,12 @@ async def run_agents(
     ended: Callable[[str, AgentResult, Path], object],
     suffix: str = "",
 ) -> None:
-    """Run agents until their result is right, and record their traffic.
+    """Run agents of a running provider until their result is right, and record their traffic.
 
-    Args:
-        provider: The provider, which must be running.
-        names: The agents to run.
-        ended: Called with the name of an agent, its result, and its recording, which `import` reads
-            and which is empty or missing if no request was sent.
-        suffix: Ends the names of the recordings.
+    `ended` is called with the name of an agent, its result, and its recording, which `import` reads
+    and which is empty or missing if no request was sent. `suffix` ends the names of recordings.
 
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
+    Raises ConfigurationError if an environment variable of the provider is not set.
     """
     with TemporaryDirectory() as place:
         for agent in AGENTS:

@@ -133,11 +133,7 @@ def tokens_of(message: Message) -> int:
 
 
 def header_tokens(message: Message) -> int:
-    """The tokens of a message without its text: header and end token.
-
-    Raises:
-        RenderError: The tokenizer does not support the name of a call.
-    """
+    """The tokens of a message without its text: header and end token. Raises RenderError."""
     empty = Call(message.name, "") if isinstance(message, Call) else type(message)("")
     return _rendered(empty)
 

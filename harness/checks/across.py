@@ -97,11 +97,7 @@ COMPARISONS = (
 
 
 def compare_rollouts(examined: Sequence[Score]) -> Iterator[tuple[frozenset[str], list[Finding]]]:
-    """Compare the rollouts of a run.
-
-    Returns:
-        For each rollout the ids of the applicable comparisons, and their findings.
-    """
+    """Compare the rollouts: for each, the ids of the applicable comparisons, and their findings."""
     found = [(each, each.findings(examined)) for each in COMPARISONS]
     for one in examined:
         applicable = frozenset(comparison.id for comparison, _ in found if comparison.applies(one))

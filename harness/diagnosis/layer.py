@@ -68,12 +68,8 @@ def faulty_layers(
 ) -> tuple[LayerFault, ...]:
     """The layers that are at fault; none if the run does not show it, or did not use harmony.
 
-    Args:
-        calling: Tool calling under each condition.
-        rules: The results of checks and probes.
-        apis: The APIs of the run.
-        reference: The success rate of tool calls that a provider should reach.
-        lower: The rate that is not acceptable.
+    `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
+    is not acceptable.
     """
     tried = {each.api: each for each in _tried(calling)}
     raw = tried.pop(_RAW, None)

@@ -73,12 +73,7 @@ def diagnose(
     """The likely causes of the errors and warnings of a run; None without any and without layers.
 
     Only checks that judged something are evidence, and only errors and warnings are findings.
-
-    Args:
-        results: The results of all checks and probes.
-        signatures: What known defects cause.
-        apis: The APIs of the run.
-        layers: The layers that are at fault, as far as known.
+    `layers` are those known to be at fault.
     """
     found = [each for each in results if each.applicable and each.status in ("warned", "failed")]
     clean = [r for r in results if r.applicable and r.status == "passed" and not r.failures]

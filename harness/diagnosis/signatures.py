@@ -63,12 +63,7 @@ def firing(signature: Signature, check_id: str, by_layer: Mapping[tuple[str, str
 
     Measured shares are smoothed with Jeffreys' prior. The catalogue names the checks of which at
     least one should find the defect, so where nothing was measured, each of n has 1.5 / n, but 30 %
-    at least. For any other check, what other defects of the layer do decides.
-
-    Args:
-        signature: Of the defect.
-        check_id: The check.
-        by_layer: The result of `collateral`.
+    at least. For any other check, what other defects of the layer do decides (`collateral`).
     """
     if (counts := signature.found.get(check_id)) is not None:
         share = (counts[0] + 0.5) / (counts[1] + 1)

@@ -90,13 +90,9 @@ class Run(_Frames):
         return read_analysis(self.folder)
 
     def transcript(self, record: str) -> Transcript:
-        """The conversation and the recorded rollout of one attempt.
+        """The conversation and the recorded rollout of the attempt with this `record`.
 
-        Args:
-            record: Its id, as in the column `record`.
-
-        Raises:
-            KeyError: The run has no such record.
+        Raises KeyError if the run has no such record.
         """
         from harness.frames.transcripts import transcript
         from harness.storage.run_log import read_rollouts
@@ -145,11 +141,7 @@ class Runs(_Frames):
 
 
 def load(path: _Path) -> Run:
-    """Load a run folder or a bundle (`.tar.gz`).
-
-    Raises:
-        RunLogError: It is neither, or the run was not scored.
-    """
+    """Load a run folder or a bundle (`.tar.gz`). Raises RunLogError, also if it was not scored."""
     place = Path(path)
     temporary = None
     if place.is_file():
@@ -166,14 +158,9 @@ def load(path: _Path) -> Run:
 
 
 def load_many(paths: Sequence[_Path] | Mapping[str, _Path]) -> Runs:
-    """Load several runs, to compare them.
+    """Load several runs, to compare them; a mapping labels them, else their names do.
 
-    Args:
-        paths: Run folders or bundles, labelled by their names; or a mapping from label to path.
-
-    Raises:
-        RunLogError: See `load`.
-        ValueError: Two runs have the same name.
+    Raises RunLogError as `load`, and ValueError if two runs have the same name.
     """
     if isinstance(paths, Mapping):
         return Runs({label: load(path) for label, path in paths.items()})

@@ -35,18 +35,9 @@ _Json = dict[str, Any]
 
 
 def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path]:
-    """Write the logs of a run.
+    """Write a log for every task and condition of a run into an existing folder; the files.
 
-    Args:
-        run: The run.
-        out: An existing folder.
-        gated: Whether to include the texts of gated data.
-
-    Returns:
-        The files, one for every task and condition.
-
-    Raises:
-        RunLogError: The run cannot be read, or a file cannot be written.
+    The texts of gated data are only included with `gated`. Raises RunLogError.
     """
     scores = {score.record: score for score in read_scores(run.folder) if score.finished}
     withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}

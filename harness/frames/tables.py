@@ -85,12 +85,7 @@ _TYPES = {
 
 
 def tables(scores: Iterable[Score], kinds: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """All tables of a run.
-
-    Args:
-        scores: The scores of its attempts.
-        kinds: The kind of each task.
-    """
+    """All tables of a run, from its scores and the kinds of its tasks."""
     found = {table: _Rows(table) for table in COLUMNS}
     for score in scores:
         keys, condition = {"kind": kinds.get(score.task, "eval")}, score.condition

@@ -67,15 +67,10 @@ class Mismatch:
 def mismatches(
     model: type[BaseModel], text: str, data: Mapping[str, Any], judged: set[object]
 ) -> Sequence[Mismatch]:
-    """Every difference between `text` (parsed as `data`) and `model`.
+    """Every difference between the JSON `text` (parsed as `data`) and `model`.
 
-    Most events of a stream have one of a few shapes, and data of one shape is equally valid.
-
-    Args:
-        model: The type.
-        text: JSON.
-        data: The same, parsed.
-        judged: Shapes of the same exchange that need not be reported again; the shape is added.
+    Most events of a stream have one of a few shapes, and data of one shape is equally valid. Shapes
+    in `judged` are not reported again; this one is added.
     """
     shape = model, shape_of(data)
     if shape in _valid or shape in judged:

@@ -38,13 +38,9 @@ class Scores:
 def scored(
     rollouts: Iterable[Rollout | Score], plan: Plan, info: RunInfo, thresholds: Thresholds
 ) -> Scores:
-    """Score every planned attempt of a run.
+    """Score every planned attempt of a run, from its log, or from scores made before.
 
-    Args:
-        rollouts: Its log, or the scores of rollouts that have been scored.
-        plan: Its plan.
-        info: Its `run.json`.
-        thresholds: The gate; it may lower errors to warnings.
+    `thresholds` may lower errors to warnings.
     """
     kinds = {task.name: task.info.kind for task in plan.tasks}
     scorer = Scorer(plan)
@@ -72,15 +68,10 @@ def analyze(
     thresholds: Thresholds | None = None,
     keep: Callable[[Iterable[Score]], object] = iter,
 ) -> Analysis:
-    """Judge a whole run.
+    """Judge a whole run, from its log, or from scores made before.
 
-    Args:
-        rollouts: Its log, or the scores of rollouts that have been scored.
-        plan: Its plan; tasks that read grades have been given them.
-        info: Its `run.json`.
-        run_id: The name of its folder.
-        thresholds: Other thresholds than its own.
-        keep: Called with every score.
+    Tasks that read grades have been given them. `thresholds` replace those of the run; `keep` is
+    called with all scores.
     """
     limits = thresholds or info.settings.thresholds
     scores = scored(rollouts, plan, info, limits)

@@ -59,15 +59,8 @@ def decide(
 ) -> Verdict:
     """The verdict on a run.
 
-    Args:
-        info: Its `run.json`.
-        results: The figures of its tasks.
-        thresholds: What they must reach.
-        checks: The results of all checks and probes.
-        beyond_cases: The results of probes, and of checks on the replies to their requests; errors
-            in tool-call attempts count as invalid responses instead.
-        complete: Whether everything planned was sampled and graded.
-        progress: How many attempts were made.
+    `beyond_cases` has the results of probes, and of checks on the replies to their requests; errors
+    in tool-call attempts count as invalid responses instead.
     """
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
@@ -128,15 +121,8 @@ def decide_tool_calling(
     attempts pass fails a run, even if it is not complete. Otherwise a run with missing
     attempts is inconclusive, and so is one in which nothing was judged.
 
-    Args:
-        results: Tool calling, by condition.
-        thresholds: What it must reach.
-        progress: How many attempts were made.
-        stopped: Why the run ended before its end, in a sentence.
-        beyond_cases: See `decide`.
-        invalid_by: The checks that failed in attempts.
-        broken: Requirements on single rules that the run violates.
-        unverified: Requirements that it cannot judge.
+    `stopped` is a sentence, `invalid_by` names the checks that failed in attempts, `broken` and
+    `unverified` are requirements on single rules that the run violates or cannot judge.
     """
     of_replies = " in replies to probe requests" if results else ""  # else of traffic
     failures = _failures(beyond_cases, of_replies)

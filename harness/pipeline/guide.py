@@ -13,10 +13,7 @@ from harness.statistics.reliability import exceeds, guide_false_alarm
 def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
     """The decision of the rule on complete results, and how often it fails a good provider.
 
-    Args:
-        results: Tool calling under each condition, at least one.
-        thresholds: The two rates that must be exceeded.
-        rate: The success rate of a good provider.
+    `rate` is the success rate of such a provider.
     """
     first = results[0]
     failed = any(True for result in results for _ in too_low(result, thresholds, complete=True))

@@ -28,18 +28,9 @@ def create(
     verdict: bool,
     agents: Mapping[str, AgentResult] | None = None,
 ) -> Path:
-    """Make a run folder without conversations.
+    """Make a run folder below `out` without conversations; `agents` are those that will have them.
 
-    Args:
-        provider: The provider that answers.
-        apis: The APIs that clients use.
-        out: The folder in which the run's folder is made.
-        command: The command line, for `run.json`.
-        verdict: Whether the run is to get a verdict.
-        agents: The agents that are to make the traffic, by name.
-
-    Raises:
-        RunLogError: The folder cannot be written.
+    Raises RunLogError if the folder cannot be written.
     """
     task = traffic_info((), ImportInfo(files={}, requests=0, left_out={}, agents=agents or {}))
     settings = RunSettings(apis=tuple(apis), modes=MODES, concurrency=1, findings_only=not verdict)

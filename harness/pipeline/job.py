@@ -64,17 +64,9 @@ def new_job(
     shard: Shard | None = None,
     retries: RetryPolicy | None = None,
 ) -> Job:
-    """Plan a run and make its folder. Raises RunLogError.
+    """Plan a run and make its folder below `out`. Raises RunLogError.
 
-    Args:
-        provider: The provider to sample.
-        tasks: The tasks.
-        settings: The settings, defaults filled in.
-        out: The folder in which the run's folder is made.
-        command: The command line, for `run.json`.
-        budget: What the run may use.
-        shard: The part of the run to sample.
-        retries: Another retry policy than each task's own.
+    `retries` replace the policy of each task.
     """
     plan = Plan(tuple(tasks), shard)
     info = new_info(provider.info(), plan, settings, command)

@@ -53,15 +53,8 @@ def judge(
 ) -> Analysis:
     """Judge a run from its folder; nothing is written, and nothing needs the network.
 
-    Args:
-        folder: The run's.
-        info: Its `run.json`, perhaps with other settings, such as another baseline.
-        tasks: Its tasks, restored from the folder.
-        thresholds: Other thresholds than the run's own.
-        keep: Called with every score.
-
-    Raises:
-        RunLogError: The folder cannot be read.
+    `info` is its `run.json`, perhaps with other settings, such as another baseline. `thresholds`
+    replace its own, and `keep` is called with all scores. Raises RunLogError.
     """
     for task in tasks:
         task.read_grades(folder)
@@ -80,14 +73,9 @@ def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
     """A log in its order, each id once: a score, or a rollout that is still to be scored.
 
     Short logs, all logs on systems other than Linux, and those read in another thread than the main
-    one, which must not fork, yield rollouts alone.
+    one, which must not fork, yield rollouts alone. Tasks that read grades have been given them.
 
-    Args:
-        folder: The run's.
-        plan: Its plan; tasks that read grades have been given them.
-
-    Raises:
-        RunLogError: The log is damaged or cannot be read, or a process was killed.
+    Raises RunLogError if the log is damaged or cannot be read, or a process was killed.
     """
     first, *others = list(line_ranges(folder / ROLLOUTS_FILE, BYTES_AT_ONCE)) or [(0, 0)]
     processes = min(_cores(), len(others), _MOST_PROCESSES)

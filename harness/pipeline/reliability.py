@@ -55,12 +55,7 @@ class WeakCase:
 def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
     """Decide by the tries of all conditions; missing tries count as passed.
 
-    Args:
-        results: Tool calling under each condition, at least one.
-        thresholds: The gate.
-
-    Raises:
-        ConfigurationError: The reference is not above the lower rate.
+    Raises ConfigurationError if the reference is not above the lower rate.
     """
     target = standard(thresholds)
     conditions = [_counts(result) for result in results]
@@ -94,8 +89,7 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
 def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
     """That a run with so many tries of every case cannot pass, even without a failure.
 
-    Raises:
-        ConfigurationError: The reference is not above the lower rate.
+    Raises ConfigurationError if the reference is not above the lower rate.
     """
     target = standard(thresholds)
     needed = 1 + reliability.further_tries(1, 1, target.reference, target.lower, 1)

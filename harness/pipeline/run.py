@@ -81,10 +81,8 @@ class Looks:
 def sample(job: Job, watcher: Watcher) -> None:
     """Sample what is left of a run, and grade it; everything is in its folder, which is sealed.
 
-    Raises:
-        ProviderUnavailableError: The provider or the grader could not be used at all.
-        RunLogError: The run folder could not be written.
-        StoppedError: The user stopped the run.
+    Raises ProviderUnavailableError if the provider or the grader could not be used at all,
+    RunLogError, and StoppedError.
     """
     prepare(job)
     with sealed(job.folder) as ending:
@@ -92,13 +90,7 @@ def sample(job: Job, watcher: Watcher) -> None:
 
 
 def grade(job: Job, watcher: Watcher) -> None:
-    """Only grade the answers of a run; the grader is then the run's.
-
-    Raises:
-        ProviderUnavailableError: The grader could not be used at all.
-        RunLogError: The run folder could not be written.
-        StoppedError: The user stopped it.
-    """
+    """Only grade the answers of a run; the grader is then the run's. Raises as `sample`."""
     with sealed(job.folder) as ending:
         run_until_stopped(_grade(job, watcher))
         sampled = sum(1 for _ in read_rollouts(job.folder))

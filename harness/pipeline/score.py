@@ -36,10 +36,8 @@ class Scorer:
     ) -> Iterator[Score]:
         """The score of every planned attempt: finished ones in log order, then the others.
 
-        Args:
-            rollouts: The log, or the scores of those rollouts that have been scored elsewhere;
-                rollouts that are not planned are only counted.
-            missing: Whether to add a score `not_run` for every attempt that was not made.
+        Rollouts that have been scored elsewhere are given as scores; those that are not planned are
+        only counted. With `missing`, every attempt that was not made has a score `not_run`.
         """
         tasks = {task.name: task for task in self.plan.tasks}
         values: dict[object, object] = {}

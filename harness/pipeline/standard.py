@@ -35,8 +35,7 @@ class Standard:
 def standard(thresholds: Thresholds) -> Standard:
     """The standard of a gate.
 
-    Raises:
-        ConfigurationError: The reference is not above the lower rate.
+    Raises ConfigurationError if the reference is not above the lower rate.
     """
     origin = thresholds.origins.get("reference")
     reference, source = thresholds.reference, origin or "the default"
@@ -65,14 +64,8 @@ def default_thresholds(model: str, *, strict: bool) -> Thresholds:
 def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> Thresholds:
     """The gate with a stated reference: a rate, or the folder of a run.
 
-    Args:
-        thresholds: The gate without it.
-        stated: The rate or the folder.
-        origin: Where it is stated.
-
-    Raises:
-        ConfigurationError: It is neither, or the run has no tool calling.
-        RunLogError: The run was not judged by this version.
+    Raises ConfigurationError if it is neither, or the run has no tool calling, and RunLogError if
+    this version did not judge the run.
     """
     try:
         rate = float(stated)

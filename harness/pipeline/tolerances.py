@@ -33,11 +33,6 @@ def apply_tolerances(
     affected rollouts exceeds it: the exact binomial test of `harness.statistics.rates` has a
     p-value of at most `level`. Elsewhere they become informational. Errors of checks in `may_warn`
     become warnings. What remains an error makes the response of a tool-call attempt invalid.
-
-    Args:
-        scores: Of tool calling and of probe requests, in the order of the result.
-        may_warn: Ids of checks.
-        level: Error probability of each test.
     """
     compared = list(_compared(scores))
     strata = _strata(compared)

@@ -161,8 +161,7 @@ class ProbeResponses:
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
         """The usable rollouts of some requests, each with the name of its request.
 
-        Raises:
-            NotVerifiableError: There are none. Requests without usable rollouts are left out.
+        Raises NotVerifiableError if there are none; requests without usable rollouts are left out.
         """
         return ((each.rollout.sample, each) for each in self.all(*names))
 
@@ -175,8 +174,7 @@ class ProbeResponses:
     ) -> Iterator[tuple[ParsedExchange, Reply]]:
         """The first readable reply of each rollout of some requests.
 
-        Raises:
-            NotVerifiableError: A request has no readable reply; the message names the response.
+        Raises NotVerifiableError if a request has none; the message names the response.
         """
         self.all(*names, mode=mode)
         for name in names:

@@ -62,19 +62,15 @@ class ExtraTokens:
 def named_calls(responses: ProbeResponses, *names: str) -> Iterator[tuple[str, MadeCall]]:
     """The calls in the replies to some requests, each with the name of its request.
 
-    Raises:
-        NotVerifiableError: None of these requests has a usable rollout.
+    Raises NotVerifiableError if none of these requests has a usable rollout.
     """
     return ((name, call) for name, rollout in responses.named(*names) for call in calls(rollout))
 
 
 def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -> Author:
-    """Who is responsible for a call that differs from the intended one.
+    """Who is responsible for a call that differs from the intended one, given in each spelling.
 
-    Args:
-        made: The call.
-        intended: The intended call, in each of its spellings.
-        tokens: The extra tokens of intact calls of the provider.
+    `tokens` are the extra tokens of intact calls of the provider.
     """
     reply = made.exchange.reply
     if reply is None:

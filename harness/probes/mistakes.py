@@ -56,8 +56,7 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
     """The mistakes that would give this difference of prompt tokens, in a phrase.
 
-    Raises:
-        harmony.vocabulary.VocabularyError: The vocabulary is not available.
+    Raises VocabularyError if the vocabulary is not available.
     """
     named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got][
         :_MOST_NAMED

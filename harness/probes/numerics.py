@@ -186,11 +186,7 @@ def _long_reference(responses: ProbeResponses) -> Golden:
 def _comparable(
     responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
-    """The replies to prompts as long as the golden ones, compared.
-
-    Raises:
-        NotVerifiableError: There are none.
-    """
+    """The replies to prompts as long as the golden ones, compared. Raises NotVerifiableError."""
     replies = [
         (name, *pair) for name in uses for pair in first_replies(responses.rollouts.get(name, ()))
     ]
@@ -213,11 +209,7 @@ def _comparable(
 def _compared(
     responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
-    """The replies with enough logprobs for a judgement.
-
-    Raises:
-        NotVerifiableError: There are too few.
-    """
+    """The replies with enough logprobs for a judgement. Raises NotVerifiableError."""
     compared = [each for each in _comparable(responses, golden, uses) if each.compared.tokens]
     values = sum(len(each.compared.differences) for each in compared)
     if values < LEAST_VALUES:

@@ -32,10 +32,8 @@ def refused(rollout: ParsedRollout) -> bool:
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """The rollouts of one request that were not refused.
 
-    `feature` is what the provider may lack, as the object of a sentence.
-
-    Raises:
-        NotVerifiableError: All were refused, which is legitimate, or none was sent.
+    `feature` is what the provider may lack, as the object of a sentence. Raises NotVerifiableError
+    if all were refused, which is legitimate, or none was sent.
     """
     rollouts = responses.all(name)
     kept = tuple(rollout for rollout in rollouts if not refused(rollout))
@@ -50,8 +48,7 @@ def served_replies(
 ) -> Iterator[tuple[ParsedExchange, Reply]]:
     """The last exchange and reply of each rollout that was not refused.
 
-    Raises:
-        NotVerifiableError: All rollouts of a request were refused, or one has no reply.
+    Raises NotVerifiableError if all rollouts of a request were refused, or one has no reply.
     """
     for name in names:
         for rollout in served(responses, name, feature):
@@ -65,11 +62,9 @@ def served_replies(
 def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """The problem of a rollout without a final readable reply; None if it has one.
 
-    `feature` is what was requested, as the object of a sentence.
-
-    Raises:
-        NotVerifiableError: A stream came instead of a non-streaming reply. `reply.unreadable`
-            reports this, and it is not caused by the feature.
+    `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if a
+    stream came instead of a non-streaming reply: `reply.unreadable` reports this, and it is not
+    caused by the feature.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:

@@ -80,13 +80,7 @@ def differences(
 ) -> frozenset[int]:
     """How many tokens one prompt may be longer than the other in the same rendering.
 
-    Args:
-        longer: One prompt.
-        shorter: The other.
-        instructions_last: Whether to include renderings with the instructions after the tools.
-
-    Raises:
-        harmony.vocabulary.VocabularyError: The vocabulary is not available.
+    With `instructions_last`, the instructions may also follow the tools. Raises VocabularyError.
     """
     return frozenset(
         count(longer, how) - count(shorter, how)
@@ -98,8 +92,7 @@ def differences(
 def bare_lengths(prompt: Prompt) -> frozenset[int]:
     """Tokens of a prompt without instructions, tools and calls, with and without a date.
 
-    Raises:
-        harmony.vocabulary.VocabularyError: The vocabulary is not available.
+    Raises VocabularyError if the vocabulary is not available.
     """
     return frozenset(count(prompt, Rendering(), date) for date in (None, _SOME_DATE))
 

@@ -269,8 +269,7 @@ def _as_varied(
 ) -> Problem | None:
     """A problem if the replies vary as much as at temperature 1.
 
-    Raises:
-        NotVerifiableError: There are too few replies, or too little variation at temperature 1.
+    Raises NotVerifiableError if there are too few, or those at temperature 1 vary too little.
     """
     hot, cold = ([_texts(responses, name) for name in each] for each in (_HOT, names))
     (usual, _), (odd, replies) = _odd(hot), _odd(cold)

@@ -104,9 +104,8 @@ def _unknown(responses: ProbeResponses) -> Trials:
 def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
-    Raises:
-        NotVerifiableError: There are none, or the provider stores no responses: it does not claim
-            to, or refuses to continue one otherwise than by not finding it.
+    Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
+    claim to, or refuses to continue one otherwise than by not finding it.
     """
     rollouts = responses.all(name)
     if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):

@@ -35,16 +35,12 @@ class Chosen:
 def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] = ()) -> Chosen:
     """Choose cases and probes.
 
-    Args:
-        suite: smoke includes only the cases; quick and full add progressively more probes; long
-            includes only the probes with long prompts.
-        only: Names of probes: ids, beginnings of ids up to a dot, or families. `smoke` and
-            the names of checks select the cases, whose replies the checks judge. Selects nothing
-            else and overrides the suite.
-        skip: Names of probes, or `smoke` for the cases, to leave out.
+    smoke includes only the cases, quick and full add progressively more probes, and long includes
+    only the probes with long prompts. `only` and `skip` name probes: by id, by the beginning of one
+    up to a dot, or by family. In `only`, which overrides the suite, `smoke` and the names of checks
+    select the cases, whose replies the checks judge; in `skip`, `smoke` leaves them out.
 
-    Raises:
-        ConfigurationError: A name in `only` or `skip` is unknown, or one in `skip` names checks.
+    Raises ConfigurationError if a name is unknown, or one in `skip` names checks.
     """
     for name in only:
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):

@@ -75,10 +75,8 @@ class Budget:
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
         """Why a plan exceeds the budget, in a sentence; None if it does not.
 
-        Args:
-            requests: The smallest number of planned requests.
-            rpm: Requests per minute that the provider allows.
-            cost: Expected cost in dollars.
+        `requests` is the smallest number of planned requests, `rpm` what the provider allows, and
+        `cost` the expected dollars.
         """
         most, deadline = self.limits.max_requests, self.limits.deadline
         if most is not None and requests > most:

@@ -65,8 +65,7 @@ async def run_attempts(
     the attempts in flight; the log keeps the finished ones. Once a limit of `budget` is reached, no
     request starts, and attempts that need one are dropped; `prices` are those of the provider.
 
-    Raises:
-        RunLogError: The log could not be written; everything in flight is dropped.
+    Raises RunLogError if the log cannot be written; everything in flight is dropped.
     """
     waiting = iter(attempts)
     limited = budget if budget is not None and budget.noted is not None else None
@@ -115,14 +114,11 @@ async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> Asy
 
 
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and let it clean up.
+    """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main`; raises StoppedError after its cleanup.
 
     The event loop is uvloop's, which uses less CPU. Objects that exist before are exempt from
     garbage collection: traversing all imported modules takes about 50 ms, an error of that size in
     recorded arrival times.
-
-    Raises:
-        StoppedError: The process got a signal to stop.
     """
 
     async def guarded() -> T:

@@ -51,8 +51,7 @@ async def engine(
 ) -> AsyncIterator[Provider]:
     """A server with one fault in every request, or whose requests choose theirs (`with_fault`).
 
-    Raises:
-        LaunchError: The server did not start.
+    Raises LaunchError if it did not start.
     """
     options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
     async with launched(_provider(concurrency, context(long=long), *options), log) as provider:

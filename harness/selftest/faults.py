@@ -65,8 +65,7 @@ def catalogue() -> tuple[Fault, ...]:
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
     """The faults with these names or layers, all without names; always the healthy engine, too.
 
-    Raises:
-        ConfigurationError: A name is unknown.
+    Raises ConfigurationError if a name is unknown.
     """
     known = {fault.name for fault in faults} | {fault.layer for fault in faults}
     for name in names:

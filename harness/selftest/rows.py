@@ -49,12 +49,9 @@ def severity(result: CheckResult) -> Severity | None:
 
 
 def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
-    """The row of a fault.
+    """The row of a fault, from the runs against it in order, of which the last decides.
 
-    Args:
-        fault: The fault of the server.
-        runs: The runs against it, in order; the last decides.
-        healthy: The baseline of the engine without faults in the same suite.
+    `healthy` is the baseline of the engine without faults in the same suite.
     """
     cost: Any = {
         "requests": sum(run.requests for run in runs),

@@ -65,8 +65,7 @@ class Plan:
 async def selftest(plan: Plan, report: Reporter) -> Matrix:
     """Run the tool against the engine with each fault.
 
-    Raises:
-        HarnessError: A server could not be started, or a run not be written.
+    Raises HarnessError if a server cannot be started, or a run not be written.
     """
     began, started = time.monotonic(), datetime.now(UTC)
     runs = _Runs(plan, runner(plan.out))

@@ -43,12 +43,9 @@ class Runner:
     async def run(
         self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
     ) -> DefectRun:
-        """Make one run of a stage against a server with a fault.
+        """Make one run of a stage against a server with a fault. Raises HarnessError.
 
         Unless `keep` is set, the folder of a run without an error is deleted.
-
-        Raises:
-            HarnessError: The run could not be made or not be written.
         """
         began = time.monotonic()
         settings = RunSettings(
@@ -83,8 +80,7 @@ async def sampled(
 ) -> tuple[Path, Analysis, list[Score]]:
     """Sample a server with a fault into a new folder below `out`, and judge the run.
 
-    Raises:
-        HarnessError: The run could not be made or not be written.
+    Raises HarnessError if the run cannot be made or not be written.
     """
     faulty = engines.with_fault(provider, fault)
     tasks = suite_tasks(

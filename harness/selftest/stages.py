@@ -84,11 +84,9 @@ class Stage:
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """The runs for a fault; each is made only if the previous one found nothing.
 
-    Args:
-        fault: The fault of the server.
-        suite: The suite of the last stage, and of the healthy engine.
-        repetition: Of an allowed variation, from 0. Each has the cases and a part of the probes,
-            the first also the common ones; `SLICES` repetitions have all probes.
+    `suite` is that of the last stage, and of the healthy engine. Of an allowed variation, each
+    `repetition` (from 0) has the cases and a part of the probes, the first also the common ones;
+    `SLICES` repetitions have all probes.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)

@@ -64,8 +64,7 @@ class Change:
 def increase(observed: Sequence[Counts]) -> Change | None:
     """The evidence for an increase of the rate; None if no later part has a higher rate.
 
-    Args:
-        observed: Oldest first, each with at least one trial.
+    The oldest observation comes first, and each has at least one trial.
     """
     import numpy as np
     from scipy.special import betaln, xlogy
@@ -97,10 +96,8 @@ def increase(observed: Sequence[Counts]) -> Change | None:
 def is_back(observed: Sequence[Counts], before: float, changed: float) -> bool:
     """Whether a rate that had increased is the earlier one again: Page's CUSUM test (1954).
 
-    Args:
-        observed: Since the increase was noticed, oldest first.
-        before: The rate before the increase; above 0.
-        changed: The rate since; below 1 and above `before`.
+    `observed` begins when the increase was noticed, oldest first; `before` and `changed`, which is
+    higher, are the rates before the increase and since, between 0 and 1.
     """
     failure, success = math.log(before / changed), math.log((1 - before) / (1 - changed))
     level = 0.0

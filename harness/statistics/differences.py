@@ -85,8 +85,7 @@ def paired_means(run: Scores, baseline: Scores) -> tuple[Mean, Mean]:
     of the differences per question is divided equally between the two. It is free of the
     difficulty of the questions and can only overestimate the noise.
 
-    Raises:
-        ValueError: If the numbers of questions differ, or a question has no tries.
+    Raises ValueError if the numbers of questions differ, or a question has no tries.
     """
     if len(run) != len(baseline):
         raise ValueError(f"{len(run)} questions cannot be paired with {len(baseline)}")
@@ -154,18 +153,12 @@ def detectable_worsening(
     """Smallest true worsening that a pair like this detects with at least 80 % power.
 
     The estimate of such a run is assumed to be better than its true value, by as much as happens
-    in one of five runs, and its interval must still exclude what is tolerated. The noise of the
-    worse run is that of questions of equal difficulty, which is the largest possible.
+    in one of five runs, and its interval must still exclude `margin`, which is tolerated. The noise
+    of the worse run is that of questions of equal difficulty, which is the largest possible. `tail`
+    and `reference_tail` are the probabilities that a bound of the run or the reference is wrong.
 
-    Args:
-        pair: Of the run only the noise counts, not the mean.
-        tail: Probability that a bound is wrong.
-        reference_tail: The same for the bounds of the reference; None for `tail`.
-        margin: The worsening that is tolerated.
-
-    Returns:
-        The worsening, rounded up to 1/4096 of the largest possible one; None if not even that
-        one is detected.
+    The worsening is rounded up to 1/4096 of the largest possible one; None if not even that one is
+    detected.
     """
     most = pair.reference.value if pair.higher_is_better else 1 - pair.reference.value
     tails = tail, tail if reference_tail is None else reference_tail

@@ -16,11 +16,7 @@ Scores = Sequence[Sequence[float]]
 
 
 def question_means(scores: Scores) -> list[float]:
-    """Mean over tries of each question.
-
-    Raises:
-        ValueError: If there are no questions, or a question has no tries.
-    """
+    """Mean over tries of each question. Raises ValueError if there are no questions or tries."""
     if not scores or not all(scores):
         raise ValueError("a score needs at least one question, and every question a try")
     return [fmean(tries) for tries in scores]
@@ -61,10 +57,7 @@ def reported_ks(tries: int) -> list[int]:
 def pass_at_k(tries: int, successes: int, k: int) -> float:
     """Probability that at least one of `k` tries succeeds: 1 - C(n-c, k) / C(n, k).
 
-    Unbiased (Chen et al. 2021, arXiv 2107.03374).
-
-    Raises:
-        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    Unbiased (Chen et al. 2021, arXiv 2107.03374). Raises ValueError if the numbers are impossible.
     """
     _require(tries, successes, k)
     return 1.0 - comb(tries - successes, k) / comb(tries, k)
@@ -73,10 +66,7 @@ def pass_at_k(tries: int, successes: int, k: int) -> float:
 def pass_hat_k(tries: int, successes: int, k: int) -> float:
     """Probability that all of `k` tries succeed: C(c, k) / C(n, k).
 
-    Unbiased (Yao et al. 2024, arXiv 2406.12045).
-
-    Raises:
-        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    Unbiased (Yao et al. 2024, arXiv 2406.12045). Raises ValueError if the numbers are impossible.
     """
     _require(tries, successes, k)
     return comb(successes, k) / comb(tries, k)
@@ -87,15 +77,7 @@ def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
 
     Unbiased and deterministic: the mean over all C(n, k) subsets, which are counted, not drawn.
     Tied answers share the win equally. None is a try without an answer, which has no vote. A
-    subset without votes is lost.
-
-    Args:
-        answers: One answer per try; equal strings are equal answers.
-        target: The correct answer.
-        k: Number of tries that vote.
-
-    Raises:
-        ValueError: If not 1 <= k <= number of answers.
+    subset without votes is lost. Raises ValueError if there are fewer than `k` answers.
     """
     _require(len(answers), 0, k)
     counts = Counter(answer for answer in answers if answer is not None)

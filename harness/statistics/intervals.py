@@ -47,11 +47,8 @@ def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
     proportions from clustered samples: Clopper and Pearson's interval with `effective_trials`. A
     run without failures gets the exact bound of that many trials and never the interval [1, 1].
 
-    Args:
-        counts: Hits and trials of each cluster; hits may be a fraction.
-
-    Raises:
-        ValueError: If there are no trials, or a cluster has more hits than trials.
+    `counts` has hits, perhaps fractions, and trials. Raises ValueError without trials, or if a
+    cluster has more hits than trials.
     """
     trials = effective_trials(counts)
     share = _share(counts)
@@ -64,10 +61,8 @@ def effective_trials(counts: Sequence[tuple[float, int]]) -> float:
 
     share * (1 - share) / (variance of the share between clusters), where the variance is that of a
     ratio (Cochran, Sampling Techniques, 1977, section 2.11), with Korn and Graubard's correction
-    for few clusters. At most the number of trials, and equal to it for a share of 0 or 1.
-
-    Raises:
-        ValueError: If there are no trials, or a cluster has more hits than trials.
+    for few clusters. At most the number of trials, and equal to it for a share of 0 or 1. Raises as
+    `clustered_rate`.
     """
     share = _share(counts)
     most = sum(size for _, size in counts)
@@ -90,10 +85,8 @@ def _share(counts: Sequence[tuple[float, int]]) -> float:
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Mean of one value per case, each in [0, 1], with a 95 % interval for other cases of the kind.
 
-    Both bounds are those of `lower_mean`. Simulated coverage: docs/figures.md.
-
-    Raises:
-        ValueError: If there are no values, or one is not in [0, 1].
+    Both bounds are those of `lower_mean`. Simulated coverage: docs/figures.md. Raises ValueError
+    without values, or if one is not in [0, 1].
     """
     if not values or not all(0 <= value <= 1 for value in values):
         raise ValueError("a mean needs at least one value, and every value must be in [0, 1]")
@@ -139,8 +132,7 @@ def lower_mean(values: Sequence[float], tail: float) -> float:
 def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
     """pass@k and pass^k: means over questions, with intervals, from tries and successes of each.
 
-    Raises:
-        ValueError: If a question has fewer than `k` tries.
+    Raises ValueError if a question has fewer than `k` tries.
     """
     return AtK(
         k=k,

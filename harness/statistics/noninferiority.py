@@ -42,14 +42,11 @@ FIRST_LOOK = 2
 def compare(
     run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL, allowance: float = 0.0
 ) -> Comparison:
-    """Compare a run with a baseline on the same questions.
+    """Compare a run with a baseline on the same questions. Raises ValueError if the margin is 0.
 
     `run_tail` is the probability that a bound of the run is wrong; with several looks, it comes
     from `always_valid_tail`. `allowance` is how far another cause than the provider may move the
     score: both bounds are that much further out.
-
-    Raises:
-        ValueError: The margin, the tolerated drop, is not above 0.
     """
     if margin <= 0:
         raise ValueError("a non-inferiority margin must be above 0; otherwise no run can pass")
@@ -108,15 +105,9 @@ def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
 def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> int | None:
     """Tries per question that settle the comparison with 80 % power at the present difference.
 
-    Args:
-        gap: Distance of the difference from the margin, of either sign.
-        error: The run's own standard error after `tries` per question.
-        tries: Tries per question so far.
-        fixed_error: The baseline's standard error, which more tries do not reduce.
-
-    Returns:
-        The total number of tries per question; None if no number is enough because the baseline
-        is too uncertain.
+    `gap` is the distance of the difference from the margin, of either sign; `error` is the run's
+    own standard error after `tries` per question, and `fixed_error` the baseline's, which more
+    tries do not reduce. None if no number is enough because the baseline is too uncertain.
     """
     allowed = (gap / detectable_drop(1.0)) ** 2 - fixed_error**2
     if allowed <= 0:
@@ -139,12 +130,7 @@ def always_valid_tail(rounds: int, planned: int) -> float:
     single tries (Waudby-Smith and Ramdas, arXiv 2010.09686) needs no normality, but took 1.3 to 1.9
     times as many rounds in simulations, with an error rate below 1 %.
 
-    Args:
-        rounds: Complete rounds so far.
-        planned: Planned number of rounds, chosen before the first look.
-
-    Raises:
-        ValueError: If `rounds` is below `FIRST_LOOK` or `planned` is below 1.
+    `planned` is chosen before the first look. Raises ValueError before `FIRST_LOOK`.
     """
     from scipy.special import ndtr
 

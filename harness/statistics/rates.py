@@ -29,12 +29,8 @@ _STEPS = 30
 def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
     """Probability of at least this many hits if at most the share `rate` of trials is hit.
 
-    Args:
-        counts: Hits and trials of each cluster, such as the attempts at one sample.
-        rate: From 0 (then one hit has probability 0) to below 1.
-
-    Raises:
-        ValueError: There are no trials, or a cluster has more hits than trials.
+    `counts` has the hits and trials of each cluster, such as the attempts at one sample. Raises as
+    `clustered_rate`.
     """
     trials = effective_trials(counts)
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
@@ -44,13 +40,8 @@ def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
 def detectable(trials: int, rate: float = 0.0, level: float = LEVEL) -> float | None:
     """The smallest rate of a defect that this many trials detect with probability `POWER`.
 
-    Args:
-        trials: Independent trials.
-        rate: What the model causes at most; 0 if one hit proves a defect.
-        level: Error probability of the test; not used if `rate` is 0.
-
-    Returns:
-        The rate, rounded up to 9 digits; None if not even a rate of 1 is detected.
+    `rate` is what the model causes at most; if it is 0, one hit proves a defect. The result is
+    rounded up to 9 digits; None if not even a rate of 1 is detected.
     """
     needed = next(
         (hits for hits in range(1, trials + 1) if at_least(hits, trials, rate) <= level), None

@@ -34,8 +34,7 @@ because of single cases."""
 def evidence(passed: int, tries: int, reference: float, lower: float) -> float:
     """Above 0, the tries look like the reference rate; below 0, like the lower rate.
 
-    Raises:
-        ValueError: If not 0 < lower < reference < 1.
+    Raises ValueError if not 0 < lower < reference < 1.
     """
     if not 0 < lower < reference < 1:
         raise ValueError(f"the lower rate, {lower}, must be below the reference, {reference}")

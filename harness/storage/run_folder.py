@@ -92,11 +92,7 @@ def read_analysis(folder: Path) -> Analysis:
 
 
 def write_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Write `scores.jsonl`, one score a line, without what only serves to compare rollouts.
-
-    Raises:
-        RunLogError: The file cannot be written.
-    """
+    """Write `scores.jsonl` without what only serves to compare rollouts. Raises RunLogError."""
     with replacing(folder / SCORES_FILE) as file:
         for score in scores:
             file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
@@ -108,11 +104,7 @@ def as_written(score: Score) -> object:
 
 
 def read_scores(folder: Path) -> Iterator[Score]:
-    """The scores of a run as they were when it was last judged.
-
-    Raises:
-        RunLogError: The file is missing, damaged, or of another version.
-    """
+    """The scores of a run as they were when it was last judged. Raises RunLogError."""
     path = folder / SCORES_FILE
     try:
         with path.open("rb") as file:

@@ -62,11 +62,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_run_info(folder: Path) -> RunInfo:
-    """Read `run.json`; one of schema version 2 is converted.
-
-    Raises:
-        RunLogError: There is none, or it is damaged or of another version.
-    """
+    """Read `run.json`; one of schema version 2 is converted. Raises RunLogError."""
     members = read_members(folder)
     version = members.get("schema_version", SCHEMA_VERSION)
     try:
@@ -117,13 +113,7 @@ def follow_rollouts(
 ) -> Iterator[tuple[Rollout, int]]:
     """Every line of a log as `read_rollouts` reads it, with the position of its end in bytes.
 
-    Args:
-        folder: The run's.
-        name: The log.
-        start: The position from which to read: 0, or the end of a line.
-
-    Raises:
-        RunLogError: The log is damaged or cannot be read.
+    `start` is 0 or the end of a line. Raises RunLogError.
     """
     return _records(folder, name, start, Rollout.model_validate)
 
@@ -131,10 +121,7 @@ def follow_rollouts(
 def read_entries(folder: Path) -> Iterator[LogEntry]:
     """The log of a run as `read_rollouts` reads it, for readers of few whole rollouts.
 
-    Each entry has the outline of a rollout and a function that reads all of it.
-
-    Raises:
-        RunLogError: The log is damaged or cannot be read.
+    Each entry has the outline of a rollout and a function that reads all of it. Raises RunLogError.
     """
 
     def entry(members: dict[str, Any]) -> LogEntry:
@@ -170,8 +157,7 @@ def _records(
 def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
     """The start and end of parts of a file of at least `size` bytes, at the ends of lines.
 
-    Raises:
-        RunLogError: The file cannot be read.
+    Raises RunLogError if the file cannot be read.
     """
     start = 0
     with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:

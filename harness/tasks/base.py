@@ -56,12 +56,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
-        """Score one rollout; None if it is not a planned one.
-
-        Args:
-            parsed: The rollout.
-            checks: Whether to run the checks of single rollouts, too.
-        """
+        """Score one rollout; None if it is not planned. With `checks`, they judge it, too."""
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
         """The figures under each condition, from all scores of the task."""
@@ -83,9 +78,8 @@ class Task(ABC):
     async def learn(self, provider: Provider) -> int:
         """Find out what sampling this provider needs; the number of requests that took.
 
-        Raises:
-            ConfigurationError: The task cannot be sampled on this machine.
-            ProviderUnavailableError: The provider does not answer.
+        Raises ConfigurationError if the task cannot be sampled on this machine, and
+        ProviderUnavailableError if the provider does not answer.
         """
         return 0
 

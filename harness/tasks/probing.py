@@ -54,13 +54,7 @@ class ProbeTask(Task):
     """
 
     def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
-        """Prepare a probe group.
-
-        Args:
-            group: The group.
-            probes: Those of its probes that the run includes.
-            options: What all probe groups of the run share.
-        """
+        """Prepare those probes of a group that the run includes."""
         self.burst = group.burst
         self.expensive = group.expensive
         self.probes = probes

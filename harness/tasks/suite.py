@@ -33,14 +33,7 @@ def suite_tasks(
 ) -> Iterator[Task]:
     """Tool calling and the probe groups that the settings of a run select.
 
-    Args:
-        provider: The provider.
-        settings: The settings, which choose cases, probes, APIs and modes.
-        suite: The cases, if the settings select them.
-        golden: The golden file, if there is one for the model.
-        tries: Attempts at each case under each condition.
-        sampling: The sampling parameters for the cases.
-        effort: The reasoning effort for the cases; None sends none.
+    `tries`, `sampling` and `effort` are for the cases.
     """
     chosen = choose(settings.suite, settings.only, settings.skip)
     if chosen.cases:
@@ -62,9 +55,8 @@ def suite_tasks(
 def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
     """The tasks of the run in a folder but its evals.
 
-    Raises:
-        ConfigurationError: A file of a task cannot be read.
-        RunLogError: A file is not the one that `run.json` describes.
+    Raises ConfigurationError if a file of a task cannot be read, and RunLogError if it is not the
+    one that `run.json` describes.
     """
     settings = info.settings
     calling = info.task(TOOL_CALLING)

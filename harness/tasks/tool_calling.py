@@ -70,16 +70,7 @@ class ToolCalling(Task):
         strict: bool = False,
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
-        """Prepare the cases of `suite` for sampling and scoring.
-
-        Args:
-            suite: The cases and their tools.
-            conditions: The conditions to sample them under.
-            tries: Attempts at each case under each condition.
-            sampling: The sampling parameters to send.
-            strict: Whether only exactly the expected arguments pass.
-            extra_body: Further members of every request body.
-        """
+        """Prepare the cases of `suite`; with `strict`, only exactly the expected arguments pass."""
         self.suite = suite
         self._strict = strict
         self._extra_body = extra_body

@@ -63,15 +63,10 @@ async def forward(
     ready: Callable[[str], object],
     headers: Mapping[str, str] | None = None,
 ) -> None:
-    """Forward all requests to the same paths of another server until cancelled.
+    """Forward all requests to the same paths of `origin` until cancelled.
 
-    Args:
-        origin: Scheme, host and port of the server, such as https://api.groq.com.
-        port: The local port; 0 for any.
-        recorder: Gets every exchange with Chat Completions or Responses.
-        ready: Called with the address of the proxy.
-        headers: Sent in place of the client's headers of the same names; not recorded.
-
+    `recorder` gets every exchange with Chat Completions or Responses, and `ready` the address of
+    the proxy; port 0 is any port. `headers` replace those of the client and are not recorded.
     Raises ConfigurationError if the port is in use, or the recording cannot be written.
     """
     async with aiohttp.ClientSession(

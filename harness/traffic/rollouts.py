@@ -62,12 +62,8 @@ def joined_traffic(
 ) -> Traffic:
     """Read recordings and join their exchanges to conversations, perhaps none.
 
-    Args:
-        paths: Files, or folders of files.
-        host: Only requests to this host.
-        models: Names of models that are gpt-oss although their name does not say so.
-
-    Raises ConfigurationError if a file cannot be read.
+    Only requests to `host` count, if it is given. `models` are names of models that are gpt-oss
+    although their name does not say so. Raises ConfigurationError if a file cannot be read.
     """
     scrubber = Scrubber(known_secrets())
     found: list[Imported] = []

@@ -53,10 +53,8 @@ class Tap(asyncio.Protocol):
     async def rest(self, idle: float) -> None:
         """Take the rest of the response.
 
-        Raises:
-            TimeoutError: No byte came for `idle` seconds after the previous one.
-            aiohttp.ClientError: The response ended early.
-            ValueError: The framing of the body violates HTTP.
+        Raises TimeoutError if no byte came for `idle` seconds, aiohttp.ClientError if the response
+        ended early, and ValueError if the framing of the body violates HTTP.
         """
         while not self._done.is_set():
             begun = self._content.total_bytes > 0

@@ -56,11 +56,8 @@ def _lost(
 ) -> TrialResult:
     """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
 
-    Each group is compared with the shortest prompts together with all longer groups.
-
-    Raises:
-        NotVerifiableError: The model finds too few words in the shortest prompts, or there are no
-            longer ones.
+    Each group is compared with the shortest prompts together with all longer groups. Raises
+    NotVerifiableError if the model finds too few words in the shortest, or none are longer.
     """
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most:
