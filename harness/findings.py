@@ -44,21 +44,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Rule:
-    """A check or probe.
+    """A check or probe."""
 
-    Attributes:
-        about: What the rule requires and where it applies, as written into results.
-        tolerated: The share of rollouts (or of trials of a probe) in which the model causes the
-            problem at most; 0 if only a server can. Problems are information unless their number
-            exceeds it significantly, see `harness.statistics.rates`.
-        needs: A capability that a provider's entry may declare missing.
-        suite: The smallest suite that includes the rule.
-    """
-
-    about: Description
+    about: Description  # what the rule requires and where it applies, as written into results
     tolerated: float
-    needs: Capability | None
-    suite: SuiteName
+    """The share of rollouts (or of trials of a probe) in which the model causes the problem at
+    most; 0 if only a server can. Problems are information unless their number exceeds it
+    significantly, see `harness.statistics.rates`."""
+    needs: Capability | None  # a capability that a provider's entry may declare missing
+    suite: SuiteName  # the smallest suite that includes the rule
 
     @property
     def id(self) -> str:

@@ -96,17 +96,11 @@ def result(
 
 @dataclass(frozen=True)
 class _Tally:
-    """What the checks found, by check; counts are by task and sample.
+    """What the checks found, by check; counts are by task and sample."""
 
-    Attributes:
-        judged: Attempts that a check applied to.
-        failed: Those with a finding.
-        findings: The findings, each with its condition.
-    """
-
-    judged: Mapping[str, Counter[_Sample]]
-    failed: Mapping[str, Counter[_Sample]]
-    findings: Mapping[str, list[tuple[str, Finding]]]
+    judged: Mapping[str, Counter[_Sample]]  # attempts that a check applied to
+    failed: Mapping[str, Counter[_Sample]]  # those with a finding
+    findings: Mapping[str, list[tuple[str, Finding]]]  # the findings, each with its condition
 
 
 def _tally(examined: Iterable[Score]) -> _Tally:

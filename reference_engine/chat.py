@@ -158,22 +158,15 @@ _MOST_CALLS = 8
 
 @dataclass(frozen=True)
 class ChatSettings:
-    """Settings of a conversation.
-
-    Attributes:
-        max_tokens: Most tokens of one answer, including its chain of thought.
-        temperature: 0 selects the most probable token.
-        seed: Makes a whole conversation repeatable.
-        current_date: ISO date for the system message, or None for no date line.
-    """
+    """Settings of a conversation."""
 
     effort: Effort = "medium"
     raw: bool = False
     tools: bool = False
-    max_tokens: int = 2048
-    temperature: float = 1.0
-    seed: int | None = None
-    current_date: str | None = None
+    max_tokens: int = 2048  # most tokens of one answer, including its chain of thought
+    temperature: float = 1.0  # 0 selects the most probable token
+    seed: int | None = None  # makes a whole conversation repeatable
+    current_date: str | None = None  # ISO date for the system message, or None for no date line
 
 
 class Chat:

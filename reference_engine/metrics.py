@@ -26,17 +26,11 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The current counts of an engine.
+    """The current counts of an engine."""
 
-    Attributes:
-        requests: The number of requests by state.
-        pages: The number of KV cache pages by state.
-        totals: The counters by name, each with its description.
-    """
-
-    requests: Mapping[str, int]
-    pages: Mapping[str, int]
-    totals: Mapping[str, tuple[str, int]]
+    requests: Mapping[str, int]  # the number of requests by state
+    pages: Mapping[str, int]  # the number of KV cache pages by state
+    totals: Mapping[str, tuple[str, int]]  # the counters by name, each with its description
 
 
 class _CountCollector(Collector):

@@ -150,23 +150,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The results of tool calling, or of all evals.
-
-    Attributes:
-        title: The heading.
-        table: One column for each task and condition.
-        notes: Facts about the table or single columns, such as who graded them.
-        details: Further tables, such as rubric scores by axis; the terminal omits them.
-        baselines: The baseline of each column that has one, by the name of the column.
-        failures: The samples that failed most.
-    """
+    """The results of tool calling, or of all evals."""
 
     title: str
-    table: Table
-    notes: tuple[str, ...] = ()
+    table: Table  # one column for each task and condition
+    notes: tuple[str, ...] = ()  # facts about the table or single columns, such as who graded them
     details: tuple[Table, ...] = ()
+    """Further tables, such as rubric scores by axis; the terminal omits them."""
     baselines: tuple[tuple[str, BaselineInfo], ...] = ()
-    failures: tuple[Failure, ...] = ()
+    """The baseline of each column that has one, by the name of the column."""
+    failures: tuple[Failure, ...] = ()  # the samples that failed most
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,43 +173,25 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the reports of a run have in common.
+    """All that the reports of a run have in common."""
 
-    Attributes:
-        analysis: What the report is built from; charts are drawn from it.
-        folder: The run folder, as the user would type it in a command.
-        title: What was tested.
-        decision: The decision of the gate.
-        reasons: Why, most important reason first.
-        warnings: What does not decide, but should be known.
-        regressions: What changed since the previous run, one sentence each.
-        model: The models.
-        address: The address of the provider.
-        size: How much was planned, and how much of it was done.
-        tiles: Key figures.
-        families: All rules.
-        sections: The results.
-        command: The command that repeats the run.
-        facts: Settings, data, versions and times, by name.
-        texts: The prompt or question of samples by task and sample; may be empty.
-    """
-
-    analysis: Analysis
-    folder: str
+    analysis: Analysis  # what the report is built from; charts are drawn from it
+    folder: str  # the run folder, as the user would type it in a command
     title: str
     decision: Decision | None
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    regressions: tuple[str, ...]
+    reasons: tuple[str, ...]  # why, most important reason first
+    warnings: tuple[str, ...]  # what does not decide, but should be known
+    regressions: tuple[str, ...]  # what changed since the previous run, one sentence each
     model: str
     address: str
-    size: str
+    size: str  # how much was planned, and how much of it was done
     tiles: tuple[Tile, ...]
     families: tuple[Family, ...]
     sections: tuple[Section, ...]
-    command: str
-    facts: tuple[tuple[str, str], ...]
+    command: str  # the command that repeats the run
+    facts: tuple[tuple[str, str], ...]  # settings, data, versions and times, by name
     texts: Mapping[tuple[str, str], str]
+    """The prompt or question of samples by task and sample; may be empty."""
 
     @property
     def verdict(self) -> str:

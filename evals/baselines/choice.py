@@ -41,7 +41,7 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """A baseline file, or a published baseline by its name, as a column. Raises ConfigurationError."""
+    """A baseline file or a published baseline as a column. Raises ConfigurationError."""
     if Path(name).is_file():
         return _measured(Path(name))
     published = published_scores()

@@ -73,17 +73,11 @@ _DIGIT = re.compile(r"[^\W\D_a-zA-Z0-9]|[^\D0-9]")
 
 @dataclass(frozen=True)
 class Line:
-    """A line that is not empty.
+    """A line that is not empty."""
 
-    Attributes:
-        text: The line without markup.
-        strong: Whether some of it was set in bold or as a displayed formula.
-        row: Whether it is the row of a table.
-    """
-
-    text: str
-    strong: bool
-    row: bool = False
+    text: str  # the line without markup
+    strong: bool  # whether some of it was set in bold or as a displayed formula
+    row: bool = False  # whether it is the row of a table
 
 
 def plain_lines(text: str) -> list[Line]:

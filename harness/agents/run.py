@@ -33,21 +33,14 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Agent:
-    """A task of one agent framework.
+    """A task of one agent framework."""
 
-    Attributes:
-        program: The module in `harness.agents.programs`.
-        task: Its argument.
-        packages: The distributions that it needs, the framework first; or the name of a command.
-        expected: What the final answer must contain.
-        apis: The APIs that it can use.
-    """
-
-    program: str
-    task: str
+    program: str  # the module in `harness.agents.programs`
+    task: str  # its argument
     packages: tuple[str, ...]
-    expected: tuple[str, ...] = (str(TEMPERATURES["Oslo"]),)
-    apis: tuple[Api, ...] = BOTH_APIS
+    """The distributions that it needs, the framework first; or the name of a command."""
+    expected: tuple[str, ...] = (str(TEMPERATURES["Oslo"]),)  # what the final answer must contain
+    apis: tuple[Api, ...] = BOTH_APIS  # the APIs that it can use
 
     @property
     def name(self) -> str:

@@ -37,12 +37,7 @@ LONG_REPLY = 1800.0
 
 @dataclass
 class Looks:
-    """Repeated looks at a run while it is sampled.
-
-    Attributes:
-        folder: The run's.
-        plan: Its plan.
-    """
+    """Repeated looks at a run while it is sampled."""
 
     folder: Path
     plan: Plan

@@ -21,15 +21,11 @@ Key = tuple[str, str, Condition, int]
 
 @dataclass
 class Scorer:
-    """Scores the rollouts of one run as they are read.
-
-    Attributes:
-        plan: The plan of the run.
-        read: Rollouts read so far, by task; rollouts of unknown tasks or samples included.
-    """
+    """Scores the rollouts of one run as they are read."""
 
     plan: Plan
     read: Counter[str] = field(default_factory=Counter)
+    """Rollouts read so far, by task; rollouts of unknown tasks or samples included."""
 
     def scores(
         self, rollouts: Iterable[Rollout | Score], *, missing: bool = True

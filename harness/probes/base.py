@@ -41,15 +41,6 @@ class ProbeRequest:
 
     `options` are additional members of the request body. `then` and `raw` are as in `Sample`,
     `stored` as in `Settings`, `key` as in `Attempt`.
-
-    Attributes:
-        sequential: Whether each try begins when the one before has ended.
-        after: The request of the same group whose try of the same number ends before this begins.
-        context: Tokens of prompt and reply that the context must hold; 0 if any context does.
-        whole: Whether only a whole reply can be judged. One that the token limit cut is requested
-            once more with `MORE_TOKENS`, and is not judged if that limit cuts it, too.
-        valid: Whether the request is valid. No check judges the response to an invalid one.
-        provokes: The checks that the response may violate because of the request.
     """
 
     name: str
@@ -61,17 +52,22 @@ class ProbeRequest:
     max_tokens: int | None = REPLY_TOKENS
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
-    sequential: bool = False
+    sequential: bool = False  # whether each try begins when the one before has ended
     after: str | None = None
-    context: int = 0
+    """The request of the same group whose try of the same number ends before this begins."""
+    context: int = 0  # tokens of prompt and reply that the context must hold; 0 if any context does
     max_turns: int = 1
     then: tuple[str, ...] = ()
     raw: str | None = None
     stored: bool = False
     key: Key = "right"
     whole: bool = True
+    """Whether only a whole reply can be judged. One that the token limit cut is requested once more
+    with `MORE_TOKENS`, and is not judged if that limit cuts it, too."""
     valid: bool = True
+    """Whether the request is valid. No check judges the response to an invalid one."""
     provokes: frozenset[str] = frozenset()
+    """The checks that the response may violate because of the request."""
 
     def within(self, max_context: int) -> ProbeRequest | None:
         """The request for a provider with this context length; None if it does not fit."""
@@ -217,35 +213,25 @@ class Probe(Rule):
 
 @dataclass
 class ProbeGroup:
-    """Requests that belong together, and the probes that judge the responses.
+    """Requests that belong together, and the probes that judge the responses."""
 
-    Attributes:
-        name: Names the group; the part before the first dot is the family of its probes.
-        requests: The requests over an API; their names are unique in the group.
-        source: Documents the requirements of its probes, unless a probe names another source.
-        suite: The smallest suite that includes its probes, unless a probe has its own.
-        apis: The APIs of its probes, unless a probe has its own.
-        modes: The modes of its probes, unless a probe has its own.
-        needs: The capability that its probes need, unless a probe has its own.
-        burst: Send the requests after all others, this many at once.
-        golden: The part of a golden file that the probes need; without it in the run's, no request
-            is sent.
-        expensive: Send the requests over the first API of the run only, and list the cost of each
-            probe.
-        probes: Filled by `probe`.
-    """
-
-    name: str
+    name: str  # names the group; the part before the first dot is the family of its probes
     requests: Callable[[Api], Sequence[ProbeRequest]]
-    source: str
+    """The requests over an API; their names are unique in the group."""
+    source: str  # documents the requirements of its probes, unless a probe names another source
     suite: SuiteName = "quick"
-    apis: tuple[Api, ...] = BOTH_APIS
-    modes: tuple[Mode, ...] = NON_STREAMING
+    """The smallest suite that includes its probes, unless a probe has its own."""
+    apis: tuple[Api, ...] = BOTH_APIS  # the APIs of its probes, unless a probe has its own
+    modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own
     needs: Capability | None = None
-    burst: int | None = None
+    """The capability that its probes need, unless a probe has its own."""
+    burst: int | None = None  # send the requests after all others, this many at once
     golden: Callable[[Golden], Golden | None] | None = None
+    """The part of a golden file that the probes need; without it in the run's, no request is
+    sent."""
     expensive: bool = False
-    probes: list[Probe] = field(default_factory=list)
+    """Send the requests over the first API of the run only, and list the cost of each probe."""
+    probes: list[Probe] = field(default_factory=list)  # filled by `probe`
 
     def probe(
         self,

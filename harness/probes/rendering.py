@@ -31,26 +31,20 @@ Arguments = Literal["as sent", "spaced", "compact", "ascii"]
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a healthy rendering deviates; the defaults are openai-harmony's.
+    """How a healthy rendering deviates; the defaults are openai-harmony's."""
 
-    Attributes:
-        instructions_end: What the Hugging Face template appends to instructions.
-        separator: Between the parts of a text, and between the instructions of several messages.
-        separate: Whether each message with instructions remains a separate message.
-        instructions_last: Whether instructions follow the tools, after a blank line that precedes
-            them also without tools, as in Ollama's template.
-        call_type: The content type of an earlier tool call (openai/harmony issue 91).
-        arguments: How the arguments of an earlier tool call are written.
-        quoted_results: Whether a tool result is written as a JSON string, as in that template.
-    """
-
-    instructions_end: str = ""
+    instructions_end: str = ""  # what the Hugging Face template appends to instructions
     separator: str = "\n\n"
-    separate: bool = False
+    """Between the parts of a text, and between the instructions of several messages."""
+    separate: bool = False  # whether each message with instructions remains a separate message
     instructions_last: bool = False
+    """Whether instructions follow the tools, after a blank line that precedes them also without
+    tools, as in Ollama's template."""
     call_type: str = "<|constrain|>json"
-    arguments: Arguments = "as sent"
+    """The content type of an earlier tool call (openai/harmony issue 91)."""
+    arguments: Arguments = "as sent"  # how the arguments of an earlier tool call are written
     quoted_results: bool = False
+    """Whether a tool result is written as a JSON string, as in that template."""
 
 
 _WRITINGS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")

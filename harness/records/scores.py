@@ -105,31 +105,20 @@ _SPELLED_OTHERWISE = 50
 
 @dataclass(frozen=True, slots=True)
 class TokenAccount:
-    """The completion tokens of a reply, and those that its text explains.
+    """The completion tokens of a reply, and those that its text explains."""
 
-    Attributes:
-        exchange: Index of the exchange in its rollout.
-        reported: The completion tokens that the provider reports.
-        reasoning: The tokens of the CoT.
-        least: The fewest tokens that the texts alone can have.
-        most: The most tokens that the texts and the format around them can have.
-        exact: Whether `most` is exact, because the reply has no JSON, which servers may rewrite.
-        pieces: How many tokens more than the whole texts the pieces of a stream have; they show
-            where the model spelled a text with other tokens than the tokenizer. None without a
-            stream, or if its pieces have several tokens each.
-        streamed: Whether the reply is a stream.
-        closed: Whether the text ends like a sentence.
-    """
-
-    exchange: int
-    reported: int
-    reasoning: int
-    least: int
-    most: int
-    exact: bool
+    exchange: int  # index of the exchange in its rollout
+    reported: int  # the completion tokens that the provider reports
+    reasoning: int  # the tokens of the CoT
+    least: int  # the fewest tokens that the texts alone can have
+    most: int  # the most tokens that the texts and the format around them can have
+    exact: bool  # whether `most` is exact, because the reply has no JSON, which servers may rewrite
     pieces: int | None = None
-    streamed: bool = False
-    closed: bool = False
+    """How many tokens more than the whole texts the pieces of a stream have; they show where the
+    model spelled a text with other tokens than the tokenizer. None without a stream, or if its
+    pieces have several tokens each."""
+    streamed: bool = False  # whether the reply is a stream
+    closed: bool = False  # whether the text ends like a sentence
 
     @property
     def unexplained(self) -> int:
@@ -144,19 +133,12 @@ class TokenAccount:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A truncated reply with fewer tokens than its request allows.
+    """A truncated reply with fewer tokens than its request allows."""
 
-    Attributes:
-        exchange: Index of the exchange in its rollout.
-        input: Prompt tokens.
-        output: Completion tokens.
-        limit: The token limit of the request.
-    """
-
-    exchange: int
-    input: int
-    output: int
-    limit: int
+    exchange: int  # index of the exchange in its rollout
+    input: int  # prompt tokens
+    output: int  # completion tokens
+    limit: int  # the token limit of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,34 +152,25 @@ class Edges:
 
 @dataclass(frozen=True, slots=True)
 class MadeCall:
-    """A call of the expected tool, compared with the expected call.
+    """A call of the expected tool, compared with the expected call."""
 
-    Attributes:
-        exchange: Index of the exchange in its rollout.
-        expected: The expected arguments, as JSON text.
-        got: The arguments of the call.
-        same: Whether both are the same JSON.
-        values: Whether numbers, booleans, null or the length of lists differ.
-        planned: Whether the CoT has all values that the call lacks, and none that it has instead.
-        extra_tokens: Reported tokens of the reply that are not those of its messages without
-            content types; None if they cannot be counted.
-        expected_extra_tokens: The same for the reply with the expected call, in each spelling of
-            JSON.
-        strange: Whether a word in its texts replaces an expected one, and is neither in
-            the prompt nor in the CoT.
-        asked: Whether the prompt has all values that the call lacks, and none that it has instead.
-    """
-
-    exchange: int
-    expected: str
-    got: str
-    same: bool
-    values: bool
+    exchange: int  # index of the exchange in its rollout
+    expected: str  # the expected arguments, as JSON text
+    got: str  # the arguments of the call
+    same: bool  # whether both are the same JSON
+    values: bool  # whether numbers, booleans, null or the length of lists differ
     extra_tokens: int | None
+    """Reported tokens of the reply that are not those of its messages without content types; None
+    if they cannot be counted."""
     planned: bool = False
+    """Whether the CoT has all values that the call lacks, and none that it has instead."""
     expected_extra_tokens: tuple[int, ...] = ()
+    """The same for the reply with the expected call, in each spelling of JSON."""
     strange: bool = False
+    """Whether a word in its texts replaces an expected one, and is neither in the prompt nor in the
+    CoT."""
     asked: bool = False
+    """Whether the prompt has all values that the call lacks, and none that it has instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,26 +183,19 @@ class UserTexts:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Properties by which the rollouts of a run are compared.
+    """Properties by which the rollouts of a run are compared."""
 
-    Attributes:
-        conversation: The conversation of the first request as JSON, in lower case.
-        user: The user's part of it; None if its tokens cannot be counted.
-        strange: Invented words in replies and texts in arguments of calls that no request of the
-            rollout contains, in lower case.
-        calls: Every call: its name and its arguments in canonical form.
-        content: A hash of CoT and text; empty if they are short, or if the reply has calls.
-        answer: A hash of the text of the only reply; empty if it is short, or if it has calls.
-        replicas: What may tell the servers behind a load balancer apart: properties with values.
-    """
-
-    conversation: str = ""
-    user: UserTexts | None = None
+    conversation: str = ""  # the conversation of the first request as JSON, in lower case
+    user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted
     strange: frozenset[str] = frozenset()
-    calls: frozenset[str] = frozenset()
-    content: str = ""
+    """Invented words in replies and texts in arguments of calls that no request of the rollout
+    contains, in lower case."""
+    calls: frozenset[str] = frozenset()  # every call: its name and its arguments in canonical form
+    content: str = ""  # a hash of CoT and text; empty if they are short, or if the reply has calls
     answer: str = ""
+    """A hash of the text of the only reply; empty if it is short, or if it has calls."""
     replicas: tuple[tuple[str, str], ...] = ()
+    """What may tell the servers behind a load balancer apart: properties with values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,19 +46,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Change:
-    """The evidence for an increase, and its time.
+    """The evidence for an increase, and its time."""
 
-    Attributes:
-        evidence: Natural logarithm of the weighted sum.
-        since: Index of the first observation after the most likely change.
-        earliest: Index of the first one that it may be, with the probability `CREDIBLE`.
-        latest: Index of the last one.
-    """
-
-    evidence: float
-    since: int
-    earliest: int
-    latest: int
+    evidence: float  # natural logarithm of the weighted sum
+    since: int  # index of the first observation after the most likely change
+    earliest: int  # index of the first one that it may be, with the probability `CREDIBLE`
+    latest: int  # index of the last one
 
 
 def increase(observed: Sequence[Counts]) -> Change | None:

@@ -26,14 +26,10 @@ class Sharpness:
     listed one. If the draws are true to the probabilities, the sum of the scores minus their means
     has mean 0 and this variance, and is nearly normal, because the mean of each draw is known
     before it (a martingale).
-
-    Attributes:
-        excess: The sum of the scores minus their means, in nats.
-        variance: The sum of their variances, in nats squared.
     """
 
-    excess: float
-    variance: float
+    excess: float  # the sum of the scores minus their means, in nats
+    variance: float  # the sum of their variances, in nats squared
 
     @property
     def deviation(self) -> float:

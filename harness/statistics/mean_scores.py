@@ -40,20 +40,14 @@ class Mean:
     (Korn and Graubard 1998, with the variance between tries instead of that between questions).
     The effective number is at least `trials`: binomial bounds are valid for independent tries with
     different probabilities (Hoeffding 1956).
-
-    Attributes:
-        value: The mean.
-        error: Its standard error.
-        tries: Tries per question.
-        freedom: Degrees of freedom of the error; infinity gives the normal distribution.
-        trials: Tries of all questions if scores are binary, else None.
     """
 
     value: float
-    error: float
-    tries: float
+    error: float  # its standard error
+    tries: float  # tries per question
     freedom: float = math.inf
-    trials: float | None = None
+    """Degrees of freedom of the error; infinity gives the normal distribution."""
+    trials: float | None = None  # tries of all questions if scores are binary, else None
 
     def bounds(self, tail: float) -> tuple[float, float]:
         """Lower and upper bound, each wrong with probability at most `tail`."""

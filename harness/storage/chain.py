@@ -22,17 +22,11 @@ _LONGEST = 180
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The place of a line in the chain.
+    """The place of a line in the chain."""
 
-    Attributes:
-        digest: Hash of its original record, as bytes.
-        chain: Its member `chain`, as bytes; None if it has none.
-        withheld: Whether its contents differ from the original record.
-    """
-
-    digest: bytes
-    chain: bytes | None
-    withheld: bool = False
+    digest: bytes  # hash of its original record, as bytes
+    chain: bytes | None  # its member `chain`, as bytes; None if it has none
+    withheld: bool = False  # whether its contents differ from the original record
 
     def follows(self, before: bytes) -> bool:
         """Whether the line continues the chain `before`."""

@@ -26,19 +26,15 @@ from harness.sampling.run import Watcher
 
 
 class Task(ABC):
-    """Samples, conditions and a scorer.
+    """Samples, conditions and a scorer."""
 
-    Attributes:
-        info: The task as `run.json` describes it.
-        burst: Attempts in flight at once, if the task needs its own number; such tasks are sampled
-            after all others.
-        patient: Whether a broken response is requested again several times, because it says
-            nothing about what the task measures.
-    """
-
-    info: TaskInfo
+    info: TaskInfo  # the task as `run.json` describes it
     burst: int | None = None
+    """Attempts in flight at once, if the task needs its own number; such tasks are sampled after
+    all others."""
     patient: bool = False
+    """Whether a broken response is requested again several times, because it says nothing about
+    what the task measures."""
 
     @property
     def name(self) -> str:

@@ -26,23 +26,14 @@ from harness.tasks.base import Task
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What all probe groups of a run share.
-
-    Attributes:
-        model: The model to request.
-        apis: The APIs to send requests over.
-        limitations: Capabilities that the provider's entry declares missing.
-        golden: The golden file, if the run has one.
-        extra_body: Further members of every request body.
-        max_context: Context length in tokens; requests that need more are not sent.
-    """
+    """What all probe groups of a run share."""
 
     model: str
     apis: tuple[Api, ...]
-    limitations: Collection[str] = ()
+    limitations: Collection[str] = ()  # capabilities that the provider's entry declares missing
     golden: Golden | None = None
-    extra_body: Mapping[str, Any] | None = None
-    max_context: int = CONTEXT
+    extra_body: Mapping[str, Any] | None = None  # further members of every request body
+    max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
 
 
 class ProbeTask(Task):

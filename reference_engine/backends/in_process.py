@@ -40,15 +40,10 @@ Reader = Callable[[list[int]], Tensor]
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A causal language model.
+    """A causal language model."""
 
-    Attributes:
-        longest: Most tokens of a prompt and its continuation.
-        new_sequence: Creates a reader with an empty KV cache of its own.
-    """
-
-    longest: int
-    new_sequence: Callable[[], Reader]
+    longest: int  # most tokens of a prompt and its continuation
+    new_sequence: Callable[[], Reader]  # creates a reader with an empty KV cache of its own
 
 
 class InProcessEngine:

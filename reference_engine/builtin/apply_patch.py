@@ -42,19 +42,12 @@ class PatchError(ValueError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Lines to replace.
+    """Lines to replace."""
 
-    Attributes:
-        anchor: A line after which they are, such as the head of a function.
-        old: The lines as they are, with context.
-        new: The lines as they become.
-        at_end: Whether they end the file.
-    """
-
-    anchor: str | None
-    old: tuple[str, ...]
-    new: tuple[str, ...]
-    at_end: bool = False
+    anchor: str | None  # a line after which they are, such as the head of a function
+    old: tuple[str, ...]  # the lines as they are, with context
+    new: tuple[str, ...]  # the lines as they become
+    at_end: bool = False  # whether they end the file
 
 
 @dataclass(frozen=True)

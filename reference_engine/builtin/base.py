@@ -9,16 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ran:
-    """The result of a call.
+    """The result of a call."""
 
-    Attributes:
-        output: What the model sees: the result or the error.
-        sources: The URLs that a search found.
-        failed: Whether the call had no effect.
-        error: The error, as an `mcp_call` item shows it.
-    """
-
-    output: str
-    sources: tuple[str, ...] = ()
-    failed: bool = False
-    error: Mapping[str, Any] | None = None
+    output: str  # what the model sees: the result or the error
+    sources: tuple[str, ...] = ()  # the URLs that a search found
+    failed: bool = False  # whether the call had no effect
+    error: Mapping[str, Any] | None = None  # the error, as an `mcp_call` item shows it

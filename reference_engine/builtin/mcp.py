@@ -79,20 +79,13 @@ def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
 
 @dataclass(frozen=True)
 class McpOffer:
-    """The tools of a server that a request offers.
+    """The tools of a server that a request offers."""
 
-    Attributes:
-        label: The request's name for the server.
-        server: The server.
-        names: The allowed tools, or None for all.
-        read_only: Whether allowed tools must or must not declare that they only read; None for all.
-        headers: HTTP headers for the server.
-    """
-
-    label: str
+    label: str  # the request's name for the server
     server: McpServer
-    names: frozenset[str] | None = None
+    names: frozenset[str] | None = None  # the allowed tools, or None for all
     read_only: bool | None = None
+    """Whether allowed tools must or must not declare that they only read; None for all."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def allows(self, tool: ServerTool) -> bool:

@@ -24,19 +24,14 @@ _START_SECONDS = 30
 
 @dataclass(frozen=True)
 class PythonSandbox:
-    """Runs programs with limits; programs share nothing.
+    """Runs programs with limits; programs share nothing."""
 
-    Attributes:
-        seconds: The time limit of a program.
-        memory: The limit of each of its processes, in bytes of address space.
-        output: The limit of its output in bytes; the rest is cut off and the program stopped.
-        turn: Admits a few programs at a time; the others wait.
-    """
-
-    seconds: int = 20
-    memory: int = 512 * 2**20
+    seconds: int = 20  # the time limit of a program
+    memory: int = 512 * 2**20  # the limit of each of its processes, in bytes of address space
     output: int = 16 * 2**10
+    """The limit of its output in bytes; the rest is cut off and the program stopped."""
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4), compare=False)
+    """Admits a few programs at a time; the others wait."""
 
     def require_isolation(self) -> None:
         """Run a program, to find out whether this machine can isolate programs.

@@ -98,19 +98,12 @@ def _arguments(content: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class ServerTools:
-    """The built-in tools that a server can offer.
+    """The built-in tools that a server can offer."""
 
-    Attributes:
-        pages: The pages of its browser, or None without one.
-        python: Its sandbox for Python, or None without one.
-        mcp: The MCP servers that it may contact.
-        most_calls: How many calls one response can make.
-    """
-
-    pages: Pages | None = None
-    python: PythonSandbox | None = None
-    mcp: tuple[McpServer, ...] = ()
-    most_calls: int = 20
+    pages: Pages | None = None  # the pages of its browser, or None without one
+    python: PythonSandbox | None = None  # its sandbox for Python, or None without one
+    mcp: tuple[McpServer, ...] = ()  # the MCP servers that it may contact
+    most_calls: int = 20  # how many calls one response can make
 
     def has(self, tool: Builtin) -> bool:
         """Whether the server has this tool."""

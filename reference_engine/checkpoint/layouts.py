@@ -25,20 +25,15 @@ BYTES_AT_ONCE = 32 * 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """Stored tensors that form one parameter, concatenated along the first dimension.
+    """Stored tensors that form one parameter, concatenated along the first dimension."""
 
-    Attributes:
-        tensors: Name and shape of each stored tensor.
-        packed: Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that can
-            replace the tensors, and the shape (experts, out, in) that it decodes to.
-        transposed: Whether the parameter is the plain tensor with its last two dimensions swapped.
-        packed_transposed: The same for the decoded MXFP4 pair.
-    """
-
-    tensors: tuple[tuple[str, Shape], ...]
+    tensors: tuple[tuple[str, Shape], ...]  # name and shape of each stored tensor
     packed: tuple[str, Shape] | None = None
+    """Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that can replace the
+    tensors, and the shape (experts, out, in) that it decodes to."""
     transposed: bool = False
-    packed_transposed: bool = False
+    """Whether the parameter is the plain tensor with its last two dimensions swapped."""
+    packed_transposed: bool = False  # the same for the decoded MXFP4 pair
 
 
 def pair_names(base: str, layout: Layout) -> tuple[str, str]:

@@ -36,18 +36,13 @@ _OURS = ("*.json", "*.jinja", "*.safetensors")
 
 @dataclass(frozen=True)
 class Target:
-    """A tensor to write.
-
-    Attributes:
-        pieces: Rows of stored tensors that form the rows of this tensor, in order.
-        swapped: Whether to swap the last two dimensions.
-    """
+    """A tensor to write."""
 
     name: str
     dtype: torch.dtype
     shape: Shape
-    pieces: tuple[Piece, ...]
-    swapped: bool = False
+    pieces: tuple[Piece, ...]  # rows of stored tensors that form the rows of this tensor, in order
+    swapped: bool = False  # whether to swap the last two dimensions
 
     @property
     def nbytes(self) -> int:

@@ -27,14 +27,12 @@ class Hook(Generic[C]):
     """A point in the server where a fault can act with a change of type `C`.
 
     As a decorator, a hook declares the function as the change of the fault of the same name.
-
-    Attributes:
-        point: The name of the point. Several hooks can share one.
-        adapt: Converts a change of type `C` to the type that the server calls at this point.
     """
 
     point: str
+    """The name of the point. Several hooks can share one."""
     adapt: Callable[[C], Any] = lambda change: change
+    """Converts a change of type `C` to the type that the server calls at this point."""
 
     def __call__(self, change: C) -> C:
         """Declare a function as the change of the fault that has its name."""
@@ -56,27 +54,17 @@ class Hook(Generic[C]):
 
 @dataclass(frozen=True)
 class Fault:
-    """A known defect, or an allowed variation that no check may report as an error.
+    """A known defect, or an allowed variation that no check may report as an error."""
 
-    Attributes:
-        name: The public name; stable.
-        layer: Where the real defect was.
-        description: The effect, in one sentence.
-        source: The public report, as `repository#number` or in words; else `HYPOTHETICAL`.
-        detectors: Checks, probes or prefixes of their ids. At least one must find the fault.
-        visible: Whether a client can see the effect.
-        rate: The share of requests that it affects if none is named.
-        changes: The changes by point.
-    """
-
-    name: str
-    layer: str
-    description: str
-    source: str
+    name: str  # the public name; stable
+    layer: str  # where the real defect was
+    description: str  # the effect, in one sentence
+    source: str  # the public report, as `repository#number` or in words; else `HYPOTHETICAL`
     detectors: tuple[str, ...]
-    visible: bool
-    rate: float
-    changes: dict[str, Any] = field(repr=False, compare=False)
+    """Checks, probes or prefixes of their ids. At least one must find the fault."""
+    visible: bool  # whether a client can see the effect
+    rate: float  # the share of requests that it affects if none is named
+    changes: dict[str, Any] = field(repr=False, compare=False)  # the changes by point
 
     @property
     def of_engine(self) -> bool:

@@ -14,17 +14,11 @@ Api = Literal["chat", "responses"]
 
 @dataclass(frozen=True)
 class ClientRequest:
-    """A request as the client sent it.
+    """A request as the client sent it."""
 
-    Attributes:
-        api: The API of the path.
-        body: The JSON object; empty if the body was not one.
-        served: The id of the model that the server offers.
-    """
-
-    api: Api
-    body: Json
-    served: str
+    api: Api  # the API of the path
+    body: Json  # the JSON object; empty if the body was not one
+    served: str  # the id of the model that the server offers
 
     @property
     def streaming(self) -> bool:

@@ -108,16 +108,12 @@ def drawn_in(row: int) -> int:
 
 @dataclass(frozen=True)
 class Launched:
-    """A step that was launched; the next one overwrites its `logits`.
+    """A step that was launched; the next one overwrites its `logits`."""
 
-    Attributes:
-        draws: The settings of each row.
-        overlaps: Whether the next step may be launched before `tokens` is called, that is, whether
-            the logits are not needed: no row has a top_p or logprobs.
-    """
-
-    draws: Sequence[Draw]
+    draws: Sequence[Draw]  # the settings of each row
     overlaps: bool
+    """Whether the next step may be launched before `tokens` is called, that is, whether the logits
+    are not needed: no row has a top_p or logprobs."""
     _logits: Tensor
     _drawn: Tensor
     _copied: torch.cuda.Event | None

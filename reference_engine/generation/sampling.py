@@ -36,24 +36,17 @@ UNLIMITED = 2**31
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """The sampling settings of a request.
+    """The sampling settings of a request."""
 
-    Attributes:
-        max_tokens: Maximum number of generated tokens, including the stop token.
-        temperature: Divisor of the logits; 0 selects the most probable token.
-        top_p: Sample only from the most probable tokens whose total probability reaches this.
-        seed: Seed of the random draws; random if None.
-        stop_token_ids: Tokens that end the generation.
-        top_logprobs: Number of alternatives to report with the logprob of each token. 0 reports
-            only the token's own logprob, None reports no logprobs.
-    """
-
-    max_tokens: int = UNLIMITED
-    temperature: float = 1.0
+    max_tokens: int = UNLIMITED  # maximum number of generated tokens, including the stop token
+    temperature: float = 1.0  # divisor of the logits; 0 selects the most probable token
     top_p: float = 1.0
-    seed: int | None = None
-    stop_token_ids: frozenset[int] = frozenset()
+    """Sample only from the most probable tokens whose total probability reaches this."""
+    seed: int | None = None  # seed of the random draws; random if None
+    stop_token_ids: frozenset[int] = frozenset()  # tokens that end the generation
     top_logprobs: int | None = None
+    """Number of alternatives to report with the logprob of each token. 0 reports only the token's
+    own logprob, None reports no logprobs."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

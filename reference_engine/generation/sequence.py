@@ -10,29 +10,19 @@ from reference_engine.kv_cache.pages import BlockTable, block_hashes
 
 @dataclass(eq=False)
 class Sequence:
-    """The state of a request in the model.
-
-    Attributes:
-        seed: The seed of the random draws.
-        tokens: The prompt and the generated tokens.
-        hashes: The hashes of the prompt's full blocks, see `kv_cache.pages`.
-        cached: Number of tokens in the cache.
-        order: Position in the order in which sequences joined.
-        table: The pages; None while the sequence waits for pages.
-        launched: Number of tokens that are being drawn and have not been read.
-        left: Whether the scheduler has removed the sequence.
-    """
+    """The state of a request in the model."""
 
     prompt: tuple[int, ...]
     params: SamplingParams
-    seed: int = field(init=False)
-    tokens: list[int] = field(init=False)
+    seed: int = field(init=False)  # the seed of the random draws
+    tokens: list[int] = field(init=False)  # the prompt and the generated tokens
     hashes: list[bytes] = field(init=False)
-    cached: int = 0
-    order: int = 0
-    table: BlockTable | None = None
-    launched: int = 0
-    left: bool = False
+    """The hashes of the prompt's full blocks, see `kv_cache.pages`."""
+    cached: int = 0  # number of tokens in the cache
+    order: int = 0  # position in the order in which sequences joined
+    table: BlockTable | None = None  # the pages; None while the sequence waits for pages
+    launched: int = 0  # number of tokens that are being drawn and have not been read
+    left: bool = False  # whether the scheduler has removed the sequence
 
     def __post_init__(self) -> None:
         self.seed = seed_of(self.params)

@@ -18,18 +18,12 @@ class Routing:
 
     A slot is a pair of a token and one of its chosen experts, with the number token * top + place.
     A row is a slot in the order of experts.
-
-    Attributes:
-        slots: (rows,); the slot of each row.
-        tile_experts: (tiles,); the expert of each tile.
-        tile_rows: (tiles,); the first row of each tile.
-        tile_ends: (tiles,); the row after the last row, equal to the first row for idle tiles.
     """
 
-    slots: Tensor
-    tile_experts: Tensor
-    tile_rows: Tensor
-    tile_ends: Tensor
+    slots: Tensor  # (rows,); the slot of each row
+    tile_experts: Tensor  # (tiles,); the expert of each tile
+    tile_rows: Tensor  # (tiles,); the first row of each tile
+    tile_ends: Tensor  # (tiles,); the row after the last row, equal to the first row for idle tiles
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:

@@ -111,16 +111,12 @@ class PagePool:
 
 @dataclass(frozen=True)
 class Layout:
-    """The kinds of layers that need pages.
+    """The kinds of layers that need pages."""
 
-    Attributes:
-        full: Whether there are layers with full attention.
-        window: Positions that a sliding window shows, including the current one; None if there are
-            no layers with a sliding window.
-    """
-
-    full: bool
+    full: bool  # whether there are layers with full attention
     window: int | None
+    """Positions that a sliding window shows, including the current one; None if there are no layers
+    with a sliding window."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> Layout:

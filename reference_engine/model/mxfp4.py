@@ -61,17 +61,11 @@ def _nearest(magnitude: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PackedLinear:
-    """One matrix product per expert, with MXFP4 weights in the layout that the kernels read.
+    """One matrix product per expert, with MXFP4 weights in the layout that the kernels read."""
 
-    Attributes:
-        blocks: (experts, out, in / 8), int32; see `kernel_layout`.
-        scales: (experts, in / 32, out), uint8.
-        bias: (experts, out), in the dtype of the tokens.
-    """
-
-    blocks: Tensor
-    scales: Tensor
-    bias: Tensor
+    blocks: Tensor  # (experts, out, in / 8), int32; see `kernel_layout`
+    scales: Tensor  # (experts, in / 32, out), uint8
+    bias: Tensor  # (experts, out), in the dtype of the tokens
 
 
 LARGEST_SCALE = 128

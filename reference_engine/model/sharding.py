@@ -19,15 +19,10 @@ from reference_engine.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a parameter that one process holds.
+    """The part of a parameter that one process holds."""
 
-    Attributes:
-        rows: Ranges of the first dimension, in order; None for all.
-        columns: Range of the last dimension; None for all.
-    """
-
-    rows: tuple[range, ...] | None = None
-    columns: range | None = None
+    rows: tuple[range, ...] | None = None  # ranges of the first dimension, in order; None for all
+    columns: range | None = None  # range of the last dimension; None for all
 
 
 UNCUT = Cut()

@@ -35,21 +35,15 @@ _UNFIT_ENDS = STOP_TOKENS | {START, CHANNEL}
 
 @dataclass(frozen=True)
 class ToolPolicy:
-    """The messages that a request allows.
-
-    Attributes:
-        mode: Whether the model may, must or must not call a function.
-        names: The functions that a required call may name.
-        withheld: The functions of the request that no call may name.
-        builtin: The tools that the server runs: `browser`, `python`, and names of MCP tools.
-        used_up: Whether the model has made the most calls of them that are allowed.
-    """
+    """The messages that a request allows."""
 
     mode: Literal["auto", "required", "forbidden"] = "auto"
-    names: tuple[str, ...] = ()
-    withheld: tuple[str, ...] = ()
+    """Whether the model may, must or must not call a function."""
+    names: tuple[str, ...] = ()  # the functions that a required call may name
+    withheld: tuple[str, ...] = ()  # the functions of the request that no call may name
     builtin: tuple[str, ...] = ()
-    used_up: bool = False
+    """The tools that the server runs: `browser`, `python`, and names of MCP tools."""
+    used_up: bool = False  # whether the model has made the most calls of them that are allowed
 
     def allows(self, message: Started) -> bool:
         """Whether the model may write this message."""
@@ -106,18 +100,13 @@ class OfferedTool:
 
 @dataclass(frozen=True)
 class Choice:
-    """A tool choice of either API.
+    """A tool choice of either API."""
 
-    Attributes:
-        mode: Whether the model may, must or must not call a function.
-        chosen: The named function, if there is one.
-        allowed: The functions that `allowed_tools` lists, or None for all. Harmony cannot mark
-            tools as disallowed, so the model does not see the others.
-    """
-
-    mode: ChoiceMode
-    chosen: str | None = None
+    mode: ChoiceMode  # whether the model may, must or must not call a function
+    chosen: str | None = None  # the named function, if there is one
     allowed: tuple[str, ...] | None = None
+    """The functions that `allowed_tools` lists, or None for all. Harmony cannot mark tools as
+    disallowed, so the model does not see the others."""
 
     def applied(self, tools: Sequence[OfferedTool]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
         """The tools that the model sees, and the policy. Raises ApiError."""

@@ -61,23 +61,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """The rows that fit on the page; `left_out` more do not.
-
-    Attributes:
-        title: The task.
-        conditions: The heads of the columns.
-        width: The number of tries at each sample.
-        rows: The rows, worst first.
-        left_out: The number of rows that do not fit.
-        legend: Each outcome that occurs, with its look and its count.
-    """
+    """The rows that fit on the page; `left_out` more do not."""
 
     title: str
-    conditions: tuple[str, ...]
-    width: int
-    rows: tuple[Row, ...]
+    conditions: tuple[str, ...]  # the heads of the columns
+    width: int  # the number of tries at each sample
+    rows: tuple[Row, ...]  # the rows, worst first
     left_out: int
     legend: tuple[tuple[Outcome, Look, int], ...]
+    """Each outcome that occurs, with its look and its count."""
 
     @property
     def cells(self) -> int:

@@ -29,19 +29,12 @@ _HELD_BYTES = 2 * MOST_BYTES
 
 @dataclass(frozen=True)
 class Library:
-    """What was read from the log.
+    """What was read from the log."""
 
-    Attributes:
-        records: The records that the page can show, the most important first.
-        transcripts: The transcripts that there is room for, by record.
-        rollouts: The number of records in the log.
-        traffic: All exchanges, counted.
-    """
-
-    records: Sequence[str]
-    transcripts: Mapping[str, Json]
-    rollouts: int
-    traffic: Traffic
+    records: Sequence[str]  # the records that the page can show, the most important first
+    transcripts: Mapping[str, Json]  # the transcripts that there is room for, by record
+    rollouts: int  # the number of records in the log
+    traffic: Traffic  # all exchanges, counted
 
 
 def read_library(

@@ -185,15 +185,10 @@ def _custom_input(text: str) -> str:
 
 
 class _ServedCall(OutputItem):
-    """A call that the server runs: between its text and its result, it is in progress.
+    """A call that the server runs: between its text and its result, it is in progress."""
 
-    Attributes:
-        progress: How the types of its events start.
-        stages: The events between its text and its result.
-    """
-
-    progress: str
-    stages: Sequence[str] = ()
+    progress: str  # how the types of its events start
+    stages: Sequence[str] = ()  # the events between its text and its result
 
     def begin(self) -> list[Event]:
         """The item is in progress."""

@@ -20,23 +20,17 @@ _DEFAULTS = {"limit": "20", "order": "desc"}
 
 @dataclass(frozen=True)
 class Stored:
-    """A response and its conversation.
-
-    Attributes:
-        id: The id of the response.
-        response: The encoded response.
-        history: The conversation up to and including its output, without `instructions`.
-        items: The conversation items of each output item, with the call id of calls.
-        calls: The calls without a result, name by call id.
-        input: The encoded list of its input items.
-    """
+    """A response and its conversation."""
 
     id: str
-    response: bytes
+    response: bytes  # the encoded response
     history: tuple[ConversationItem, ...]
+    """The conversation up to and including its output, without `instructions`."""
     items: dict[str, tuple[tuple[ConversationItem, ...], str | None]] = field(default_factory=dict)
+    """The conversation items of each output item, with the call id of calls."""
     calls: dict[str, str] = field(default_factory=dict)
-    input: bytes = b"[]"
+    """The calls without a result, name by call id."""
+    input: bytes = b"[]"  # the encoded list of its input items
 
     @property
     def size(self) -> int:
