@@ -77,9 +77,7 @@ class Dialect(ABC):
     def served(client: httpx.Client, model: str | None) -> Served:
         """Request the served model; `model` is the name that the user chose, if any.
 
-        Raises:
-            httpx.HTTPError: The request fails.
-            ValueError: The response is invalid, or the model is not served.
+        Raises httpx.HTTPError, or ValueError if the response is invalid or the model is not served.
         """
 
     @staticmethod
@@ -87,11 +85,7 @@ class Dialect(ABC):
     def request(
         model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """The body of a request; `room` is the size of the context in tokens.
-
-        Raises:
-            BackendError: The server does not support the request.
-        """
+        """The body of a request; `room` is the size of the context in tokens. Raises BackendError."""
 
     @abstractmethod
     def read(self, event: bytes) -> list[Token]:

@@ -142,11 +142,7 @@ class _Sequence:
 
 
 def refuse_codes(checkpoint: Path) -> None:
-    """Refuse the bundled checkpoint, whose packing only the reference engine supports.
-
-    Raises:
-        SetupError: It is the bundled checkpoint.
-    """
+    """Refuse the bundled checkpoint, whose packing only the reference engine supports: SetupError."""
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -161,8 +157,7 @@ def refuse_codes(checkpoint: Path) -> None:
 def load_mlx(checkpoint: Path) -> LocalModel:
     """Load a checkpoint in Hugging Face's layout with experts in MXFP4, or one of mlx-community.
 
-    Raises:
-        SetupError: mlx-lm is not installed or cannot load the checkpoint.
+    Raises SetupError if mlx-lm is not installed or cannot load the checkpoint.
     """
     try:
         import mlx.core as mx

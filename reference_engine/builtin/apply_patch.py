@@ -229,10 +229,8 @@ def _find(lines: Sequence[str], wanted: Sequence[str], at: int, *, at_end: bool)
 def apply_patch(folder: Path, patch: str) -> str:
     """Apply a patch to the files of a folder; returns the list of what changed.
 
-    Raises:
-        PatchError: The patch is malformed, does not fit, or has a path that is not allowed. No file
-            is changed then.
-        OSError: A file cannot be written.
+    Raises PatchError if the patch is malformed, does not fit, or has a path that is not allowed; no
+    file is changed then. Raises OSError if a file cannot be written.
     """
     texts: dict[Path, str | None] = {}
     done: list[str] = []

@@ -60,8 +60,7 @@ class Origin(Protocol):
 def plan(origin: Origin, layout: Layout) -> list[Target]:
     """Plans the tensors of a checkpoint in `layout` with the same content as `origin`.
 
-    Raises:
-        SetupError: Tensors to be joined have different dtypes.
+    Raises SetupError if tensors to be joined have different dtypes.
     """
     wanted = sources(origin.config, layout)
     targets: list[Target] = []
@@ -136,9 +135,8 @@ def write_checkpoint(
 ) -> None:
     """Writes the tensors of `origin` as a checkpoint folder, with a progress bar on a terminal.
 
-    Raises:
-        SetupError: `dest` cannot be written.
-        VocabularyError: The vocabulary for the tokenizer is not available.
+    Raises SetupError if `dest` cannot be written, and VocabularyError if the tokenizer's vocabulary
+    is not available.
     """
     targets = plan(origin, layout)
     total = sum(target.nbytes for target in targets)

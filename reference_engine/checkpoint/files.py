@@ -145,8 +145,7 @@ INDEX = "model.safetensors.index.json"
 def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
     """Maps every tensor name of a folder to its file, which stays open until the stack closes.
 
-    Raises:
-        SetupError: There are no files, or the index does not match them.
+    Raises SetupError if there are no files, or the index does not match them.
     """
     index = path / INDEX
     listed = _read_index(index) if index.exists() else None

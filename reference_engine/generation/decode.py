@@ -33,13 +33,9 @@ def decode(
 ) -> Tensor:
     """Returns the normalized stream after the last block, (rows, H), and writes the cache.
 
-    Args:
-        model: A model with packed experts, in one process.
-        cache: Its cache.
-        tokens: (rows,); the new token of each row.
-        tables: The pages of each row in order, (rows, max_pages) in int32, by kind of layer.
-        query_starts: The numbers 0 to rows, int32.
-        context_lengths: (rows,), int32; lengths including the new token.
+    The model has packed experts, in one process. `tokens` has the new token of each row, `tables`
+    the pages of each row in order, (rows, max_pages) in int32, by kind of layer, `query_starts` the
+    numbers 0 to rows in int32, and `context_lengths` the lengths with the new token in int32.
     """
     config = model.config
     cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths[:, None] - 1))

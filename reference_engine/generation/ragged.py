@@ -140,8 +140,7 @@ class RaggedBatch:
     def run(self, model: Transformer, tokens: Tensor) -> Tensor:
         """Runs `tokens`, (tokens,), at the places of the batch.
 
-        Returns:
-            The normalized stream at each row's last token, (rows, H).
+        Returns the normalized stream at each row's last token, (rows, H).
         """
         tables = {"sliding_attention": self._sliding, "full_attention": self._full}
         if len(tokens) == len(self._lengths) and has_fused_kernels(model):

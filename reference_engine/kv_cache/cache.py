@@ -69,8 +69,7 @@ class KVCache:
     def longest_context(self, requested: int) -> int:
         """Returns the requested context length, limited by the model and by the memory.
 
-        Raises:
-            SetupError: The memory holds less than one block.
+        Raises SetupError if the memory holds less than one block.
         """
         context = min(requested, self.config.max_position_embeddings)
         longest = self.layout.longest(self.pool.size)

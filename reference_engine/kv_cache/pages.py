@@ -211,8 +211,7 @@ class BlockTable:
     def reuse(self, limit: int) -> int:
         """Shares registered pages that continue this table, within the first `limit` blocks.
 
-        Returns:
-            The number of blocks added.
+        Returns the number of blocks added.
         """
         start = self.blocks
         for end in range(self._registered_until(start, limit), start, -1):

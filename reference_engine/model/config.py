@@ -124,8 +124,7 @@ SHAPES = {"20b": GPT_OSS_20B, "120b": GPT_OSS_120B, "tiny": TINY}
 def shape_named(name: str) -> ModelConfig:
     """Returns one of `SHAPES`, or reads a config.json or the folder that holds one.
 
-    Raises:
-        SetupError: The name is neither.
+    Raises SetupError if the name is neither.
     """
     if name in SHAPES:
         return SHAPES[name]

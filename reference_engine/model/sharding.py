@@ -38,8 +38,7 @@ class Shard:
     def local_config(self, config: ModelConfig) -> ModelConfig:
         """Returns the config with the number of heads that this process holds.
 
-        Raises:
-            SetupError: The model cannot be divided into that many parts.
+        Raises SetupError if the model cannot be divided into that many parts.
         """
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),

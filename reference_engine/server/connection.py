@@ -33,9 +33,7 @@ async def until_disconnect(
 ) -> T:
     """Do the work, and cancel it if the client disconnects or the server stops.
 
-    Raises:
-        ClientDisconnect: The client disconnected.
-        ApiError: The server is stopping.
+    Raises ClientDisconnect, or ApiError if the server is stopping.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))

@@ -53,8 +53,7 @@ def open_engine(
 ) -> Backend:
     """Create the reference engine, or the backend that the settings name, without starting it.
 
-    Raises:
-        SetupError: The engine or backend is not available.
+    Raises SetupError if it is not available.
     """
     if settings.backend.name != "reference":
         return _backend(settings)

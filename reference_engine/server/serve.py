@@ -88,9 +88,8 @@ class Server(uvicorn.Server):
 def serve(settings: ServeSettings) -> None:
     """Serve until a signal arrives. Under torchrun, only the first process serves.
 
-    Raises:
-        SetupError: A fault is unknown, the checkpoint cannot be loaded, the address is not
-            available, another process of the model ended, or the GPU failed.
+    Raises SetupError if a fault is unknown, the checkpoint cannot be loaded, the address is not
+    available, another process of the model ended, or the GPU failed.
     """
     with process_group(settings.device) as shard:
         if shard.ranks > 1:

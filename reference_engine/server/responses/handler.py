@@ -167,8 +167,7 @@ class ResponsesHandler:
     async def input_items(self, request: Request) -> Response:
         """List the input of a stored response, without the input of earlier responses.
 
-        Raises:
-            ApiError: The id or a query parameter is invalid.
+        Raises ApiError if the id or a query parameter is invalid.
         """
         stored = self._stored(request)
         return json_response(page(orjson.loads(stored.input), request.query_params))

@@ -68,9 +68,8 @@ class Steps:
     async def run(self) -> AsyncGenerator[list[StepPart]]:
         """Yield the tools of MCP servers, the parts of all steps, and what the tools did.
 
-        Raises:
-            ApiError: The conversation cannot be rendered or exceeds the context, an MCP server
-                cannot be used, or the engine fails or refuses the request.
+        Raises ApiError if the conversation cannot be rendered or exceeds the context, an MCP server
+        cannot be used, or the engine fails or refuses the request.
         """
         async with aclosing(self._tools.mcp):
             if listings := await self._listed():

@@ -229,9 +229,8 @@ def builtin_of(
 ) -> tuple[Builtin, ...]:
     """The built-in tools that the model may use: none if the tool choice is about functions.
 
-    Raises:
-        ApiError: The server does not have one of them, a function has its name, or the choice
-            requires a call while the server runs some of the calls.
+    Raises ApiError if the server does not have one of them, a function has its name, or the choice
+    requires a call while the server runs some of the calls.
     """
     builtin: dict[Builtin, None] = {}
     for at, tool in enumerate(tools):
@@ -262,8 +261,7 @@ def offers_of(
 ) -> tuple[McpOffer, ...]:
     """The MCP servers whose tools the model may use: none if the tool choice is about functions.
 
-    Raises:
-        ApiError: Two servers have the same label, or the operator does not allow one of them.
+    Raises ApiError if two have the same label, or the operator does not allow one of them.
     """
     offers: dict[str, McpOffer] = {}
     for at, tool in enumerate(tools):
