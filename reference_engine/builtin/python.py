@@ -34,7 +34,7 @@ class PythonSandbox:
     """Admits a few programs at a time; the others wait."""
 
     def require_isolation(self) -> None:
-        """Run a program, to find out whether this machine can isolate programs. Raises SetupError."""
+        """Run a program, to find out whether programs can be isolated here. Raises SetupError."""
         reason = f"the system is {sys.platform}"
         if sys.platform == "linux":
             ran = subprocess.run(  # noqa: S603 - our own program

@@ -90,8 +90,8 @@ class Generation:
     async def run(self) -> AsyncGenerator[list[Part]]:
         """Yield the parts of the answer until the model, a stop string or the limit ends it.
 
-        The engine receives another request after each header that the server writes. Raises ApiError
-        if it fails or refuses one.
+        The engine receives another request after each header that the server writes. Raises
+        ApiError if it fails or refuses one.
         """
         self._restart = True
         while self._restart:
