@@ -85,7 +85,7 @@ class Dialect(ABC):
     def request(
         model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """The body of a request; `room` is the size of the context in tokens. Raises BackendError."""
+        """The body of a request; `room` is the context size in tokens. Raises BackendError."""
 
     @abstractmethod
     def read(self, event: bytes) -> list[Token]:

@@ -142,7 +142,7 @@ class _Sequence:
 
 
 def refuse_codes(checkpoint: Path) -> None:
-    """Refuse the bundled checkpoint, whose packing only the reference engine supports: SetupError."""
+    """Raises SetupError for the bundled checkpoint, whose packing only the reference engine supports."""
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
