@@ -142,7 +142,10 @@ class _Sequence:
 
 
 def refuse_codes(checkpoint: Path) -> None:
-    """Raises SetupError for the bundled checkpoint, whose packing only the reference engine supports."""
+    """Refuse the bundled checkpoint, whose packing only the reference engine supports.
+
+    Raises SetupError.
+    """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
