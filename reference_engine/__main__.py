@@ -163,7 +163,7 @@ def chat(
         current_date: The date.
         backend: The backend.
         backend_key_env: Environment variable with the API key of the backend's server.
-        effort: Initial reasoning effort (default: medium).
+        effort: Initial reasoning effort. Default: medium.
         raw: Show the raw harmony tokens.
         temperature: 0 selects the most probable token.
         seed: Seed of the conversation.
@@ -202,7 +202,7 @@ def convert(
         source: Checkpoint in either layout.
         dest: Folder to create; it is called DEST.partial until it is complete.
         layout: Layout to write.
-        shard_size: Maximum size of a weights file, such as 500MB or 5GB (default: 5GB).
+        shard_size: Maximum size of a weights file, such as 500MB or 5GB. Default: 5GB.
     """
     from reference_engine.checkpoint.convert import convert as convert_checkpoint
 
@@ -225,9 +225,9 @@ def synthesize(
     Args:
         dest: Folder to create; it is called DEST.partial until it is complete.
         shape: A published model (20b, 120b), a tiny model (tiny), or the path of a config.json.
-        layout: Layout to write (default: hf).
-        seed: Random seed (default: 0).
-        shard_size: Maximum size of a weights file, such as 500MB or 5GB (default: 5GB).
+        layout: Layout to write. Default: hf.
+        seed: Random seed. Default: 0.
+        shard_size: Maximum size of a weights file, such as 500MB or 5GB. Default: 5GB.
     """
     from reference_engine.checkpoint.synthetic import synthesize as write_synthetic
     from reference_engine.model.config import shape_named
@@ -243,7 +243,7 @@ def download(name: str, /, *, out: Path, layout: Layout = "hf") -> None:
     Args:
         name: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name.
         out: Target folder; created if missing.
-        layout: Layout to download (default: hf).
+        layout: Layout to download. Default: hf.
     """
     from reference_engine.checkpoint.download import download as download_checkpoint
 

@@ -67,7 +67,7 @@ def compare(
         runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
         against: The run to compare the others with. Default: the first.
         provider: Run this provider first; repeat the option for several providers.
-        providers_file: Another file than ./providers.yaml.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
         cases: Which tool-call cases and probes to run.
         sampling: How to sample.

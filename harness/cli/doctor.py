@@ -46,7 +46,7 @@ def doctor(
         provider: The provider to contact, if any.
         all_providers: Contact every provider of your file whose key variables are set.
         concurrency: Planned attempts in flight. Default: the maximum of the entries.
-        out: Folder for run folders. Default: runs.
+        out: Where run folders are created. Default: runs.
         as_json: Print the results as JSON on stdout.
     """
     lines = []

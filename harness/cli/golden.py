@@ -24,7 +24,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.probes import golden_prompts, numerics
 from harness.storage.run_log import read_rollouts, read_run_info
 
-app = App(name="golden", help="Golden files: the logprobs of a trusted engine.")
+app = App(name="golden", help="Create and use golden files: the logprobs of a trusted engine.")
 
 
 @Parameter(name="*")

@@ -56,7 +56,7 @@ class TrialOptions:
     concurrency: Annotated[int | None, COUNT] = None
     """Requests in flight. Default: the entry's."""
     out: Path | None = None
-    """Where a folder for the results is made. Default: runs."""
+    """Where the folder with the results is created. Default: runs."""
     resume: Path | None = None
     """Folder of an earlier call to continue; its grades are kept."""
     budget: BudgetOptions = BudgetOptions()

@@ -40,11 +40,11 @@ def import_traffic(
 
     Args:
         file: A recording, or a folder of recordings.
-        files: More of them.
+        files: More recordings.
         provider: Name of the provider that answered; an entry of providers.yaml or any other name.
         model: A model that is gpt-oss although its name does not say so; can be repeated.
         host: Import only requests to this host.
-        verdict: Also decide: any error fails. Default: findings without a verdict.
+        verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
         out: Where the run folder is created. Default: runs.
         as_json: Print findings as JSON on stdout.
     """

@@ -62,7 +62,7 @@ def recheck(
         gate: Other thresholds than the run's own.
         baseline: Another baseline than the run's own.
         show_questions: Include the text of eval questions; the authors of GPQA ask not to.
-        as_json: Print verdict and summary as JSON on stdout.
+        as_json: Print verdict and figures as JSON on stdout.
     """
     run = opened_to_stay(run)
     thresholds = thresholds_again(gate, read_run_info(run))

@@ -78,7 +78,7 @@ class CaseOptions:
     first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
     """Run only N cases, spread over tools and kinds of cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
-    """Largest number of requests in one attempt. Default: 10."""
+    """Maximum number of requests in an attempt. Default: 10."""
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
@@ -105,7 +105,7 @@ class SamplingOptions:
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
-    """low, medium or high; evals take several separated by commas. Default: not sent; medium."""
+    """low, medium, high; several with commas in evals. Default: not sent; evals: medium."""
     temperature: Annotated[float | None, _NOT_NEGATIVE] = None
     """Sampling temperature. Default: not sent; evals: 1."""
     top_p: Annotated[float | None, _NOT_NEGATIVE] = None
@@ -113,7 +113,7 @@ class SamplingOptions:
     max_tokens: Annotated[int | None, COUNT] = None
     """Limit of each reply, CoT included. Default: not sent; evals: 131,072."""
     seed: Annotated[int | None, _SEED] = None
-    """Sent with Chat requests, a different one per attempt; also chooses and orders questions."""
+    """Seed of Chat requests, different for each attempt; it also selects and orders questions."""
 
 
 @Parameter(name="*", group=EVALS)
@@ -204,13 +204,13 @@ class GateOptions:
     rule: GateRule | None = None
     """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: reliability."""
     min_pass_at_k: Annotated[float | None, _SHARE] = None
-    """Rate that pass@k must exceed by the guide's rule, which this selects. Default: 0.9."""
+    """Rate that pass@k must exceed; selects the rule `guide`. Default: 0.9."""
     min_pass_hat_k: Annotated[float | None, _SHARE] = None
-    """Rate that pass^k must exceed by the guide's rule, which this selects. Default: 0.9."""
+    """Rate that pass^k must exceed; selects the rule `guide`. Default: 0.9."""
     may_warn: str | None = None
     """Checks, probes or families whose errors count as warnings, separated by commas."""
     must_pass: str | None = None
-    """Checks, probes or families that must pass, without warnings and verifiably."""
+    """Checks, probes or families that must be judged, and must pass without warnings."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -253,7 +253,7 @@ class RunOptions:
     out: Path | None = None
     """Where run folders are created. Default: runs."""
     dry_run: bool = False
-    """Only print what the run would cost."""
+    """Print the requests, tokens and cost of the run, and send nothing."""
     debug: bool = False
     """Print every request and response on stderr, keys redacted."""
     as_json: AsJson = False

@@ -61,7 +61,7 @@ def reproduce(
         run: The run's folder, or a bundle of it.
         finding: Id of the check or probe, as in the report.
         record: The record to use. Default: the first example in the report.
-        times: How often to send it; 0 only prints the recorded request.
+        times: How often to send the request; 0 only prints the recorded one.
         as_recorded: Leave the request as it is, instead of removing parts while the finding shows.
         form: Print only a curl command, a Python program, or an issue in Markdown.
         provider: The provider, if its entry is not the one of the run.

@@ -39,7 +39,7 @@ def site(
     Args:
         runs: Run folders, bundles, or folders that contain them.
         out: The folder of the site.
-        providers_file: Another file than ./providers.yaml; `prices` of its entries are shown.
+        providers_file: Your providers file, whose `prices` are shown. Default: ./providers.yaml.
     """
     found = list(_expanded(runs))
     if not found:

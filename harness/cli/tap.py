@@ -38,7 +38,7 @@ def tap(
         port: Local port of the proxy. Default: 8100.
         provider: Name of the provider in the report. Default: the host of the server.
         model: A model that is gpt-oss although its name does not say so; can be repeated.
-        verdict: Also decide: any error fails. Default: findings without a verdict.
+        verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
         out: Where the recording and the run folder are created. Default: runs.
         as_json: Print findings as JSON on stdout.
     """

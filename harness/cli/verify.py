@@ -167,7 +167,7 @@ def grade(
         run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
         unread: Read the answers to AIME and GPQA that the rules cannot read. Needs --grader.
-        providers_file: Another file than ./providers.yaml.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         budget: What grading may use.
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.

@@ -43,7 +43,7 @@ class ChoiceOptions:
     suite: SuiteName = "quick"
     """Probes to choose from. Default: quick."""
     only: Names = ()
-    """Only these probes or families, separated by commas; `smoke` means the cases."""
+    """Run only these probes or families, separated by commas; `smoke` means the cases."""
     skip: Names = ()
     """Leave out these probes or families, separated by commas."""
     golden: Path | None = None
@@ -82,7 +82,7 @@ def watch(
     choice: ChoiceOptions = ChoiceOptions(),
     alerts: AlertOptions = AlertOptions(),
 ) -> int:
-    """Watch providers: sample a little every hour, and raise an alert when one gets worse.
+    """Run a few cases and probes every hour, and raise an alert when a provider gets worse.
 
     Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state: when you start the
     command again, it finishes the interrupted round and continues. OUT/index.html shows all
@@ -97,7 +97,7 @@ def watch(
         accept: Accept the new level of this provider, which ends its open incidents, and exit.
         keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
-        providers_file: Another file than ./providers.yaml.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         choice: What rounds choose from.
         alerts: When to alert, and whom.
     """

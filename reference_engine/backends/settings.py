@@ -26,18 +26,18 @@ class BackendSettings:
     """The engine behind the server."""
 
     name: Annotated[BackendName, Parameter(name="--backend")] = "reference"
-    """Engine that generates the tokens (default: reference); transformers and mlx run in this
+    """Engine that generates the tokens. Default: reference. transformers and mlx run in this
     process, the others are servers that receive token ids (ollama: text)."""
     url: Annotated[str | None, Parameter(name="--backend-url")] = None
-    """Root URL of that server (default: its usual local port)."""
+    """Root URL of that server. Default: its usual local port."""
     model: Annotated[str | None, Parameter(name="--backend-model")] = None
-    """Its model id (default: the model it serves)."""
+    """Its model id. Default: the model it serves."""
     api_key: Annotated[str | None, Parameter(parse=False)] = field(default=None, repr=False)
     """The bearer token for that server."""
     timeout: Annotated[
         float, Parameter(name="--backend-timeout", validator=Number(gt=0, lt=inf))
     ] = 300.0
-    """Most seconds without a byte from that server (default: 300)."""
+    """Longest pause between two bytes from that server, in seconds. Default: 300."""
 
     @property
     def is_remote(self) -> bool:

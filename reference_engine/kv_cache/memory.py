@@ -44,10 +44,10 @@ class Memory:
     """The memory settings, which are also options."""
 
     bytes: Annotated[int | None, SIZE, Parameter(name="--kv-memory")] = None
-    """Memory of the KV cache, such as 512MiB or 40GiB (default: 512MiB on a CPU, see
-    --gpu-memory-share on a GPU); requests wait while it is full."""
+    """Memory of the KV cache, such as 512MiB or 40GiB; requests wait while it is full.
+    Default: 512MiB on a CPU; see --gpu-memory-share on a GPU."""
     gpu_share: Annotated[float, Parameter(name="--gpu-memory-share", validator=_SHARE)] = 0.9
-    """Share of the GPU memory left by the weights that the KV cache uses (default: 0.9)."""
+    """Share of the GPU memory left by the weights that the KV cache uses. Default: 0.9."""
 
     def bytes_on(self, device: torch.device) -> int:
         """Returns the size of the KV cache on a device that already holds the weights."""

@@ -41,7 +41,7 @@ CurrentDate: TypeAlias = Annotated[
     str | None,
     Parameter(
         name="--current-date",
-        help="Current date in the system message: YYYY-MM-DD or 'today' (default: no date).",
+        help="Current date in the system message: YYYY-MM-DD or 'today'. Default: no date.",
         validator=_check_date,
     ),
 ]
@@ -53,11 +53,11 @@ class AppSettings:
     """Settings of the HTTP application."""
 
     model_names: Annotated[tuple[str, ...], Parameter(name="--model-name")] = ("gpt-oss-small",)
-    """Model id of the API; can be repeated (default: gpt-oss-small)."""
+    """Model id of the API; can be repeated. Default: gpt-oss-small."""
     api_key: Annotated[str | None, Parameter(parse=False)] = None
     """The bearer token that clients must send, or None."""
     max_body_bytes: Annotated[int, COUNT, Parameter(name="--max-body")] = 16 * 2**20
-    """Limit for request bodies in bytes (default: 16777216)."""
+    """Limit for request bodies in bytes. Default: 16777216."""
     dated: CurrentDate = None
     """ISO date for the system message, `today`, or None for no date line."""
     fingerprint: Annotated[str, Parameter(parse=False)] = "fp_reference"
@@ -92,27 +92,28 @@ class EngineSettings:
     """
 
     checkpoint: Path = SMALL_CHECKPOINT
-    """Checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)."""
+    """Checkpoint in OpenAI's or Hugging Face's layout. Default: the bundled small one."""
     device: Annotated[str, Parameter(validator=_check_device)] = "cpu"
-    """Device: cpu, cuda or mps (default: cpu)."""
+    """Device: cpu, cuda or mps. Default: cpu."""
     dtype: NumberFormat | None = None
-    """Number format (default: the fastest of the device)."""
+    """Number format. Default: the fastest of the device."""
     residual: NumberFormat = "float32"
-    """Number format of the residual stream; most other engines use that of --dtype (default:
-    float32)."""
+    """Number format of the residual stream; most other engines use that of --dtype. Default:
+    float32."""
     kernels: KernelChoice = "auto"
     """Kernels of attention and experts; Triton needs CUDA and is the default there."""
     packed: bool = False
     """Keep MXFP4 experts packed in memory (always on a GPU): slower on a CPU, but 20b takes 14 GB
     with --dtype bfloat16."""
     max_context: Annotated[int | None, COUNT] = None
-    """Most tokens of prompt and answer (default: 8192, or the model's limit if lower)."""
+    """Maximum number of tokens of a prompt and its answer. Default: 8192, or the model's limit if
+    lower."""
     prefill_chunk: Annotated[int | None, COUNT] = None
-    """Most prompt tokens processed between two tokens of running answers (default: 512 on a CPU,
-    4096 on a GPU)."""
+    """Maximum number of prompt tokens processed between two tokens of running answers. Default: 512
+    on a CPU, 4096 on a GPU."""
     memory: Memory = field(default_factory=Memory)
     threads: Annotated[int | None, COUNT] = None
-    """CPU threads (default: all cores)."""
+    """CPU threads. Default: all cores."""
 
 
 @Parameter(name="*")
@@ -121,7 +122,7 @@ class BatchSettings(EngineSettings):
     """Settings of an engine that runs requests in batches, perhaps with known defects."""
 
     max_batch: Annotated[int, COUNT] = 32
-    """Most requests in one batch (default: 32)."""
+    """Maximum number of requests in a batch. Default: 32."""
     faults: Annotated[tuple[str, ...], Parameter(name="--fault")] = ()
     """NAME[,NAME][:RATE]: known defects to reproduce ('python -m reference_engine faults' lists
     them), in all requests or in this share of them; can be repeated."""
@@ -134,11 +135,11 @@ class ServeSettings(BatchSettings):
 
     backend: BackendSettings = _OUR_OWN
     host: str = "127.0.0.1"
-    """Address to listen on (default: 127.0.0.1)."""
+    """Address to listen on. Default: 127.0.0.1."""
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000
-    """Port; 0 selects a free one (default: 8000)."""
+    """Port; 0 selects a free one. Default: 8000."""
     app: AppSettings = AppSettings()
     max_queue: Annotated[int, COUNT] = 256
-    """Most waiting requests; more get status 429 (default: 256)."""
+    """Maximum number of waiting requests; further ones get status 429. Default: 256."""
     faults_by_request: bool = False
     """Let requests name their faults in the header X-Fault."""
