@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from evals.baselines.published import published_scores
-from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, NoReference, Reference
+from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, Reference
 from harness.records.figures import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
@@ -52,8 +52,8 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     """
     filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
     reference = baseline.reference(scores.model_copy(update={"scores": filled}))
-    if isinstance(reference, NoReference):
-        return f"{scores.name}: will not be compared: {reference.reason}"
+    if isinstance(reference, str):
+        return f"{scores.name}: will not be compared: {reference}"
     theirs = reference.baseline
     noise = run_error(theirs.value, len(filled), scores.planned)
     endless = Mean(theirs.value, 0.0, math.inf)
@@ -115,8 +115,8 @@ def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerd
 
 def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -> BaselineVerdict:
     reference = baseline.reference(scores)
-    if isinstance(reference, NoReference):
-        reason = f"{scores.name}: not compared: {reference.reason}"
+    if isinstance(reference, str):
+        reason = f"{scores.name}: not compared: {reference}"
         return BaselineVerdict(decision=None, reason=reason)
     allowance = PROMPT_ALLOWANCE * margin if reference.other_prompts else 0.0
     comparison = compare(reference.run, reference.baseline, margin, tail, allowance)

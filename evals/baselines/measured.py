@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from evals.baselines.scores import (
     EvalScores,
-    NoReference,
     Reference,
     differ_in_prompts,
     sampling_differences,
@@ -49,19 +48,19 @@ class MeasuredRun:
     measured: MeasuredBaseline
     name: str
 
-    def reference(self, scores: EvalScores) -> Reference | NoReference:
+    def reference(self, scores: EvalScores) -> Reference | str:
         """The scores of the same questions in the measured run."""
         theirs = next((each for each in self.measured.results if _same(each, scores)), None)
         if theirs is None:
-            return NoReference(f"{self.name} has no scores of {scores.name}.")
+            return f"{self.name} has no scores of {scores.name}."
         if theirs.dataset.sha256 != scores.dataset.sha256:
-            return NoReference(
+            return (
                 f"{self.name} was measured on other {scores.eval} data (the hashes differ);"
                 " measure it again on these."
             )
         unknown = [question for question in scores.scores if question not in theirs.scores]
         if unknown:
-            return NoReference(
+            return (
                 f"{self.name} has no score of {len(unknown)} of the {len(scores.scores)} questions"
                 f" sampled, such as {unknown[0]!r}; measure it again on these."
             )

@@ -14,7 +14,6 @@ from pydantic import Field
 from evals.baselines.scores import (
     MAKE_ONE,
     EvalScores,
-    NoReference,
     Reference,
     differ_in_prompts,
     sampling_differences,
@@ -190,21 +189,19 @@ class PublishedBaseline:
     scores: PublishedScores
     source: str | None = None
 
-    def reference(self, scores: EvalScores) -> Reference | NoReference:
+    def reference(self, scores: EvalScores) -> Reference | str:
         """The mean of the figures that are published for these scores."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
-            return NoReference(
-                f"these are sample questions, about which nothing is published; {MAKE_ONE}."
-            )
+            return f"these are sample questions, about which nothing is published; {MAKE_ONE}."
         if benchmark is None:
-            return NoReference(f"nothing is published about {scores.eval}; {MAKE_ONE}.")
+            return f"nothing is published about {scores.eval}; {MAKE_ONE}."
         if len(scores.scores) != benchmark.questions:
             sampled = f"{len(scores.scores)} of {benchmark.questions} questions"
-            return NoReference(f"only {sampled} were sampled, and published figures cover all.")
+            return f"only {sampled} were sampled, and published figures cover all."
         model = known_model(scores.model)
         if model is None:
-            return NoReference(
+            return (
                 f"the name {scores.model!r} does not contain 120b or 20b, so the gpt-oss model "
                 "is unknown."
             )
@@ -213,7 +210,7 @@ class PublishedBaseline:
         if info is None:
             wanted = "nothing" if self.source is None else f"nothing by {self.source}"
             tools = " with tools" if scores.python else ""
-            return NoReference(
+            return (
                 f"{wanted} is published about {model} at {scores.effort} effort{tools}; {MAKE_ONE}."
             )
         return Reference(

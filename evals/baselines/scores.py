@@ -68,18 +68,14 @@ class Reference:
     other_prompts: bool = False
 
 
-@dataclass(frozen=True)
-class NoReference:
-    """Why there is no baseline for a score, in one sentence."""
-
-    reason: str
-
-
 class Baseline(Protocol):
     """Something that scores can be compared with."""
 
-    def reference(self, scores: EvalScores) -> Reference | NoReference:
-        """The baseline of these scores; every question has at least one attempt."""
+    def reference(self, scores: EvalScores) -> Reference | str:
+        """The baseline of these scores, or in one sentence why there is none.
+
+        Every question has at least one attempt.
+        """
         ...
 
 

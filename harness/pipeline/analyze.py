@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.diagnosis import signatures
 from harness.diagnosis.layer import faulty_layers
@@ -27,38 +26,6 @@ _RECORDED_TWICE = {"reply.id.shared"}
 """Recordings may contain an exchange several times, so equal ids are only warnings there."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The scores of a run, with tolerances applied, and how many rollouts its log has by task."""
-
-    every: tuple[Score, ...]
-    read: Mapping[str, int]
-
-
-def scored(
-    rollouts: Iterable[Rollout | Score], plan: Plan, info: RunInfo, thresholds: Thresholds
-) -> Scores:
-    """Score every planned attempt of a run, from its log, or from scores made before.
-
-    `thresholds` may lower errors to warnings.
-    """
-    kinds = {task.name: task.info.kind for task in plan.tasks}
-    scorer = Scorer(plan)
-    by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
-    for score in scorer.scores(rollouts, missing=not info.settings.until_decided):
-        by_kind[kinds[score.task]].append(score)
-    soft = requirements.may_warn(thresholds)
-    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
-    return Scores(
-        (
-            *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
-            *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
-            *by_kind["eval"],
-        ),
-        scorer.read,
-    )
-
-
 def analyze(
     rollouts: Iterable[Rollout | Score],
     plan: Plan,
@@ -74,19 +41,21 @@ def analyze(
     called with all scores.
     """
     limits = thresholds or info.settings.thresholds
-    scores = scored(rollouts, plan, info, limits)
-    keep(scores.every)
-    results = tuple(_results(plan, scores.every, rates=not info.failed_early))
+    scorer = Scorer(plan)
+    strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
+    scores = _tolerated(strict, plan, info, limits)
+    keep(scores)
+    results = tuple(_results(plan, scores, rates=not info.failed_early))
     probe_results = tuple(
         requirements.lowered(
             (result for task in plan.tasks for result in task.probe_results()), limits
         )
     )
-    every_check, probe_checks = _check_results(plan, scores.every, info, limits)
+    every_check, probe_checks = _check_results(plan, scores, info, limits)
     rules = (*every_check, *probe_results)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
-    read = sum(count for name, count in scores.read.items() if name not in others)
+    read = sum(count for name, count in scorer.read.items() if name not in others)
     probe_responses = min(probe_requests, read)
     complete = _complete(info, results, probe_requests == probe_responses)
     return Analysis(
@@ -106,13 +75,28 @@ def analyze(
             checks=rules,
             beyond_cases=(*probe_checks, *probe_results),
             complete=complete,
-            progress=gate.Progress(
-                sum(task.planned for task in info.tasks if task.kind != "eval"),
-                probe_responses
-                + sum(scores.read[task.name] for task in info.of_kind("traffic"))
-                + sum(result.finished for result in results if result.score is None),
-            ),
+            planned=sum(task.planned for task in info.tasks if task.kind != "eval"),
+            made=probe_responses
+            + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
+            + sum(result.finished for result in results if result.score is None),
         ),
+    )
+
+
+def _tolerated(
+    strict: Iterable[Score], plan: Plan, info: RunInfo, thresholds: Thresholds
+) -> tuple[Score, ...]:
+    """The scores with tolerances applied; `thresholds` may lower errors to warnings."""
+    kinds = {task.name: task.info.kind for task in plan.tasks}
+    by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
+    for score in strict:
+        by_kind[kinds[score.task]].append(score)
+    soft = requirements.may_warn(thresholds)
+    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
+    return (
+        *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
+        *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
+        *by_kind["eval"],
     )
 
 

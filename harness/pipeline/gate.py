@@ -7,7 +7,6 @@ fails, and passes if no part is inconclusive.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -34,19 +33,6 @@ _NAMED = 2
 """Conditions that a sentence names one by one although all are affected."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How many of the planned attempts were made, without those of evals."""
-
-    planned: int
-    made: int
-
-    @property
-    def missing(self) -> int:
-        """Planned attempts that were not made."""
-        return self.planned - self.made
-
-
 def decide(
     info: RunInfo,
     results: Sequence[TaskResult],
@@ -55,25 +41,28 @@ def decide(
     checks: Sequence[CheckResult],
     beyond_cases: Sequence[CheckResult],
     complete: bool,
-    progress: Progress,
+    planned: int,
+    made: int,
 ) -> Verdict:
     """The verdict on a run.
 
     `beyond_cases` has the results of probes, and of checks on the replies to their requests; errors
-    in tool-call attempts count as invalid responses instead.
+    in tool-call attempts count as invalid responses instead. `planned` and `made` count attempts,
+    without those of evals.
     """
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[Part] = []
     evals = [result for result in results if result.score is not None]
     calling = [result for result in results if result.score is None]
-    if progress.planned or not evals:
+    if planned or not evals:
         parts.append(
             decide_tool_calling(
                 calling,
                 thresholds,
                 beyond_cases=beyond_cases,
-                progress=progress,
+                planned=planned,
+                made=made,
                 stopped=_stopped(info),
                 invalid_by=tuple(_in_cases(checks, beyond_cases)),
                 broken=tuple(requirements.broken(checks, thresholds)),
@@ -108,7 +97,8 @@ def decide_tool_calling(
     results: Sequence[TaskResult],
     thresholds: Thresholds,
     *,
-    progress: Progress,
+    planned: int,
+    made: int,
     stopped: str | None = None,
     beyond_cases: Sequence[CheckResult] = (),
     invalid_by: Sequence[str] = (),
@@ -134,9 +124,9 @@ def decide_tool_calling(
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
         return Part("inconclusive", (*_nothing(probes), *ended))
-    cut_off = f"{progress.missing} of {progress.planned} planned attempts were not made."
-    missing = [cut_off, *ended] if progress.missing else []
-    rates = _rates(results, thresholds, complete=not progress.missing) if results else None
+    cut_off = f"{planned - made} of {planned} planned attempts were not made."
+    missing = [cut_off, *ended] if made < planned else []
+    rates = _rates(results, thresholds, complete=not missing) if results else None
     warnings = rates.warnings if rates else ()
     if problems or (rates and rates.decision == "fail"):
         low = rates.reasons if rates and rates.decision == "fail" else ()

@@ -9,7 +9,7 @@ import pytest
 from evals.baselines.choice import choose_baseline
 from evals.baselines.measured import create_baseline, read_baseline, write_baseline
 from evals.baselines.published import choose_figures, pooled_mean, published_scores
-from evals.baselines.scores import EvalScores, NoReference
+from evals.baselines.scores import EvalScores
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure
@@ -163,8 +163,7 @@ def test_several_figures_have_less_noise_unless_they_contradict_each_other():
 )
 def test_scores_without_a_published_baseline(changes, reason):
     answer = choose_baseline(None).reference(eval_scores(**changes))
-    assert isinstance(answer, NoReference)
-    assert reason in answer.reason
+    assert reason in answer
 
 
 def test_different_sampling_is_a_warning():
@@ -181,7 +180,7 @@ def test_a_source_without_the_figure_is_no_baseline():
     assert choose_figures(published_scores().figures("gpqa", "gpt-oss-20b", "low"), "card")
     assert choose_figures([], "card") is None
     answer = choose_baseline("tenstorrent").reference(eval_scores(effort="low"))
-    assert "nothing by tenstorrent" in answer.reason
+    assert "nothing by tenstorrent" in answer
 
 
 def test_an_unknown_baseline_is_refused_with_the_known_names():
@@ -246,8 +245,7 @@ def test_a_measured_baseline_is_paired_by_question(saved):
 def test_a_measured_baseline_of_something_else_is_not_used(saved, changes, reason):
     baseline = choose_baseline(saved(eval_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
     answer = baseline.reference(eval_scores(**{"scores": {"a": (1.0,)}, **changes}))
-    assert isinstance(answer, NoReference)
-    assert reason in answer.reason
+    assert reason in answer
 
 
 def test_a_baseline_that_was_sampled_differently_is_a_warning(saved):

@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.pipeline.gate import Progress, decide_tool_calling, exit_code
+from harness.pipeline.gate import decide_tool_calling, exit_code
 from harness.pipeline.reliability import forecast
 from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.probes import PROBES
@@ -46,8 +46,10 @@ def group(
 
 
 def part(groups, thresholds, *, stopped=None, **more):
-    progress = Progress(sum(each.planned for each in groups), sum(each.finished for each in groups))
-    return decide_tool_calling(groups, thresholds, progress=progress, stopped=stopped, **more)
+    planned, made = sum(each.planned for each in groups), sum(each.finished for each in groups)
+    return decide_tool_calling(
+        groups, thresholds, planned=planned, made=made, stopped=stopped, **more
+    )
 
 
 def decide(groups, thresholds, **more):
