@@ -74,7 +74,7 @@ def _refused(answer: Answer) -> Iterator[Problem]:
     parts = [part for item in objects(raw.get("output")) for part in objects(item.get("content"))]
     refusals = [each["refusal"] for each in objects([*messages, *parts]) if each.get("refusal")]
     if refusals or answer.reply.finish == "content_filter":
-        message, got = "The reply is a refusal of a filter.", str(refusals or "content_filter")
+        message, got = "The reply is a refusal by a filter.", str(refusals or "content_filter")
         yield Problem(answer.exchange, message, "an answer or a tool call", got)
 
 
