@@ -37,7 +37,7 @@ if [ -n "$ARGS" ]; then
     done <"$place/words"
 fi
 
-# What the tool says may quote the provider, which is not to give commands to the runner.
+# Output of the tool may quote the provider, which must not give commands to the runner.
 token="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
 echo "::stop-commands::$token"
 set +e
