@@ -20,6 +20,7 @@ from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
 from reference_engine.faults.base import Fault, activated, active_changes, changed
 from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
+from reference_engine.faults.completions import NAMED, KeptCompletions
 from reference_engine.faults.hooks import (
     GENERATION,
     INPUT,
@@ -103,6 +104,7 @@ class FaultyHttp:
     def _faults(self, scope: Scope) -> Sequence[Fault]:
         number = next(self._numbers)
         named = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
+        NAMED.set(named)
         if not self._by_request or not named:
             return self._plan.of(number)
         plan = read_plan([named])
@@ -232,7 +234,7 @@ class FaultyEngine:
         read = changed(INPUT, list(prompt))
         params = changed(SAMPLING, params)
         if adjusters := active_changes(LOGITS):
-            params = AdjustedParams(**vars(params), adjusters=adjusters, tokens=list(read))
+            params = AdjustedParams(**vars(params), adjusters=tuple(adjusters), tokens=list(read))
         return changed(TOKENS, self._engine.generate(read, params))
 
 
@@ -261,12 +263,14 @@ def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]
 def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
     """The parts of a server with these faults; see `read_plan` for the options.
 
-    With `by_request`, a request can name its faults in `HEADER`; they replace these.
-    Raises FaultError.
+    With `by_request`, a request can name its faults in `HEADER`; they replace these, and
+    requests with different faults share completions, see `KeptCompletions`. Raises FaultError.
     """
     plan = read_plan(options)
 
     def create_faulty_app(engine: TokenSource, settings: AppSettings) -> Starlette:
+        if by_request:
+            engine = KeptCompletions(engine)
         app = create_app(FaultyEngine(engine), settings, FaultyGeneration)
         app.add_middleware(
             FaultyHttp, plan=plan, served=settings.model_names[0], by_request=by_request

@@ -1,0 +1,75 @@
+"""Completions that requests with different faults share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from scripted import ANSWER, COT, ScriptedEngine, serving
+
+from reference_engine.faults.server import faulty_parts
+from reference_engine.server.settings import AppSettings
+
+BODY = {"model": "gpt-oss-small", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+class Served:
+    """A server whose n-th generation is the answer n; requests can name faults."""
+
+    def __init__(self, url: str, engine: ScriptedEngine) -> None:
+        self.url, self.engine = url, engine
+
+    def reply(self, fault: str = "", **fields: object) -> str:
+        headers = {"X-Fault": fault} if fault else {}
+        reply = httpx.post(f"{self.url}/chat/completions", json=BODY | fields, headers=headers)
+        return reply.json()["choices"][0]["message"]["content"]
+
+    @property
+    def generated(self) -> int:
+        return len(self.engine.prompts)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    numbers = itertools.count(1)
+    engine = ScriptedEngine(
+        lambda *_: f"{COT}<|channel|>final<|message|>Answer {next(numbers)}.<|return|>"
+    )
+    app = faulty_parts((), by_request=True).app(engine, AppSettings())
+    with serving(app) as url:
+        yield Served(url, engine)
+
+
+def test_each_fault_gets_the_same_completions_in_turn(served: Served):
+    healthy = [served.reply(), served.reply()]
+    assert healthy == ["Answer 1.", "Answer 2."]
+    assert [served.reply("usage-zero") for _ in range(3)] == [*healthy, "Answer 3."]
+    assert served.generated == 3
+
+
+def test_a_rare_fault_gets_its_own_completions_in_turn_too(served: Served):
+    healthy = [served.reply(), served.reply()]
+    assert [served.reply("usage-zero:0.5") for _ in range(2)] == healthy
+
+
+def test_a_fault_that_changes_the_prompt_or_the_sampling_gets_new_completions(served: Served):
+    served.reply()
+    assert served.reply("effort-ignored", reasoning_effort="high") == "Answer 1."
+    assert served.reply(reasoning_effort="high") == "Answer 2."
+    assert served.reply(temperature=0.5) == "Answer 3."
+
+
+def test_an_answer_that_was_not_read_to_its_end_is_not_kept(served: Served):
+    assert served.reply(stop="swer") == "An"
+    assert served.reply("usage-zero") == "Answer 2."
+
+
+def test_without_faults_by_request_nothing_is_kept():
+    engine = ScriptedEngine(ANSWER)
+    with serving(faulty_parts(()).app(engine, AppSettings())) as url:
+        server = Served(url, engine)
+        server.reply()
+        server.reply()
+    assert server.generated == 2
