@@ -45,7 +45,8 @@ def selftest(
         suite: The whole suite, which the healthy engine must pass. Default: full.
         workers: Concurrent servers; each needs a CPU core and 0.5 GB of memory. Default: 2.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
-        whole: Test every fault with the whole suite at once.
+        whole: Test every fault with the whole suite at once, except faults of the model, which
+            need a server each.
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         out: Where the folder with the matrix and the runs is created. Default: runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.

@@ -69,24 +69,21 @@ async def selftest(plan: Plan, report: Reporter) -> Matrix:
     """
     began, started = time.monotonic(), datetime.now(UTC)
     runs = _Runs(plan, runner(plan.out))
-    await runs.run_healthy()
-    report(runs.rows[plan.faults[0].name])
     queue = iter(plan.queue())
 
-    async def work(number: int) -> None:
-        async with AsyncExitStack() as stack:
-            log = plan.out / f"engine-{number}.log"
-            shared = await stack.enter_async_context(engines.engine(log, CONCURRENCY))
+    async def follow(shared: Provider) -> None:
+        for fault, repetition in queue:
+            await runs.run(fault, repetition, shared)
+            if repetition in (0, plan.repeat - 1):
+                report(runs.rows[fault.name])
 
-            async def follow() -> None:
-                for fault, repetition in queue:
-                    await runs.run(fault, repetition, shared)
-                    if repetition in (0, plan.repeat - 1):
-                        report(runs.rows[fault.name])
-
-            await asyncio.gather(*(follow() for _ in range(_RUNS_AT_ONCE)))
-
-    await asyncio.gather(*(work(number) for number in range(1, plan.workers + 1)))
+    async with AsyncExitStack() as stack:
+        logs = [plan.out / f"engine-{number}.log" for number in range(1, plan.workers + 1)]
+        starting = (stack.enter_async_context(engines.engine(log, CONCURRENCY)) for log in logs)
+        servers = [await server for server in starting]
+        await runs.run_healthy(servers[0])
+        report(runs.rows[plan.faults[0].name])
+        await asyncio.gather(*(follow(each) for each in servers for _ in range(_RUNS_AT_ONCE)))
     every = tuple(runs.rows[fault.name] for fault in plan.faults)
     return Matrix(
         tool_version=version("gpt-oss-verify"),
@@ -116,7 +113,7 @@ class _Runs:
         self._covered: set[Stage] = set()
         self._lock = asyncio.Lock()
 
-    async def run_healthy(self) -> None:
+    async def run_healthy(self, shared: Provider) -> None:
         """Run the first stages of all faults on the healthy engine, unless an earlier session did.
 
         If every fault is tested, the whole suite is run, too.
@@ -128,12 +125,12 @@ class _Runs:
             self._covered.update(self._healthy_stages)
             return
         log = self._plan.out / "engine-healthy.log"
-        for long in (False, True):
-            chosen = [stage for stage in self._healthy_stages if stage.long == long]
-            if chosen:
-                async with engines.engine(log, CONCURRENCY, long=long) as provider:
-                    for stage in chosen:
-                        await self._run_healthy(provider, stage)
+        for stage in self._healthy_stages:
+            if stage.long:
+                async with engines.engine(log, CONCURRENCY, long=True) as provider:
+                    await self._run_healthy(provider, stage)
+            else:
+                await self._run_healthy(shared, stage)
         self._made[healthy.name] += self._healthy
         row = rows.row(healthy, self._healthy, {})
         self.rows[healthy.name] = row.model_copy(update={"baseline": self._baseline})
@@ -164,7 +161,7 @@ class _Runs:
     ) -> None:
         healthy = fault is self._plan.faults[0]
         planned = stages(fault, self._plan.suite, repetition)
-        if self._plan.whole and not fault.allowed:
+        if self._plan.whole and not (fault.allowed or fault.model):
             planned = planned[-1:]
         for stage in self._healthy_stages if healthy else planned:
             if stage.whole:

@@ -1,8 +1,8 @@
-"""Completions of an engine, kept and given again to requests with other faults.
+"""Completions of an engine that requests with different faults share.
 
 Most faults change requests and replies, not what the model generates: runs against many of them
-send the same prompts. Each needs a completion of its own for every repetition of a prompt, but two
-faults can have the same ones.
+send the same prompts. Each repetition of a prompt needs a completion of its own, but two faults can
+have the same ones.
 """
 
 from __future__ import annotations
@@ -14,49 +14,91 @@ from contextlib import aclosing
 from contextvars import ContextVar
 
 from reference_engine.backends.base import TokenSource
+from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
-
-_SECONDS_PER_TOKEN = 0.001
-"""A repeated completion arrives token by token, as a fast engine would generate it."""
 
 NAMED: ContextVar[str] = ContextVar("named_faults", default="")
 """The faults that the current request names, whether or not they affect it."""
 
-Prompt = tuple[tuple[int, ...], SamplingParams]
+_SECONDS_PER_TOKEN = 0.001
+"""A finished completion arrives token by token, too, as a fast engine would generate it."""
+
+_Prompt = tuple[tuple[int, ...], SamplingParams]
 
 
-class KeptCompletions:
+class SharedCompletions:
     """An engine that generates the n-th completion of a prompt once for all faults.
 
     With equal sampling parameters, the n-th request of each fault with a prompt gets the same
-    tokens. Completions that the server did not read to their end are not kept.
+    tokens.
     """
 
     def __init__(self, engine: TokenSource) -> None:
         self._engine = engine
         self.max_context = engine.max_context
-        self._kept: dict[Prompt, list[Sequence[Token]]] = defaultdict(list)
-        self._given = Counter[tuple[str, Prompt]]()
+        self._completions: dict[_Prompt, list[_Completion]] = defaultdict(list)
+        self._requests = Counter[tuple[str, _Prompt]]()
 
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token]:
-        """Yield kept or new tokens, see `TokenSource`."""
+        """Yield tokens, see `TokenSource`."""
         key = (tuple(prompt), params)
-        kept, number = self._kept[key], self._given[NAMED.get(), key]
-        self._given[NAMED.get(), key] += 1
-        if number < len(kept):
-            for token in kept[number]:
-                await asyncio.sleep(_SECONDS_PER_TOKEN)
+        shared, number = self._completions[key], self._requests[NAMED.get(), key]
+        self._requests[NAMED.get(), key] += 1
+        if number == len(shared) or shared[number].failed:
+            shared[number : number + 1] = [_Completion(self._engine.generate(prompt, params))]
+        async with aclosing(shared[number].read()) as tokens:
+            async for token in tokens:
                 yield token
-            return
-        tokens: list[Token] = []
+
+
+class _Completion:
+    """The tokens that a task receives from the engine as long as a request reads them.
+
+    Attributes:
+        failed: Whether the engine failed, or all requests left before the end.
+    """
+
+    def __init__(self, source: AsyncGenerator[Token]) -> None:
+        self.failed = False
+        self._tokens: list[Token] = []
+        self._error: EngineError | None = None
+        self._readers = 0
+        self._more = asyncio.Event()
+        self._task = asyncio.create_task(self._receive(source))
+
+    async def _receive(self, source: AsyncGenerator[Token]) -> None:
         try:
-            async with aclosing(self._engine.generate(prompt, params)) as generated:
-                async for token in generated:
-                    tokens.append(token)
-                    yield token
+            async with aclosing(source):
+                async for token in source:
+                    self._tokens.append(token)
+                    self._wake()
+        except EngineError as error:
+            self.failed, self._error = True, error
         finally:
-            ended = tokens and tokens[-1].id in params.stop_token_ids
-            if ended or len(tokens) == params.max_tokens:
-                kept.append(tokens)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def read(self) -> AsyncGenerator[Token]:
+        """Yield all tokens. Raises the engine's EngineError."""
+        self._readers += 1
+        try:
+            position = 0
+            while position < len(self._tokens) or not self._task.done():
+                if position == len(self._tokens):
+                    await self._more.wait()
+                    continue
+                await asyncio.sleep(_SECONDS_PER_TOKEN)
+                yield self._tokens[position]
+                position += 1
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._readers -= 1
+            if not self._readers and not self._task.done():
+                self.failed = True
+                self._task.cancel()

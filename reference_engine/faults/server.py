@@ -20,7 +20,7 @@ from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
 from reference_engine.faults.base import Fault, activated, active_changes, changed
 from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
-from reference_engine.faults.completions import NAMED, KeptCompletions
+from reference_engine.faults.completions import NAMED, SharedCompletions
 from reference_engine.faults.hooks import (
     GENERATION,
     INPUT,
@@ -264,13 +264,13 @@ def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
     """The parts of a server with these faults; see `read_plan` for the options.
 
     With `by_request`, a request can name its faults in `HEADER`; they replace these, and
-    requests with different faults share completions, see `KeptCompletions`. Raises FaultError.
+    requests with different faults share completions, see `SharedCompletions`. Raises FaultError.
     """
     plan = read_plan(options)
 
     def create_faulty_app(engine: TokenSource, settings: AppSettings) -> Starlette:
         if by_request:
-            engine = KeptCompletions(engine)
+            engine = SharedCompletions(engine)
         app = create_app(FaultyEngine(engine), settings, FaultyGeneration)
         app.add_middleware(
             FaultyHttp, plan=plan, served=settings.model_names[0], by_request=by_request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -61,9 +62,28 @@ def test_a_fault_that_changes_the_prompt_or_the_sampling_gets_new_completions(se
     assert served.reply(temperature=0.5) == "Answer 3."
 
 
-def test_an_answer_that_was_not_read_to_its_end_is_not_kept(served: Served):
+def test_a_completion_that_no_request_reads_to_its_end_is_cancelled_and_not_shared(served: Served):
+    served.engine.pause = 0.01
     assert served.reply(stop="swer") == "An"
     assert served.reply("usage-zero") == "Answer 2."
+    assert served.engine.cancelled == 1
+
+
+def test_simultaneous_requests_of_two_faults_share_one_generation(served: Served):
+    served.engine.pause = 0.01
+    with ThreadPoolExecutor() as pool:
+        replies = list(pool.map(served.reply, ["", "usage-zero", "done-missing"]))
+    assert replies == ["Answer 1."] * 3
+    assert served.generated == 1
+
+
+def test_an_error_of_the_engine_reaches_every_request(served: Served):
+    served.engine.full = True
+    body, headers = BODY, {"X-Fault": "usage-zero"}
+    assert [
+        httpx.post(f"{served.url}/chat/completions", json=body, headers=each).status_code
+        for each in ({}, headers)
+    ] == [429, 429]
 
 
 def test_without_faults_by_request_nothing_is_kept():
