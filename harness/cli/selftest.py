@@ -25,7 +25,7 @@ def selftest(
     *,
     faults: str | None = None,
     suite: SuiteName = "full",
-    workers: Annotated[int, COUNT] = 2,
+    workers: Annotated[int, COUNT] = 4,
     repeat: Annotated[int, COUNT] = 1,
     whole: bool = False,
     signatures: Path | None = None,
@@ -43,7 +43,8 @@ def selftest(
     Args:
         faults: Only these faults or layers, separated by commas. Default: all.
         suite: The whole suite, which the healthy engine must pass. Default: full.
-        workers: Concurrent servers; each needs a CPU core and 0.5 GB of memory. Default: 2.
+        workers: Runs at a time; each fault of the model has its own server, which needs 1 GB of
+            memory. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
         whole: Test every fault with the whole suite at once, except faults of the model, which
             need a server each.

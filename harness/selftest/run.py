@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,20 +22,18 @@ from harness.selftest.rows import DefectRun
 from harness.selftest.runner import CONCURRENCY, Runner, runner
 from harness.selftest.stages import Stage, stages
 
-_RUNS_AT_ONCE = 3
-
 Reporter = Callable[[Row], None]
 """Called with every row after its first run, and again after its last repetition."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to test: faults (the healthy engine first), the final suite, servers, and a folder.
+    """What to test: faults (the healthy engine first), the final suite, and a folder.
 
-    `workers` servers run concurrently, and each serves several runs. `everything` is true if
-    `faults` is the whole catalogue. The healthy engine and the allowed variations are run `repeat`
-    times. If `whole` is set, every fault is tested with the whole suite at once. Faults with a row
-    in `finished`, by name, are not tested again, except the healthy engine if it is to be repeated.
+    `workers` runs are made at a time. `everything` is true if `faults` is the whole catalogue. The
+    healthy engine and the allowed variations are run `repeat` times. If `whole` is set, every fault
+    except those of the model is tested with the whole suite at once. Faults with a row in
+    `finished`, by name, are not tested again, except the healthy engine if it is to be repeated.
     """
 
     faults: Sequence[Fault]
@@ -71,19 +68,17 @@ async def selftest(plan: Plan, report: Reporter) -> Matrix:
     runs = _Runs(plan, runner(plan.out))
     queue = iter(plan.queue())
 
-    async def follow(shared: Provider) -> None:
-        for fault, repetition in queue:
-            await runs.run(fault, repetition, shared)
-            if repetition in (0, plan.repeat - 1):
-                report(runs.rows[fault.name])
-
-    async with AsyncExitStack() as stack:
-        logs = [plan.out / f"engine-{number}.log" for number in range(1, plan.workers + 1)]
-        starting = (stack.enter_async_context(engines.engine(log, CONCURRENCY)) for log in logs)
-        servers = [await server for server in starting]
-        await runs.run_healthy(servers[0])
+    async with engines.engine(plan.out / "engine.log", CONCURRENCY) as shared:
+        await runs.run_healthy(shared)
         report(runs.rows[plan.faults[0].name])
-        await asyncio.gather(*(follow(each) for each in servers for _ in range(_RUNS_AT_ONCE)))
+
+        async def work() -> None:
+            for fault, repetition in queue:
+                await runs.run(fault, repetition, shared)
+                if repetition in (0, plan.repeat - 1):
+                    report(runs.rows[fault.name])
+
+        await asyncio.gather(*(work() for _ in range(plan.workers)))
     every = tuple(runs.rows[fault.name] for fault in plan.faults)
     return Matrix(
         tool_version=version("gpt-oss-verify"),
