@@ -248,11 +248,16 @@ class AdjustedParams(SamplingParams):
 
 def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """Like `sample`, after each request's faults have changed its logits."""
-    logits = logits.clone()
-    for row, draw in enumerate(draws):
-        if isinstance(draw.params, AdjustedParams):
-            for adjust in draw.params.adjusters:
-                logits[row] = adjust(logits[row], draw.params.tokens, draw.step)
+    adjusted = [
+        (row, draw.params, draw.step)
+        for row, draw in enumerate(draws)
+        if isinstance(draw.params, AdjustedParams)
+    ]
+    if adjusted:
+        logits = logits.clone()
+    for row, params, step in adjusted:
+        for adjust in params.adjusters:
+            logits[row] = adjust(logits[row], params.tokens, step)
     drawn = sample(logits, draws)
     for token, draw in zip(drawn, draws, strict=True):
         if token is not None and isinstance(draw.params, AdjustedParams):
