@@ -15,10 +15,10 @@ from contextlib import suppress
 from typing import Any
 
 from harness.api.base import Tool
+from harness.api.fields import objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.preflight import runs_python
 from harness.errors import ConfigurationError
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.conditions import Api

@@ -21,7 +21,7 @@ from harness.api.base import (
     text_parts,
 )
 from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import entries, member, objects, optional_member, read_usage
+from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
@@ -52,7 +52,7 @@ class ChatDialect(Dialect):
 
         The CoT is sent back as `reasoning` and in every other CoT field that the provider used.
         """
-        _, choice = _first_choice(objects(reply.raw, "choices", ""))
+        _, choice = _first_choice(objects_at(reply.raw, "choices", ""))
         message = choice["message"]
         assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
         if reply.reasoning:
@@ -75,9 +75,9 @@ class ChatDialect(Dialect):
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The entries of the answer's tokens; some servers list those of all tokens."""
-        choices = entries(raw.get("choices"))
+        choices = objects(raw.get("choices"))
         logprobs = choices[0].get("logprobs") if choices else None
-        return entries(logprobs.get("content")) if isinstance(logprobs, dict) else []
+        return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
 
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
@@ -105,7 +105,7 @@ class ChatDialect(Dialect):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             completion.update({key: each for key, each in chunk.items() if each not in (None, "")})
-            for path, choice in objects(chunk, "choices", f"stream part {event.number}: "):
+            for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:
                     built.setdefault(index, _ChoiceBuilder()).add(choice, path)
@@ -116,7 +116,7 @@ class ChatDialect(Dialect):
 
     def _reply(self, raw: Body) -> Reply:
         """The reply that a chat.completion object holds."""
-        choices = objects(raw, "choices", "")
+        choices = objects_at(raw, "choices", "")
         if not choices:
             raise UnreadableReplyError("choices is empty or missing")
         first = _first_choice(choices)
@@ -142,7 +142,7 @@ def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> 
     return Reply(
         reasoning=_reasoning(message, path),
         text=next(filter(None, texts), ""),
-        calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
+        calls=tuple(_call(call, place) for place, call in objects_at(message, "tool_calls", path)),
         finish=FINISHES.get(finish or "", "unknown"),
         usage=read_usage(raw, prompt="prompt", completion="completion"),
         raw=raw,
@@ -193,7 +193,7 @@ def _reasoning(message: Mapping[str, Any], path: str) -> str:
         text = optional_member(message, name, str, path)
         if text:
             return text
-    details = objects(message, "reasoning_details", path)
+    details = objects_at(message, "reasoning_details", path)
     return "".join(optional_member(item, "text", str, place) or "" for place, item in details)
 
 
@@ -245,10 +245,10 @@ class _ChoiceBuilder:
                 if text is not None:
                     self._texts.setdefault(name, []).append(text)
             elif name == "reasoning_details":
-                for _, detail in objects(delta, name, path):
+                for _, detail in objects_at(delta, name, path):
                     self._add_detail(detail)
             elif name == "tool_calls":
-                for call_path, call in objects(delta, name, path):
+                for call_path, call in objects_at(delta, name, path):
                     self._add_call(call, call_path)
 
     def _add_detail(self, delta: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def optional_member(value: Mapping[str, Any], key: str, kind: type[T], path: str
     )
 
 
-def objects(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str, dict[str, Any]]]:
+def objects_at(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str, dict[str, Any]]]:
     """The objects of the list `value[key]`, each with its path; [] if it is missing or null."""
     items = optional_member(value, key, list, path)
     if not items:
@@ -92,7 +92,7 @@ def too_deep(value: object) -> bool:
     return True
 
 
-def entries(value: object) -> list[Mapping[str, Any]]:
+def objects(value: object) -> list[Mapping[str, Any]]:
     """The JSON objects in a list; empty if `value` is not a list."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 

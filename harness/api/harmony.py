@@ -36,7 +36,7 @@ from harness.api.base import (
     UnreadableReplyError,
 )
 from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import entries, member, objects, optional_member, read_usage
+from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.sse import StreamEvent
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
@@ -86,7 +86,7 @@ class HarmonyDialect(Dialect):
         if not isinstance(found, dict):
             return []
         if isinstance(found.get("content"), list):  # llama.cpp has the form of Chat Completions.
-            return entries(found["content"])
+            return objects(found["content"])
         lists = [found.get(name) or [] for name in _JOINED[:3]]
         return [
             _entry(name, value) | {"top_logprobs": [_entry(*each) for each in (top or {}).items()]}
@@ -134,7 +134,7 @@ class HarmonyDialect(Dialect):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             completion.update({key: value for key, value in chunk.items() if value is not None})
-            for path, choice in objects(chunk, "choices", f"stream part {event.number}: "):
+            for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 texts.append(optional_member(choice, "text", str, path) or "")
                 tokens += optional_member(choice, "token_ids", list, path) or ()
                 for name, value in (optional_member(choice, "logprobs", dict, path) or {}).items():
@@ -168,7 +168,7 @@ class HarmonyDialect(Dialect):
 
 
 def _first_choice(raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    choices = objects(raw, "choices", "")
+    choices = objects_at(raw, "choices", "")
     if not choices:
         raise UnreadableReplyError("choices is empty or missing")
     return choices[0]

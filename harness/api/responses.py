@@ -22,11 +22,11 @@ from harness.api.base import (
 )
 from harness.api.dialect import Dialect, json_events
 from harness.api.fields import (
-    entries,
     error_message,
     excerpt,
     member,
     objects,
+    objects_at,
     optional_member,
     read_usage,
 )
@@ -76,9 +76,9 @@ class ResponsesDialect(Dialect):
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The entries of the answer's tokens."""
-        messages = [each for each in entries(raw.get("output")) if each.get("type") == "message"]
-        parts = [part for item in messages for part in entries(item.get("content"))]
-        return [entry for part in parts for entry in entries(part.get("logprobs"))]
+        messages = [each for each in objects(raw.get("output")) if each.get("type") == "message"]
+        parts = [part for item in messages for part in objects(item.get("content"))]
+        return [entry for part in parts for entry in objects(part.get("logprobs"))]
 
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
@@ -126,7 +126,7 @@ class ResponsesDialect(Dialect):
         reasoning: list[str] = []
         text: list[str] = []
         calls: list[ToolCall] = []
-        for path, item in objects(raw, "output", ""):
+        for path, item in objects_at(raw, "output", ""):
             kind = member(item, "type", str, path)
             if kind == "reasoning":
                 reasoning.extend(_texts(item, "reasoning_text", path))
@@ -179,7 +179,7 @@ def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:
     """The texts of the content parts of type `kind`."""
     return [
         member(part, "refusal" if kind == "refusal" else "text", str, place)
-        for place, part in objects(item, "content", path)
+        for place, part in objects_at(item, "content", path)
         if part.get("type") == kind
     ]
 

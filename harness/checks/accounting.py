@@ -24,8 +24,9 @@ from harmony.parse import CHANNEL
 from harmony.render import CONTENT_TYPES, RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Reply
+from harness.api.fields import objects
 from harness.checks.json_text import parsed_object
-from harness.parsing.events import objects, texts_of
+from harness.parsing.events import texts_of
 from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 from harness.records.scores import TokenAccount
 

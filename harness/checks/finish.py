@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harmony.conversation import Answer as AnswerMessage
+from harness.api.fields import objects
 from harness.checks.accounting import Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, ended, every_choice, items
 from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 
 family = Family("finish", CHAT)

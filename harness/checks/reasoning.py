@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
+from harness.api.fields import objects
 from harness.checks.accounting import has_lost_cot
 from harness.checks.base import Family
 from harness.checks.subjects import (
@@ -20,7 +21,6 @@ from harness.checks.subjects import (
     reasoning_items,
 )
 from harness.findings import RAW_COT, Problem
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, once
 
 family = Family("cot", RAW_COT)

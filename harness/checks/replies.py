@@ -8,10 +8,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+from harness.api.fields import objects
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
 from harness.findings import CHAT, RAW_COT, RESPONSES, Problem
-from harness.parsing.events import carries_text, objects
+from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 family = Family("schema", CHAT)

@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Iterator
 
+from harness.api.fields import objects
 from harness.checks.base import Family
 from harness.checks.subjects import delivered, exchanges
 from harness.findings import GUIDE, Problem
-from harness.parsing.events import objects
 from harness.parsing.request import ParsedRequest
 from harness.parsing.rollout import ParsedExchange
 from harness.records.conditions import APIS

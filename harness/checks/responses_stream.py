@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.api.fields import objects
 from harness.api.sse import StreamEvent
 from harness.checks.base import Family
 from harness.checks.streams import grammar_checks
 from harness.checks.subjects import responses_streams, streams
 from harness.findings import RESPONSES_STREAM, Problem
 from harness.parsing import responses_grammar as grammar
-from harness.parsing.events import objects
 from harness.parsing.responses_grammar import TERMINAL
 from harness.parsing.rollout import ParsedExchange
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+from harness.api.fields import objects
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, answers, exchanges, good_statuses, readable
 from harness.findings import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
 from harness.records.conditions import APIS

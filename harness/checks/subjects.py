@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from harness.api.base import Reply, ToolCall, Usage
+from harness.api.fields import objects
 from harness.checks.json_text import parsed_object
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
-from harness.api.fields import entries, error_message, excerpt
+from harness.api.fields import error_message, excerpt, objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.client import TRIES, Answer, NotConnectedError, Say, request
 from harness.errors import (
@@ -135,7 +135,7 @@ def _kinds(answer: Answer) -> list[object]:
     except orjson.JSONDecodeError:
         return []
     output = content.get("output") if isinstance(content, dict) else None
-    return [item.get("type") for item in entries(output)]
+    return [item.get("type") for item in objects(output)]
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:

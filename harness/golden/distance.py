@@ -16,8 +16,8 @@ from typing import Any
 from harmony.vocabulary import bytes_of
 from harness.api import DIALECTS
 from harness.api.base import Reply
+from harness.api.fields import objects
 from harness.golden.records import RETURNED, Distance, HealthyRun, Token, Tolerance
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 
 _MARGIN = 2.0

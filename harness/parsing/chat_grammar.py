@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.api.fields import objects
 from harness.api.sse import StreamEvent
-from harness.parsing.events import TEXT_FIELDS, Violation, objects
+from harness.parsing.events import TEXT_FIELDS, Violation
 
 DONE_MARK = "chat.stream.done"
 FINISH = "chat.stream.finish"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.api.fields import entries
+from harness.api.fields import objects
 from harness.api.sse import StreamEvent
 
-objects = entries
 # The events of Responses streams with CoT and answer, in all dialects.
 _TEXT_EVENTS = frozenset(
     {"response.output_text", "response.reasoning_text", "response.reasoning", "response.refusal"}

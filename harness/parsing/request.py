@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from harness.api import DIALECTS
 from harness.api.base import Tool
-from harness.parsing.events import objects
+from harness.api.fields import objects
 from harness.records.conditions import Api
 
 ToolChoice = Literal["auto", "none", "required", "named"]

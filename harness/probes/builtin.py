@@ -15,9 +15,9 @@ from typing import Any
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reply
+from harness.api.fields import objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.findings import Problem
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import (
     NotVerifiableError,

@@ -9,10 +9,10 @@ from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Reply
+from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, Problem
 from harness.golden.distance import entry_bytes, raw_entries
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served_replies

@@ -13,9 +13,9 @@ from itertools import chain
 from statistics import median
 
 from harness.api.base import Message, Reply
+from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
-from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.evidence import extra_tokens

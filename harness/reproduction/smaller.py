@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.parsing.events import objects
+from harness.api.fields import objects
 
 Body = Mapping[str, Any]
 T = TypeVar("T")

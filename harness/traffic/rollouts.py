@@ -16,7 +16,7 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
-from harness.api.fields import entries
+from harness.api.fields import objects
 from harness.errors import ConfigurationError
 from harness.integrity.secrets import Scrubber, known_secrets
 from harness.records.conditions import Condition
@@ -243,7 +243,7 @@ def _reply(each: Imported) -> Reply | None:
 
 def _sent(each: Imported) -> list[_Turn]:
     """The turns of a request; without CoT, because clients need not send it back."""
-    turns = entries(DIALECTS[each.api].turns({**each.body, "instructions": None}))
+    turns = objects(DIALECTS[each.api].turns({**each.body, "instructions": None}))
     return [_turn(turn) for turn in turns if turn.get("type") != "reasoning"]
 
 
@@ -262,8 +262,8 @@ def _turn(turn: Mapping[str, Any]) -> _Turn:
         return ("call", _call(turn.get("name"), turn.get("arguments")))
     if turn.get("type") == "function_call_output":
         return ("result", turn.get("call_id"), _text(turn.get("output")))
-    functions = [call.get("function") for call in entries(turn.get("tool_calls"))]
-    calls = [_call(each.get("name"), each.get("arguments")) for each in entries(functions)]
+    functions = [call.get("function") for call in objects(turn.get("tool_calls"))]
+    calls = [_call(each.get("name"), each.get("arguments")) for each in objects(functions)]
     return (turn.get("role"), _text(turn.get("content")), *calls)
 
 
@@ -278,6 +278,6 @@ def _call(name: object, arguments: object) -> str:
 
 def _text(content: object) -> str:
     if isinstance(content, list):
-        parts = (part.get("text") or json.dumps(part, sort_keys=True) for part in entries(content))
+        parts = (part.get("text") or json.dumps(part, sort_keys=True) for part in objects(content))
         return "".join(map(str, parts)).strip()
     return str(content or "").strip()

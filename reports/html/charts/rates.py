@@ -187,7 +187,7 @@ _HALF = 30
 @dataclass(frozen=True)
 class EffortScore:
     """A score at one effort. `baseline` is the range of the figures of its baseline, `lowest` the
-    baseline less the margin.
+    baseline minus the margin.
     """
 
     effort: str
