@@ -30,14 +30,7 @@ from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
-from evals.results import (
-    curve,
-    failed_samples,
-    filled,
-    grader_reads,
-    program_use,
-    rounds_of,
-)
+from evals.results import curve, failed_samples, filled, grader_reads, program_use, rounds_of
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply
 from harness.parsing.rollout import ParsedRollout

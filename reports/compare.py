@@ -8,15 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.comparison.records import (
-    Change,
-    ChangedCase,
-    Comparison,
-    Entry,
-    Measured,
-    Row,
-    Unit,
-)
+from harness.comparison.records import Change, ChangedCase, Comparison, Entry, Measured, Row, Unit
 from harness.comparison.rows import CHECKS, RATES, TIMES
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title

@@ -11,12 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.baselines.scores import (
-    EvalScores,
-    Reference,
-    differ_in_prompts,
-    sampling_differences,
-)
+from evals.baselines.scores import EvalScores, Reference, differ_in_prompts, sampling_differences
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.base import Record, problem_of
 from harness.records.conditions import known_model

@@ -23,13 +23,7 @@ from dataclasses import replace
 from evals.extraction.claims import Claim, Rank, Reader, claims, concludes, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line, plain_lines
-from evals.extraction.words import (
-    CONTRAST,
-    REVISES,
-    TAKES_BACK,
-    TAKES_BACK_AT_ONCE,
-    pattern,
-)
+from evals.extraction.words import CONTRAST, REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE, pattern
 
 _CONTRAST = pattern(CONTRAST)
 _TAKES_BACK = pattern(TAKES_BACK)

@@ -10,12 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from evals.healthbench.grader import (
-    GradingTask,
-    grader_api,
-    grader_settings,
-    grades_file,
-)
+from evals.healthbench.grader import GradingTask, grader_api, grader_settings, grades_file
 from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight

@@ -7,14 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.comparison.columns import MEASURE, Column, Group, pair, shared_content
-from harness.comparison.records import (
-    Comparison,
-    Entry,
-    EntryCases,
-    Measured,
-    Regressions,
-    Row,
-)
+from harness.comparison.records import Comparison, Entry, EntryCases, Measured, Regressions, Row
 from harness.comparison.regressions import changed_cases
 from harness.comparison.rows import JUDGED, DraftRow, draft_rows
 from harness.comparison.settings import RUN, changes

@@ -14,13 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from harmony.vocabulary import harmony_encoding
-from harness.api.base import (
-    ConversationItem,
-    Message,
-    Reasoning,
-    ToolCall,
-    ToolResult,
-)
+from harness.api.base import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.probes.rendering import Prompt, Rendering, count, instructs
 
 _LIBRARY = Rendering()

@@ -25,13 +25,7 @@ from __future__ import annotations
 import math
 
 from harness.records.figures import Comparison, Decision
-from harness.statistics.differences import (
-    POWER,
-    TAIL,
-    Pair,
-    detectable_worsening,
-    difference,
-)
+from harness.statistics.differences import POWER, TAIL, Pair, detectable_worsening, difference
 from harness.statistics.intervals import critical_value
 from harness.statistics.mean_scores import Mean
 

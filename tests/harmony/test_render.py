@@ -19,12 +19,7 @@ from harmony.conversation import (
     Result,
     User,
 )
-from harmony.render import (
-    RenderError,
-    drop_stale_reasoning,
-    least_tokens,
-    render_prompt,
-)
+from harmony.render import RenderError, drop_stale_reasoning, least_tokens, render_prompt
 from harmony.vocabulary import encode, harmony_encoding, token_bytes
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}

@@ -16,15 +16,7 @@ import pytest
 import researching
 from scripted import ANSWER, CALL, ScriptedEngine
 
-from harmony.conversation import (
-    Answer,
-    BuiltinCall,
-    BuiltinResult,
-    Call,
-    Reasoning,
-    Result,
-    User,
-)
+from harmony.conversation import Answer, BuiltinCall, BuiltinResult, Call, Reasoning, Result, User
 from reference_engine.chat import Chat, ChatSettings, Screen, answer_call
 
 STYLE = re.compile("\x1b\\[[0-9]*m")

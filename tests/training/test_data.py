@@ -32,16 +32,7 @@ from training.data.held_out import (
     held_out,
     user_texts,
 )
-from training.data.spans import (
-    PromptText,
-    complete,
-    copy,
-    encode,
-    marked,
-    plain,
-    to_json,
-    units,
-)
+from training.data.spans import PromptText, complete, copy, encode, marked, plain, to_json, units
 from training.data.wording import CANONICAL, completion
 
 ROOT = Path(__file__).parents[2]

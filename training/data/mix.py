@@ -6,14 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from harmony.conversation import (
-    Builtin,
-    Call,
-    Conversation,
-    ConversationItem,
-    Developer,
-    Effort,
-)
+from harmony.conversation import Builtin, Call, Conversation, ConversationItem, Developer, Effort
 from harmony.render import render_prompt
 from training.data import (
     builtin_tasks,

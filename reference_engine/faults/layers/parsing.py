@@ -20,12 +20,7 @@ from reference_engine.faults.hooks import (
     whole_text,
 )
 from reference_engine.faults.http import ClientRequest, Json
-from reference_engine.faults.parsers import (
-    EndBlindParser,
-    SharedParser,
-    TokenwiseParser,
-    Unparsed,
-)
+from reference_engine.faults.parsers import EndBlindParser, SharedParser, TokenwiseParser, Unparsed
 from reference_engine.server.errors import ApiError
 
 _LOST_TOKEN = 4

@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.intervals import at_k, clustered_rate
-from harness.statistics.mean_scores import (
-    Mean,
-    clustered_error,
-    mean_score,
-    rate_mean,
-    run_mean,
-)
+from harness.statistics.mean_scores import Mean, clustered_error, mean_score, rate_mean, run_mean
 
 TWO_HARD = [[1.0] * 4 + [0.0] * 4] * 2 + [[1.0] * 8] * 8
 right_or_wrong = st.lists(
