@@ -74,13 +74,7 @@ def _judge(copy: Path, stored: Analysis) -> None:
     judging.judge(copy, Thresholds.model_validate(thresholds), gate)
 
 
-def audit(
-    run: Path,
-    /,
-    *,
-    seal: str | None = None,
-    as_json: AsJson = False,
-) -> int:
+def audit(run: Path, /, *, seal: str | None = None, as_json: AsJson = False) -> int:
     """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
 
     Only a seal that you stored elsewhere proves that the whole run was not replaced.

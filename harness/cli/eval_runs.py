@@ -21,13 +21,7 @@ from harness.storage.run_log import read_run_info
 baseline = App(name="baseline", help="Create measured baselines.")
 
 
-def merge(
-    run: Path,
-    /,
-    *runs: Path,
-    out: Path | None = None,
-    as_json: AsJson = False,
-) -> int:
+def merge(run: Path, /, *runs: Path, out: Path | None = None, as_json: AsJson = False) -> int:
     """Join eval runs into one: the shards of a run, or tries from different days or machines.
 
     Args:

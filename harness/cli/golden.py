@@ -61,15 +61,7 @@ def create(*, engine: Engine, out: Path, model: tuple[str, ...]) -> int:
 
 
 @app.command
-def learn(
-    golden: Path,
-    run: Path,
-    /,
-    *,
-    engine: str,
-    numbers: str,
-    fp8: bool = False,
-) -> int:
+def learn(golden: Path, run: Path, /, *, engine: str, numbers: str, fp8: bool = False) -> int:
     """Widen the tolerances of a golden file to cover an engine that is known to be healthy.
 
     The run is compared with the golden file that it used, which may have another date line.

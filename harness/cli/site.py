@@ -26,11 +26,7 @@ from reports.html.site import INDEX, render_site
 BUNDLE = "bundle.tar.gz"
 
 
-def site(
-    *runs: Path,
-    out: Path,
-    providers_file: ProvidersFile = None,
-) -> int:
+def site(*runs: Path, out: Path, providers_file: ProvidersFile = None) -> int:
     """Make a static site of runs: a table of providers, a page for each run, and its records.
 
     Pages are made from the bundle of each run, which has no keys, no paths of this machine, and no

@@ -71,10 +71,7 @@ _MOST_CALLS = 1
 
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    python = {
-        "tools": [CODE_INTERPRETER],
-        "include": ["code_interpreter_call.outputs"],
-    }
+    python = {"tools": [CODE_INTERPRETER], "include": ["code_interpreter_call.outputs"]}
     search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
     hashed = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
     texts = {

@@ -83,10 +83,7 @@ class ToolCalling(Task):
             tries=tries,
             planned=len(suite.cases) * len(conditions) * tries,
             sampling=sampling,
-            files={
-                CASES_FILE: suite.cases_file.sha256,
-                TOOLS_FILE: suite.tools_file.sha256,
-            },
+            files={CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256},
         )
 
     def write_files(self, folder: Path) -> None:
@@ -157,13 +154,9 @@ class ToolCalling(Task):
         by_case: dict[str, list[Score]] = defaultdict(list)
         for score in planned:
             by_case[score.sample].append(score)
-        found = []
-        for case in self.suite.cases:
-            made = [score for score in by_case[case.id] if score.finished]
-            failed = [score for score in made if score.value != 1]
-            if failed:
-                found.append(_failed_sample(case, by_case[case.id], made, failed[0]))
-        return sorted(found, key=lambda each: (each.passed, each.sample))[:SHOWN_FAILURES]
+        found = (_failed_sample(case, by_case[case.id]) for case in self.suite.cases)
+        failed = [each for each in found if each is not None]
+        return sorted(failed, key=lambda each: (each.passed, each.sample))[:SHOWN_FAILURES]
 
 
 def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
@@ -189,10 +182,12 @@ def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> 
     return _normal(expected, schema) == _normal(got, schema)
 
 
-def _failed_sample(
-    case: Case, planned: Sequence[Score], made: Sequence[Score], example: Score
-) -> FailedSample:
+def _failed_sample(case: Case, planned: Sequence[Score]) -> FailedSample | None:
+    made = [score for score in planned if score.finished]
     passed = sum(score.value == 1 for score in made)
+    if passed == len(made):
+        return None
+    example = next(score for score in made if score.value != 1)
     return FailedSample(
         sample=case.id,
         mean=passed / len(made),
