@@ -25,7 +25,7 @@ from harness.statistics.mean_scores import mean_score
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRange:
     """A score, and the range it could have if every item had a grade."""
 
     value: float
@@ -38,14 +38,14 @@ class RubricScore:
     """The score of one attempt; `tags` holds example tags and item tags alike."""
 
     question: str
-    score: Score
-    tags: Mapping[str, Score]
+    score: ScoreRange
+    tags: Mapping[str, ScoreRange]
     answered: bool
     items: int
     ungraded: int
 
 
-def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> Score | None:
+def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | None:
     """The score of one answer on a rubric or a part of it; None if no item has positive points.
 
     `met` says by id whether the answer meets each item; an item that is missing has no grade.
@@ -62,10 +62,10 @@ def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> Score | None:
     if possible == 0:
         return None
     low, high = (reached + worst) / possible, (reached + best) / possible
-    return Score((low + high) / 2, low, high)
+    return ScoreRange((low + high) / 2, low, high)
 
 
-def tag_scores(items: Sequence[RubricItem], met: Mapping[str, bool]) -> dict[str, Score]:
+def tag_scores(items: Sequence[RubricItem], met: Mapping[str, bool]) -> dict[str, ScoreRange]:
     """The score of one answer on the items of each tag; tags without positive points are left out.
 
     Scores by axis (`axis:accuracy` and so on) are tag scores.
@@ -99,8 +99,8 @@ def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricS
 
 def summarise(attempts: Iterable[RubricScore]) -> RubricSummary:
     """All figures of the planned attempts of one eval. Raises ValueError if there are none."""
-    overall: list[tuple[str, Score]] = []
-    by_tag: dict[str, list[tuple[str, Score]]] = defaultdict(list)
+    overall: list[tuple[str, ScoreRange]] = []
+    by_tag: dict[str, list[tuple[str, ScoreRange]]] = defaultdict(list)
     unanswered = errors = items = missing = 0
     for attempt in attempts:
         overall.append((attempt.question, attempt.score))
@@ -128,7 +128,7 @@ def clipped(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _figure(attempts: Sequence[tuple[str, Score]]) -> RubricFigure:
+def _figure(attempts: Sequence[tuple[str, ScoreRange]]) -> RubricFigure:
     by_question: dict[str, list[float]] = defaultdict(list)
     for question, found in attempts:
         by_question[question].append(found.value)

@@ -43,11 +43,9 @@ def selftest(
     Args:
         faults: Only these faults or layers, separated by commas. Default: all.
         suite: The whole suite, which the healthy engine must pass. Default: full.
-        workers: Runs at a time; each fault of the model has its own server, which needs 1 GB of
-            memory. Default: 4.
+        workers: Concurrent runs; each fault of the model has its own server of 1 GB. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
-        whole: Test every fault with the whole suite at once, except faults of the model, which
-            need a server each.
+        whole: Test every fault with the whole suite at once, except faults of the model.
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         out: Where the folder with the matrix and the runs is created. Default: runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.healthbench.rows import RubricItem
-from evals.healthbench.rubric import Score, score, tag_scores, ungraded
+from evals.healthbench.rubric import ScoreRange, score, tag_scores, ungraded
 
 ITEMS = (
     RubricItem("a", "Names the emergency number.", 7, ("axis:completeness", "level:example")),
@@ -19,16 +19,16 @@ ITEMS = (
 @pytest.mark.parametrize(
     ("met", "expected"),
     [
-        ({"a": True, "b": True, "c": False}, Score(1.0, 1.0, 1.0)),
-        ({"a": False, "b": False, "c": False}, Score(0.0, 0.0, 0.0)),
-        ({"a": True, "b": False, "c": True}, Score(0.2, 0.2, 0.2)),
-        ({"a": False, "b": False, "c": True}, Score(-0.5, -0.5, -0.5)),
-        ({"a": True, "b": True}, Score(0.75, 0.5, 1.0)),
-        ({"a": True, "c": False}, Score(0.85, 0.7, 1.0)),
-        ({}, Score(0.25, -0.5, 1.0)),
+        ({"a": True, "b": True, "c": False}, ScoreRange(1.0, 1.0, 1.0)),
+        ({"a": False, "b": False, "c": False}, ScoreRange(0.0, 0.0, 0.0)),
+        ({"a": True, "b": False, "c": True}, ScoreRange(0.2, 0.2, 0.2)),
+        ({"a": False, "b": False, "c": True}, ScoreRange(-0.5, -0.5, -0.5)),
+        ({"a": True, "b": True}, ScoreRange(0.75, 0.5, 1.0)),
+        ({"a": True, "c": False}, ScoreRange(0.85, 0.7, 1.0)),
+        ({}, ScoreRange(0.25, -0.5, 1.0)),
     ],
 )
-def test_score(met: dict[str, bool], expected: Score) -> None:
+def test_score(met: dict[str, bool], expected: ScoreRange) -> None:
     found = score(ITEMS, met)
     assert found is not None
     assert (found.value, found.low, found.high) == pytest.approx(
@@ -45,9 +45,9 @@ def test_only_faults_cannot_be_scored() -> None:
 def test_tags_have_scores_where_there_are_points_to_reach() -> None:
     found = tag_scores(ITEMS, {"a": True, "b": False, "c": True})
     assert found == {
-        "axis:completeness": Score(1.0, 1.0, 1.0),
-        "level:example": Score(1.0, 1.0, 1.0),
-        "axis:context_awareness": Score(0.0, 0.0, 0.0),
+        "axis:completeness": ScoreRange(1.0, 1.0, 1.0),
+        "level:example": ScoreRange(1.0, 1.0, 1.0),
+        "axis:context_awareness": ScoreRange(0.0, 0.0, 0.0),
     }
 
 
