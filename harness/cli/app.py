@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from harness.cli.screen import print_raw, say
 from harness.errors import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
@@ -106,7 +106,8 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
-        return _complain(f"{_sentence(error)} See gpt-oss-verify --help.", EXIT_USAGE)
+        command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
+        return _complain(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -158,7 +159,11 @@ def _reflow(group: App) -> None:
 
 def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"{error.unused_tokens[0]!r} is not a command."
+        problem = "an unexpected argument" if error.command_chain else "not a command"
+        return f"{error.unused_tokens[0]!r} is {problem}."
+    if isinstance(error, MissingArgumentError) and error.argument:
+        missing = f"{error.argument.name} is missing."
+        return f"{error.keyword} needs a value." if error.keyword else missing
     text = " ".join(str(error).split()).replace('"', "'")
     return text if text.endswith((".", "?", "!")) else f"{text}."
 

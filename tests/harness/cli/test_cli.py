@@ -169,7 +169,9 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["--resume", "none"], "none"),
         (["recheck", "none"], "is not a run folder"),
         (["report", "none"], "is not a run folder"),
-        (["report"], "RUN"),
+        (["report"], "RUN is missing. See gpt-oss-verify report --help."),
+        (["report", "none", "--format"], "--format needs a value."),
+        (["report", "none", "none"], "'none' is an unexpected argument."),
     ],
 )
 def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsys):
