@@ -15,6 +15,7 @@ from evals.healthbench.rows import NAMES as HEALTHBENCH
 from evals.healthbench.rows import HealthBench, HealthBenchRow
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
+from harness.text import suggestion
 
 NAMES = ("aime25", "gpqa", *HEALTHBENCH, "basic")
 ROWS: Mapping[str, type[DataRow]] = {
@@ -31,7 +32,7 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     if name == Basic.name:
         return Loaded((), Basic().info)
     if name not in ROWS:
-        raise ConfigurationError(f"There is no eval {name!r}; there are {', '.join(NAMES)}.")
+        raise ConfigurationError(f"There is no eval {name!r}; {suggestion(name, NAMES)}")
     return load_rows(BY_NAME[name], place, ROWS[name])
 
 

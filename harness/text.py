@@ -36,10 +36,12 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """`did you mean 'that'?`, or the list of names."""
+def suggestion(name: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """`did you mean 'that'?`, or another hint: by default the list of names."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return otherwise or f"there are {', '.join(known)}"
 
 
 def _refuse(constant: str) -> NoReturn:

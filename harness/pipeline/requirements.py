@@ -26,8 +26,8 @@ def check_names(thresholds: Thresholds) -> None:
         for name in getattr(thresholds, setting):
             if not any(about.is_named(name) for about in _EVERY):
                 families = list(dict.fromkeys(about.family for about in _EVERY))
-                near = suggestion(name, [*families, *(about.id for about in _EVERY)])
-                hint = near if near.startswith("did") else f"families are {', '.join(families)}"
+                known = [*families, *(about.id for about in _EVERY)]
+                hint = suggestion(name, known, f"families are {', '.join(families)}")
                 where = thresholds.where(setting)
                 raise ConfigurationError(
                     f"{setting}{where}: there is no check, probe or family {name!r}; {hint}"

@@ -76,7 +76,5 @@ def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
 
 def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:
     families = sorted({probe.about.family for probe in PROBES.values()})
-    hint = suggestion(name, [CASES, *families, *ids])
-    if not hint.startswith("did"):
-        hint = f"families are {', '.join(families)}"
+    hint = suggestion(name, [CASES, *families, *ids], f"families are {', '.join(families)}")
     return f"There is no {kinds} or family {name!r}; {hint}"

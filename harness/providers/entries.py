@@ -256,7 +256,7 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
     providers = load_providers(path)
     if name in providers:
         return providers[name]
-    raise ConfigurationError(f"there is no provider {name!r}; {suggestion(name, list(providers))}")
+    raise ConfigurationError(f"There is no provider {name!r}; {suggestion(name, list(providers))}")
 
 
 def adhoc_provider(

@@ -74,7 +74,7 @@ def choose(
     where = "" if record is None else f" with an example in {record}"
     known = [result.check.id for result in analysis.checks if result.examples]
     raise ConfigurationError(
-        f"there is no finding {rule_id!r}{where} in this run; {suggestion(rule_id, known)}"
+        f"There is no finding {rule_id!r}{where} in this run; {suggestion(rule_id, known)}"
     )
 
 

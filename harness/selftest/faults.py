@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import subprocess
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter
 
 from harness.errors import ConfigurationError
 from harness.records.base import Record
+from harness.text import suggestion
 
 HEALTHY = "healthy"
 """The name of the engine without faults."""
@@ -70,12 +70,8 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
     known = {fault.name for fault in faults} | {fault.layer for fault in faults}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else "`python -m reference_engine faults` lists them"
-            )
+            listed = "`python -m reference_engine faults` lists them"
+            hint = suggestion(name, sorted(known), listed)
             raise ConfigurationError(f"There is no fault or layer {name!r}; {hint}")
     return tuple(
         fault

@@ -332,5 +332,5 @@ def test_every_source_has_a_sample_and_is_an_eval():
         assert test.info.sample
         assert not test.info.gated
         assert len({question.id for question in test.questions}) == test.info.rows
-    with pytest.raises(ConfigurationError, match=r"no eval 'aime'; there are aime25"):
+    with pytest.raises(ConfigurationError, match=r"no eval 'aime'; did you mean 'aime25'"):
         load_eval("aime")

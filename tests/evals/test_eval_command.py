@@ -335,7 +335,7 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
         (["--examples", "500"], "--examples must be between 1 and"),
         (["-k", "0"], "Must be >= 1"),
         (["--data-file", "x.csv"], "Give one of --samples, --data, --data-file"),
-        (["--grader", "nobody", "--eval", "healthbench"], "there is no provider 'nobody'"),
+        (["--grader", "nobody", "--eval", "healthbench"], "There is no provider 'nobody'"),
         (["--baseline", "nobody"], "There is no baseline 'nobody'"),
         (["--baseline", "none.json"], "There is no file"),
         (["--seed", f"{10**25}"], "for --seed. Must be <= "),

@@ -138,7 +138,7 @@ def test_physicians_are_scored_by_group(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["check", "dog", "--samples"], 2, "there is no provider 'dog'; did you mean 'doc'?"),
+        (["check", "dog", "--samples"], 2, "There is no provider 'dog'; did you mean 'doc'?"),
         (["check", "doc", "--samples", "--data-file", "x"], 2, "Give one of --samples"),
         (["check", "doc", "--data-file", "x.jsonl"], 2, "There is no file x.jsonl"),
         (["check", "doc", "--samples", "--examples", "0"], 2, "for --examples. Must be >= 1"),

@@ -152,7 +152,7 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["--base-url", "http://localhost:1/v1"], "Select a provider with --provider"),
         (["--fly"], "--fly"),
         (["fly"], "'fly' is not a command"),
-        (["-p", "nobody"], "there is no provider 'nobody'"),
+        (["-p", "nobody"], "There is no provider 'nobody'"),
         (["-p", "reference", "-n", "0"], "Invalid value '0' for -n. Must be >= 1."),
         (["-p", "reference", "-k", "many"], "many"),
         (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses, chat, harmony"),

@@ -111,7 +111,7 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys):
         (["compare", "runs/a-1", "runs"], "runs is not a run folder"),
         (["compare", "card", "range"], "Only published baselines are given"),
         (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
-        (["compare", "-p", "nobody", "-p", "reference"], "there is no provider 'nobody'"),
+        (["compare", "-p", "nobody", "-p", "reference"], "There is no provider 'nobody'"),
         (["compare", "-p", "reference", "-p", "reference", "-k", "0"], "Must be >= 1"),
         (["history", "--runs", "nowhere"], "There is no folder nowhere"),
         (["history", "-p", "nobody"], "There is no run of nobody in runs"),

@@ -196,7 +196,7 @@ def test_names_choose_faults_and_layers() -> None:
     assert faults.chosen(every, ["broken"]) == (HEALTHY, BROKEN)
     assert faults.chosen(every, ["parsing"]) == every
     assert faults.chosen(every, []) == every
-    with pytest.raises(ConfigurationError, match="did you mean broken"):
+    with pytest.raises(ConfigurationError, match="did you mean 'broken"):
         faults.chosen(every, ["brokn"])
 
 
