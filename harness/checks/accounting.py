@@ -106,6 +106,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
+        thinking=reply.usage.reasoning_tokens if reply.usage else None,
     )
 
 

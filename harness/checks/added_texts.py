@@ -1,11 +1,12 @@
-"""Texts that a server adds to every CoT or answer, such as a heading or a notice.
+"""Texts that a server adds to every CoT or answer, such as a heading, and beginnings that it cuts.
 
 A model writes what the request needs, so its replies to requests of many kinds share no words at
-their beginnings and ends.
+their beginnings and ends, and begin like sentences.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
@@ -16,6 +17,7 @@ from harness.records.scores import Edges, Score
 from harness.text import shared_beginning
 
 _LONGEST = 40
+_CONTINUES = re.compile(r"[a-z\s.,;:!?]")
 _SHORTEST = 4
 """Characters that all texts share; a full stop or line break may end all."""
 _FEWEST_TEXTS, _FEWEST_TASKS = 30, 6
@@ -32,9 +34,9 @@ def edges(parsed: ParsedRollout) -> Iterator[Edges]:
 
 
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
-    """CoT and answers do not all begin or end with the same text.
+    """CoT and answers do not all begin or end with the same text, or begin within a sentence.
 
-    The server added such a text. It confuses users and programs, and becomes part of later prompts.
+    The server added a text or lost one. That confuses users, and becomes part of later prompts.
     """
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:
@@ -53,6 +55,12 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
                 for score, _ in group:
                     yield message, evidence(score.record, "$", "texts that differ", repr(shared))
                 break
+        capitals = sum(any(map(str.isupper, edge.begin[1:] + edge.end)) for edge in different)
+        begun = (edge for edge in different if not _CONTINUES.match(edge.begin))
+        if next(begun, None) is None and capitals > len(different) / 2:
+            message = f"No {place} begins like a sentence, but later sentences do."
+            for score, edge in group:
+                yield message, evidence(score.record, "$", "a capital letter", repr(edge.begin))
 
 
 def _shared(texts: Collection[str]) -> str:

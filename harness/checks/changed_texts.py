@@ -1,4 +1,4 @@
-"""Texts in the arguments of calls that a server changes: their letters, their length, their places.
+"""Texts and lists in the arguments of calls that a server changes: letters, length, places, order.
 
 One changed text proves nothing, because models write cities with a capital letter and shorten
 titles. A server changes all texts alike: then one rule explains the calls of several cases and
@@ -40,6 +40,12 @@ def changed_alike(group: Sequence[Score]) -> Iterator[Score]:
         affected = [each for each in made if _mapped(each.expected, change) != each.expected]
         as_changed = (each for each in affected if each.got == _mapped(each.expected, change))
         yield from _explained(affected, [each for each in as_changed if each.planned])
+    for order in _ORDERS:
+        listed = [(each, _ordered(each.expected, order)) for each in made]
+        affected = [each for each, other in listed if other != each.expected]
+        yield from _explained(
+            affected, [each for each, other in listed if each.got == other != each.expected]
+        )
     longest = max((len(text) for each in made for text in strings(each.got)), default=0)
     longer = [each for each in made if any(len(t) > longest for t in strings(each.expected))]
     cut = [each for each in longer if each.got == _mapped(each.expected, lambda t: t[:longest])]
@@ -89,6 +95,14 @@ def _mapped(value: object, change: Callable[[str], str]) -> object:
     return change(value) if isinstance(value, str) else value
 
 
+def _ordered(arguments: _Arguments, order: Callable[[list[object]], list[object]]) -> _Arguments:
+    """The arguments with another order of the entries of all lists."""
+    return {
+        name: order(value) if isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
+
+
 def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -108,4 +122,8 @@ _CHANGES: Sequence[Callable[[str], str]] = (
     lambda text: " ".join(text.split()),
     lambda text: unicodedata.normalize("NFKC", text),
     _without_marks,
+)
+_ORDERS: Sequence[Callable[[list[object]], list[object]]] = (
+    lambda entries: entries[::-1],
+    lambda entries: sorted(entries, key=str),
 )

@@ -16,6 +16,8 @@ from harness.statistics.intervals import clustered_rate
 # defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
 # recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
+_SPELLED_ODDLY = 0.4
+"""Share of replies that a model spells in an odd way at most: the small one does in a quarter."""
 _OFTEN = 0.2
 """Share of replies from which a difference of counts is frequent."""
 _FRAMED = 0.8
@@ -40,23 +42,27 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     end token.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
-    for group in by_condition(examined):
-        every = ((one, each) for one in group for each in one.accounts)
-        counted = [(one, each) for one, each in every if each.exact and each.reasoning]
+    groups = [[*_counted(group)] for group in by_condition(examined)]
+    no_end = all(any(_lacks_end_token(each) for _, each in group) for group in groups if group)
+    for group, counted in zip(by_condition(examined), groups, strict=True):
         if not counted:
             continue
         differences = [each.unexplained for _, each in counted]
         usual = _framing(group, examined) or usual_difference(differences)
-        odd = [(one, each) for one, each in counted if _is_odd(each, usual, spelled)]
-        proven = [
-            (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
-        ]
+        odd = [
+            (one, each) for one, each in counted
+            if _is_odd(each, usual, spelled) and not (no_end and _lacks_end_token(each))
+        ]  # fmt: skip
+        proven = [(one, each) for one, each in odd if _is_proven(each, usual)]
         message = (
             f"The output tokens of {len(odd)} of {len(counted)} replies are not those of their "
             "text; on healthy servers they nearly always are."
         )
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
-            odd = _cut_alike(counted, usual)
+            odd = _longer(counted, usual)
+        if not odd and (odd := _moved(counted, usual)):
+            message = "The CoT has other tokens than reported, but the reply as a whole has not."
+        if not odd and (odd := _cut_alike(counted, usual)):
             message = (
                 "The longest replies have equally many tokens and no end token, but claim to be "
                 "complete."
@@ -64,6 +70,65 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
             yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _is_proven(account: TokenAccount, usual: int) -> bool:
+    """Whether a reply lacks several tokens, or the pieces of a stream lack some."""
+    in_pieces = account.pieces is not None and account.unexplained > usual
+    return in_pieces or account.unexplained < usual - 1
+
+
+def _counted(group: Sequence[Score]) -> Iterator[tuple[Score, TokenAccount]]:
+    """The replies with CoT whose tokens can be counted exactly."""
+    every = ((one, each) for one in group for each in one.accounts)
+    return ((one, each) for one, each in every if each.exact and each.reasoning)
+
+
+def _lacks_end_token(account: TokenAccount) -> bool:
+    """Whether a count is that of a server that counts no end token, or only the texts.
+
+    Of several servers behind one address, some may count so, in each API and mode.
+    """
+    return account.reported in {account.most - 1, account.least}
+
+
+def _longer(
+    counted: Sequence[tuple[Score, TokenAccount]], usual: int
+) -> list[tuple[Score, TokenAccount]]:
+    """The replies with more tokens than their texts, if they are too many for odd spellings.
+
+    Nor are they replies of one of several servers, which counts additional tokens of the format:
+    then the difference is the same.
+    """
+    longer = [
+        (one, each) for one, each in counted
+        if each.unexplained > max(usual, 0) and each.reported >= _FEWEST_TOKENS
+        and (each.unexplained - usual) % header_tokens(Reasoning(""))
+    ]  # fmt: skip
+    common = Counter(each.unexplained for _, each in longer).most_common(1)
+    rest = [(one, each) for one, each in longer if each.unexplained != common[0][0]]
+    many = _exceeds(longer, counted, _SPELLED_ODDLY) and _exceeds(rest, counted, _ODD_SHARE)
+    return longer if many else []
+
+
+def _moved(
+    counted: Sequence[tuple[Score, TokenAccount]], usual: int
+) -> list[tuple[Score, TokenAccount]]:
+    """The replies whose CoT alone differs from its tokens: a part of it is in the answer, or of it.
+
+    A server that counts the tokens of the CoT in another way does so in nearly all replies.
+    """
+    whole = [(o, each) for o, each in counted if each.unexplained == usual and each.thinking]
+    differences = Counter((each.thinking or 0) - each.reasoning for _, each in whole)
+    if not whole:
+        return []
+    common, times = differences.most_common(1)[0]
+    empty = header_tokens(Reasoning(""))
+    moved = [
+        (o, each) for o, each in whole if ((each.thinking or 0) - each.reasoning - common) % empty
+    ]
+    exact = times >= _FRAMED * len(whole)
+    return moved if exact and _exceeds(moved, whole, _WITNESSED_SHARE) else []
 
 
 def _cut_alike(
@@ -181,12 +246,11 @@ def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> 
 
     More tokens count only if the pieces of a stream do not have them either, or if the model is
     known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
-    only if they cannot be those of empty messages. Of several servers behind one address, some may
-    count no end token, or only the texts: such counts are not odd.
+    only if they cannot be those of empty messages.
     """
     difference = account.unexplained - usual
     if difference <= 0:
-        return difference < 0 and account.reported not in {account.most - 1, account.least}
+        return difference < 0
     if account.reported < _FEWEST_TOKENS:
         return False
     empty = header_tokens(Reasoning(""))

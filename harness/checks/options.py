@@ -70,6 +70,19 @@ def _several(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "1 call", f"{len(answer.reply.calls)} calls")
 
 
+@family.check("calls.repeated", every_choice, lambda answer: answer.reply.calls, tolerated=0.005)
+def _repeated(answer: Answer) -> Iterator[Problem]:
+    """A reply does not contain the same call twice.
+
+    gpt-oss stops after one call, so the server repeated it. Agents call the tool twice.
+    """
+    made = [(each.name, each.arguments) for each in answer.reply.calls]
+    twice = next((each for at, each in enumerate(made) if each in made[:at]), None)
+    if twice is not None:
+        message = f"The reply calls {twice[0]} twice with the same arguments."
+        yield Problem(answer.exchange, message, "the call once", twice[1])
+
+
 @family.check("stop.kept", ended, lambda answer: answer.exchange.request.stops, needs="stop")
 def _stop_kept(answer: Answer) -> Iterator[Problem]:
     """A stop string ends the answer and is not part of it.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.checks.base import Family
-from harness.checks.json_text import leaves, misfit, objects_in, parsed_object, parsed_value
+from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value
 from harness.checks.subjects import every_choice
 from harness.findings import FUNCTION_CALLING, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -29,6 +29,7 @@ class Planned(NamedTuple):
     name: str
     made: dict[str, object]
     planned: dict[str, object]
+    in_cot: bool
 
 
 def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
@@ -45,13 +46,13 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             planned = same[-1] if same else made
             if not same and tool and misfit(made, tool.parameters):
                 planned = made if misfit(plain, tool.parameters) else plain
-            if not all(isinstance(each, str) for each in leaves([plain, planned])):
-                yield Planned(exchange, call.name, made, planned)
+            if not all(isinstance(each, str) for each in (*plain.values(), *planned.values())):
+                yield Planned(exchange, call.name, made, planned, bool(same))
 
 
 @family.check("calls.arguments.retyped", planned_calls, tolerated=0.05)
 def _retyped(found: Planned) -> Iterator[Problem]:
-    """Numbers, booleans and null in arguments are not turned into strings.
+    """Numbers, booleans, null, lists and objects in arguments are not turned into strings.
 
     The CoT or the schema of the function has the types. Tools that check types reject such a call.
     """
@@ -64,14 +65,24 @@ def _retyped(found: Planned) -> Iterator[Problem]:
         yield Problem(found.exchange, message, expected, json.dumps(found.made, ensure_ascii=False))
 
 
+family.check(
+    "calls.arguments.retyped.planned",
+    planned_calls,
+    lambda found: found.in_cot,
+    tolerated=0.01,
+    text="Numbers, booleans and null that the CoT has in the JSON of a call are not strings in the "
+    "call. A model hardly changes the types between its plan and the call.",
+)(_retyped)
+
+
 def _unquoted(value: object) -> object:
-    """The value with the numbers and booleans that its texts are."""
+    """The value with the numbers, booleans, lists and objects that its texts are."""
     if isinstance(value, dict):
         return {name: _unquoted(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_unquoted(each) for each in value]
     inner = parsed_value(value) if isinstance(value, str) else value
-    return inner if isinstance(inner, int | float) else value
+    return inner if isinstance(inner, int | float | list | dict) else value
 
 
 def _is_retyped(planned: object, made: object) -> bool:
@@ -81,5 +92,4 @@ def _is_retyped(planned: object, made: object) -> bool:
         return False
     if planned is None:
         return made in _EMPTY
-    texts = (json.dumps(planned), str(planned))
-    return not isinstance(planned, list | dict) and made in texts
+    return parsed_value(made) == planned or made == str(planned)

@@ -119,7 +119,8 @@ def _responses_content(found: Item) -> Iterator[Problem]:
     """
     content = found.item.get("content")
     kinds = [part.get("type") for part in objects(content)]
-    if not kinds or any(kind != "reasoning_text" for kind in kinds):
+    written = found.item.get("summary") or has_lost_cot(found.exchange)
+    if (not kinds and written) or any(kind != "reasoning_text" for kind in kinds):
         message = "A reasoning item does not contain the raw CoT as reasoning_text."
         expected, path = '[{"type": "reasoning_text", …}]', f"{found.path}.content"
         yield Problem(found.exchange, message, expected, repr(content), path)

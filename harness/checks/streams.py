@@ -163,6 +163,11 @@ grammar_checks(
             "The id and name of a streamed tool call are sent once. Clients that concatenate all "
             "strings of the deltas get them twice.",
         ),
+        grammar.ORDER: (
+            "error",
+            "The CoT of a reply precedes the end of its answer. Clients show "
+            "the answer from its first delta, and take the thinking for finished.",
+        ),
         grammar.USAGE_PLACE: (
             "info",
             "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "

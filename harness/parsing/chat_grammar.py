@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import objects
 from harness.api.sse import StreamEvent
 from harness.parsing.events import TEXT_FIELDS, Violation
@@ -21,6 +22,7 @@ CONSTANT = "chat.stream.constant"
 TOOL_CALLS = "chat.stream.tool_calls"
 TOOL_CALLS_REPEATED = "chat.stream.tool_calls.repeated"
 USAGE_PLACE = "chat.stream.usage"
+ORDER = "chat.stream.order"
 
 _CALL_START = "id and name in the first delta, then arguments under the same index"
 
@@ -43,6 +45,8 @@ class _Walker:
         self._calls: dict[str, object] = {}
         self._usage: StreamEvent | None = None
         self._error = False
+        self._answered = False
+        self._late_cot: StreamEvent | None = None
 
     def read(self, event: StreamEvent) -> None:
         """Read the next event."""
@@ -69,6 +73,9 @@ class _Walker:
         if self._finish is None and not self._error:
             message = "No chunk in the stream has a finish_reason."
             self._report(FINISH, last, message, "a finish_reason", "none")
+        if self._late_cot is not None and self._finish == "stop":
+            message, late = "The CoT is sent after the answer.", self._late_cot
+            self._report(ORDER, late, message, "the CoT before the answer", late.text)
 
     def _report(
         self, rule: str, event: StreamEvent, message: str, expected: str, got: str, path: str = ""
@@ -104,6 +111,10 @@ class _Walker:
             expected, where = "one chunk with a finish_reason", f"{path}.finish_reason"
             self._report(FINISH_REPEATED, event, message, expected, str(finish), where)
         self._finish = self._finish or finish or None
+        if self._answered and any(delta.get(name) for name in REASONING_FIELDS):
+            self._late_cot = event
+        if delta.get("content"):
+            self._answered, self._late_cot = True, None
         for call in objects(delta.get("tool_calls")):
             for rule, message in self._read_call(call):
                 where = f"{path}.delta.tool_calls"

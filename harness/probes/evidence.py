@@ -25,7 +25,7 @@ from harness.probes.base import ProbeResponses, TrialResult, Trials
 
 Author = Literal["model", "server", "unknown"]
 
-_FEWEST_INTACT = 4
+_FEWEST_INTACT = 2
 _USUAL, _USUAL_OF_ALL = 0.2, 0.5
 """The share of calls that makes a number of tokens usual: of intact ones, or of all."""
 _SHORTEST_TEXT = 4

@@ -7,6 +7,7 @@ schema, the prompt tokens are the same as without a schema.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,11 @@ _FREE = (
     Message("developer", "The code word is orchid596."),
     Message("user", "What is the code word?"),
 )
+_EITHER = (
+    Message("developer", "The code word is orchid596."),
+    Message("user", "What is the code word? Answer in a short sentence; JSON is fine, too."),
+)
+"""Providers reject a JSON format without a schema if no message mentions JSON."""
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """What the model may do: not follow a schema that it is only shown, reason in a few symbols."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -58,6 +64,11 @@ def _format(api: Api, schema: dict[str, Any]) -> dict[str, Any]:
     return {"text": {"format": {"type": "json_schema", **named}}}
 
 
+def _object(api: Api) -> dict[str, Any]:
+    either = {"type": "json_object"}
+    return {"response_format": either} if api == "chat" else {"text": {"format": either}}
+
+
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     provokes = GARBLED | {"request.refused", "answer.json"}
     named, free = _format(api, _HARBOUR), _format(api, _VERDICT)
@@ -65,6 +76,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("without", _FREE),
+        ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
+        ProbeRequest("without object", _EITHER),
     )
 
 
@@ -117,22 +130,29 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     return next(iter(like_json), None)
 
 
-@GROUP.probe("structured.asked", ("free", "without"))
+@GROUP.probe("structured.asked", ("free", "without", "object", "without object"))
 def _applied(responses: ProbeResponses) -> Trials:
-    """A schema for the answer is shown to the model or enforced.
+    """A JSON format of the answer, with a schema or without, is shown to the model or enforced.
 
-    If the server silently ignores the schema, programs cannot parse the answers.
+    If the server silently ignores the format, programs cannot parse the answers.
     """
-    found = list(served_replies(responses, ["free"], _FEATURE))
+    yield _ignored(responses, "free", "without", _FEATURE)
+    with suppress(NotVerifiableError):
+        yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+
+
+def _ignored(responses: ProbeResponses, name: str, without: str, feature: str) -> Problem | None:
+    """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError."""
+    found = list(served_replies(responses, [name], feature))
     if not all(_unfit(exchange, reply) for exchange, reply in found):
-        yield None
-        return
+        return None
     exchange, reply = found[0]
-    shown, (_, not_shown) = prompt_tokens(reply), responses.prompt_tokens("without")
-    message = "The answer violates its schema, and the prompt does not contain the schema."
-    got = f"{shown} prompt tokens, {not_shown} without a schema: {reply.text}"
-    ignored = Problem(exchange, message, "an answer that conforms to the schema", got)
-    yield ignored if shown <= not_shown else None
+    shown, (_, not_shown) = prompt_tokens(reply), responses.prompt_tokens(without)
+    if shown > not_shown:
+        return None
+    message = "The answer violates its format, and the prompt does not contain the format."
+    got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
+    return Problem(exchange, message, "an answer that conforms to the format", got)
 
 
 @GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_WITHOUT_PROSE)

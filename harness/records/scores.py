@@ -119,6 +119,7 @@ class TokenAccount:
     pieces have several tokens each."""
     streamed: bool = False  # whether the reply is a stream
     closed: bool = False  # whether the text ends like a sentence
+    thinking: int | None = None  # the reasoning tokens that the provider reports
 
     @property
     def unexplained(self) -> int:

@@ -120,9 +120,22 @@ def _mcp(body: dict[str, Any]) -> None:
     body["output"].append({**call, "arguments": '{"city": "Lisbon"}'})
 
 
-def _two_calls(body: dict[str, Any]) -> None:
+def _same_call_twice(body: dict[str, Any]) -> None:
     calls = body["choices"][0]["message"]["tool_calls"]
     calls.append({**calls[0], "id": "call_2"})
+
+
+def _two_calls(body: dict[str, Any]) -> None:
+    _same_call_twice(body)
+    second = body["choices"][0]["message"]["tool_calls"][1]
+    second["function"] = {**second["function"], "arguments": '{"location": "Oslo"}'}
+
+
+def _late_cot(chunks: list[dict[str, Any]]) -> None:
+    last = next(at for at, chunk in enumerate(chunks) if chunk["choices"][0]["finish_reason"])
+    first = next(chunk for chunk in chunks if chunk["choices"][0]["delta"].get("reasoning"))
+    chunks.remove(first)
+    chunks.insert(last - 1, first)
 
 
 def _count_up(found: list[dict[str, Any]]) -> None:
@@ -325,6 +338,8 @@ DEFECTS = (
         "usage.output.unseen",
     ),
     _defect("B09", "several calls", whole(_two_calls, CALL), "calls.several"),
+    _defect("B09", "one call twice", whole(_same_call_twice, CALL), "calls.several",
+            "calls.repeated"),
     _defect(
         "B09", "though one was asked for",
         whole(_two_calls, CALL, parallel_tool_calls=False), "calls.parallel",
@@ -349,7 +364,7 @@ DEFECTS = (
         whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"city": "Rome", "days": "3"}'),
               Say(call=("get_weather", '{"city": "Rome", "days": 3}'),
                   reasoning='I call it with {"city": "Rome", "days": 3}.')),
-        "calls.arguments.retyped",
+        "calls.arguments.retyped", "calls.arguments.retyped.planned",
     ),
     _defect(
         "B17", "the end of the arguments is lost",
@@ -368,6 +383,7 @@ DEFECTS = (
         "C04", "or without [DONE]", streamed(lambda c: chat_blocks(c)[:-1]), "chat.stream.done"
     ),
     _defect("C06", "each chunk has its own time", streamed(_vary_time), "chat.stream.constant"),
+    _defect("C05", "the CoT after the answer", streamed(_late_cot), "chat.stream.order"),
     _defect("C06", "token counts all over", streamed(_usage_in_every_chunk), "chat.stream.usage"),
     _defect(
         "C06", "finish length overwritten",

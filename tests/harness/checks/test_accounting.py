@@ -345,6 +345,36 @@ def test_servers_behind_one_address_may_count_differently():
     assert pooled(mixed, streaming=False) == set()
 
 
+def test_servers_that_count_no_end_token_do_so_in_each_mode():
+    def some_without_end(answer):
+        return [
+            answer(say, tokens=counts(say)[1] - (at % 3 == 0)) for at, say in enumerate(HEALTHY)
+        ]
+
+    modes, whole = [True] * 40 + [False] * 40, [chat(say) for say in HEALTHY]
+    assert pooled([*some_without_end(streamed), *some_without_end(chat)], modes) == set()
+    assert pooled([*some_without_end(streamed), *whole], modes) == {"usage.output.lost"}
+
+
+def test_too_many_replies_with_more_tokens_than_their_text_are_no_odd_spellings():
+    def longer(by):
+        return [chat(say, tokens=counts(say)[1] + by(at)) for at, say in enumerate(HEALTHY)]
+
+    assert pooled(longer(lambda at: 1 + at % 3), streaming=False) == {"usage.output.lost"}
+    assert pooled(longer(lambda at: at % 2), streaming=False) == set()
+    assert pooled(longer(lambda at: at % 8 // 6), streaming=False) == set()
+
+
+def test_text_on_the_wrong_side_of_the_cot_is_found_by_the_reasoning_tokens():
+    def thinking(by):
+        tokens = [counts(say)[2] + by(at) for at, say in enumerate(HEALTHY)]
+        return [chat(say, reasoning_tokens=n) for say, n in zip(HEALTHY, tokens, strict=True)]
+
+    assert pooled(thinking(lambda at: 5 + (at % 8 == 0)), streaming=False) == {"usage.output.lost"}
+    assert pooled(thinking(lambda at: 6 * (at % 8 == 0)), streaming=False) == set()
+    assert pooled(thinking(lambda at: at % 3), streaming=False) == set()
+
+
 def test_a_constant_in_every_count_is_no_lost_text_if_replies_without_cot_have_it_too():
     def raised(say):
         return chat(say, tokens=counts(say)[1] + 2)

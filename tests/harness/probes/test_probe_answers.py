@@ -23,8 +23,11 @@ TOKENS = ("The", " word", " is", " kelp", ".")
 
 def entry(token: str, logprob: float = -0.25) -> dict[str, Any]:
     own = {"token": token, "bytes": list(token.encode()), "logprob": logprob}
-    other = {"token": " and", "bytes": list(b" and"), "logprob": logprob - 2}
-    return {**own, "top_logprobs": [own.copy(), other]}
+    others = [
+        {"token": f" {word}", "bytes": list(f" {word}".encode()), "logprob": logprob - less}
+        for word, less in (("and", 2), ("or", 3))
+    ]
+    return {**own, "top_logprobs": [own.copy(), *others]}
 
 
 def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
@@ -43,6 +46,16 @@ def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
         return json_response(body)
 
     return provider
+
+
+def each_entry(change: Callable[[dict[str, Any]], object]) -> Callable[[list[Any]], object]:
+    return lambda entries: [*map(change, entries)]
+
+
+def strip_alternatives(entry: dict[str, Any]) -> None:
+    for other in entry["top_logprobs"]:
+        token = other["token"].strip()
+        other |= {"token": token, "bytes": list(token.encode())}
 
 
 def exponentiate(entries: list[Any]) -> None:
@@ -68,12 +81,14 @@ def sure_of_both(entries: list[Any]) -> None:
     [
         (lambda entries: None, set()),
         (lambda entries: entries[0]["top_logprobs"].pop(), set()),
+        (each_entry(lambda entry: entry["top_logprobs"].pop()), {"logprobs.given"}),
         (list.clear, {"logprobs.given"}),
         (exponentiate, {"logprobs.values"}),
         (swap_ranks, {"logprobs.values"}),
         (shift, {"logprobs.values"}),
         (sure_of_both, {"logprobs.values"}),
         (lambda entries: entries[3]["top_logprobs"].pop(0), {"logprobs.values"}),
+        (each_entry(strip_alternatives), {"logprobs.values"}),
         (lambda entries: entries[0].update(logprob=None), {"logprobs.values"}),
         (lambda entries: entries.pop(1), {"logprobs.tokens"}),
     ],
@@ -142,21 +157,23 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
 # --- Structured answers
 
 
-def structures(named: Say, free: Say, told: int = 40) -> Any:
-    """A provider whose prompts with a schema have this many additional tokens."""
+GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchid596"}')
+PROSE = Say(text="It is orchid596.")
+
+
+def structures(named: Say, free: Say, told: int = 40, any_json: Say = FREE) -> Any:
+    """A provider whose prompts with a format have this many additional tokens."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        say = {"named": named, "free": free}.get(request.name, Say(text="It is orchid596."))
+        say = {"named": named, "free": free, "object": any_json}.get(request.name, PROSE)
         body = chat_whole(say)
-        count = 60 + (0 if request.name == "without" else told)
+        count = 60 + (0 if request.name.startswith("without") else told)
         body["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         return json_response(body)
 
     return provider
 
 
-GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchid596"}')
-PROSE = Say(text="It is orchid596.")
 UNFINISHED = '{"harbour": "Br'
 FENCED = Say(text=f"```json\n{UNFINISHED}\n```")
 AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
@@ -179,6 +196,8 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(GOOD, PROSE, told=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, told=0), {}),
+        (structures(GOOD, FREE, told=0, any_json=PROSE), {"structured.asked": "failed"}),
+        (structures(GOOD, FREE, any_json=PROSE), {}),
         (
             structures(AS_CALL, AS_CALL),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
@@ -202,7 +221,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
         (
-            lambda request, _: Say(text="Orchid596.") if request.name == "without" else refusal(),
+            lambda request, _: Say(text="Orchid596.") if "without" in request.name else refusal(),
             dict.fromkeys(
                 [f"structured.{name}" for name in ("followed", "place", "asked", "reasoning")],
                 "not_verifiable",
@@ -216,9 +235,9 @@ def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
 
 
 def test_hidden_cot_is_not_blamed_on_the_schema() -> None:
-    said = {"named": GOOD, "free": FREE}
-    silent = {name: replace(say, reasoning="") for name, say in {**said, "without": PROSE}.items()}
-    found = judged(structured.GROUP, lambda request, _: silent[request.name], ["chat"])
+    silent = {name: replace(say, reasoning="") for name, say in (("named", GOOD), ("free", FREE))}
+    other = replace(PROSE, reasoning="")
+    found = judged(structured.GROUP, lambda request, _: silent.get(request.name, other), ["chat"])
     assert statuses(found)["structured.reasoning"] == "not_verifiable"
 
 
