@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
@@ -34,6 +34,8 @@ _TIMES = (
     *("created_at", "time"),
 )  # fmt: skip
 _PATHS: Mapping[str, Api] = {DIALECTS[api].path: api for api in BOTH_APIS}
+# Bedrock takes and returns the bodies of Chat Completions there, with the model in the path.
+_INVOKED = re.compile(r"/model/([^/]+)/invoke$")
 _REPLIES: Mapping[str, Api] = {
     "chat.completion": "chat",
     "chat.completion.chunk": "chat",
@@ -76,11 +78,15 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     sent, received = pair.members["request"], pair.members["response"]
     request = _request(sent, pair.members)
     path = urlsplit(request.url).path.rstrip("/")
+    invoked = _INVOKED.search(unquote(path))
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
+    api = "chat" if invoked else api
     if path and api is None:
         raise LeftOutError(f"{request.method} {_name_of(path)}")
     response, lost = _response(received, pair.members)
     body = request.body
+    if invoked and body is not None:
+        body.setdefault("model", invoked[1])
     api = api or _api_of(response, body or {})
     if api is None or body is None:
         raise LeftOutError("neither Chat Completions nor Responses")

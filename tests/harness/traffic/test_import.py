@@ -115,6 +115,23 @@ def test_other_models_and_apis_are_left_out_and_counted(tmp_path: Path):
         traffic(tmp_path, other)
 
 
+def test_a_model_of_bedrock_is_in_the_path(tmp_path: Path):
+    def invoked(model: str) -> dict[str, Any]:
+        url = f"https://bedrock-runtime.us-west-2.amazonaws.com/model/{model}/invoke"
+        request = {"url": url, "body": {"messages": [ASK]}}
+        reply = {**chat_whole(ANSWER), "model": model}
+        return {"request": request, "response": {"status": 200, "body": reply}}
+
+    found = traffic(tmp_path, invoked("openai.gpt-oss-120b-1%3A0"), invoked("other.model-1%3A0"))
+    assert found.info.left_out == {"model other.model-1:0": 1}
+    (only,) = found.rollouts
+    assert only.condition.api == "chat"
+    assert only.exchanges[0].request.body == {
+        "messages": [ASK],
+        "model": "openai.gpt-oss-120b-1:0",
+    }
+
+
 def test_a_host_can_be_chosen(tmp_path: Path):
     here = pair({"messages": [ASK]}, chat(ANSWER))
     there = pair({"messages": [ASK]}, chat(ANSWER, 2))
