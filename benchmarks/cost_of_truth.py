@@ -22,7 +22,7 @@ from harness.records.figures import Decision
 from harness.records.runs import RunSettings, SuiteName
 from harness.selftest import engines
 from harness.selftest.faults import Fault, catalogue
-from harness.selftest.rows import untried
+from harness.selftest.rows import row_without_run
 from harness.selftest.runner import sampled
 
 CONCURRENCY = 16
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--suite", default="full")
     options = parser.parse_args()
-    able = [each for each in catalogue() if not each.allowed and untried(each) is None]
+    able = [each for each in catalogue() if not each.allowed and row_without_run(each) is None]
     short = [each for each in able if not each.name.startswith("long")]
     drawn = random.Random(options.seed).sample(short, min(options.faults, len(short)))
     with tempfile.TemporaryDirectory() as folder:
