@@ -1,4 +1,4 @@
-"""Text helpers: terminal output, strict JSON, and suggestions for misspelled names."""
+"""Text helpers: terminal output, strict JSON, endless repetition, and misspelled names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import difflib
 import json
 from collections.abc import Sequence
 from typing import NoReturn
+
+# A text runs away if it ends with repetitions of one piece: longest piece, fewest repetitions, and
+# shortest total length, in characters.
+_LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
 
 
 def plain(text: str) -> str:
@@ -34,6 +38,17 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
     """How many items two sequences have in common at their beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def repeated_piece(text: str) -> str | None:
+    """The piece that a text repeats at its end; None without one."""
+    end = text.rstrip()
+    for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_TIMES) + 1):
+        piece = end[-size:]
+        times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))
+        if piece.strip() and end.endswith(piece * times):
+            return piece
+    return None
 
 
 def suggestion(name: str, known: Sequence[str], otherwise: str | None = None) -> str:

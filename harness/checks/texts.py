@@ -12,6 +12,7 @@ from harness.checks.accounting import Accounted, account_of, accounted
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
 from harness.findings import CHAT, GUIDE, Problem
+from harness.text import repeated_piece
 
 family = Family("leaks", CHAT)
 
@@ -19,9 +20,6 @@ GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 """Checks to skip for text that is truncated within a character or sampled at high temperature."""
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
-# A text runs away if it ends with repetitions of one piece: longest piece, fewest repetitions, and
-# shortest total length, in characters.
-_LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
 _SHORTEST_DOUBLED = 80
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
 # One such run can be correct text, such as the end of a German quotation.
@@ -159,14 +157,3 @@ def _readable(run: str, codec: str) -> bool:
     except UnicodeError:
         return False
     return all(each.isalpha() or each in _COMMON_PUNCTUATION for each in decoded)
-
-
-def repeated_piece(text: str) -> str | None:
-    """The piece that a text repeats at its end; None without one."""
-    end = text.rstrip()
-    for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_TIMES) + 1):
-        piece = end[-size:]
-        times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))
-        if piece.strip() and end.endswith(piece * times):
-            return piece
-    return None

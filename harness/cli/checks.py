@@ -41,7 +41,7 @@ apply to the run).
 
 A probe does not judge a request that timed out or was not admitted (status 408, 425, 429 or 504).
 If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
-and does not judge it if it ends there, too."""
+unless it repeats one piece of text without end. It does not judge a reply that ends at a limit."""
 
 
 def checks(

@@ -33,7 +33,8 @@ class Attempt:
 
     `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
     conversation continues until `max_turns` requests were sent, all with the same `key`. If
-    `more_tokens` is set, the first reply that the token limit cut is requested again with it.
+    `more_tokens` is set, the first reply that the token limit cut is requested again with it,
+    unless it ends with endless repetition.
     An attempt begins when the attempt with the id `after`, if that is under way, has ended.
     """
 

@@ -20,6 +20,7 @@ from harness.api.dialect import Dialect
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.steps import interleaved
+from harness.text import repeated_piece
 from harness.transport.base import Transport
 
 
@@ -28,8 +29,9 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
 
     The attempt ends as "answered" with the first reply that calls no tool, or that a token limit
     truncated, once all messages of the user are sent; and as "max_turns" if that does not happen
-    within `max_turns` requests, apart from one repetition with `more_tokens`. A call of a tool that
-    was not offered gets an error text as result.
+    within `max_turns` requests, apart from one repetition with `more_tokens`, which a text that
+    ends with endless repetition does not get. A call of a tool that was not offered gets an error
+    text as result.
     A seed in the settings becomes a seed of this attempt.
     """
     sample, settings = attempt.sample, attempt.settings
@@ -52,7 +54,8 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         except UnreadableReplyError:
             end = "unreadable"
             break
-        if reply.finish == "length" and more is not None:
+        cut = reply.finish == "length" and repeated_piece(reply.generated) is None
+        if cut and more is not None:
             body = dialect.with_limit(body, more)
             more, most = None, most + 1
             continue

@@ -79,10 +79,10 @@ def calling(name: str, finish: str = "tool_calls") -> mock.Handler:
     return mock.text(mock.json.dumps(reply))
 
 
-def cut(api: Api) -> mock.Handler:
+def cut(api: Api, text: str = "The") -> mock.Handler:
     if api == "chat":
         return calling("get_weather", "length")
-    body = responses_whole(Say(text="The"))
+    body = responses_whole(Say(text=text))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     return mock.text(mock.json.dumps(body))
 
@@ -119,6 +119,12 @@ async def test_a_reply_cut_off_is_requested_once_with_a_larger_limit(api: Api, l
     assert [body[limit] for body in bodies if body] == [20, 80]
     assert all(body is not None and body | {limit: 20} == bodies[0] for body in bodies)
     assert (done.end, len(done.exchanges)) == ("answered", 2)
+
+
+async def test_a_reply_that_repeats_itself_without_end_is_not_requested_again() -> None:
+    async with MockProvider(always=cut("responses", "The service service" * 100)) as provider:
+        done = await run(provider, api="responses", max_turns=1, max_tokens=20, more_tokens=80)
+    assert (done.end, len(done.exchanges)) == ("answered", 1)
 
 
 async def test_the_repetition_does_not_count_as_a_turn() -> None:
