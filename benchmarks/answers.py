@@ -80,7 +80,7 @@ def ours(answer: Labelled) -> str | None:
         found = letter_answer(answer.text, answer.choices)
     else:
         found = integer_answer(answer.text)
-    return found and found.answer
+    return found.answer if found else None
 
 
 def openais(answer: Labelled) -> str | None:

@@ -25,7 +25,7 @@ from typing import Any
 import uvloop
 
 TICK = 0.001
-ANSWER = "There are as many as one would think, hence \\boxed{70}."
+ANSWER = "I counted them all. The answer is \\boxed{70}."
 REASONING = "The user asks for a number between 0 and 999. Let me count: " + "one more; " * 20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 STREAM_HEAD = (

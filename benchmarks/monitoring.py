@@ -14,6 +14,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import median
+from typing import TypeVar
 
 from harness.records.conditions import BOTH_APIS
 from harness.rules import RULES
@@ -21,6 +22,7 @@ from harness.statistics.change_points import Change, Counts, increase
 from harness.watching.records import TOOL_CALLS
 from harness.watching.signals import chance, signals
 
+V = TypeVar("V")
 HOUR, MONTH = 3600.0, 720
 CASES, EACH, PARTS = 36, 8, 16
 REQUESTS = 2 + 2 * EACH + 23
@@ -29,6 +31,11 @@ RARE = 0.0005
 SIGNALS = signals((rule.about for rule in RULES.values()), BOTH_APIS)
 CALLS = next(signal for signal in SIGNALS if signal.name == TOOL_CALLS)
 STREAMS = sorted(name for signal in SIGNALS[2:] for name in signal.streams)
+
+
+def switching(before: V, after: V, start: int = 0) -> Callable[[int], V]:
+    """The value of each round: `after` from the round `start` on."""
+    return lambda number: after if number >= start else before
 
 
 def case_rates(mean: float, differ: bool, rng: random.Random) -> list[float]:
@@ -93,7 +100,7 @@ def false_alarms(runs: int, rng: random.Random) -> Iterator[str]:
         ("70 %, a few cases fail most", 0.3, True),
     ):
         rates = case_rates(mean, differ, rng)
-        found = [tool_calls(MONTH, lambda _, r=rates: r, rng) for _ in range(runs)]
+        found = [tool_calls(MONTH, switching(rates, rates), rng) for _ in range(runs)]
         yield f"| {name} | {runs} | {sum(each is not None for each in found) / runs:.1%} |"
     few = max(1, runs // 5)
     flaky = STREAMS[::20]
@@ -101,7 +108,7 @@ def false_alarms(runs: int, rng: random.Random) -> Iterator[str]:
         ("probes fail 1 of 2,000 times", RARE),
         (f"and {len(flaky)} of {len(STREAMS)} fail 1 of 10 times", 0.1),
     ):
-        found = [probes(MONTH, lambda _, r=rate: r, flaky, rng) for _ in range(few)]
+        found = [probes(MONTH, switching(rate, rate), flaky, rng) for _ in range(few)]
         yield f"| {name} | {few} | {sum(each is not None for each in found) / few:.1%} |"
 
 
@@ -114,12 +121,9 @@ def drops(runs: int, rng: random.Random) -> Iterator[str]:
         *((14, 0.01, after) for after in (0.05, 0.1, 0.3, 1.0)),
         (14, 0.05, 0.15),
     ):
-        good, bad, start = [before] * CASES, [after] * CASES, days * 24
-        rates = (good, bad)
-        found = [
-            tool_calls(start + MONTH, lambda n, r=rates, s=start: r[n >= s], rng)
-            for _ in range(runs)
-        ]
+        start = days * 24
+        rates = switching([before] * CASES, [after] * CASES, start)
+        found = [tool_calls(start + MONTH, rates, rng) for _ in range(runs)]
         yield row(f"{1 - before:.0%} to {1 - after:.0%}, after {days} days", found, start)
 
 
@@ -136,10 +140,8 @@ def defects(runs: int, rng: random.Random) -> Iterator[str]:
         ("all of cot", families["cot"], 1.0),
         ("one of prompt", families["prompt"][:1], 1.0),
     ):
-        found = [
-            probes(start + 480, lambda n, r=rate: RARE if n < start else r, broken, rng)
-            for _ in range(runs)
-        ]
+        failing = switching(RARE, rate, start)
+        found = [probes(start + 480, failing, broken, rng) for _ in range(runs)]
         yield row(name, found, start)
 
 

@@ -36,7 +36,6 @@ from harness.records.rollouts import Exchange, Request, Response, Rollout
 from harness.rules import probe_results
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.hooks import INPUT, LOGITS, MODEL, SAMPLING, TOKENS
 from reference_engine.faults.server import faulty_parts
 from reference_engine.generation.engine import Engine
 from reference_engine.model.transformer import Transformer
@@ -45,7 +44,7 @@ from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 _MODEL = "gpt-oss-small"
 _PATH = "/v1/chat/completions"
 _CONDITION = Condition(model=_MODEL, api="chat", mode="non-streaming")
-_HOOKS = (MODEL, INPUT, LOGITS, SAMPLING, TOKENS)
+_POINTS = {"model", "input", "logits", "sampling", "tokens"}
 _HEALTHY = (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16"))
 """Number formats of the weights and of the residual stream."""
 
@@ -143,12 +142,11 @@ def main() -> None:
     names = arguments.faults or [
         name
         for name, fault in CATALOGUE.items()
-        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _HOOKS)
+        if fault.layer in ("numerics", "sampling") and not _POINTS.isdisjoint(fault.changes)
     ]
     rows = [(name, [name], "bfloat16", "bfloat16") for name in names if name != "healthy"]
     if not arguments.faults or "healthy" in names:
-        healthy = ((f"none, {dtype}, {kept} stream", [], dtype, kept) for dtype, kept in _HEALTHY)
-        rows = [*healthy, *rows]
+        rows[:0] = [(f"none, {dtype}, {kept} stream", [], dtype, kept) for dtype, kept in _HEALTHY]
     print("| engine | logprobs | precision | defect | greedy | drawn | tokens | s |")
     print("| --- | --- | --- | --- | --- | --- | ---: | ---: |")
     for name, faults, dtype, residual in rows:

@@ -60,7 +60,8 @@ def _fields(module: str, source: ast.Module) -> dict[str, Field]:
             line.value is None, frozenset(_values(line.annotation))
         )
         for definition in source.body
-        for line in (definition.body if isinstance(definition, ast.ClassDef) else ())
+        if isinstance(definition, ast.ClassDef)
+        for line in definition.body
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     }
 
@@ -68,11 +69,9 @@ def _fields(module: str, source: ast.Module) -> dict[str, Field]:
 def _values(annotation: ast.expr) -> Iterator[str]:
     for node in ast.walk(annotation):
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
-            yield from (each.value for each in ast.walk(node.slice) if _is_text(each))
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+            for each in ast.walk(node.slice):
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    yield each.value
 
 
 def history(releases: list[Release]) -> dict[str, object]:

@@ -41,6 +41,7 @@ import uvloop
 
 from harness.api.base import Message, Settings
 from harness.providers.entries import adhoc_provider, changed
+from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
@@ -55,9 +56,10 @@ HEARD = "heard.jsonl"
 
 
 def planned(count: int) -> Iterator[Attempt]:
+    condition = Condition(model="m", effort="high", api="chat", mode="streaming")
     for number in range(count):
         sample = Sample(f"q{number}", (Message("user", "Count."),))
-        yield Attempt(f"{number}", sample, "chat", True, 1, Settings("m"))
+        yield Attempt(f"{number}", "count", sample, condition, 1, Settings("m"))
 
 
 def ours(base_url: str, streams: int, folder: Path) -> None:
@@ -97,13 +99,14 @@ class Listener(asyncio.Protocol):
 def bare(base_url: str, streams: int, folder: Path) -> None:
     """Nothing but a look at the clock for every piece that comes."""
     address = urlsplit(base_url)
+    host, _, port = address.netloc.partition(":")
     heard: list[list[tuple[float, bytes]]] = []
 
     async def listen() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(STREAMS_AFTER_EACH_OTHER):
-            place = address.hostname, address.port
-            _, listener = await loop.create_connection(lambda: Listener(address.path), *place)
+            listening = loop.create_connection(lambda: Listener(address.path), host, int(port))
+            _, listener = await listening
             await listener.ended
             heard.append(listener.heard)
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import torch
 
-from benchmarks.gpu import engine, kernels, launches, measuring, peers, report
-from benchmarks.gpu.measuring import Result, Setup
-from benchmarks.gpu.report import Stage
+from . import engine, kernels, launches, measuring, peers, report
+from .measuring import Result, Setup
+from .report import Stage
 
 LONGEST_STAGE = 600
 """Seconds."""
@@ -89,7 +88,7 @@ def _run_apart(name: str) -> Stage:
         if done.returncode:
             error = done.stderr[-TAIL:] or f"exit code {done.returncode}"
     except subprocess.TimeoutExpired as late:
-        output = cast("bytes", late.stdout or b"").decode()
+        output = (late.stdout or b"").decode()
         error = f"not finished within {LONGEST_STAGE} s"
     results = [Result(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]
     title = " ".join((STAGES[name][0].__doc__ or "").partition("\n\n")[0].split())

@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from benchmarks.demands import decode_step, prefill
-from benchmarks.gpu.measuring import Result, Setup, limits
-from benchmarks.gpu.model import random_model, shape
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import (
     GraphedForward,
@@ -25,6 +22,10 @@ from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Transformer
+
+from .demands import decode_step, prefill
+from .measuring import Result, Setup, limits
+from .model import random_model, shape
 
 PROMPT = 128
 DECODED = 64

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.measuring import Limits, Result, Setup, limits, replayed
-from benchmarks.gpu.model import random_linear, shape
 from reference_engine.kernels import attention, experts
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.mxfp4 import PackedLinear
+
+from .measuring import Limits, Result, Setup, limits, replayed
+from .model import random_linear, shape
 
 EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 2e-6}
 ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
@@ -21,6 +24,9 @@ ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
 attended to; see docs/kernels.md."""
 LAYERS = 8
 """Layers with weights or pages of their own; together they are larger than the caches of a GPU."""
+
+Paged: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""The tensors that attention over pages takes."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ def _expert_error(config: ModelConfig, tokens: int, dtype: torch.dtype, setup: S
     gate_up, down = _expert_layer(config, dtype, generator)
     limit = config.swiglu_limit
     found = experts.packed_experts_of("triton")(x, chosen, weights, gate_up, down, limit)
-    doubled = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
-    exact = experts.packed_experts(x.double(), chosen, weights.double(), *doubled, limit)
+    gate_up, down = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
+    exact = experts.packed_experts(x.double(), chosen, weights.double(), gate_up, down, limit)
     name = f"experts, {tokens} tokens"
     return _compared(name, found, exact, exact.abs().max(), EXPERT_BOUNDS[dtype], dtype)
 
@@ -104,10 +110,7 @@ def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
     used = len(torch.unique(chosen))
     return Work(
         f"experts, {tokens} tokens, {used} experts",
-        [
-            lambda pair=pair: run(x, chosen, weights, *pair, config.swiglu_limit)  # type: ignore[misc]
-            for pair in layers
-        ],
+        [partial(run, x, chosen, weights, *pair, config.swiglu_limit) for pair in layers],
         moved=stored * used / config.num_local_experts + 2 * x.nbytes,
         operations=2.0 * chosen.numel() * 3 * config.intermediate_size * config.hidden_size,
     )
@@ -122,7 +125,7 @@ def _attention_sizes(setup: Setup) -> tuple[tuple[int, int, int], ...]:
 
 def _paged(
     config: ModelConfig, sequences: int, new: int, context: int, dtype: torch.dtype, setup: Setup
-) -> tuple[Tensor, ...]:
+) -> Paged:
     """Random arguments of attention over pages in random order, without window and scale."""
     generator, device = torch.Generator(setup.device).manual_seed(context), setup.device
 
@@ -155,7 +158,7 @@ def _attention_error(
     given = _paged(config, sequences, new, context, dtype, setup)
     scale = config.head_dim**-0.5
     found = attention.paged_attention_of("triton")(*given, window, scale)
-    wide = [each.double() if each.is_floating_point() else each for each in given]
+    wide = cast("Paged", tuple(t.double() if t.is_floating_point() else t for t in given))
     exact = attention.paged_attention(*wide, window, scale)
     name = _attention_name(sequences, new, context, window)
     return _compared(name, found, exact, wide[2].abs().max(), ATTENTION_BOUNDS[dtype], dtype)
@@ -174,7 +177,7 @@ def _attention_work(
     size, kv = config.head_dim, config.num_key_value_heads
     return Work(
         _attention_name(sequences, new, context, window),
-        [lambda each=each: run(*each, window, scale) for each in given],  # type: ignore[misc]
+        [partial(run, *each, window, scale) for each in given],
         moved=4.0 * sequences * read * kv * size + 2 * given[0][0].nbytes,
         operations=4.0 * sequences * new * seen * config.num_attention_heads * size,
     )

@@ -19,8 +19,6 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from triton.runtime import Autotuner, KernelInterface
 
-from benchmarks.gpu.measuring import Result, Setup
-from benchmarks.gpu.model import shape
 from reference_engine.generation.graphs import Decoder, record_calls
 from reference_engine.generation.ragged import RaggedBatch
 from reference_engine.kernels import attention_triton
@@ -28,6 +26,9 @@ from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
 from reference_engine.model.transformer import Transformer
+
+from .measuring import Result, Setup
+from .model import shape
 
 MULTIPROCESSORS = 132
 """Of an H200; the number decides whether the keys of a sequence are split."""

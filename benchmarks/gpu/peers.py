@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.gpu.engine import DECODED, PROMPT
-from benchmarks.gpu.measuring import Result, Setup
-from benchmarks.gpu.model import shape
+from .engine import DECODED, PROMPT
+from .measuring import Result, Setup
+from .model import shape
 
 
 def transformers(setup: Setup) -> Iterator[Result]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.gpu.measuring import Result
+from .measuring import Result
 
 RESULTS, PAGE = "results.json", "report.md"
 

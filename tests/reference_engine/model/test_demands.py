@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gpu.demands import active_experts, decode_step, prefill
 from reference_engine.checkpoint.convert import plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights
 from reference_engine.model.config import GPT_OSS_20B, GPT_OSS_120B
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-
-from demands import active_experts, decode_step, prefill
 
 H200 = (4.8e12, 989e12)
 """Bytes and dense bfloat16 operations per second, from NVIDIA's data sheet."""

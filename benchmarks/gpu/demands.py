@@ -84,7 +84,7 @@ def _expert_weights(config: ModelConfig) -> int:
 def _weights_read(config: ModelConfig, tokens: int) -> float:
     active = active_experts(config.num_local_experts, config.num_experts_per_tok, tokens)
     router = config.hidden_size * config.num_local_experts
-    layer = BYTES * (_attention_weights(config) + router)
+    layer: float = BYTES * (_attention_weights(config) + router)
     layer += MXFP4_BYTES * active * _expert_weights(config)
     table = BYTES * config.vocab_size * config.hidden_size
     return config.num_hidden_layers * layer + table
