@@ -87,15 +87,24 @@ for _name, (_label, _present) in _FEATURES.items():
 def _content(responses: ProbeResponses) -> Trials:
     """A stream adds up to the text, CoT and arguments of the non-streaming reply.
 
-    At temperature 0 the provider answers deterministically, so the server lost or repeated pieces.
+    At temperature 0 the provider answers deterministically, so the server lost, repeated or swapped
+    pieces.
     """
     # One prompt alone may differ because of a near-tie that happened to fall by mode.
     judged = False
-    different: dict[bool, dict[str, Problem]] = {True: {}, False: {}}
+    different: dict[bool | None, dict[str, Problem]] = {True: {}, False: {}, None: {}}
     for name in PROMPTS:
         streaming, non_streaming = _pair(responses, name)
         for part, text_of in _PARTS.items():
             stream, complete = _common(streaming, text_of), _common(non_streaming, text_of)
+            swapped = next(
+                (each for each in streaming if _is_reordered(text_of(each[1]), complete)), None
+            )
+            if swapped is not None:
+                judged = True
+                message = f"The {part} of a stream is the complete text in another order."
+                problem = Problem(swapped[0], message, repr(complete), repr(text_of(swapped[1])))
+                different[None].setdefault(name, problem)
             if stream is None or complete is None or not (stream or complete):
                 continue
             judged = judged or stream == complete
@@ -205,6 +214,11 @@ def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str
     """The text that several replies share; None if they differ or there is only one."""
     texts = {text_of(reply) for _, reply in replies}
     return texts.pop() if len(texts) == 1 and len(replies) > 1 else None
+
+
+def _is_reordered(text: str, complete: str | None) -> bool:
+    """Whether a text has the characters of the complete one in another order."""
+    return complete not in (None, text) and sorted(text) == sorted(complete or "")
 
 
 def _differ_by_one_block(one: str, other: str) -> bool:

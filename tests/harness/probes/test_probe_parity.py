@@ -67,6 +67,18 @@ def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[s
     assert found <= failed <= found | {"parity.content"}
 
 
+def test_swapped_pieces_of_streams_are_an_error_also_if_no_two_streams_are_alike() -> None:
+    thought = "The user greets me, so I greet the user."
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        at = 4 * attempt.number
+        swapped = thought[:at] + thought[at + 4 : at + 8] + thought[at : at + 4] + thought[at + 8 :]
+        cot = swapped if attempt.condition.streaming else thought
+        return replace(say(request), reasoning=cot)
+
+    assert judged(GROUP, provider)["parity.content"].status == "failed"
+
+
 def test_random_variation_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
         return replace(
