@@ -178,8 +178,9 @@ SUPPOSES = (
     r"|would (?!be\b|answer|choose|pick|select|go\b|say)|tempt\w+|at first|first glance|initially"
     r"|originally|naive\w*|(?:initial|first) guess|thought|had (?:been|asked)|for [a-d] to be"
     r"|(?:students?|people|many|some|someone|one|they|you)(?: \w+)? (?:think|thought|say|said"
-    r"|believe|answer|choose|guess|give)\w*|wenn|falls|ob|vielleicht|könnte|si|peut-être|quizás"
-    r"|of the form|for (?:example|instance)|e\.g\.|tal vez|talvez|se|forse|если|возможно|может)\b"
+    r"|believe|answer|choose|guess|(?<!one )give)\w*|wenn|falls|ob|vielleicht|könnte|si|peut-être"
+    r"|quizás|of the form|for (?:example|instance)|e\.g\.|tal vez|talvez|se|forse|если|возможно"
+    r"|может)\b"
     r"|如果|假设|若|可能|もし|かもしれ|만약|아마)"
 )
 """A supposition or a mere possibility: its sentence claims nothing."""

@@ -220,3 +220,9 @@ def test_whatever_the_text_the_quote_is_in_it_and_says_the_answer(text):
 def test_a_padded_answer_in_a_box_is_read_back(number, after):
     assert integer(rf"Let me see: 12. \boxed{{{number:03d}}}{after}") == str(number)
     assert read_integer(f"{number:,}") == number
+
+
+@pytest.mark.parametrize("words", ["Counting them one by one", "Adding one"])
+def test_what_one_gives_is_no_opinion(words):
+    assert integer(f"{words} gives \\boxed{{70}}.") == "70"
+    assert integer("Some give \\boxed{70}, but it is 12.") == "12"
