@@ -24,7 +24,7 @@ from harness.golden.records import (
 )
 
 DRAWS = 20
-LONG_CONTEXT = 32_768
+LONG_CONTEXT = 65_536
 """Tokens of the context in which the long prompts are answered."""
 _HIDDEN_ALTERNATIVES = 5
 """Stored alternatives of tokens whose logprobs most APIs do not return."""
