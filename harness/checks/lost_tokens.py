@@ -114,7 +114,7 @@ def _longer(
 def _moved(
     counted: Sequence[tuple[Score, TokenAccount]], usual: int
 ) -> list[tuple[Score, TokenAccount]]:
-    """The replies whose CoT alone differs from its tokens: a part of it is in the answer, or of it.
+    """The replies with text on the wrong side of the CoT's end: only the CoT's tokens differ.
 
     A server that counts the tokens of the CoT in another way does so in nearly all replies.
     """

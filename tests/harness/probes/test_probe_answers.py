@@ -161,13 +161,13 @@ GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchi
 PROSE = Say(text="It is orchid596.")
 
 
-def structures(named: Say, free: Say, told: int = 40, any_json: Say = FREE) -> Any:
+def structures(named: Say, free: Say, schema_tokens: int = 40, any_json: Say = FREE) -> Any:
     """A provider whose prompts with a format have this many additional tokens."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         say = {"named": named, "free": free, "object": any_json}.get(request.name, PROSE)
         body = chat_whole(say)
-        count = 60 + (0 if request.name.startswith("without") else told)
+        count = 60 + (0 if request.name.startswith("without") else schema_tokens)
         body["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         return json_response(body)
 
@@ -194,9 +194,9 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             structures(Say(call=("json", UNFINISHED)), PROSE),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
         ),
-        (structures(GOOD, PROSE, told=0), {"structured.asked": "failed"}),
-        (structures(GOOD, FREE, told=0), {}),
-        (structures(GOOD, FREE, told=0, any_json=PROSE), {"structured.asked": "failed"}),
+        (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
+        (structures(GOOD, FREE, schema_tokens=0), {}),
+        (structures(GOOD, FREE, schema_tokens=0, any_json=PROSE), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, any_json=PROSE), {}),
         (
             structures(AS_CALL, AS_CALL),
