@@ -14,7 +14,6 @@ from contextlib import aclosing
 from contextvars import ContextVar
 
 from reference_engine.backends.base import TokenSource
-from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
 
 NAMED: ContextVar[str] = ContextVar("named_faults", default="")
@@ -54,19 +53,19 @@ class SharedCompletions:
 
 
 class _Completion:
-    """The tokens that a task receives from the engine as long as a request reads them.
-
-    Attributes:
-        failed: Whether the engine failed, or all requests left before the end.
-    """
+    """The tokens that a task receives from the engine as long as a request reads them."""
 
     def __init__(self, source: AsyncGenerator[Token]) -> None:
-        self.failed = False
         self._tokens: list[Token] = []
-        self._error: EngineError | None = None
         self._readers = 0
         self._more = asyncio.Event()
         self._task = asyncio.create_task(self._receive(source))
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine failed, or all requests left before the end."""
+        task = self._task
+        return task.cancelling() > 0 or (task.done() and task.exception() is not None)
 
     async def _receive(self, source: AsyncGenerator[Token]) -> None:
         try:
@@ -74,8 +73,6 @@ class _Completion:
                 async for token in source:
                     self._tokens.append(token)
                     self._wake()
-        except EngineError as error:
-            self.failed, self._error = True, error
         finally:
             self._wake()
 
@@ -84,7 +81,7 @@ class _Completion:
         self._more = asyncio.Event()
 
     async def read(self) -> AsyncGenerator[Token]:
-        """Yield all tokens. Raises the engine's EngineError."""
+        """Yield all tokens. Raises what the engine raised."""
         self._readers += 1
         try:
             position = 0
@@ -95,10 +92,8 @@ class _Completion:
                 await asyncio.sleep(_SECONDS_PER_TOKEN)
                 yield self._tokens[position]
                 position += 1
-            if self._error is not None:
-                raise self._error
+            self._task.result()
         finally:
             self._readers -= 1
             if not self._readers and not self._task.done():
-                self.failed = True
                 self._task.cancel()

@@ -86,6 +86,13 @@ def test_an_error_of_the_engine_reaches_every_request(served: Served):
     ] == [429, 429]
 
 
+def test_an_unexpected_failure_of_the_engine_does_not_look_like_the_end_of_a_reply(served: Served):
+    script, served.engine.script = served.engine.script, lambda *_: 1 / 0
+    assert httpx.post(f"{served.url}/chat/completions", json=BODY).status_code == 500
+    served.engine.script = script
+    assert served.reply("usage-zero") == "Answer 1."
+
+
 def test_without_faults_by_request_nothing_is_kept():
     engine = ScriptedEngine(ANSWER)
     with serving(faulty_parts(()).app(engine, AppSettings())) as url:
