@@ -166,7 +166,7 @@ def _object(text: str, start: int) -> tuple[Mapping[str, Any], int]:
     """The JSON object at a place of a text and its end; an empty one if there is none."""
     try:
         return _DECODER.raw_decode(text, start)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return {}, start + 1
 
 

@@ -224,7 +224,7 @@ def test_a_text_has_requests_and_the_replies_below_them(tmp_path: Path):
     found = read_traffic([path])
     assert found.hosts == {"api.test": 3}
     assert found.rollouts[0].end == "answered"
-    (tmp_path / "notes.txt").write_text("Nothing here {yet}.", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("Nothing {yet}." + '{"a":' * 1100, encoding="utf-8")
     with pytest.raises(ConfigurationError, match="has no recorded requests"):
         read_recording(tmp_path / "notes.txt")
 
