@@ -150,14 +150,18 @@ def _applied_to_streams(responses: ProbeResponses) -> Trials:
 
 
 def _ignored(responses: ProbeResponses, name: str, without: str, feature: str) -> Problem | None:
-    """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError."""
+    """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError.
+
+    A reply that is truncated or has no text does not show what the format affects.
+    """
     found = list(served_replies(responses, [name], feature))
     if not all(_unfit(exchange, reply) for exchange, reply in found):
         return None
-    exchange, reply = found[0]
-    shown, (_, not_shown) = prompt_tokens(reply), responses.prompt_tokens(without)
+    shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
     if shown > not_shown:
         return None
+    whole = ((e, reply) for e, reply in found if reply.text and reply.finish != "length")
+    exchange, reply = required(whole, "No reply has a whole answer.")[0]
     message = "The answer violates its format, and the prompt does not contain the format."
     got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
     return Problem(exchange, message, "an answer that conforms to the format", got)

@@ -227,6 +227,14 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
         ),
         (
+            structures(AS_CALL, AS_CALL, schema_tokens=0),
+            {
+                "structured.followed": "not_verifiable",
+                "structured.place": "failed",
+                "structured.asked": "not_verifiable",
+            },
+        ),
+        (
             structures(replace(GOOD, text="", reasoning=GOOD.text or ""), FREE),
             {
                 "structured.followed": "not_verifiable",
