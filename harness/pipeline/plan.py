@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.records.runs import TaskInfo
 from harness.sampling.attempts import Attempt
 from harness.tasks.base import Task
 from harness.tasks.tool_calling import ToolCalling
 
+T = TypeVar("T")
 Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
 
 
@@ -74,6 +76,7 @@ def _part(attempts: Iterable[Attempt], shard: Shard | None) -> Iterator[Attempt]
             yield attempt
 
 
+FIRST_PORTION = 16  # attempts after which `until_fail` first looks at the verdict
 FEW_CASES = 6  # cases at which the first attempts are made: one for each shipped tool
 GROUPS = (
     "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
@@ -83,6 +86,15 @@ GROUPS = (
 
 The order is greedy: a group counts the faults that no earlier one can show.
 """
+
+
+def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The attempts in portions, each of half as many as came before."""
+    made = 0
+    while made < len(attempts):
+        end = made + max(FIRST_PORTION, made // 2)
+        yield attempts[made:end]
+        made = end
 
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:

@@ -1,6 +1,6 @@
 """One run, sampled into its folder."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from harness.endpoints.preflight import preflight
 from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
 from harness.pipeline.job import Job, ended, learned, prepare
-from harness.pipeline.plan import Plan, decisive_first
+from harness.pipeline.plan import Plan, decisive_first, portions
 from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import TaskResult, Verdict
@@ -26,7 +26,6 @@ from harness.transport import RetryPolicy, open_transport
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
 FIRST_LOOK = 2  # the first round after which `until_decided` looks at the scores
-FIRST_PORTION = 16  # attempts after which `until_fail` first looks at the verdict
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 
@@ -108,23 +107,13 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watc
     for stage in job.plan.stages:
         burst = max(stage.burst or 0, job.info.settings.concurrency)
         planned = job.plan.attempts(stage)
-        portions = _portions(decisive_first(planned, job.plan.tasks)) if looks else [planned]
-        for attempts in portions:
+        for attempts in portions(decisive_first(planned, job.plan.tasks)) if looks else [planned]:
             await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
             if job.budget.stopped is not None:
                 return True
             if looks is not None and looks.verdict(job.info).decision == "fail":
                 return False
     return True
-
-
-def _portions(attempts: Sequence[Attempt]) -> Iterator[Iterable[Attempt]]:
-    """The attempts in portions, each of half as many as came before."""
-    made = 0
-    while made < len(attempts):
-        end = made + max(FIRST_PORTION, made // 2)
-        yield attempts[made:end]
-        made = end
 
 
 async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:

@@ -8,8 +8,8 @@ from recorded_runs import troubled
 from scipy.stats import binom
 
 from harness.pipeline import run as module
-from harness.pipeline.plan import FEW_CASES, GROUPS, Plan, decisive_first
-from harness.pipeline.run import Looks, _portions
+from harness.pipeline.plan import FEW_CASES, GROUPS, Plan, decisive_first, portions
+from harness.pipeline.run import Looks
 from harness.probes.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.storage.run_log import ROLLOUTS_FILE
@@ -63,7 +63,7 @@ def test_the_most_decisive_attempts_come_first():
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.2])
 @pytest.mark.parametrize("attempts", [200, 3000])
 def test_all_looks_together_keep_the_error_probability_of_one(attempts, rate):
-    looks = np.cumsum([len(list(portion)) for portion in _portions(range(attempts))])
+    looks = np.cumsum([len(list(portion)) for portion in portions(range(attempts))])
     assert len(looks) <= LOOKS
 
     def alarms(level):
