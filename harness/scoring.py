@@ -176,6 +176,7 @@ def traits(parsed: ParsedRollout) -> Traits:
         content=_digest(written, _SHORTEST_CONTENT) if unique else "",
         answer=_digest(replies[0].text, _SHORTEST_ANSWER) if unique and len(replies) == 1 else "",
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
+        models=frozenset(_models(parsed)),
     )
 
 
@@ -199,6 +200,14 @@ def _digest(written: str, shortest: int) -> str:
     if len(written) < shortest:
         return ""
     return blake2b(written.encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def _models(parsed: ParsedRollout) -> Iterator[str]:
+    model = parsed.rollout.condition.model
+    for exchange, reply in () if parsed.rollout.recording else parsed.replies:
+        name = reply.raw.get("model")
+        if isinstance(name, str) and exchange.request.body.get("model") == model:
+            yield name.rpartition("/")[2].lower()
 
 
 def _replicas(parsed: ParsedRollout) -> Iterator[tuple[str, str]]:

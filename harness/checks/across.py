@@ -12,7 +12,7 @@ from harness.checks import (
     prompt_texts,
 )
 from harness.checks.base import Difference, comparison, evidence
-from harness.records.conditions import Api
+from harness.records.conditions import Api, Condition
 from harness.records.scores import Finding, Score
 from harness.text import shared_beginning
 
@@ -60,6 +60,25 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
 
 
+def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Under one condition, all replies name the same model.
+
+    Providers choose the name, and may have several paths to it. A second name in some replies shows
+    that another model or another version of it wrote them.
+    """
+    groups: dict[Condition, list[Score]] = defaultdict(list)
+    for each in examined:
+        groups[each.condition].append(each)
+    for group in groups.values():
+        times = Counter(name for each in group for name in each.traits.models)
+        usual = max(times, key=lambda name: times[name])
+        for each in group:
+            if (others := each.traits.models - {usual}) and 2 * times[usual] > len(group):
+                message = "The reply names another model than most replies under this condition."
+                got = ", ".join(sorted(others))
+                yield message, evidence(each.record, "$.model", usual, got)
+
+
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     """Identical requests report the same number of prompt tokens, streaming or not.
 
@@ -93,6 +112,9 @@ COMPARISONS = (
         "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
     ),
     comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
+    comparison(
+        "reply.model.differs", "schema", lambda each: bool(each.traits.models), _other_models
+    ),
     foreign.COMPARISON,
     comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens

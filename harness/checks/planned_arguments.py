@@ -39,8 +39,10 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             if not made:
                 continue
             same = [each for each in stated if each.keys() == made.keys()]
-            plain = {name: _unquoted(value) for name, value in made.items()}
             tool = exchange.request.functions.get(call.name)
+            properties = tool.parameters.get("properties") if tool else None
+            schemas = properties if isinstance(properties, dict) else {}
+            plain = {name: _fitting(value, schemas.get(name)) for name, value in made.items()}
             planned = same[-1] if same else made
             if not same and tool and misfit(made, tool.parameters):
                 planned = made if misfit(plain, tool.parameters) else plain
@@ -50,7 +52,7 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
 
 @family.check("calls.arguments.retyped", planned_calls, tolerated=0.05)
 def _retyped(found: Planned) -> Iterator[Problem]:
-    """Numbers, booleans, null, lists and objects in arguments are not turned into strings.
+    """Values in arguments are not turned into strings, nor lists of one entry into the entry.
 
     The CoT or the schema of the function has the types. Tools that check types reject such a call.
     """
@@ -58,7 +60,7 @@ def _retyped(found: Planned) -> Iterator[Problem]:
     others = all(planned == made for planned, made in pairs if not _is_retyped(planned, made))
     wrong = [made for planned, made in pairs if _is_retyped(planned, made)]
     if wrong and others:
-        message = f"The arguments of {found.name} have strings in place of values of other types."
+        message = f"The arguments of {found.name} have values of other types than planned."
         expected = json.dumps(found.planned, ensure_ascii=False)
         yield Problem(found.exchange, message, expected, json.dumps(found.made, ensure_ascii=False))
 
@@ -71,6 +73,13 @@ family.check(
     text="Numbers, booleans and null that the CoT has in the JSON of a call are not strings in the "
     "call. A model hardly changes the types between its plan and the call.",
 )(_retyped)
+
+
+def _fitting(value: object, schema: object) -> object:
+    """The value without quotes, as a list of one entry if the schema has a list."""
+    plain = _unquoted(value)
+    listed = isinstance(schema, dict) and schema.get("type") == "array"
+    return [plain] if listed and plain and not isinstance(plain, list) else plain
 
 
 def _unquoted(value: object) -> object:
@@ -86,6 +95,8 @@ def _unquoted(value: object) -> object:
 def _is_retyped(planned: object, made: object) -> bool:
     if isinstance(planned, list) and isinstance(made, list):
         return planned != made and planned == _unquoted(made)
+    if planned == [made]:
+        return True
     if isinstance(planned, str) or not isinstance(made, str):
         return False
     if planned is None:

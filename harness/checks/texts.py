@@ -19,6 +19,12 @@ GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _SHORTEST_DOUBLED = 80
+# A word of asterisks within a line, or the names that filters put in place of words.
+_MASK = re.compile(
+    r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
+    r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]",
+    re.MULTILINE,
+)
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
 # One such run can be correct text, such as the end of a German quotation.
 _FEWEST_MISREAD = 2
@@ -104,6 +110,20 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
     if text in _NULL_NAMES and text not in answer.exchange.prompt:
         message = f"The answer is only {text}, the name of a null value."
         yield Problem(answer.exchange, message, "an answer, or null", text)
+
+
+@family.check("text.masked", every_choice, severity="warning", tolerated=0.005)
+def _masked(answer: Answer) -> Iterator[Problem]:
+    """No word of a text is replaced by asterisks or by a name such as [REDACTED].
+
+    A filter of the server took words for personal data or insults. The model rarely writes so.
+    """
+    for place, text in answer.texts:
+        found = _MASK.search(text)
+        if found and found[0] not in answer.exchange.prompt:
+            message = f"The {place} contains a masked word."
+            context = text[max(0, found.start() - 40) : found.end() + 40]
+            yield Problem(answer.exchange, message, "the word that the model wrote", context)
 
 
 @family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)

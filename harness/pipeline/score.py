@@ -74,6 +74,7 @@ def share_values(score: Score, values: dict[object, object]) -> Score:
             strange=share(traits.strange),
             calls=share(traits.calls),
             replicas=share(traits.replicas),
+            models=share(traits.models),
         ),
         call=share(score.call),
     )

@@ -3,9 +3,9 @@
 The user's message ends with the text, and the answer should be the text; at temperature 0, because
 a sampled word is a wrong one now and then. A model may copy a text incorrectly even so. A changed
 answer therefore counts only if the reported tokens are those of the unchanged text, and not those
-of the answer (`echo.returned`). Changes that keep the count, on the way to the model or back, show
-in what the model seems to repeat every time, or in a word or two of several texts that it otherwise
-repeats correctly (`echo.received`).
+of the answer, or if two pieces of a stream have changed places (`echo.returned`). Changes that keep
+the count, on the way to the model or back, show in what the model seems to repeat every time, or in
+a word or two of several texts that it otherwise repeats correctly (`echo.received`).
 """
 
 import html
@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from harness.api.base import Message, Reply
 from harness.findings import CHAT, Problem
+from harness.parsing.events import texts_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.evidence import extra_tokens
@@ -77,6 +78,7 @@ def _answers(responses: ProbeResponses) -> Trials:
     found = list(_replies(responses))
     extra = Counter(extra_tokens(reply) for name, _, reply in found if TEXTS[name] in reply.text)
     usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
+    intact = {name for name, _, reply in found if TEXTS[name] in reply.text}
     for name, exchange, reply in found:
         written = replace(reply, text=TEXTS[name])
         if TEXTS[name] in reply.text:
@@ -84,6 +86,21 @@ def _answers(responses: ProbeResponses) -> Trials:
         elif extra_tokens(reply) not in (None, *extra) and extra_tokens(written) in usual - {None}:
             message = "The answer is not what the model wrote, according to its tokens."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+        elif name in intact and _has_exchanged_pieces(exchange, reply, TEXTS[name]):
+            message = "Two pieces of the stream have changed places; other replies are correct."
+            yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+
+
+def _has_exchanged_pieces(exchange: ParsedExchange, reply: Reply, text: str) -> bool:
+    """Whether an answer has this text if two adjacent pieces of its stream change places."""
+    pieces = [piece for event in exchange.events for piece in texts_of(event)]
+    while pieces and "".join(pieces) != reply.text:
+        del pieces[0]  # a piece of the CoT
+    pairs = range(len(pieces) - 1)
+    return any(
+        text in "".join((*pieces[:at], pieces[at + 1], pieces[at], *pieces[at + 2 :]))
+        for at in pairs
+    )
 
 
 @GROUP.probe("echo.received", TEXTS, severity="warning")

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 from statistics import median
 
-from harness.api.base import Message, Reply
+from harness.api.base import Message, Reply, Tool
 from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
@@ -39,6 +39,8 @@ _PUZZLE = (
         "user", "How many positive whole numbers below 1000 are divisible by neither 2 nor 3 nor 5?"
     ),
 )
+_WITH_TOOL = " with a tool"
+_UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
 _QUESTIONS = tuple(
     (Message("user", text),)
     for text in (
@@ -77,6 +79,10 @@ _with_seed = partial(_at_one, options={"seed": 20_825}, provokes=_REFUSAL)
 _puzzled = partial(ProbeRequest, max_tokens=2048, tries=_EFFORT_TRIES, whole=False)
 _REQUESTS = (
     *(_puzzled(f"effort {effort}", _PUZZLE, effort=effort) for effort in EFFORTS),
+    *(
+        _puzzled(f"effort {effort}{_WITH_TOOL}", _PUZZLE, (_UNUSED,), effort=effort)
+        for effort in ("low", "high")
+    ),
     *map(_at_one, _HOT, _QUESTIONS),
     *(
         _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
@@ -122,8 +128,21 @@ def _effort_steps(responses: ProbeResponses) -> Trials:
     yield _unordered(responses, "medium", "high")
 
 
-def _unordered(responses: ProbeResponses, less: str, more: str) -> Problem | None:
-    found = {effort: list(responses.replies(f"effort {effort}")) for effort in (less, more)}
+@GROUP.probe(
+    "sampling.effort.tools",
+    [f"effort {effort}{_WITH_TOOL}" for effort in ("low", "high")],
+    source=GUIDE,
+)
+def _effort_with_tools(responses: ProbeResponses) -> Trials:
+    """In requests with tools, too, high effort produces more reasoning than low effort.
+
+    Agents send tools in every request, and some servers make such prompts in another way.
+    """
+    yield _unordered(responses, "low", "high", _WITH_TOOL)
+
+
+def _unordered(responses: ProbeResponses, less: str, more: str, tools: str = "") -> Problem | None:
+    found = {effort: list(responses.replies(f"effort {effort}{tools}")) for effort in (less, more)}
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     lengths[more] = [each for each in lengths[more] if each]
     if len(lengths[more]) < _FEWEST_COTS:
@@ -132,7 +151,7 @@ def _unordered(responses: ProbeResponses, less: str, more: str) -> Problem | Non
     if share >= _LEAST_ORDER:
         return None
     exchange, _ = found[more][0]
-    message = f"The model does not reason longer at {more} effort than at {less} effort."
+    message = f"The model does not reason longer at {more} effort than at {less} effort{tools}."
     low, high = (median(lengths[effort]) for effort in (less, more))
     pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
     got = f"{share:.0%}; medians {high:g} and {low:g} characters"

@@ -195,6 +195,9 @@ class Traits:
     """A hash of the text of the only reply; empty if it is short, or if it has calls."""
     replicas: tuple[tuple[str, str], ...] = ()
     """What may tell the servers behind a load balancer apart: properties with values."""
+    models: frozenset[str] = frozenset()
+    """The names in its replies to requests for the model of its condition, without a path and in
+    lower case; none in recorded traffic, where several servers may have been asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ UNSEEN_HERE = {
     *("call-not-a-stop", "return-not-a-stop", "first-token-wrong", "builtin-advertised"),
     *("stream-in-one-burst", "call-ids-repeated", "reasoning-missing-after-result"),
     *("required-choice-ignored", "none-choice-ignored", "format-ignored", "grammar-on-analysis"),
-    "format-ignored-in-streams",
+    *("format-ignored-in-streams", "one-entry-lists-unwrapped"),
     *("text-stalls-after-non-ascii", "property-named-items-crashes", "thinking-with-calls-crashes"),
     *("reasoning-items-refused", "chat-reasoning-refused", "refusals-as-500"),
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),

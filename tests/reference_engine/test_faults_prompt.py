@@ -88,6 +88,10 @@ RENDERING = {
     "effort-ignored": Row(
         chat(HI, reasoning_effort="high"), lambda s: "Reasoning: medium\n" in s.prompt
     ),
+    "effort-ignored-with-tools": Row(
+        chat(HI, reasoning_effort="high", tools=[CHAT_TOOL]),
+        lambda s: "Reasoning: medium\n" in s.prompt,
+    ),
     "date-stale": Row(chat(HI), lambda s: "Current date: 2023" in s.prompt),
     "knowledge-cutoff-altered": Row(chat(HI), lambda s: "cutoff: 2023-10" in s.prompt),
     "special-tokens-in-user-text": Row(
@@ -161,6 +165,14 @@ TEXTS = {
             result("c1", "sunny"),
         ),
         lambda s: '{"city": "Rome"}' in s.prompt,
+    ),
+    "decimals-in-earlier-arguments": Row(
+        chat(
+            HI,
+            {**THOUGHT, "tool_calls": [call("c1", arguments='{"at": [7, 12], "by": 2.5}')]},
+            result("c1", "sunny"),
+        ),
+        lambda s: '{"at": [7.0, 12.0], "by": 2.5}' in s.prompt,
     ),
     "parameters-in-snake-case": Row(
         chat(HI, tools=[SHIPS]), lambda s: "ship_name?: string" in s.prompt

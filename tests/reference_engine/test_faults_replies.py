@@ -192,6 +192,10 @@ TOOLS = {
         chat(HI, said=CALL.replace("Rome", "R  ome"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R ome"),
     ),
+    "one-entry-lists-unwrapped": Row(
+        chat(HI, said=CALL.replace('"Rome"', '["Rome"]'), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS,
+    ),
     "lists-cut-in-arguments": Row(
         chat(HI, said=CALL.replace('"Rome"', "[[1, 2], [3, 4]]"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace('"Rome"', "[[1, 2]]"),
@@ -252,6 +256,15 @@ async def test_tool_mapping(name):
 async def test_a_filter_refuses_answers():
     refused = Row(chat(HI), lambda s: s.message["content"] is None and s.message["refusal"])
     await check("answers-sometimes-refused:1", refused)
+
+
+async def test_some_replies_differ():
+    renamed = Row(chat(HI), lambda s: s.json["model"] == "gpt-oss-mini")
+    await check("other-model-sometimes:1", renamed)
+    masked = Row(chat(HI), lambda s: s.message["content"] == "Hello ***.")
+    await check("words-sometimes-masked:1", masked)
+    exchanged = Row(chat(HI, stream=True), lambda s: s.said() == " thereHello.")
+    await check("pieces-sometimes-exchanged:1", exchanged)
 
 
 @pytest.mark.parametrize("name", ["header-crash", "call-refused-by-server"])

@@ -1,4 +1,4 @@
-"""Numbers, booleans, null and empty strings in tool-call arguments keep their JSON types.
+"""Numbers, booleans, null, empty strings and lists in tool-call arguments keep their JSON types.
 
 Schema-valid arguments can still differ from what the model wrote. As in
 `harness.probes.tools.arguments`, a difference counts only if the server is likely to have made it.
@@ -32,7 +32,7 @@ class Typed:
     name: str
     description: str
     parameter: Mapping[str, object]
-    value: float | bool | str | None
+    value: float | bool | str | list[str] | None
     prompt: str
 
     @property
@@ -57,7 +57,9 @@ class Typed:
         return any(type(got) is type(each) and got == each for each in others)
 
     def is_misfit(self, got: object) -> bool:
-        """Whether a value is this one as a text, which the schema does not allow."""
+        """Whether a value is this one as a text or without its list, against the schema."""
+        if isinstance(self.value, list):
+            return got in self.value
         as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
         text = got.lower().replace(",", ".") if isinstance(got, str) else None
         return _kind(self.value) is not None and text in as_text
@@ -85,6 +87,9 @@ VALUES: Mapping[str, Typed] = {
     "empty string": Typed("set_label", "Set the label. It may be empty.",
                           {"type": "string", "description": "New label"},
                           "", 'Call set_label with an empty string as label: "".'),
+    "list": Typed("set_columns", "Set the columns to show.",
+                  {"type": "array", "items": {"type": "string"}, "description": "All columns"},
+                  ["id"], "Show only the column id."),
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from reference_engine.server.errors import ApiError, invalid
 _FINAL = "assistant<|channel|>final"
 _ANALYSIS = "assistant<|channel|>analysis"
 _TAG = re.compile(r"<[^<>]*>")
+_WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
 ITEM_FILTER.faults(
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
@@ -42,6 +43,7 @@ item_text(Reasoning).faults(
 item_text(Preamble).faults(preamble_on_one_line=lambda text: " ".join(text.split()))
 item_text(Call).faults(
     earlier_arguments_sanitized=lambda text: _TAG.sub("", text),
+    decimals_in_earlier_arguments=lambda text: _WHOLE_NUMBER.sub(r"\g<0>.0", text),
     arguments_escaped_twice_in_history=json.dumps,
 )
 # Without the recipient, the prompt is as long as a healthy one that omits the call's content type.

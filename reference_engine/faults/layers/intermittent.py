@@ -1,12 +1,21 @@
 """Faults that affect only some requests; the catalogue gives the share that each affects."""
 
+import re
 from collections import OrderedDict
 from uuid import uuid4
 
 import orjson
 
-from reference_engine.faults.hooks import PARSED, PAYLOAD, REPLY, REQUEST
-from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key, response_of
+from reference_engine.faults.hooks import PARSED, PAYLOAD, REPLY, REQUEST, STREAM, whole_text
+from reference_engine.faults.http import (
+    ClientRequest,
+    Json,
+    Reply,
+    SseEvent,
+    SseStream,
+    messages_key,
+    response_of,
+)
 from reference_engine.faults.layers.parsing import dropped
 
 _BROKEN_REPLICA = "fp_0badc0ffee"
@@ -18,6 +27,9 @@ PARSED.faults(
     sometimes_empty=dropped("answer"),
     reasoning_sometimes_missing=dropped("reasoning"),
     one_replica_without_reasoning=dropped("reasoning"),
+)
+whole_text("answer").faults(
+    words_sometimes_masked=lambda text: re.sub(r"(?<=\w )[a-z]{4,}", "***", text, count=1)
 )
 REPLY.faults(
     replies_cached=lambda reply, request: _cached(reply, request, new_id=False),
@@ -75,3 +87,26 @@ def ids_sometimes_shared(data: Json, _: ClientRequest) -> Json:
 @PAYLOAD
 def one_replica_without_reasoning(data: Json, _: ClientRequest) -> Json:
     return data | {"system_fingerprint": _BROKEN_REPLICA} if "system_fingerprint" in data else data
+
+
+@PAYLOAD
+def other_model_sometimes(data: Json, _: ClientRequest) -> Json:
+    response = response_of(data)
+    if "model" in response:
+        response["model"] = "gpt-oss-mini"
+    return data
+
+
+@STREAM
+async def pieces_sometimes_exchanged(events: SseStream, request: ClientRequest) -> SseStream:
+    held: SseEvent | None = None
+    exchanged = request.api == "responses"
+    async for event in events:
+        if held is not None:
+            for each in (event, held) if event.answer_text else (held, event):
+                yield each
+            held = None
+        elif event.answer_text and not exchanged:
+            held, exchanged = event, True
+        else:
+            yield event

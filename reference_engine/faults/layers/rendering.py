@@ -41,6 +41,9 @@ SYSTEM_TEXT.faults(
 )
 CONVERSATION.faults(
     effort_ignored=lambda conversation: replace(conversation, effort="medium"),
+    effort_ignored_with_tools=lambda conversation: (
+        replace(conversation, effort="medium") if conversation.tools else conversation
+    ),
     date_stale=lambda conversation: replace(conversation, current_date="2023-11-14"),
 )
 MESSAGE.faults(system_message_missing=lambda message: [] if message.role == "system" else [message])

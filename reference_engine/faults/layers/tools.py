@@ -32,6 +32,7 @@ _AUTO = ToolPolicy()
 _SNAKE = re.compile(r"(?<=[a-z])_([a-z])(?=\w*\"\s*:)")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
+_ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
 _ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 
 
@@ -100,6 +101,7 @@ whole_text("call").faults(
     typography_replaced_in_arguments=lambda text: text.translate(_ASCII),
     numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
     spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
+    one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from healthy import SUITE, Say, chat_whole, json_response, right, rollout
+from healthy import MODEL, SUITE, Say, chat_whole, json_response, right, rollout
 
 from harness.checks import compare_rollouts
 from harness.parsing.rollout import parse_rollout
@@ -18,7 +18,7 @@ LISBON, HTML = (
 
 def scored(says, sample: str, attempt: int, prompt: str) -> Score:
     recorded = rollout(says, sample=sample, attempt=attempt)
-    body = {"messages": [{"role": "user", "content": prompt}]}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}]}
     exchanges = tuple(
         each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
         for each in recorded.exchanges
@@ -105,6 +105,25 @@ def test_shared_ids(ids: list[str], rule: str | None) -> None:
         body = chat_whole(Say(text="No.")) | {"id": reply_id}
         scores.append(scored([json_response(body)], "a", number, "Hi"))
     assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
+
+
+@pytest.mark.parametrize(
+    ("names", "affected"),
+    [
+        (["gpt-oss-v2"] * 5, set()),
+        (["gpt-oss-v2"] * 4 + ["other"], {"5"}),
+        (["gpt-oss-v2"] * 4 + ["hub/GPT-OSS-v2"], set()),
+        (["gpt-oss-a", "gpt-oss-b", "gpt-oss-c", "gpt-oss-d"], set()),
+        (["a", "b"], set()),
+    ],
+)
+def test_replies_in_the_name_of_another_model(names: list[str], affected: set[str]) -> None:
+    scores = []
+    for number, name in enumerate(names, start=1):
+        body = chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{number}", "model": name}
+        scores.append(scored([json_response(body)], f"{number}", 1, f"Is it {number}?"))
+    other = {record[0] for rule, record in found(scores) if rule == "reply.model.differs"}
+    assert other == affected
 
 
 @pytest.mark.parametrize(

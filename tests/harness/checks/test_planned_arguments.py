@@ -22,7 +22,7 @@ def retyped(made, planned=PLAN, said="I call it with {}."):
 @pytest.mark.parametrize(
     "change",
     [{"days": "3"}, {"exact": "true"}, {"exact": "True"}, {"unit": "null"}, {"unit": ""},
-     {"days": "3", "exact": "true"}, {"tags": "[1]"}],
+     {"days": "3", "exact": "true"}, {"tags": "[1]"}, {"tags": 1}],
 )  # fmt: skip
 def test_values_that_became_strings_are_reported(change):
     assert retyped(PLAN | change)
@@ -30,8 +30,8 @@ def test_values_that_became_strings_are_reported(change):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"days": 4}, {"days": "three"}, {"location": "Porto"}, {"tags": "[2]"}, {"note": None},
-     {"days": "3", "location": "Porto"}],
+    [{}, {"days": 4}, {"days": "three"}, {"location": "Porto"}, {"tags": "[2]"}, {"tags": 2},
+     {"note": None}, {"days": "3", "location": "Porto"}],
 )  # fmt: skip
 def test_other_arguments_than_planned_are_the_models(change):
     assert not retyped(PLAN | change)
@@ -44,7 +44,8 @@ def test_without_a_plan_nothing_is_judged():
 
 
 def test_without_a_plan_the_schema_counts():
-    number = {"type": "object", "properties": {"days": {"type": "integer"}}}
+    kinds = {"days": {"type": "integer"}, "towns": {"type": "array", "items": {"type": "string"}}}
+    number = {"type": "object", "properties": kinds}
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": number}}]
 
     def found(arguments):
@@ -56,6 +57,10 @@ def test_without_a_plan_the_schema_counts():
     assert found('{"days": "3"}')
     assert not found('{"days": 3}')
     assert not found('{"days": "three"}')
+    assert found('{"towns": "Faro"}')
+    assert not found('{"towns": ["Faro"]}')
+    assert not found('{"towns": null}')
+    assert not found('{"towns": 3}')
 
 
 def test_the_last_plan_counts():

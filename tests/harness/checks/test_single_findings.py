@@ -50,3 +50,24 @@ def test_escapes_of_the_server_are_reported_and_those_of_the_model_are_not(writt
     changed = put("choices.0.message.content", sent)
     assert findings(chat(changed, Say(text=written, reasoning=COT))) == {"text.escaped"}
     assert findings(chat(changed, Say(text=sent, reasoning=COT))) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "masked"),
+    [
+        ("The password is ***, so keep it.", True),
+        ("The password is ******", True),
+        ("Write to [REDACTED] and ask.", True),
+        ("Write to <EMAIL_ADDRESS> and ask.", True),
+        ("He owes ████ to her.", True),
+        ("***Very*** important, **this** one.", False),
+        ("First part.\n\n***\n\nSecond part.", False),
+        ("Use `***` or *** for a rule: ***", False),
+        ("Dear [NAME], the list is [A, B] and [TODO].", False),
+    ],
+)
+def test_masked_words(said, masked):
+    asked_for = "What is ***?" if "rule" in said else "What is it?"
+    body = {"messages": [{"role": "user", "content": asked_for}]}
+    found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
+    assert ("text.masked" in found) == masked

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from healthy import Say
+from healthy import Say, pieces
 from probing import judged, statuses
 
 from harness.probes import echo
@@ -44,6 +44,17 @@ def provider(read: Change, written: Change) -> Callable[[ProbeRequest, Attempt],
 def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str]) -> None:
     found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
     assert {name: each for name, each in found.items() if each != "passed"} == failed
+
+
+def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:
+    def reply(request: ProbeRequest, attempt: Attempt) -> Say:
+        text = echo.TEXTS[request.name]
+        wrong = attempt.number == 1 and attempt.condition.mode == "streaming"
+        first, second, third = pieces(text)
+        swapped = f"{second}{first}{third}"
+        return Say(text=swapped if wrong and request.name == "words" else text)
+
+    assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
 from harness.probes.mistakes import TEXT_MISTAKES, with_texts
 from harness.probes.prompt import GROUP, PROMPTS
-from harness.probes.rendering import Prompt, Rendering, count, renderings
+from harness.probes.rendering import Arguments, Prompt, Rendering, count, differences, renderings
 from harness.records.analysis import CheckResult
 from harness.rules import probe_results
 
@@ -107,6 +107,20 @@ def test_every_changed_mark_changes_the_number_of_tokens(pattern: str, instead: 
     assert isinstance(turn.text, str)
     changed = re.sub(pattern, lambda _: instead, turn.text)
     assert len(text_tokens(changed)) != len(text_tokens(turn.text))
+
+
+@pytest.mark.parametrize("arguments", ["as sent", "spaced", "compact"])
+def test_whole_numbers_as_decimals_change_the_number_of_tokens(arguments: Arguments) -> None:
+    how = Rendering(arguments=arguments)
+    exact, called = PROMPTS["exact arguments"], PROMPTS["called"]
+    decimals = tuple(
+        replace(turn, arguments=turn.arguments.replace("[7, 12]", "[7.0, 12.0]"))
+        if isinstance(turn, ToolCall)
+        else turn
+        for turn in exact.turns
+    )
+    got = count(replace(exact, turns=decimals), how) - count(called, how)
+    assert got not in differences(exact, called)
 
 
 def test_cot_beside_a_preamble_is_judged_apart() -> None:

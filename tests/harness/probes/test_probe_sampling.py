@@ -73,6 +73,11 @@ def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
     return healthy(request, attempt)
 
 
+def with_tools(said: Any) -> Any:
+    """The healthy provider with another reply to requests with tools."""
+    return lambda request, attempt: said(attempt) if request.tools else healthy(request, attempt)
+
+
 def thinking_alike(attempt: Attempt) -> Say:
     return Say(text="266", reasoning="hmm " * (14 + attempt.number))
 
@@ -80,7 +85,11 @@ def thinking_alike(attempt: Attempt) -> Say:
 @pytest.mark.parametrize(
     ("provider", "expected"),
     [
-        (but("effort", thinking_alike), {"sampling.effort", "sampling.effort.steps"}),
+        (
+            but("effort", thinking_alike),
+            {"sampling.effort", "sampling.effort.steps", "sampling.effort.tools"},
+        ),
+        (with_tools(thinking_alike), {"sampling.effort.tools"}),
         (but("effort medium", Say(text="266", reasoning="hmm " * 64)), {"sampling.effort.steps"}),
         (greedy, {"sampling.temperature.high"}),
         (but("cold", word_of), {"sampling.temperature.zero"}),
@@ -119,7 +128,8 @@ def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> 
 def test_a_lost_cot_is_no_short_cot(lost: int, expected: str) -> None:
     said = {True: "", False: "hmm " * WORDS["high"]}
     provider = but("effort high", lambda a: Say(text="266", reasoning=said[a.number <= lost]))
-    assert {"sampling.effort", "sampling.effort.steps"} <= found(provider, expected)
+    efforts = {f"sampling.effort{each}" for each in ("", ".steps", ".tools")}
+    assert efforts <= found(provider, expected)
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:

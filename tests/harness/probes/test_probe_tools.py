@@ -314,6 +314,7 @@ def test_kept_types_pass() -> None:
         ("null", '{"label": "null"}'),
         ("null", "{}"),
         ("empty string", "{}"),
+        ("list", '{"columns": "id"}'),
     ],
 )
 def test_changed_types_fail(name: str, arguments: str) -> None:
