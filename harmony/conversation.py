@@ -106,11 +106,12 @@ def texts_of(item: ConversationItem) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """The JSON schema that the final answer must follow."""
+    """The JSON schema that the final answer must follow, if `strict` to the letter."""
 
     name: str
     schema: Mapping[str, Any]
     description: str = ""
+    strict: bool = False
 
 
 @dataclass(frozen=True)

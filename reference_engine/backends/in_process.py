@@ -125,6 +125,7 @@ class _Sequence:
         self._params = params
         self._seed = seed_of(params)
         self._drawn = 0
+        self._constraint = params.grammar.start(prompt) if params.grammar else None
 
     def step(self) -> Token | None:
         """Run one step; the next token, or None if a part of the prompt remains."""
@@ -132,7 +133,8 @@ class _Sequence:
         logits = self._read(now)
         if self._unread:
             return None
-        [token] = sample(logits, [Draw(self._params, self._seed, self._drawn)])
+        draw = Draw(self._params, self._seed, self._drawn, self._constraint)
+        [token] = sample(logits, [draw])
         if token is None:
             raise GenerationError(NOT_FINITE)
         self._drawn += 1

@@ -109,7 +109,7 @@ class Launched:
     draws: Sequence[Draw]  # the settings of each row
     overlaps: bool
     """Whether the next step may be launched before `tokens` is called, that is, whether the logits
-    are not needed: no row has a top_p or logprobs."""
+    are not needed: no row has a top_p, logprobs or a constraint."""
     _logits: Tensor
     _drawn: Tensor
     _copied: torch.cuda.Event | None
@@ -121,8 +121,8 @@ class Launched:
         host = torch.empty(count, dtype=drawn.dtype, pin_memory=on_gpu)
         host.copy_(drawn[:count], non_blocking=True)
         copied = torch.cuda.current_stream().record_event() if on_gpu else None
-        logprobs = any(draw.params.top_logprobs is not None for draw in draws)
-        overlaps = not (logprobs or is_nucleus(draws))
+        read = any(d.params.top_logprobs is not None or d.constraint is not None for d in draws)
+        overlaps = not (read or is_nucleus(draws))
         return cls(draws, overlaps, logits[:count], host, copied)
 
     def tokens(self) -> list[Token | None]:

@@ -8,7 +8,8 @@ order over fixed chunks of the vocabulary, so a draw does not depend on the rest
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,26 @@ closer, but dividing the logits by less would overflow."""
 UNLIMITED = 2**31  # a number of tokens that no context holds
 
 
+class Constraint(Protocol):
+    """What the next token of one request may be, after those that it has taken."""
+
+    def take(self, token: int) -> bool:
+        """Takes the next token if it is allowed; returns whether it is."""
+        ...
+
+    def allowed(self) -> Tensor:
+        """Returns the tokens of which the next one must be one, as booleans, (vocabulary,)."""
+        ...
+
+
+class Grammar(Protocol):
+    """What the tokens of a completion may be. It is hashable."""
+
+    def start(self, prompt: Sequence[int]) -> Constraint:
+        """Returns the constraint of a new completion of a prompt."""
+        ...
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """The sampling settings of a request."""
@@ -42,6 +63,7 @@ class SamplingParams:
     top_logprobs: int | None = None
     """Number of alternatives to report with the logprob of each token. 0 reports only the token's
     own logprob, None reports no logprobs."""
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -58,8 +80,8 @@ class SamplingParams:
 class Token:
     """A generated token.
 
-    `logprob` and `top` are logprobs of the unmodified distribution, before temperature and top_p.
-    They are set only if the request enabled logprobs.
+    `logprob` and `top` are logprobs of the unmodified distribution, before temperature, top_p and
+    grammar. They are set only if the request enabled logprobs.
     """
 
     id: int
@@ -69,11 +91,15 @@ class Token:
 
 @dataclass(frozen=True)
 class Draw:
-    """One row to sample: its settings, its seed, and the number of tokens drawn before."""
+    """One row to sample: its settings, its seed, and the number of tokens drawn before.
+
+    A draw with a constraint gives it the drawn token, so it happens once.
+    """
 
     params: SamplingParams
     seed: int
     step: int
+    constraint: Constraint | None = None
 
 
 Sampler = Callable[[Tensor, Sequence[Draw]], list[Token | None]]  # the signature of `sample`
@@ -185,7 +211,15 @@ def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Tok
 
 
 def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[Token | None]:
-    """Returns the chosen tokens with the requested logprobs; None for `NO_TOKEN`."""
+    """Returns the tokens with the requested logprobs; None for `NO_TOKEN`.
+
+    They are the chosen ones, or others where a constraint does not allow these.
+    """
+    for row, draw in enumerate(draws):
+        rule = draw.constraint
+        if rule is not None and chosen[row] != NO_TOKEN and not rule.take(chosen[row]):
+            chosen[row] = _draw_allowed(logits[row], draw, rule.allowed())
+            rule.take(chosen[row])
     tokens = [None if each == NO_TOKEN else Token(each) for each in chosen]
     wanted = [
         row
@@ -198,6 +232,17 @@ def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[To
         for row, token in zip(wanted, logprobs_of(logits[wanted], own, tops), strict=True):
             tokens[row] = token
     return tokens
+
+
+def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
+    """Draws among the allowed tokens, after the draw among all tokens chose another one.
+
+    The number of the second draw is independent of that of the first. So the two draws together
+    follow the distribution of the allowed tokens, exactly so without a top_p.
+    """
+    left = logits.masked_fill(~allowed.to(logits.device), -math.inf)[None]
+    settings = _settings([replace(draw, seed=~draw.seed)], left)
+    return int(draw_tokens(left, settings, left.shape[1] if is_nucleus([draw]) else 0))
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:

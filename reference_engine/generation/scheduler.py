@@ -25,7 +25,7 @@ from torch import Tensor
 
 from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
 from reference_engine.generation.graphs import Decoder, GraphedForward, Launched, drawn_in
-from reference_engine.generation.sampling import Draw, Sampler, Token, sample
+from reference_engine.generation.sampling import Sampler, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
@@ -179,7 +179,7 @@ class Scheduler:
     def _launch(self, decoder: Decoder, rows: list[tuple[Sequence, Row]]) -> _Flight | None:
         if not rows:
             return None
-        draws = [Draw(each.params, each.seed, each.generated) for each, _ in rows]
+        draws = [each.draw() for each, _ in rows]
         step = decoder.launch([row for _, row in rows], draws)
         places = {rows[at][0]: at for at in self._advance(rows)}
         for sequence in places:
@@ -335,7 +335,7 @@ class Scheduler:
         padding = -len(ready) % self._row_multiple
         padded = F.pad(torch.cat(streams), (0, 0, 0, padding))
         logits = self._model.unembedding(padded)[: len(ready)]
-        draws = [Draw(each.params, each.seed, each.generated) for each in ready]
+        draws = [each.draw() for each in ready]
         tokens = self._sampler(logits, draws)
         return [self._gain(*each) for each in zip(ready, tokens, strict=True)]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from reference_engine.generation.sampling import SamplingParams, Token, seed_of
+from reference_engine.generation.sampling import Constraint, Draw, SamplingParams, Token, seed_of
 from reference_engine.kv_cache.pages import BlockTable, block_hashes
 
 
@@ -17,6 +17,7 @@ class Sequence:
     hashes: list[bytes] = field(init=False)
     """The hashes of the prompt's full blocks, see `kv_cache.pages`."""
     cached: int = 0  # number of tokens in the cache
+    constraint: Constraint | None = None  # what the next token may be
     order: int = 0  # position in the order in which sequences joined
     table: BlockTable | None = None  # the pages; None while the sequence waits for pages
     launched: int = 0  # number of tokens that are being drawn and have not been read
@@ -26,6 +27,8 @@ class Sequence:
         self.seed = seed_of(self.params)
         self.tokens = list(self.prompt)
         self.hashes = block_hashes(self.prompt)
+        if self.params.grammar is not None:
+            self.constraint = self.params.grammar.start(self.prompt)
 
     @property
     def in_prefill(self) -> bool:
@@ -36,6 +39,10 @@ class Sequence:
     def generated(self) -> int:
         """The number of generated tokens, with those that have not been read."""
         return len(self.tokens) - len(self.prompt) + self.launched
+
+    def draw(self) -> Draw:
+        """Returns the draw of the next token."""
+        return Draw(self.params, self.seed, self.generated, self.constraint)
 
     def is_full(self, max_context: int) -> bool:
         """Returns whether the sequence has all the tokens that it may have."""

@@ -16,6 +16,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -24,6 +26,7 @@ from harmony.conversation import AnswerFormat, Effort, FunctionTool
 from harmony.parse import STOP_TOKENS
 from reference_engine.generation.sampling import UNLIMITED, SamplingParams
 from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.grammar import rules_for
 
 M = TypeVar("M", bound="RequestModel")
 
@@ -181,12 +184,18 @@ class FunctionDefinition(RequestModel):
 
 
 class JsonSchema(RequestModel):
-    """A named schema for the answer. `strict` is accepted, but only the prompt enforces it."""
+    """A named schema for the answer. If `strict`, the server refuses what it cannot enforce."""
 
     name: str
     description: str = ""
+    strict: bool = False
     schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
-    strict: bool | None = None
+
+    @field_validator("schema_")
+    @classmethod
+    def _enforceable(cls, schema: dict[str, Any], given: ValidationInfo) -> dict[str, Any]:
+        rules_for(schema, strict=given.data.get("strict", False))
+        return schema
 
 
 class EffortChoice(RequestModel):
@@ -215,7 +224,7 @@ def answer_format(chosen: object) -> AnswerFormat | None:
     """The format of the conversation for a `JsonSchema`, a `JsonObjectFormat` or a `TextFormat`."""
     match chosen:
         case JsonSchema():
-            return AnswerFormat(chosen.name, chosen.schema_, chosen.description)
+            return AnswerFormat(chosen.name, chosen.schema_, chosen.description, chosen.strict)
         case JsonObjectFormat():
             return AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
     return None

@@ -20,6 +20,7 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.server.grammar import AnswerGrammar
 from reference_engine.server.pieces import Part, Piece, VisibleText
 from reference_engine.server.tool_choice import ToolPolicy, continuation
 
@@ -60,6 +61,8 @@ class Generation:
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
         self._limit = min(room, request.sampling.max_tokens)
+        wanted = request.conversation.answer_format
+        self._grammar = AnswerGrammar.of(wanted) if wanted else None
         self._parser = self.new_parser()
         self._shown = VisibleText(request.stop)
         self._boundary = 0
@@ -118,7 +121,7 @@ class Generation:
         limit = self._limit - len(self.completion)
         if limit < 1:
             return
-        params = replace(self._request.sampling, max_tokens=limit)
+        params = replace(self._request.sampling, max_tokens=limit, grammar=self._grammar)
         if params.seed is not None:
             params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
         prompt = [*self.prompt, *self.completion]

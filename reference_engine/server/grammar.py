@@ -1,0 +1,121 @@
+"""Answers with a JSON format: the tokens that continue a valid document.
+
+Everything before the answer is free: the chain of thought, preambles and calls. Within the answer,
+llguidance follows the document token by token, and only `<|return|>` ends it. The vocabulary that
+it needs takes about a second and 100 MB, so it is built for the first such answer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harmony.conversation import AnswerFormat
+from harmony.parse import FIRST_SPECIAL, RETURN, HarmonyParser, Started, messages_in
+from harmony.vocabulary import harmony_encoding, token_bytes
+from reference_engine.model.config import VOCABULARY
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+
+def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
+    """The rules of documents that follow a schema, as llguidance reads them. Raises ValueError.
+
+    Unless `strict`, they leave out what llguidance does not support.
+    """
+    from llguidance import LLMatcher
+
+    text = json.dumps(schema)
+    rules = LLMatcher.grammar_from_json_schema(text, overrides={"lenient": not strict})
+    refused, reasons = LLMatcher.validate_grammar_with_warnings(rules)
+    if refused:
+        raise ValueError(" ".join(reasons[0].split()))
+    return rules
+
+
+@dataclass(frozen=True)
+class AnswerGrammar:
+    """Completions whose answer, if there is one, follows the rules of `rules_for`."""
+
+    rules: str
+
+    @classmethod
+    def of(cls, wanted: AnswerFormat) -> "AnswerGrammar":
+        """The grammar of an answer with this format. Raises ValueError."""
+        return cls(rules_for(wanted.schema, strict=wanted.strict))
+
+    def start(self, prompt: Sequence[int]) -> "AnswerConstraint":
+        """See `generation.sampling.Grammar`. The prompt may end in a header of the answer."""
+        constraint = AnswerConstraint(self.rules)
+        for header in messages_in(prompt)[-1:]:
+            for token in header:
+                constraint.take(token)
+        return constraint
+
+
+class AnswerConstraint:
+    """See `generation.sampling.Constraint`."""
+
+    def __init__(self, rules: str) -> None:
+        self._rules = rules
+        self._parser = HarmonyParser()
+        self._answer: LLMatcher | None = None
+
+    def take(self, token: int) -> bool:
+        """Take the next token if it is allowed."""
+        before = self._parser.open
+        if self._answer and not _continues(self._answer, token):
+            return False
+        self._parser.feed(token)
+        if self._parser.open is not before:
+            self._answer = _matcher(self._rules, self._parser.open)
+        return True
+
+    def allowed(self) -> Tensor:
+        """The tokens that continue the answer."""
+        assert self._answer is not None
+        bits = np.frombuffer(self._answer.compute_bitmask(), dtype=np.uint8)
+        mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little")
+        return torch.from_numpy(mask).bool()
+
+
+def _continues(answer: "LLMatcher", token: int) -> bool:
+    if token == RETURN:
+        return answer.is_accepting()
+    return answer.try_consume_tokens([token]) == 1
+
+
+def _matcher(rules: str, message: Started | None) -> "LLMatcher | None":
+    if message is None or message.kind != "answer":
+        return None
+    from llguidance import LLMatcher
+
+    return LLMatcher(_tokenizer(), rules)
+
+
+class _Vocabulary:
+    """The vocabulary as llguidance reads it."""
+
+    def __init__(self) -> None:
+        self.eos_token_id = RETURN
+        self.bos_token_id = None
+        self.special_token_ids = range(FIRST_SPECIAL, VOCABULARY)
+        ordinary = token_bytes()
+        self.tokens = [*ordinary, *[b"<|special|>"] * (VOCABULARY - len(ordinary))]
+
+    def __call__(self, text: bytes) -> list[int]:
+        tokens: list[int] = harmony_encoding().encode(text.decode(), disallowed_special=())
+        return tokens
+
+
+@cache
+def _tokenizer() -> "LLTokenizer":
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Vocabulary()))
