@@ -23,6 +23,10 @@ from reference_engine.model.config import VOCABULARY
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
+_SPACE = r" |\n {0,40}"
+"""Space between the parts of a document: one, or a new line and its indentation. With any number of
+spaces, a weak model can write them without end."""
+
 
 def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
     """The rules of documents that follow a schema, as llguidance reads them. Raises ValueError.
@@ -31,8 +35,11 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
     """
     from llguidance import LLMatcher
 
-    text = json.dumps(schema)
-    rules = LLMatcher.grammar_from_json_schema(text, overrides={"lenient": not strict})
+    rules = LLMatcher.grammar_from_json_schema(
+        json.dumps(schema),
+        defaults={"whitespace_pattern": _SPACE, "json_allow_general_unicode_escapes": True},
+        overrides={"lenient": not strict},
+    )
     refused, reasons = LLMatcher.validate_grammar_with_warnings(rules)
     if refused:
         raise ValueError(" ".join(reasons[0].split()))

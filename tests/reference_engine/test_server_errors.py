@@ -55,6 +55,7 @@ def result(call_id: str = "c1") -> dict:
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 NAMED = {"type": "function", "function": {"name": "other"}}
 BAD_NAME = {"type": "function", "function": {"name": "a b"}}
+BAD_SCHEMA = {"name": "s", "schema": {"properties": {"a": {"type": "text"}}}}
 DEEP = json.loads('{"properties":{"a":' * 100 + "{}" + "}}" * 100)
 DEEP_TOOL = {"type": "function", "function": {"name": "f", "parameters": DEEP}}
 
@@ -122,6 +123,10 @@ CHAT_ERRORS = [
     ({"tool_choice": {"type": "function"}, "tools": [CHAT_TOOL]}, "tool_choice.function"),
     ({"response_format": {"type": "grammar"}}, "response_format"),
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": BAD_SCHEMA}},
+        "response_format.json_schema.schema",
+    ),
     ({"stream_options": {"x": 1}}, "stream_options.x"),
     ({"tools": [DEEP_TOOL]}, None),
     ({"messages": [{"role": "user", "content": "a" * 30_000}]}, None),
@@ -168,6 +173,7 @@ RESPONSES_ERRORS = [
     ({"reasoning": "high"}, "reasoning"),
     ({"text": {"format": {"type": "x"}}}, "text.format"),
     ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
+    ({"text": {"format": {"type": "json_schema", **BAD_SCHEMA}}}, "text.format.schema"),
     ({"tools": [CHAT_TOOL]}, "tools[0].name"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ({"tools": [FLAT_TOOL, {"type": "custom", "name": "x", "format": {}}]}, "tools[1].format"),

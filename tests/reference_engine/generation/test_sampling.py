@@ -97,6 +97,40 @@ def test_logprobs_ignore_temperature_and_top_p():
     assert [pair[1] for pair in token.top] == pytest.approx([math.log(0.4), math.log(0.3)])
 
 
+class Among:
+    """A constraint that always allows the same tokens."""
+
+    def __init__(self, allowed):
+        self.mask = allowed
+
+    def take(self, token):
+        return bool(self.mask[token])
+
+    def allowed(self):
+        return self.mask
+
+
+@pytest.mark.parametrize("sampler", [sample, sample_together])
+@pytest.mark.parametrize(("top_p", "drawn"), [(1.0, {1, 2, 4}), (0.7, {2, 4})])
+def test_a_constraint_leaves_the_odds_of_the_allowed_tokens(sampler, top_p, drawn):
+    logits = torch.tensor([0.3, 0.1, 0.25, 0.2, 0.15]).log()
+    rule = Among(torch.tensor([False, True, True, False, True]))
+    draws = [Draw(SamplingParams(1, top_p=top_p), 7, n, rule) for n in range(900)]
+    counts = Counter(token.id for token in sampler(logits.expand(900, -1), draws))
+    assert counts.keys() == drawn
+    if top_p == 1:
+        assert [counts[n] / 900 for n in (1, 2, 4)] == pytest.approx([0.2, 0.5, 0.3], abs=0.06)
+
+
+def test_a_constraint_leaves_logprobs_as_they_are():
+    logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log()
+    rule = Among(torch.tensor([True, False, False, True]))
+    [token] = sample(logits, [Draw(SamplingParams(1, temperature=0, top_logprobs=1), 0, 0, rule)])
+    assert token.id == 3
+    assert token.logprob == pytest.approx(math.log(0.2))
+    assert token.top[0][0] == 1
+
+
 def test_logprobs_only_on_request():
     assert draw([0.0, 1.0]).logprob is None
     alone = draw([0.0, 1.0], top_logprobs=0)

@@ -1,0 +1,195 @@
+"""Answers with a JSON format: whatever the model wants to write, the answer follows the schema."""
+
+import json
+from dataclasses import replace
+from typing import Literal
+
+import openai
+import pytest
+import torch
+from faulty import HI, chat, see
+from pydantic import BaseModel
+from scripted import CALL, CHAT_TOOL, COT, running
+
+from harmony.conversation import AnswerFormat
+from harmony.vocabulary import bytes_of, encode
+from reference_engine.generation.sampling import Draw, sample
+from reference_engine.model.config import VOCABULARY
+from reference_engine.server.grammar import AnswerGrammar, rules_for
+
+FINAL = "<|channel|>final<|message|>"
+PROSE = COT + FINAL + "I would rather write prose.<|return|>"
+ENDS = [encode(text)[0] for text in ("<|return|>", '"', "}", "]", ",", "1")]
+"""What the model writes if it must not write what it wants, the first one first."""
+
+
+class Unwilling:
+    """A model that wants to write one text in every answer, with the engine's own sampler."""
+
+    max_context = 4096
+
+    def __init__(self, text=PROSE):
+        self.wanted = encode(text)
+
+    async def generate(self, prompt, params):
+        constraint = params.grammar.start(prompt)
+        params = replace(params, temperature=0)
+        for step in range(params.max_tokens):
+            logits = torch.zeros(1, VOCABULARY)
+            logits[0, ENDS] = torch.arange(len(ENDS), 0, -1).float()
+            logits[0, self.wanted[min(step, len(self.wanted) - 1)]] = 20.0
+            [token] = sample(logits, [Draw(params, 0, step, constraint)])
+            yield token
+            if token.id in params.stop_token_ids:
+                return
+
+
+class City(BaseModel):
+    city: str
+    population: int
+
+
+class Report(BaseModel):
+    place: City
+    kind: Literal["rain", "sun"]
+    value: float | None
+    subject: City | str
+    days: list[City]
+
+
+@pytest.fixture
+def client():
+    with (
+        running(Unwilling()) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as each,
+    ):
+        yield each
+
+
+def shape(model):
+    schema = {"name": "s", "strict": True, "schema": model.model_json_schema()}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def test_the_sdk_parses_answers(client):
+    asked = {"model": "gpt-oss-small", "messages": [HI], "response_format": Report}
+    replies = [client.chat.completions.parse(**asked)]
+    with client.chat.completions.stream(**asked) as stream:
+        replies.append(stream.get_final_completion())
+    asked = {"model": "gpt-oss-small", "input": "Hi", "text_format": Report}
+    responses = [client.responses.parse(**asked)]
+    with client.responses.stream(**asked) as stream:
+        responses.append(stream.get_final_response())
+    found = [each.choices[0].message for each in replies]
+    assert [each.reasoning for each in found] == ["I think."] * 2
+    for parsed in [*(each.parsed for each in found), *(each.output_parsed for each in responses)]:
+        assert isinstance(parsed, Report)
+
+
+async def test_any_object():
+    asked = chat(response_format={"type": "json_object"}, n=2)
+    reply = await answered(asked)
+    documents = [json.loads(choice["message"]["content"]) for choice in reply["choices"]]
+    assert [type(each) for each in documents] == [dict, dict]
+
+
+async def answered(asked, text=PROSE):
+    with running(Unwilling(text)) as url:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as each:
+            body = {"model": "gpt-oss-small", **asked.body}
+            return await each.post("/" + asked.path, cast_to=object, body=body)
+
+
+async def test_a_limit_cuts_the_document():
+    limit = len(encode(COT + FINAL)) + 3
+    [choice] = (await answered(chat(response_format=shape(City), max_tokens=limit)))["choices"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"].startswith('{"city')
+
+
+async def test_calls_and_other_messages_are_free():
+    preamble = "<|channel|>commentary<|message|>Well.<|end|><|start|>assistant"
+    asked = chat(response_format=shape(City), tools=[CHAT_TOOL])
+    [choice] = (await answered(asked, COT + preamble + CALL))["choices"]
+    assert choice["message"]["content"] == "Well."
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"city": "Rome"}'
+
+
+async def test_a_header_of_the_server_starts_an_answer_as_well():
+    asked = chat(response_format=shape(City), tools=[CHAT_TOOL], tool_choice="none")
+    [choice] = (await answered(asked, COT + CALL))["choices"]
+    assert City.model_validate_json(choice["message"]["content"])
+
+
+async def test_logprobs_are_those_of_the_model():
+    """The model wants prose with almost all of its probability."""
+    asked = chat(response_format=shape(City), logprobs=True, top_logprobs=1)
+    [choice] = (await answered(asked))["choices"]
+    first = choice["logprobs"]["content"][0]
+    assert first["token"].startswith("{")
+    assert first["logprob"] < -5
+    assert first["top_logprobs"][0]["token"] == "I"
+
+
+async def test_a_fault_that_ignores_the_format_does_not_enforce_it():
+    asked = chat(HI, response_format=shape(City))
+    assert (await see(asked)).params[-1].grammar
+    assert not (await see(asked, "format-ignored")).params[-1].grammar
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+
+
+def constraint(schema, *, strict=True):
+    grammar = AnswerGrammar.of(AnswerFormat("x", schema, strict=strict))
+    return grammar.start(encode("<|start|>user<|message|>Hi<|end|><|start|>assistant" + FINAL))
+
+
+@pytest.mark.parametrize(
+    ("kept", "refused"),
+    [
+        ('{"a":"x","b":[1,2]}<|return|>', ""),
+        ('{"a": "Grüße 🎉 \\n\\u00e9", "b": [1, -2]}<|return|>', ""),
+        ('{\n    "a": "x",\n    "b": [\n        1\n    ]\n}<|return|>', ""),
+        ("", "```"),
+        ("", "\n"),
+        ("{", '"b'),
+        ('{"a": "', "<|end|>"),
+        ('{"a": "x", "b": [', "1."),
+        ('{"a": "x", "b": []', "<|return|>"),
+        ('{"a": "x", "b": []}', "<|end|>"),
+        ('{"a": "x", "b": []}', "\n"),
+    ],
+)
+def test_documents(kept, refused):
+    rule = constraint(SCHEMA)
+    for token in encode(kept):
+        assert rule.allowed()[token] or rule.allowed().sum() == 1
+        assert rule.take(token)
+    assert all(rule.take(token) for token in encode(refused)[:-1])
+    for token in encode(refused)[-1:]:
+        assert not rule.allowed()[token]
+        assert not rule.take(token)
+
+
+def test_names_of_special_tokens_are_text():
+    rule = constraint({"const": "<|end|>"})
+    written = ""
+    while "<|return|>" not in written:
+        token = int(rule.allowed().nonzero()[0, 0])
+        assert rule.take(token)
+        written += bytes_of(token).decode()
+    assert written == '"<|end|>"<|return|>'
+
+
+def test_only_strict_formats_need_a_grammar_of_every_keyword():
+    schema = SCHEMA | {"not": {"type": "null"}}
+    with pytest.raises(ValueError, match="not"):
+        rules_for(schema, strict=True)
+    rule = constraint(schema, strict=False)
+    assert not rule.take(encode("```")[0])
