@@ -63,7 +63,7 @@ class SamplingParams:
     top_logprobs: int | None = None
     """Number of alternatives to report with the logprob of each token. 0 reports only the token's
     own logprob, None reports no logprobs."""
-    grammar: Grammar | None = None
+    grammar: Grammar | None = None  # what the completion may be
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -41,8 +41,13 @@ class Sequence:
         return len(self.tokens) - len(self.prompt) + self.launched
 
     def draw(self) -> Draw:
-        """Returns the draw of the next token."""
-        return Draw(self.params, self.seed, self.generated, self.constraint)
+        """Returns the draw of the next token.
+
+        While the sequence repeats its tokens, it gains none, and the constraint sees none.
+        """
+        gains = self.cached + 1 >= len(self.tokens)
+        constraint = self.constraint if gains else None
+        return Draw(self.params, self.seed, self.generated, constraint)
 
     def is_full(self, max_context: int) -> bool:
         """Returns whether the sequence has all the tokens that it may have."""
