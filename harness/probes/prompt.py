@@ -40,14 +40,15 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
     question, call, _ = called.turns
     (tide,) = tool.tools
     hours = (
-        (Message("user", f"And at {at}?"), Message("assistant", f"{at} m.")) for at in range(_HOURS)
+        (Message("user", f"And at {at % 8}?"), Message("assistant", f"{at % 8} m."))
+        for at in range(_HOURS)
     )
     yield "long question", Prompt((Message("user", f"{_LONG}\n{document(_MORE_TOKENS)}"),))
     yield "long system", Prompt((Message("system", _LONG), *base.turns))
     yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
     yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
     yield "longer result", replace(called, turns=(question, call, ToolResult("call_1", _LONG)))
-    yield "long history", Prompt((*chain.from_iterable(hours), *base.turns))
+    yield "repetitive history", Prompt((*chain.from_iterable(hours), *base.turns))
     several = (replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS))
     yield "twenty tools", replace(tool, tools=(tide, *several))
 
@@ -59,7 +60,10 @@ _HARMLESS = range(-1, 3)
 lacks two has other text: `commentary` in the list of channels is two tokens."""
 _REFUSABLE = frozenset({"request.refused"})
 _RARE = frozenset(
-    {"result in parts", "longer result", "long description", "late system", "two questions"}
+    {
+        *("result in parts", "longer result", "empty result", "long description", "late system"),
+        "two questions",
+    }
 )
 """Requests that a provider may reject."""
 

@@ -234,6 +234,9 @@ HISTORY = {
     "long-result-cut": Row(
         chat(*LOOP[:2], result("c1", "x" * 16_000 + "end")), lambda s: "xend" not in s.prompt
     ),
+    "empty-results-filled": Row(
+        chat(*LOOP[:2], result("c1", "")), lambda s: "<|message|>(no output)<" in s.prompt
+    ),
     "result-parts-refused": Row(chat(*LOOP[:2], result("c1", PARTS)), lambda s: s.status == 400),
     "preamble-not-replayed": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: "A plan." not in s.prompt

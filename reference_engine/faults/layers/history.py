@@ -35,7 +35,10 @@ ITEM_FILTER.faults(
 )
 ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
 PROMPT.faults(stale_reasoning_kept=lambda _, conversation: render_all(conversation))
-item_text(Result).faults(long_result_cut=lambda text: text[:16_000])
+item_text(Result).faults(
+    long_result_cut=lambda text: text[:16_000],
+    empty_results_filled=lambda text: text or "(no output)",
+)
 item_text(Reasoning).faults(
     reasoning_on_one_line=lambda text: " ".join(text.split()),
     long_reasoning_cut=lambda text: text[:4_000],
