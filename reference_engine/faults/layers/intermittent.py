@@ -29,7 +29,7 @@ PARSED.faults(
     one_replica_without_reasoning=dropped("reasoning"),
 )
 whole_text("answer").faults(
-    words_sometimes_masked=lambda text: re.sub(r"(?<=\w )[a-z]{4,}", "***", text, count=1)
+    words_sometimes_masked=lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)
 )
 REPLY.faults(
     replies_cached=lambda reply, request: _cached(reply, request, new_id=False),
