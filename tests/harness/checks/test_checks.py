@@ -558,6 +558,7 @@ def test_a_test_violates_every_check():
         "reply.id.repeated",
         "responses.stream.reasoning_dialect",
         "stream.content_type",
+        "text.masked",
     }
     for defect in DEFECTS:
         broken |= defect.found
