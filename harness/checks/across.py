@@ -63,8 +63,8 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
 def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.
 
-    Providers choose the name, and may have several paths to it. A second name in some replies shows
-    that another model or another version of it wrote them.
+    Any name is fine if it stays the same, also after a path. A second name in some replies means
+    that another model, or another version, wrote them.
     """
     groups: dict[Condition, list[Score]] = defaultdict(list)
     for each in examined:
