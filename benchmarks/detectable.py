@@ -4,15 +4,18 @@
 
 RUN is the folder of a judged run. For each rule the table has the attempts that the rule judged and
 the smallest share of affected attempts that so many detect with a probability of 90 %, for defects
-that hit attempts independently (`harness.statistics.rates.detectable`).
+that hit attempts independently.
 """
 
+import math
 import sys
 from pathlib import Path
 
+from scipy.special import betaincinv
+
 from harness.errors import RunLogError
 from harness.rules import RULES
-from harness.statistics.rates import detectable
+from harness.statistics.rates import LEVEL, at_least
 from harness.storage.run_folder import read_analysis
 
 DEFECTS = {
@@ -30,6 +33,21 @@ DEFECTS = {
     "state.previous_response": "a stored response that is lost",
 }
 """Rules of rare defects, and what they find."""
+
+
+POWER = 0.9  # probability with which a stated rate is detected
+
+
+def detectable(trials: int, rate: float = 0.0) -> float | None:
+    """The smallest rate of a defect that this many trials detect with probability `POWER`.
+
+    `rate` is what the model causes at most; if it is 0, one hit proves a defect. The result is
+    rounded up to 9 digits; None if not even a rate of 1 is detected.
+    """
+    for hits in range(1, trials + 1):
+        if at_least(hits, trials, rate) <= LEVEL:
+            return math.ceil(betaincinv(hits, trials - hits + 1, POWER) * 1e9) / 1e9
+    return None
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from harmony.conversation import (
     Conversation,
     ConversationItem,
     Developer,
+    FunctionTool,
     Preamble,
     Reasoning,
     Result,
@@ -133,7 +134,7 @@ def _is_stale(message: Sequence[int]) -> bool:
 def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     """The tokens of a message; its header may have one of `CONTENT_TYPES`. Raises RenderError."""
     _require_short_stretches(texts_of(item))
-    message = _message(item)
+    message = message_of(item)
     message.content_type = content_type or None
     try:
         tokens: list[int] = harmony_encoding().render(message)
@@ -144,7 +145,7 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
 
 def _item_tokens(item: ConversationItem) -> list[int]:
     if not isinstance(item, BuiltinCall):
-        tokens: list[int] = harmony_encoding().render(_message(item))
+        tokens: list[int] = harmony_encoding().render(message_of(item))
         return tokens
     content = harmony_encoding().encode(item.content, disallowed_special=())
     return [*encode(_BUILTIN_CALL.format(name=item.name)), *content, *encode("<|call|>")]
@@ -221,25 +222,29 @@ def _leading_developer(conversation: Conversation) -> list[oh.Message]:
     answer_format = conversation.answer_format
     if not text and not conversation.tools and not answer_format:
         return []
-    content = oh.DeveloperContent.new()
-    if text:
-        content = content.with_instructions(text)
-    if conversation.tools:
-        content = content.with_function_tools(
-            [
-                oh.ToolDescription.new(
-                    tool.name,
-                    tool.description,
-                    dict(tool.parameters) if tool.parameters is not None else None,
-                )
-                for tool in conversation.tools
-            ]
-        )
-    parts: list[oh.Content] = [content]
+    parts: list[oh.Content] = [developer_content(text, conversation.tools)]
     if answer_format:
         separator = "\n\n" if text or conversation.tools else ""
         parts.append(oh.TextContent(text=separator + _response_formats(answer_format)))
     return [oh.Message.from_role_and_contents(oh.Role.DEVELOPER, parts)]
+
+
+def developer_content(text: str, tools: Sequence[FunctionTool]) -> oh.DeveloperContent:
+    """Instructions and tools as openai-harmony renders them in a developer message."""
+    content = oh.DeveloperContent.new()
+    if text:
+        content = content.with_instructions(text)
+    if tools:
+        described = [
+            oh.ToolDescription.new(
+                each.name,
+                each.description,
+                None if each.parameters is None else dict(each.parameters),
+            )
+            for each in tools
+        ]
+        content = content.with_function_tools(described)
+    return content
 
 
 def _response_formats(answer_format: AnswerFormat) -> str:
@@ -249,7 +254,8 @@ def _response_formats(answer_format: AnswerFormat) -> str:
     return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"
 
 
-def _message(item: ConversationItem) -> oh.Message:
+def message_of(item: ConversationItem) -> oh.Message:
+    """An item as a message of openai-harmony."""
     match item:
         case Developer(text):
             content = oh.DeveloperContent.new().with_instructions(text)

@@ -1,4 +1,4 @@
-"""Text helpers: terminal output, strict JSON, endless repetition, and misspelled names."""
+"""Text helpers: terminal output, strict JSON, endless repetition, and lists of names."""
 
 import difflib
 import json
@@ -44,6 +44,12 @@ def repeated_piece(text: str) -> str | None:
         if piece.strip() and end.endswith(piece * times):
             return piece
     return None
+
+
+def first_few(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """The first names, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def suggestion(name: str, known: Sequence[str], otherwise: str | None = None) -> str:

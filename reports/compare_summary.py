@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.comparison.records import Comparison, EntryKind, Row
 from harness.comparison.rows import JUDGED
 from harness.statistics.differences import Seen
+from harness.text import first_few
 from reports.text import VERDICTS, counted
 
 
@@ -117,9 +118,9 @@ def _statistics(comparison: Comparison, index: int) -> str:
     if not tested:
         return f"{label} and {comparison.against} have no sample in common to compare."
     beyond = [
-        f"{seen} in {_names([measure_of(row) for row in rows if seen_in(row, index) == seen])}"
+        f"{seen} in {first_few(measures, _NAMED)}"
         for seen in ("worse", "better")
-        if any(seen_in(row, index) == seen for row in rows)
+        if (measures := [measure_of(row) for row in rows if seen_in(row, index) == seen])
     ]
     if beyond:
         return f"Beyond chance, {label} is {' and '.join(beyond)}."
@@ -135,9 +136,4 @@ def _statistics(comparison: Comparison, index: int) -> str:
 
 def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:
     verb = one if len(rows) == 1 else several
-    return f"{counted(len(rows), noun)} {verb}: {_names([row.name for row in rows])}"
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    return f"{counted(len(rows), noun)} {verb}: {first_few([row.name for row in rows], _NAMED)}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harness.comparison.records import Regressions
 from harness.statistics.differences import Difference
 from harness.statistics.intervals import ALPHA
+from harness.text import first_few
 from reports.text import counted
 
 _NAMED = 5
@@ -82,5 +83,4 @@ def _of(counts: tuple[int, int]) -> str:
 
 
 def _listed(what: str, names: Sequence[str], one: str) -> str:
-    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{counted(len(names), one)} {what}: {'; '.join(names[:_NAMED])}{more}."
+    return f"{counted(len(names), one)} {what}: {first_few(names, _NAMED, '; ')}."

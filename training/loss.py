@@ -1,8 +1,11 @@
 """Token rows and the sampled softmax over the vocabulary of 201,088."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +19,21 @@ BESIDE_TRAINED = 2048
 _CHUNK = 128
 
 
+@cache
+def look_alikes() -> npt.NDArray[np.int64]:
+    """Returns the first and last bare piece of each ID, bare and with a leading space, (ids, 4).
+
+    Their rows are the nearest to the ID's own row. The bare token replaces a token that does not
+    exist.
+    """
+    pieces, flags = codes.bare_pieces()
+    spaced = np.arange(codes.VOCAB_SIZE)
+    twins = np.flatnonzero(flags[:, 0] & ~flags[:, 1])
+    spaced[pieces[twins, 0]] = twins
+    ends = pieces[:, [0, 2]]
+    return np.concatenate((ends, spaced[ends]), axis=1)
+
+
 class Rows(nn.Module):
     """The code tables and the trained deltas of the frequent tokens' rows."""
 
@@ -26,7 +44,7 @@ class Rows(nn.Module):
         self.ids = torch.tensor(sorted(ids), dtype=torch.long)
         self.row_of = torch.full((codes.VOCAB_SIZE,), len(ids), dtype=torch.long)
         self.row_of[self.ids] = torch.arange(len(ids))
-        self.look_alikes = torch.from_numpy(codes.look_alikes())
+        self.look_alikes = torch.from_numpy(look_alikes())
         self.embed_delta = nn.Parameter(torch.zeros(len(ids) + 1, hidden_size))
         self.unembed_delta = nn.Parameter(torch.zeros(len(ids), hidden_size))
 

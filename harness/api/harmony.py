@@ -64,7 +64,7 @@ class HarmonyDialect(Dialect):
         """The body after `reply`, whose tokens go back as the model wrote them."""
         path, choice = _first_choice(reply.raw)
         answer = _completion(choice, path)
-        added = _items(items, {call.id: call.name for call in reply.calls})
+        added = items_of(items, {call.id: call.name for call in reply.calls})
         return {**body, "prompt": continued(body["prompt"], answer, added)}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
@@ -96,10 +96,8 @@ class HarmonyDialect(Dialect):
     ) -> Body:
         leading = [] if instructions is None else [harmony.Developer(instructions)]
         conversation = harmony.Conversation(
-            items=(*leading, *_items(items, {})),
-            tools=tuple(
-                harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
-            ),
+            items=(*leading, *items_of(items)),
+            tools=functions_of(tools),
             effort=_EFFORTS.get(settings.reasoning_effort or "", "medium"),
         )
         try:
@@ -187,32 +185,44 @@ def _completion(choice: Mapping[str, Any], path: str) -> Completion:
     return parse_completion(tokens)
 
 
-def _items(items: Items, names: Mapping[str, str]) -> list[harmony.ConversationItem]:
-    """Items as harmony messages; `names` are the functions of earlier calls by their ids."""
+def functions_of(tools: Sequence[Tool]) -> tuple[harmony.FunctionTool, ...]:
+    """Tools as functions of a harmony prompt."""
+    return tuple(
+        harmony.FunctionTool(each.name, each.description, each.parameters) for each in tools
+    )
+
+
+def items_of(
+    items: Items, names: Mapping[str, str] = {}, separator: str = ""
+) -> list[harmony.ConversationItem]:
+    """Items as harmony messages; `names` are the functions of earlier calls by their ids.
+
+    `separator` joins the parts of a text.
+    """
+
+    def text_of(item: Message | ToolResult) -> str:
+        return item.text if isinstance(item.text, str) else separator.join(item.text)
+
     known = {**names, **{each.id: each.name for each in items if isinstance(each, ToolCall)}}
     found: list[harmony.ConversationItem] = []
     for at, item in enumerate(items):
         match item:
             case Message(role="assistant"):
                 calls_next = any(isinstance(each, ToolCall) for each in items[at + 1 : at + 2])
-                text = _text(item.text)
+                text = text_of(item)
                 found.append(harmony.Preamble(text) if calls_next else harmony.Answer(text))
             case Message(role="user"):
-                found.append(harmony.User(_text(item.text)))
+                found.append(harmony.User(text_of(item)))
             case Message():
-                found.append(harmony.Developer(_text(item.text)))
+                found.append(harmony.Developer(text_of(item)))
             case Reasoning():
                 found.append(harmony.Reasoning(item.text))
             case ToolCall():
                 found.append(harmony.Call(item.name, item.arguments))
             case ToolResult():
                 name = known.get(item.call_id, item.call_id)
-                found.append(harmony.Result(name, _text(item.text)))
+                found.append(harmony.Result(name, text_of(item)))
     return found
-
-
-def _text(text: str | tuple[str, ...]) -> str:
-    return text if isinstance(text, str) else "".join(text)
 
 
 def _turn(message: Sequence[int]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from harness.pipeline.imports import create, opened
 from harness.providers.entries import load_providers
 from harness.records.conditions import APIS
 from harness.records.runs import ProviderInfo
+from harness.text import first_few
 from harness.traffic.rollouts import Traffic, read_traffic
 
 _SHOWN_REASONS = 5
@@ -76,9 +77,8 @@ def _notes(traffic: Traffic) -> list[str]:
         lines.append(f"The requests went to several hosts: {', '.join(hosts)}.")
     reasons = Counter(traffic.info.left_out).most_common()
     if reasons:
-        shown = ", ".join(f"{count} × {reason}" for reason, count in reasons[:_SHOWN_REASONS])
-        more = len(reasons) - _SHOWN_REASONS
-        lines.append(f"Left out: {shown}{f', and {more} more reasons' if more > 0 else ''}.")
+        counted = [f"{count} × {reason}" for reason, count in reasons]
+        lines.append(f"Left out: {first_few(counted, _SHOWN_REASONS)}.")
     return lines
 
 

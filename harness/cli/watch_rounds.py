@@ -26,7 +26,7 @@ from harness.sampling.budget import Budget
 from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
-from harness.text import plain
+from harness.text import first_few, plain
 from harness.watching.alerts import Sinks, alert, ended, moment, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
@@ -36,6 +36,7 @@ from harness.watching.state import State
 from reports.html.watching import render_watch
 
 RUNS, PAGE = "runs", "index.html"
+SHOWN = 3  # names of rules that a line lists
 
 
 @dataclass(frozen=True)
@@ -220,13 +221,9 @@ def _print_plan(plan: Watch) -> None:
             text += f", and up to {offer.probes} requests of probes; all probes in {rounds} rounds"
         say(text)
         if offer.left_out:
-            few = _few(offer.left_out)
+            few = first_few(offer.left_out, SHOWN)
             say(f"  {len(offer.left_out)} probes need more requests and are left out: {few}")
     say(f"page: {plan.out / PAGE}")
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
@@ -236,7 +233,7 @@ def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
     parts = [f"{tries - failed} of {tries} tool calls"] if tries else []
     parts.append(f"{len(one.rules)} rules judged, {len(broken)} failed")
     if broken:
-        parts[-1] += f" ({_few(broken)})"
+        parts[-1] += f" ({first_few(broken, SHOWN)})"
     parts.append(f"{one.requests} requests")
     if not one.folder:
         parts = ["not reached"]

@@ -14,6 +14,7 @@ from harness.pipeline.standard import standard
 from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
+from harness.text import first_few
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
@@ -239,8 +240,7 @@ def _invalid(
             invalid = sum(each.invalid for each in results)
             planned = sum(each.planned for each in results)
             counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
-        more = f" and {len(by) - SHOWN_RULES} more" if len(by) > SHOWN_RULES else ""
-        failed = f" Failed checks: {', '.join(by[:SHOWN_RULES])}{more}." if by else ""
+        failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
         yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
 
 
@@ -276,9 +276,7 @@ def _failures(results: Sequence[CheckResult], of_replies: str) -> Iterator[str]:
             yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
         elif failed:
             names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
-            more = len(names) - SHOWN_RULES
-            rest = f" and {more} more" if more > 0 else ""
-            yield f"{len(names)} {kind}s failed{where}: {', '.join(names[:SHOWN_RULES])}{rest}."
+            yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

@@ -11,6 +11,7 @@ from harness.records.analysis import TaskResult
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
 from harness.statistics import reliability
+from harness.text import first_few
 
 MOST_TRIES = 1000  # tries of every case that a run may reasonably make
 SHOWN_CASES = 5
@@ -161,25 +162,20 @@ def _broken_cases_reason(cases: Sequence[WeakCase]) -> str:
     passed = "it" if len(cases) == 1 else "them"
     return (
         f"{_count(len(cases))} often, and the reference passes {passed}: "
-        f"{_names([case.text for case in cases])}."
+        f"{first_few([case.text for case in cases], SHOWN_CASES)}."
     )
 
 
 def _unknown_cases_warning(cases: Sequence[str], target: Standard) -> str:
     return (
         f"{_count(len(cases))} far more often than {_rate(1 - target.lower)} of the time: "
-        f"{_names(cases)}. The run cannot tell whether the model or the server is the reason; "
-        "compare with a run of a trusted server (--reference RUN)."
+        f"{first_few(cases, SHOWN_CASES)}. The run cannot tell whether the model or the server is "
+        "the reason; compare with a run of a trusted server (--reference RUN)."
     )
 
 
 def _count(cases: int) -> str:
     return f"{cases} case{' fails' if cases == 1 else 's fail'}"
-
-
-def _names(cases: Sequence[str]) -> str:
-    more = len(cases) - SHOWN_CASES
-    return ", ".join(cases[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _undecided_reason(

@@ -13,15 +13,18 @@ from typing import Literal
 
 import openai_harmony as oh
 
+from harmony import conversation as harmony
+from harmony.conversation import texts_of
+from harmony.render import developer_content, message_of
 from harmony.vocabulary import harmony_encoding
-from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.api.base import ConversationItem, Message, Tool, ToolCall, ToolResult
+from harness.api.harmony import functions_of, items_of
 from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"  # all dates have the same number of tokens
 _ENDS_OF_TOOLS = "# Tools\n\n} // namespace functions"
 """A list of tools as far as it can share a token with what precedes or follows it."""
-_RENDERED_ROLES = {"user": oh.Role.USER, "assistant": oh.Role.ASSISTANT}
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
 
@@ -104,10 +107,11 @@ def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> list[int]
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
+    others = [turn for turn in prompt.turns if not instructs(turn)]
     messages = [
         oh.Message.from_role_and_content(oh.Role.SYSTEM, system),
         *_instructions(prompt, how),
-        *(_message(turn, prompt.turns, how) for turn in prompt.turns if not instructs(turn)),
+        *(_message(item, how) for item in items_of(others, separator=how.separator)),
     ]
     conversation = oh.Conversation.from_messages(messages)
     rendered: list[int] = harmony_encoding().render_conversation_for_completion(
@@ -169,60 +173,26 @@ def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
     """The developer messages with instructions and tools."""
     texts = _instruction_texts(prompt, how)
     if texts or prompt.tools:
-        content = oh.DeveloperContent.new()
-        if texts:
-            content = content.with_instructions(texts[0])
-        if prompt.tools:
-            content = content.with_function_tools([_described(tool) for tool in prompt.tools])
+        content = developer_content("".join(texts[:1]), functions_of(prompt.tools))
         yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
-    for text in texts[1:]:
-        more = oh.DeveloperContent.new().with_instructions(text)
-        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, more)
+    yield from (message_of(harmony.Developer(text)) for text in texts[1:])
 
 
 def _instruction_texts(prompt: Prompt, how: Rendering) -> list[str]:
-    texts = [
-        _joined(turn.text, how) + how.instructions_end
-        for turn in prompt.turns
-        if isinstance(turn, Message) and instructs(turn)
-    ]
+    items = items_of(list(filter(instructs, prompt.turns)), separator=how.separator)
+    texts = [text + how.instructions_end for item in items for text in texts_of(item)]
     return texts if how.separate or not texts else [how.separator.join(texts)]
 
 
-def _described(tool: Tool) -> oh.ToolDescription:
-    return oh.ToolDescription.new(tool.name, tool.description, dict(tool.parameters))
-
-
-def _message(
-    turn: ConversationItem, turns: Sequence[ConversationItem], how: Rendering
-) -> oh.Message:
-    match turn:
-        case Reasoning(text):
-            return _assistant(text, "analysis")
-        case ToolCall(_, name, arguments):
-            call = _assistant(_written(arguments, how.arguments), "commentary")
-            call = call.with_recipient(f"functions.{name}")
-            return call.with_content_type(how.call_type) if how.call_type else call
-        case ToolResult(call_id, text):
-            names = [t.name for t in turns if isinstance(t, ToolCall) and t.id == call_id]
-            author = oh.Author.new(oh.Role.TOOL, f"functions.{names[0]}")
-            shown = _joined(text, how)
-            if how.quoted_results:
-                shown = json.dumps(shown)
-            result = oh.Message.from_author_and_content(author, shown)
-            return result.with_channel("commentary").with_recipient("assistant")
-        case Message(role="assistant"):
-            return _assistant(_joined(turn.text, how), "final")
-        case Message(role):
-            return oh.Message.from_role_and_content(_RENDERED_ROLES[role], _joined(turn.text, how))
-
-
-def _assistant(text: str, channel: str) -> oh.Message:
-    return oh.Message.from_role_and_content(oh.Role.ASSISTANT, text).with_channel(channel)
-
-
-def _joined(text: str | tuple[str, ...], how: Rendering) -> str:
-    return text if isinstance(text, str) else how.separator.join(text)
+def _message(item: harmony.ConversationItem, how: Rendering) -> oh.Message:
+    match item:
+        case harmony.Call(name, arguments):
+            call = message_of(harmony.Call(name, _written(arguments, how.arguments)))
+            call.content_type = how.call_type or None
+            return call
+        case harmony.Result(name, output) if how.quoted_results:
+            return message_of(harmony.Result(name, json.dumps(output)))
+    return message_of(item)
 
 
 def _written(arguments: str, how: Arguments) -> str:

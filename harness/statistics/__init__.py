@@ -2,7 +2,7 @@
 
     estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors
     intervals       confidence intervals of rates and medians
-    rates           tests of rates against what a model causes, and the rates they detect
+    rates           tests of rates against what a model causes
     mean_scores     mean scores, and their noise between runs of the same questions
     differences     differences of scores and rates, their tests and corrections
     reliability     the decision about tool calling: its rate, single cases, the guide's rule

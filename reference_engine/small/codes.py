@@ -80,21 +80,6 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     return pieces, flags
 
 
-@cache
-def look_alikes() -> npt.NDArray[np.int64]:
-    """Returns the first and last bare piece of each ID, bare and with a leading space, (ids, 4).
-
-    Their rows are the nearest to the ID's own row. The bare token replaces a token that does not
-    exist.
-    """
-    pieces, flags = bare_pieces()
-    spaced = np.arange(VOCAB_SIZE)
-    twins = np.flatnonzero(flags[:, 0] & ~flags[:, 1])
-    spaced[pieces[twins, 0]] = twins
-    ends = pieces[:, [0, 2]]
-    return np.concatenate((ends, spaced[ends]), axis=1)
-
-
 def piece_codes(seed: int) -> npt.NDArray[np.float32]:
     """Returns a ±1 code of 64 numbers per ID, from raw generator bits that no version changes."""
     raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")

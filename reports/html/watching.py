@@ -5,6 +5,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from harness.statistics.intervals import clustered_rate
+from harness.text import first_few
 from harness.watching.alerts import moment, past, worse
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from reports.html.charts.rates import Moment, over_time
@@ -102,7 +103,6 @@ def _moments(watched: Watched, select: Callable[[str], bool]) -> Iterator[Moment
 def _round(one: Round) -> dict[str, object]:
     rules, calls, unreachable = one.rules, one.of(TOOL_CALLS), one.of(AVAILABILITY)[0]
     failed = [name for name, broken in rules.items() if broken]
-    shown = ", ".join(failed[:SHOWN_RULES]) + (", …" if len(failed) > SHOWN_RULES else "")
     place = "/".join(map(quote, PurePath(one.folder or "").parts[-2:]))
     return {
         "link": f"runs/{place}/report.html" if one.folder else "",
@@ -110,7 +110,7 @@ def _round(one: Round) -> dict[str, object]:
             moment(one.started),
             "not reached" if unreachable else _passed(calls),
             f"{len(rules) - len(failed)} of {len(rules)}" if rules else NOTHING,
-            shown or NOTHING,
+            first_few(failed, SHOWN_RULES) or NOTHING,
             str(one.requests),
         ),
         "decision": "fail" if unreachable or calls[0] else "pass",

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from harmony.vocabulary import encode
 from reference_engine.checkpoint import load_model
 from reference_engine.model import mxfp4
 from reference_engine.small import codes
 from training import fused, ship, snapshot
 from training.__main__ import main
 from training.data import Group, groups
+from training.loss import look_alikes
 from training.net import Shape
 from training.optim import orthogonalize
 from training.packing import ROUND, pack
@@ -106,12 +108,29 @@ def test_the_sampled_loss_estimates_the_whole_one(run: snapshot.Run) -> None:
     assert abs(sampled - whole) < 0.05 * whole
 
 
+def token(text: str) -> int:
+    (only,) = encode(text)
+    return only
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [
+        ("Paris", {"Paris", " Paris"}),
+        (" Paris", {"Paris", " Paris"}),
+        (" Lisbon", {"Lis", " Lis", "bon", " bon"}),
+    ],
+)
+def test_a_token_resembles_its_pieces_with_and_without_a_space(text: str, alike: set[str]) -> None:
+    assert set(look_alikes()[token(text)].tolist()) == set(map(token, alike))
+
+
 def test_what_looks_like_a_target_always_takes_part(run: snapshot.Run) -> None:
     untrained = [one for one in range(5000, 5400) if run.rows.row_of[one] == len(run.rows.ids)]
     targets = torch.tensor(untrained)
     rows, correction, _ = run.rows.candidates(targets, targets)
     surely = {tuple(row) for row in rows[correction == 0].tolist()}
-    for alike in codes.look_alikes()[untrained].flatten():
+    for alike in look_alikes()[untrained].flatten():
         if run.rows.row_of[alike] == len(run.rows.ids):
             assert tuple(run.rows.unembedding[alike].float().tolist()) in surely
 

@@ -1,12 +1,19 @@
 """Tests of rates: exact tails, clusters, and the rates that they detect."""
 
+import runpy
 from functools import cache
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.statistics.rates import LEVEL, POWER, detectable, excess
+from harness.statistics.rates import LEVEL, excess
+
+SCRIPT = runpy.run_path(
+    str(Path(__file__).parents[3] / "benchmarks" / "detectable.py"), run_name="detectable"
+)
+POWER, detectable = SCRIPT["POWER"], SCRIPT["detectable"]
 
 
 @cache

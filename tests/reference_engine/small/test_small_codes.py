@@ -62,18 +62,6 @@ def test_a_word_without_a_bare_token_has_the_codes_of_its_pieces(
     assert not unembedding[token, codes.MIDDLE_AT : codes.FLAGS_AT].any()
 
 
-@pytest.mark.parametrize(
-    ("text", "alike"),
-    [
-        ("Paris", {"Paris", " Paris"}),
-        (" Paris", {"Paris", " Paris"}),
-        (" Lisbon", {"Lis", " Lis", "bon", " bon"}),
-    ],
-)
-def test_a_token_resembles_its_pieces_with_and_without_a_space(text: str, alike: set[str]) -> None:
-    assert set(codes.look_alikes()[only(text)].tolist()) == {only(one) for one in alike}
-
-
 def test_the_encoder_merges_as_the_vocabulary_says() -> None:
     words = [word[1:] for word in token_bytes()[3000:200_000:97] if word.startswith(b" ")]
     assert len(words) > 500
