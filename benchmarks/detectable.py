@@ -46,7 +46,8 @@ def detectable(trials: int, rate: float = 0.0) -> float | None:
     """
     for hits in range(1, trials + 1):
         if at_least(hits, trials, rate) <= LEVEL:
-            return math.ceil(betaincinv(hits, trials - hits + 1, POWER) * 1e9) / 1e9
+            least: float = betaincinv(hits, trials - hits + 1, POWER)
+            return math.ceil(least * 1e9) / 1e9
     return None
 
 

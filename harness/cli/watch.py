@@ -23,7 +23,7 @@ from harness.records.runs import Limits, SuiteName
 from harness.sampling.budget import Budget
 from harness.watching.alerts import Sinks, WebhookFormat
 from harness.watching.metrics import Metrics
-from harness.watching.rounds import Menu, menu, of_round
+from harness.watching.rounds import RoundPlan, of_round, plan_rounds
 from harness.watching.state import State
 
 STATE = "state.sqlite"
@@ -108,14 +108,14 @@ def watch(
     chosen = dict.fromkeys(names(*provider))
     if not chosen:
         raise ConfigurationError("Name at least one provider: --provider NAME.")
-    menus = [_menu(each, providers_file, limits, pause, choice) for each in chosen]
-    hidden = {name for each in menus for name in key_variables(each.provider)}
+    rounds = [_round_plan(each, providers_file, limits, pause, choice) for each in chosen]
+    hidden = {name for each in rounds for name in key_variables(each.provider)}
     webhook = alerts.webhook
     if webhook is not None and "://" not in webhook:
         webhook = os.environ.get(webhook, "")
     sinks = Sinks(alerts.on_alert, webhook, alerts.webhook_format, hidden)
     sinks.check()
-    plan = Watch(menus, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
+    plan = Watch(rounds, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
     metrics, host = Metrics(), alerts.metrics_host
     with State(out / STATE) as state, metrics.served(alerts.metrics_port, host) as port:
         if port is not None:
@@ -136,9 +136,9 @@ def parse_budget(text: str) -> Limits:
     )
 
 
-def _menu(
+def _round_plan(
     name: str, file: Path | None, limits: Limits, every: float, choice: ChoiceOptions
-) -> Menu:
+) -> RoundPlan:
     """A provider, ready to be sampled. Raises ConfigurationError."""
     provider = providers.find_provider(name, file)
     providers.access(provider)
@@ -149,4 +149,4 @@ def _menu(
         raise ConfigurationError("--suite, --only and --skip leave nothing to sample.")
     golden = golden_files.chosen(choice.golden, provider.model)
     most = _ASSUMED_REQUESTS if first.max_requests is None else first.max_requests
-    return menu(provider, load_suite(), wanted, golden, most)
+    return plan_rounds(provider, load_suite(), wanted, golden, most)

@@ -30,7 +30,7 @@ from harness.text import first_few, plain
 from harness.watching.alerts import Sinks, alert, ended, moment, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
-from harness.watching.rounds import DAY, PREFLIGHT, Menu, draw, of_round
+from harness.watching.rounds import DAY, PREFLIGHT, RoundPlan, next_round, of_round
 from harness.watching.signals import accepted, counts_of, examine, pruned
 from harness.watching.state import State
 from reports.html.watching import render_watch
@@ -43,7 +43,7 @@ SHOWN = 3  # names of rules that a line lists
 class Watch:
     """The settings of all rounds."""
 
-    menus: Sequence[Menu]
+    rounds: Sequence[RoundPlan]
     every: float
     budget: Limits  # of 24 hours
     alarms: float
@@ -72,14 +72,14 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
     while True:
         began = time.time()
         alerts = unreachable = 0
-        for offer in plan.menus:
-            judged = _round(plan, state, offer)
+        for planned in plan.rounds:
+            judged = _round(plan, state, planned)
             if judged is not None:
                 one, incidents = judged
                 metrics.count(one)
                 alerts += any(each.ended is None for each in incidents)
                 unreachable += one.of(AVAILABILITY)[0]
-            _prune(plan, state, offer)
+            _prune(plan, state, planned)
             _deliver(plan, state)
             _publish(plan, state, metrics)
         if once:
@@ -87,21 +87,21 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
         time.sleep(max(0.0, began + plan.every - time.time()))
 
 
-def _round(plan: Watch, state: State, offer: Menu) -> tuple[Round, list[Incident]] | None:
+def _round(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, list[Incident]] | None:
     """Sample and judge one round of a provider; None if its budget is used up.
 
     Raises ProviderUnavailableError if the provider could not be used in its first round.
     """
-    name = offer.provider.name
+    name = planned.provider.name
     watched = state.watched(name)
-    prepared = _interrupted(plan, state, offer) or _next(plan, state, offer, watched)
+    prepared = _interrupted(plan, state, planned) or _next(plan, state, planned, watched)
     if prepared is None:
         stderr().print(plain(f"{name}: the budget of the last 24 hours is used up"))
         return None
     one, job = prepared
     one = _carried_out(one, job, state, first=not watched.made)
     watched = replace(watched, rounds=[*watched.rounds, one])
-    incidents = list(examine(watched, offer.signals, plan.alarms))
+    incidents = list(examine(watched, planned.signals, plan.alarms))
     contents: list[tuple[str, str]] = []
     if incidents:
         opened = [each for each in incidents if each.ended is None]
@@ -113,12 +113,12 @@ def _round(plan: Watch, state: State, offer: Menu) -> tuple[Round, list[Incident
     return one, incidents
 
 
-def _interrupted(plan: Watch, state: State, offer: Menu) -> tuple[Round, Job] | None:
+def _interrupted(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, Job] | None:
     """The interrupted round, if it can be finished; otherwise it is deleted.
 
     Its earlier usage is unknown, so it counts with its whole budget.
     """
-    name = offer.provider.name
+    name = planned.provider.name
     one = state.unfinished(name)
     if one is None:
         return None
@@ -136,9 +136,11 @@ def _interrupted(plan: Watch, state: State, offer: Menu) -> tuple[Round, Job] | 
     return one, restoring.resume(folder, chosen, GateOptions(), budget, None)
 
 
-def _next(plan: Watch, state: State, offer: Menu, watched: Watched) -> tuple[Round, Job] | None:
+def _next(
+    plan: Watch, state: State, planned: RoundPlan, watched: Watched
+) -> tuple[Round, Job] | None:
     """A new round; None if the budget does not suffice."""
-    provider, now = offer.provider, time.time()
+    provider, now = planned.provider, time.time()
     limits = of_round(plan.budget, plan.every, state.used(provider.name, now - DAY))
     limits = limits.model_copy(
         update={"origins": dict.fromkeys(("max_requests", "max_cost"), "--budget")}
@@ -146,7 +148,7 @@ def _next(plan: Watch, state: State, offer: Menu, watched: Watched) -> tuple[Rou
     most = limits.max_requests
     if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
         return None
-    tasks, settings, streams = draw(offer, watched, limits)
+    tasks, settings, streams = next_round(planned, watched, limits)
     job = new_job(
         provider,
         tasks,
@@ -179,16 +181,16 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     return replace(one, counts=counts, requests=requests, cost=cost)
 
 
-def _prune(plan: Watch, state: State, offer: Menu) -> None:
+def _prune(plan: Watch, state: State, planned: RoundPlan) -> None:
     """Delete the folders of old rounds, and sum their counts."""
     before = time.time() - plan.keep_days * DAY
-    watched = state.watched(offer.provider.name)
+    watched = state.watched(planned.provider.name)
     old = [Path(each.folder) for each in watched.rounds if each.folder and each.started < before]
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # The folder of a day that has other rounds remains.
             folder.parent.rmdir()
-    past = pruned(watched, offer.signals, before)
+    past = pruned(watched, planned.signals, before)
     if past != watched.past:
         state.prune(watched.provider, past, before)
 
@@ -205,7 +207,7 @@ def _deliver(plan: Watch, state: State) -> None:
 
 def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
     """Write the page, and replace the metrics."""
-    every = [(state.watched(each.provider.name), each.signals) for each in plan.menus]
+    every = [(state.watched(each.provider.name), each.signals) for each in plan.rounds]
     for watched, signals in every:
         metrics.show(watched, signals)
     page = render_watch([watched for watched, _ in every], plan.every, plan.alarms)
@@ -214,15 +216,17 @@ def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
 
 def _print_plan(plan: Watch) -> None:
     """Print what each round samples."""
-    for offer in plan.menus:
-        rounds = max(len(parts) for parts in offer.parts.values()) * len(offer.parts)
-        text = f"{offer.provider.name}: {offer.cases} cases in each round"
+    for planned in plan.rounds:
+        rounds = max(len(parts) for parts in planned.parts.values()) * len(planned.parts)
+        text = f"{planned.provider.name}: {planned.cases} cases in each round"
         if rounds:
-            text += f", and up to {offer.probes} requests of probes; all probes in {rounds} rounds"
+            text += (
+                f", and up to {planned.probes} requests of probes; all probes in {rounds} rounds"
+            )
         say(text)
-        if offer.left_out:
-            few = first_few(offer.left_out, SHOWN)
-            say(f"  {len(offer.left_out)} probes need more requests and are left out: {few}")
+        if planned.left_out:
+            few = first_few(planned.left_out, SHOWN)
+            say(f"  {len(planned.left_out)} probes need more requests and are left out: {few}")
     say(f"page: {plan.out / PAGE}")
 
 

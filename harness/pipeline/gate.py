@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.pipeline import guide, reliability, requirements
-from harness.pipeline.reliability import Part
+from harness.pipeline.reliability import PartVerdict
 from harness.pipeline.standard import standard
 from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
@@ -25,7 +25,7 @@ NO_BASELINE = (
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
 )
 
-T = TypeVar("T", Part, BaselineVerdict)
+T = TypeVar("T", PartVerdict, BaselineVerdict)
 SHOWN_RULES = 6
 _NAMED = 2  # conditions that a sentence names one by one although all are affected
 
@@ -49,7 +49,7 @@ def decide(
     """
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
-    parts: list[Part] = []
+    parts: list[PartVerdict] = []
     evals = [result for result in results if result.score is not None]
     calling = [result for result in results if result.score is None]
     if planned or not evals:
@@ -101,7 +101,7 @@ def decide_tool_calling(
     invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
-) -> Part:
+) -> PartVerdict:
     """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
     Too many invalid responses, a failed rule, or a success rate that is too low even if all missing
@@ -120,23 +120,23 @@ def decide_tool_calling(
     decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return Part("inconclusive", (*_nothing(probes), *ended))
+        return PartVerdict("inconclusive", (*_nothing(probes), *ended))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None
     warnings = rates.warnings if rates else ()
     if problems or (rates and rates.decision == "fail"):
         low = rates.reasons if rates and rates.decision == "fail" else ()
-        return Part("fail", (*problems, *low, *missing), warnings)
+        return PartVerdict("fail", (*problems, *low, *missing), warnings)
     if missing or unverified or (rates and rates.decision != "pass"):
         open_ = rates.reasons if rates and rates.decision != "pass" and not missing else ()
-        return Part("inconclusive", (*missing, *open_, *unverified), warnings)
+        return PartVerdict("inconclusive", (*missing, *open_, *unverified), warnings)
     invalid = sum(result.invalid for result in results)
     praise = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
-    return Part("pass", (*praise, *_rules_passed(rules)), warnings)
+    return PartVerdict("pass", (*praise, *_rules_passed(rules)), warnings)
 
 
-def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> Part:
+def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
     """Fail if an eval fails, pass if all pass; with the reasons, most important first.
 
     The decision is None without a baseline in two cases: for a complete run on sample questions,
@@ -145,17 +145,17 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     """
     if info.shard is not None and complete:
         part, parts = info.shard
-        return Part(
+        return PartVerdict(
             None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
         )
     missing = tuple(_missing_evals(info.settings))
     decision = _of_evals(evals, complete=complete and not missing)
     if decision is None:
-        return Part(None, (NO_BASELINE,))
+        return PartVerdict(None, (NO_BASELINE,))
     stopped = _stopped(info)
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [each.baseline for each in evals if each.baseline is not None]
-    return Part(
+    return PartVerdict(
         decision,
         (
             *cut_off,
@@ -166,7 +166,7 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     )
 
 
-def decide_agents(agents: Mapping[str, AgentResult]) -> Part:
+def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
     """Fail if an agent came to no right result; a run that was stopped cannot pass."""
     wrong = [
         f"{name}: {each.detail.rstrip('.')}."
@@ -176,9 +176,9 @@ def decide_agents(agents: Mapping[str, AgentResult]) -> Part:
     right = sum(each.end == "right" for each in agents.values())
     praise = f"{right} of {len(agents)} agents came to the right result."
     if wrong:
-        return Part("fail", tuple(wrong))
+        return PartVerdict("fail", tuple(wrong))
     stopped = any(each.end == "stopped" for each in agents.values())
-    return Part("pass" if right and not stopped else "inconclusive", (praise,))
+    return PartVerdict("pass" if right and not stopped else "inconclusive", (praise,))
 
 
 def _stopped(info: RunInfo) -> str | None:
@@ -200,7 +200,7 @@ def _ranked(parts: Sequence[T]) -> list[T]:
     return sorted(parts, key=lambda part: order.index(part.decision))
 
 
-def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> Part:
+def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
     """The decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
         return reliability.judge(results, thresholds)
@@ -209,7 +209,11 @@ def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: b
         for result in results
         for reason in guide.too_low(result, thresholds, complete=complete)
     ]
-    return Part("fail", tuple(low)) if low else Part("pass", (guide.praise(results, thresholds),))
+    return (
+        PartVerdict("fail", tuple(low))
+        if low
+        else PartVerdict("pass", (guide.praise(results, thresholds),))
+    )
 
 
 def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule | None:

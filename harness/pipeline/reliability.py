@@ -18,7 +18,7 @@ SHOWN_CASES = 5
 
 
 @dataclass(frozen=True)
-class Part:
+class PartVerdict:
     """The decision on a part of a run, its reasons and warnings; most important first."""
 
     decision: Decision | None
@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Counts:
+class PassCounts:
     """Passes and tries under one condition, or under all together; share of passes by case."""
 
     name: str
@@ -50,7 +50,7 @@ class WeakCase:
     worse: bool
 
 
-def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
+def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
     """Decide by the tries of all conditions; missing ones pass. Raises ConfigurationError."""
     target = standard(thresholds)
     conditions = [_counts(result) for result in results]
@@ -69,16 +69,18 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
     if low or broken:
         reasons = [_too_low_reason(low, target, results)] if low else []
         reasons += [_broken_cases_reason(broken)] if broken else []
-        return Part("fail", tuple(reasons), warnings)
+        return PartVerdict("fail", tuple(reasons), warnings)
     if under:
-        return Part("inconclusive", (_few_cases_reason(under, target),), warnings)
+        return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
     undecided = [one for one in conditions if _evidence(one, target) < reliability.pass_level()]
     if undecided:
-        return Part(
+        return PartVerdict(
             "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
         )
     worst = min(conditions, key=lambda counts: counts.passed / counts.tries)
-    return Part("pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings)
+    return PartVerdict(
+        "pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings
+    )
 
 
 def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
@@ -92,20 +94,20 @@ def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
         )
 
 
-def _counts(result: TaskResult) -> Counts:
+def _counts(result: TaskResult) -> PassCounts:
     missing = {case: result.tries - finished for case, (_, finished) in result.cases.items()}
     passed = {case: passed + missing[case] for case, (passed, _) in result.cases.items()}
     means = tuple(count / result.tries for count in passed.values())
-    return Counts(result.name, sum(passed.values()), result.planned, means)
+    return PassCounts(result.name, sum(passed.values()), result.planned, means)
 
 
-def _pooled(conditions: Sequence[Counts]) -> Counts:
+def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
     means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
     passed, tries = sum(one.passed for one in conditions), sum(one.tries for one in conditions)
-    return Counts("all conditions together", passed, tries, means)
+    return PassCounts("all conditions together", passed, tries, means)
 
 
-def _evidence(counts: Counts, target: Standard) -> float:
+def _evidence(counts: PassCounts, target: Standard) -> float:
     return reliability.evidence(counts.passed, counts.tries, target.reference, target.lower)
 
 
@@ -116,7 +118,7 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
     level = reliability.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
         tried = [_case_counts(result, case) for result in results]
-        pooled = Counts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
+        pooled = PassCounts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):
             failed = counts.tries - counts.passed
@@ -131,12 +133,14 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
             break
 
 
-def _case_counts(result: TaskResult, case: str) -> Counts:
+def _case_counts(result: TaskResult, case: str) -> PassCounts:
     passed, finished = result.cases[case]
-    return Counts(result.name, passed + result.tries - finished, result.tries)
+    return PassCounts(result.name, passed + result.tries - finished, result.tries)
 
 
-def _too_low_reason(low: Sequence[Counts], target: Standard, results: Sequence[TaskResult]) -> str:
+def _too_low_reason(
+    low: Sequence[PassCounts], target: Standard, results: Sequence[TaskResult]
+) -> str:
     everywhere = len(low) > len(results) > 1
     places = "; ".join(
         f"{counts.name} {counts.text}" for counts in (low[-1:] if everywhere else low)
@@ -148,7 +152,7 @@ def _too_low_reason(low: Sequence[Counts], target: Standard, results: Sequence[T
     )
 
 
-def _few_cases_reason(under: Sequence[Counts], target: Standard) -> str:
+def _few_cases_reason(under: Sequence[PassCounts], target: Standard) -> str:
     worst = min(under, key=lambda counts: counts.passed / counts.tries)
     return (
         f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
@@ -179,7 +183,7 @@ def _count(cases: int) -> str:
 
 
 def _undecided_reason(
-    counts: Sequence[Counts], target: Standard, results: Sequence[TaskResult], tests: int
+    counts: Sequence[PassCounts], target: Standard, results: Sequence[TaskResult], tests: int
 ) -> str:
     rates = target.reference, target.lower
     worst = min(counts, key=lambda one: one.passed / one.tries)
@@ -201,14 +205,16 @@ def _undecided_reason(
     return f"{found}. At the same rate, -k {tries} would settle it."
 
 
-def _cannot_fail(counts: Counts, target: Standard, tests: int) -> bool:
+def _cannot_fail(counts: PassCounts, target: Standard, tests: int) -> bool:
     """Whether failures do not fail the run at this rate, even if all cases have them."""
     even = [counts.passed / counts.tries] * len(counts.means)
     low = _evidence(counts, target) < 0
     return low and not reliability.spread_failures(even, target.reference, tests)
 
 
-def _pass_reason(worst: Counts, target: Standard, thresholds: Thresholds, conditions: int) -> str:
+def _pass_reason(
+    worst: PassCounts, target: Standard, thresholds: Thresholds, conditions: int
+) -> str:
     place = " under every condition; in the worst" if conditions > 1 else ""
     shown = reliability.shown_rate(worst.passed, worst.tries)
     required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"

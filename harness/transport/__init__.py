@@ -7,10 +7,10 @@ from harness.providers.entries import Provider, access
 from harness.transport.base import Transport
 from harness.transport.http import HttpTransport, open_session
 from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
-from harness.transport.receiver import Limits
+from harness.transport.receiver import ResponseLimits
 from harness.transport.retry import NO_RETRIES, RetryingTransport, RetryPolicy
 
-__all__ = ["NO_RETRIES", "Limits", "RetryPolicy", "Transport", "open_transport"]
+__all__ = ["NO_RETRIES", "ResponseLimits", "RetryPolicy", "Transport", "open_transport"]
 
 
 @asynccontextmanager
@@ -18,7 +18,7 @@ async def open_transport(
     provider: Provider,
     *,
     retries: RetryPolicy | None = None,
-    limits: Limits | None = None,
+    limits: ResponseLimits | None = None,
     limit_changed: LimitChanged | None = None,
 ) -> AsyncIterator[Transport]:
     """A transport with the provider's key, headers, rate limits and concurrency.

@@ -24,7 +24,13 @@ from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
 from harness.transport.base import Payload
-from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver, without_surrogates
+from harness.transport.receiver import (
+    EVENT_STREAM,
+    MEBIBYTE,
+    Receiver,
+    ResponseLimits,
+    without_surrogates,
+)
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 from harness.transport.tap import Tap
 
@@ -75,13 +81,13 @@ class HttpTransport:
         session: aiohttp.ClientSession,
         provider: Provider,
         access: Access,
-        limits: Limits | None = None,
+        limits: ResponseLimits | None = None,
     ) -> None:
         """Send to `provider` with the headers in `access`."""
         self._session = session
         self._base_url = provider.base_url
         self._timeout = provider.timeout
-        self._limits = limits or Limits()
+        self._limits = limits or ResponseLimits()
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect)
         self._redactor = Redactor(access.secrets | secrets_in(access.headers))
         self._headers = {

@@ -19,8 +19,8 @@ BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of one response.
+class ResponseLimits:
+    """ResponseLimits of one response.
 
     `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
     first `kept_bytes` are recorded.
@@ -46,7 +46,7 @@ class Receiver:
     while others arrive.
     """
 
-    limits: Limits
+    limits: ResponseLimits
     wants_stream: bool
     sent: float = field(default_factory=time.perf_counter)
     status: int | None = None

@@ -40,7 +40,7 @@ def of_round(daily: Limits, every: float, used: tuple[int, float]) -> Limits:
 
 
 @dataclass(frozen=True)
-class Menu:
+class RoundPlan:
     """What rounds of a provider choose from."""
 
     provider: Provider
@@ -53,7 +53,7 @@ class Menu:
     signals: Sequence[Signal]  # what is tested
 
 
-class Draw(NamedTuple):
+class NextRound(NamedTuple):
     """The tasks of one round, its settings, and the streams of the probes that it samples."""
 
     tasks: tuple[Task, ...]
@@ -61,9 +61,9 @@ class Draw(NamedTuple):
     streams: tuple[str, ...]
 
 
-def menu(
+def plan_rounds(
     provider: Provider, suite: Suite, chosen: Chosen, golden: Golden | None, requests: int
-) -> Menu:
+) -> RoundPlan:
     """Divide cases and probes into rounds of this size. Raises ConfigurationError if none fits."""
     left = requests - PREFLIGHT
     cases = 0
@@ -88,17 +88,17 @@ def menu(
     sampled = {probe.id: probe for each in parts.values() for part in each for probe in part}
     rules = [rule.about for rule in CHECKS.values()] + [rule.about for rule in sampled.values()]
     tested = signals(rules, provider.apis)
-    return Menu(provider, suite, cases, room, parts, tuple(large), golden, tested)
+    return RoundPlan(provider, suite, cases, room, parts, tuple(large), golden, tested)
 
 
-def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
+def next_round(planned: RoundPlan, watched: Watched, limits: Limits) -> NextRound:
     """The next round; APIs and modes take turns, as do suspects and probes sampled longest ago."""
-    provider, number = offer.provider, watched.made
+    provider, number = planned.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]
     turn = number // len(provider.apis)
-    again = _again(offer, watched, api) if turn % 2 else ()
-    probes = again or _longest_ago(offer.parts[api], watched, api)
-    cases = _cases(offer, number, len(provider.apis) * len(MODES))
+    again = _again(planned, watched, api) if turn % 2 else ()
+    probes = again or _longest_ago(planned.parts[api], watched, api)
+    cases = _cases(planned, number, len(provider.apis) * len(MODES))
     ids = tuple(case.id for case in cases)
     settings = RunSettings(
         suite="smoke",
@@ -114,33 +114,33 @@ def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
     tasks = suite_tasks(
         provider.info(),
         settings,
-        offer.suite.named(ids),
-        offer.golden,
+        planned.suite.named(ids),
+        planned.golden,
         tries=1,
         sampling=Sampling(max_turns=_TURNS),
     )
-    return Draw(
+    return NextRound(
         tuple(tasks) if settings.only else (),
         settings,
         tuple(stream(probe.id, api) for probe in probes),
     )
 
 
-def _cases(offer: Menu, number: int, conditions: int) -> Sequence[Case]:
+def _cases(planned: RoundPlan, number: int, conditions: int) -> Sequence[Case]:
     """Cases spread over the file; after some rounds, every case has had every condition."""
-    if not offer.cases:
+    if not planned.cases:
         return ()
-    blocks = -(-len(offer.suite.cases) // offer.cases)
+    blocks = -(-len(planned.suite.cases) // planned.cases)
     block = (number + number // lcm(blocks, conditions)) % blocks
-    return offer.suite.cases[block::blocks]
+    return planned.suite.cases[block::blocks]
 
 
-def _again(offer: Menu, watched: Watched, api: Api) -> tuple[Probe, ...]:
+def _again(planned: RoundPlan, watched: Watched, api: Api) -> tuple[Probe, ...]:
     """The suspect probes of an API, as many as fit into a round."""
     doubted = suspects(watched)
-    every = [probe for part in offer.parts[api] for probe in part]
+    every = [probe for part in planned.parts[api] for probe in part]
     found = [probe for probe in every if stream(probe.id, api) in doubted]
-    return next(_parts(found, offer.probes, _options(offer.provider, api, offer.golden)), ())
+    return next(_parts(found, planned.probes, _options(planned.provider, api, planned.golden)), ())
 
 
 def _longest_ago(

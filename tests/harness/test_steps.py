@@ -10,7 +10,7 @@ from harness.api.base import UnreadableReplyError
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed, interleaved
-from harness.transport.receiver import Limits, Receiver
+from harness.transport.receiver import Receiver, ResponseLimits
 from harness.transport.redact import Redactor
 
 EVENTS = 2000
@@ -66,7 +66,7 @@ async def test_reading_a_long_stream_holds_nothing_up(api: Api) -> None:
 
 
 async def test_recording_a_long_stream_holds_nothing_up() -> None:
-    receiver = Receiver(Limits(), wants_stream=True, status=200, streaming=True)
+    receiver = Receiver(ResponseLimits(), wants_stream=True, status=200, streaming=True)
     receiver.feed(b"data: 1\n\n" * EVENTS)
     receiver.arrived(receiver.sent + 1, len(receiver.received))
     work = receiver.response(Redactor(()), complete=True)

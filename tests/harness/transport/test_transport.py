@@ -14,7 +14,7 @@ from mock_provider import MockProvider
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key
-from harness.transport import NO_RETRIES, Limits, RetryPolicy, open_transport
+from harness.transport import NO_RETRIES, ResponseLimits, RetryPolicy, open_transport
 
 KEY = "sk-very/secret+key=123"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -33,7 +33,7 @@ async def send(
     body: dict[str, object] | None = STREAM,
     *,
     retries: RetryPolicy = NO_RETRIES,
-    limits: Limits | None = None,
+    limits: ResponseLimits | None = None,
     seconds: float = 20,
     **entry: object,
 ) -> Exchange:
@@ -162,7 +162,7 @@ async def test_total_time_is_limited(handler: mock.Handler) -> None:
 async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], pause=60)]
     async with MockProvider(script=script) as provider:
-        exchange = await send(provider, limits=Limits(idle=0.2))
+        exchange = await send(provider, limits=ResponseLimits(idle=0.2))
     assert exchange.failure is not None
     assert exchange.failure.kind == "timeout"
     assert "middle" in exchange.failure.message
@@ -173,7 +173,7 @@ async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
 @pytest.mark.parametrize("ending", [b"", b"\n\n"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
 async def test_oversized_response_is_not_read_to_its_end(content_type: str, ending: bytes) -> None:
-    limits = Limits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
+    limits = ResponseLimits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
     script = [mock.endless(b"x" * (500 if ending else 65_536) + ending, content_type)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=limits)

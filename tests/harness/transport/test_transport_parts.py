@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.steps import completed
 from harness.transport.pacing import Bucket, tokens_used
-from harness.transport.receiver import Limits, Receiver, blocks
+from harness.transport.receiver import Receiver, ResponseLimits, blocks
 from harness.transport.redact import Redactor
 from harness.transport.retry import RetryPolicy, retry_after
 
@@ -43,7 +43,7 @@ def test_blocks(stream: bytes, found: list[tuple[str, int]]) -> None:
 def test_events_have_the_time_at_which_the_last_of_their_bytes_came(
     events: list[bytes], blank: bytes, data: st.DataObject
 ) -> None:
-    receiver = Receiver(Limits(), wants_stream=True, sent=100.0, status=200, streaming=True)
+    receiver = Receiver(ResponseLimits(), wants_stream=True, sent=100.0, status=200, streaming=True)
     stream = b"".join(event + blank for event in events)
     came = 0
     while came < len(stream):

@@ -11,7 +11,7 @@ from mock_provider import MockProvider, Received
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
-from harness.transport import NO_RETRIES, Limits, Transport, open_transport
+from harness.transport import NO_RETRIES, ResponseLimits, Transport, open_transport
 from harness.transport.tap import BYTES_AT_ONCE
 
 BODY = {"model": "m", "stream": True}
@@ -34,7 +34,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 async def transport_to(*handlers: mock.Handler, idle: float = 20) -> AsyncIterator[Transport]:
     async with MockProvider(script=list(handlers)) as provider:
         described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), timeout=20.0)
-        limits = Limits(idle=idle)
+        limits = ResponseLimits(idle=idle)
         async with open_transport(described, retries=NO_RETRIES, limits=limits) as transport:
             yield transport
 

@@ -21,7 +21,7 @@ from harness.records.runs import Limits
 from harness.watching.alerts import Sinks, alert, ended, past, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Round, Watched
-from harness.watching.rounds import draw, menu, of_round
+from harness.watching.rounds import next_round, of_round, plan_rounds
 from harness.watching.signals import accepted, examine, pruned, signals, stream, suspects
 from harness.watching.state import State
 from reports.html.watching import render_watch
@@ -122,15 +122,15 @@ def test_what_failed_last_is_suspect_unless_it_always_did():
 
 
 @pytest.fixture(scope="module")
-def offer():
+def planned():
     provider = adhoc_provider("http://localhost:1/v1", "m", BOTH_APIS, None)
-    return menu(provider, load_suite(), choose("quick"), None, 41)
+    return plan_rounds(provider, load_suite(), choose("quick"), None, 41)
 
 
-def test_rounds_cover_every_case_under_every_condition_and_every_probe(offer):
+def test_rounds_cover_every_case_under_every_condition_and_every_probe(planned):
     seen, sampled, watched = set(), set(), Watched("p")
     for number in range(40):
-        drawn = draw(offer, watched, Limits())
+        drawn = next_round(planned, watched, Limits())
         assert sum(task.info.planned for task in drawn.tasks) <= 41
         mode, api = drawn.settings.modes[0], drawn.settings.apis[0]
         seen |= {(case, api, mode) for case in drawn.settings.case_ids}
@@ -140,27 +140,27 @@ def test_rounds_cover_every_case_under_every_condition_and_every_probe(offer):
     assert len(seen) == 36 * 4
     fitting = {
         stream(probe.id, api)
-        for api, parts in offer.parts.items()
+        for api, parts in planned.parts.items()
         for part in parts
         for probe in part
     }
     assert sampled == fitting
     assert "echo.exact" not in sampled
-    assert offer.left_out
+    assert planned.left_out
 
 
-def test_suspect_probes_are_sampled_again_in_every_second_round_of_their_api(offer):
-    probe = stream(offer.parts["chat"][-1][0].id, "chat")
+def test_suspect_probes_are_sampled_again_in_every_second_round_of_their_api(planned):
+    probe = stream(planned.parts["chat"][-1][0].id, "chat")
     watched = Watched("p", rounds({probe: (0, 1)}, {probe: (0, 1)}, {probe: (1, 1)}))
     numbers = (replace(watched, past=Past(rounds=number - 3)) for number in range(4))
-    drawn = [draw(offer, each, Limits()).streams for each in numbers]
+    drawn = [next_round(planned, each, Limits()).streams for each in numbers]
     assert [streams == (probe,) for streams in drawn] == [False, False, False, True]
 
 
 def test_a_budget_too_small_for_a_round_is_refused():
     provider = adhoc_provider("http://localhost:1/v1", "m", BOTH_APIS, None)
     with pytest.raises(ConfigurationError, match="A round of 2 requests is too small"):
-        menu(provider, load_suite(), choose("quick"), None, 2)
+        plan_rounds(provider, load_suite(), choose("quick"), None, 2)
 
 
 def test_the_budget_of_a_round_is_its_share_of_what_is_left():
