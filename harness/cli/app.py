@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Literal
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from harness.cli.screen import print_raw, say
 from harness.errors import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
@@ -36,31 +43,43 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMANDS = {
-    "eval": "verify:evaluate",
-    "grade": "verify:grade",
-    "merge": "eval_runs:merge",
-    "baseline": "eval_runs:baseline",
-    "import": "imports:import_traffic",
-    "tap": "tap:tap",
-    "watch": "watch:watch",
-    "recheck": "judging:recheck",
-    "report": "judging:report",
-    "export": "export:export",
-    "audit": "bundle:audit",
-    "bundle": "bundle:bundle",
-    "reproduce": "reproduce:reproduce",
-    "compare": "compare:compare",
-    "history": "compare:history",
-    "site": "site:site",
-    "checks": "checks:checks",
-    "selftest": "selftest:selftest",
-    "providers": "init:providers",
-    "doctor": "doctor:doctor",
-    "init": "init:init",
-    "grader": "grader:app",
-    "golden": "golden:app",
-    "export-small": "engine:export_small",
+    "Set up": {
+        "init": "init:init",
+        "doctor": "doctor:doctor",
+        "providers": "init:providers",
+        "checks": "checks:checks",
+    },
+    "Sample or record": {
+        "eval": "verify:evaluate",
+        "watch": "watch:watch",
+        "tap": "tap:tap",
+        "import": "imports:import_traffic",
+    },
+    "Use finished runs": {
+        "report": "judging:report",
+        "recheck": "judging:recheck",
+        "reproduce": "reproduce:reproduce",
+        "compare": "compare:compare",
+        "history": "compare:history",
+        "export": "export:export",
+        "merge": "eval_runs:merge",
+        "baseline": "eval_runs:baseline",
+        "audit": "bundle:audit",
+        "bundle": "bundle:bundle",
+        "site": "site:site",
+    },
+    "Graders and golden files": {
+        "grade": "verify:grade",
+        "grader": "grader:app",
+        "golden": "golden:app",
+    },
+    "Reference engine": {
+        "selftest": "selftest:selftest",
+        "export-small": "engine:export_small",
+    },
 }
+"""The modules and functions of the commands, by the group that --help shows them in."""
+_GROUPS = {name: Group(name, sort_key=at - len(_COMMANDS)) for at, name in enumerate(_COMMANDS)}
 _OWN_EXIT_CODES = {
     "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed: an older version made the run, or "
     "it was killed",
@@ -68,15 +87,22 @@ _OWN_EXIT_CODES = {
     "reproduce": "0 the finding does not show again, or nothing was sent · 1 it shows again · "
     "2 usage or configuration · 3 provider unreachable or unauthorized",
 }
-for _name, _path in _COMMANDS.items():
-    _codes = _OWN_EXIT_CODES.get(_name)
-    _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
-    app.command(f"harness.cli.{_path}", name=_name, **_epilogue)
+for _title, _commands in _COMMANDS.items():
+    for _name, _path in _commands.items():
+        _codes = _OWN_EXIT_CODES.get(_name)
+        _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
+        app.command(f"harness.cli.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
 app.command("harness.cli.ci:ci_summary", name="ci-summary", show=False)
-app.command("harness.cli.engine:serve", name="serve", help_flags=[], version_flags=[])
+app.command(
+    "harness.cli.engine:serve",
+    name="serve",
+    group=_GROUPS["Reference engine"],
+    help_flags=[],
+    version_flags=[],
+)
 
 
-@app.command
+@app.command(group=_GROUPS["Set up"])
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print the script that makes a shell complete commands and options.
 
