@@ -15,7 +15,7 @@ _KEYS = {
     "sample": "test case, probe request or dataset row",
     "model": "model name as sent",
     "effort": "reasoning effort; missing if not sent",
-    "api": "responses or chat",
+    "api": "responses, chat or harmony",
     "mode": "streaming or non-streaming",
     "attempt": "try at the sample, from 1",
 }
