@@ -4,7 +4,7 @@ import math
 
 from evals.baselines.published import published_scores
 from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, Reference
-from harness.records.figures import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
+from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean
@@ -139,7 +139,7 @@ def _undecided(scores: EvalScores, why: str) -> BaselineVerdict:
     return BaselineVerdict(decision="inconclusive", reason=f"{scores.name}: undecided: {why}")
 
 
-def _other_prompts(comparison: Comparison, reference: Reference) -> tuple[str, ...]:
+def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tuple[str, ...]:
     if not reference.other_prompts:
         return ()
     return (
@@ -149,7 +149,7 @@ def _other_prompts(comparison: Comparison, reference: Reference) -> tuple[str, .
     )
 
 
-def _sentence(comparison: Comparison, reference: Reference) -> str:
+def _sentence(comparison: BaselineComparison, reference: Reference) -> str:
     between = comparison.difference
     measured = (
         f"{comparison.score:.1%} against {comparison.baseline:.1%} ({_baseline(reference.info)}),"
@@ -172,7 +172,7 @@ def _sentence(comparison: Comparison, reference: Reference) -> str:
     return f"undecided whether it is within {margin}: {measured}; {_what_next(comparison)}"
 
 
-def _what_next(comparison: Comparison) -> str:
+def _what_next(comparison: BaselineComparison) -> str:
     if comparison.further_tries is None and comparison.allowance:
         return "more tries cannot settle it because the prompts differ from the baseline's."
     if comparison.further_tries is None:

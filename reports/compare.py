@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.comparison.records import Change, ChangedCase, Comparison, Entry, Measured, Row, Unit
+from harness.comparison.records import (
+    ChangedCase,
+    Comparison,
+    Entry,
+    Measured,
+    Row,
+    SettingChange,
+    Unit,
+)
 from harness.comparison.rows import CHECKS, RATES, TIMES
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
@@ -42,26 +50,28 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a comparison: a heading, then sentences or a table."""
+class Section:
+    """A section of a comparison: a heading, then sentences or a table."""
 
     title: str
     lines: tuple[Line, ...] = ()
     table: Table | None = None
 
 
-def parts(comparison: Comparison, *, most_checks: int, most_cases: int) -> Iterator[Part]:
-    """The comparison, the most important part first, with limited numbers of checks and cases."""
-    yield Part("Summary", tuple(Line(each) for each in summary(comparison)))
+def sections(comparison: Comparison, *, most_checks: int, most_cases: int) -> Iterator[Section]:
+    """The most important section first, with limited numbers of checks and cases."""
+    yield Section("Summary", tuple(Line(each) for each in summary(comparison)))
     yield from _checks(comparison, most_checks)
-    yield Part("Differences", tuple(_differences(comparison)))
+    yield Section("Differences", tuple(_differences(comparison)))
     for changed in comparison.changed_cases:
         lines = [Line(changed_case(each)) for each in changed.cases[:most_cases]]
-        yield Part(f"Changed cases: {changed.label}", (*lines, *_more(changed.cases, most_cases)))
+        yield Section(
+            f"Changed cases: {changed.label}", (*lines, *_more(changed.cases, most_cases))
+        )
     for found in comparison.regressions:
-        yield Part(f"Since the previous run: {found.run}", tuple(map(Line, sentences(found))))
-    yield Part("Figures", table=_figures(comparison))
-    yield Part("How differences are tested", (Line(how_tested(comparison)),))
+        yield Section(f"Since the previous run: {found.run}", tuple(map(Line, sentences(found))))
+    yield Section("Figures", table=_figures(comparison))
+    yield Section("How differences are tested", (Line(how_tested(comparison)),))
 
 
 def heading(row: Row) -> str:
@@ -132,7 +142,7 @@ def entry_line(entry: Entry, folder: Path) -> str:
     return " · ".join(each for each in shown if each)
 
 
-def changes(differs: Sequence[Change], other: str = "reference") -> str:
+def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
     """Settings that differ: `tries 5 (reference: 2), seed 1 (reference: not sent)`."""
     return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
 
@@ -156,13 +166,13 @@ def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return [(name, [_counts(count) for count in counts]) for name, counts in families.items()]
 
 
-def _checks(comparison: Comparison, most: int) -> Iterator[Part]:
+def _checks(comparison: Comparison, most: int) -> Iterator[Section]:
     if not check_rows(comparison):
         return
     shown = [row for row in check_rows(comparison) if notable(row)]
     if shown:
         table = _table(comparison, shown[:most])
-        yield Part("Checks that fail or differ", tuple(_more(shown, most)), table)
+        yield Section("Checks that fail or differ", tuple(_more(shown, most)), table)
 
 
 def _differences(comparison: Comparison) -> Iterator[Line]:

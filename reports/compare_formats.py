@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.comparison.records import Comparison
 from reports import markup
-from reports.compare import MARKS, changes, entry_line, parts
+from reports.compare import MARKS, changes, entry_line, sections
 from reports.terminal import STYLES, TONES, print_table
 from reports.text import VERDICTS, visible
 
@@ -29,19 +29,19 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
         for note in (*differs, *entry.notes):
             console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
     console.print()
-    for part in parts(comparison, most_checks=25, most_cases=10):
-        if not (part.lines or part.table):
+    for section in sections(comparison, most_checks=25, most_cases=10):
+        if not (section.lines or section.table):
             continue
-        console.print(Text(visible(part.title), style="bold"))
-        if part.table is not None:
-            print_table(part.table, console)
-        for line in part.lines:
+        console.print(Text(visible(section.title), style="bold"))
+        if section.table is not None:
+            print_table(section.table, console)
+        for line in section.lines:
             console.print(
                 Padding(
                     Text(visible(line.text), style=TONES[line.tone]), (0, 0, 0, 2), expand=False
                 )
             )
-        if part.lines:
+        if section.lines:
             console.print()
     if written is not None:
         console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
@@ -63,13 +63,13 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
         differs = [f"Settings differ: {changes(entry.differs)}"] if entry.differs else []
         yield from (f"  - {markup.prose(note)}" for note in (*differs, *entry.notes))
     yield ""
-    for part in parts(comparison, most_checks=60, most_cases=30):
-        if not (part.lines or part.table):
+    for section in sections(comparison, most_checks=60, most_cases=30):
+        if not (section.lines or section.table):
             continue
-        yield from (f"## {markup.plain(part.title)}", "")
-        if part.table is not None:
-            yield from markup.table(part.table)
-        for line in part.lines:
+        yield from (f"## {markup.plain(section.title)}", "")
+        if section.table is not None:
+            yield from markup.table(section.table)
+        for line in section.lines:
             text = markup.plain(line.text)
             found = line.text.startswith((MARKS["better"], MARKS["worse"]))
             yield f"- **{text}**" if found else f"- {text}"

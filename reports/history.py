@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.comparison.records import History, HistoryPoint, Line
+from harness.comparison.records import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
 from reports.compare import changes
 from reports.regressions import moment
@@ -37,17 +37,17 @@ def print_history(history: History, console: Console) -> None:
         console.print(Text(f"{history.folder}: {NO_RUNS}"), soft_wrap=True)
 
 
-def title(line: Line) -> str:
+def title(line: ProviderHistory) -> str:
     """`groq: 4 runs`."""
     return f"{line.provider}: {counted(len(line.points), 'run')}"
 
 
-def heads(line: Line) -> list[str]:
+def heads(line: ProviderHistory) -> list[str]:
     """The columns of the table of a line."""
     return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
 
 
-def cells(line: Line, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
+def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
     """The cells of one run."""
     index = line.points.index(point)
     found = [values[index] for values in series(line).values()]
@@ -70,7 +70,7 @@ def remarks(point: HistoryPoint) -> Iterator[str]:
         yield visible(f"settings changed: {changes(point.changed, 'before')}")
 
 
-def series(line: Line) -> dict[str, list[Estimate | None]]:
+def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
     """Every pass rate and score over all runs; None if a run does not have it."""
     sizes = {point.k for point in line.points if point.k is not None}
     k = str(sizes.pop()) if len(sizes) == 1 else "k"
@@ -90,7 +90,7 @@ def sparkline(values: Sequence[Estimate | None]) -> str:
     )
 
 
-def _table(line: Line, *, intervals: bool) -> Table:
+def _table(line: ProviderHistory, *, intervals: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for index, head in enumerate(heads(line)):
         justify = "left" if index < _LEFT else "right"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.comparison.columns import group_name
-from harness.comparison.records import Change, History, HistoryPoint, Line
+from harness.comparison.records import History, HistoryPoint, ProviderHistory, SettingChange
 from harness.comparison.regressions import run_folders
 from harness.comparison.settings import changes, settings_of
 from harness.errors import RunLogError
@@ -41,7 +41,10 @@ def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()
     by_provider: dict[str, list[_Judged]] = defaultdict(list)
     for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
         by_provider[analysis.run.provider.name].append((place, analysis))
-    lines = (Line(provider=name, points=_points(by_provider[name])) for name in sorted(by_provider))
+    lines = (
+        ProviderHistory(provider=name, points=_points(by_provider[name]))
+        for name in sorted(by_provider)
+    )
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
 
 
@@ -66,7 +69,7 @@ def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
     )
 
 
-def _changed(infos: Sequence[RunInfo]) -> tuple[Change, ...]:
+def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
     """What differs from the latest earlier run with a task in common, and can change a result."""
     *earlier, info = infos
     tasks = {task.name for task in info.tasks}

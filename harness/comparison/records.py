@@ -18,7 +18,7 @@ EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 
 
-class Change(Record):
+class SettingChange(Record):
     """A setting, version or hash in which a run (`here`) differs from another one (`there`)."""
 
     what: str
@@ -47,7 +47,7 @@ class Entry(Record):
     reason: str | None = None
     causes: tuple[str, ...] = ()
     complete: bool = True
-    differs: tuple[Change, ...] = ()
+    differs: tuple[SettingChange, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -186,11 +186,11 @@ class HistoryPoint(Record):
     tokens: int = 0
     latency: float | None = None
     scores: Mapping[str, Estimate] = {}
-    changed: tuple[Change, ...] = ()
+    changed: tuple[SettingChange, ...] = ()
     gap_days: float | None = None
 
 
-class Line(Record):
+class ProviderHistory(Record):
     """All runs of one provider, oldest first."""
 
     provider: str
@@ -202,7 +202,7 @@ class History(Record):
 
     version: int = HISTORY_VERSION
     folder: str
-    lines: tuple[Line, ...]
+    lines: tuple[ProviderHistory, ...]
     unread: tuple[str, ...] = ()
 
 

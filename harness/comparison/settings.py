@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from harness.comparison.records import Change
+from harness.comparison.records import SettingChange
 from harness.records.runs import RunInfo, Sampling, TaskInfo
 
 RUN = ""  # the scope of settings that are not those of a single task
@@ -48,12 +48,12 @@ def as_text(values: Mapping[str, object]) -> dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
 
 
-def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[Change, ...]:
+def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[SettingChange, ...]:
     """The settings that differ; with `moving`, those that can change the result of a sample."""
     return tuple(_changes(here, there, moving))
 
 
-def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[Change]:
+def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[SettingChange]:
     shared = [scope for scope in here if scope in there]
     several = len([scope for scope in shared if scope != RUN]) > 1
     for scope in shared:
@@ -62,7 +62,7 @@ def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[Change]:
             mine, other = ours.get(name, _NOT_SENT), theirs.get(name, _NOT_SENT)
             if mine != other and (name in _MOVING or not moving):
                 what = f"{scope} {name}" if several and scope != RUN else name
-                yield Change(what=what, here=mine, there=other)
+                yield SettingChange(what=what, here=mine, there=other)
 
 
 def sampling_settings(tries: int, sampling: Sampling) -> dict[str, object]:

@@ -6,7 +6,14 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
-from harness.golden.distance import LEAST_ALONE, Compared, Entry, compare, distance, tolerance
+from harness.golden.distance import (
+    LEAST_ALONE,
+    Compared,
+    ReportedToken,
+    compare,
+    distance,
+    tolerance,
+)
 from harness.golden.engine import Answer, EngineOptions, Question, Requests
 from harness.golden.records import (
     MILLI,
@@ -145,7 +152,7 @@ def _healthy_run(
             gaps.append(_gap(*pairs[end]))
             pairs = pairs[: end + 1]
         entries = [
-            Entry(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
+            ReportedToken(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
             for _, token in pairs
         ]
         each.append(compare([due for due, _ in pairs], entries))

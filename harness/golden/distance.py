@@ -37,7 +37,7 @@ A reply that diverges earlier may have been rendered in another healthy way.
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportedToken:
     """A token as a provider reports it: its bytes, and the logprobs of the alternatives."""
 
     name: bytes
@@ -83,7 +83,7 @@ class Compared:
         return [abs(change) for change, near in pairs if near and change is not None]
 
 
-def compare(golden: Iterable[Token], entries: Iterable[Entry]) -> Compared:
+def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compared:
     """Compare the tokens of one reply with the golden ones up to the first different token.
 
     Only tokens of the answer count, whether the server returns the logprobs of others or not: those
@@ -153,7 +153,7 @@ def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any
     return DIALECTS[exchange.api].logprobs(reply.raw)
 
 
-def entries_of(exchange: ParsedExchange, reply: Reply) -> list[Entry]:
+def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
     """The logprob entries by token bytes, with only numeric values."""
     return [_entry(each) for each in raw_entries(exchange, reply)]
 
@@ -165,11 +165,11 @@ def entry_bytes(entry: Mapping[str, Any]) -> bytes:
     return bytes(raw or ()) if given else str(entry.get("token")).encode()
 
 
-def _entry(entry: Mapping[str, Any]) -> Entry:
+def _entry(entry: Mapping[str, Any]) -> ReportedToken:
     listed = [entry, *objects(entry.get("top_logprobs"))]
     values = {
         entry_bytes(each): float(value)
         for each in listed
         if isinstance(value := each.get("logprob"), int | float)
     }
-    return Entry(entry_bytes(entry), values)
+    return ReportedToken(entry_bytes(entry), values)

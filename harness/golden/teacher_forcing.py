@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harmony.vocabulary import encode, token_bytes
 from harness.api.base import Reply
 from harness.golden import engine
-from harness.golden.distance import Compared, Entry, compare, entries_of
+from harness.golden.distance import Compared, ReportedToken, compare, entries_of
 from harness.golden.engine import EngineOptions, Question
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
@@ -50,7 +50,7 @@ def score_replies(rollouts: Iterable[Rollout], options: EngineOptions) -> Scored
     return Scored(replies, len(recorded) - replies, compared)
 
 
-def _recorded(rollout: Rollout) -> Iterator[tuple[Question, Sequence[Entry], int | None]]:
+def _recorded(rollout: Rollout) -> Iterator[tuple[Question, Sequence[ReportedToken], int | None]]:
     """The tokens of a rollout's first reply with their entries, and its number of prompt tokens."""
     for exchange, reply in list(parse_rollout(rollout).replies)[:1]:
         body = exchange.request.body
@@ -66,7 +66,7 @@ def _recorded(rollout: Rollout) -> Iterator[tuple[Question, Sequence[Entry], int
             yield question, listed[: len(ids)], reply.input_tokens
 
 
-def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:
+def _opening(reply: Reply, found: Sequence[ReportedToken]) -> tuple[int, ...]:
     """The tokens that the model generated before the listed ones."""
     if found[0].name.startswith(b"<|"):
         return ()

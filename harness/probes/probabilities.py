@@ -11,7 +11,7 @@ from harness.api import DIALECTS
 from harness.api.base import Message
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, Problem
-from harness.golden.distance import Entry, entries_of
+from harness.golden.distance import ReportedToken, entries_of
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
@@ -34,7 +34,7 @@ _QUESTIONS = {
 }
 
 
-def _draw(entry: Entry) -> Iterator[Draw]:
+def _draw(entry: ReportedToken) -> Iterator[Draw]:
     """The draw of a token among the most probable ones; nothing without alternatives.
 
     Some servers list the drawn token in place of the last alternative, so this one is left out.

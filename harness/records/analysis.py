@@ -94,10 +94,10 @@ class CheckResult(Record):
     """The result of one check or probe in a whole run.
 
     `failed` has a finding of severity error, `warned` one of severity warning; `not_verifiable`
-    had nothing to judge; `skipped` does not apply to the APIs and modes of the run; `declared` found
-    a capability missing that the provider's entry declares missing. `reason` explains every status
-    but the first two and a plain pass. Of the `applicable` rollouts (for a probe: repetitions) `failures` had a finding;
-    `rate` is their share, None where nothing was applicable.
+    had nothing to judge; `skipped` does not apply to the APIs and modes of the run; `declared`
+    found a capability missing that the provider's entry declares missing. `reason` explains every
+    status but the first two and a plain pass. Of the `applicable` rollouts (for a probe:
+    repetitions) `failures` had a finding; `rate` is their share, None where nothing was applicable.
     """
 
     check: Description

@@ -143,7 +143,7 @@ class RubricSummary(Record):
         }
 
 
-class Comparison(Record):
+class BaselineComparison(Record):
     """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
 
     `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
@@ -199,6 +199,6 @@ class BaselineVerdict(Record):
 
     decision: Decision | None
     reason: str
-    comparison: Comparison | None = None
+    comparison: BaselineComparison | None = None
     baseline: BaselineInfo | None = None
     warnings: tuple[str, ...] = ()

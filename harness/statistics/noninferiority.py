@@ -22,7 +22,7 @@ noisier, and exact bounds are wider than normal ones (`differences.detectable_wo
 
 import math
 
-from harness.records.figures import Comparison, Decision
+from harness.records.figures import BaselineComparison, Decision
 from harness.statistics.differences import POWER, TAIL, Pair, detectable_worsening, difference
 from harness.statistics.intervals import critical_value
 from harness.statistics.mean_scores import Mean
@@ -33,7 +33,7 @@ FIRST_LOOK = 2
 
 def compare(
     run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL, allowance: float = 0.0
-) -> Comparison:
+) -> BaselineComparison:
     """Compare a run with a baseline on the same questions. Raises ValueError if the margin is 0.
 
     `run_tail` is the probability that a bound of the run is wrong; with several looks, it comes
@@ -55,7 +55,7 @@ def compare(
     if decision == "inconclusive":
         gap = max(0.0, abs(run.value - baseline.value + margin) - allowance)
         needed = tries_needed(gap, run.error, run.tries, baseline.error)
-    return Comparison(
+    return BaselineComparison(
         decision=decision,
         score=run.value,
         baseline=baseline.value,

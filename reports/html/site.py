@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from harness.comparison.records import History, HistoryPoint, Line, Site, SiteRun
+from harness.comparison.records import History, HistoryPoint, ProviderHistory, Site, SiteRun
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision
@@ -102,7 +102,7 @@ def _counts(counts: Mapping[CheckStatus, int]) -> Cell:
     return Cell(" ".join(signs) or NOTHING, _TONES[shown[0]] if shown else "")
 
 
-def _line(line: Line, number: int) -> dict[str, object]:
+def _line(line: ProviderHistory, number: int) -> dict[str, object]:
     return {
         "id": f"line-{number}",
         "title": text.title(line),
@@ -112,7 +112,7 @@ def _line(line: Line, number: int) -> dict[str, object]:
     }
 
 
-def _figures(line: Line) -> Iterator[Figure]:
+def _figures(line: ProviderHistory) -> Iterator[Figure]:
     for name, values in text.series(line).items():
         moments = [
             Moment(
@@ -127,7 +127,7 @@ def _figures(line: Line) -> Iterator[Figure]:
         yield Figure(name, over_time(name, moments))
 
 
-def _run(line: Line, point: HistoryPoint) -> dict[str, object]:
+def _run(line: ProviderHistory, point: HistoryPoint) -> dict[str, object]:
     return {
         "cells": text.cells(line, point),
         "decision": point.decision or "" if point.complete else "inconclusive",

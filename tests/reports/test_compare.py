@@ -2,7 +2,7 @@
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
-from reports.compare import parts
+from reports.compare import sections
 from reports.compare_summary import summary
 
 CAUSE = "The server drops the chain of thought."
@@ -48,7 +48,9 @@ def comparison(*rows, causes=()):
 
 
 def part(found, title):
-    return next(each for each in parts(found, most_checks=9, most_cases=9) if each.title == title)
+    return next(
+        each for each in sections(found, most_checks=9, most_cases=9) if each.title == title
+    )
 
 
 def test_the_summary_leads_with_verdicts_causes_and_failing_checks():

@@ -12,10 +12,10 @@ from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskRe
 from harness.records.conditions import Condition
 from harness.records.figures import (
     AtK,
+    BaselineComparison,
     BaselineFigure,
     BaselineInfo,
     BaselineVerdict,
-    Comparison,
     Latency,
     MeanScore,
     RubricFigure,
@@ -235,7 +235,7 @@ def baseline(value: float, decision: str | None) -> BaselineVerdict:
     return BaselineVerdict(
         decision=decision,
         reason="The score is worse than the baseline.",
-        comparison=Comparison(
+        comparison=BaselineComparison(
             decision=decision,
             score=value,
             baseline=0.65,

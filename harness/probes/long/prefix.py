@@ -5,7 +5,7 @@ from statistics import median
 
 from harness.api.base import Reply
 from harness.findings import Problem
-from harness.golden.distance import Entry, entries_of
+from harness.golden.distance import ReportedToken, entries_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeResponses, Trials
 from harness.probes.long.requests import GROUP, PREFIXES
@@ -23,7 +23,7 @@ _SHOWN = 80  # characters of a reply in a finding
 _USES = [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
 
 
-def _changes(one: list[Entry], other: list[Entry]) -> list[float]:
+def _changes(one: list[ReportedToken], other: list[ReportedToken]) -> list[float]:
     """|Δ logprob| of the alternatives that both list, up to the first different token."""
     found: list[float] = []
     least, most = _INFORMATIVE

@@ -14,7 +14,7 @@ from harness.api.base import Reply, ToolCall
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, engine, files
 from harness.golden.create import DEFECTS, HEALTHY
-from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes
+from harness.golden.distance import Compared, ReportedToken, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, EngineOptions, Head
 from harness.golden.records import Token
@@ -165,7 +165,7 @@ def test_a_call_instead_of_an_answer_is_judged_by_the_header():
 
 def entries(golden, shift=0.0):
     return [
-        Entry(bytes_of(t.id), {bytes_of(each): value + shift for each, value in t.top})
+        ReportedToken(bytes_of(t.id), {bytes_of(each): value + shift for each, value in t.top})
         for t in golden
     ]
 
@@ -175,7 +175,7 @@ def test_tokens_are_compared_up_to_the_first_different_one():
     said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
     found = compare(golden, said)
     assert [each.agrees for each in found.tokens] == [True, True, False]
-    said[1] = Entry(b" zwei", said[1].top)
+    said[1] = ReportedToken(b" zwei", said[1].top)
     assert [each.at for each in compare(golden, said).tokens] == [0, 1]
     assert len(compare(golden, entries(golden)).tokens) == 4
 
