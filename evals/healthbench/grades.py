@@ -81,7 +81,6 @@ class Ledger:
     """Which items have a grade, and how many requests the others have had; holds no replies."""
 
     def __init__(self, records: Iterable[Rollout]) -> None:
-        """Read the records of a log."""
         self._graded: set[str] = set()
         self._requests: Counter[str] = Counter()
         self._garbled: Counter[str] = Counter()

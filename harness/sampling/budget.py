@@ -36,7 +36,6 @@ class Budget:
     def __init__(
         self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start counting. Without limits everything is allowed."""
         self.limits = limits or Limits()
         self.requests = 0  # those that were started
         self.cost = 0.0  # dollars, for providers with prices

@@ -103,7 +103,6 @@ class RateLimitedTransport:
     """Delays requests to `rpm` and `tpm`; tokens delay the requests that follow."""
 
     def __init__(self, inner: Transport, *, rpm: int | None, tpm: int | None) -> None:
-        """Send through `inner`."""
         self._inner = inner
         self._requests = Bucket(rpm) if rpm else None
         self._tokens = Bucket(tpm) if tpm else None

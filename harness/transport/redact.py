@@ -27,7 +27,6 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """Redact these values."""
         self._secrets = tuple(secrets)
         spellings = {
             spelling

@@ -63,7 +63,6 @@ class RetryingTransport:
     """Repeats requests that failed temporarily; the last exchange lists the others in `retries`."""
 
     def __init__(self, inner: Transport, policy: RetryPolicy) -> None:
-        """Send through `inner`."""
         self._inner = inner
         self._policy = policy
 

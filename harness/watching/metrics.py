@@ -16,7 +16,6 @@ class Metrics:
     """Counters of this process, and gauges of the latest round of each provider."""
 
     def __init__(self) -> None:
-        """Register all metrics; they have no values yet."""
         self._registry = CollectorRegistry()
         self._rounds = self._counter("rounds", "Rounds.")
         self._requests = self._counter("requests", "Requests.")

@@ -35,7 +35,6 @@ class Attempts:
     """
 
     def __init__(self, scores: Iterable[Score], analysis: Analysis, labels: Labels) -> None:
-        """Read all scores."""
         self.by_task: dict[str, list[Score]] = defaultdict(list)
         self.probes: list[Score] = []
         self.measures: dict[str, dict[str, list[float]]] = {
