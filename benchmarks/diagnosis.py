@@ -15,17 +15,20 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 from harness.diagnosis.match import diagnose
 from harness.diagnosis.signatures import shipped
 from harness.records.analysis import CheckResult
-from harness.records.conditions import BOTH_APIS
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import Cause, Signature, Signatures
 from harness.records.scores import Evidence, Finding
 from harness.rules import RULES
 
 PAIRS = 30
+SEVERAL = 5
+"""Defects of a server with several, as real ones have them."""
 CLEAN_APPLICABLE = 8
 """Assumed rollouts of a check without findings; signatures do not keep the number."""
 
@@ -34,13 +37,17 @@ Counts = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A run with the defects of the server, and the signatures that judge it."""
+    """A run with the defects of the server, and the signatures that judge it.
+
+    The server has the defects in `apis` only.
+    """
 
     kind: str
     truth: tuple[Signature, ...]
     counts: Counts
     known: Signatures
     left_out: bool = False
+    apis: tuple[Api, ...] = BOTH_APIS
 
 
 def main() -> None:
@@ -86,15 +93,18 @@ def trials(known: Signatures, again: Signatures | None, rng: random.Random) -> I
         for rate in (0.5, 0.2, 0.05):
             yield Trial(f"at {rate:.0%}", (run,), thinned(counts(run), rate, rng), judging)
         yield Trial("half of the families", (run,), reduced(counts(run), rng), judging)
+        api = rng.choice(BOTH_APIS)
+        yield Trial("in one API", (run,), limited(run, api), judging, apis=(api,))
         others = tuple(fault for fault in known.faults if fault.name != run.name)
         left = known.model_copy(update={"faults": others})
         yield Trial("unknown", (run,), counts(run), left, left_out=True)
-    for _ in range(PAIRS if len(runs) > 1 else 0):
-        pair = tuple(rng.sample(runs, 2))
-        judging = known
-        for run in () if again else pair:
-            judging = without_run(judging, run.name)
-        yield Trial("pairs", pair, union(*map(counts, pair)), judging)
+    for kind, number in (("pairs", 2), (f"{SEVERAL} defects", SEVERAL)):
+        for _ in range(PAIRS if len(runs) >= number else 0):
+            some = tuple(rng.sample(runs, number))
+            judging = known
+            for run in () if again else some:
+                judging = without_run(judging, run.name)
+            yield Trial(kind, some, reduce(union, map(counts, some)), judging)
 
 
 def without_run(known: Signatures, name: str) -> Signatures:
@@ -108,6 +118,15 @@ def without_run(known: Signatures, name: str) -> Signatures:
 
 def counts(run: Signature) -> Counts:
     return {**run.found, **dict.fromkeys(run.clean, (0, CLEAN_APPLICABLE))}
+
+
+def limited(run: Signature, api: Api) -> Counts:
+    """The run of a server that has the defect in one API only."""
+    return {
+        name: (-(-hits // len(where)) if api in where else 0, total)
+        for name, (hits, total) in counts(run).items()
+        for where in [run.partial.get(name, RULES[name].about.apis)]
+    }
 
 
 def thinned(run: Counts, rate: float, rng: random.Random) -> Counts:
@@ -139,7 +158,7 @@ def results(trial: Trial) -> Sequence[CheckResult]:
             status="failed" if hits else "passed",
             applicable=total,
             failures=hits,
-            groups=apis(name, trial.truth) if hits else (),
+            groups=apis(name, trial) if hits else (),
             examples=examples(name, trial.truth) if hits else (),
         )
         for name, (hits, total) in trial.counts.items()
@@ -158,10 +177,11 @@ def examples(check: str, truth: Sequence[Signature]) -> tuple[Finding, ...]:
     )
 
 
-def apis(check: str, truth: Sequence[Signature]) -> tuple[str, ...]:
+def apis(check: str, trial: Trial) -> tuple[str, ...]:
     """The APIs in which a check has findings."""
-    causes = [each for each in truth if check in each.found]
+    causes = [each for each in trial.truth if check in each.found]
     every = {api for each in causes for api in each.partial.get(check, BOTH_APIS)}
+    every &= set(trial.apis)
     return tuple(api for api in RULES[check].about.apis if api in every)
 
 

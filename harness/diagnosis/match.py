@@ -2,10 +2,11 @@
 
 Each defect makes each check have findings with its own probability, independently of other defects
 (a two-level network of causes and findings, Shwe et al. 1991). Sets of up to six defects are
-weighed by Bayes' rule. A defect may show in only some replies, so its rate is a hidden variable.
-For every known defect, an unknown one is weighed that resembles it but shares only some of its
-findings; a pattern that fits no known defect well is therefore left unexplained. Defects that the
-findings cannot tell apart are one cause; if they are too many to name, the cause is their layer.
+weighed by Bayes' rule. A defect may show in only some replies or in one API, so its rate and its
+APIs are hidden variables. For every known defect, an unknown one is weighed that resembles it but
+shares only some of its findings, and each finding may be that of an unknown defect without others;
+a pattern that fits no known defect well is therefore left unexplained. Defects that the findings
+cannot tell apart are one cause; if they are too many to name, the cause is their layer.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from harness.diagnosis.signatures import collateral, firing, layers, leak, links
 from harness.records.analysis import CheckResult
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import Cause, Diagnosis, LayerFault, Signature, Signatures
 
 CONFIDENT = 0.6  # probability from which a cause is named
 MOST_CAUSES = 3  # causes that are named
 _MOST_DEFECTS = 6  # defects that are weighed together
+_NUMBER = 3.0  # defects that a server with any has on average
 _UNKNOWN = 0.15
 """Prior share of defects that are not in the catalogue: half of them resemble a known one."""
 _LIKENESS = 0.5
@@ -38,9 +40,11 @@ _OF_THE_MODEL = frozenset({"numerics"})
 cause depends on the model."""
 _UNMEASURED = 0.7  # the highest probability of a defect whose findings only the catalogue states
 _EXPLAINS = 0.1  # probability from which a defect explains a finding
-_OTHER_APIS, _OTHER_APIS_OF_FEW = 0.05, 0.3
-"""Relative probability that a defect shows in other APIs than in its run, or than in all if none is
-known; the second if one of the runs had too few findings to tell."""
+_ONE_API = 0.3
+"""Share of servers with a defect that have it in one API only, although it was known in several."""
+_OTHER_APIS, _OTHER_APIS_OF_FEW = 0.02, 0.3
+"""Relative probability that a defect shows in other APIs than expected; the second if one of the
+runs had too few findings to tell."""
 _MANY = 3  # findings in one API from which their absence in another one is significant
 _OTHER_NAMED = 0.02  # relative probability that a defect causes a finding that names another one
 _LISTED = 4  # defects at most that are named as one cause
@@ -59,6 +63,7 @@ def diagnose(
 ) -> Diagnosis | None:
     """The likely causes of the errors and warnings of a run; None without any and without layers.
 
+    Causes of errors precede causes of warnings; within both, the more probable precede the others.
     Only checks that judged something are evidence, and only errors and warnings are findings.
     `layers` are those known to be at fault.
     """
@@ -67,11 +72,12 @@ def diagnose(
     if not found:
         return Diagnosis(causes=(), unexplained=(), layers=layers) if layers else None
     model = _Model(clean, found, signatures, apis)
-    causes = tuple(_causes(model))
+    errors = {each.check.id for each in found if each.status == "failed"}
+    causes = sorted(_causes(model), key=lambda each: errors.isdisjoint(each.explains))[:MOST_CAUSES]
     explained = {each for cause in causes for each in cause.explains}
     unexplained = (each.check.id for each in found)
     return Diagnosis(
-        causes=causes,
+        causes=tuple(causes),
         unexplained=tuple(each for each in unexplained if each not in explained),
         layers=layers,
     )
@@ -94,8 +100,9 @@ class _Set:
 class _Model:
     """The probabilities of a run's findings under each variant of each defect.
 
-    A variant is a known defect at one rate, an unknown defect that resembles it (owner -1), or an
-    unknown defect that resembles none. Known defects that explain no finding are left out.
+    A variant is a known defect, or an unknown one that resembles it (owner -1), that shows in a
+    share of the replies of some APIs. Known defects that explain no finding are left out. `_leaks`
+    are, by finding, the probabilities that it has no such cause.
     """
 
     def __init__(
@@ -107,37 +114,36 @@ class _Model:
     ) -> None:
         self.found = [each.check.id for each in found]
         by_layer = collateral(signatures)
-        self._leaks = np.array([leak(signatures, each) for each in self.found])
         named = _named_in(found, signatures.faults)
-        fires = _fires(signatures.faults, found, by_layer) * _same_apis(signatures, found, apis)
+        fires = _fires(signatures.faults, found, by_layer)
         fires = np.where(named.any(axis=0) & ~named, _OTHER_NAMED * fires, fires)
         usual = np.maximum(fires.mean(axis=0), _USUAL)
-        explained = fires >= np.maximum(_EXPLAINS, 3 * self._leaks)
+        all_usual = usual.sum() + _fires(signatures.faults, clean, by_layer).mean(axis=0).sum()
+        healthy = np.array([leak(signatures, each) for each in self.found])
+        self._leaks = healthy + _NUMBER * _UNKNOWN / 2 * usual / all_usual
+        scopes = _scopes(apis)
+        shown = [fires * _in_scope(signatures.faults, found, apis, each) for each in scopes]
+        explained = np.max(shown, axis=0) >= np.maximum(_EXPLAINS, 3 * healthy)
         chosen = explained.any(axis=1)
         self.faults = [fault for fault, one in zip(signatures.faults, chosen, strict=True) if one]
         self.named = {index for index, each in enumerate(named[chosen]) if each.any()}
         self._explained = explained[chosen]
-        fires = fires[chosen]
         quiet = _fires(self.faults, clean, by_layer, unmeasured=False)
-        chance = 1 / len(signatures.faults)
-        numbers = np.arange(len(self.faults))
-        none, nobody = np.array([-1]), np.full(len(numbers), -1)
-        shown_elsewhere = _fires(signatures.faults, clean, by_layer).mean(axis=0)
-        missing = np.log1p(-np.maximum(shown_elsewhere, _USUAL)).sum(keepdims=True)
-        variants = [(usual[None], missing, _UNKNOWN / 2, none, none)]
-        for rate, share in _RATES.items():
-            many = np.array([1 - (1 - rate) ** each.applicable for each in found])
-            few = np.array([1 - (1 - rate) ** each.applicable for each in clean])
-            alike = _LIKENESS * fires + (1 - _LIKENESS) * usual
-            missing = np.log1p(-quiet * few).sum(axis=1)
-            alike_missing = np.log1p(-_LIKENESS * quiet * few).sum(axis=1)
-            known, unknown = share * (1 - _UNKNOWN) * chance, share * _UNKNOWN / 2 * chance
-            variants.append((fires * many, missing, known, numbers, numbers))
-            variants.append((alike * many, alike_missing, unknown, nobody, numbers))
-        self._shown = np.concatenate([shown for shown, *_ in variants])
-        self._priors = np.concatenate([np.log(prior) + gone for _, gone, prior, *_ in variants])
-        self.owners = np.concatenate([owner for *_, owner, _ in variants])
-        self._resembled = np.concatenate([resembled for *_, resembled in variants])
+        numbers, nobody = np.arange(len(self.faults)), np.full(len(self.faults), -1)
+        variants = []
+        for (scope, scope_share), here in zip(scopes.items(), shown, strict=True):
+            able = np.array([not scope.isdisjoint(each.check.apis) for each in clean], dtype=float)
+            alike = np.maximum(_LIKENESS * here[chosen], _USUAL)
+            for rate, rate_share in _RATES.items():
+                many = np.array([1 - (1 - rate) ** each.applicable for each in found])
+                few = np.array([1 - (1 - rate) ** each.applicable for each in clean]) * able
+                prior = np.log(_NUMBER * scope_share * rate_share / len(signatures.faults))
+                known = np.log(1 - _UNKNOWN) + prior + np.log1p(-quiet * few).sum(axis=1)
+                like = np.log(_UNKNOWN / 2) + prior + np.log1p(-_LIKENESS * quiet * few).sum(axis=1)
+                variants.append((here[chosen] * many, known, numbers, numbers))
+                variants.append((alike * many, like, nobody, numbers))
+        columns = [np.concatenate(each) for each in zip(*variants, strict=True)]
+        self._shown, self._priors, self.owners, self._resembled = columns
 
     @cached_property
     def sets(self) -> tuple[list[_Set], _Floats]:
@@ -228,29 +234,45 @@ def _named_in(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDAr
     return made
 
 
-def _same_apis(
-    signatures: Signatures, found: Sequence[CheckResult], apis: Collection[Api]
+def _scopes(apis: Collection[Api]) -> Mapping[frozenset[Api], float]:
+    """The sets of APIs in which a defect may show, with their prior probabilities.
+
+    It shows in all of them, in all that the provider converts, or in one.
+    """
+    every = frozenset(apis)
+    together = {every, every & frozenset(BOTH_APIS) or every}
+    alone = {frozenset([api]) for api in apis} - together
+    shares = dict.fromkeys(alone, _ONE_API / max(1, len(alone)))
+    return {**dict.fromkeys(together, (1 - sum(shares.values())) / len(together)), **shares}
+
+
+def _in_scope(
+    faults: Sequence[Signature],
+    found: Sequence[CheckResult],
+    apis: Collection[Api],
+    scope: frozenset[Api],
 ) -> _Floats:
     """By fault and finding, the probability that the finding shows in the APIs in which it does.
 
-    It is relative to that of the pattern that the fault is known for: to show in every API, unless
-    a run against it had findings in some of them only. Defects of streaming show in streams.
+    It is relative to that of the pattern that the fault is known for: to show in every API of
+    `scope`, unless a run against it had findings in some of them only. Defects of streaming show
+    in streams.
     """
-    made = np.ones((len(signatures.faults), len(found)))
+    made = np.ones((len(faults), len(found)))
     for column, each in enumerate(found):
         able = set(each.check.apis) & set(apis)
         shown = set(each.apis) & able
         whole = each.groups and all(group.endswith("non-streaming") for group in each.groups)
-        for row, fault in enumerate(signatures.faults):
+        for row, fault in enumerate(faults):
             name = each.check.id
-            known = set(fault.partial.get(name, able)) & able
-            if shown and known and shown != known:
+            known = set(fault.partial.get(name, able)) & able & scope
+            if (able and not known) or (fault.layer == "streaming" and whole):
+                made[row, column] = 0
+            elif shown and shown != known:
                 clear = _clear(fault.found.get(name, (0, 0))) and _clear(
                     (each.failures, each.applicable)
                 )
                 made[row, column] = _OTHER_APIS if clear else _OTHER_APIS_OF_FEW
-            if fault.layer == "streaming" and whole:
-                made[row, column] = 0
     return made
 
 
@@ -261,7 +283,7 @@ def _clear(counts: tuple[int, int]) -> bool:
 
 
 def _causes(model: _Model) -> Iterator[Cause]:
-    """The causes that are probable enough to be named, the most probable first."""
+    """All causes that are probable enough to be named, the most probable first."""
     groups: list[list[int]] = []
     for fault in model.ranked():
         group = next((each for each in groups if _alike(model, each[0], fault)), None)
@@ -271,7 +293,7 @@ def _causes(model: _Model) -> Iterator[Cause]:
             group.append(fault)
     chances = {group[0]: model.probability(group) for group in groups}
     named: set[str] = set()
-    for group in sorted(groups, key=lambda each: -chances[each[0]])[:MOST_CAUSES]:
+    for group in sorted(groups, key=lambda each: -chances[each[0]]):
         explains = [each for each in model.found if each in model.explained(group[0]) - named]
         cause = _cause(model, group, explains)
         if cause is not None and explains:

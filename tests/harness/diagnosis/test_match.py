@@ -107,6 +107,28 @@ def test_two_defects_are_two_causes_and_the_rest_stays_unexplained():
     assert found.unexplained == ("e.7",)
 
 
+def test_a_cause_of_errors_precedes_a_more_probable_one_of_warnings():
+    run = run_of((*ONE.found, *TWO.found))
+    warned = [
+        each.model_copy(update={"status": "warned"}) if each.check.id in ONE.found else each
+        for each in run
+    ]
+    for judged, names in ((run, {"one", "two"}), (warned, ["two", "one"])):
+        found = named(diagnose(judged, KNOWN, BOTH))
+        assert found == names or set(found) == names
+
+
+def test_a_server_with_many_defects_has_causes():
+    """Defects in one API each: no unknown defect explains the findings of all of them."""
+    many = [fault(f"m{n}", (f"e.{2 * n}", f"e.{2 * n + 1}"), "parsing") for n in range(6)]
+    known = Signatures(faults=(*KNOWN.faults, *many))
+    failing = {name for each in many for name in each.found}
+    run = [result(n, 20 if n in failing else 0, apis=("chat",)) for n in CHECKS]
+    causes = diagnose(run, known, BOTH).causes
+    assert len(causes) == 3
+    assert all(c.name.startswith("m") and c.probability > 0.8 for c in causes)
+
+
 def test_defects_with_one_signature_are_one_cause():
     (cause,) = diagnose(run_of(("c.1", "c.2", "c.3")), KNOWN, BOTH).causes
     assert cause.probability > 0.9
@@ -154,7 +176,7 @@ def test_a_defect_that_was_never_measured_is_found_by_its_detectors():
 
 
 @pytest.mark.parametrize(
-    ("apis", "name"), [(BOTH, "everywhere"), (("chat",), "in chat"), (("responses",), None)]
+    ("apis", "name"), [(BOTH, "everywhere"), (("chat",), "in chat"), (("responses",), "everywhere")]
 )
 def test_the_apis_with_findings_tell_defects_apart(apis, name):
     finds = ("e.1", "e.2", "e.3")
@@ -164,7 +186,7 @@ def test_the_apis_with_findings_tell_defects_apart(apis, name):
     )
     known = Signatures(faults=(*KNOWN.faults, everywhere, in_chat))
     found = diagnose(run_of(finds, apis=apis), known, BOTH)
-    assert named(found)[:1] == ([name] if name else [])
+    assert named(found)[:1] == [name]
 
 
 def test_a_run_over_one_api_tells_nothing_about_others():
