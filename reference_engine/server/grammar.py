@@ -27,6 +27,11 @@ _SPACE = r" |\n {0,40}"
 """Space between the parts of a document: one, or a new line and its indentation. With any number of
 spaces, a weak model can write them without end."""
 
+_MOST_STATES = 20_000
+"""States of a document's patterns, at which the answer ends. A pattern such as (a{1000}){1000} has
+millions, and would stop all requests for minutes."""
+_PIECE = 1000  # characters that are tokenized together: the time is not linear in a long word
+
 
 def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
     """The rules of documents that follow a schema, as llguidance reads them. Raises ValueError.
@@ -101,9 +106,10 @@ def _continues(answer: "LLMatcher", token: int) -> bool:
 def _matcher(rules: str, message: Started | None) -> "LLMatcher | None":
     if message is None or message.kind != "answer":
         return None
-    from llguidance import LLMatcher
+    from llguidance import LLMatcher, LLParserLimits
 
-    return LLMatcher(_tokenizer(), rules)
+    limits = LLParserLimits(max_lexer_states=_MOST_STATES)
+    return LLMatcher(_tokenizer(), rules, limits=limits, log_level=0)
 
 
 class _Vocabulary:
@@ -117,8 +123,11 @@ class _Vocabulary:
         self.tokens = [*ordinary, *[b"<|special|>"] * (VOCABULARY - len(ordinary))]
 
     def __call__(self, text: bytes) -> list[int]:
-        tokens: list[int] = harmony_encoding().encode(text.decode(), disallowed_special=())
-        return tokens
+        """The tokens of a text that a document requires, which may be very long."""
+        whole = text.decode()
+        pieces = [whole[at : at + _PIECE] for at in range(0, len(whole), _PIECE)]
+        encode = harmony_encoding().encode
+        return [token for each in pieces for token in encode(each, disallowed_special=())]
 
 
 @cache

@@ -193,3 +193,12 @@ def test_only_strict_formats_need_a_grammar_of_every_keyword():
         rules_for(schema, strict=True)
     rule = constraint(schema, strict=False)
     assert not rule.take(encode("```")[0])
+
+
+def test_a_pattern_with_too_many_states_ends_the_answer():
+    """Its text of a million letters is tokenized in pieces."""
+    rule = constraint({"type": "string", "pattern": "^(a{1000}){1000}$"})
+    assert rule.take(*encode('"'))
+    assert rule.allowed().any()
+    assert not rule.take(*encode("a"))
+    assert [int(each) for each in rule.allowed().nonzero()] == encode("<|return|>")
