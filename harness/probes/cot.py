@@ -2,18 +2,29 @@
 
 A code word that occurs only in the CoT shows whether the model sees that CoT. A model cannot guess
 it, so one repeated stale code word proves that stale CoT was in the prompt. A code word given by
-the user shows whether the model repeats code words at all.
+the user shows whether the model repeats code words at all. A model may call another tool instead of
+answering, or keep the code word to itself: if the prompt has the tokens of the CoT, such a reply is
+no evidence.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.checks.accounting import has_lost_cot
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.probes.refusals import outcome, refused, required
+from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
 
@@ -23,6 +34,7 @@ _PROMPT_TWO = (
     "What is the weather in Lisbon and in Oslo? In your final answer, state the code word."
 )
 _QUESTION = "What is the code word?"
+_OWN = "own"
 _LATER = Message("user", _QUESTION)
 _LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
@@ -63,7 +75,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     preamble = Message("assistant", "I will look it up.")
     announced = (user, _reasoning(first), preamble, _LISBON, _LISBON_RESULT)
     requests += [
-        ProbeRequest("own", (user,), tools, max_turns=4, then=(_QUESTION,)),
+        ProbeRequest(_OWN, (user,), tools, max_turns=4, then=(_QUESTION,)),
         ProbeRequest("beside text", announced, tools),
     ]
     if api == "chat":
@@ -121,13 +133,13 @@ def _accepts(responses: ProbeResponses) -> Trials:
     return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE))
 
 
-@GROUP.probe("cot.accepted.own", ("own",), modes=MODES)
+@GROUP.probe("cot.accepted.own", (_OWN,), modes=MODES)
 def _accepts_own(responses: ProbeResponses) -> Trials:
     """The provider accepts its own output, including CoT and tool calls.
 
     Agents send back what they received.
     """
-    continued = [rollout for rollout in responses.all("own") if len(rollout.exchanges) > 1]
+    continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
     if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
         raise NotVerifiableError("No reply in a continued conversation contained CoT.")
     yield from _accepted(continued)
@@ -177,13 +189,35 @@ def _code_word_replies(
 
 
 def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
-    for name, exchange, reply in _code_word_replies(responses, names):
+    replies = _code_word_replies(responses, names)
+    evident = [
+        (name, exchange, reply)
+        for name, exchange, reply in replies
+        if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(responses, name, reply))
+    ]
+    reason = "The model does not state the code word, but its prompt has the tokens of the CoT."
+    for name, exchange, reply in required(evident, reason):
         message = "The model does not know a code word from the CoT that was sent back."
         missed = Problem(exchange, message, name.rpartition(" ")[2], reply.text)
         yield None if _knows(reply, name) else missed
 
 
-@GROUP.probe("cot.used", (*_KEPT, *_TOLD), tolerated=_FORGOTTEN)
+def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bool:
+    """Whether a prompt exceeds that of the question alone by all that was sent back."""
+    try:
+        added = prompt_tokens(reply) - responses.prompt_tokens(_OWN)[1]
+    except NotVerifiableError:
+        return False
+    return added in _added_tokens(name)
+
+
+@cache
+def _added_tokens(name: str) -> frozenset[int]:
+    prompts = {each.name: Prompt(each.turns, each.tools) for each in _requests("responses")}
+    return differences(prompts[name], prompts[_OWN])
+
+
+@GROUP.probe("cot.used", (*_KEPT, *_TOLD, _OWN), tolerated=_FORGOTTEN)
 def _used_after_call(responses: ProbeResponses) -> Trials:
     """After a tool result, the model sees the CoT that led to the tool call.
 
@@ -192,7 +226,7 @@ def _used_after_call(responses: ProbeResponses) -> Trials:
     return _used(responses, _KEPT)
 
 
-@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD), tolerated=_FORGOTTEN)
+@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD, _OWN), tolerated=_FORGOTTEN)
 def _used_across_calls(responses: ProbeResponses) -> Trials:
     """The model sees all CoT since the last final answer, not only the latest.
 

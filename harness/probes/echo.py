@@ -5,7 +5,9 @@ a sampled word is a wrong one now and then. A model may copy a text incorrectly 
 answer therefore counts only if the reported tokens are those of the unchanged text, and not those
 of the answer, or if two pieces of a stream have changed places (`echo.returned`). Changes that keep
 the count, on the way to the model or back, show in what the model seems to repeat every time, or in
-a word or two of several texts that it otherwise repeats correctly (`echo.received`).
+a word or two of several texts that it otherwise repeats correctly (`echo.received`). A change is
+the model's if both counts exclude it: the prompt has the tokens of the text as it is, and the reply
+those of the changed one.
 """
 
 import html
@@ -15,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from harmony.render import text_tokens
 from harness.api.base import Message, Reply
 from harness.findings import CHAT, Problem
 from harness.parsing.events import texts_of
@@ -51,10 +54,11 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
         "NFKC", text
     ),
 }
-"""What servers do to texts; models do not do it when they copy a few words."""
+"""What servers do to texts, and models rarely when they copy a few words."""
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
 _WORDS = re.compile(r"(\w+)")
 _MOST_WORDS, _FEWEST_TEXTS = 2, 3
+_FEWEST_AGREEING = 3  # texts whose prompt tokens show that a server counts the user's texts
 _TRIES = 2
 
 _REQUESTS = tuple(
@@ -122,12 +126,32 @@ def _received(responses: ProbeResponses) -> Trials:
             yield None
         for change, changed in _changed(TEXTS[name], replies[0][1].text):
             same = all(changed in reply.text for _, reply in replies)
+            if _wrote_so(name, changed, found):
+                continue
             if name not in intact and same and len(replies) >= _TRIES:
                 exchange, reply = replies[0]
                 message = f"The text always returns changed: {change}."
                 yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
                 break
     yield from _other_words(found if able else {})
+
+
+def _wrote_so(
+    name: str, changed: str, found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]
+) -> bool:
+    """Whether the tokens show that the model got a text unchanged, and wrote the changed one."""
+    besides = {
+        each: (replies[0][1].input_tokens or 0) - len(text_tokens(_ASK + TEXTS[each]))
+        for each, replies in found.items()
+    }
+    extra = Counter(
+        extra_tokens(reply) for each in found for _, reply in found[each] if TEXTS[each] in reply.text
+    )
+    usual, agreeing = Counter(besides.values()).most_common(1)[0]
+    received = agreeing >= _FEWEST_AGREEING and besides[name] == usual
+    lengths = {len(text_tokens(_ASK + text)) for text in (TEXTS[name], changed)}
+    wrote = all(extra_tokens(reply) in extra.keys() - {None} for _, reply in found[name])
+    return received and wrote and len(lengths) > 1
 
 
 def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) -> Trials:

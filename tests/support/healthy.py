@@ -43,6 +43,7 @@ class Say:
     call_id: str = "call_1"
     mark: str = "1"
     created: int = CREATED
+    prompt: int = PROMPT_TOKENS  # tokens
 
 
 def right(case: Case) -> list[Say]:
@@ -80,7 +81,7 @@ def counts(say: Say) -> tuple[int, int, int]:
         thinking = len(text_tokens(say.reasoning))
     except RenderError:  # A text that the tokenizer does not support.
         made = thinking = len(say.reasoning) // 4
-    return PROMPT_TOKENS, max(1, made - 2), thinking
+    return say.prompt, max(1, made - 2), thinking
 
 
 def chat_usage(say: Say) -> dict[str, Any]:

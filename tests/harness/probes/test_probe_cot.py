@@ -83,6 +83,26 @@ def test_a_model_that_repeats_no_code_word_is_not_verifiable() -> None:
     assert unknown == {"cot.used", "cot.used.across_calls", "cot.dropped"}
 
 
+@pytest.mark.parametrize(
+    ("said", "tokens", "status"),
+    [
+        (CALL, 0, "not_verifiable"),  # The model looks the weather up again.
+        (Say(text="I’m sorry, but I can’t share that."), 100 + 120, "not_verifiable"),
+        (Say(text="I’m sorry, but I can’t share that."), 100 + 103, "failed"),
+    ],
+)
+def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
+    said: Say, tokens: int, status: str
+) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name == "own":
+            return [replace(CALL, prompt=100), SEEN, UNSEEN]
+        across = request.name.startswith("kept across")
+        return replace(said, prompt=tokens) if across else reader()(request, attempt)
+
+    assert judged(cot.GROUP, provider)["cot.used.across_calls"].status == status
+
+
 def test_one_stale_code_word_suffices() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         leaky = request.name.startswith("stale zulu")

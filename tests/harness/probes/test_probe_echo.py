@@ -6,6 +6,7 @@ import pytest
 from healthy import Say, pieces
 from probing import judged, statuses
 
+from harmony.render import text_tokens
 from harness.probes import echo
 from harness.probes.base import ProbeRequest
 from harness.sampling.attempts import Attempt
@@ -17,12 +18,16 @@ def unchanged(text: str) -> str:
     return text
 
 
-def provider(read: Change, written: Change) -> Callable[[ProbeRequest, Attempt], Say]:
-    """A provider that changes texts on their way to a model, or back; the model copies them."""
+def provider(
+    read: Change, written: Change, copied: Change = unchanged
+) -> Callable[[ProbeRequest, Attempt], Say]:
+    """A provider that changes texts on their way to a model that copies them, or back."""
 
     def reply(request: ProbeRequest, _: Attempt) -> Say:
-        said = read(echo.TEXTS[request.name])
-        return Say(text=written(said), wrote=said)
+        got = read(echo.TEXTS[request.name])
+        said = copied(got)
+        tokens = 60 + len(text_tokens(f"Please repeat after me: {got}"))
+        return Say(text=written(said), wrote=said, prompt=tokens)
 
     return reply
 
@@ -44,6 +49,17 @@ def provider(read: Change, written: Change) -> Callable[[ProbeRequest, Attempt],
 def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str]) -> None:
     found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
     assert {name: each for name, each in found.items() if each != "passed"} == failed
+
+
+def test_tokens_show_that_the_model_changed_a_text() -> None:
+    def copied(text: str) -> str:
+        return "dock nine" if text == echo.TEXTS["spaces"] else text
+
+    assert set(statuses(judged(echo.GROUP, provider(unchanged, unchanged, copied))).values()) == {
+        "passed"
+    }
+    on_the_way = statuses(judged(echo.GROUP, provider(copied, unchanged)))
+    assert on_the_way["echo.received"] == "warned"
 
 
 def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:

@@ -64,8 +64,15 @@ def test_needed_calls_pass() -> None:
 def test_missing_calls_fail() -> None:
     found = statuses(judged(trigger.GROUP, lambda *_: Say(text="Hello!")))
     assert found["tools.trigger.recall"] == "failed"
-    assert found["tools.trigger.f1"] == "warned"
     assert found["tools.trigger.right_tool"] == "not_verifiable"
+
+
+def test_a_model_that_can_answer_without_a_tool_is_healthy() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        can = request.name in ("language", "markdown", "chart")
+        return Say(text="It is German.") if can else _triggered(request, attempt)
+
+    assert not {"failed", "warned"} & set(statuses(judged(trigger.GROUP, provider)).values())
 
 
 def test_calls_in_reply_to_greetings_are_a_warning() -> None:
