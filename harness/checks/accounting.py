@@ -12,6 +12,7 @@ of the others lacked words. The small model of the reference engine does in one 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -100,7 +101,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         reasoning=sum(each.least for each in counted if isinstance(each.message, Reasoning)),
         least=least,
         most=sum(each.most for each in counted) - in_prompt(),
-        exact=all(each.exact for each in counted) and messages.count(Reasoning("")) == 0,
+        exact=all(each.exact and _text(each.message) for each in counted),
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
@@ -125,6 +126,15 @@ def has_lost_cot(exchange: ParsedExchange) -> bool:
     if reply is None or reply.reasoning or not reply.output_tokens:
         return False
     return found is None or found.unexplained >= header_tokens(Reasoning(""))
+
+
+def may_be_headers(tokens: int) -> bool:
+    """Whether these may be the tokens of messages that a reply does not show as messages.
+
+    They are empty ones, pieces of the CoT, and a preamble before the answer.
+    """
+    thought, preamble = header_tokens(Reasoning("")), header_tokens(Preamble(""))
+    return any(rest >= 0 and rest % thought == 0 for rest in (tokens, tokens - preamble))
 
 
 def tokens_of(message: Message) -> int:
@@ -172,16 +182,18 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
 def _messages(reply: Reply) -> Iterator[Message]:
     """The harmony messages that a reply consists of.
 
-    The text of all CoT is in the first one; each further reasoning item adds its header.
+    The text of all CoT is in the first one, and so is that of all messages; each further item adds
+    its header.
     """
+    items = Counter(item.get("type") for item in objects(reply.raw.get("output")))
     tagged = "".join(found[2] for found in _TAGGED.finditer(reply.text))
     text = _TAGGED.sub("", reply.text)
     if reply.reasoning or tagged:
         yield Reasoning(reply.reasoning + tagged)
-        items = [item.get("type") for item in objects(reply.raw.get("output"))]
-        yield from [Reasoning("")] * (items.count("reasoning") - 1)
+        yield from [Reasoning("")] * (items["reasoning"] - 1)
     if text:
         yield Preamble(text) if reply.calls else Answer(text)
+        yield from [Preamble("")] * (items["message"] - 1)
     yield from (Call(call.name, call.arguments) for call in reply.calls)
 
 

@@ -5,9 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
+from harness.checks.accounting import may_be_headers
 from harness.checks.base import Difference, comparison, evidence
 from harness.checks.lost_tokens import by_condition, usual_difference
 from harness.records.scores import Score
+
+_Sample = tuple[str, str]  # task and sample
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -28,25 +31,24 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     not; the same long text as the reply to an unrelated request; or the answer of an unrelated
     reply, without the tokens of that answer.
     """
-    samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    samples: dict[_Sample, list[Score]] = defaultdict(list)
     for each in examined:
         samples[each.task, each.sample].append(each)
     conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
-    made = Counter(call for each in examined for call in each.traits.calls)
+    made = _callers(examined)
     contents: dict[str, list[Score]] = defaultdict(list)
     for each in examined:
         if each.traits.content:
             contents[each.traits.content].append(each)
     unrelated = _unrelated()
     for sample, group in samples.items():
-        own = Counter(call for each in group for call in each.traits.calls)
-        elsewhere = {call: made[call] - own[call] for call in own}
         texts = Counter(each.traits.content for each in group)
         for each in group:
-            word = _strange_word(each, len(group), own, elsewhere)
-            holders = (s for s, text in conversations.items() if word and word in text)
-            other = next((each for each in holders if each != sample), None)
-            if word and other:
+            calls = [call for call in each.traits.calls if made[call][sample] == 1]
+            unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
+            words = _strange_words(each, unusual, conversations)
+            word, other = next((found for found in words if found[1] != sample), ("", ()))
+            if other:
                 message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
                 expected = "no content of another request"
                 yield message, evidence(each.record, "$", expected, word)
@@ -67,7 +69,8 @@ def _borrowed(
     """Replies with the answer of a reply to an unrelated request, and not with its tokens.
 
     Nothing is judged if the tokens of many replies differ from their texts: then the server counts
-    otherwise, or loses text.
+    otherwise, or loses text. A model may give the same short answer to many requests, and write
+    its CoT in several messages.
     """
     for group in by_condition(examined):
         single = [each for each in group if len(each.accounts) == 1]
@@ -80,6 +83,7 @@ def _borrowed(
             (each, account)
             for each, account in exact
             if abs(account.unexplained - usual) >= max(_FEWEST_OFF, account.spelling)
+            and not may_be_headers(account.unexplained - usual)
         ]
         for each, account in odd if len(odd) <= _MOST_OFF * len(exact) else ():
             same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
@@ -90,18 +94,30 @@ def _borrowed(
                 yield message, evidence(each.record, "$.usage", expected, str(account.reported))
 
 
-def _strange_word(
-    each: Score, attempts: int, own: Mapping[str, int], elsewhere: Mapping[str, int]
-) -> str | None:
-    """A word or value that the reply cannot have from its own request."""
-    for word in sorted(each.traits.strange):
-        if CODE_WORD.fullmatch(word):
-            return word
+def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:
+    """How often each call is made, by sample."""
+    made: dict[str, Counter[_Sample]] = defaultdict(Counter)
+    for each in examined:
         for call in each.traits.calls:
-            usual = own[call] > 1 or attempts < _FEWEST_ATTEMPTS or elsewhere[call] < _FEWEST_TWINS
-            if not usual and word in call.lower():
-                return word
-    return None
+            made[call][each.task, each.sample] += 1
+    return made
+
+
+def _strange_words(
+    each: Score, unusual: Mapping[str, Counter[_Sample]], conversations: Mapping[_Sample, str]
+) -> Iterator[tuple[str, _Sample]]:
+    """Words that the reply cannot have from its own request, with the samples that have them.
+
+    They are code words, and words in `unusual` calls, which are given with the samples that make
+    them.
+    """
+    for word in sorted(each.traits.strange):
+        holders = [sample for sample, text in conversations.items() if word in text]
+        if CODE_WORD.fullmatch(word):
+            yield from ((word, sample) for sample in holders)
+        for call in (call for call in unusual if word in call.lower()):
+            twins = (sample for sample in holders if unusual[call][sample] >= _FEWEST_TWINS)
+            yield from ((word, sample) for sample in twins)
 
 
 def _unrelated() -> Callable[[Score, Score], bool]:

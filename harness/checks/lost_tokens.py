@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harmony.conversation import Answer, Reasoning
-from harness.checks.accounting import FRAMING, header_tokens
+from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
 from harness.checks.base import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score, TokenAccount
@@ -97,7 +97,7 @@ def _longer(
     longer = [
         (one, each) for one, each in counted
         if each.unexplained > max(usual, 0) and each.reported >= _FEWEST_TOKENS
-        and (each.unexplained - usual) % header_tokens(Reasoning(""))
+        and not may_be_headers(each.unexplained - usual)
     ]  # fmt: skip
     common = Counter(each.unexplained for _, each in longer).most_common(1)
     rest = [(one, each) for one, each in longer if each.unexplained != common[0][0]]
@@ -240,17 +240,16 @@ def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> 
 
     More tokens count only if the pieces of a stream do not have them either, or if the model is
     known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
-    only if they cannot be those of empty messages.
+    only if they cannot be those of further messages.
     """
     difference = account.unexplained - usual
     if difference <= 0:
         return difference < 0
     if account.reported < _FEWEST_TOKENS:
         return False
-    empty = header_tokens(Reasoning(""))
     in_pieces = account.pieces
     witnessed = spelled[account.streamed] if in_pieces is None else difference > in_pieces
-    return witnessed and difference % empty != 0
+    return witnessed and not may_be_headers(difference)
 
 
 COMPARISONS = (

@@ -95,13 +95,13 @@ def _excessive(
 
 
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
-    """Affected and judged rollouts of each sample."""
-    by_sample: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    """Affected and judged rollouts of each conversation, which may be that of several samples."""
+    counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:
         if check_id in score.applicable:
             found = any(finding.id == check_id for finding in score.findings)
-            by_sample[score.task, score.sample].append(found)
-    return [(sum(found), len(found)) for found in by_sample.values()]
+            counted[score.traits.conversation or f"{score.task}/{score.sample}"].append(found)
+    return [(sum(found), len(found)) for found in counted.values()]
 
 
 def _lowered(

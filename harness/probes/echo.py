@@ -145,7 +145,10 @@ def _wrote_so(
         for each, replies in found.items()
     }
     extra = Counter(
-        extra_tokens(reply) for each in found for _, reply in found[each] if TEXTS[each] in reply.text
+        extra_tokens(reply)
+        for each in found
+        for _, reply in found[each]
+        if TEXTS[each] in reply.text
     )
     usual, agreeing = Counter(besides.values()).most_common(1)[0]
     received = agreeing >= _FEWEST_AGREEING and besides[name] == usual

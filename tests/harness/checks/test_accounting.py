@@ -56,8 +56,8 @@ def findings(answer, **more):
     return {each.id for each in found if each.id.startswith(COUNTS)}
 
 
-def unexplained(answer):
-    return account(parsed(answer).exchanges[0]).unexplained
+def unexplained(answer, **more):
+    return account(parsed(answer, **more).exchanges[0]).unexplained
 
 
 def tokens_of(*messages, content_type=""):
@@ -335,9 +335,18 @@ def test_another_spelling_in_tokens_is_healthy():
     assert pooled([chat(say, tokens=counts(say)[1] + more) for say in HEALTHY], False) == set()
 
 
-def test_empty_messages_of_the_model_are_healthy():
-    more = [streamed(say, tokens=counts(say)[1] + 6) for say in HEALTHY[:10]]
+@pytest.mark.parametrize("headers", [6, 7, 13])  # of CoT, of a preamble, of both
+def test_further_messages_of_the_model_are_healthy(headers):
+    more = [streamed(say, tokens=counts(say)[1] + headers) for say in HEALTHY[:10]]
     assert pooled([*map(streamed, HEALTHY), *more]) == set()
+
+
+def test_each_message_item_has_a_header():
+    body = responses_whole(HEALTHY[0])
+    body["output"].append(body["output"][-1])
+    body["usage"]["output_tokens"] += len(message_tokens(Preamble(HEALTHY[0].text)))
+    joined = unexplained(json_response(body), api="responses")
+    assert abs(joined) <= 1  # A token may span the end of the first text.
 
 
 def test_servers_behind_one_address_may_count_differently():

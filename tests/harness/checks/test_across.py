@@ -49,6 +49,17 @@ def test_a_reply_to_the_request_of_another_case_is_found() -> None:
     assert found(tried(swapped=True)) == {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")}
 
 
+def test_a_call_that_the_model_makes_everywhere_is_not_foreign() -> None:
+    search = Say(call=("browser.search", '{"source": "news", "query": "x"}'))
+    asked = {"html": "Turn the news into HTML.", "cat": "Tell me of cats.", "dog": "And dogs?", "ant": "Ants?"}
+    tries = [
+        scored([search if number == 1 and name != "html" else Say(text="Yes.")], name, number, text)
+        for name, text in asked.items()
+        for number in range(1, 6)
+    ]
+    assert found(tries) == set()
+
+
 def test_an_invented_word_of_another_request_is_found() -> None:
     told = scored([Say(text="It is zulu4182.")], "told", 1, "The code word is zulu4182.")
     base = scored([Say(text="Use base64 and sha256.")], "base", 1, "How do I encode?")
@@ -79,6 +90,10 @@ def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() 
         ("reply.foreign", "tax/chat/non-streaming/1")
     }
     assert found([reply("cat", sorry), reply("tax", long)]) == set()  # The server may lose text.
+    body = chat_whole(Say(text=sorry, mark="tax"))
+    body["usage"]["completion_tokens"] += 6  # The model wrote its CoT in two messages.
+    twice = scored([json_response(body)], "tax", 1, asked["tax"])
+    assert found([reply("cat", sorry), twice, *others]) == set()
 
 
 def test_replies_that_a_limit_cut_may_be_the_same_endless_repetition() -> None:

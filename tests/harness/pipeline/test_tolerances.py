@@ -1,6 +1,7 @@
 """Findings that the model may cause, over all rollouts, one API, and one replica."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from harness.checks import CHECKS
 from harness.pipeline.tolerances import apply_tolerances
@@ -38,6 +39,15 @@ def test_what_the_model_does_now_and_then_is_information() -> None:
 
 def test_one_empty_answer_in_twenty_is_an_error() -> None:
     assert severities(score(at, empty=at % 20 == 0) for at in range(400)) == {"error"}
+
+
+def test_one_conversation_in_many_samples_counts_once() -> None:
+    scores = [score(at, empty=at % 20 == 0) for at in range(400)]
+    asked = [
+        replace(each, traits=replace(each.traits, conversation="lisbon" if each.findings else ""))
+        for each in scores
+    ]
+    assert severities(asked) == {"info"}
 
 
 def test_replies_of_all_tasks_count_together() -> None:
