@@ -35,7 +35,7 @@ _REQUESTS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
 GROUP = ProbeGroup("tools.trigger", lambda _api: _REQUESTS, GUIDE)
 
 
-@GROUP.probe("tools.trigger.recall", NEEDED, tolerated=_TOLERATED)
+@GROUP.probe("tools.trigger.recall", NEEDED, severity="warning", tolerated=_TOLERATED)
 def _recall(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls a tool where one is needed.
 

@@ -51,7 +51,7 @@ def test_a_reply_to_the_request_of_another_case_is_found() -> None:
 
 def test_a_call_that_the_model_makes_everywhere_is_not_foreign() -> None:
     search = Say(call=("browser.search", '{"source": "news", "query": "x"}'))
-    asked = {"html": "Turn the news into HTML.", "cat": "Tell me of cats.", "dog": "And dogs?", "ant": "Ants?"}
+    asked = {"html": "The news as HTML.", "cat": "Cats?", "dog": "Dogs?", "ant": "Ants?"}
     tries = [
         scored([search if number == 1 and name != "html" else Say(text="Yes.")], name, number, text)
         for name, text in asked.items()
