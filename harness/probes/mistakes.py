@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 from harness.api.base import ConversationItem, Message, Reasoning, ToolCall, ToolResult
-from harness.probes.rendering import Prompt, Rendering, count, instructs
+from harness.probes.rendering import Prompt, Rendering, count, instructs, tokens
 
 _LIBRARY = Rendering()
 _MOST_NAMED = 3
@@ -77,31 +77,38 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
         yield f"{name} missing", counted(_without(unwanted))
     yield "only the first part of a text is read", counted(_first_parts)
     yield "the heading '# Instructions' is missing", _without_heading
+    yield "words are split at combining marks", _split_at_marks
     for name, change in TEXT_MISTAKES.items():
         yield name, counted(partial(with_texts, change=change))
 
 
-_LOST: Mapping[str, Callable[[ConversationItem, ConversationItem | None], bool]] = {
-    "CoT is": lambda turn, _: isinstance(turn, Reasoning),
-    "instructions are": lambda turn, _: instructs(turn),
-    "text before a tool call is": lambda turn, after: (
-        isinstance(turn, Message) and isinstance(after, ToolCall)
+def _announces(turn: ConversationItem, after: ConversationItem | None) -> bool:
+    return isinstance(turn, Message) and isinstance(after, ToolCall)
+
+
+_Unwanted = Callable[[ConversationItem, ConversationItem | None, ConversationItem | None], bool]
+"""Whether a turn is left out, from the turn and those after and before it."""
+_LOST: Mapping[str, _Unwanted] = {
+    "CoT is": lambda turn, *_: isinstance(turn, Reasoning),
+    "instructions are": lambda turn, *_: instructs(turn),
+    "text before a tool call is": lambda turn, after, _: _announces(turn, after),
+    "text between CoT and a tool call is": lambda turn, after, before: (
+        _announces(turn, after) and isinstance(before, Reasoning)
     ),
-    "CoT and text before a tool call are": lambda turn, after: (
-        isinstance(turn, Reasoning) or (isinstance(turn, Message) and isinstance(after, ToolCall))
+    "CoT and text before a tool call are": lambda turn, after, _: (
+        isinstance(turn, Reasoning) or _announces(turn, after)
     ),
-    "tool results are": lambda turn, _: isinstance(turn, ToolResult),
-    "tool calls and their results are": lambda turn, _: isinstance(turn, ToolCall | ToolResult),
-    "earlier answers are": lambda turn, _: isinstance(turn, Message) and turn.role == "assistant",
+    "tool results are": lambda turn, *_: isinstance(turn, ToolResult),
+    "tool calls and their results are": lambda turn, *_: isinstance(turn, ToolCall | ToolResult),
+    "earlier answers are": lambda turn, *_: isinstance(turn, Message) and turn.role == "assistant",
 }
 
 
-def _without(
-    unwanted: Callable[[ConversationItem, ConversationItem | None], bool],
-) -> Callable[[Prompt], Prompt]:
+def _without(unwanted: _Unwanted) -> Callable[[Prompt], Prompt]:
     def change(prompt: Prompt) -> Prompt:
-        pairs = zip(prompt.turns, (*prompt.turns[1:], None), strict=True)
-        return replace(prompt, turns=tuple(t for t, after in pairs if not unwanted(t, after)))
+        turns = prompt.turns
+        around = zip(turns, (*turns[1:], None), (None, *turns[:-1]), strict=True)
+        return replace(prompt, turns=tuple(each[0] for each in around if not unwanted(*each)))
 
     return change
 
@@ -119,3 +126,12 @@ def _first_parts(prompt: Prompt) -> Prompt:
 def _without_heading(prompt: Prompt) -> int:
     heading = len(harmony_encoding().encode("# Instructions\n\n"))
     return count(prompt, _LIBRARY) - heading * any(map(instructs, prompt.turns))
+
+
+def _split_at_marks(prompt: Prompt) -> int:
+    """The tokens from a tokenizer that takes combining marks for punctuation, as llama.cpp's."""
+    rendered = tokens(prompt, _LIBRARY)
+    text = harmony_encoding().decode(rendered)
+    marked = (f"\0{each}" if unicodedata.category(each)[0] == "M" else each for each in text)
+    parts = "".join(marked).split("\0")
+    return sum(len(encode(part)) for part in parts) if len(parts) > 1 else len(rendered)

@@ -142,6 +142,29 @@ def test_cot_beside_a_preamble_is_judged_apart() -> None:
     assert "as if CoT is missing" in example.evidence.got
 
 
+def test_a_preamble_beside_cot_is_judged_apart() -> None:
+    def without_preamble(prompt: Prompt) -> int:
+        """llama.cpp b11549, Responses API."""
+        both = prompt is PROMPTS["thought and preamble"]
+        return healthy(PROMPTS["thought"] if both else prompt)
+
+    results = judged(without_preamble)
+    failed = {name: each for name, each in results.items() if each.status == "failed"}
+    assert list(failed) == ["prompt.cot.kept.beside_text"]
+    (example,) = failed["prompt.cot.kept.beside_text"].examples
+    assert "as if text between CoT and a tool call is missing" in example.evidence.got
+
+
+def test_words_that_are_split_at_combining_marks_are_named() -> None:
+    measured = {"scripts": 5, "combining": 1}  # more tokens from llama.cpp b11549
+    more = {id(PROMPTS[name]): tokens for name, tokens in measured.items()}
+    results = judged(lambda prompt: healthy(prompt) + more.get(id(prompt), 0))
+    failed = {name: each for name, each in results.items() if each.status == "failed"}
+    assert set(failed) == {"prompt.scripts", "prompt.exact.user.combining"}
+    for each in failed.values():
+        assert "as if words are split at combining marks" in each.examples[0].evidence.got
+
+
 def test_long_texts_that_are_cut_are_detected() -> None:
     def cut(prompt: Prompt) -> int:
         return healthy(with_texts(prompt, lambda text: text[:16_000]))
