@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from harmony.conversation import Call as HarmonyCall
 from harness.api.base import Tool
-from harness.checks.accounting import account, header_tokens
+from harness.checks.accounting import account, header_tokens, may_be_headers
 from harness.checks.base import Family
 from harness.checks.json_text import (
     ends_early,
@@ -105,9 +105,10 @@ def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
     Models occasionally write invalid JSON; the outcome of the attempt counts that as a failure.
-    More often, the server changes or cuts the arguments.
+    More often, the server changes or cuts the arguments. Those of the built-in tool python are a
+    program.
     """
-    if parsed_object(found.call.arguments) is None:
+    if parsed_object(found.call.arguments) is None and not _is_built_in(found):
         message = f"The arguments of {found.call.name} are not a JSON object."
         yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
 
@@ -211,13 +212,17 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
     tool = _tool_of(last, request.functions.values())
     if tool is not None and not request.wants_json:
+        header = header_tokens(HarmonyCall(tool.name, ""))
+        if counted is not None and counted.unexplained < header and not reply.text.strip():
+            return  # The model wrote an empty answer instead.
         message = f"The CoT ends in the arguments of {tool.name}, and the reply has no tool call."
         yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
     elif counted is not None and counted.exact and reply.text.strip():
         end = reply.reasoning[-_END_OF_COT:]
         named = [name for name in request.functions if name in end]
         shortest = min((header_tokens(HarmonyCall(name, "")) for name in named), default=None)
-        if shortest is not None and counted.unexplained >= max(shortest, counted.spelling):
+        lost = shortest is not None and counted.unexplained >= max(shortest, counted.spelling)
+        if lost and not may_be_headers(counted.unexplained):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.unexplained} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage")

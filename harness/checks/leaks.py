@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from harness.api.base import Reply
+from harness.checks.accounting import account_of
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
 from harness.findings import HARMONY, RAW_COT, Problem
@@ -79,9 +80,13 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
 def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
-    The provider's harmony parser failed. Clients show or execute the markup.
+    The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
+    text if the reported tokens are exactly those of the reply, without further special ones.
     """
-    return _search(answer, _HEADER, ("answer", "tool name"), "parts of a harmony header")
+    counted = account_of(*answer)
+    if counted is None or counted.unexplained or not counted.exact:
+        places = ("answer", "tool name")
+        yield from _search(answer, _HEADER, places, "parts of a harmony header")
 
 
 @family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.005)

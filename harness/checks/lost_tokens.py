@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harmony.conversation import Answer, Reasoning
+from harmony.conversation import Answer, Preamble, Reasoning
 from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
 from harness.checks.base import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
@@ -167,10 +167,10 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
         every = [(one, each) for one in group for each in one.accounts]
         if not any(each.reasoning for _, each in every):
             continue
-        empty = header_tokens(Reasoning(""))
+        empty = header_tokens(Reasoning("")) + header_tokens(Preamble(""))
         for one, each in every:
             # The model may also have written a preamble and an empty CoT.
-            explained = max(2 * empty, each.spelling)
+            explained = max(empty, each.spelling)
             if not each.reasoning and each.unexplained > explained:
                 message = "The reply has no CoT, but the model wrote more than the reply contains."
                 expected = f"CoT, or at most {each.most} tokens"

@@ -119,14 +119,15 @@ def _place(responses: ProbeResponses) -> Trials:
 
 
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
-    """A string of the reply that is JSON and conforms to the schema, or else begins like JSON."""
+    """A string of the reply that is JSON and conforms to the schema, or else the beginning of JSON.
+
+    Other JSON may be the arguments of a call that the model made instead.
+    """
     schema = exchange.request.answer_schema or {}
-    like_json = [text for text in strings(reply.raw) if text.lstrip().startswith("{")]
-    for text in like_json:
-        value = parsed_object(text.strip())
-        if value is not None and misfit(value, schema) is None:
-            return text
-    return next(iter(like_json), None)
+    texts = [text for text in strings(reply.raw) if text.lstrip().startswith("{")]
+    values = [(text, parsed_object(text.strip())) for text in texts]
+    fit = (text for text, value in values if value is not None and misfit(value, schema) is None)
+    return next(fit, None) or next((text for text, value in values if value is None), None)
 
 
 @GROUP.probe("structured.asked", ("free", "without", "object", "without object"))

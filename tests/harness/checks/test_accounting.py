@@ -232,6 +232,18 @@ def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
     assert findings(json_response(body)) == {"calls.lost"}
 
 
+def test_a_preamble_and_a_second_cot_are_not_the_tokens_of_an_announced_call():
+    say = Say(text="Which town?", reasoning=CALL.reasoning)
+    assert findings(chat(say, tokens=counts(say)[1] + 13)) == set()
+
+
+def test_an_empty_answer_after_json_in_the_cot_is_not_a_lost_call():
+    reasoning = f"{CALL.reasoning} {CALL.call[1]}"
+    tokens = tokens_of(Reasoning(reasoning)) + len(message_tokens(Answer("")))
+    answer = without_call(reasoning=reasoning, tokens=tokens - 2, reasoning_tokens=tokens - 8)
+    assert findings(answer) == set()
+
+
 def test_json_in_the_cot_before_an_answer_is_not_a_lost_call():
     say = Say(text=TEXT, reasoning=f"I could call get_weather with {CALL.call[1]}")
     assert findings(say) == set()
@@ -423,7 +435,9 @@ def test_the_longest_replies_without_their_end_show_a_hidden_limit():
 def test_a_dropped_cot_is_reported_where_others_have_one():
     dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
-    assert pooled([*HEALTHY, Say(text=TEXT, reasoning="")], streaming=False) == set()
+    plain = Say(text=TEXT, reasoning="")
+    with_preamble = chat(plain, tokens=counts(plain)[1] + 13)  # and an empty CoT
+    assert pooled([*HEALTHY, plain, with_preamble], streaming=False) == set()
     assert pooled([dropped] * 5, streaming=False) == set()
 
 

@@ -203,6 +203,14 @@ def test_other_reasoning_dialects_are_reported_as_info():
     assert responses_stream(parts) == expected
 
 
+def test_a_header_that_the_model_wrote_as_text_is_not_a_leak():
+    assert ids(found([Say(text="I would write to=functions.get_weather here.")])) == set()
+
+
+def test_the_arguments_of_the_built_in_python_are_a_program():
+    assert ids(found([Say(call=("python", "print(1 + 1)"))])) == {"calls.name.built_in"}
+
+
 def test_special_tokens_in_the_prompt_may_be_repeated():
     answer = Say(text="You wrote <|end|>.")
     recorded = rollout([answer])

@@ -212,6 +212,10 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             structures(Say(call=("json", UNFINISHED)), PROSE),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
         ),
+        (
+            structures(Say(call=("container.exec", '{"cmd": ["ls"]}')), PROSE),
+            {"structured.followed": "not_verifiable"},
+        ),
         (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, schema_tokens=0), {}),
         (structures(GOOD, FREE, schema_tokens=0, any_json=PROSE), {"structured.asked": "failed"}),
