@@ -26,7 +26,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "declared": ("declared", "cyan"),
     "noted": ("info", "cyan"),
 }
-_MOST_FINDINGS = 4
+_MOST_FINDINGS, _MOST_ERRORS = 4, 10  # that are printed with evidence
 _MOST_FAILURES = 5
 _FINDING = "invalid response"
 """The outcome of attempts that fail by a finding, which is shown above with its evidence."""
@@ -146,7 +146,9 @@ def _print_causes(report: Report, console: Console) -> None:
 def _print_findings(title: str, rules: Sequence[Rule], console: Console) -> None:
     """The most important findings with evidence, and the names of the others."""
     console.print(Text(title, style="bold"))
-    for rule in rules[:_MOST_FINDINGS]:
+    errors = sum(rule.status == "failed" for rule in rules)
+    most = min(max(errors, _MOST_FINDINGS), _MOST_ERRORS)
+    for rule in rules[:most]:
         mark, style = _MARKS[rule.status]
         where = f" · {rule.share_where}"
         _print_wrapped(
@@ -156,9 +158,9 @@ def _print_findings(title: str, rules: Sequence[Rule], console: Console) -> None
             _print_wrapped(Text(visible(example.message)), console, 6)
             _print_line(f"expected  {example.evidence.expected}", console)
             _print_line(f"got       {example.evidence.got}", console)
-    if others := rules[_MOST_FINDINGS:]:
+    if others := rules[most:]:
         names = ", ".join(rule.result.check.id for rule in others)
-        _print_wrapped(Text(f"and {counted(len(others), 'finding')} more: {names}"), console, 2)
+        _print_wrapped(Text(f"{len(others)} more: {names}"), console, 2)
     console.print()
 
 

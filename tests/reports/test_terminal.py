@@ -130,6 +130,24 @@ Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
 
+def test_errors_have_evidence_before_other_findings_are_only_named():
+    found = failing()
+    [rule] = [each for each in found.checks if each.check.id == "usage.sum"]
+    ids = [f"usage.e{number:02}" for number in range(6)] + ["usage.w"]
+    several = tuple(
+        rule.model_copy(
+            update={
+                "check": rule.check.model_copy(update={"id": each}),
+                "status": "warned" if each == "usage.w" else "failed",
+            }
+        )
+        for each in ids
+    )
+    shown = printed(found.model_copy(update={"checks": several, "diagnosis": None}))
+    assert shown.count("  error usage.e") == 6
+    assert "1 more: usage.w" in shown
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_tables_are_never_wider_than_the_terminal(width):
     text = printed(four_conditions(), width)
