@@ -42,6 +42,7 @@ _INDENTS = (None, 1, 2, 4)
 FRAMING = 3
 """Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
 # Pieces for each token of a text, in a stream with one token in nearly every piece.
+_MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 _ONE_TOKEN_EACH = 0.9
 
 
@@ -134,7 +135,8 @@ def may_be_headers(tokens: int) -> bool:
     They are empty ones, pieces of the CoT, and a preamble before the answer.
     """
     thought, preamble = header_tokens(Reasoning("")), header_tokens(Preamble(""))
-    return any(rest >= 0 and rest % thought == 0 for rest in (tokens, tokens - preamble))
+    pieces = range(0, _MOST_PIECES * thought + 1, thought)
+    return tokens in pieces or tokens - preamble in pieces
 
 
 def tokens_of(message: Message) -> int:
