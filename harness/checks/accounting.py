@@ -41,8 +41,8 @@ _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 FRAMING = 3
 """Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
-# Pieces for each token of a text, in a stream with one token in nearly every piece.
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
+# Pieces for each token of a text, in a stream with one token in nearly every piece.
 _ONE_TOKEN_EACH = 0.9
 
 
