@@ -80,20 +80,16 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
     gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
     """
-    rollouts = (
-        rollout
+    found = (
+        (rollout.exchanges[-1], [each.call.arguments for each in second])
         for rollout in responses.all("dependent")
-        if any(found.call.name == ORDER.name for found in calls(rollout))
+        if any(each.call.name == ORDER.name for each in calls(rollout))
+        if (second := [each for each in calls(rollout) if each.call.name == WEATHER.name])
     )
-    for rollout in required(rollouts, "The model did not make the first of two calls."):
-        second = [found for found in calls(rollout) if found.call.name == WEATHER.name]
-        if any(ORDER_PLACE in found.call.arguments for found in second):
-            yield None
-        else:
-            message = "The second call does not use the result of the first call."
-            got = second[-1].call.arguments if second else "no second call"
-            expected = f"a call with {ORDER_PLACE}"
-            yield Problem(rollout.exchanges[-1], message, expected, got)
+    for last, arguments in required(found, "The model did not make both calls."):
+        message = "The second call does not use the result of the first call."
+        wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
+        yield None if any(ORDER_PLACE in each for each in arguments) else wrong
 
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
