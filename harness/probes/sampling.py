@@ -28,6 +28,7 @@ _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
+_MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
 _NOISE, _LUCK = 0.05, 0.001
 """The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
 six odd replies of 18."""
@@ -148,11 +149,11 @@ def _unordered(responses: ProbeResponses, less: str, more: str, tools: str = "")
     if len(lengths[more]) < _FEWEST_COTS:
         raise NotVerifiableError("Too few replies contain CoT to compare.")
     share = share_larger(lengths[less], lengths[more])
-    if share >= _LEAST_ORDER:
+    low, high = (median(lengths[effort]) for effort in (less, more))
+    if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
     exchange, _ = found[more][0]
     message = f"The model does not reason longer at {more} effort than at {less} effort{tools}."
-    low, high = (median(lengths[effort]) for effort in (less, more))
     pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
     got = f"{share:.0%}; medians {high:g} and {low:g} characters"
     return Problem(exchange, message, f"at least {_LEAST_ORDER:.0%} {pairs}", got)

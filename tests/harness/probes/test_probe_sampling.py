@@ -132,6 +132,14 @@ def test_a_lost_cot_is_no_short_cot(lost: int, expected: str) -> None:
     assert efforts <= found(provider, expected)
 
 
+def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
+    def thinking(attempt: Attempt) -> Say:
+        return Say(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
+
+    provider = but("effort high", thinking)
+    assert "sampling.effort.steps" not in found(provider, "warned")
+
+
 def test_noise_at_temperature_0_is_healthy() -> None:
     provider = but("cold", lambda a: Say(text="Another word." if a.number == 2 else "A word."))
     assert found(provider, "failed") == set()
