@@ -126,7 +126,8 @@ class Reply:
 class Settings:
     """The parts of a request other than its conversation.
 
-    `seed` applies to Chat Completions only. `stored` applies to Responses only and requests that
+    `seed` applies to Chat Completions only, and so does `cot_field`, the member of a message that
+    sends CoT back. `stored` applies to Responses only and requests that
     the provider stores its replies.
     """
 
@@ -137,4 +138,5 @@ class Settings:
     max_tokens: int | None = None
     seed: int | None = None
     stored: bool = False
+    cot_field: str = "reasoning"
     extra_body: Mapping[str, Any] = field(default_factory=dict)

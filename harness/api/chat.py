@@ -77,7 +77,7 @@ class ChatDialect(Dialect):
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
-        messages = _messages(items)
+        messages = _messages(items, settings.cot_field)
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
         offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
@@ -142,7 +142,7 @@ def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> 
     )
 
 
-def _messages(items: Items) -> list[Body]:
+def _messages(items: Items, cot_field: str = "reasoning") -> list[Body]:
     """Items as messages: reasoning starts an assistant message, which the next items complete."""
     messages: list[Body] = []
     for item in items:
@@ -152,7 +152,7 @@ def _messages(items: Items) -> list[Body]:
                     messages.append({"role": "assistant", "content": None})
                 _assistant_message(messages)["content"] = text_parts(item.text, "text")
             case Reasoning():
-                messages.append({"role": "assistant", "content": None, "reasoning": item.text})
+                messages.append({"role": "assistant", "content": None, cot_field: item.text})
             case ToolCall():
                 calls = _assistant_message(messages).setdefault("tool_calls", [])
                 calls.append(_tool_call(item))

@@ -46,7 +46,8 @@ def _chat_missing(answer: Answer) -> Iterator[Problem]:
 def _chat_field(answer: Answer) -> Iterator[Problem]:
     """Chat messages return the CoT in the field `reasoning`.
 
-    OpenAI's guide specifies this field. Many clients also read `reasoning_content`.
+    OpenAI's guide specifies this field. Many clients also read `reasoning_content`, and send CoT
+    back in the field in which they got it; so do the probes.
     """
     exchange = answer.exchange
     messages = _messages(exchange)

@@ -7,6 +7,7 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
+from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import error_message, excerpt, objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.client import TRIES, Answer, NotConnectedError, Say, request
@@ -99,6 +100,22 @@ async def _answer(
         settings=Settings(provider.model, max_tokens=most, extra_body=extra),
     )
     return await request(provider, DIALECTS[api].path, body, say)
+
+
+async def cot_field(provider: Provider) -> str:
+    """The field of Chat messages in which the provider returns CoT, and clients send it back.
+
+    It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises as `request`.
+    """
+    answer = await smallest_request(provider, "chat")
+    try:
+        reply = orjson.loads(answer.text)
+    except orjson.JSONDecodeError:
+        return REASONING_FIELDS[0]
+    choices = objects(reply.get("choices") if isinstance(reply, dict) else None)
+    messages = objects([choice.get("message") for choice in choices])
+    used = [each for each in REASONING_FIELDS if any(message.get(each) for message in messages)]
+    return used[0] if used else REASONING_FIELDS[0]
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:

@@ -4,7 +4,7 @@ A code word that occurs only in the CoT shows whether the model sees that CoT. A
 it, so one repeated stale code word proves that stale CoT was in the prompt. A code word given by
 the user shows whether the model repeats code words at all. A model may call another tool instead of
 answering, or keep the code word to itself: if the prompt has the tokens of the CoT, such a reply is
-no evidence.
+no evidence. Chat requests send CoT back in the field in which the provider returns it.
 """
 
 from collections.abc import Iterable

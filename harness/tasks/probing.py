@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.api.base import Settings
+from harness.api.base import Reasoning, Settings
+from harness.endpoints.preflight import cot_field
 from harness.golden.files import digest, text
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeRequest
+from harness.providers.entries import Provider
 from harness.records.analysis import CheckResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import CONTEXT, TaskInfo
@@ -70,6 +72,14 @@ class ProbeTask(Task):
             planned=sum(request.tries for request, _ in self._planned),
             files={} if golden is None else {GOLDEN_FILE: digest(golden)},
         )
+
+    async def learn(self, provider: Provider) -> int:
+        """Find out in which field Chat requests must send CoT back, if any does."""
+        in_chat = (each for each, condition in self._planned if condition.api == "chat")
+        if not any(isinstance(turn, Reasoning) for each in in_chat for turn in each.turns):
+            return 0
+        self._settings = replace(self._settings, cot_field=await cot_field(provider))
+        return 1
 
     def write_files(self, folder: Path) -> None:
         """Keep the golden file, if the group has one. Raises RunLogError."""

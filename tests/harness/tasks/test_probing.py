@@ -1,0 +1,54 @@
+"""Probe groups as tasks: what they learn from a provider before sampling."""
+
+import json
+
+import mock_provider as mock
+import pytest
+from mock_provider import COT, MODEL, MockProvider
+
+from harness.probes import cot, errors
+from harness.providers.entries import adhoc_provider
+from harness.tasks.probing import ProbeOptions, ProbeTask
+
+
+def reply(fields):
+    body = mock.chat_reply({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]})
+    [choice] = body["choices"]
+    choice["message"] = {"role": "assistant", "content": None, **fields}
+    return mock.text(json.dumps(body))
+
+
+async def learned(group, answer, apis=("chat", "responses")):
+    task = ProbeTask(group, group.probes, ProbeOptions(MODEL, apis))
+    async with MockProvider(always=answer) as provider:
+        asked = await task.learn(adhoc_provider(provider.base_url, MODEL, apis))
+        assert len(provider.posts) == asked
+    chat = [each for each in task.attempts(1) if each.condition.api == "chat"]
+    messages = [message for each in chat for message in each.first_request()["messages"]]
+    return asked, {field for message in messages for field in message if "reasoning" in field}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"reasoning": COT}, "reasoning"),
+        ({"reasoning": COT, "reasoning_content": COT}, "reasoning"),
+        ({"reasoning_content": COT}, "reasoning_content"),
+        ({"reasoning": "", "reasoning_content": COT}, "reasoning_content"),
+        ({"content": "Hello!"}, "reasoning"),
+    ],
+)
+async def test_cot_is_sent_back_in_the_field_in_which_the_provider_returns_it(fields, expected):
+    asked, used = await learned(cot.GROUP, reply(fields))
+    assert asked == 1
+    assert used == {expected, "reasoning_content"}  # one request uses the other field on purpose
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", '{"choices": [{"message": null}]}'])
+async def test_an_unreadable_reply_leaves_the_usual_field(body):
+    assert await learned(cot.GROUP, mock.text(body)) == (1, {"reasoning", "reasoning_content"})
+
+
+async def test_groups_that_send_no_cot_in_chat_ask_nothing():
+    assert (await learned(errors.GROUP, reply({})))[0] == 0
+    assert (await learned(cot.GROUP, reply({}), ("responses",)))[0] == 0
