@@ -51,7 +51,7 @@ test: $(VENV)/.test
 
 pytest: $(VENV)/.test
 	$(BIN)/pytest --collect-only -qq >/dev/null || true
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
