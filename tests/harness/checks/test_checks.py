@@ -209,6 +209,8 @@ def test_a_header_that_the_model_wrote_as_text_is_not_a_leak():
 
 def test_the_arguments_of_the_built_in_python_are_a_program():
     assert ids(found([Say(call=("python", "print(1 + 1)"))])) == {"calls.name.built_in"}
+    broken = ids(found([Say(call=("browser.search", "weather in Lisbon"))]))
+    assert broken == {"calls.name.built_in", "calls.arguments.json"}
 
 
 def test_special_tokens_in_the_prompt_may_be_repeated():

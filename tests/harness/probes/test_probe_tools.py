@@ -388,8 +388,13 @@ def test_unseen_tool_results_are_warnings() -> None:
 
 
 def test_an_answer_instead_of_the_second_call_is_no_evidence() -> None:
-    said = [calling(ORDER, '{"order_id": "A-17"}'), Say(text="Shall I look up the weather, too?")]
-    assert statuses(judged(loop.GROUP, lambda *_: said))["tools.loop.dependent"] == "not_verifiable"
+    replies = [
+        calling(ORDER, '{"order_id": "A-17"}'),
+        Say(text="Shall I look up the weather, too?"),
+    ]
+    assert (
+        statuses(judged(loop.GROUP, lambda *_: replies))["tools.loop.dependent"] == "not_verifiable"
+    )
 
 
 def test_without_a_call_the_loop_is_not_verifiable() -> None:
