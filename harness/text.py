@@ -38,6 +38,8 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
 def repeated_piece(text: str) -> str | None:
     """The piece that a text repeats at its end; None without one."""
     end = text.rstrip()
+    if len(end) < _SHORTEST_RUN:
+        return None
     for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_TIMES) + 1):
         piece = end[-size:]
         times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))

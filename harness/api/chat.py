@@ -103,7 +103,9 @@ class ChatDialect(Dialect):
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:
-                    built.setdefault(index, _ChoiceBuilder()).add(choice, path)
+                    if index not in built:
+                        built[index] = _ChoiceBuilder()
+                    built[index].add(choice, path)
         if built[0].finish is None and not is_done(response):
             raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
         choices = [each.build(index) for index, each in sorted(built.items())]

@@ -103,7 +103,7 @@ class ResponsesDialect(Dialect):
             if final is not None:
                 continue
             place = f"stream part {event.number}: "
-            last = optional_member(data, "type", str, place) or event.name
+            last = event.type or optional_member(data, "type", str, place) or event.name
             if last in FINAL_EVENTS:
                 final = member(data, "response", dict, place)
             elif last == "error":

@@ -1,6 +1,7 @@
 """All checks by id. A new module of checks is one entry in `MODULES`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from harness.checks import (
@@ -67,21 +68,14 @@ def examine(
     findings: list[Finding] = []
     selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
     for check in _BY_SCOPE[parsed.rollout.api, parsed.mode]:
-        check_id = check.about.id
-        if check_id in except_for:
+        about, over, where = check.about, check.over, check.where
+        if about.id in except_for:
             continue
-        # Many checks judge the same parts.
-        parts = selections.get(check.over)
-        if parts is None:
-            parts = selections[check.over] = list(check.over(parsed))
-        if check.where is not None:
-            parts = [part for part in parts if check.where(part)]
-        if not parts:
-            continue
-        applicable.add(check_id)
-        findings += [
-            finding_of(check.about, parsed.rollout.id, problem)
-            for part in parts
-            for problem in check.judge(part)
-        ]
+        report = partial(finding_of, about, parsed.rollout.id)
+        if over not in selections:  # Many checks judge the same parts.
+            selections[over] = list(over(parsed))
+        for part in selections[over]:
+            if where is None or where(part):
+                applicable.add(about.id)
+                findings += map(report, check.judge(part))
     return frozenset(applicable), tuple(findings)

@@ -21,6 +21,8 @@ _CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 def parsed_object(text: str) -> dict[str, object] | None:
     """The JSON object that a text encodes; None for any other text."""
+    if not text.lstrip().startswith("{"):
+        return None
     value = parsed_value(text)
     return value if isinstance(value, dict) else None
 

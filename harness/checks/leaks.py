@@ -83,10 +83,10 @@ def _header(answer: Answer) -> Iterator[Problem]:
     The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
     text if the reported tokens are exactly those of the reply, without further special ones.
     """
-    counted = account_of(*answer)
+    found = list(_search(answer, _HEADER, ("answer", "tool name"), "parts of a harmony header"))
+    counted = account_of(*answer) if found else None
     if counted is None or counted.unexplained or not counted.exact:
-        places = ("answer", "tool name")
-        yield from _search(answer, _HEADER, places, "parts of a harmony header")
+        yield from found
 
 
 @family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.005)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from harness.api.base import Reply, ToolCall, Usage
 from harness.api.fields import objects
 from harness.checks.json_text import parsed_object
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
             known.add(text)
 
 
+@once
 def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
     """The JSON bodies of a reply: one, or those of all its events."""
     if exchange.events:

@@ -1,6 +1,5 @@
 """The texts in the events of a stream, and violations of its grammar. Pure."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.api.fields import objects
@@ -26,7 +25,7 @@ class Violation:
     event: int | None = None
 
 
-def texts_of(event: StreamEvent) -> Iterator[str]:
+def texts_of(event: StreamEvent) -> list[str]:
     """The pieces of CoT and answer in an event, without arguments, summaries and repetitions."""
     if event.type:
         kind = event.type.removesuffix(".delta")
@@ -38,7 +37,7 @@ def texts_of(event: StreamEvent) -> Iterator[str]:
             fields = delta if isinstance(delta, dict) else {}
             cot = fields.get("reasoning") or fields.get("reasoning_content")
             found += [cot, fields.get("content")]
-    return (text for text in found if isinstance(text, str) and text)
+    return [text for text in found if isinstance(text, str) and text]
 
 
 def carries_text(event: StreamEvent) -> bool:

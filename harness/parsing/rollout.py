@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -28,13 +27,14 @@ T = TypeVar("T")
 class ParsedExchange:
     """One exchange of a rollout. Only the same object is equal, so that it can be hashed.
 
-    `recorded` is the exchange as recorded, `before` the one before it.
+    `recorded` is the exchange as recorded, `before` the one before it; `results` belongs to `once`.
     """
 
     api: Api
     index: int
     recorded: Exchange
     before: ParsedExchange | None = None
+    results: dict[object, object] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def reply(self) -> Reply | None:
@@ -159,14 +159,14 @@ class ParsedExchange:
 
 
 def once(function: Callable[[ParsedExchange], T]) -> Callable[[ParsedExchange], T]:
-    """Cache the results of a function while their exchanges are in use."""
-    results: WeakKeyDictionary[ParsedExchange, T] = WeakKeyDictionary()
+    """Cache the results of a function with their exchanges."""
 
     @wraps(function)
     def cached(exchange: ParsedExchange) -> T:
-        if exchange not in results:
-            results[exchange] = function(exchange)
-        return results[exchange]
+        results = exchange.results
+        if function not in results:
+            results[function] = function(exchange)
+        return results[function]  # type: ignore[return-value]
 
     return cached
 
