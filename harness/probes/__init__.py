@@ -14,35 +14,24 @@ from harness.probes import (
     numerics,
     options,
     parity,
-    probabilities,
     prompt,
     sampling,
     state,
     structured,
 )
 from harness.probes.base import Probe, ProbeGroup, ProbeRequest
-from harness.probes.tools import (
-    arguments,
-    choice,
-    loop,
-    names,
-    preamble,
-    results,
-    schemas,
-    trigger,
-    types,
-)
+from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 
 __all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]
 
 GROUPS: tuple[ProbeGroup, ...] = (
     prompt.GROUP,
-    trigger.GROUP,
+    choice.TRIGGER_GROUP,
     choice.GROUP,
     names.GROUP,
     arguments.GROUP,
-    types.GROUP,
-    loop.GROUP,
+    arguments.TYPES_GROUP,
+    results.LOOP_GROUP,
     results.GROUP,
     preamble.GROUP,
     schemas.GROUP,
@@ -56,7 +45,7 @@ GROUPS: tuple[ProbeGroup, ...] = (
     limits.GROUP,
     sampling.GROUP,
     logprobs.GROUP,
-    probabilities.GROUP,
+    logprobs.DRAWN_GROUP,
     numerics.GROUP,
     numerics.DRAWN_GROUP,
     structured.GROUP,

@@ -16,7 +16,7 @@ from harness.api.base import ConversationItem, Message, Reasoning, Settings, Too
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
-from harness.probes.long.texts import LINES, PLACES, TOKENS, line
+from harness.probes.long.requests import LINES, PLACES, TOKENS, line
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 

@@ -17,10 +17,9 @@ from pydantic import TypeAdapter
 from harness.api.base import Message, Reasoning, ToolResult
 from harness.findings import CHAT, HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.long.texts import document
-from harness.probes.mistakes import explanation
+from harness.probes.long.requests import document
 from harness.probes.refusals import outcome, refused
-from harness.probes.rendering import Prompt, added_text, bare_lengths, differences
+from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
 from harness.records.scores import Severity
 
 # The parser in C takes 14 ms at every start, that in Python 110 ms.

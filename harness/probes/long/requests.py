@@ -1,6 +1,7 @@
-"""All requests with long prompts, and the group of their probes.
+"""All requests with long prompts, their texts of known length, and the group of their probes.
 
-About 0.8 million prompt tokens over one API with a context of 131,072 tokens, which
+A text has distinct lines, one code word, and values that resemble it. About 0.8 million prompt
+tokens over one API with a context of 131,072 tokens, which
 `gpt-oss-verify --suite long --dry-run` lists per probe.
 """
 
@@ -14,8 +15,56 @@ from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCal
 from harness.checks.texts import GARBLED
 from harness.findings import HARMONY
 from harness.probes.base import ProbeGroup, ProbeRequest
-from harness.probes.long.texts import QUESTION, code_word_sentence, document, filler, word
 from harness.records.conditions import Api
+
+LINES, TOKENS = 7, 85  # any seven consecutive lines have 85 tokens of the o200k vocabulary
+QUESTION = "What is the code word?"
+PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
+_COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
+_STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
+_NAMES = ("maple", "tern", "quartz", "linden", "ember", "harrow", "pewter", "sorrel", "thimble")
+_OTHER_NAMES = ("walnut", "saffron", "juniper")
+_SIMILAR = ("door code of the mill", "name of the chapel", "ticket number of the tower")
+_SIMILAR_EVERY = 40  # lines from one value that resembles the code word to the next
+
+
+def word(number: int) -> str:
+    """The code word with this number; all of the first 1,000 differ."""
+    return f"{_NAMES[number % len(_NAMES)]}{2000 + 7 * number}"
+
+
+def code_word_sentence(code_word: str) -> str:
+    """The sentence that gives a code word."""
+    return f"The code word is {code_word}.\n"
+
+
+def line(at: int) -> str:
+    """The line of a report with this number; all of 12,600 consecutive ones differ."""
+    colour, place, state = _COLOURS[at % 7], PLACES[at * 3 % 8], _STATES[at * 5 % 7]
+    return f"{100 + 37 * at % 900}: the {colour} {place} is {state} since {1 + at * 11 % 28} May."
+
+
+def document(tokens: int, code_word: str | None = None, depth: float = 0.0, first: int = 0) -> str:
+    """About `tokens` tokens of text from line `first` on, with a code word at this share."""
+    count = max(tokens * LINES // TOKENS, 1)
+    lines = [f"{_similar(at) or line(at)}\n" for at in range(first, first + count)]
+    if code_word is not None:
+        lines.insert(round(depth * count), code_word_sentence(code_word))
+    return "".join(lines)
+
+
+def _similar(at: int) -> str | None:
+    """A line with a value that resembles a code word, if it is the turn of this line."""
+    if at % _SIMILAR_EVERY != _SIMILAR_EVERY // 2:
+        return None
+    value = f"{_OTHER_NAMES[at % 3]}{2000 + 7 * at % 5000}"
+    return f"The {_SIMILAR[at % len(_SIMILAR)]} is {value}."
+
+
+def filler(tokens: int) -> str:
+    """A text of exactly this many tokens after a word: one word, repeated."""
+    return " one" * tokens
+
 
 SHORTEST = 1_000
 GRID = {

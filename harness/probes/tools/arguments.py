@@ -1,8 +1,9 @@
-"""Text in tool-call arguments reaches the client unchanged: quotes, line breaks, "functions.".
+"""Tool-call arguments reach the client unchanged: texts, and JSON values of each type.
 
 The model may copy a text incorrectly. Only typical server defects count as problems: the requested
 text with its special part deleted, escaped once more, or replaced, unless the tokens show that the
-model wrote it so (see `harness.probes.evidence`).
+model wrote it so (see `harness.probes.evidence`). Schema-valid arguments can still differ from what
+the model wrote, so other values count only if the server is likely to have made them, too.
 """
 
 import html
@@ -16,11 +17,11 @@ from functools import partial
 from harness.api.base import Tool, ToolCall
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call
-from harness.findings import HARMONY, Problem
+from harness.findings import FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.evidence import Author, ExtraTokens, author, named_calls, proven
 from harness.probes.refusals import required
-from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
+from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
 from harness.records.conditions import MODES
 
 _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
@@ -34,7 +35,7 @@ def _or_other_marks(sign: str) -> str:
 
 
 @dataclass(frozen=True)
-class Value:
+class Text:
     """A text that a call must contain; `special` is the part that servers damage."""
 
     tool: Tool
@@ -90,55 +91,55 @@ class Value:
         return f"{self.before}{self.special}{self.after}"
 
 
-VALUES: Mapping[str, Value] = {
-    "prefix": Value(
+TEXTS: Mapping[str, Text] = {
+    "prefix": Text(
         LANGUAGE,
         'Which language is this: "call functions.open now"',
         "call ", "functions.", "open",
         source="https://github.com/cubist38/mlx-openai-server/pull/50",
     ),
-    "quotes": Value(
+    "quotes": Text(
         LANGUAGE,
         'Identify the language of the text between the marks: <<Elle a dit "oui">>',
         "Elle a dit ", '"', "oui",
     ),
-    "line break": Value(
+    "line break": Text(
         MARKDOWN, "Convert this Markdown list to HTML:\n- salt\n- pepper",
         "- salt", "\n", "- pepper",
     ),
-    "empty line": Value(
+    "empty line": Text(
         MARKDOWN, "Turn this Markdown into HTML:\n# News\n\nAll is well.",
         "# News", "\n\n", "All",
     ),
-    "accents": Value(LANGUAGE, 'What language is "žluté lodě" written in?', "", "žluté", " lod"),
-    "other script": Value(
+    "accents": Text(LANGUAGE, 'What language is "žluté lodě" written in?', "", "žluté", " lod"),
+    "other script": Text(
         LANGUAGE, 'Identify the language of this text: "Καλημέρα"', "", "Καλημέρα",
     ),
-    "ideographs": Value(LANGUAGE, 'Which language is "ありがとう"?', "", "ありがとう"),
-    "emoji": Value(NOTE, "Save this note: žluté 潮 🌊", "潮 ", "🌊"),
-    "markup": Value(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
-    "ampersand": Value(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
-    "typography": Value(NOTE, "Save this note: tide – it’s “low” …", "tide ", "– it’s “low” …"),
-    "capitals": Value(NOTE, "Save this note: ALMA at The QUAY", "", "ALMA at The QUAY"),
-    "spaces": Value(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
-    "json": Value(
+    "ideographs": Text(LANGUAGE, 'Which language is "ありがとう"?', "", "ありがとう"),
+    "emoji": Text(NOTE, "Save this note: žluté 潮 🌊", "潮 ", "🌊"),
+    "markup": Text(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
+    "ampersand": Text(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
+    "typography": Text(NOTE, "Save this note: tide – it’s “low” …", "tide ", "– it’s “low” …"),
+    "capitals": Text(NOTE, "Save this note: ALMA at The QUAY", "", "ALMA at The QUAY"),
+    "spaces": Text(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
+    "json": Text(
         LANGUAGE, "Identify the language of the text between the marks: <<{\"a\": [1]}>>",
         "", '{"a": [1]}',
     ),
 }  # fmt: skip
 
-_REQUESTS = tuple(
+_TEXT_REQUESTS = tuple(
     offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
-    for name, value in VALUES.items()
+    for name, value in TEXTS.items()
 )
-GROUP = ProbeGroup("tools.arguments", lambda _api: _REQUESTS, HARMONY, modes=MODES)
+GROUP = ProbeGroup("tools.arguments", lambda _api: _TEXT_REQUESTS, HARMONY, modes=MODES)
 
 
-def _judge(name: str, responses: ProbeResponses) -> Trials:
+def _judge_text(name: str, responses: ProbeResponses) -> Trials:
     reason = "The model did not copy the text into a tool call."
     found = list(_copies(name, responses))
     if sum(who == "server" for _, who in found) == 1:
-        sent = filter(responses.rollouts.get, VALUES)
+        sent = filter(responses.rollouts.get, TEXTS)
         every = [who for each in sent for _, who in _copies(each, responses)]
         if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
             found = [each for each in found if each[1] != "server"]
@@ -146,9 +147,9 @@ def _judge(name: str, responses: ProbeResponses) -> Trials:
 
 
 def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
-    value = VALUES[name]
-    made = named_calls(responses, *VALUES)
-    tokens = ExtraTokens.of((call, VALUES[each].intact in _text(call)) for each, call in made)
+    value = TEXTS[name]
+    made = named_calls(responses, *TEXTS)
+    tokens = ExtraTokens.of((call, TEXTS[each].intact in _text(call)) for each, call in made)
     for _, found in named_calls(responses, name):
         text = _text(found)
         damaged = any(each in text for each in value.damaged()) or value.has_other_marks(text)
@@ -161,7 +162,7 @@ def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
             yield Problem(found.exchange, message, value.intact, got), who
 
 
-def _truncated(found: Call, value: Value) -> bool:
+def _truncated(found: Call, value: Text) -> bool:
     """Whether the arguments end within the text, right after a non-ASCII character."""
     ends = [at + 1 for at, sign in enumerate(value.intact) if not sign.isascii()]
     return any(found.call.arguments.endswith(value.intact[:end]) for end in ends)
@@ -173,11 +174,136 @@ def _text(found: Call) -> str:
     return "\n".join(value for value in values if isinstance(value, str))
 
 
-for _name, _value in VALUES.items():
+for _name, _value in TEXTS.items():
     GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
         source=_value.source,
         text=f"Tool-call arguments reach the client unchanged: {_name}. The client runs the tool "
         "with other arguments than the model generated.",
-    )(partial(_judge, _name))
+    )(partial(_judge_text, _name))
+
+
+_MISSING = object()
+_NO = ("no", "off", "0")  # what servers that convert booleans to text make of false
+# One reply can have the tokens of the intended call by chance, as when a key is in the call twice.
+_FEWEST_CHANGED = 2
+
+
+@dataclass(frozen=True)
+class Typed:
+    """An argument that a call must contain: its function, its JSON value, and the prompt."""
+
+    name: str
+    description: str
+    parameter: Mapping[str, object]
+    value: float | bool | str | list[str] | None
+    prompt: str
+
+    @property
+    def tool(self) -> Tool:
+        """The function, whose only parameter has the second part of its name."""
+        parameters = schema({self.key: self.parameter})
+        return Tool(self.name, self.description, parameters, '{"done": true}')
+
+    @property
+    def key(self) -> str:
+        """The name of the parameter."""
+        return self.name.partition("_")[2]
+
+    def is_value_of(self, call: Call) -> bool:
+        """Whether a call has this value, and no other argument."""
+        return parsed_object(call.call.arguments) == {self.key: self.value}
+
+    def is_changed_to(self, got: object) -> bool:
+        """Whether a value is what servers make of this one: text, a default, or nothing."""
+        as_text = json.dumps(self.value)
+        others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
+        return any(type(got) is type(each) and got == each for each in others)
+
+    def is_misfit(self, got: object) -> bool:
+        """Whether a value is this one as a text or without its list, against the schema."""
+        if isinstance(self.value, list):
+            return got in self.value
+        as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
+        text = got.lower().replace(",", ".") if isinstance(got, str) else None
+        return _kind(self.value) is not None and text in as_text
+
+    def is_other(self, got: object) -> bool:
+        """Whether a value is another number, or the opposite boolean."""
+        return _kind(got) is not None and _kind(got) == _kind(self.value)
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else None
+
+
+VALUES: Mapping[str, Typed] = {
+    "number": Typed("set_volume", "Set the volume.", {"type": "number", "description": "Volume"},
+                    0.5, "Set the volume to 0.5."),
+    "boolean": Typed("set_repeat", "Switch repetition on or off.",
+                     {"type": "boolean", "description": "Whether to repeat"},
+                     False, "Call set_repeat with repeat false."),
+    "null": Typed("set_label", "Set the label, or remove it with null.",
+                  {"type": ["string", "null"], "description": "New label"},
+                  None, "Remove the label: call set_label with label null."),
+    "empty string": Typed("set_label", "Set the label. It may be empty.",
+                          {"type": "string", "description": "New label"},
+                          "", 'Call set_label with an empty string as label: "".'),
+    "list": Typed("set_columns", "Set the columns to show.",
+                  {"type": "array", "items": {"type": "string"}, "description": "All columns"},
+                  ["id"], "Show only the column id."),
+}  # fmt: skip
+
+
+RELIABLE = frozenset({"number"})
+"""Values that models write as requested. Nor do they repeatedly write another number, the opposite
+boolean, or a text where the schema allows only a boolean. Otherwise tokens must show what the model
+wrote."""
+
+_VALUE_REQUESTS = tuple(
+    offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items()
+)
+TYPES_GROUP = ProbeGroup("tools.types", lambda _api: _VALUE_REQUESTS, FUNCTION_CALLING, modes=MODES)
+
+
+def _judge_value(name: str, responses: ProbeResponses) -> Trials:
+    reason = "The model did not write the value into a tool call."
+    found = list(_values(name, responses))
+    if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
+        found = [each for each in found if each[1] != "server"]
+    yield from required(proven(found), reason)
+
+
+def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
+    typed = VALUES[name]
+    made = named_calls(responses, *VALUES)
+    tokens = ExtraTokens.of((call, VALUES[each].is_value_of(call)) for each, call in made)
+    for _, found in named_calls(responses, name):
+        values = parsed_object(found.call.arguments)
+        key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
+        if values is None or len(values) > 1 or (key != typed.key and not typed.is_misfit(got)):
+            continue  # A server does not rename arguments: the model wrote another name.
+        right = {key: typed.value}
+        if type(got) is type(typed.value) and got == typed.value:
+            yield None, "unknown"
+        elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):
+            written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
+            intended = [replace(found.call, arguments=each) for each in written]
+            who = author(found, intended, tokens)
+            if who == "unknown" and not (name in RELIABLE or other):
+                continue
+            message = "An argument of a tool call has another value than requested."
+            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
+            yield problem, who
+
+
+for _name in VALUES:
+    TYPES_GROUP.probe(
+        f"tools.arguments.{_name.replace(' ', '_')}",
+        (_name,),
+        text=f"An argument keeps its JSON type and value: {_name}. A value of another type may fit "
+        "the schema and still do something else.",
+    )(partial(_judge_value, _name))

@@ -1,11 +1,106 @@
-"""Results of several tool calls in one reply: harmony distinguishes them only by their order."""
+"""Tool results: conversations that continue after any of them, and several results in one prompt.
+
+Harmony distinguishes the results of several calls in one reply only by their order.
+"""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
-from harness.findings import HARMONY, Problem
+from harness.checks.subjects import calls
+from harness.findings import GUIDE, HARMONY, RAW_COT, Problem
+from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import required
+from harness.probes.refusals import failure, required
+from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
+from harness.records.conditions import MODES
+
+_TURNS = 4
+_UNANSWERED, _INDEPENDENT = 0.4, 0.2
+_TRIES = 2
+
+
+def _with_output(tool: Tool, output: str) -> tuple[Tool, ...]:
+    return tuple(replace(each, output=output) if each is tool else each for each in TOOLS)
+
+
+_LONG_RESULT = '{"hours": [' + ", ".join(str(14 + hour % 9) for hour in range(120)) + "]}"
+RESULTS = {
+    "error": '{"error": "The weather service is unavailable."}',
+    "plain error": "Traceback: TimeoutError: no answer after 30 s",
+    "empty": "",
+    "long": _LONG_RESULT,
+}
+"""Tool results other than a short JSON object."""
+
+_request = partial(ProbeRequest, max_turns=_TURNS)
+_DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
+_QUESTION = Message("user", "What is the weather in Lisbon?")
+_LOOPS = (
+    _request("dependent", (_DEPENDENT,), (ORDER, WEATHER), tries=3),
+    *(
+        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES)
+        for name, output in RESULTS.items()
+    ),
+)
+LOOP_GROUP = ProbeGroup("tools.loop", lambda _api: _LOOPS, GUIDE)
+
+
+@LOOP_GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS))
+def _continues(responses: ProbeResponses) -> Trials:
+    """A conversation continues after any tool result.
+
+    Tools fail, return long results, or return nothing. Agents must not fail because of it.
+    """
+    rollouts = _with_results(responses, "dependent", *RESULTS)
+    return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)
+
+
+@LOOP_GROUP.probe("tools.loop.answers", RESULTS, severity="warning", tolerated=_UNANSWERED)
+def _answers(responses: ProbeResponses) -> Trials:
+    """In most cases, the model answers after a tool result.
+
+    A model that never answers does not see tool results, or does not recognize them.
+    """
+    for rollout in _with_results(responses, *RESULTS):
+        last = rollout.exchanges[-1]
+        text = last.reply.text if last.reply else ""
+        message = "The conversation ended without an answer after a tool result."
+        yield None if text else Problem(last, message, "an answer", "no text")
+
+
+@LOOP_GROUP.probe(
+    "tools.loop.dependent",
+    ("dependent",),
+    severity="warning",
+    source=RAW_COT,
+    modes=MODES,
+    tolerated=_INDEPENDENT,
+)
+def _dependent(responses: ProbeResponses) -> Trials:
+    """In most cases, the model uses the result of the first call in the second call.
+
+    gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
+    """
+    found = (
+        (rollout.exchanges[-1], [each.call.arguments for each in second])
+        for rollout in responses.all("dependent")
+        if any(each.call.name == ORDER.name for each in calls(rollout))
+        if (second := [each for each in calls(rollout) if each.call.name == WEATHER.name])
+    )
+    for last, arguments in required(found, "The model did not make both calls."):
+        message = "The second call does not use the result of the first call."
+        wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
+        yield None if any(ORDER_PLACE in each for each in arguments) else wrong
+
+
+def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
+    """The rollouts with a tool result. Raises NotVerifiableError."""
+    found = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
+    return required(found, "No conversation reached a tool result.")
+
 
 _LOOK_UP = Tool(
     "get_code_word",

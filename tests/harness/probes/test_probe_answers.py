@@ -19,7 +19,7 @@ from healthy import (
 )
 from probing import judged, refusal, statuses
 
-from harness.probes import logprobs, options, probabilities, structured
+from harness.probes import logprobs, options, structured
 from harness.probes.base import ProbeRequest
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -156,7 +156,7 @@ def sampled(temperature: float, alternatives: int = 5, drawn_listed_last: bool =
 )
 def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -> None:
     given = provider if callable(provider) else lambda request, attempt: provider
-    results = judged(probabilities.GROUP, given, ["chat"])
+    results = judged(logprobs.DRAWN_GROUP, given, ["chat"])
     assert results["sampling.probabilities"].status == status
 
 

@@ -9,8 +9,7 @@ from probing import judged, refusal, statuses
 
 from harmony.vocabulary import harmony_encoding
 from harness.probes.base import ProbeRequest
-from harness.probes.long.requests import GROUP, code_words
-from harness.probes.long.texts import document, word
+from harness.probes.long.requests import GROUP, code_words, document, word
 from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt, Sample

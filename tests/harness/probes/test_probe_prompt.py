@@ -10,9 +10,17 @@ from healthy import Say, chat_whole, json_response, rollout
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
-from harness.probes.mistakes import TEXT_MISTAKES, with_texts
 from harness.probes.prompt import GROUP, PROMPTS
-from harness.probes.rendering import Arguments, Prompt, Rendering, count, differences, renderings
+from harness.probes.rendering import (
+    TEXT_MISTAKES,
+    Arguments,
+    Prompt,
+    Rendering,
+    count,
+    differences,
+    renderings,
+    with_texts,
+)
 from harness.records.analysis import CheckResult
 from harness.rules import probe_results
 

@@ -24,17 +24,7 @@ from harness.findings import Problem
 from harness.parsing.rollout import parse_rollout
 from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.probes.evidence import Author, proven
-from harness.probes.tools import (
-    arguments,
-    choice,
-    loop,
-    names,
-    preamble,
-    results,
-    schemas,
-    trigger,
-    types,
-)
+from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
@@ -52,17 +42,17 @@ def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Say:
 
 
 def _triggered(request: ProbeRequest, _: Attempt) -> Say:
-    if request.name in trigger.NEEDED:
-        return calling(trigger.NEEDED[request.name][1])
+    if request.name in choice.NEEDED:
+        return calling(choice.NEEDED[request.name][1])
     return Say(text="Hello!")
 
 
 def test_needed_calls_pass() -> None:
-    assert set(statuses(judged(trigger.GROUP, _triggered)).values()) == {"passed"}
+    assert set(statuses(judged(choice.TRIGGER_GROUP, _triggered)).values()) == {"passed"}
 
 
 def test_missing_calls_fail() -> None:
-    found = statuses(judged(trigger.GROUP, lambda *_: Say(text="Hello!")))
+    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: Say(text="Hello!")))
     assert found["tools.trigger.recall"] == "warned"
     assert found["tools.trigger.right_tool"] == "not_verifiable"
 
@@ -72,11 +62,11 @@ def test_a_model_that_can_answer_without_a_tool_is_healthy() -> None:
         can = request.name in ("language", "markdown", "chart")
         return Say(text="It is German.") if can else _triggered(request, attempt)
 
-    assert not {"failed", "warned"} & set(statuses(judged(trigger.GROUP, provider)).values())
+    assert not {"failed", "warned"} & set(statuses(judged(choice.TRIGGER_GROUP, provider)).values())
 
 
 def test_calls_in_reply_to_greetings_are_a_warning() -> None:
-    found = statuses(judged(trigger.GROUP, lambda *_: calling("archive")))
+    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: calling("archive")))
     assert found["tools.trigger.recall"] == "passed"
     assert found["tools.trigger.precision"] == "warned"
     assert found["tools.trigger.right_tool"] == "warned"
@@ -86,7 +76,7 @@ def test_one_missing_call_is_tolerated() -> None:
     def once(request: ProbeRequest, attempt: Attempt) -> Say:
         return Say(text="?") if request.name == "status" else _triggered(request, attempt)
 
-    result = judged(trigger.GROUP, once)["tools.trigger.recall"]
+    result = judged(choice.TRIGGER_GROUP, once)["tools.trigger.recall"]
     assert (result.status, result.failures) == ("passed", 2)
 
 
@@ -201,27 +191,27 @@ def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
 
 def _writing(text: str, request: ProbeRequest) -> Say:
     """A call that the model writes."""
-    tool = arguments.VALUES[request.name].tool
+    tool = arguments.TEXTS[request.name].tool
     (key,) = tool.parameters["properties"]
     return calling(tool, json.dumps({key: text}, ensure_ascii=False))
 
 
 def _changing(text: str, request: ProbeRequest) -> Say:
     """The same call, where the model writes the intact text."""
-    intact = _writing(arguments.VALUES[request.name].intact, request)
+    intact = _writing(arguments.TEXTS[request.name].intact, request)
     return replace(_writing(text, request), wrote=intact.call)
 
 
 def test_intact_texts_pass() -> None:
     found = judged(
-        arguments.GROUP, lambda request, _: _writing(arguments.VALUES[request.name].intact, request)
+        arguments.GROUP, lambda request, _: _writing(arguments.TEXTS[request.name].intact, request)
     )
     assert set(statuses(found).values()) == {"passed"}
 
 
-@pytest.mark.parametrize("name", arguments.VALUES)
+@pytest.mark.parametrize("name", arguments.TEXTS)
 def test_texts_damaged_by_servers_fail(name: str) -> None:
-    value = arguments.VALUES[name]
+    value = arguments.TEXTS[name]
     for harm in value.damaged():
         found = judged(arguments.GROUP, lambda request, _, harm=harm: _changing(harm, request))
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
@@ -231,7 +221,7 @@ def test_texts_damaged_by_servers_fail(name: str) -> None:
     ("name", "harm"), [("quotes", 'Elle a dit \\"oui'), ("markup", "dock nine")]
 )
 def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -> None:
-    assert harm in arguments.VALUES[name].damaged()
+    assert harm in arguments.TEXTS[name].damaged()
     found = judged(arguments.GROUP, lambda request, _: _writing(harm, request))
     assert found[f"tools.arguments.{name}"].status == "not_verifiable"
 
@@ -254,7 +244,7 @@ def test_a_problem_without_proof_must_be_repeated() -> None:
 
 def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
     def stalled(request: ProbeRequest, _: Attempt) -> Say:
-        value = arguments.VALUES[request.name]
+        value = arguments.TEXTS[request.name]
         key = next(iter(value.tool.parameters["properties"]))
         ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
         text = value.intact[: ends[0] + 1] if ends else "?"
@@ -296,7 +286,7 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
     """A provider whose calls have these arguments; the model writes the right ones."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = types.VALUES[request.name]
+        typed = arguments.TEXTS[request.name]
         right = json.dumps({typed.key: typed.value})
         said = calling(typed.tool, arguments.get(request.name, right))
         return replace(said, wrote=(typed.tool.name, right))
@@ -305,7 +295,7 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
 
 
 def test_kept_types_pass() -> None:
-    assert set(statuses(judged(types.GROUP, _typed({}))).values()) == {"passed"}
+    assert set(statuses(judged(arguments.TYPES_GROUP, _typed({}))).values()) == {"passed"}
 
 
 @pytest.mark.parametrize(
@@ -325,7 +315,7 @@ def test_kept_types_pass() -> None:
     ],
 )
 def test_changed_types_fail(name: str, arguments: str) -> None:
-    found = statuses(judged(types.GROUP, _typed({name: arguments})))
+    found = statuses(judged(arguments.TYPES_GROUP, _typed({name: arguments})))
     failed = {probe for probe, status in found.items() if status == "failed"}
     assert failed == {f"tools.arguments.{name.replace(' ', '_')}"}
 
@@ -340,7 +330,7 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
 )
 def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
     """The tokens are the same, and another check judges names."""
-    found = statuses(judged(types.GROUP, _typed({name: arguments})))
+    found = statuses(judged(arguments.TYPES_GROUP, _typed({name: arguments})))
     assert found[f"tools.arguments.{name.replace(' ', '_')}"] == "not_verifiable"
 
 
@@ -351,15 +341,15 @@ def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
         arguments = next(changed, {}) if request.name == "null" else {}
         return _typed(arguments)(request, attempt)
 
-    assert statuses(judged(types.GROUP, provider))["tools.arguments.null"] == "passed"
+    assert statuses(judged(arguments.TYPES_GROUP, provider))["tools.arguments.null"] == "passed"
 
 
 def test_types_that_the_model_confuses_are_not_verifiable() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = types.VALUES[request.name]
+        typed = arguments.TEXTS[request.name]
         return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
-    assert set(statuses(judged(types.GROUP, provider)).values()) == {"not_verifiable"}
+    assert set(statuses(judged(arguments.TYPES_GROUP, provider)).values()) == {"not_verifiable"}
 
 
 # --- The loop
@@ -372,17 +362,17 @@ def _looping(request: ProbeRequest, _: Attempt) -> list[Say | Response]:
 
 
 def test_continued_conversations_pass() -> None:
-    assert set(statuses(judged(loop.GROUP, _looping)).values()) == {"passed"}
+    assert set(statuses(judged(results.LOOP_GROUP, _looping)).values()) == {"passed"}
 
 
 def test_a_failure_after_a_tool_result_is_an_error() -> None:
-    found = statuses(judged(loop.GROUP, lambda *each: [_looping(*each)[0], refusal(500)]))
+    found = statuses(judged(results.LOOP_GROUP, lambda *each: [_looping(*each)[0], refusal(500)]))
     assert found["tools.loop.goes_on"] == "failed"
 
 
 def test_unseen_tool_results_are_warnings() -> None:
     blind = [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER, '{"location": "it"}')]
-    found = statuses(judged(loop.GROUP, lambda *_: blind))
+    found = statuses(judged(results.LOOP_GROUP, lambda *_: blind))
     assert found["tools.loop.goes_on"] == "passed"
     assert {found["tools.loop.answers"], found["tools.loop.dependent"]} == {"warned"}
 
@@ -393,12 +383,13 @@ def test_an_answer_instead_of_the_second_call_is_no_evidence() -> None:
         Say(text="Shall I look up the weather, too?"),
     ]
     assert (
-        statuses(judged(loop.GROUP, lambda *_: replies))["tools.loop.dependent"] == "not_verifiable"
+        statuses(judged(results.LOOP_GROUP, lambda *_: replies))["tools.loop.dependent"]
+        == "not_verifiable"
     )
 
 
 def test_without_a_call_the_loop_is_not_verifiable() -> None:
-    found = judged(loop.GROUP, lambda *_: Say(text="Hello!"))
+    found = judged(results.LOOP_GROUP, lambda *_: Say(text="Hello!"))
     assert set(statuses(found).values()) == {"not_verifiable"}
 
 
