@@ -18,9 +18,9 @@ against the healthy engine, and reports which faults they detect and which false
 To add a fault, add a row to `catalogue.csv`, and its change at a hook. A short change is an
 expression, a longer one a decorated function of the fault's name:
 
-    SSE_FILTER.faults(done_missing=lambda event: not event.done)
+    hooks.SSE_FILTER.faults(done_missing=lambda event: not event.done)
 
-    @SSE_EVENT
+    @hooks.SSE_EVENT
     def text_after_finish(event: SseEvent) -> list[SseEvent]:
         ...
 

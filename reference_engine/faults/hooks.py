@@ -21,6 +21,7 @@ from reference_engine.faults.http import (
     messages_key,
     messages_of,
     output_items,
+    response_of,
     usages,
 )
 from reference_engine.faults.parsers import FilteredParser
@@ -272,6 +273,8 @@ CHAT_MESSAGE = _part(chat_messages)  # each message of a Chat response, or delta
 OUTPUT_ITEM = _part(output_items)  # each output item of a response or a Responses event
 CALL = _part(calls)  # each tool call, in both APIs
 USAGE = _part(usages)  # the usage
+RESPONSE = _part(lambda data: iter([response_of(data)]))
+"""The response in a Responses event, else the payload itself."""
 
 REPLY = Hook[Callable[[Reply, ClientRequest], Reply]]("reply")
 """A complete response or error; for a stream, its status and headers only."""

@@ -16,22 +16,10 @@ from torch import Tensor
 from harmony.conversation import Conversation
 from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Fault, activated, active_changes, changed
 from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
 from reference_engine.faults.completions import NAMED, SharedCompletions
-from reference_engine.faults.hooks import (
-    GENERATION,
-    INPUT,
-    LOGITS,
-    PARSER,
-    PAYLOAD,
-    PROMPT,
-    REPLY,
-    REQUEST,
-    SAMPLING,
-    STREAM,
-    TOKENS,
-)
 from reference_engine.faults.http import (
     Api,
     ClientRequest,
@@ -134,10 +122,10 @@ def _object(body: bytes) -> Json:
 
 
 def _changed_body(body: bytes, request: ClientRequest) -> bytes:
-    if not active_changes(REQUEST):
+    if not active_changes(hooks.REQUEST):
         return body
     try:
-        data = changed(REQUEST, _object(body), request)
+        data = changed(hooks.REQUEST, _object(body), request)
     except (AttributeError, KeyError, TypeError):  # Malformed: the healthy server refuses it.
         return body
     return orjson.dumps(data) if data else body
@@ -163,18 +151,18 @@ async def _forward(inbox: _Inbox, send: Send, request: ClientRequest) -> None:
         return
     reply = Reply(reply.status, headers, b"".join([piece async for piece in _bodies(inbox)]))
     if reply.status == 200:
-        data = changed(PAYLOAD, reply.json, request)
+        data = changed(hooks.PAYLOAD, reply.json, request)
         reply = Reply(200, headers, orjson.dumps(data))
-    reply = changed(REPLY, reply, request)
+    reply = changed(hooks.REPLY, reply, request)
     await send(_start(reply, {"content-length": str(len(reply.body))}))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 async def _send_stream(head: Reply, inbox: _Inbox, send: Send, request: ClientRequest) -> None:
-    await send(_start(changed(REPLY, head, request), {}))
+    await send(_start(changed(hooks.REPLY, head, request), {}))
     async with aclosing(_events(inbox, request)) as healthy:
         events: SseStream = healthy
-        async for event in changed(STREAM, events, request):
+        async for event in changed(hooks.STREAM, events, request):
             await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -184,7 +172,7 @@ async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEv
         for block in filter(None, piece.split(b"\n\n")):
             event = decode(block)
             if event.data is not None:
-                data = changed(PAYLOAD, event.data, request)
+                data = changed(hooks.PAYLOAD, event.data, request)
                 event = SseEvent(data, data.get("type") if event.name else None)
             yield event
 
@@ -205,15 +193,15 @@ class FaultyGeneration(Generation):
     """A generation with the hooks GENERATION, PROMPT and PARSER."""
 
     def __init__(self, engine: TokenSource, request: GenerationRequest) -> None:
-        super().__init__(engine, changed(GENERATION, request))
+        super().__init__(engine, changed(hooks.GENERATION, request))
 
     def render(self, conversation: Conversation) -> list[int]:
         """The tokens of the prompt."""
-        return changed(PROMPT, super().render(conversation), conversation)
+        return changed(hooks.PROMPT, super().render(conversation), conversation)
 
     def new_parser(self) -> HarmonyParser:
         """The parser of the model's tokens."""
-        return changed(PARSER, super().new_parser(), self._request)
+        return changed(hooks.PARSER, super().new_parser(), self._request)
 
 
 class FaultyEngine:
@@ -225,11 +213,11 @@ class FaultyEngine:
 
     def generate(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[Token]:
         """Sample tokens, see `TokenSource`."""
-        read = changed(INPUT, list(prompt))
-        params = changed(SAMPLING, params)
-        if adjusters := active_changes(LOGITS):
+        read = changed(hooks.INPUT, list(prompt))
+        params = changed(hooks.SAMPLING, params)
+        if adjusters := active_changes(hooks.LOGITS):
             params = AdjustedParams(**vars(params), adjusters=tuple(adjusters), tokens=list(read))
-        return changed(TOKENS, self._engine.generate(read, params))
+        return changed(hooks.TOKENS, self._engine.generate(read, params))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Hook
-from reference_engine.faults.hooks import INPUT, MODEL, ModelChange
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Attention, Context, Transformer, rotary_frequencies
@@ -20,7 +20,7 @@ Attend = Callable[[Context, int, Tensor, Tensor, Tensor, Tensor], Tensor]
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
-def _each_attention(change: Callable[[Attention], object]) -> ModelChange:
+def _each_attention(change: Callable[[Attention], object]) -> hooks.ModelChange:
     def damage(model: Transformer) -> None:
         for block in model.blocks:
             change(block.attn)
@@ -28,14 +28,14 @@ def _each_attention(change: Callable[[Attention], object]) -> ModelChange:
     return damage
 
 
-def _config(change: Callable[[ModelConfig], ModelConfig]) -> ModelChange:
+def _config(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
     def damage(model: Transformer) -> None:
         model.config = change(model.config)
 
     return damage
 
 
-def _yarn(change: Callable[[ModelConfig], ModelConfig]) -> ModelChange:
+def _yarn(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
     def damage(model: Transformer) -> None:
         frequencies, model.rotary.concentration = rotary_frequencies(change(model.config))
         model.rotary.frequencies.copy_(frequencies)
@@ -68,7 +68,7 @@ class _ChangedAttention(Attention):
         return super().forward(x, cos, sin, _ChangedContext(context, self.attend))
 
 
-def _each_attend(attend: Attend) -> ModelChange:
+def _each_attend(attend: Attend) -> hooks.ModelChange:
     def damage(attention: Attention) -> None:
         attention.__class__ = _ChangedAttention
         cast("_ChangedAttention", attention).attend = attend
@@ -76,7 +76,7 @@ def _each_attend(attend: Attend) -> ModelChange:
     return _each_attention(damage)
 
 
-def _rounded_cache(rounding: Callable[[Tensor], Tensor]) -> ModelChange:
+def _rounded_cache(rounding: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     return _each_attend(
         lambda context, layer, query, key, value, sinks: context.attend(
             layer, query, rounding(key), rounding(value), sinks
@@ -122,7 +122,7 @@ YARN.faults(
 )
 
 
-@MODEL
+@hooks.MODEL
 def yarn_rounded(model: Transformer) -> None:
     config = model.config
     half = config.head_dim // 2
@@ -139,18 +139,18 @@ def yarn_rounded(model: Transformer) -> None:
     model.rotary.frequencies.copy_(plain * (1 - ramp) + plain / config.rope_factor * ramp)
 
 
-@MODEL
+@hooks.MODEL
 def yarn_without_ramp(model: Transformer) -> None:
     plain, _ = rotary_frequencies(replace(model.config, rope_factor=1.0))
     model.rotary.frequencies.copy_(plain / model.config.rope_factor)
 
 
-@MODEL
+@hooks.MODEL
 def concentration_missing(model: Transformer) -> None:
     model.rotary.concentration = 1.0
 
 
-@MODEL
+@hooks.MODEL
 def rope_pairs_interleaved(model: Transformer) -> None:
     # Reordering the rows of queries and keys gives the same attention scores.
     size = model.config.head_dim
@@ -175,7 +175,7 @@ CACHE_ROUNDING.faults(
 _last_prompt: list[int] = []
 
 
-@INPUT
+@hooks.INPUT
 def prefix_of_another_prompt(tokens: list[int]) -> list[int]:
     length = (min(len(tokens), len(_last_prompt)) - 1) // BLOCK * BLOCK
     read = _last_prompt[:length] + tokens[max(length, 0) :]

@@ -4,17 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harmony.conversation import BuiltinCall, ConversationItem, Reasoning
-from reference_engine.faults.hooks import (
-    CONVERSATION,
-    GENERATION,
-    HEADER,
-    ITEMS,
-    PAYLOAD,
-    REQUEST,
-    SSE_FILTER,
-    echo,
-)
-from reference_engine.faults.http import ClientRequest, Json, output_items, response_of
+from reference_engine.faults import hooks
+from reference_engine.faults.http import ClientRequest, Json, output_items
 
 _PYTHON = {"type": "code_interpreter", "container": {"type": "auto"}}
 _PROGRAM = "code_interpreter_call"
@@ -24,8 +15,8 @@ def _is_result(header: str) -> bool:
     return header.startswith(("python", "browser."))
 
 
-CONVERSATION.faults(builtin_undeclared=lambda conversation: replace(conversation, builtin=()))
-HEADER.faults(
+hooks.CONVERSATION.faults(builtin_undeclared=lambda conversation: replace(conversation, builtin=()))
+hooks.HEADER.faults(
     builtin_result_from_user=lambda header: "user" if _is_result(header) else header,
     builtin_result_in_commentary=lambda header: (
         header.replace("<|channel|>analysis", "<|channel|>commentary")
@@ -33,24 +24,24 @@ HEADER.faults(
         else header
     ),
 )
-SSE_FILTER.faults(
+hooks.SSE_FILTER.faults(
     citations_unmapped=lambda event: "annotation" not in event.type,
     program_hidden=lambda event: _PROGRAM not in f"{event.type} {event.item.get('type')}",
 )
-GENERATION.faults(
+hooks.GENERATION.faults(
     builtin_calls_unlimited=lambda r: replace(r, policy=replace(r.policy, used_up=False))
 )
-PAYLOAD.faults(builtin_added=echo("tools", []))
+hooks.PAYLOAD.faults(builtin_added=hooks.echo("tools", []))
 
 
-@ITEMS
+@hooks.ITEMS
 def builtin_reasoning_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
     for item, after in zip(items, (*items[1:], None), strict=True):
         if not (isinstance(item, Reasoning) and isinstance(after, BuiltinCall)):
             yield item
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def citations_unmapped(data: Json, _: ClientRequest) -> Json:
     parts = [part for item in output_items(data) for part in item.get("content") or ()]
     for part in (*parts, data.get("part") or {}):
@@ -59,15 +50,13 @@ def citations_unmapped(data: Json, _: ClientRequest) -> Json:
     return data
 
 
-@PAYLOAD
-def program_hidden(data: Json, _: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.RESPONSE
+def program_hidden(response: Json, _: ClientRequest) -> None:
     if output := response.get("output"):
         response["output"] = [item for item in output if item.get("type") != _PROGRAM]
-    return data
 
 
-@REQUEST
+@hooks.REQUEST
 def builtin_added(body: Json, _: ClientRequest) -> Json:
     tools = body.get("tools")
     offered = [tool.get("type") for tool in tools or () if isinstance(tool, dict)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import orjson
 
-from reference_engine.faults.hooks import PAYLOAD, REPLY, REQUEST, echo
+from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -18,7 +18,7 @@ def _message(reply: Reply) -> str:
     return str((reply.json.get("error") or {}).get("message", ""))
 
 
-REPLY.faults(
+hooks.REPLY.faults(
     refusals_as_500=lambda reply, _: (
         replace(reply, status=500) if 400 <= reply.status < 500 else reply
     ),
@@ -28,11 +28,11 @@ REPLY.faults(
         reply, {"detail": [{"loc": ["body"], "msg": _message(reply), "type": "value_error"}]}
     ),
 )
-REQUEST.faults(unknown_model_accepted=lambda body, request: body | {"model": request.served})
-PAYLOAD.faults(unknown_model_accepted=echo("model"))
+hooks.REQUEST.faults(unknown_model_accepted=lambda body, request: body | {"model": request.served})
+hooks.PAYLOAD.faults(unknown_model_accepted=hooks.echo("model"))
 
 
-@REPLY
+@hooks.REPLY
 def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
     if reply.status < 400:
         return reply
@@ -40,13 +40,13 @@ def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
     return Reply(reply.status, reply.headers | {"content-type": "text/html"}, page)
 
 
-@REQUEST
+@hooks.REQUEST
 def wrong_types_ignored(body: Json, _: ClientRequest) -> Json:
     wrong = {key for key in _NUMBERS if not isinstance(body.get(key), int | float | None)}
     return {key: value for key, value in body.items() if key not in wrong}
 
 
-@REQUEST
+@hooks.REQUEST
 def unmatched_result_accepted(body: Json, _: ClientRequest) -> Json:
     items = body[messages_key(body)]
     called = {call["id"] for item in items for call in item.get("tool_calls") or ()}
@@ -56,7 +56,7 @@ def unmatched_result_accepted(body: Json, _: ClientRequest) -> Json:
     return body | {messages_key(body): kept}
 
 
-@REQUEST
+@hooks.REQUEST
 def empty_input_accepted(body: Json, _: ClientRequest) -> Json:
     key = messages_key(body)
     return body | {key: [{"role": "user", "content": ""}]} if body.get(key) == [] else body

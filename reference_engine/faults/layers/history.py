@@ -8,18 +8,7 @@ from itertools import groupby
 
 from harmony.conversation import Call, ConversationItem, Preamble, Reasoning, Result, User
 from harmony.render import render_all
-from reference_engine.faults.hooks import (
-    HEADER,
-    ITEM_FILTER,
-    ITEMS,
-    MESSAGE,
-    PAYLOAD,
-    PROMPT,
-    REQUEST,
-    REQUEST_MESSAGE,
-    echo,
-    item_text,
-)
+from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message
 from reference_engine.server.errors import ApiError, invalid
@@ -29,39 +18,39 @@ _ANALYSIS = "assistant<|channel|>analysis"
 _TAG = re.compile(r"<[^<>]*>")
 _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
-ITEM_FILTER.faults(
+hooks.ITEM_FILTER.faults(
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
 )
-ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
-PROMPT.faults(stale_reasoning_kept=lambda _, conversation: render_all(conversation))
-item_text(Result).faults(
+hooks.ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
+hooks.PROMPT.faults(stale_reasoning_kept=lambda _, conversation: render_all(conversation))
+hooks.item_text(Result).faults(
     long_result_cut=lambda text: text[:16_000],
     empty_results_filled=lambda text: text or "(no output)",
 )
-item_text(Reasoning).faults(
+hooks.item_text(Reasoning).faults(
     reasoning_on_one_line=lambda text: " ".join(text.split()),
     long_reasoning_cut=lambda text: text[:4_000],
 )
-item_text(Preamble).faults(preamble_on_one_line=lambda text: " ".join(text.split()))
-item_text(Call).faults(
+hooks.item_text(Preamble).faults(preamble_on_one_line=lambda text: " ".join(text.split()))
+hooks.item_text(Call).faults(
     earlier_arguments_sanitized=lambda text: _TAG.sub("", text),
     decimals_in_earlier_arguments=lambda text: _WHOLE_NUMBER.sub(r"\g<0>.0", text),
     arguments_escaped_twice_in_history=json.dumps,
 )
 # Without the recipient, the prompt is as long as a healthy one that omits the call's content type.
-HEADER.faults(
+hooks.HEADER.faults(
     result_without_recipient=lambda header: header.replace(" to=assistant", ""),
     answer_without_channel=lambda header: "assistant" if header == _FINAL else header,
     reasoning_without_channel=lambda header: "assistant" if header == _ANALYSIS else header,
 )
-MESSAGE.faults(
+hooks.MESSAGE.faults(
     history_ends_with_return=lambda message: _ended(message, _FINAL, "<|return|>"),
     calls_end_with_end=lambda message: _ended(message, "assistant to=functions.", "<|end|>"),
 )
-PAYLOAD.faults(
-    previous_response_ignored=echo("previous_response_id"),
-    streamed_response_not_stored=echo("store", default=True),
+hooks.PAYLOAD.faults(
+    previous_response_ignored=hooks.echo("previous_response_id"),
+    streamed_response_not_stored=hooks.echo("store", default=True),
 )
 
 
@@ -71,7 +60,7 @@ def _ended(message: Message, header: str, end: str) -> list[Message]:
     return [replace(message, end=end) if matches else message]
 
 
-@ITEMS
+@hooks.ITEMS
 def reasoning_dropped_beside_preamble(
     items: Sequence[ConversationItem],
 ) -> Iterable[ConversationItem]:
@@ -79,7 +68,7 @@ def reasoning_dropped_beside_preamble(
     return (i for at, i in enumerate(items) if at not in before or not isinstance(i, Reasoning))
 
 
-@ITEMS
+@hooks.ITEMS
 def reasoning_of_first_call_dropped(
     items: Sequence[ConversationItem],
 ) -> Iterable[ConversationItem]:
@@ -87,37 +76,37 @@ def reasoning_of_first_call_dropped(
     return (item for at, item in enumerate(items) if at not in thoughts[:-1])
 
 
-@ITEMS
+@hooks.ITEMS
 def result_names_mixed_up(items: Sequence[ConversationItem]) -> Iterable[ConversationItem]:
     names = [item.name for item in items if isinstance(item, Call)]
     return (replace(i, name=names[-1]) if isinstance(i, Result) else i for i in items)
 
 
-@ITEMS
+@hooks.ITEMS
 def result_order_reversed(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
     for results, group in groupby(items, lambda item: isinstance(item, Result)):
         run = list(group)
         yield from reversed(run) if results else run
 
 
-@ITEMS
+@hooks.ITEMS
 def only_last_user_message(items: Sequence[ConversationItem]) -> Sequence[ConversationItem]:
     users = [at for at, item in enumerate(items) if isinstance(item, User)]
     return items[users[-1] :] if users else items
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def chat_reasoning_not_replayed(message: Json, request: ClientRequest) -> Json:
     hidden = ("reasoning", "reasoning_content") if request.api == "chat" else ()
     return {key: value for key, value in message.items() if key not in hidden}
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def reasoning_items_not_replayed(item: Json, _: ClientRequest) -> Json | None:
     return None if item.get("type") == "reasoning" else item
 
 
-@REQUEST
+@hooks.REQUEST
 def reasoning_items_refused(body: Json, _: ClientRequest) -> Json:
     for at, item in enumerate(messages_of(body)):
         if item.get("type") == "reasoning":
@@ -125,7 +114,7 @@ def reasoning_items_refused(body: Json, _: ClientRequest) -> Json:
     return body
 
 
-@REQUEST
+@hooks.REQUEST
 def chat_reasoning_refused(body: Json, request: ClientRequest) -> Json:
     for at, message in enumerate(messages_of(body)):
         if request.api == "chat" and "reasoning" in message:
@@ -134,14 +123,14 @@ def chat_reasoning_refused(body: Json, request: ClientRequest) -> Json:
     return body
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def thinking_with_calls_crashes(message: Json, _: ClientRequest) -> Json:
     if all(message.get(key) for key in ("content", "reasoning", "tool_calls")):
         raise ApiError(500, "Cannot pass both content and thinking in an assistant message.")
     return message
 
 
-@REQUEST
+@hooks.REQUEST
 def empty_messages_stripped(body: Json, _: ClientRequest) -> Json:
     messages = body.get("messages")
     if not isinstance(messages, list):
@@ -152,13 +141,13 @@ def empty_messages_stripped(body: Json, _: ClientRequest) -> Json:
     return body | {"messages": kept}
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def null_content_as_text(message: Json, _: ClientRequest) -> Json:
     empty = message.get("tool_calls") and message.get("content") is None
     return message | {"content": "None"} if empty else message
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def content_parts_lost(message: Json, _: ClientRequest) -> Json:
     content = message.get("content")
     cut = isinstance(content, list) and message.get("type") != "reasoning"
@@ -172,20 +161,20 @@ def _result_parts(message: Json) -> str:
     return key if result and isinstance(message.get(key), list) else ""
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def result_parts_lost(message: Json, _: ClientRequest) -> Json:
     key = _result_parts(message)
     return message | {key: ""} if key else message
 
 
-@REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE
 def result_parts_refused(message: Json, _: ClientRequest) -> Json:
     if key := _result_parts(message):
         raise invalid(key, "Input should be a valid string.")
     return message
 
 
-@REQUEST
+@hooks.REQUEST
 def previous_response_ignored(body: Json, _: ClientRequest) -> Json:
     if "previous_response_id" not in body:
         return body
@@ -195,7 +184,7 @@ def previous_response_ignored(body: Json, _: ClientRequest) -> Json:
     return body | {"previous_response_id": None, "input": items or " "}
 
 
-@REQUEST
+@hooks.REQUEST
 def streamed_response_not_stored(body: Json, request: ClientRequest) -> Json:
     stored = request.api == "chat" or not request.streaming
     return body if stored else body | {"store": False}

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import orjson
 
-from reference_engine.faults.hooks import PARSED, PAYLOAD, REPLY, REQUEST, STREAM, whole_text
+from reference_engine.faults import hooks
 from reference_engine.faults.http import (
     ClientRequest,
     Json,
@@ -14,7 +14,6 @@ from reference_engine.faults.http import (
     SseEvent,
     SseStream,
     messages_key,
-    response_of,
 )
 from reference_engine.faults.layers.parsing import dropped
 
@@ -23,15 +22,15 @@ _MOST_CACHED = 1000
 _LAST: dict[str, Json] = {}
 _CACHE: OrderedDict[bytes, bytes] = OrderedDict()
 
-PARSED.faults(
+hooks.PARSED.faults(
     sometimes_empty=dropped("answer"),
     reasoning_sometimes_missing=dropped("reasoning"),
     one_replica_without_reasoning=dropped("reasoning"),
 )
-whole_text("answer").faults(
+hooks.whole_text("answer").faults(
     words_sometimes_masked=lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)
 )
-REPLY.faults(
+hooks.REPLY.faults(
     replies_cached=lambda reply, request: _cached(reply, request, new_id=False),
     replies_cached_with_new_ids=lambda reply, request: _cached(reply, request, new_id=True),
 )
@@ -52,7 +51,7 @@ def _cached(reply: Reply, request: ClientRequest, *, new_id: bool) -> Reply:
     return Reply(reply.status, reply.headers, orjson.dumps(body))
 
 
-@REQUEST
+@hooks.REQUEST
 def reply_of_another_request(body: Json, request: ClientRequest) -> Json:
     last = _LAST.get(request.api)
     _LAST[request.api] = body
@@ -62,42 +61,36 @@ def reply_of_another_request(body: Json, request: ClientRequest) -> Json:
     return body | {messages_key(body): last.get(messages_key(last))} | tools
 
 
-@REQUEST
+@hooks.REQUEST
 def stored_responses_lost(body: Json, _: ClientRequest) -> Json:
     lost = body.get("previous_response_id")
     return body | {"previous_response_id": "resp_of_another_replica"} if lost else body
 
 
-@PAYLOAD
-def answers_sometimes_refused(data: Json, _: ClientRequest) -> Json:
-    for choice in data.get("choices", ()):
-        if (message := choice.get("message")) and message.get("content"):
-            message |= {"content": None, "refusal": "I cannot help with that."}
-    return data
+@hooks.CHOICE
+def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
+    if (message := choice.get("message")) and message.get("content"):
+        message |= {"content": None, "refusal": "I cannot help with that."}
 
 
-@PAYLOAD
-def ids_sometimes_shared(data: Json, _: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.RESPONSE
+def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
     if "id" in response:
         response["id"] = "resp_00000000000000000000000000000000"
-    return data
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def one_replica_without_reasoning(data: Json, _: ClientRequest) -> Json:
     return data | {"system_fingerprint": _BROKEN_REPLICA} if "system_fingerprint" in data else data
 
 
-@PAYLOAD
-def other_model_sometimes(data: Json, _: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.RESPONSE
+def other_model_sometimes(response: Json, _: ClientRequest) -> None:
     if "model" in response:
         response["model"] = "gpt-oss-mini"
-    return data
 
 
-@STREAM
+@hooks.STREAM
 async def pieces_sometimes_exchanged(events: SseStream, request: ClientRequest) -> SseStream:
     held: SseEvent | None = None
     exchanged = request.api == "responses"

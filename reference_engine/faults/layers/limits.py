@@ -7,16 +7,7 @@ import orjson
 
 from harmony.conversation import User
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
-from reference_engine.faults.hooks import (
-    GENERATION,
-    LIMIT,
-    PARSER,
-    PAYLOAD,
-    PROMPT,
-    REPLY,
-    REQUEST,
-    item_text,
-)
+from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, Reply, choices, response_of
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError
@@ -26,12 +17,12 @@ _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
 _OPENING = 3  # tokens that end a prompt: those of `<|end|><|start|>assistant`
 
-LIMIT.faults(
+hooks.LIMIT.faults(
     limit_ignored=lambda _: None,
     limit_hidden=lambda limit: limit or 16,
     limit_lowered=lambda limit: min(limit or 24, 24),
 )
-PROMPT.faults(
+hooks.PROMPT.faults(
     prompt_cut_in_the_middle=lambda tokens, _: (
         tokens[:_KEPT_AT_START] + tokens[_KEPT_AT_START - _LONGEST_PROMPT :]
         if len(tokens) > _LONGEST_PROMPT
@@ -42,17 +33,17 @@ PROMPT.faults(
         tokens[:_LONGEST_CONTEXT] + tokens[-_OPENING:] if len(tokens) > _LONGEST_CONTEXT else tokens
     ),
 )
-item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
-REQUEST.faults(
+hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
+hooks.REQUEST.faults(
     max_completion_tokens_ignored=lambda body, _: {
         key: value for key, value in body.items() if key != "max_completion_tokens"
     }
 )
-GENERATION.faults(
+hooks.GENERATION.faults(
     stop_ignored=lambda request: replace(request, stop=()),
     stop_string_kept=lambda r: _KeepingStop(r.conversation, r.sampling, r.policy, (), r.stop),
 )
-PARSER.faults(
+hooks.PARSER.faults(
     stop_acts_on_reasoning=lambda parser, request: _stopped(
         parser, "reasoning", request.stop, keep=False
     ),
@@ -67,7 +58,7 @@ def _truncated(data: Json) -> bool:
     return "length" in finished or response_of(data).get("status") == "incomplete"
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def truncation_as_completed(data: Json, _: ClientRequest) -> Json:
     for choice in choices(data):
         if choice.get("finish_reason") == "length":
@@ -80,7 +71,7 @@ def truncation_as_completed(data: Json, _: ClientRequest) -> Json:
     return data
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def truncated_output_lost(data: Json, request: ClientRequest) -> Json:
     if request.api == "responses" and _truncated(data):
         response = response_of(data)
@@ -91,7 +82,7 @@ def truncated_output_lost(data: Json, request: ClientRequest) -> Json:
     return data
 
 
-@REPLY
+@hooks.REPLY
 def truncation_crashes(reply: Reply, _: ClientRequest) -> Reply:
     if reply.status != 200 or not _truncated(reply.json):
         return reply
@@ -99,12 +90,10 @@ def truncation_crashes(reply: Reply, _: ClientRequest) -> Reply:
     return replace(reply, status=400, body=orjson.dumps(error.body()))
 
 
-@PAYLOAD
-def incomplete_details_missing(data: Json, _: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.RESPONSE
+def incomplete_details_missing(response: Json, _: ClientRequest) -> None:
     if response.get("status") == "incomplete":
         response["incomplete_details"] = None
-    return data
 
 
 @dataclass(frozen=True)

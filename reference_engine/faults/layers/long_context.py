@@ -15,8 +15,8 @@ from torch import Tensor
 
 from harmony.parse import START
 from harmony.vocabulary import harmony_encoding
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Hook
-from reference_engine.faults.hooks import FORWARD, INPUT, ROW, ForwardChange, ModelChange
 from reference_engine.faults.layers.attention import ATTEND
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE
@@ -39,7 +39,7 @@ class _ChangedRotary(Rotary):
         return super().angles(self.change(positions))
 
 
-def _positions(change: Callable[[Tensor], Tensor]) -> ModelChange:
+def _positions(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     def damage(model: Transformer) -> None:
         model.rotary.__class__ = _ChangedRotary
         cast("_ChangedRotary", model.rotary).change = change
@@ -47,8 +47,8 @@ def _positions(change: Callable[[Tensor], Tensor]) -> ModelChange:
     return damage
 
 
-def _pages(change: Callable[[Row], dict[int, int]]) -> ForwardChange:
-    found: ForwardChange = ROW.adapt(lambda row: _with_full(row, change(row)))
+def _pages(change: Callable[[Row], dict[int, int]]) -> hooks.ForwardChange:
+    found: hooks.ForwardChange = hooks.ROW.adapt(lambda row: _with_full(row, change(row)))
     return found
 
 
@@ -67,13 +67,13 @@ PAGES.faults(
     block_lost=lambda _: {_DAMAGED: NULL_PAGE},
     block_duplicated=lambda row: dict(zip([_DAMAGED], row.full[_DAMAGED + 1 :], strict=False)),
 )
-INPUT.faults(
+hooks.INPUT.faults(
     prompt_cut_unreported=lambda tokens: tokens[-_POSITIONS:],
     prefix_cache_ignores_effort=lambda tokens: _cached_head(tokens, tokens.index(START, 1)),
 )
 
 
-@FORWARD
+@hooks.FORWARD
 def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forward:
     begun: dict[int, tuple[weakref.ref[array[int]], int]] = {}
     shift = torch.zeros(0, dtype=torch.long)
@@ -106,7 +106,7 @@ def cache_rolls_over(row: Row) -> dict[int, int]:
     return {at: row.full[other] for at, other in newest.items()}
 
 
-@FORWARD
+@hooks.FORWARD
 def block_of_another_request(_: Transformer, run: Forward) -> Forward:
     foreign: list[array[int]] = []
 
@@ -124,7 +124,7 @@ def block_of_another_request(_: Transformer, run: Forward) -> Forward:
     return mixed
 
 
-@ROW
+@hooks.ROW
 def window_page_freed_early(row: Row) -> Row:
     first = max(row.start - 127, 0) // BLOCK
     if first >= row.start // BLOCK:
@@ -150,7 +150,7 @@ _HEADS: OrderedDict[tuple[int, ...], list[int]] = OrderedDict()
 _MOST_HEADS = 256
 
 
-@INPUT
+@hooks.INPUT
 def prefix_cache_ignores_tools(tokens: list[int]) -> list[int]:
     user = [START, *harmony_encoding().encode("user")]
     places = (at for at in range(len(tokens)) if tokens[at : at + len(user)] == user)

@@ -7,17 +7,7 @@ from dataclasses import replace
 
 from harmony.conversation import Result
 from harmony.parse import Delta, Ended, Event, Kind, Started
-from reference_engine.faults.hooks import (
-    CONVERSATION,
-    NEW_EDITOR,
-    OUTPUT_ITEM,
-    PARSED,
-    PARSER,
-    REQUEST,
-    EventChange,
-    parsed_if,
-    whole_text,
-)
+from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
 from reference_engine.faults.parsers import EndBlindParser, SharedParser, TokenwiseParser, Unparsed
 from reference_engine.server.errors import ApiError
@@ -26,28 +16,28 @@ _LOST_TOKEN = 4
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
 
-STRUCTURED = parsed_if(lambda request: request.conversation.answer_format is not None)
+STRUCTURED = hooks.parsed_if(lambda request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
-AFTER_RESULT = parsed_if(
+AFTER_RESULT = hooks.parsed_if(
     lambda request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
 )
 """Each event of the parser, in responses to a tool result."""
 
 
-def recast(old: Kind, new: Kind) -> EventChange:
+def recast(old: Kind, new: Kind) -> hooks.EventChange:
     """A change by which messages of kind `old` become messages of kind `new`."""
     return lambda event: [replace(event, kind=new) if event.kind == old else event]
 
 
-def dropped(kind: Kind) -> EventChange:
+def dropped(kind: Kind) -> hooks.EventChange:
     """A change that drops messages of this kind."""
     return lambda event: [] if event.kind == kind else [event]
 
 
-def repeated(kind: Kind) -> Callable[[], EventChange]:
+def repeated(kind: Kind) -> Callable[[], hooks.EventChange]:
     """A change after which each message of this kind comes twice."""
 
-    def new() -> EventChange:
+    def new() -> hooks.EventChange:
         message: list[Event] = []
 
         def change(event: Event) -> Iterable[Event]:
@@ -63,10 +53,10 @@ def repeated(kind: Kind) -> Callable[[], EventChange]:
     return new
 
 
-def _without(kind: Kind, lost: Callable[[int], bool]) -> Callable[[], EventChange]:
+def _without(kind: Kind, lost: Callable[[int], bool]) -> Callable[[], hooks.EventChange]:
     """A change that drops the deltas of a message whose number, from 1, is `lost`."""
 
-    def new() -> EventChange:
+    def new() -> hooks.EventChange:
         count = 0
 
         def change(event: Event) -> Iterable[Event]:
@@ -82,7 +72,7 @@ def _without(kind: Kind, lost: Callable[[int], bool]) -> Callable[[], EventChang
     return new
 
 
-def _failure(status: int, message: str) -> EventChange:
+def _failure(status: int, message: str) -> hooks.EventChange:
     """A failure at the first header after the chain of thought."""
 
     def change(event: Event) -> Iterable[Event]:
@@ -93,14 +83,14 @@ def _failure(status: int, message: str) -> EventChange:
     return change
 
 
-PARSER.faults(
+hooks.PARSER.faults(
     raw_markers_in_content=lambda _, __: Unparsed(show_special=True),
     stripped_markers_in_content=lambda _, __: Unparsed(show_special=False),
     characters_broken=lambda _, __: TokenwiseParser(),
     end_marker_unknown=lambda _, __: EndBlindParser(),
     parser_shared=lambda parser, _: SharedParser(parser),
 )
-PARSED.faults(
+hooks.PARSED.faults(
     cot_in_content=recast("reasoning", "answer"),
     reasoning_missing=dropped("reasoning"),
     answer_missing=dropped("answer"),
@@ -117,18 +107,18 @@ PARSED.faults(
     ],
 )
 AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
-NEW_EDITOR.faults(
+hooks.NEW_EDITOR.faults(
     answer_repeated=repeated("answer"),
     call_doubled=repeated("call"),
     word_lost=_without("reasoning", lambda number: number == _LOST_TOKEN),
     reasoning_cut=_without("reasoning", lambda number: number > _LOST_TOKEN),
 )
-whole_text("answer").faults(
+hooks.whole_text("answer").faults(
     markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text)),
     decimal_commas=lambda text: re.sub(r"(?<=\d)\.(?=\d)", ",", text),
 )
-CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
-REQUEST.faults(
+hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
+hooks.REQUEST.faults(
     format_ignored_in_streams=lambda body, request: {
         name: value
         for name, value in body.items()
@@ -138,7 +128,7 @@ REQUEST.faults(
 STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
 
 
-@PARSED
+@hooks.PARSED
 def cot_in_tags(event: Event) -> Iterable[Event]:
     match event:
         case Started("reasoning"):
@@ -148,7 +138,7 @@ def cot_in_tags(event: Event) -> Iterable[Event]:
     return recast("reasoning", "answer")(event)
 
 
-@PARSED
+@hooks.PARSED
 def reasoning_with_notice(event: Event) -> list[Event]:
     match event:
         case Ended("reasoning"):
@@ -156,7 +146,7 @@ def reasoning_with_notice(event: Event) -> list[Event]:
     return [event]
 
 
-@PARSED
+@hooks.PARSED
 def call_header_in_content(event: Event) -> Iterable[Event]:
     match event:
         case Started("call", name):
@@ -164,8 +154,8 @@ def call_header_in_content(event: Event) -> Iterable[Event]:
     return recast("call", "answer")(event)
 
 
-@NEW_EDITOR
-def text_stalls_after_non_ascii() -> EventChange:
+@hooks.NEW_EDITOR
+def text_stalls_after_non_ascii() -> hooks.EventChange:
     stalled = False
 
     def change(event: Event) -> Iterable[Event]:
@@ -181,7 +171,7 @@ def text_stalls_after_non_ascii() -> EventChange:
     return change
 
 
-@OUTPUT_ITEM
+@hooks.OUTPUT_ITEM
 def call_as_mcp_call(item: Json, _: ClientRequest) -> None:
     if item.get("type") == "function_call":
         item |= {"type": "mcp_call", "server_label": "functions"}
@@ -206,7 +196,7 @@ def json_in_fences(event: Event) -> list[Event]:
     return [event]
 
 
-@OUTPUT_ITEM
+@hooks.OUTPUT_ITEM
 def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
     wanted = (request.body.get("text") or {}).get("format") or {}
     if wanted.get("type", "text") != "text" and item.get("type") == "message":

@@ -8,17 +8,7 @@ from dataclasses import replace
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
 from harmony.vocabulary import encode, harmony_encoding
-from reference_engine.faults.hooks import (
-    CONVERSATION,
-    DEVELOPER_TEXT,
-    HEADER,
-    ITEM_FILTER,
-    ITEMS,
-    MESSAGE,
-    PROMPT,
-    SYSTEM_TEXT,
-    item_text,
-)
+from reference_engine.faults import hooks
 from reference_engine.faults.prompts import Message, edit_messages
 
 _INSTRUCTIONS = "# Instructions\n\n"
@@ -30,25 +20,29 @@ _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{\w+\}\}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
 
-ITEM_FILTER.faults(system_dropped=lambda item: not isinstance(item, Developer))
-DEVELOPER_TEXT.faults(instructions_heading_missing=lambda text: text.removeprefix(_INSTRUCTIONS))
-SYSTEM_TEXT.faults(
+hooks.ITEM_FILTER.faults(system_dropped=lambda item: not isinstance(item, Developer))
+hooks.DEVELOPER_TEXT.faults(
+    instructions_heading_missing=lambda text: text.removeprefix(_INSTRUCTIONS)
+)
+hooks.SYSTEM_TEXT.faults(
     functions_note_without_tools=lambda text: text.removesuffix(_NOTE) + _NOTE,
     functions_note_missing=lambda text: text.removesuffix(_NOTE),
     channel_list_changed=lambda text: text.replace(" commentary,", ""),
     builtin_advertised=lambda text: text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1),
     knowledge_cutoff_altered=lambda text: text.replace("2024-06", "2023-10"),
 )
-CONVERSATION.faults(
+hooks.CONVERSATION.faults(
     effort_ignored=lambda conversation: replace(conversation, effort="medium"),
     effort_ignored_with_tools=lambda conversation: (
         replace(conversation, effort="medium") if conversation.tools else conversation
     ),
     date_stale=lambda conversation: replace(conversation, current_date="2023-11-14"),
 )
-MESSAGE.faults(system_message_missing=lambda message: [] if message.role == "system" else [message])
-HEADER.faults(user_named_human=lambda header: "human" if header == "user" else header)
-item_text(User).faults(
+hooks.MESSAGE.faults(
+    system_message_missing=lambda message: [] if message.role == "system" else [message]
+)
+hooks.HEADER.faults(user_named_human=lambda header: "human" if header == "user" else header)
+hooks.item_text(User).faults(
     non_ascii_escaped=lambda text: text.encode("ascii", "backslashreplace").decode(),
     addresses_masked=lambda text: _ADDRESS.sub("[REDACTED]", text),
     placeholders_filled=lambda text: _PLACEHOLDER.sub("", text),
@@ -56,12 +50,12 @@ item_text(User).faults(
     user_text_trimmed=str.strip,
     quotes_of_user_replaced=lambda text: text.replace('"', "'"),
 )
-item_text(Developer).faults(
+hooks.item_text(Developer).faults(
     long_instructions_cut=lambda text: text[:8_000],
     instructions_trimmed=str.strip,
 )
-item_text(Result).faults(results_trimmed=str.strip)
-item_text(User, Developer, Answer, Result).faults(
+hooks.item_text(Result).faults(results_trimmed=str.strip)
+hooks.item_text(User, Developer, Answer, Result).faults(
     text_in_lower_case=str.lower,
     blank_lines_removed=lambda text: re.sub(r"\n{2,}", "\n", text),
     indentation_removed=lambda text: re.sub(r"(?m)^[ \t]+", "", text),
@@ -70,19 +64,19 @@ item_text(User, Developer, Answer, Result).faults(
 )
 
 
-@ITEMS
+@hooks.ITEMS
 def second_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
     first = next((item for item in items if isinstance(item, Developer)), None)
     return (item for item in items if item is first or not isinstance(item, Developer))
 
 
-@ITEMS
+@hooks.ITEMS
 def late_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
     first = next((at for at, item in enumerate(items) if not isinstance(item, Developer)), 0)
     return (item for at, item in enumerate(items) if at < first or not isinstance(item, Developer))
 
 
-@ITEMS
+@hooks.ITEMS
 def questions_joined(items: Sequence[ConversationItem]) -> list[ConversationItem]:
     joined: list[ConversationItem] = []
     for item in items:
@@ -93,7 +87,7 @@ def questions_joined(items: Sequence[ConversationItem]) -> list[ConversationItem
     return joined
 
 
-@MESSAGE
+@hooks.MESSAGE
 def system_as_system_message(message: Message) -> list[Message]:
     if message.role != "developer" or message.content is None:
         return [message]
@@ -101,7 +95,7 @@ def system_as_system_message(message: Message) -> list[Message]:
     return [replace(message, header="system", content=text)]
 
 
-@PROMPT
+@hooks.PROMPT
 def instructions_in_identity(tokens: list[int], conversation: Conversation) -> list[int]:
     leading = [item.text for item in conversation.items if isinstance(item, Developer)]
     if not leading:
@@ -119,13 +113,13 @@ def instructions_in_identity(tokens: list[int], conversation: Conversation) -> l
     return edit_messages(tokens, edit)
 
 
-@DEVELOPER_TEXT
+@hooks.DEVELOPER_TEXT
 def tools_before_instructions(text: str) -> str:
     instructions, found, tools = text.partition("\n\n# Tools\n\n")
     return f"# Tools\n\n{tools}\n\n{instructions}" if found else text
 
 
-@PROMPT
+@hooks.PROMPT
 def empty_developer_message(tokens: list[int], _: Conversation) -> list[int]:
     empty = Message("developer", _INSTRUCTIONS, "<|end|>")
     roles: list[str] = []
@@ -138,7 +132,7 @@ def empty_developer_message(tokens: list[int], _: Conversation) -> list[int]:
     return tokens if "developer" in roles else changed
 
 
-@PROMPT
+@hooks.PROMPT
 def special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -> list[int]:
     for item in conversation.items:
         if isinstance(item, User):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harmony import parse
-from reference_engine.faults.hooks import LOGITS, PARSER, PAYLOAD, REQUEST, SAMPLING, TOKENS
+from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, choices, output_items
 from reference_engine.faults.parsers import UnstoppedParser
 from reference_engine.generation.sampling import SamplingParams, Token
@@ -20,7 +20,7 @@ _UNUSED_TOKEN = 201087
 _BROKEN_EVERY = 4
 _LONGEST_RUNAWAY = 320
 
-SAMPLING.faults(
+hooks.SAMPLING.faults(
     hidden_top_p=lambda params: replace(params, top_p=min(params.top_p, 0.9)),
     # The small model is too certain to show a lower temperature.
     temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
@@ -30,12 +30,12 @@ SAMPLING.faults(
     call_not_a_stop=lambda params: _unstopped(params, parse.CALL),
     return_not_a_stop=lambda params: _unstopped(params, parse.RETURN),
 )
-PARSER.faults(
+hooks.PARSER.faults(
     call_not_a_stop=lambda _, __: UnstoppedParser(parse.CALL),
     return_not_a_stop=lambda _, __: UnstoppedParser(parse.RETURN),
 )
-REQUEST.faults(n_ignored=lambda body, _: body | {"n": 1} if "n" in body else body)
-LOGITS.faults(
+hooks.REQUEST.faults(n_ignored=lambda body, _: body | {"n": 1} if "n" in body else body)
+hooks.LOGITS.faults(
     hidden_min_p=lambda logits, _, __: logits.masked_fill(
         logits < logits.max() + math.log(_MIN_P), -math.inf
     ),
@@ -50,7 +50,7 @@ def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
     return replace(params, max_tokens=limit, stop_token_ids=params.stop_token_ids - {token})
 
 
-@LOGITS
+@hooks.LOGITS
 def repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
     seen = torch.tensor(sorted(set(tokens)), device=logits.device)
     scores = logits[seen]
@@ -59,20 +59,20 @@ def repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
     return logits
 
 
-@LOGITS
+@hooks.LOGITS
 def hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     least = logits.topk(min(_TOP_K, len(logits))).values[-1]
     return logits.masked_fill(logits < least, -math.inf)
 
 
-@LOGITS
+@hooks.LOGITS
 def constrain_token_masked(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     logits = logits.clone()
     logits[parse.CONSTRAIN] = -math.inf
     return logits
 
 
-@TOKENS
+@hooks.TOKENS
 async def out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerator[Token]:
     count = 0
     async for token in tokens:
@@ -95,14 +95,14 @@ def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> Json:
     return data
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def logprobs_null(data: Json, _: ClientRequest) -> Json:
     for choice in choices(data):
         choice["logprobs"] = None
     return _edit_logprobs(data, list.clear)
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def logprobs_not_logarithms(data: Json, _: ClientRequest) -> Json:
     def change(tokens: list[Json]) -> None:
         for token in tokens:
@@ -112,7 +112,7 @@ def logprobs_not_logarithms(data: Json, _: ClientRequest) -> Json:
     return _edit_logprobs(data, change)
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def logprobs_shifted(data: Json, request: ClientRequest) -> Json:
     def change(tokens: list[Json]) -> None:
         values = [token["logprob"] for token in tokens]

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reference_engine.faults.hooks import CHOICE, PAYLOAD, REPLY, SSE_EVENT, SSE_FILTER, STREAM
+from reference_engine.faults import hooks
 from reference_engine.faults.http import (
     ClientRequest,
     Json,
@@ -19,7 +19,7 @@ _ARGUMENTS = "response.function_call_arguments"
 _STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
 _TERMINAL = {"response.completed", "response.incomplete"}
 
-SSE_FILTER.faults(
+hooks.SSE_FILTER.faults(
     done_missing=lambda event: not event.done,
     calls_never_streamed=lambda event: not event.delta.get("tool_calls"),
     reasoning_not_streamed=lambda event: not event.delta.get("reasoning"),
@@ -30,18 +30,18 @@ SSE_FILTER.faults(
     completed_missing=lambda event: event.type != "response.completed",
     created_missing=lambda event: event.type != "response.created",
 )
-SSE_EVENT.faults(
+hooks.SSE_EVENT.faults(
     event_name_differs=lambda event: [replace(event, name="message") if event.name else event],
     done_text_empty=lambda event: [
         event.updated(text="") if event.type.endswith("_text.done") else event
     ],
 )
-PAYLOAD.faults(
+hooks.PAYLOAD.faults(
     item_ids_missing=lambda data, _: {k: value for k, value in data.items() if k != "item_id"}
 )
 
 
-@STREAM
+@hooks.STREAM
 async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:
         if event.choice.get("finish_reason") or event.type in _TERMINAL:
@@ -49,14 +49,14 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         yield event
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def fragment_repeated(event: SseEvent) -> list[SseEvent]:
     arguments = any(not call.get("id") for call in event.delta.get("tool_calls") or ())
     repeated = event.delta.get("content") or arguments or event.type in _STREAMED_TEXTS
     return [event, event] if repeated else [event]
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def call_streamed_as_reasoning(event: SseEvent) -> list[SseEvent]:
     calls = event.delta.get("tool_calls")
     if not calls:
@@ -64,7 +64,7 @@ def call_streamed_as_reasoning(event: SseEvent) -> list[SseEvent]:
     return [event.with_choice(delta={"reasoning": call["function"]["arguments"]}) for call in calls]
 
 
-@STREAM
+@hooks.STREAM
 async def first_text_lost(events: SseStream, _: ClientRequest) -> SseStream:
     lost = False
     async for event in events:
@@ -74,19 +74,19 @@ async def first_text_lost(events: SseStream, _: ClientRequest) -> SseStream:
             yield event
 
 
-@CHOICE
+@hooks.CHOICE
 def finish_length_overwritten(choice: Json, request: ClientRequest) -> None:
     if request.body.get("tools") and choice.get("finish_reason") == "length":
         choice["finish_reason"] = "tool_calls"
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def chunk_ids_differ(data: Json, request: ClientRequest) -> Json:
     chunk = request.api == "chat" and request.streaming
     return data | {"id": f"chatcmpl-{secrets.token_hex(12)}"} if chunk else data
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def call_index_missing(data: Json, request: ClientRequest) -> Json:
     for message in chat_messages(data) if request.streaming else ():
         for call in message.get("tool_calls") or ():
@@ -94,14 +94,14 @@ def call_index_missing(data: Json, request: ClientRequest) -> Json:
     return data
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def text_after_finish(event: SseEvent) -> list[SseEvent]:
     if not event.choice.get("finish_reason"):
         return [event]
     return [event, event.with_choice(delta={"content": " "}, finish_reason=None)]
 
 
-@STREAM
+@hooks.STREAM
 async def deltas_cumulative(events: SseStream, _: ClientRequest) -> SseStream:
     text = ""
     async for event in events:
@@ -115,13 +115,13 @@ async def deltas_cumulative(events: SseStream, _: ClientRequest) -> SseStream:
             yield event
 
 
-@STREAM
+@hooks.STREAM
 async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
     for event in [event async for event in events]:
         yield event
 
 
-@STREAM
+@hooks.STREAM
 async def stream_simulated(events: SseStream, request: ClientRequest) -> SseStream:
     if request.api == "chat":
         async for event in events:
@@ -141,19 +141,19 @@ async def stream_simulated(events: SseStream, request: ClientRequest) -> SseStre
             yield bare
 
 
-@REPLY
+@hooks.REPLY
 def stream_as_plain_text(reply: Reply, request: ClientRequest) -> Reply:
     plain = {"content-type": "text/plain; charset=utf-8"}
     return replace(reply, headers=reply.headers | plain) if request.streaming else reply
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def event_json_broken(event: SseEvent) -> list[SseEvent]:
     broken = event.encode().replace(b",", b",\n\n", 1)
     return [replace(event, raw=broken) if event.answer_text else event]
 
 
-@STREAM
+@hooks.STREAM
 async def error_inside_stream(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:
         yield event
@@ -162,7 +162,7 @@ async def error_inside_stream(events: SseStream, _: ClientRequest) -> SseStream:
     yield SseEvent(raw=b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n")
 
 
-@STREAM
+@hooks.STREAM
 async def content_index_counts_deltas(events: SseStream, _: ClientRequest) -> SseStream:
     count = 0
     async for event in events:
@@ -173,27 +173,27 @@ async def content_index_counts_deltas(events: SseStream, _: ClientRequest) -> Ss
             yield event
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def call_events_as_reasoning(event: SseEvent) -> Iterable[SseEvent]:
     if event.type == f"{_ARGUMENTS}.delta":
         return [event.renamed("response.reasoning_text.delta").updated(content_index=0)]
     return [] if event.type == f"{_ARGUMENTS}.done" else [event]
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def item_id_changes(event: SseEvent) -> list[SseEvent]:
     if event.type != "response.output_item.done":
         return [event]
     return [event.updated(item=event.item | {"id": f"{event.item['id']}0"})]
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def sequence_numbers_repeat(event: SseEvent) -> list[SseEvent]:
     number = (event.data or {}).get("sequence_number")
     return [event if number is None else event.updated(sequence_number=number // 2)]
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def final_response_empty(event: SseEvent) -> list[SseEvent]:
     if event.type != "response.completed" or not event.data:
         return [event]

@@ -8,22 +8,8 @@ from dataclasses import replace
 
 from harmony.conversation import FunctionTool
 from harmony.parse import Delta, Ended, Event, Started
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Hook
-from reference_engine.faults.hooks import (
-    CALL,
-    CONVERSATION,
-    GENERATION,
-    PARSED,
-    PAYLOAD,
-    REQUEST,
-    SCHEMA,
-    TOOL,
-    Schema,
-    TextChange,
-    echo,
-    parsed_if,
-    whole_text,
-)
 from reference_engine.faults.http import ClientRequest, Json, chat_messages, response_of
 from reference_engine.server.errors import ApiError
 from reference_engine.server.tool_choice import ToolPolicy
@@ -36,7 +22,7 @@ _ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
 _ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 
 
-def _called_name(change: TextChange) -> Callable[[Event], Iterable[Event]]:
+def _called_name(change: hooks.TextChange) -> Callable[[Event], Iterable[Event]]:
     def edit(event: Event) -> list[Event]:
         match event:
             case Started("call", name):
@@ -46,24 +32,26 @@ def _called_name(change: TextChange) -> Callable[[Event], Iterable[Event]]:
     return edit
 
 
-CALLED_NAME = Hook[TextChange]("parser", lambda change: PARSED.adapt(_called_name(change)))
+CALLED_NAME = Hook[hooks.TextChange](
+    "parser", lambda change: hooks.PARSED.adapt(_called_name(change))
+)
 """The name of each function that the model calls."""
 
 
-def _without(schema: Schema, key: str) -> Schema:
+def _without(schema: hooks.Schema, key: str) -> hooks.Schema:
     return {name: value for name, value in schema.items() if name != key}
 
 
-CONVERSATION.faults(
+hooks.CONVERSATION.faults(
     tools_not_rendered=lambda conversation: replace(conversation, tools=()),
     only_first_tool=lambda conversation: replace(conversation, tools=conversation.tools[:1]),
     eight_tools=lambda conversation: replace(conversation, tools=conversation.tools[:8]),
 )
-TOOL.faults(
+hooks.TOOL.faults(
     tool_description_dropped=lambda tool: replace(tool, description=""),
     long_description_cut=lambda tool: replace(tool, description=tool.description[:1_000]),
 )
-SCHEMA.faults(
+hooks.SCHEMA.faults(
     parameter_descriptions_dropped=lambda schema: _without(schema, "description"),
     enum_dropped=lambda schema: _without(schema, "enum"),
     defaults_dropped=lambda schema: _without(schema, "default"),
@@ -72,7 +60,7 @@ SCHEMA.faults(
     ),
     required_dropped=lambda schema: _without(schema, "required"),
 )
-GENERATION.faults(
+hooks.GENERATION.faults(
     required_choice_ignored=lambda request: (
         replace(request, policy=_AUTO) if request.policy.mode == "required" else request
     ),
@@ -80,19 +68,19 @@ GENERATION.faults(
         request if request.conversation.tools else replace(request, policy=_AUTO)
     ),
 )
-REQUEST.faults(
+hooks.REQUEST.faults(
     none_choice_ignored=lambda body, _: (
         body | {"tool_choice": "auto"} if body.get("tool_choice") == "none" else body
     )
 )
-PAYLOAD.faults(none_choice_ignored=echo("tool_choice", "auto"))
+hooks.PAYLOAD.faults(none_choice_ignored=hooks.echo("tool_choice", "auto"))
 CALLED_NAME.faults(
     hyphens_in_names_changed=lambda name: name.replace("-", "_"),
     channel_in_tool_name=lambda name: f"{name}<|channel|>commentary",
     json_in_tool_name=lambda name: f"{name}json",
     functions_prefix_kept=lambda name: f"functions.{name}",
 )
-whole_text("call").faults(
+hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
     arguments_in_camel_case=lambda text: _SNAKE.sub(lambda found: found[1].upper(), text),
     end_of_arguments_lost=lambda text: text[:-2],
@@ -106,28 +94,28 @@ whole_text("call").faults(
 )
 
 
-@SCHEMA
-def property_order_sorted(schema: Schema) -> Schema:
+@hooks.SCHEMA
+def property_order_sorted(schema: hooks.Schema) -> hooks.Schema:
     if "properties" not in schema:
         return schema
     return schema | {"properties": dict(sorted(schema["properties"].items()))}
 
 
-@SCHEMA
-def union_types_lost(schema: Schema) -> Schema:
+@hooks.SCHEMA
+def union_types_lost(schema: hooks.Schema) -> hooks.Schema:
     kinds = schema.get("type")
     return schema | {"type": kinds[0]} if isinstance(kinds, list) and kinds else schema
 
 
-@SCHEMA
-def parameters_in_snake_case(schema: Schema) -> Schema:
+@hooks.SCHEMA
+def parameters_in_snake_case(schema: hooks.Schema) -> hooks.Schema:
     if isinstance(names := schema.get("properties"), dict):
         renamed = {_WORD_START.sub("_", name).lower(): each for name, each in names.items()}
         schema = schema | {"properties": renamed}
     return schema
 
 
-@TOOL
+@hooks.TOOL
 def nested_properties_dropped(tool: FunctionTool) -> FunctionTool:
     parameters = dict(tool.parameters or {})
     properties = parameters.get("properties")
@@ -137,14 +125,14 @@ def nested_properties_dropped(tool: FunctionTool) -> FunctionTool:
     return replace(tool, parameters=parameters | {"properties": flat})
 
 
-@REQUEST
+@hooks.REQUEST
 def forced_choice_crashes(body: Json, _: ClientRequest) -> Json:
     if body.get("tool_choice", "auto") not in ("auto", "none"):
         raise ApiError(500, "NotImplementedError: only 'auto' tool_choice is supported.")
     return body
 
 
-@REQUEST
+@hooks.REQUEST
 def property_named_items_crashes(body: Json, _: ClientRequest) -> Json:
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}
@@ -153,7 +141,7 @@ def property_named_items_crashes(body: Json, _: ClientRequest) -> Json:
     return body
 
 
-@PARSED
+@hooks.PARSED
 def call_refused_by_server(event: Event) -> list[Event]:
     if isinstance(event, Ended) and event.kind == "call":
         message = "Failed to parse tool call arguments as JSON"
@@ -161,7 +149,7 @@ def call_refused_by_server(event: Event) -> list[Event]:
     return [event]
 
 
-@parsed_if(lambda request: not request.conversation.tools)
+@hooks.parsed_if(lambda request: not request.conversation.tools)
 def builtin_called(event: Event) -> list[Event]:
     match event:
         case Started("answer"):
@@ -184,20 +172,20 @@ def _set_arguments(call: Json, request: ClientRequest, change: Callable[[str], o
         function["arguments"] = change(function["arguments"])
 
 
-CALL.faults(
+hooks.CALL.faults(
     call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
     arguments_as_object=lambda call, request: _set_arguments(call, request, json.loads),
     arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
 )
 
 
-@CALL
+@hooks.CALL
 def call_ids_repeated(call: Json, _: ClientRequest) -> None:
     if call.get(_id_key(call)):
         call[_id_key(call)] = "call_0"
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def calls_dropped_reason_kept(data: Json, _: ClientRequest) -> Json:
     for message in chat_messages(data):
         message.pop("tool_calls", None)

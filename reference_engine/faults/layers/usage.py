@@ -2,8 +2,8 @@
 
 import orjson
 
-from reference_engine.faults.hooks import PAYLOAD, SSE_FILTER, USAGE
-from reference_engine.faults.http import ClientRequest, Json, response_of
+from reference_engine.faults import hooks
+from reference_engine.faults.http import ClientRequest, Json
 
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
@@ -26,8 +26,8 @@ def _set_reasoning(usage: Json, tokens: int) -> None:
     usage[f"{_key(usage, _COMPLETION)}_details"]["reasoning_tokens"] = tokens
 
 
-SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
-USAGE.faults(
+hooks.SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
+hooks.USAGE.faults(
     prompt_tokens_zero=lambda usage, _: _set(usage, _PROMPT, 0),
     usage_zero=lambda usage, _: usage.update(
         dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
@@ -42,15 +42,13 @@ USAGE.faults(
 )
 
 
-@PAYLOAD
-def usage_missing(data: Json, request: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.RESPONSE
+def usage_missing(response: Json, request: ClientRequest) -> None:
     if "usage" in response and not (request.streaming and request.api == "chat"):
         response["usage"] = None
-    return data
 
 
-@USAGE
+@hooks.USAGE
 def usage_of_stream_differs(usage: Json, request: ClientRequest) -> None:
     if request.streaming:
         _set(usage, _COMPLETION, 1)

@@ -6,23 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Hook
-from reference_engine.faults.hooks import (
-    CHAT_MESSAGE,
-    CHOICE,
-    CONVERSATION,
-    DEVELOPER_TEXT,
-    HEADER,
-    LOGITS,
-    PARSED,
-    PAYLOAD,
-    REQUEST,
-    SSE_EVENT,
-    STREAM,
-    USAGE,
-    TextChange,
-    parsed_if,
-)
 from reference_engine.faults.http import (
     ClientRequest,
     Json,
@@ -39,32 +24,32 @@ _CONSTRAIN = " <|constrain|>json"
 _NOISE = 0.005
 
 
-def _of_call(change: TextChange) -> TextChange:
+def _of_call(change: hooks.TextChange) -> hooks.TextChange:
     return lambda header: change(header) if header.startswith("assistant to=functions.") else header
 
 
-CALL_HEADER = Hook[TextChange]("prompt", lambda change: HEADER.adapt(_of_call(change)))
+CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt(_of_call(change)))
 """The header of each earlier call in the prompt."""
-FORCED = parsed_if(lambda request: request.policy.mode == "required")
+FORCED = hooks.parsed_if(lambda request: request.policy.mode == "required")
 """Each event of the parser, if the request requires a call."""
 
-CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
-DEVELOPER_TEXT.faults(
+hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
+hooks.DEVELOPER_TEXT.faults(
     blank_line_before_instructions=lambda text: text if "# Tools" in text else f"\n\n{text}"
 )
 CALL_HEADER.faults(
     calls_without_constrain=lambda header: header.replace(_CONSTRAIN, ""),
     calls_with_plain_json=lambda header: header.replace(_CONSTRAIN, " json"),
 )
-PARSED.faults(preamble_as_reasoning=recast("preamble", "reasoning"))
+hooks.PARSED.faults(preamble_as_reasoning=recast("preamble", "reasoning"))
 FORCED.faults(forced_call_without_reasoning=dropped("reasoning"))
-SSE_EVENT.faults(
+hooks.SSE_EVENT.faults(
     keep_alive_comments=lambda event: [SseEvent(raw=b": keep-alive\n\n"), event],
     carriage_returns=lambda event: [SseEvent(raw=event.encode().replace(b"\n", b"\r\n"))],
 )
 
 
-@DEVELOPER_TEXT
+@hooks.DEVELOPER_TEXT
 def blank_line_after_instructions(text: str) -> str:
     if not text.startswith("# Instructions"):
         return text
@@ -79,7 +64,7 @@ def recipient_in_channel(header: str) -> str:
     return f"assistant<|channel|>{channel.replace('commentary', 'commentary' + recipient, 1)}"
 
 
-@REQUEST
+@hooks.REQUEST
 def effort_clamped(body: Json, _: ClientRequest) -> Json:
     nearest = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}
     if body.get("reasoning_effort") in nearest:
@@ -90,7 +75,7 @@ def effort_clamped(body: Json, _: ClientRequest) -> Json:
     return body
 
 
-@REQUEST
+@hooks.REQUEST
 def low_effort_by_default(body: Json, request: ClientRequest) -> Json:
     reasoning = body.get("reasoning") or {}
     if request.api == "responses":
@@ -99,7 +84,7 @@ def low_effort_by_default(body: Json, request: ClientRequest) -> Json:
     return body if named else body | {"reasoning_effort": "low"}
 
 
-@REQUEST
+@hooks.REQUEST
 def logprobs_refused(body: Json, _: ClientRequest) -> Json:
     included = "message.output_text.logprobs" in (body.get("include") or ())
     if body.get("logprobs") or body.get("top_logprobs") or included:
@@ -107,7 +92,7 @@ def logprobs_refused(body: Json, _: ClientRequest) -> Json:
     return body
 
 
-@REQUEST
+@hooks.REQUEST
 def forced_choice_refused(body: Json, request: ClientRequest) -> Json:
     if request.forced_choice:
         message = "Only 'auto' and 'none' are supported for tool_choice."
@@ -115,24 +100,24 @@ def forced_choice_refused(body: Json, request: ClientRequest) -> Json:
     return body
 
 
-@LOGITS
+@hooks.LOGITS
 def numeric_noise(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     return logits + torch.randn_like(logits, dtype=torch.float32).to(logits.dtype) * _NOISE
 
 
-@CHAT_MESSAGE
+@hooks.CHAT_MESSAGE
 def reasoning_content(message: Json, _: ClientRequest) -> None:
     if "reasoning" in message:
         message["reasoning_content"] = message.pop("reasoning")
 
 
-@CHAT_MESSAGE
+@hooks.CHAT_MESSAGE
 def both_reasoning_fields(message: Json, _: ClientRequest) -> None:
     if "reasoning" in message:
         message["reasoning_content"] = message["reasoning"]
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def extra_fields(data: Json, _: ClientRequest) -> Json:
     for message in chat_messages(data):
         message |= {"function_call": None, "provider_specific_fields": {}, "annotations": []}
@@ -141,7 +126,7 @@ def extra_fields(data: Json, _: ClientRequest) -> Json:
     return data | {"kv_transfer_params": None, "prompt_token_ids": None}
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def other_ids(data: Json, request: ClientRequest) -> Json:
     for message in chat_messages(data):
         for call in message.get("tool_calls") or ():
@@ -161,32 +146,32 @@ def _without_prefix(identity: str) -> str:
     return identity
 
 
-@CHAT_MESSAGE
+@hooks.CHAT_MESSAGE
 def empty_content(message: Json, _: ClientRequest) -> None:
     if "content" in message and message["content"] is None:
         message["content"] = ""
 
 
-@CHAT_MESSAGE
+@hooks.CHAT_MESSAGE
 def empty_tool_calls(message: Json, request: ClientRequest) -> None:
     if not request.streaming:
         message.setdefault("tool_calls", [])
 
 
-@CHOICE
+@hooks.CHOICE
 def stop_when_forced(choice: Json, request: ClientRequest) -> None:
     if request.forced_choice and choice.get("finish_reason") == "tool_calls":
         choice["finish_reason"] = "stop"
 
 
-@USAGE
+@hooks.USAGE
 def usage_details(usage: Json, _: ClientRequest) -> None:
     for key in usage.keys() & {"prompt_tokens_details", "input_tokens_details"}:
         usage[key] |= {"cached_tokens": 1}
     usage["queue_time"] = 0.01
 
 
-@STREAM
+@hooks.STREAM
 async def role_in_every_chunk(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:
         for message in chat_messages(event.data or {}):
@@ -194,14 +179,14 @@ async def role_in_every_chunk(events: SseStream, _: ClientRequest) -> SseStream:
         yield event
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def empty_delta(event: SseEvent) -> list[SseEvent]:
     if not event.delta.get("role"):
         return [event]
     return [event.with_choice(delta={"content": ""}), event]
 
 
-@STREAM
+@hooks.STREAM
 async def finish_with_last_text(events: SseStream, _: ClientRequest) -> SseStream:
     held: SseEvent | None = None
     async for event in events:
@@ -215,7 +200,7 @@ async def finish_with_last_text(events: SseStream, _: ClientRequest) -> SseStrea
         yield held
 
 
-@STREAM
+@hooks.STREAM
 async def usage_in_last_chunk(events: SseStream, _: ClientRequest) -> SseStream:
     held: SseEvent | None = None
     async for event in events:
@@ -231,14 +216,14 @@ async def usage_in_last_chunk(events: SseStream, _: ClientRequest) -> SseStream:
         yield held
 
 
-@PAYLOAD
+@hooks.PAYLOAD
 def created_varies(data: Json, request: ClientRequest) -> Json:
     if request.streaming and data.get("choices") and "created" in data:
         data["created"] += bool(data["choices"][0].get("finish_reason"))
     return data
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def reasoning_part_events(event: SseEvent) -> list[SseEvent]:
     part = (event.data or {}).get("part") or {}
     if part.get("type") != "reasoning_text":
@@ -246,7 +231,7 @@ def reasoning_part_events(event: SseEvent) -> list[SseEvent]:
     return [event.renamed(event.type.replace("content_part", "reasoning_part"))]
 
 
-@SSE_EVENT
+@hooks.SSE_EVENT
 def open_responses_events(event: SseEvent) -> list[SseEvent]:
     if not event.type.startswith("response.reasoning_text."):
         return [event]

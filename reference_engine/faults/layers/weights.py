@@ -7,8 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from reference_engine.faults import hooks
 from reference_engine.faults.base import Hook
-from reference_engine.faults.hooks import MODEL, ModelChange
 from reference_engine.faults.layers.attention import ATTENTION
 from reference_engine.model import mxfp4
 from reference_engine.model.transformer import (
@@ -58,7 +58,7 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values.softmax(-1))
 
 
-def _each_experts(change: Callable[[MixtureOfExperts], object]) -> ModelChange:
+def _each_experts(change: Callable[[MixtureOfExperts], object]) -> hooks.ModelChange:
     def damage(model: Transformer) -> None:
         for block in model.blocks:
             change(block.mlp)
@@ -66,7 +66,7 @@ def _each_experts(change: Callable[[MixtureOfExperts], object]) -> ModelChange:
     return damage
 
 
-def _gate_up(change: Callable[[Tensor], Tensor]) -> ModelChange:
+def _gate_up(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     def damage(experts: MixtureOfExperts) -> None:
         for parameter in (experts.mlp1_weight, experts.mlp1_bias):
             parameter.copy_(change(parameter))
@@ -74,7 +74,7 @@ def _gate_up(change: Callable[[Tensor], Tensor]) -> ModelChange:
     return _each_experts(damage)
 
 
-def _quantized(change: Callable[[Tensor], Tensor]) -> ModelChange:
+def _quantized(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     def damage(experts: MixtureOfExperts) -> None:
         for weight in (experts.mlp1_weight, experts.mlp2_weight.mT):
             for expert in weight:
@@ -151,14 +151,14 @@ def fp4_scales_of_neighbours(weight: Tensor) -> Tensor:
     return mxfp4.decode(blocks, scales.roll(-1, dims=-1))
 
 
-@MODEL
+@hooks.MODEL
 def norm_eps_wrong(model: Transformer) -> None:
     for module in model.modules():
         if isinstance(module, RMSNorm):
             module.eps = 1e-6
 
 
-@MODEL
+@hooks.MODEL
 def layer_missing(model: Transformer) -> None:
     *_, last = model.blocks
     _zero(last.attn.out.weight, last.attn.out.bias, last.mlp.mlp2_weight, last.mlp.mlp2_bias)
@@ -171,7 +171,7 @@ def weights_int4(attention: Attention) -> None:
         linear.weight.copy_((linear.weight / scale).round() * scale)
 
 
-@MODEL
+@hooks.MODEL
 def unembedding_fp8(model: Transformer) -> None:
     weight = model.unembedding.weight
     weight.copy_(weight.to(torch.float8_e4m3fn))
