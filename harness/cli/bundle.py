@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from evals.withholding import gated_texts
 from harness.cli import judging
 from harness.cli.judging import not_reproducible
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, RunOrBundle
 from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import ConfigurationError
 from harness.integrity.archive import opened, unpack
@@ -72,15 +72,13 @@ def _judge(copy: Path, stored: Analysis) -> None:
     judging.judge(copy, Thresholds.model_validate(thresholds), gate)
 
 
-def audit(run: Path, /, *, seal: str | None = None, as_json: AsJson = False) -> int:
+def audit(run: RunOrBundle, /, *, seal: str | None = None, as_json: AsJson = False) -> int:
     """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
 
     Only a seal that you stored elsewhere proves that the whole run was not replaced.
 
     Args:
-        run: The run's folder, or a bundle.
         seal: The seal that the run must have, or at least its first 16 digits.
-        as_json: Print the audit as JSON on stdout.
     """
     with opened(run) as folder:
         result = audit_run(folder, seal, not_reproducible)

@@ -41,6 +41,7 @@ from reports.html.compare import render_compare_html
 
 STEM = "compare"
 _RUN = Parameter(group=RUN)
+_JSON = "Print the comparison as JSON on stdout, and write files only with --out."
 _PROVIDERS = Parameter(group=Group("Run providers first", sort_key=1))
 
 
@@ -57,7 +58,7 @@ def compare(
     budget: BudgetOptions = BudgetOptions(),
     concurrency: Annotated[int | None, _PROVIDERS, COUNT] = None,
     out: Annotated[Path | None, _RUN] = None,
-    as_json: Annotated[AsJson, _RUN] = False,
+    as_json: Annotated[AsJson, _RUN, Parameter(help=_JSON)] = False,
 ) -> int:
     """Compare runs: what differs, and which differences exceed chance.
 
@@ -65,12 +66,10 @@ def compare(
         runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
         against: The run to compare the others with. Default: the first.
         provider: Run this provider first; repeat the option for several providers.
-        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
         concurrency: Attempts in flight. Default: the provider entry's, or 8.
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
-        as_json: Print the comparison as JSON on stdout, and write files only with --out.
     """
     extra = int(against is not None and against not in runs)
     if len(runs) + len(provider) + extra < 2:
@@ -179,7 +178,6 @@ def history(
     Args:
         provider: Only this provider. Default: all.
         runs: The folder with the run folders. Default: runs.
-        as_json: Print the history as JSON on stdout.
     """
     if not runs.is_dir():
         raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")

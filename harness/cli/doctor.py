@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from harness.cli.options import RUN as HOW
-from harness.cli.options import AsJson, ProviderOptions
+from harness.cli.options import AsJson, Out, ProviderOptions
 from harness.cli.screen import print_raw, stdout
 from harness.doctor.lines import Line, exit_code
 from harness.text import plain
@@ -34,7 +34,7 @@ def doctor(
     provider: ProviderOptions = ProviderOptions(),
     all_providers: Annotated[bool, _HOW, Parameter(name="--all")] = False,
     concurrency: Annotated[int | None, _HOW] = None,
-    out: Annotated[Path | None, _HOW] = None,
+    out: Annotated[Out, _HOW] = None,
     as_json: Annotated[AsJson, _HOW] = False,
 ) -> int:
     """Check your setup: the installation, the machine, providers.yaml, keys and providers.
@@ -45,8 +45,6 @@ def doctor(
     Args:
         all_providers: Contact every provider of your file whose key variables are set.
         concurrency: Planned attempts in flight. Default: the maximum of the entries.
-        out: Where run folders are created. Default: runs.
-        as_json: Print the results as JSON on stdout.
     """
     lines = []
     for line in _lines(provider, out or Path("runs"), concurrency, every=all_providers):

@@ -11,7 +11,7 @@ from evals.parts import merge as merge_runs
 from evals.parts import merged_info
 from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
-from harness.cli.options import DEFAULT_OUT, AsJson
+from harness.cli.options import DEFAULT_OUT, AsJson, Out, Run
 from harness.cli.screen import show
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
@@ -19,14 +19,12 @@ from harness.storage.run_log import read_run_info
 baseline = App(name="baseline", help="Create measured baselines.")
 
 
-def merge(run: Path, /, *runs: Path, out: Path | None = None, as_json: AsJson = False) -> int:
+def merge(run: Path, /, *runs: Path, out: Out = None, as_json: AsJson = False) -> int:
     """Join eval runs into one: the shards of a run, or tries from different days or machines.
 
     Args:
         run: The folder of a run.
         runs: The folders of the others.
-        out: Where the folder of the merged run is created. Default: runs.
-        as_json: Print verdict and figures as JSON on stdout.
     """
     folders = [run, *runs]
     info = merged_info(folders)
@@ -36,13 +34,12 @@ def merge(run: Path, /, *runs: Path, out: Path | None = None, as_json: AsJson = 
 
 
 @baseline.command
-def create(run: Path, file: Path | None = None, /) -> int:
+def create(run: Run, file: Path | None = None, /) -> int:
     """Create a baseline from a finished run, for comparisons with --baseline FILE.
 
     The file has the score of every attempt by question, and how it was sampled, but no texts.
 
     Args:
-        run: The run's folder.
         file: The file to write. Default: baseline-<run>.json.
     """
     info, results = run_scores(run)

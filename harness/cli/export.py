@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from harness.cli.options import RunOrBundle
 from harness.cli.screen import show
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.frames import load
@@ -14,7 +15,7 @@ from harness.frames.tables import COLUMNS
 
 
 def export(
-    run: Path,
+    run: RunOrBundle,
     /,
     *,
     output_format: Annotated[Literal["csv", "parquet", "inspect"], Parameter(name="--format")],
@@ -24,7 +25,6 @@ def export(
     """Write the tables of a run as CSV or Parquet, or its rollouts as logs for Inspect.
 
     Args:
-        run: A run folder or a bundle.
         output_format: csv or parquet: a file per table; inspect: logs for `inspect view`.
         out: Folder for the files. Default: RUN-FORMAT in the current folder.
         gated: Include the texts of gated datasets (GPQA) in the logs.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, Run
 from harness.cli.screen import print_raw, say, show
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, os_errors
 from harness.golden import files, teacher_forcing
@@ -101,7 +101,7 @@ def _write(path: Path, golden: Golden) -> None:
 
 @app.command
 def follow(
-    run: Path,
+    run: Run,
     /,
     *,
     engine: Engine,
@@ -113,9 +113,7 @@ def follow(
     The replies need not agree with the engine's own; every reply with logprobs is used.
 
     Args:
-        run: The run's folder.
         tolerance_of: Golden file with the tolerance. Default: the run's, or the shipped one.
-        as_json: Print the figures as JSON on stdout.
     """
     golden = _golden_of(run, tolerance_of)
     options = EngineOptions(**vars(engine))

@@ -17,7 +17,7 @@ from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
 from evals.healthbench.trials import CompletionScores, PhysicianTrial
 from harness.cli.choice import budget_for
-from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, ProvidersFile
+from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, Debug, Out, ProvidersFile
 from harness.cli.progress import display
 from harness.cli.screen import print_raw, say
 from harness.errors import EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, StoppedError
@@ -50,19 +50,15 @@ class TrialOptions:
     data_dir: Path | None = None
     """A folder with local copies of the published files, under their own names."""
     providers_file: ProvidersFile = None
-    """Your providers file. Default: ./providers.yaml, if it exists."""
     concurrency: Annotated[int | None, COUNT] = None
     """Requests in flight. Default: the entry's."""
-    out: Path | None = None
-    """Where the folder with the results is created. Default: runs."""
+    out: Out = None
     resume: Path | None = None
     """Folder of an earlier call to continue; its grades are kept."""
     budget: BudgetOptions = BudgetOptions()
     """What grading may use."""
-    debug: bool = False
-    """Print every request and response on stderr, keys redacted."""
+    debug: Debug = False
     as_json: AsJson = False
-    """Print the results as JSON on stdout."""
 
     def place(self) -> DataSource:
         """Where to read the data. Raises ConfigurationError."""
@@ -130,7 +126,6 @@ def compare(run: Path, /, *graders: str, as_json: AsJson = False) -> int:
     Args:
         run: Folder of a run that both have graded (with gpt-oss-verify grade).
         graders: The two graders; not needed if exactly two have graded the run.
-        as_json: Print the result as JSON on stdout.
     """
     found = compare_graders(run, graders)
     print_raw(found.model_dump_json(indent=2) if as_json else render_comparison(found))

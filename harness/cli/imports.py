@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from harness.cli import judging, planning
-from harness.cli.options import DEFAULT_OUT, AsJson, Names
+from harness.cli.options import DEFAULT_OUT, AsJson, Names, Out
 from harness.cli.screen import say
 from harness.errors import ConfigurationError
 from harness.pipeline.imports import create, opened
@@ -28,7 +28,7 @@ def import_traffic(
     model: Names = (),
     host: str | None = None,
     verdict: bool = False,
-    out: Path | None = None,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> int:
     """Judge recorded traffic of other clients like a run.
@@ -45,8 +45,6 @@ def import_traffic(
         model: A model that is gpt-oss although its name does not say so; can be repeated.
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
-        out: Where the run folder is created. Default: runs.
-        as_json: Print findings as JSON on stdout.
     """
     traffic = read_traffic((file, *files), host=host, models=model)
     if len(traffic.hosts) > 1 and verdict:

@@ -243,11 +243,7 @@ def _short(base_url: str) -> str:
 
 
 def providers(*, providers_file: ProvidersFile = None) -> int:
-    """List the providers that --provider accepts: your own and the shipped ones.
-
-    Args:
-        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
-    """
+    """List the providers that --provider accepts: your own and the shipped ones."""
     entries = load_providers(providers_file)
     width = max(map(len, entries))
     for entry in entries.values():

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from evals.task import EvalTask
 from harness.cli.choice import gate_changes, thresholds_again
-from harness.cli.options import AsJson, BaselineOptions, GateOptions
+from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
 from harness.cli.restoring import opened_to_stay, restore
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
@@ -45,21 +45,15 @@ RENDERED: tuple[Format, ...] = ("html", "md", "junit")
 
 
 def recheck(
-    run: Path,
+    run: RunOrBundle,
     /,
     *,
     gate: GateOptions = GateOptions(),
     baseline: BaselineOptions = BaselineOptions(),
-    show_questions: bool = False,
+    show_questions: ShowQuestions = False,
     as_json: AsJson = False,
 ) -> int:
-    """Judge a run again from its records, with the checks of this version.
-
-    Args:
-        run: The run's folder, or a bundle of it.
-        show_questions: Include the text of eval questions; the authors of GPQA ask not to.
-        as_json: Print verdict and figures as JSON on stdout.
-    """
+    """Judge a run again from its records, with the checks of this version."""
     run = opened_to_stay(run)
     thresholds = thresholds_again(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
@@ -67,22 +61,20 @@ def recheck(
 
 
 def report(
-    run: Path,
+    run: RunOrBundle,
     /,
     *,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
     open_page: Annotated[bool, Parameter(name="--open")] = False,
-    show_questions: bool = False,
+    show_questions: ShowQuestions = False,
 ) -> int:
     """Write the reports of a run again.
 
     A run that was judged by another version is judged again first.
 
     Args:
-        run: The run's folder, or a bundle of it.
         form: Write only one of report.html, report.md, junit.xml and analysis.json.
         open_page: Open report.html in the browser.
-        show_questions: Include the text of eval questions; the authors of GPQA ask not to.
     """
     formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
     if open_page and "html" not in formats:

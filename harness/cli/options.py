@@ -20,9 +20,24 @@ LARGEST = 2**63 - 1
 
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
 """A number from 1."""
-AsJson = Annotated[bool, Parameter(name="--json")]
-ProvidersFile = Annotated[Path | None, Parameter(name="--providers")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print the result as JSON on stdout.")]
+Debug = Annotated[
+    bool, Parameter(help="Print every request and response on stderr, keys redacted.")
+]
+Out = Annotated[Path | None, Parameter(help="Where run folders are created. Default: runs.")]
+ProvidersFile = Annotated[
+    Path | None,
+    Parameter(
+        name="--providers", help="Your providers file. Default: ./providers.yaml, if it exists."
+    ),
+]
+Run = Annotated[Path, Parameter(help="The run's folder.")]
+RunOrBundle = Annotated[Path, Parameter(help="The run's folder, or a bundle of it.")]
+ShowQuestions = Annotated[
+    bool,
+    Parameter(help="Include the text of eval questions; the authors of GPQA ask not to."),
+]
 _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
@@ -50,7 +65,6 @@ class ProviderOptions:
     provider: Annotated[str | None, Parameter(alias="-p")] = None
     """Name of a provider; `gpt-oss-verify providers` lists them."""
     providers_file: ProvidersFile = None
-    """Your providers file. Default: ./providers.yaml, if it exists."""
     base_url: str | None = None
     """URL of the API, for a provider without an entry or instead of the entry's URL."""
     model: str | None = None
@@ -248,14 +262,11 @@ class RunOptions:
     """Attempts in flight. Default: the provider entry's, or 8."""
     resume: Path | None = None
     """Folder of a run to finish; finished attempts are kept."""
-    out: Path | None = None
-    """Where run folders are created. Default: runs."""
+    out: Out = None
     dry_run: bool = False
     """Print the requests, tokens and cost of the run, and send nothing."""
-    debug: bool = False
-    """Print every request and response on stderr, keys redacted."""
+    debug: Debug = False
     as_json: AsJson = False
-    """Print verdict and figures as JSON on stdout."""
 
 
 def refuse(reason: str, *options: object, **others: object) -> None:

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from harness.api import DIALECTS
 from harness.cli.choice import same_provider
-from harness.cli.options import ProviderOptions
+from harness.cli.options import ProviderOptions, RunOrBundle
 from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
@@ -42,7 +42,7 @@ _Outcome = tuple[Repeats | None, Body | None]
 
 
 def reproduce(
-    run: Path,
+    run: RunOrBundle,
     finding: str,
     /,
     *,
@@ -55,7 +55,6 @@ def reproduce(
     """Show the request behind a finding, send it again, and make it smaller.
 
     Args:
-        run: The run's folder, or a bundle of it.
         finding: Id of the check or probe, as in the report.
         record: The record to use. Default: the first example in the report.
         times: How often to send the request; 0 only prints the recorded one.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, names
+from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, Out, names
 from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedError
 from harness.records.runs import SuiteName
@@ -27,7 +27,7 @@ def selftest(
     repeat: Annotated[int, COUNT] = 1,
     whole: bool = False,
     signatures: Path | None = None,
-    out: Path = DEFAULT_OUT,
+    out: Out = None,
     resume: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
@@ -46,12 +46,10 @@ def selftest(
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
         whole: Test every fault with the whole suite at once, except faults of the model.
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
-        out: Where the folder with the matrix and the runs is created. Default: runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
-        as_json: Print the matrix as JSON on stdout.
     """
     chosen = known.chosen(known.catalogue(), names(faults))
-    folder = resume or run_folder.create(out, "selftest", datetime.now(UTC))
+    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest", datetime.now(UTC))
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     done = set(finished)

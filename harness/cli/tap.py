@@ -1,7 +1,6 @@
 """The command `tap`: record and judge the traffic between another client and a server."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.cli.imports import import_traffic
-from harness.cli.options import DEFAULT_OUT, AsJson, Names
+from harness.cli.options import DEFAULT_OUT, AsJson, Names, Out
 from harness.cli.screen import say
 from harness.errors import EXIT_INCONCLUSIVE, ConfigurationError, StoppedError, os_errors
 from harness.sampling.run import run_until_stopped
@@ -23,13 +22,13 @@ def tap(
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
     model: Names = (),
     verdict: bool = False,
-    out: Path | None = None,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> int:
     """Forward requests to a server unchanged, and judge them when you stop the proxy.
 
     Point your client at the address that the command prints, use it, and press Ctrl-C. The traffic
-    is recorded without keys and judged like `import` does.
+    is recorded without keys, in a file next to the run folder, and judged like `import` does.
 
     Args:
         upstream: Base URL of the server, such as http://localhost:8000/v1.
@@ -37,8 +36,6 @@ def tap(
         provider: Name of the provider in the report. Default: the host of the server.
         model: A model that is gpt-oss although its name does not say so; can be repeated.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
-        out: Where the recording and the run folder are created. Default: runs.
-        as_json: Print findings as JSON on stdout.
     """
     url = _checked(upstream)
     folder = out or DEFAULT_OUT

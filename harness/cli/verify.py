@@ -20,12 +20,15 @@ from harness.cli.options import (
     BudgetOptions,
     CaseOptions,
     DataOptions,
+    Debug,
     DecisionOptions,
     GateOptions,
     ProviderOptions,
     ProvidersFile,
+    Run,
     RunOptions,
     SamplingOptions,
+    ShowQuestions,
     parse_shard,
     refuse,
 )
@@ -98,7 +101,7 @@ def evaluate(
     run: RunOptions = RunOptions(),
     shard: Annotated[str | None, _RUN] = None,
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
-    show_questions: Annotated[bool, _RUN] = False,
+    show_questions: Annotated[ShowQuestions, _RUN] = False,
 ) -> int:
     """Score a provider on AIME 2025, GPQA Diamond or HealthBench, and compare with a baseline.
 
@@ -108,7 +111,6 @@ def evaluate(
         gate: File with margins by eval, evals that must run, and a budget.
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
         executor: ray: sample the parts as tasks of a Ray cluster, and join them here.
-        show_questions: Include the text of questions in the report; the authors of GPQA ask not to.
     """
     limits = GateOptions(gate=gate)
     finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
@@ -135,25 +137,21 @@ def evaluate(
 
 
 def grade(
-    run: Path,
+    run: Run,
     /,
     *,
     grader: str | None = None,
     unread: bool = False,
     providers_file: ProvidersFile = None,
     budget: BudgetOptions = BudgetOptions(),
-    debug: bool = False,
+    debug: Debug = False,
     as_json: AsJson = False,
 ) -> int:
     """Grade the HealthBench answers of a run without sampling the provider again.
 
     Args:
-        run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
         unread: Read the answers to AIME and GPQA that the rules cannot read. Needs --grader.
-        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
-        debug: Print every request and response on stderr, keys redacted.
-        as_json: Print verdict and figures as JSON on stdout.
     """
     from harness.cli import judging  # it imports the reports
 

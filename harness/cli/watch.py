@@ -95,7 +95,6 @@ def watch(
         accept: Accept the new level of this provider, which ends its open incidents, and exit.
         keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
-        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
     """
     if accept is not None:
         with State(out / STATE) as state:
