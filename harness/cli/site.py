@@ -28,8 +28,8 @@ def site(*runs: Path, out: Path, providers_file: ProvidersFile = None) -> int:
     """Make a static site of runs: a table of providers, a page for each run, and its records.
 
     Pages are made from the bundle of each run, which has no keys, no paths of this machine, and no
-    texts of gated questions. The site works offline; it depends on the runs and on the prices in your
-    providers file only.
+    texts of gated questions. The site works offline; it depends on the runs and on the prices in
+    your providers file only.
 
     Args:
         runs: Run folders, bundles, or folders that contain them.
