@@ -26,7 +26,7 @@ from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.figures import Decision
 from harness.records.runs import RunSettings, SuiteName
 from harness.records.scores import Score
-from harness.selftest import engines
+from harness.selftest import runner
 from harness.selftest.faults import Fault, catalogue
 from harness.selftest.rows import row_without_run
 from harness.selftest.runner import sampled
@@ -100,10 +100,10 @@ async def measure(faults: list[Fault], suite: SuiteName, folder: Path) -> None:
     """Sample servers with these faults."""
     costs: list[Cost] = []
     log = folder / "engine.log"
-    async with engines.engine(log, CONCURRENCY) as shared:
+    async with runner.engine(log, CONCURRENCY) as shared:
         for fault in faults:
             if fault.model:
-                async with engines.engine(log, CONCURRENCY, fault) as own:
+                async with runner.engine(log, CONCURRENCY, fault) as own:
                     costs.append(await until_fail(own, fault, suite, folder))
             else:
                 costs.append(await until_fail(shared, fault, suite, folder))
@@ -131,7 +131,7 @@ async def until_fail(provider: Provider, fault: Fault, suite: SuiteName, folder:
         modes=MODES,
         concurrency=CONCURRENCY,
         suite=suite,
-        max_context=engines.CONTEXT,
+        max_context=runner.CONTEXT,
         until_fail=True,
     )
     _, analysis, scores = await sampled(provider, fault, settings, load_suite(), folder, tries=5)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from evals.aime import Aime, AimeRow
-from evals.base import AnswerEval
-from evals.basic import Basic
+from evals.base import AnswerEval, Basic
 from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import DataRow
 from evals.gpqa import Gpqa, GpqaRow

@@ -52,8 +52,8 @@ _COMMANDS = {
     "Sample or record": {
         "eval": "verify:evaluate",
         "watch": "watch:watch",
-        "tap": "tap:tap",
-        "import": "imports:import_traffic",
+        "tap": "traffic:tap",
+        "import": "traffic:import_traffic",
     },
     "Use finished runs": {
         "report": "judging:report",
@@ -64,9 +64,9 @@ _COMMANDS = {
         "export": "export:export",
         "merge": "eval_runs:merge",
         "baseline": "eval_runs:baseline",
-        "audit": "bundle:audit",
-        "bundle": "bundle:bundle",
-        "site": "site:site",
+        "audit": "publishing:audit",
+        "bundle": "publishing:bundle",
+        "site": "publishing:site",
     },
     "Graders and golden files": {
         "grade": "verify:grade",

@@ -9,7 +9,7 @@ from typing import Any
 from harness.cli.screen import print_raw
 from harness.errors import ConfigurationError, os_errors
 from harness.storage.run_folder import read_analysis
-from reports import github
+from reports import ci
 
 
 def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
@@ -24,11 +24,11 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     folders = [Path(printed["run"])] if printed else _judged(result.parent)
     lines = [] if printed else [_error(_read(log), code)]
     for folder in folders:
-        lines += github.annotations(read_analysis(folder))
-    for line in lines[: github.MOST_ANNOTATIONS]:
+        lines += ci.annotations(read_analysis(folder))
+    for line in lines[: ci.MOST_ANNOTATIONS]:
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
-    _append("GITHUB_OUTPUT", github.outputs(_outputs(folders, code)))
+    _append("GITHUB_OUTPUT", ci.outputs(_outputs(folders, code)))
     return 0
 
 
@@ -49,7 +49,7 @@ def _judged(parent: Path) -> list[Path]:
 
 def _error(log: str, code: int) -> str:
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
-    return github.annotation("error", f"gpt-oss-verify ended with {code}", last or "No output.")
+    return ci.annotation("error", f"gpt-oss-verify ended with {code}", last or "No output.")
 
 
 def _outputs(folders: list[Path], code: int) -> dict[str, str]:

@@ -27,8 +27,8 @@ from harness.storage.run_log import read_entries, read_run_info
 from harness.tasks.base import Task
 from harness.tasks.tool_calling import ToolCalling
 from reports.build import Texts, build_report
+from reports.ci import render_junit
 from reports.html.report import render_html
-from reports.junit import render_junit
 from reports.markdown import render_markdown
 from reports.model import Report
 from reports.regressions import sentences

@@ -22,8 +22,7 @@ from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import commands
-from harness.reproduction.resend import Repeats, resend, shrink
-from harness.reproduction.smaller import Body, size
+from harness.reproduction.resend import Body, Repeats, resend, shrink, size
 from harness.reproduction.subject import Subject, choose, gather
 from harness.storage import run_folder
 from harness.storage.run_log import read_rollouts, read_run_info

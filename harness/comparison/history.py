@@ -1,18 +1,27 @@
-"""All runs of a folder over time."""
+"""All runs of a folder over time, and what the table of a site shows of each provider."""
 
 import statistics
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from harness.comparison.columns import group_name
-from harness.comparison.records import History, HistoryPoint, ProviderHistory, SettingChange
+from harness.comparison.records import (
+    History,
+    HistoryPoint,
+    ProviderHistory,
+    SettingChange,
+    Site,
+    SiteRun,
+)
 from harness.comparison.regressions import run_folders
 from harness.comparison.settings import changes, settings_of
 from harness.errors import RunLogError
-from harness.records.analysis import Analysis, TaskResult
+from harness.providers.entries import Prices
+from harness.records.analysis import Analysis, CheckStatus, TaskResult
+from harness.records.figures import Decision
 from harness.records.runs import RunInfo
 from harness.records.scores import Estimate
 from harness.storage.run_folder import read_analysis
@@ -119,3 +128,53 @@ def _scores(info: RunInfo, results: Sequence[TaskResult]) -> dict[str, Estimate]
 
 def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
     return min(rates, key=lambda rate: rate.value, default=None)
+
+
+_ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
+
+
+def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
+    """The runs of a site, the newest first; `prices` are those of providers by name."""
+    newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
+    runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
+    latest: dict[tuple[str, str], SiteRun] = {}
+    for run in runs:
+        latest.setdefault((run.provider, run.model), run)
+    ranked = sorted(
+        latest.values(), key=lambda run: (_ORDER.index(run.decision), run.provider, run.model)
+    )
+    return Site(tool_version=tool_version, latest=tuple(run.run for run in ranked), runs=runs)
+
+
+def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
+    about = point(analysis.run_id, analysis)
+    cases = analysis.tool_calling
+    first = [each.latency.first_token.p50 for each in cases if each.latency.first_token]
+    speeds = [
+        each.latency.tokens_per_second.p50 for each in cases if each.latency.tokens_per_second
+    ]
+    rates = [each.at_k[0].pass_at for each in cases if each.at_k]
+    families: dict[str, Counter[CheckStatus]] = defaultdict(Counter)
+    for result in analysis.checks:
+        families[result.check.family][result.status] += 1
+    seals = analysis.run.seals
+    return SiteRun(
+        run=analysis.run_id,
+        provider=analysis.run.provider.name,
+        model=about.model,
+        started_at=about.started_at,
+        tool_version=about.tool_version,
+        decision=about.decision,
+        reasons=analysis.verdict.reasons,
+        causes=tuple(each.description for each in analysis.diagnosis.causes)
+        if analysis.diagnosis
+        else (),
+        failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
+        families=families,
+        success=min(rates, key=lambda rate: rate.value, default=None),
+        scores=about.scores,
+        first_token=max(first, default=None),
+        tokens_per_second=min(speeds, default=None),
+        price=price,
+        seal=seals[-1].short if seals else None,
+    )

@@ -1,30 +1,82 @@
-"""One run of the tool against a server with a known fault."""
+"""Servers of the reference engine with faults, and runs of the tool against them."""
 
 import asyncio
 import shutil
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cases import Suite, load_suite
+from harness.endpoints.launch import launched
 from harness.golden import files as golden_files
 from harness.pipeline.job import ended, new_job, prepare
 from harness.pipeline.judge import judge
 from harness.pipeline.run import make_requests
-from harness.providers.entries import Provider
+from harness.providers.entries import Launch, Provider, changed
 from harness.records.analysis import Analysis
-from harness.records.conditions import MODES
+from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
 from harness.sampling.run import Watcher
-from harness.selftest import engines
-from harness.selftest.faults import Fault
+from harness.selftest.faults import HEALTHY, Fault
 from harness.selftest.rows import DefectRun, accused
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog
 from harness.tasks.suite import suite_tasks
 from harness.transport import NO_RETRIES
+
+_MODEL = "gpt-oss-small"
+_HEADER = "X-Fault"
+CONTEXT, LONG_CONTEXT = 2048, 8192
+"""Tokens. The second is for long probes and exceeds the 4,096 positions that the model was first
+trained on. A larger one would prolong runs with defects whose replies never end."""
+_COMMAND = (
+    *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
+    *("--max-batch", "64", "--threads", "1"),
+)
+_TIMEOUT = 600.0  # seconds; long, because the machine may be busy
+
+
+def context(*, long: bool) -> int:
+    """The context length of a server in tokens, with or without long probes."""
+    return LONG_CONTEXT if long else CONTEXT
+
+
+def _provider(concurrency: int, tokens: int, *more: str) -> Provider:
+    return Provider(
+        name="selftest",
+        base_url="http://127.0.0.1:{port}/v1",
+        model=_MODEL,
+        apis=BOTH_APIS,
+        timeout=_TIMEOUT,
+        concurrency=concurrency,
+        launch=Launch(
+            command=(*_COMMAND, "--max-context", f"{tokens}", *more),
+            ready_url="http://127.0.0.1:{port}/health",
+            ready_timeout=300,
+        ),
+    )
+
+
+@asynccontextmanager
+async def engine(
+    log: Path, concurrency: int, fault: Fault | None = None, *, long: bool = False
+) -> AsyncIterator[Provider]:
+    """A server with one fault, or whose requests choose theirs. Raises LaunchError."""
+    options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
+    async with launched(_provider(concurrency, context(long=long), *options), log) as provider:
+        yield changed(provider, launch=None)
+
+
+def with_fault(provider: Provider, fault: Fault) -> Provider:
+    """The provider with a fault in every request."""
+    if fault.name == HEALTHY or fault.model:
+        return provider
+    return changed(provider, headers={_HEADER: fault.name})
+
 
 CONCURRENCY = 24  # concurrent requests of one run
 _MAX_TURNS = 3
@@ -48,7 +100,7 @@ class Runner:
             concurrency=CONCURRENCY,
             suite=stage.suite,
             only=stage.only,
-            max_context=engines.context(long=stage.long),
+            max_context=context(long=stage.long),
         )
         folder, analysis, scores = await sampled(
             provider, fault, settings, self.cases, self.folder, stage.tries
@@ -73,7 +125,7 @@ async def sampled(
     tries: int = 1,
 ) -> tuple[Path, Analysis, list[Score]]:
     """Sample a faulty server into a new folder, and judge the run. Raises HarnessError."""
-    faulty = engines.with_fault(provider, fault)
+    faulty = with_fault(provider, fault)
     tasks = suite_tasks(
         provider.info(),
         settings,

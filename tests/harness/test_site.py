@@ -11,8 +11,7 @@ from jsonschema import Draft202012Validator
 from recorded_runs import troubled, write_sealed_run
 
 from harness.cli.app import run
-from harness.comparison.history import history
-from harness.comparison.site import site_of
+from harness.comparison.history import history, site_of
 from harness.providers.entries import Prices
 from harness.records.runs import Thresholds
 from harness.storage.run_folder import read_analysis

@@ -11,7 +11,7 @@ from harmony.parse import CONSTRAIN
 from reference_engine.faults.base import activated
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
 from reference_engine.faults.hooks import LOGITS, MODEL
-from reference_engine.faults.layers.weights import staged
+from reference_engine.faults.layers.numerics import staged
 from reference_engine.faults.server import AdjustedParams, FaultyEngine, adjusted_sample
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.sampling import Draw, sample

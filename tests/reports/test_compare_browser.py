@@ -10,8 +10,7 @@ from playwright.sync_api import expect
 
 from harness.comparison.columns import read_run
 from harness.comparison.compare import compare, labelled
-from harness.comparison.history import history_of
-from harness.comparison.site import site_of
+from harness.comparison.history import history_of, site_of
 from harness.storage.run_folder import PAGE_FILE, read_analysis, read_scores
 from harness.storage.run_log import read_entries
 from reports.build import build_report

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reporting import analysis, failed_rule, failing, finding, passing
 
-from reports.github import MOST_ANNOTATIONS, annotation, annotations, outputs
+from reports.ci import MOST_ANNOTATIONS, annotation, annotations, outputs
 
 
 @given(st.text(), st.text())

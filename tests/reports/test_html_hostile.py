@@ -11,10 +11,10 @@ from nasty import NASTY
 from reporting import TOOLS, analysis, failed_rule, finding, log_of, rollout, score, tool_calling
 
 from reports.build import build_report
+from reports.ci import render_junit
 from reports.html.charts.svg import tag
 from reports.html.page import embedded
 from reports.html.report import render_html
-from reports.junit import render_junit
 from reports.markdown import render_markdown
 
 ALLOWED_SCRIPTS = [{"type": "application/json", "id": "data"}, {}]

@@ -18,7 +18,7 @@ from reporting import (
 
 from harness.pipeline.gate import exit_code
 from reports.build import build_report
-from reports.junit import render_junit
+from reports.ci import render_junit
 
 
 def eval_scores():

@@ -2,13 +2,13 @@
 
 # ruff: noqa: F401 - importing a module declares its changes
 from reference_engine.faults.layers import (
-    attention,
     builtin,
     errors,
     history,
     intermittent,
     limits,
     long_context,
+    numerics,
     parsing,
     rendering,
     sampling,
@@ -16,5 +16,4 @@ from reference_engine.faults.layers import (
     tools,
     usage,
     variations,
-    weights,
 )

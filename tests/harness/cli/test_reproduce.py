@@ -18,7 +18,7 @@ from mock_provider import MockProvider
 from harness.cases import Case
 from harness.cli.app import run
 from harness.reproduction.commands import python
-from harness.reproduction.smaller import smaller
+from harness.reproduction.resend import smaller
 
 POLLUTED = "calls.name.polluted"
 

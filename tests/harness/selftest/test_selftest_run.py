@@ -7,7 +7,6 @@ import pytest
 
 from harness.cli.app import run
 from harness.cli.selftest import _finished
-from harness.selftest import engines
 from harness.selftest.faults import catalogue
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.run import Plan, selftest
@@ -55,7 +54,9 @@ async def test_a_resumed_self_test_keeps_what_the_healthy_engine_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_server = contextlib.nullcontext(None)
-    monkeypatch.setattr(engines, "engine", lambda *_: no_server)  # Runs against it would fail.
+    monkeypatch.setattr(
+        "harness.selftest.run.engine", lambda *_: no_server
+    )  # Runs against it would fail.
     healthy = catalogue()[0]
     done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
     plan = Plan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})
