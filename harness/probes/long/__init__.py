@@ -5,7 +5,7 @@ that only another request contained, and other logprobs for the same prompt. Whe
 a word in a long text also depends on its ability, and never fails a server.
 """
 
-from harness.probes.long import tokens, words
+from harness.probes.long import prefix, tokens, words
 from harness.probes.long.requests import GROUP
 
-__all__ = ["GROUP", "tokens", "words"]
+__all__ = ["GROUP", "prefix", "tokens", "words"]

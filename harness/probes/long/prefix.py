@@ -1,0 +1,133 @@
+"""The same prompt several times: a prefix cache must not change its numbers."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from harness.api.base import Reply
+from harness.findings import Problem
+from harness.golden.distance import ReportedToken, entries_of
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import NotVerifiableError, ProbeResponses, Trials
+from harness.probes.long.requests import GROUP, PREFIXES
+from harness.probes.refusals import required
+
+_INFORMATIVE = (-100.0, -0.01)
+"""Logprobs beyond these tell nothing: an API's floor, or a token of which the model is certain."""
+_TOLERANCE = 1.0
+"""Nats. Twice the median of healthy engines of different number formats, a KV cache in 8 bits
+included, is 0.6 (docs/numerics.md, small checkpoint). A server differs less from itself."""
+_SAME = 1e-4
+"""Nats between numbers that come from the same computation; APIs round them at 1e-5 or finer."""
+_LEAST = 10  # values needed for a judgement
+_SHOWN = 80  # characters of a reply in a finding
+_USES = [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
+
+
+def _changes(one: list[ReportedToken], other: list[ReportedToken]) -> list[float]:
+    """|Δ logprob| of the alternatives that both list, up to the first different token."""
+    found: list[float] = []
+    least, most = _INFORMATIVE
+    for first, second in zip(one, other, strict=False):
+        found += (
+            abs(value - second.top[name])
+            for name, value in first.top.items()
+            if name in second.top and least < value < most
+        )
+        if first.name != second.name:
+            break
+    return found
+
+
+def _pairs(
+    responses: ProbeResponses, *kinds: str
+) -> Iterator[tuple[Reply, ParsedExchange, Reply, list[float]]]:
+    """The reply to each new prompt, each repetition of these kinds, and the changes of logprobs."""
+    for number in PREFIXES:
+        cold = _one(responses, f"cold {number}")
+        for kind in kinds:
+            later = _one(responses, f"{kind} {number}")
+            if cold is not None and later is not None:
+                yield cold[1], *later, _changes(entries_of(*cold), entries_of(*later))
+
+
+def _one(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, Reply] | None:
+    pairs = (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
+    return next(pairs, None)
+
+
+@GROUP.probe("long.prefix.numbers", _USES, needs="logprobs")
+def _numbers(responses: ProbeResponses) -> Trials:
+    """A prompt that is sent again has the same logprobs, within rounding.
+
+    A cached prefix with other positions, lost pages or values of another prompt changes them.
+    """
+    judged = (
+        (later, changes)
+        for cold, later, reply, changes in _pairs(responses, "warm", "again")
+        if cold.reasoning == reply.reasoning and len(changes) >= _LEAST
+    )
+    reason = "No prompt that was sent again has enough logprobs after the same CoT."
+    for later, changes in required(judged, reason):
+        found = median(changes)
+        message = "The same prompt has other logprobs when it is sent again."
+        expected = f"median |Δ logprob| up to {_TOLERANCE} nats"
+        got = f"{found:.2f} nats, of {len(changes)} values"
+        yield None if found <= _TOLERANCE else Problem(later, message, expected, got)
+
+
+@GROUP.probe("long.prefix.replies", _USES, severity="warning")
+def _other_replies(responses: ProbeResponses) -> Trials:
+    """Repeated prompts do not all get one reply when new and another one when sent again.
+
+    A cached prefix with other positions, lost pages or values of another prompt changes replies.
+    """
+    documents = [
+        [_one(responses, f"{kind} {n}") for kind in ("cold", "warm", "again")] for n in PREFIXES
+    ]
+    complete = [[pair for pair in each if pair] for each in documents if None not in each]
+    if len(complete) < len(PREFIXES):
+        raise NotVerifiableError("Not every prompt that was sent again got three replies.")
+    found = sum(_changed(*(reply for _, reply in each)) for each in complete)
+    if found < len(complete):
+        yield None
+        return
+    yield Problem(
+        complete[0][1][0],
+        f"Each of {found} long prompts gets one reply when it is new, and another one both times "
+        "that it is sent again. If the cache changes nothing, this happens in at most one of "
+        f"{4**found} runs.",
+        "the same reply, or three different ones",
+        complete[0][1][1].generated[:_SHOWN],
+    )
+
+
+def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
+    """Whether both repetitions have one reply, and the new prompt another.
+
+    If all three are drawn from one distribution, the probability is Σ pᵢ² (1 − pᵢ) ≤ 1/4.
+    """
+    return warm.generated == again.generated != cold.generated
+
+
+@GROUP.probe(
+    "long.prefix.effort",
+    [f"{kind} {n}" for kind in ("cold", "other effort") for n in PREFIXES],
+    needs="logprobs",
+)
+def _effort(responses: ProbeResponses) -> Trials:
+    """A prompt with another reasoning effort has other logprobs.
+
+    The same numbers mean that the model read the same prompt: the effort is lost, or the cache
+    ignores it.
+    """
+    judged = [
+        (later, cold.reasoning == reply.reasoning and max(changes) <= _SAME)
+        for cold, later, reply, changes in _pairs(responses, "other effort")
+        if len(changes) >= _LEAST
+    ]
+    if not judged:
+        raise NotVerifiableError("No reply has enough logprobs.")
+    for later, same in judged:
+        message = "A prompt with effort high has exactly the logprobs of the one with effort low."
+        expected = "another reply, or other logprobs"
+        yield Problem(later, message, expected, "the same CoT and logprobs") if same else None
