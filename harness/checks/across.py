@@ -3,7 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.checks import added_texts, changed_calls, finish, foreign, lost_tokens, prompt_texts
+from harness.checks import (
+    added_texts,
+    changed_calls,
+    foreign,
+    hidden_limit,
+    lost_tokens,
+    prompt_texts,
+)
 from harness.checks.base import Difference, comparison, evidence
 from harness.records.conditions import Api, Condition
 from harness.records.scores import Finding, Score
@@ -114,7 +121,7 @@ COMPARISONS = (
     ),
     prompt_texts.COMPARISON,
     changed_calls.COMPARISON,
-    finish.COMPARISON,
+    hidden_limit.COMPARISON,
     added_texts.COMPARISON,
     *lost_tokens.COMPARISONS,
 )
