@@ -35,7 +35,7 @@ from harness.comparison.records import Comparison
 from harness.comparison.regressions import regressions_of
 from harness.errors import EXIT_PASS, EXIT_UNREACHABLE, ConfigurationError, ProviderUnavailableError
 from harness.storage import run_folder
-from reports.compare_formats import print_comparison, render_compare_markdown
+from reports.compare import print_comparison, render_compare_markdown
 from reports.history import print_history
 from reports.html.compare import render_compare_html
 
