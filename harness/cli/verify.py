@@ -110,7 +110,7 @@ def evaluate(
             Default: aime25,gpqa.
         gate: File with margins by eval, evals that must run, and a budget.
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
-        executor: ray: sample the parts as tasks of a Ray cluster, and join them here.
+        executor: ray: sample the run in shards, as tasks of a Ray cluster, and join them here.
     """
     limits = GateOptions(gate=gate)
     finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
@@ -256,11 +256,11 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
 
 
 def _on_ray() -> Sampler:
-    """Sampling in parts on a Ray cluster. Raises ConfigurationError without Ray."""
-    from evals.parts import RayExecutor, sample_in_parts
+    """Sampling in shards on a Ray cluster. Raises ConfigurationError without Ray."""
+    from evals.ray_cluster import RayExecutor, sample_in_shards
 
     executor = RayExecutor()
-    return lambda job, watcher: sample_in_parts(job, executor, watcher)
+    return lambda job, watcher: sample_in_shards(job, executor, watcher)
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:

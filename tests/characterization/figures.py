@@ -21,7 +21,7 @@ from typing import Any
 from evals.baselines.choice import baseline_column
 from evals.grader_trial import compare_graders
 from evals.healthbench.trials import Agreement
-from evals.parts import merge, merged_info
+from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals
 from evals.task import EvalTask

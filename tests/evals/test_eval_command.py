@@ -16,7 +16,7 @@ from mock_provider import MockProvider, status
 from quiz import MODEL, quiz
 
 from evals.__main__ import main as gpt_oss_evals
-from evals.parts import Sampled, sample_in_parts, sample_part
+from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
 from harness.cli.app import run
 from harness.errors import ConfigurationError
@@ -449,9 +449,9 @@ def in_processes(job, watcher):
 
         def execute(self, parts):
             with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-                yield from pool.map(sample_part, parts)
+                yield from pool.map(sample_shard, parts)
 
-    sample_in_parts(job, Processes(), watcher)
+    sample_in_shards(job, Processes(), watcher)
 
 
 def test_parts_made_by_other_processes_are_the_whole_run(mock, tmp_path, monkeypatch, capsys):
@@ -481,12 +481,12 @@ def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monke
         workers = 2
 
         def execute(self, parts):
-            yield sample_part(parts[0])
-            yield Sampled(compress(b""), "it is gone")
+            yield sample_shard(parts[0])
+            yield SampledShard(compress(b""), "it is gone")
 
     monkeypatch.setattr(
         "harness.cli.verify._on_ray",
-        lambda: lambda job, watcher: sample_in_parts(job, Broken(), watcher),
+        lambda: lambda job, watcher: sample_in_shards(job, Broken(), watcher),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
     assert "1 of 2 parts failed: it is gone" in capsys.readouterr().err

@@ -62,7 +62,7 @@ class OutputItem:
         return {"type": kind, "output_index": self.index, "item": self.fields}
 
 
-class _TextItem(OutputItem):
+class _TextOutput(OutputItem):
     """An item whose content is one part with text. `part` is the type of the part."""
 
     part: str
@@ -87,7 +87,7 @@ class _TextItem(OutputItem):
         return super()._event(kind, content_index=0, **fields)
 
 
-class ReasoningItem(_TextItem):
+class ReasoningOutput(_TextOutput):
     """A chain of thought."""
 
     part = "reasoning_text"
@@ -99,7 +99,7 @@ class ReasoningItem(_TextItem):
 Annotate = Callable[[str], list[dict[str, Any]]]  # the annotations of a text
 
 
-class MessageItem(_TextItem):
+class MessageOutput(_TextOutput):
     """A preamble or an answer."""
 
     part = "output_text"
@@ -128,7 +128,7 @@ class MessageItem(_TextItem):
         return [*annotated, done | {"logprobs": self._logprobs}, part_done]
 
 
-class CustomCallItem(OutputItem):
+class CustomCallOutput(OutputItem):
     """A call of a custom tool, which the client answers. Its input is known at the end."""
 
     def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
@@ -153,7 +153,7 @@ def _custom_input(text: str) -> str:
     return values[0] if len(values) == 1 and isinstance(values[0], str) else text
 
 
-class _ServedCall(OutputItem):
+class _ServedCallOutput(OutputItem):
     """A call that the server runs: between its text and its result, it is in progress."""
 
     stages: Sequence[str] = ()  # the events between its text and its result
@@ -183,7 +183,7 @@ class _ServedCall(OutputItem):
         raise NotImplementedError
 
 
-class WebSearchItem(_ServedCall):
+class WebSearchOutput(_ServedCallOutput):
     """A call of the browser, which is added once its action is known."""
 
     stages = ("in_progress", "searching")
@@ -213,7 +213,7 @@ class WebSearchItem(_ServedCall):
         return "completed"
 
 
-class ProgramItem(_ServedCall):
+class ProgramOutput(_ServedCallOutput):
     """A program for Python."""
 
     stages = ("interpreting",)
@@ -231,7 +231,7 @@ class ProgramItem(_ServedCall):
         return "completed"
 
 
-class McpCallItem(_ServedCall):
+class McpCallOutput(_ServedCallOutput):
     """A call of a tool of an MCP server."""
 
     streamed = "mcp_call_arguments"
@@ -246,7 +246,7 @@ class McpCallItem(_ServedCall):
         return str(self.fields["status"])
 
 
-class McpListItem(OutputItem):
+class McpListOutput(OutputItem):
     """The tools of an MCP server."""
 
     def __init__(self, index: int, listing: McpListing) -> None:
@@ -298,14 +298,14 @@ class OutputWriter:
                     events += self._writing.delta(text, tokens)
                 case Ended(_, complete):
                     events += self._writing.end(complete=complete)
-                    if not (complete and isinstance(self._open, _ServedCall)):
+                    if not (complete and isinstance(self._open, _ServedCallOutput)):
                         self._close()
                 case Ran():
-                    assert isinstance(self._open, _ServedCall)
+                    assert isinstance(self._open, _ServedCallOutput)
                     events += self._open.ran(part)
                     self._close()
                 case McpListing():
-                    listed = McpListItem(len(self.items), part)
+                    listed = McpListOutput(len(self.items), part)
                     self.items.append(listed.fields)
                     events += listed.events()
         return events
@@ -317,21 +317,21 @@ class OutputWriter:
     def _new(self, message: Started) -> OutputItem:
         index, name = len(self.items), message.name
         if message.kind == "reasoning":
-            return ReasoningItem(index)
+            return ReasoningOutput(index)
         if message.kind != "call":
-            return MessageItem(index, message.kind, self._annotations)
+            return MessageOutput(index, message.kind, self._annotations)
         match self._tools.kind(name):
             case "browser":
                 action = self._tools.action
                 sources = self._sources
-                return WebSearchItem(index, lambda text: action(name, text), sources=sources)
+                return WebSearchOutput(index, lambda text: action(name, text), sources=sources)
             case "python":
-                return ProgramItem(index, self._container, outputs=self._outputs)
+                return ProgramOutput(index, self._container, outputs=self._outputs)
             case "mcp":
-                return McpCallItem(index, name, self._tools.mcp.label(name) or "")
+                return McpCallOutput(index, name, self._tools.mcp.label(name) or "")
         call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name}
         if name in self._custom:
-            return CustomCallItem(index, "custom_tool_call", "ctc", **call, input="")
+            return CustomCallOutput(index, "custom_tool_call", "ctc", **call, input="")
         namespace = {"namespace": self._namespaces[name]} if name in self._namespaces else {}
         return OutputItem(index, "function_call", "fc", **call, arguments="", **namespace)
 

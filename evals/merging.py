@@ -1,33 +1,16 @@
-"""Runs in parts: sampled on other machines by Ray, or joined from shards or from whole runs."""
+"""Eval runs joined into one: the shards of a run, or whole runs of one provider."""
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 
 from evals.datasets.rows import questions_file
-from evals.restoring import restored_evals
-from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
+from harness.errors import ConfigurationError
 from harness.integrity.seal import logs_of, sealed
-from harness.pipeline.job import Job, ended, prepare, resumed
 from harness.pipeline.plan import Plan
-from harness.pipeline.run import sample
-from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo
-from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher, run_until_stopped
 from harness.storage.run_folder import write_text
-from harness.storage.run_log import (
-    ROLLOUTS_FILE,
-    RunLog,
-    read_rollouts,
-    read_run_info,
-    write_run_info,
-)
+from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.tasks.base import Task
 
 MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
@@ -167,135 +150,3 @@ def _require_shards(infos: Sequence[RunInfo]) -> None:
         raise ConfigurationError(
             "These shards belong to runs with different numbers of shards or tries."
         )
-
-
-@dataclass(frozen=True)
-class Part:
-    """All that is needed to sample one shard anywhere, as JSON and files by name; no keys."""
-
-    provider: str
-    info: str
-    questions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """The compressed log of a part, and the error that ended it early, if one did."""
-
-    log: bytes
-    error: str | None = None
-
-
-class RayExecutor:
-    """Each part is a Ray task that takes one CPU.
-
-    The cluster is the one that `RAY_ADDRESS` names, else one on this machine. Its nodes need this
-    tool installed, and the environment variables with keys.
-    """
-
-    def __init__(self) -> None:
-        """Connect, or start a cluster here. Raises ConfigurationError if Ray is not installed."""
-        self._ray = _library()
-        self._ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-
-    @property
-    def workers(self) -> int:
-        """How many parts can be sampled at once: the CPUs of the cluster."""
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-
-    def execute(self, parts: Sequence[Part]) -> Iterator[Sampled]:
-        """Sample the parts; each is yielded as soon as it is finished."""
-        task = self._ray.remote(sample_part)
-        waiting = [task.remote(part) for part in parts]
-        try:
-            while waiting:
-                done, waiting = self._ray.wait(waiting)
-                yield self._ray.get(done[0])
-        finally:
-            self._ray.shutdown()
-
-
-def divided(job: Job, count: int) -> list[Part]:
-    """The job in `count` parts that share its provider's limits between them."""
-    entry = changed(
-        job.provider,
-        concurrency=max(1, job.provider.concurrency // count),
-        rpm=job.provider.rpm and max(1, job.provider.rpm // count),
-        tpm=job.provider.tpm and max(1, job.provider.tpm // count),
-    )
-    questions = {
-        name: (job.folder / name).read_text(encoding="utf-8")
-        for name in map(questions_file, job.info.settings.evals)
-        if (job.folder / name).exists()
-    }
-    return [
-        Part(
-            entry.model_dump_json(),
-            job.info.model_copy(update={"shard": (part, count)}).model_dump_json(),
-            questions,
-        )
-        for part in range(1, count + 1)
-    ]
-
-
-def sample_part(part: Part) -> Sampled:
-    """Sample one part in a folder of its own. Never raises a HarnessError: it is in the result."""
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        info = RunInfo.model_validate_json(part.info)
-        write_run_info(folder, info)
-        for name, text in part.questions.items():
-            write_text(folder / name, text)
-        error = None
-        try:
-            provider = Provider.model_validate_json(part.provider)
-            tasks = restored_evals(folder, info)
-            sample(resumed(folder, provider, tasks, Budget()), Watcher())
-        except HarnessError as problem:
-            error = str(problem)
-        log = folder / ROLLOUTS_FILE
-        return Sampled(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
-
-
-def sample_in_parts(job: Job, executor: RayExecutor, watcher: Watcher) -> None:
-    """Sample in parts, join their logs, and grade.
-
-    Raises ProviderUnavailableError if a part failed (the others are kept), and RunLogError.
-    """
-    prepare(job)
-    count = max(1, min(executor.workers, job.info.planned))
-    watcher.stage(f"sampling {count} parts")
-    watcher.begin(job.info.planned, 0)
-    with sealed(job.folder) as ending:
-        _join_parts(job, executor, count, watcher)
-        for task in job.plan.tasks:
-            run_until_stopped(task.grade(job.folder, watcher, job.budget))
-        ending.info = ended(job, "complete")
-
-
-def _join_parts(job: Job, executor: RayExecutor, count: int, watcher: Watcher) -> None:
-    errors = []
-    with RunLog(job.folder) as log:
-        for part in executor.execute(divided(job, count)):
-            if part.error is not None:
-                errors.append(part.error)
-            for rollout in _unpacked(part):
-                log.append(rollout)
-                watcher.finished(rollout)
-    if errors:
-        raise ProviderUnavailableError(f"{len(errors)} of {count} parts failed: {errors[0]}")
-
-
-def _unpacked(part: Sampled) -> Iterator[Rollout]:
-    with TemporaryDirectory() as place:
-        (Path(place) / ROLLOUTS_FILE).write_bytes(zlib.decompress(part.log))
-        yield from read_rollouts(Path(place))
-
-
-def _library() -> ModuleType:
-    try:
-        return import_module("ray")
-    except ImportError:
-        raise ConfigurationError(
-            "Ray is not installed: pip install 'gpt-oss-verify[ray]', or leave out --executor."
-        ) from None
