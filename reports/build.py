@@ -14,7 +14,7 @@ from reports.model import (
     Failure,
     Family,
     Report,
-    Rule,
+    RuleResult,
     Section,
     Tile,
     count_statuses,
@@ -85,9 +85,9 @@ def _guide(analysis: Analysis) -> Iterator[str]:
 
 def _families(analysis: Analysis) -> tuple[Family, ...]:
     """The families of rules, those with failures first."""
-    grouped: dict[str, list[Rule]] = defaultdict(list)
+    grouped: dict[str, list[RuleResult]] = defaultdict(list)
     for result in analysis.checks:
-        grouped[result.check.family].append(Rule(result))
+        grouped[result.check.family].append(RuleResult(result))
     families = [
         Family(name, short_title(name), tuple(sorted(rules, key=lambda rule: rule.rank)))
         for name, rules in grouped.items()
@@ -249,7 +249,7 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
     for kind, label in (("check", "Checks"), ("probe", "Probes")):
-        rules = [Rule(result) for result in analysis.checks if result.check.kind == kind]
+        rules = [RuleResult(result) for result in analysis.checks if result.check.kind == kind]
         if rules:
             counts = count_statuses(rules)
             failed = f"{counts['failed']:,} failed" if counts["failed"] else "none failed"

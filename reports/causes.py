@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from harness.records.diagnosis import Cause, Diagnosis
-from reports.model import Report, Rule
+from reports.model import Report, RuleResult
 
 UNKNOWN = "Unknown: no known defect explains the findings well enough. Start with their evidence."
 _CERTAIN = 0.95
@@ -33,7 +33,7 @@ def notes(diagnosis: Diagnosis) -> Iterator[str]:
         yield UNKNOWN
 
 
-def by_cause(report: Report) -> Iterator[tuple[str, Sequence[Rule]]]:
+def by_cause(report: Report) -> Iterator[tuple[str, Sequence[RuleResult]]]:
     """The rules with findings under a title, by the cause that explains them, then the others."""
     left = list(report.findings)
     found = report.analysis.diagnosis

@@ -56,7 +56,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RuleResult:
     """A check or a probe with its result and its findings."""
 
     result: CheckResult
@@ -124,7 +124,7 @@ class Family:
 
     name: str
     title: str
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleResult, ...]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -203,12 +203,12 @@ class Report:
         return text.seal(self.analysis.run.seals)
 
     @property
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[RuleResult]:
         """All rules in order of importance."""
         return sorted((r for family in self.families for r in family.rules), key=lambda r: r.rank)
 
     @property
-    def findings(self) -> list[Rule]:
+    def findings(self) -> list[RuleResult]:
         """The rules with findings in order of importance."""
         return [rule for rule in self.rules if rule.result.findings]
 
@@ -227,6 +227,6 @@ class Report:
         return Table(tuple((STATUSES[status][1],) for status in seen), tuple(rows))
 
 
-def count_statuses(rules: Iterable[Rule]) -> Counter[Status]:
+def count_statuses(rules: Iterable[RuleResult]) -> Counter[Status]:
     """The number of rules with each status."""
     return Counter(rule.status for rule in rules)

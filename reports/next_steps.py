@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.records.analysis import Analysis
 from reports.causes import by_cause
-from reports.model import Report, Rule
+from reports.model import Report, RuleResult
 
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
@@ -57,7 +57,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
         yield Step(_worst(analysis))
 
 
-def _after_a_fix(analysis: Analysis, failed: Sequence[Rule]) -> Iterator[Step]:
+def _after_a_fix(analysis: Analysis, failed: Sequence[RuleResult]) -> Iterator[Step]:
     """The run again, with only the failed probes if it has probes."""
     run = analysis.run
     if run.of_kind("traffic"):

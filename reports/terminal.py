@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.records.figures import Decision
 from reports import causes
-from reports.model import Failure, Report, Row, Rule, Status, Table, Tone
+from reports.model import Failure, Report, Row, RuleResult, Status, Table, Tone
 from reports.next_steps import next_steps
 from reports.text import counted, visible
 
@@ -143,7 +143,7 @@ def _print_causes(report: Report, console: Console) -> None:
     console.print()
 
 
-def _print_findings(title: str, rules: Sequence[Rule], console: Console) -> None:
+def _print_findings(title: str, rules: Sequence[RuleResult], console: Console) -> None:
     """The most important findings with evidence, and the names of the others."""
     console.print(Text(title, style="bold"))
     errors = sum(rule.status == "failed" for rule in rules)

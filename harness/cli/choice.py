@@ -11,7 +11,7 @@ from harness.pipeline import requirements
 from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.providers.gate_entry import FLAG, Gate, Layer, joined, load_gate_file
+from harness.providers.gate_entry import FLAG, Gate, GateLayer, joined, load_gate_file
 from harness.records.conditions import BOTH_APIS
 from harness.records.runs import Limits, ProviderInfo, RunInfo, Thresholds
 from harness.sampling.budget import Budget
@@ -111,11 +111,11 @@ def eval_settings(gate: Gate) -> dict[str, Any]:
     }
 
 
-def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[Layer]:
+def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[GateLayer]:
     if gate.gate is not None:
         yield load_gate_file(gate.gate)
-    yield Layer(gate.settings, FLAG)
-    yield Layer(budget.settings, FLAG)
+    yield GateLayer(gate.settings, FLAG)
+    yield GateLayer(budget.settings, FLAG)
 
 
 def _checked(gate: Gate) -> Gate:
@@ -147,4 +147,4 @@ def gate_changes(options: GateOptions) -> dict[str, object]:
 
 def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
     """A budget from options alone. Raises ConfigurationError."""
-    return budget_of(joined([Layer(options.settings, FLAG)]), provider)
+    return budget_of(joined([GateLayer(options.settings, FLAG)]), provider)

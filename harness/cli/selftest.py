@@ -51,7 +51,7 @@ def selftest(
     chosen = known.chosen(known.catalogue(), names(faults))
     folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest", datetime.now(UTC))
     finished = _finished(folder / _ROWS, repeat) if resume else {}
-    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
+    plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     done = set(finished)
     try:
         with (folder / _ROWS).open("a", encoding="utf-8") as file:

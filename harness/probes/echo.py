@@ -22,8 +22,8 @@ from harness.api.base import Message, Reply
 from harness.findings import CHAT, Problem
 from harness.parsing.events import texts_of
 from harness.parsing.rollout import ParsedExchange
+from harness.probes.authorship import extra_tokens
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import required
 from harness.records.conditions import MODES
 

@@ -11,8 +11,8 @@ from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
+from harness.probes.authorship import extra_tokens
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import outcome, served
 from harness.records.conditions import EFFORTS
 from harness.statistics.differences import fisher_exact, share_larger

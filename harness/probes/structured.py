@@ -14,6 +14,7 @@ from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_v
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
+from harness.probes.authorship import extra_tokens
 from harness.probes.base import (
     NotVerifiableError,
     ProbeGroup,
@@ -22,7 +23,6 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 

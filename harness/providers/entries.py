@@ -19,7 +19,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError, read_text
-from harness.providers.gate_entry import GateEntry, Layer, gate_entry
+from harness.providers.gate_entry import GateEntry, GateLayer, gate_entry
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml
 from harness.records.conditions import Api
 from harness.records.runs import Capability, ProviderInfo
@@ -230,13 +230,13 @@ def own_providers(path: Path | None = None) -> dict[str, Provider]:
     return _providers(*_own_file(path))
 
 
-def gate_layers(provider: Provider, path: Path | None = None) -> Iterator[Layer]:
+def gate_layers(provider: Provider, path: Path | None = None) -> Iterator[GateLayer]:
     """The gates of the user's file: for all providers, then for one. Raises ConfigurationError."""
     source, content = _own_file(path)
     if (gate := content.get("gate")) is not None:
-        yield Layer(gate_entry(gate, source, ("gate",)).settings, f"{source}, gate")
+        yield GateLayer(gate_entry(gate, source, ("gate",)).settings, f"{source}, gate")
     if provider.gate is not None:
-        yield Layer(provider.gate.settings, f"{source}, providers.{provider.name}.gate")
+        yield GateLayer(provider.gate.settings, f"{source}, providers.{provider.name}.gate")
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:

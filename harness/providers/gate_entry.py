@@ -72,7 +72,7 @@ class GateEntry(Entry):
 
 
 @dataclass(frozen=True)
-class Layer:
+class GateLayer:
     """The settings of one source, which is a file or `FLAG`; None where not given."""
 
     settings: Mapping[str, Any]
@@ -108,7 +108,7 @@ class Gate:
         }
 
 
-def joined(layers: Iterable[Layer]) -> Gate:
+def joined(layers: Iterable[GateLayer]) -> Gate:
     """All layers combined; a later layer overrides an earlier one."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -131,9 +131,9 @@ def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateE
         raise ConfigurationError(f"{source}: {first_problem(error, GateEntry, place)}") from None
 
 
-def load_gate_file(path: Path) -> Layer:
+def load_gate_file(path: Path) -> GateLayer:
     """The gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
     content = parse_yaml(read_text(path), str(path))
     if isinstance(content, dict) and content.keys() == {"gate"}:
-        return Layer(gate_entry(content["gate"], str(path), ("gate",)).settings, str(path))
-    return Layer(gate_entry(content, str(path)).settings, str(path))
+        return GateLayer(gate_entry(content["gate"], str(path), ("gate",)).settings, str(path))
+    return GateLayer(gate_entry(content, str(path)).settings, str(path))

@@ -25,7 +25,7 @@ Reporter = Callable[[Row], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SelfTestPlan:
     """What to test: faults (the healthy engine first), the final suite, and a folder.
 
     `workers` runs are made at a time. `everything` is true if `faults` is the whole catalogue. The
@@ -57,7 +57,7 @@ class Plan:
         return [each for each in every if each[0] is healthy or each[0].name not in self.finished]
 
 
-async def selftest(plan: Plan, report: Reporter) -> Matrix:
+async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
     """Run the tool against the engine with each fault. Raises HarnessError."""
     began, started = time.monotonic(), datetime.now(UTC)
     runs = _Runs(plan, runner(plan.out))
@@ -88,7 +88,7 @@ async def selftest(plan: Plan, report: Reporter) -> Matrix:
 class _Runs:
     """Runs against servers with faults; `rows` has the row of each fault so far."""
 
-    def __init__(self, plan: Plan, runner: Runner) -> None:
+    def __init__(self, plan: SelfTestPlan, runner: Runner) -> None:
         self.rows: dict[str, Row] = dict(plan.finished)
         self._plan = plan
         self._runner = runner
@@ -162,7 +162,7 @@ class _Runs:
                 self._baseline = rows.baseline(self._healthy)
 
 
-def _healthy_stages(plan: Plan) -> Sequence[Stage]:
+def _healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
     first = {
         name
         for fault in plan.faults[1:]

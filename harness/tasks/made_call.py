@@ -11,7 +11,7 @@ from harness.cases import Case
 from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.evidence import extra_tokens
+from harness.probes.authorship import extra_tokens
 from harness.records.scores import MadeCall
 
 _SPELLINGS = (None, (",", ":"))

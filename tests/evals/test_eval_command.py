@@ -489,7 +489,7 @@ def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monke
         lambda: lambda job, watcher: sample_in_shards(job, Broken(), watcher),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
-    assert "1 of 2 parts failed: it is gone" in capsys.readouterr().err
+    assert "1 of 2 shards failed: it is gone" in capsys.readouterr().err
     (folder,) = runs(tmp_path)
     assert len(lines(folder / "rollouts.jsonl")) == 21
     assert run(["eval", "--resume", str(folder)]) == 0

@@ -24,7 +24,7 @@ from reporting import (
 
 from reports.build import build_report
 from reports.markdown import render_markdown
-from reports.model import Rule
+from reports.model import RuleResult
 
 NASTY = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
 NASTY_SAMPLE = "q`1`|<b>@all*"
@@ -260,4 +260,4 @@ def test_sample_data_is_named():
     ],
 )
 def test_conditions_of_findings_are_unambiguous(groups, where):
-    assert Rule(rule("usage.sum", groups=tuple(groups))).where == where
+    assert RuleResult(rule("usage.sum", groups=tuple(groups))).where == where

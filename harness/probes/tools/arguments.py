@@ -2,8 +2,8 @@
 
 The model may copy a text incorrectly. Only typical server defects count as problems: the requested
 text with its special part deleted, escaped once more, or replaced, unless the tokens show that the
-model wrote it so (see `harness.probes.evidence`). Schema-valid arguments can still differ from what
-the model wrote, so other values count only if the server is likely to have made them, too.
+model wrote it so (see `harness.probes.authorship`). Schema-valid arguments can still differ from
+what the model wrote, so other values count only if the server is likely to have made them, too.
 """
 
 import html
@@ -18,8 +18,8 @@ from harness.api.base import Tool, ToolCall
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call
 from harness.findings import FUNCTION_CALLING, HARMONY, Problem
+from harness.probes.authorship import Author, ExtraTokens, author, named_calls, proven
 from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
-from harness.probes.evidence import Author, ExtraTokens, author, named_calls, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
 from harness.records.conditions import MODES

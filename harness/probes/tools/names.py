@@ -7,8 +7,8 @@ from dataclasses import replace
 from harness.api.base import Tool
 from harness.checks.subjects import Call
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
+from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.base import ProbeGroup, ProbeResponses, Trials
-from harness.probes.evidence import ExtraTokens, author, named_calls
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 

@@ -2,8 +2,8 @@
 
 from harness.api.base import Message
 from harness.findings import HARMONY, Problem
+from harness.probes.authorship import extra_tokens
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER
 

@@ -22,8 +22,8 @@ from harness.api.base import Tool, ToolCall, ToolResult
 from harness.checks.subjects import Call
 from harness.findings import Problem
 from harness.parsing.rollout import parse_rollout
+from harness.probes.authorship import Author, proven
 from harness.probes.base import ProbeGroup, ProbeRequest
-from harness.probes.evidence import Author, proven
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS

@@ -18,7 +18,7 @@ from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.run import Plan
+from harness.selftest.run import SelfTestPlan
 from harness.selftest.stages import SLICES, Stage, known, stages
 from reports import selftest as report
 
@@ -124,7 +124,9 @@ def test_repetitions_of_a_variation_ask_every_probe() -> None:
 
 
 def test_what_is_no_defect_is_run_as_often_as_asked() -> None:
-    plan = Plan((HEALTHY, BROKEN, fault("ok:a", allowed=True)), True, "full", 1, Path(), repeat=3)
+    plan = SelfTestPlan(
+        (HEALTHY, BROKEN, fault("ok:a", allowed=True)), True, "full", 1, Path(), repeat=3
+    )
     queued = [(each.name, number) for each, number in plan.queue()]
     assert sorted(queued) == [("broken", 0), ("healthy", 1), ("healthy", 2), ("ok:a", 0),
                               ("ok:a", 1), ("ok:a", 2)]  # fmt: skip
