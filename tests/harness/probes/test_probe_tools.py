@@ -25,6 +25,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.probes.authorship import Author, proven
 from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
+from harness.probes.tools.arguments import TYPES_GROUP, VALUES
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
@@ -286,7 +287,7 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
     """A provider whose calls have these arguments; the model writes the right ones."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = arguments.TEXTS[request.name]
+        typed = VALUES[request.name]
         right = json.dumps({typed.key: typed.value})
         said = calling(typed.tool, arguments.get(request.name, right))
         return replace(said, wrote=(typed.tool.name, right))
@@ -295,7 +296,7 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
 
 
 def test_kept_types_pass() -> None:
-    assert set(statuses(judged(arguments.TYPES_GROUP, _typed({}))).values()) == {"passed"}
+    assert set(statuses(judged(TYPES_GROUP, _typed({}))).values()) == {"passed"}
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_kept_types_pass() -> None:
     ],
 )
 def test_changed_types_fail(name: str, arguments: str) -> None:
-    found = statuses(judged(arguments.TYPES_GROUP, _typed({name: arguments})))
+    found = statuses(judged(TYPES_GROUP, _typed({name: arguments})))
     failed = {probe for probe, status in found.items() if status == "failed"}
     assert failed == {f"tools.arguments.{name.replace(' ', '_')}"}
 
@@ -330,7 +331,7 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
 )
 def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
     """The tokens are the same, and another check judges names."""
-    found = statuses(judged(arguments.TYPES_GROUP, _typed({name: arguments})))
+    found = statuses(judged(TYPES_GROUP, _typed({name: arguments})))
     assert found[f"tools.arguments.{name.replace(' ', '_')}"] == "not_verifiable"
 
 
@@ -341,15 +342,15 @@ def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
         arguments = next(changed, {}) if request.name == "null" else {}
         return _typed(arguments)(request, attempt)
 
-    assert statuses(judged(arguments.TYPES_GROUP, provider))["tools.arguments.null"] == "passed"
+    assert statuses(judged(TYPES_GROUP, provider))["tools.arguments.null"] == "passed"
 
 
 def test_types_that_the_model_confuses_are_not_verifiable() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = arguments.TEXTS[request.name]
+        typed = VALUES[request.name]
         return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
-    assert set(statuses(judged(arguments.TYPES_GROUP, provider)).values()) == {"not_verifiable"}
+    assert set(statuses(judged(TYPES_GROUP, provider)).values()) == {"not_verifiable"}
 
 
 # --- The loop
