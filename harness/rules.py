@@ -75,6 +75,16 @@ def without_prompt_tokens(result: CheckResult) -> CheckResult:
     return CheckResult(check=result.check, status="not_verifiable", reason=reason)
 
 
+def without_built_in_calls(result: CheckResult) -> CheckResult:
+    """The result if the prompt advertises no built-in tools: the model calls them on its own."""
+    if result.check.id != "calls.name.built_in" or result.status != "warned":
+        return result
+    info = {"severity": "info"}
+    examples = tuple(each.model_copy(update=info) for each in result.examples)
+    reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
+    return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
+
+
 def result(
     about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
 ) -> CheckResult:

@@ -73,13 +73,13 @@ def account(exchange: ParsedExchange) -> TokenAccount | None:
 def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
     """The account of a reply; None where its tokens cannot be counted.
 
-    They cannot if the provider reports no count, if the reply was truncated, if the request has
-    several choices, stop strings, tools that the provider runs or an option that hides the CoT, if
-    a text contains special tokens, if a response has items of other types, or without the
-    vocabulary.
+    They cannot if the provider reports no count, if a limit cut the reply or may have, if the
+    request has several choices, stop strings, tools that the provider runs or an option that hides
+    the CoT, if a text contains special tokens, if a response has items of other types, or without
+    the vocabulary.
     """
     request = exchange.request
-    if not reply.output_tokens or reply.finish not in ("stop", "tool_calls"):
+    if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return None
     hidden = _HIDES_COT & request.body.keys()
     if request.choices > 1 or request.stops or request.built_in or hidden:
@@ -88,7 +88,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         return None
     messages = list(_messages(reply))
     special = any(_SPECIAL.search(_text(each)) for each in messages)
-    if special or not messages or not _has_vocabulary():
+    if special or not _has_vocabulary():
         return None
     try:
         counted = [_counted(each) for each in messages]

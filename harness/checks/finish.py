@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harmony.conversation import Answer as AnswerMessage
+from harness.api.base import Reply
 from harness.api.fields import objects
-from harness.checks.accounting import Accounted, accounted, header_tokens
+from harness.checks.accounting import Accounted, account, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, ended, every_choice, items
 from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
+from harness.records.scores import TokenAccount
 
 family = Family("finish", CHAT)
 
@@ -46,15 +48,16 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.005
+    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.02
 )
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 
-    Otherwise the user gets nothing, and no error explains it.
+    Otherwise the user gets nothing, and no error explains it. The model may end its reply after the
+    CoT. The checks reply.lost and finish.limit report replies that the server emptied or cut.
     """
     exchange, reply = answer
-    if not reply.calls and not reply.text.strip():
+    if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(account(exchange)):
         message = "The reply ended normally without an answer or a tool call."
         got = "only reasoning" if reply.reasoning else "no content"
         yield Problem(exchange, message, "an answer or a tool call", got)
@@ -82,14 +85,11 @@ def _lost(found: Accounted) -> Iterator[Problem]:
 
     Otherwise the model wrote an answer or a call, and the server lost it.
     """
-    exchange, reply, account = found
-    explained = max(_EMPTY_MESSAGES * header_tokens(AnswerMessage("")), account.spelling)
-    if not reply.calls and not reply.text.strip() and account.unexplained > explained:
+    exchange, reply, counted = found
+    if _is_empty(reply) and (lost := _lost_tokens(counted)):
         message = "The reply is empty, but the model wrote more than the CoT."
-        expected = (
-            f"the text of {account.unexplained} more tokens, or at most {account.most} tokens"
-        )
-        yield Problem(exchange, message, expected, f"{account.reported} tokens", "$.usage")
+        expected = f"the text of {lost} more tokens, or at most {counted.most} tokens"
+        yield Problem(exchange, message, expected, f"{counted.reported} tokens", "$.usage")
 
 
 @family.check("responses.status", answers, source=RESPONSES)
@@ -121,6 +121,18 @@ def _item_status(found: Item) -> Iterator[Problem]:
     if status not in (None, "completed"):
         message = "An item in a completed response does not have status completed."
         yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
+
+
+def _is_empty(reply: Reply) -> bool:
+    return not reply.calls and not reply.text.strip()
+
+
+def _lost_tokens(counted: TokenAccount | None) -> int:
+    """The tokens beyond the CoT of an empty reply, if they are more than those of headers."""
+    if counted is None or not counted.reasoning:
+        return 0
+    explained = max(_EMPTY_MESSAGES * header_tokens(AnswerMessage("")), counted.spelling)
+    return counted.unexplained if counted.unexplained > explained else 0
 
 
 def _forced(exchange: ParsedExchange) -> bool:

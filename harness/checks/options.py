@@ -165,10 +165,8 @@ def _limit(found: CountedReply) -> Iterator[Problem]:
 
     Otherwise clients take a truncated answer for a complete one.
     """
-    exchange, reply, usage = found
-    request = exchange.request
-    at_limit = request.choices == 1 and usage.output_tokens == request.limit
-    if at_limit and reply.finish in ("stop", "tool_calls"):
+    exchange, reply, _ = found
+    if exchange.at_limit and reply.finish in ("stop", "tool_calls"):
         message = "The reply was silently truncated at the token limit."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         yield Problem(exchange, message, expected, reply.finish)

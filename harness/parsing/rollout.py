@@ -89,6 +89,12 @@ class ParsedExchange:
         """Whether a token limit cut the reply."""
         return self.reply is not None and self.reply.finish == "length"
 
+    @property
+    def at_limit(self) -> bool:
+        """Whether the reply has exactly as many tokens as its request allows."""
+        limit = self.request.limit if self.request.choices == 1 else None
+        return limit is not None and self.reply is not None and self.reply.output_tokens == limit
+
     @cached_property
     def events(self) -> tuple[StreamEvent, ...]:
         """The events of a stream; empty if the response was not streamed."""

@@ -17,7 +17,7 @@ from harness.records.diagnosis import Diagnosis, LayerFault
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.rules import rule_results, without_prompt_tokens
+from harness.rules import rule_results, without_built_in_calls, without_prompt_tokens
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 
@@ -53,6 +53,8 @@ def analyze(
     if counts_vary(scores):
         probe_results = tuple(map(without_prompt_tokens, probe_results))
     every_check, probe_checks = _check_results(plan, scores, info, limits)
+    if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probe_results):
+        every_check = tuple(map(without_built_in_calls, every_check))
     rules = (*every_check, *probe_results)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}

@@ -135,7 +135,8 @@ def _status(responses: ProbeResponses) -> Trials:
     """
     for name in (*_NAMES, _OTHER_TOOL):
         message = f"An invalid request ({name}) got neither a rejection nor a reply."
-        yield from _rejected_or_answered(responses.all(name), message)
+        rollouts = responses.all(name, mode="non-streaming")
+        yield from _rejected_or_answered(rollouts, message)
 
 
 @GROUP.probe("errors.stream", ("wrong_type",), modes=("streaming",))
@@ -144,6 +145,8 @@ def _stream(responses: ProbeResponses) -> Trials:
 
     SDKs raise errors by status. Few programs handle an error event in a stream.
     """
+    if any(_rejected_or_answered(responses.all("wrong_type", mode="non-streaming"), "")):
+        raise NotVerifiableError("The same request without streaming fails, too.")
     message = "An invalid streaming request was not rejected by its status."
     yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
 

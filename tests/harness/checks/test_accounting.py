@@ -143,6 +143,17 @@ def test_truncated_replies_have_no_account():
     assert account(parsed(json_response(body)).exchanges[0]) is None
 
 
+def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
+    recorded = rollout([chat(Say(text=TEXT, reasoning=COT), content=None)])
+    request = recorded.exchanges[0].request.body
+    parsed_reply = parse_rollout(recorded)
+    request["max_completion_tokens"] = parsed_reply.exchanges[0].reply.output_tokens
+    assert account(parsed_reply.exchanges[0]) is None
+    found = {each.id for each in checks.examine(parsed_reply)[1]}
+    assert "finish.limit" in found
+    assert not found & {"reply.lost", "reply.empty"}
+
+
 # --- Single replies
 
 
@@ -436,6 +447,8 @@ def test_a_dropped_cot_is_reported_where_others_have_one():
     dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
     plain = Say(text=TEXT, reasoning="")
+    empty = chat(Say(text=TEXT, reasoning=COT), reasoning=None, content=None)
+    assert pooled([*HEALTHY, empty], streaming=False) == {"reasoning.lost"}
     with_preamble = chat(plain, tokens=counts(plain)[1] + 13)  # and an empty CoT
     assert pooled([*HEALTHY, plain, with_preamble], streaming=False) == set()
     assert pooled([dropped] * 5, streaming=False) == set()

@@ -305,7 +305,7 @@ BROKEN_RESPONSES = [
     ("responses.status", put("status", "incomplete"), CALL),
     ("responses.status.items", put("output.1.status", "in_progress"), CALL),
     ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
-    ("reply.empty", lambda body: body["output"].pop(1), ANSWERED),
+    ("reply.lost", lambda body: body["output"].pop(1), ANSWERED),
     ("reply.refused", put("output.1.content.0", {"type": "refusal", "refusal": "No."}), ANSWERED),
     ("usage.sum", put("usage.total_tokens", 1), CALL),
     ("harmony.markers", put("output.1.content.0.text", "<|return|>"), ANSWERED),

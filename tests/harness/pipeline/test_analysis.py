@@ -20,6 +20,8 @@ from healthy import (
 
 from harness.cases import Case
 from harness.checks import CHECKS
+from harness.probes.prompt import PROMPTS
+from harness.probes.rendering import bare_lengths
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Response
 from harness.records.runs import Thresholds
@@ -193,6 +195,19 @@ def test_varying_prompt_tokens_of_identical_requests_say_nothing_about_prompts(v
     prompts = [asked("prompt", name, 50) for name in ("base", "tool")]
     run = planned(apis=("chat",), modes=("non-streaming",), only=("smoke", "prompt.tool"))
     assert results(analysis_of([*cases, *prompts], run))["prompt.tool"].status == expected
+
+
+@pytest.mark.parametrize(("more", "expected"), [(0, "passed"), (60, "warned")])
+def test_unasked_calls_of_built_in_tools_are_the_models_if_the_prompt_has_none(more, expected):
+    calls = [
+        rollout([Say(call=("python", "print(1)"))], sample=case.id, attempt=number)
+        for case in CASES
+        for number in (1, 2)
+    ]
+    body = chat_whole(Say(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
+    bare = rollout([json_response(body)], sample="base", attempt=1, task="prompt")
+    run = planned(apis=("chat",), modes=("non-streaming",), only=("smoke", "prompt.bare"))
+    assert results(analysis_of([*calls, bare], run))["calls.name.built_in"].status == expected
 
 
 def test_steps_of_built_in_tools_make_prompt_counts_differ():

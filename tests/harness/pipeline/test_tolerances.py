@@ -33,16 +33,16 @@ def severities(scores: Iterable[Score]) -> set[str]:
 
 
 def test_what_the_model_does_now_and_then_is_information() -> None:
-    assert CHECKS[EMPTY].tolerated == 0.005
-    assert severities(score(at, empty=at % 200 == 0) for at in range(1000)) == {"info"}
+    assert CHECKS[EMPTY].tolerated == 0.02
+    assert severities(score(at, empty=at % 50 == 0) for at in range(1000)) == {"info"}
 
 
-def test_one_empty_answer_in_twenty_is_an_error() -> None:
-    assert severities(score(at, empty=at % 20 == 0) for at in range(400)) == {"error"}
+def test_one_empty_answer_in_ten_is_an_error() -> None:
+    assert severities(score(at, empty=at % 10 == 0) for at in range(400)) == {"error"}
 
 
 def test_one_conversation_in_many_samples_counts_once() -> None:
-    scores = [score(at, empty=at % 20 == 0) for at in range(400)]
+    scores = [score(at, empty=at % 10 == 0) for at in range(400)]
     asked = [
         replace(each, traits=replace(each.traits, conversation="lisbon" if each.findings else ""))
         for each in scores
@@ -52,7 +52,7 @@ def test_one_conversation_in_many_samples_counts_once() -> None:
 
 def test_replies_of_all_tasks_count_together() -> None:
     def some(task: str) -> Iterable[Score]:
-        return (score(at, empty=at % 20 == 0, task=task) for at in range(100))
+        return (score(at, empty=at % 13 == 0, task=task) for at in range(100))
 
     assert severities(some("tool_calling")) == {"info"}
     tasks = ("tool_calling", "parity", "load", "state")
@@ -61,7 +61,7 @@ def test_replies_of_all_tasks_count_together() -> None:
 
 def test_a_defect_of_one_api_is_reported_for_that_api_only() -> None:
     healthy = (score(at, empty=at == 7) for at in range(1500))
-    broken = (score(at, empty=at % 12 == 0, api="responses") for at in range(120))
+    broken = (score(at, empty=at % 6 == 0, api="responses") for at in range(120))
     found = {
         (each.condition.api, finding.severity)
         for each in apply_tolerances([*healthy, *broken])

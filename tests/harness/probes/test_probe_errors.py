@@ -51,8 +51,8 @@ def test_correct_rejections_pass() -> None:
 @pytest.mark.parametrize(
     ("wrong", "failed"),
     [
-        (full(500), {"errors.status", "errors.stream"}),
-        (json_response(error("No."), 200), {"errors.status", "errors.stream"}),
+        (full(500), {"errors.status"}),
+        (json_response(error("No."), 200), {"errors.status"}),
         (json_response("<html>400</html>", 400), {"errors.body"}),
         (json_response({"error": {}}, 400), {"errors.body"}),
         (HELLO, {"errors.malformed", "errors.no_object"}),
@@ -60,6 +60,14 @@ def test_correct_rejections_pass() -> None:
 )
 def test_other_kinds_of_errors_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
+
+
+def test_a_defect_of_streams_alone_is_reported_as_one() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        streamed = attempt.condition.mode == "streaming"
+        return full(500) if streamed else healthy(request, attempt)
+
+    assert of_status(judged(errors.GROUP, provider), "failed") == {"errors.stream"}
 
 
 @pytest.mark.parametrize(
