@@ -249,7 +249,7 @@ DEFECTS = (
         "reasoning.in_answer.untagged", "chat.reasoning.missing",
     ),
     _defect(
-        "A08", "no answer after the CoT", whole(content(None)), "reply.empty", "reply.lost"
+        "A08", "no answer after the CoT", whole(content(None)), "reply.lost"
     ),
     _defect("A09", "a second final message", whole(content(ANSWER.text * 2)), "text.doubled"),
     _defect("A09", "no end", whole(content("So warm. " * 90)), "text.runaway"),
@@ -270,7 +270,7 @@ DEFECTS = (
     _defect(
         "A15", "with finish_reason stop",
         whole(both(drop(f"{MESSAGE}.tool_calls"), put("choices.0.finish_reason", "stop")), CALL),
-        "reply.empty",
+        "reply.lost",
     ),
     _defect(
         "A16", "half characters",
@@ -448,7 +448,7 @@ DEFECTS = (
         "F03", "the JSON goes into the CoT",
         whole(both(content(""), put(f"{MESSAGE}.reasoning", '{"city": "Lisbon"}')),
               response_format=FORMAT),
-        "answer.json", "reply.empty",
+        "answer.json", "reply.lost",
     ),
     _defect(
         "F04", "a forced call without CoT",
@@ -460,7 +460,7 @@ DEFECTS = (
         "responses.answer.item",
     ),
     # G. Sampling, limits, usage, errors
-    _defect("G02", "a stop string cuts the CoT", whole(content("")), "reply.empty"),
+    _defect("G02", "a stop string cuts the CoT", whole(content("")), "reply.lost"),
     _defect("G02", "a stop string stays", whole(nothing, stop=["hat"]), "stop.kept"),
     _defect(
         "G03", "cut at the limit, called completed",
