@@ -134,7 +134,7 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
     """The answer does not repeat the CoT. Users see text that is not meant for them."""
     exchange, text, reasoning = _stripped(answer)
     copied = len(text) > len(reasoning) and text.startswith(reasoning)
-    if len(reasoning) > _SHORTEST_COPY and copied:
+    if len(reasoning) > _SHORTEST_COPY and copied and not _wrote_both(answer):
         message = "The answer begins with a copy of the entire reasoning."
         yield Problem(exchange, message, "only the answer", answer.reply.text)
 
@@ -143,10 +143,12 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
 def _same(answer: Answer) -> Iterator[Problem]:
     """The answer and the CoT are different texts.
 
-    Identical texts come from a parser that does not separate channels.
+    Identical texts come from a parser that does not separate channels, unless the reported tokens
+    suffice for both.
     """
     exchange, text, reasoning = _stripped(answer)
-    if len(text) > _SHORTEST_COPY and (text == reasoning or reasoning.startswith(text)):
+    copied = len(text) > _SHORTEST_COPY and reasoning.startswith(text)
+    if copied and not _wrote_both(answer):
         message = "The answer is a copy of the reasoning."
         yield Problem(exchange, message, "an answer that differs from the CoT", answer.reply.text)
 
@@ -155,12 +157,22 @@ def _same(answer: Answer) -> Iterator[Problem]:
 def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with the answer.
 
-    Clients that hide the CoT are not affected, but the parser missed the end of the CoT.
+    Clients that hide the CoT are not affected, but the parser missed the end of the CoT. The model
+    drafted its answer there if the reported tokens suffice for both texts.
     """
     exchange, text, reasoning = _stripped(answer)
-    if len(text) > _SHORTEST_COPY and len(reasoning) > len(text) and reasoning.endswith(text):
+    copied = len(reasoning) > len(text) > _SHORTEST_COPY and reasoning.endswith(text)
+    if copied and not _wrote_both(answer):
         message = "The reasoning ends with a copy of the entire answer."
         yield Problem(exchange, message, "reasoning without the answer", reasoning[-200:])
+
+
+def _wrote_both(answer: Answer) -> bool:
+    """Whether the reported tokens suffice for the CoT and the answer, so the model wrote both."""
+    found = account_of(*answer)
+    if found is None:
+        return False
+    return found.reported >= found.least and (found.thinking or found.reasoning) >= found.reasoning
 
 
 def _stripped(answer: Answer) -> tuple[ParsedExchange, str, str]:

@@ -77,11 +77,15 @@ for _api, _objects, _name, _source in (
 
 @family.check("responses.stream.event_type", readable, severity="warning")
 def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Every event has a type that the Responses API defines. Clients ignore unknown events."""
+    """Every event has a type that the Responses API defines.
+
+    Clients ignore unknown events. OpenAI's own server also sends `keepalive`.
+    """
     unknown = {
         event.type: event
         for event in reversed(exchange.events)
-        if event.data is not None and not event.is_error and event_model(event.type) is None
+        if event.data is not None and not event.is_error and event.type != "keepalive"
+        if event_model(event.type) is None
     }
     for kind, event in unknown.items():
         message = f"The Responses API does not define the event type {kind!r}."

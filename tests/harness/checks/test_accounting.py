@@ -154,6 +154,21 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
     assert not found & {"reply.lost", "reply.empty"}
 
 
+@pytest.mark.parametrize(
+    ("copied", "check"),
+    [
+        (TEXT, "reasoning.is_answer"),
+        (f"{COT}{TEXT}", "reasoning.holds_answer"),
+    ],
+)
+def test_an_answer_that_the_model_drafted_in_its_cot_is_not_a_copy(copied, check):
+    def ids(answer):
+        return {each.id for each in checks.examine(parsed(answer))[1]}
+
+    assert check not in ids(chat(Say(text=TEXT, reasoning=copied)))
+    assert check in ids(chat(Say(text=TEXT, reasoning="Hm."), reasoning=copied))
+
+
 # --- Single replies
 
 

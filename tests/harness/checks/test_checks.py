@@ -133,6 +133,12 @@ def keep_alives(events):
             *responses_blocks(events[3:])]  # fmt: skip
 
 
+def heartbeat(events):
+    events.insert(2, {"type": "keepalive", "sequence_number": 2})
+    for number, event in enumerate(events):
+        event["sequence_number"] = number
+
+
 def echo_tools(events):
     tool = {"type": "function", "name": "f", "description": None, "parameters": {}}
     for event in events:
@@ -155,6 +161,7 @@ def test_additions_of_gateways_to_chat_streams_are_not_errors(quirk, findings):
     ("quirk", "findings"),
     [
         (keep_alives, {"responses.stream.event_type", "responses.stream.event_name"}),
+        (heartbeat, set()),
         (echo_tools, {"responses.schema.minor"}),
     ],
 )
