@@ -13,9 +13,8 @@ import orjson
 from harness import checks as rules
 from harness.api.fields import json_object
 from harness.checks.accounting import accounted
-from harness.checks.added_texts import edges
+from harness.checks.across import cuts, edges
 from harness.checks.foreign import CODE_WORD
-from harness.checks.hidden_limit import cuts
 from harness.checks.json_text import strings
 from harness.checks.prompt_texts import user_texts
 from harness.parsing.rollout import ParsedExchange, ParsedRollout

@@ -194,7 +194,8 @@ class Chat:
                 self._screen.note("A new conversation.")
             case "raw", _:
                 self.settings = replace(self.settings, raw=not self.settings.raw)
-                self._screen.note(f"Raw harmony tokens are {_shown(self.settings.raw)}.")
+                shown = "shown" if self.settings.raw else "hidden"
+                self._screen.note(f"Raw harmony tokens are {shown}.")
             case "tools", _:
                 self.settings = replace(self.settings, tools=not self.settings.tools)
                 names = ", ".join(tool.name for tool in TOOLS)
@@ -316,7 +317,3 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
         await task
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-
-
-def _shown(shown: bool) -> str:
-    return "shown" if shown else "hidden"

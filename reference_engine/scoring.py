@@ -109,7 +109,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         head = {
             "engine": f"gpt-oss-verify {version('gpt-oss-verify')}, PyTorch {torch.__version__}",
             "weights_sha256": identity(settings.checkpoint),
-            "dtype": _dtype(model),
+            "dtype": str(model.unembedding.weight.dtype).removeprefix("torch."),
             "faults": [fault.description for fault in plan.faults],
         }
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
@@ -205,10 +205,6 @@ async def _generate_all(
             return _answer(question, len(prompt), [token async for token in tokens])
 
     return await asyncio.gather(*(one(question, order) for question, order in pairs))
-
-
-def _dtype(model: Transformer) -> str:
-    return str(model.unembedding.weight.dtype).removeprefix("torch.")
 
 
 def _answer(question: Question, prompt_tokens: int, tokens: Iterable[Token]) -> Answer:

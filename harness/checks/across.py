@@ -1,20 +1,131 @@
-"""Comparisons: rules about several rollouts of a run."""
+"""Comparisons: rules about several rollouts of a run.
 
+Texts that a server adds to every CoT or answer, such as a heading, and beginnings that it cuts,
+show across requests of many kinds: a model writes what the request needs, so its replies share no
+words at their beginnings and ends, and begin like sentences. A hidden limit of the server shows,
+too: replies end below the limit of their request. A full context also ends a reply early; then
+prompt and reply together always have the same number of tokens: the longer the prompt, the shorter
+the reply.
+"""
+
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from harness.checks import (
-    added_texts,
-    changed_calls,
-    foreign,
-    hidden_limit,
-    lost_tokens,
-    prompt_texts,
-)
+from harmony.render import RenderError, text_tokens
+from harmony.vocabulary import VocabularyError
+from harness.api.base import Reply
+from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
 from harness.checks.base import Difference, comparison, evidence
+from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api, Condition
-from harness.records.scores import Finding, Score
+from harness.records.scores import Cut, Edges, Finding, Score
 from harness.text import shared_beginning
+
+_LONGEST = 40
+_CONTINUES = re.compile(r"[a-z\s.,;:!?]")
+_SHORTEST = 4  # characters that all texts share; a full stop or line break may end all
+_MOST_BEGUN = 0.05  # of cut texts: what follows a lost character may look like a beginning
+_FEWEST_TEXTS, _FEWEST_TASKS = 30, 6
+"""Different texts, and kinds of requests: the cases or problems of one kind may be alike."""
+
+
+def edges(parsed: ParsedRollout) -> Iterator[Edges]:
+    """The beginning and end of CoT and answer of the first reply, if it is whole."""
+    reply = next((reply for _, reply in parsed.replies), None)
+    if reply is not None and reply.finish in ("stop", "tool_calls"):
+        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
+            if text:
+                yield Edges(place, text[:_LONGEST], text[-_LONGEST:])
+
+
+def _added(examined: Sequence[Score]) -> Iterator[Difference]:
+    """CoT and answers do not all begin or end with the same text, or begin within a sentence.
+
+    The server added a text or lost one. That confuses users, and becomes part of later prompts.
+    """
+    groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
+    for each in examined:
+        for edge in each.edges:
+            groups[each.condition.api, edge.place].append((each, edge))
+    for (_, place), group in groups.items():
+        different = {edge for _, edge in group}
+        tasks = {score.task for score, _ in group}
+        if len(different) < _FEWEST_TEXTS or len(tasks) < _FEWEST_TASKS:
+            continue
+        begin = _shared([edge.begin for edge in different])
+        end = _shared([edge.end[::-1] for edge in different])[::-1]
+        for shared, where in ((begin, "begins"), (end, "ends")):
+            blank = where == "begins" and shared.isspace()
+            if blank or (shared.strip() and len(shared) >= _SHORTEST):
+                message = f"Every {place} {where} with the same text."
+                for score, _ in group:
+                    yield message, evidence(score.record, "$", "texts that differ", repr(shared))
+                break
+        else:
+            capitals = sum(any(map(str.isupper, edge.begin[1:] + edge.end)) for edge in different)
+            begun = sum(not _CONTINUES.match(edge.begin) for edge in different)
+            if begun <= _MOST_BEGUN * len(different) and capitals > len(different) / 2:
+                message = f"Hardly any {place} begins like a sentence, but later sentences do."
+                for score, edge in group:
+                    got = repr(edge.begin)
+                    yield message, evidence(score.record, "$", "a capital letter", got)
+
+
+def _shared(texts: Collection[str]) -> str:
+    """What all texts begin with; the first and the last in order share no more than that."""
+    first, last = min(texts), max(texts)
+    return first[: shared_beginning(first, last)]
+
+
+_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
+_CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
+
+
+def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
+    """The truncated replies of a rollout that have fewer tokens than the request allows.
+
+    Both the reported tokens and those of the text are fewer, as servers may not count all.
+    """
+    for exchange, reply in parsed.replies:
+        request, count = exchange.request, reply.output_tokens
+        if not exchange.truncated or request.limit is None or request.choices > 1:
+            continue
+        most = request.limit - _FEWEST_MISSING
+        if count and reply.input_tokens and count <= most and _has_at_most(reply, most):
+            yield Cut(exchange.index, reply.input_tokens, count, request.limit)
+
+
+def _has_at_most(reply: Reply, most: int) -> bool:
+    """Whether the texts have at most this many tokens; False without the vocabulary."""
+    try:
+        return len(text_tokens(reply.generated)) <= most
+    except (RenderError, VocabularyError):
+        return False
+
+
+def _early(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A reply is truncated only at the token limit of its request, or where the context is full.
+
+    A hidden limit of the server ends long CoT and answers. A provider that has one must reject
+    requests with a higher limit. If the reply is complete, clients needlessly repeat the request.
+    """
+    groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
+    for each in examined:
+        groups[each.condition.api] += [(each, cut) for cut in each.cuts]
+    for group in groups.values():
+        counts = {cut.output for _, cut in group}
+        prompts = {cut.input for _, cut in group}
+        totals = {cut.input + cut.output for _, cut in group}
+        same = len(counts) == 1 and len(prompts) > 1
+        if not same and (not totals or max(totals) - min(totals) <= _CONTEXT):
+            continue
+        where = "all truncated replies have this length" if same else "the context was not full"
+        for each, cut in group:
+            message = f"The reply was truncated below the limit of its request; {where}."
+            expected = f"up to {cut.limit} tokens"
+            yield message, evidence(each.record, "$.usage", expected, f"{cut.output}", cut.exchange)
+
 
 _FEW_DIGITS = 7
 _FEWEST_VARYING = 2
@@ -121,8 +232,8 @@ COMPARISONS = (
     ),
     prompt_texts.COMPARISON,
     changed_calls.COMPARISON,
-    hidden_limit.COMPARISON,
-    added_texts.COMPARISON,
+    comparison("finish.early", "finish", lambda each: bool(each.cuts), _early, "error"),
+    comparison("text.added", "leaks", lambda each: bool(each.edges), _added),
     *lost_tokens.COMPARISONS,
 )
 

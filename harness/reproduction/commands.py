@@ -24,7 +24,9 @@ def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
     lines = [f"curl -sS {shlex.quote(exchange.request.url)}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)
     if body is not None:
-        text = body if isinstance(body, str) else _json(body)
+        text = (
+            body if isinstance(body, str) else json.dumps(dict(body), ensure_ascii=False, indent=1)
+        )
         lines.append(f"-d {shlex.quote(text)}")
     return " \\\n  ".join(lines)
 
@@ -113,7 +115,3 @@ def _response(exchange: Exchange) -> Iterator[str]:
     yield f"HTTP {response.status}"
     text = response.body or "\n\n".join(part.raw for part in response.parts)
     yield text if len(text) <= LONGEST_REPLY else f"{text[:LONGEST_REPLY]}…"
-
-
-def _json(body: Body) -> str:
-    return json.dumps(dict(body), ensure_ascii=False, indent=1)
