@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from evals.healthbench.grader import Answer, grading_tasks
+from evals.healthbench.grading_tasks import Answer, grading_tasks
 from evals.healthbench.rows import HealthBench
 from evals.task import EvalTask
 from harness.pipeline.reliability import forecast

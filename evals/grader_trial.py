@@ -5,7 +5,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evals.healthbench.grader import (
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_with
+from evals.healthbench.grading_tasks import (
     Answer,
     GradingTask,
     final_answer,
@@ -13,8 +15,6 @@ from evals.healthbench.grader import (
     grades_file,
     grading_tasks,
 )
-from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_with
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.rows import HealthBench, HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise

@@ -13,7 +13,9 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
 from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, select
-from evals.healthbench.grader import (
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_with
+from evals.healthbench.grading_tasks import (
     ITEM,
     GradingTask,
     grades_file,
@@ -21,8 +23,6 @@ from evals.healthbench.grader import (
     run_answers,
     unread_tasks,
 )
-from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_with
 from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 
-from evals.healthbench.grader import GROUPS
+from evals.healthbench.grading_tasks import GROUPS
 from evals.healthbench.trials import (
     Agreement,
     CompletionScores,

@@ -8,8 +8,8 @@ log of the run, and an item that has a grade is not requested again.
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from evals.healthbench.grader import GradingTask, grader_api, grader_settings, grades_file
 from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
+from evals.healthbench.grading_tasks import GradingTask, grader_api, grader_settings, grades_file
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider

@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 
 from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import rows_sha256
-from evals.healthbench.grader import GradingTask
 from evals.healthbench.grades import Verdicts
+from evals.healthbench.grading_tasks import GradingTask
 from evals.healthbench.rows import Turn, Verbatim
 from evals.healthbench.trials import Agreement, Counts, MetaFigure, MetaReport
 from harness.api.base import Message

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from evals.datasets.load import DataSource
 from evals.datasets.rows import select
 from evals.grader_trial import compare_graders, score_completions, try_on_labels
-from evals.healthbench.grader import completions
+from evals.healthbench.grading_tasks import completions
 from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
 from evals.healthbench.trials import CompletionScores, PhysicianTrial

@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import mkdtemp
 
-from evals.healthbench.grader import DEFAULT_GRADER
+from evals.healthbench.grading_tasks import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
 from harness.cli.options import DEFAULT_OUT, BudgetOptions, GateOptions, ProviderOptions

@@ -8,7 +8,7 @@ import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider, Received
 
-from evals.healthbench.grader import (
+from evals.healthbench.grading_tasks import (
     DEFAULT_GRADER,
     GROUPS,
     Answer,

@@ -11,7 +11,7 @@ from background import in_background
 from mock_provider import MODEL, MockProvider, Received
 
 from evals.grader_trial import compare_graders
-from evals.healthbench.grader import graders_of, grading_prompt
+from evals.healthbench.grading_tasks import graders_of, grading_prompt
 from evals.healthbench.meta import load_meta, meta_tasks
 from harness.cli.app import run
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.grader import grading_prompt
 from evals.healthbench.grades import Grade, parse_grade
+from evals.healthbench.grading_tasks import grading_prompt
 from harness.api.base import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'

@@ -12,7 +12,9 @@ from mock_grader import Grader, graded, prompt_of, say, truth
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
 
-from evals.healthbench.grader import (
+from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
+from evals.healthbench.grading import grade_with
+from evals.healthbench.grading_tasks import (
     Answer,
     GradingTask,
     completions,
@@ -22,8 +24,6 @@ from evals.healthbench.grader import (
     grading_tasks,
     run_answers,
 )
-from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
-from evals.healthbench.grading import grade_with
 from evals.healthbench.rows import load
 from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError

@@ -8,7 +8,7 @@ from healthy import Say, chat_whole
 from mock_provider import MockProvider, write_json
 from quiz import MODEL
 
-from evals.healthbench.grader import ITEM
+from evals.healthbench.grading_tasks import ITEM
 from harness.cli.app import run
 
 UNREADABLE = "I count some of them, I think."

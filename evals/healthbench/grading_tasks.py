@@ -1,4 +1,4 @@
-"""Which provider grades, and what it receives: one request for each rubric item of each answer.
+"""What a grader receives: one task for each rubric item of each answer; and which provider grades.
 
 The contract is that of OpenAI's script (`gpt_oss/evals/healthbench_eval.py`). A grader also reads
 answers of other evals that the rules cannot read (`grade RUN --grader NAME --unread`). What it
