@@ -1,19 +1,10 @@
-"""The change of each fault at its hooks, by layer of the server."""
+"""The change of each fault at its hooks, a module for each layer of the server.
 
-# ruff: noqa: F401 - importing a module declares its changes
-from reference_engine.faults.layers import (
-    builtin,
-    errors,
-    history,
-    intermittent,
-    limits,
-    long_context,
-    numerics,
-    parsing,
-    rendering,
-    sampling,
-    streaming,
-    tools,
-    usage,
-    variations,
-)
+Importing this package imports all of them, which declares the changes.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
