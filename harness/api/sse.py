@@ -1,5 +1,6 @@
 """Server-sent events of a stream, decoded and parsed; the only decoder in the harness. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ from harness.api.fields import read_object
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
-_DATA = "data: "
+_USUAL = re.compile("(?:event: ?(.*)\n)?data: ?(.*)")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -39,8 +40,9 @@ def stream_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
     """
     for index, part in enumerate(parts):
         raw = part.raw if index else part.raw.removeprefix(_BYTE_ORDER_MARK)
-        if raw.startswith(_DATA) and "\n" not in raw and "\r" not in raw:
-            yield _parsed(index, part.at, "", raw[len(_DATA) :])
+        usual = None if "\r" in raw else _USUAL.fullmatch(raw)
+        if usual is not None:
+            yield _parsed(index, part.at, usual[1] or "", usual[2])
             continue
         name, data = "", []
         for line in raw.replace("\r\n", "\n").replace("\r", "\n").split("\n"):

@@ -149,12 +149,16 @@ def _exceeds(
     A model that spells the reply to one of them in an odd way does so in each attempt, with each
     option.
     """
-    found, every = (
-        Counter(one.traits.conversation or (one.task, one.sample) for one, _ in each)
-        for each in (odd, counted)
-    )
-    counts = [(found[conversation], number) for conversation, number in every.items()]
-    return len(found) >= _FEWEST_ODD and clustered_rate(counts).low > share
+    found = _conversations(odd)
+    if len(found) < _FEWEST_ODD:
+        return False
+    counts = [(found[each], number) for each, number in _conversations(counted).items()]
+    return clustered_rate(counts).low > share
+
+
+def _conversations(replies: Sequence[tuple[Score, TokenAccount]]) -> Counter[object]:
+    """The number of replies to each conversation."""
+    return Counter(one.traits.conversation or (one.task, one.sample) for one, _ in replies)
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -120,9 +120,9 @@ def _model(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
         return
     names = [(event, (event.data or {}).get("model")) for event in answer.exchange.events]
-    others = any(name and name != named for _, name in names)
-    texts = [str(name) for event, name in names if others and name and carries_text(event)]
-    models = list(dict.fromkeys(texts))
+    if all(not name or name == named for _, name in names):
+        return
+    models = list(dict.fromkeys(str(name) for each, name in names if name and carries_text(each)))
     if len(models) > 1:
         message = "The name of the model changes within the stream."
         yield Problem(answer.exchange, message, models[0], str(models), "$.model")

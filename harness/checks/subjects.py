@@ -117,7 +117,7 @@ def readable(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     return (each for each in parsed.exchanges if each.events or each.body is not None)
 
 
-def delivered(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+def delivered(parsed: ParsedRollout) -> Iterable[ParsedExchange]:
     """Exchanges with a complete 2xx response."""
     return parsed.delivered
 

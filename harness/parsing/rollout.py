@@ -189,10 +189,10 @@ class ParsedRollout:
         """Whether the requests set `stream`."""
         return self.rollout.condition.mode
 
-    @property
-    def delivered(self) -> Iterator[ParsedExchange]:
+    @cached_property
+    def delivered(self) -> Sequence[ParsedExchange]:
         """The exchanges with a complete 2xx response."""
-        return (exchange for exchange in self.exchanges if exchange.delivered)
+        return [exchange for exchange in self.exchanges if exchange.delivered]
 
     @property
     def final(self) -> ParsedRollout:
@@ -201,10 +201,10 @@ class ParsedRollout:
         kept = (each for at, each in enumerate(self.exchanges) if at == last or not each.truncated)
         return replace(self, exchanges=tuple(kept))
 
-    @property
-    def replies(self) -> Iterator[tuple[ParsedExchange, Reply]]:
+    @cached_property
+    def replies(self) -> Sequence[tuple[ParsedExchange, Reply]]:
         """The exchanges with a readable reply, each with its reply."""
-        return ((each, each.reply) for each in self.exchanges if each.reply is not None)
+        return [(each, each.reply) for each in self.exchanges if each.reply is not None]
 
 
 def parse_rollout(rollout: Rollout) -> ParsedRollout:
