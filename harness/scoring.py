@@ -38,6 +38,7 @@ _OF_RESPONSES = re.compile(
 _INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
 """Such words in recorded traffic, where `python312`, `user123` and `january2026` are usual."""
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
+_WORD = re.compile(r"\w{3,}")
 
 
 def measured_score(
@@ -167,16 +168,23 @@ def traits(parsed: ParsedRollout) -> Traits:
     # Replies that the token limit truncates may be endless repetitions, which requests share.
     unique = not calls and all(reply.finish != "length" for reply in replies)
     first = parsed.exchanges[0] if parsed.exchanges else None
+    answer = replies[0].text if unique and len(replies) == 1 else ""
     return Traits(
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
         strange=frozenset(strange),
         calls=frozenset(calls),
         content=_digest(written, _SHORTEST_CONTENT) if unique else "",
-        answer=_digest(replies[0].text, _SHORTEST_ANSWER) if unique and len(replies) == 1 else "",
+        answer="" if _is_from(answer, sent) else _digest(answer, _SHORTEST_ANSWER),
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
         models=frozenset(_models(parsed)),
     )
+
+
+def _is_from(answer: str, sent: str) -> bool:
+    """Whether at least half of the words of an answer are in its own request."""
+    words = _WORD.findall(answer.lower())
+    return 2 * sum(word in sent for word in words) >= len(words)
 
 
 def _sent(exchange: ParsedExchange) -> str:

@@ -192,7 +192,8 @@ class Traits:
     calls: frozenset[str] = frozenset()  # every call: its name and its arguments in canonical form
     content: str = ""  # a hash of CoT and text; empty if they are short, or if the reply has calls
     answer: str = ""
-    """A hash of the text of the only reply; empty if it is short, or if it has calls."""
+    """A hash of the text of the only reply; empty if it is short, if it has calls, or if its words
+    are from the request."""
     replicas: tuple[tuple[str, str], ...] = ()
     """What may tell the servers behind a load balancer apart: properties with values."""
     models: frozenset[str] = frozenset()

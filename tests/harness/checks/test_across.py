@@ -75,6 +75,20 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
+def test_an_answer_that_its_own_request_suggests_is_not_foreign() -> None:
+    word = "It is orchid596 (orchid596)."
+    asked = {
+        "told": f"{word} Say so.",
+        "hidden": "Wie lautet denn nun das geheime Kennwort aus dem Text? Ich meine orchid596.",
+    }
+    others = [scored([Say(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
+    said = [
+        scored([Say(text=word, wrote=f"{word} {more}", mark=name)], name, 1, asked[name])
+        for name, more in (("told", ""), ("hidden", "It was in the text that you sent before."))
+    ]
+    assert found([*said, *others]) == set()
+
+
 def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() -> None:
     sorry = "I am sorry, I cannot help with that."
     long = "The river rises in the north, and three old bridges cross it in the town of stone."
