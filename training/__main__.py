@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training import snapshot, workers
-from training.data import LONGEST
+from training.data import LENGTHS
 from training.loop import Trainer
 from training.net import Shape
 from training.reopen import RECORD, reopen
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
     parser.add_argument("--groups", type=int, default=1, help="groups per step and process")
-    parser.add_argument("--longest", type=int, default=LONGEST, help="tokens of a text at most")
+    parser.add_argument("--longest", type=int, default=LENGTHS[1], help="tokens of a text at most")
     return parser
 
 

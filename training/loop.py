@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training import snapshot, workers
-from training.data import LONGEST, Group, groups
+from training.data import LENGTHS, Group, groups
 from training.optim import set_rate
 from training.packing import Batch, pack
 from training.schedule import Schedule
@@ -38,7 +38,7 @@ class Trainer:
         rank: int,
         out: Path,
         groups_per_step: int,
-        longest: int = LONGEST,
+        longest: int = LENGTHS[1],
     ) -> None:
         self._run = run
         self._schedule = schedule
@@ -166,7 +166,9 @@ class _Streams:
         if copy_share != self._share:
             self._share = copy_share
             self._base += 1
-            self._stream = groups(self._base, copy_share=copy_share, longest=self._longest)
+            self._stream = groups(
+                self._base, copy_share=copy_share, lengths=(LENGTHS[0], self._longest)
+            )
         return next(self._stream)
 
 

@@ -17,7 +17,7 @@ from training.packing import pack
 @pytest.fixture(scope="module")
 def scenes():
     rng = Random(5)
-    drawn = (mix.scene_tasks(rng, 0.1, 900) for _ in range(200))
+    drawn = (mix.scene_tasks(rng, 0.1, (150, 900)) for _ in range(200))
     return [(scene, tasks) for scene, tasks in drawn if scene.is_long]
 
 
@@ -25,7 +25,7 @@ def test_a_long_text_tells_its_secrets_and_ends_with_a_stop():
     rng = Random(2)
     lengths = []
     for _ in range(40):
-        said = long_text(rng, 2000)
+        said = long_text(rng, 150, 2000)
         assert all(one.value in said.text for one in said.secrets)
         assert said.text[-1] in ".!?"
         names = [one.name for one in said.secrets]
@@ -56,7 +56,7 @@ def test_positions_are_left_out_within_reach():
     assert all(500 + sum(count for _, count in one) <= REACH for one in drawn)
     assert max(sum(count for _, count in one) for one in drawn) > 8000
     assert skips(rng, REACH) == ()
-    assert any(group.skips for group in islice(groups(3, copy_share=0.1, longest=300), 60))
+    assert any(group.skips for group in islice(groups(3, copy_share=0.1, lengths=(150, 300)), 60))
 
 
 def test_a_packed_prefix_skips_positions():

@@ -1,5 +1,5 @@
 """Synthetic harmony conversations to train the small checkpoint with."""
 
-from training.data.mix import LONGEST, Example, Group, groups
+from training.data.mix import LENGTHS, Example, Group, groups
 
-__all__ = ["LONGEST", "Example", "Group", "groups"]
+__all__ = ["LENGTHS", "Example", "Group", "groups"]

@@ -10,7 +10,6 @@ from training.data import canary, documents, natural, places, samples, words
 from training.data.canary import Secret
 from training.data.spans import encode
 
-_SHORTEST = 150
 _MANY = (1, 1, 1, 2, 2, 3, 4, 6)
 _OWNERS = ("{n} for {x}", "{n} of {x}", "{x} {n}", "{n} at {x}", "{n} no. {d}", "{n} in {x}")
 _LEVELS = ("INFO", "DEBUG", "WARN", "ERROR", "TRACE")
@@ -24,9 +23,9 @@ class LongText:
     secrets: tuple[Secret, ...]
 
 
-def long_text(rng: Random, longest: int) -> LongText:
-    """A text of up to `longest` tokens, all lengths on a logarithmic scale alike."""
-    length = int(math.exp(rng.uniform(math.log(_SHORTEST), math.log(max(longest, _SHORTEST)))))
+def long_text(rng: Random, shortest: int, longest: int) -> LongText:
+    """A text of about so many tokens, all lengths on a logarithmic scale alike."""
+    length = int(math.exp(rng.uniform(math.log(shortest), math.log(max(shortest, longest)))))
     makers = rng.sample(_MAKERS, rng.choice((1, 1, 2, 3)))
     parts: list[str] = []
     size = 0

@@ -35,9 +35,11 @@ from training.data.written_asks import written_tools
 
 GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
-LONGEST = 4096
-"""Tokens of a long text at most; skipped positions extend it further."""
-_LONG_SHARE, _BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.16, 0.09, 0.2, 0.04
+LENGTHS = (150, 4096)
+"""Fewest and most tokens of a long text; skipped positions extend it further."""
+LONG_SHARE = 0.16
+"""Share of groups with a long text."""
+_BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.09, 0.2, 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
     ("browser", "python"),
@@ -93,32 +95,44 @@ class Scene:
         return bool(self.opening) and not self.opening.endswith("<|end|>")
 
 
-def groups(seed: int, *, copy_share: float, longest: int = LONGEST) -> Iterator[Group]:
+def groups(
+    seed: int,
+    *,
+    copy_share: float,
+    lengths: tuple[int, int] = LENGTHS,
+    long_share: float = LONG_SHARE,
+) -> Iterator[Group]:
     """An endless, repeatable stream.
 
     Args:
         seed: of the whole stream.
         copy_share: the share of groups that are pure copy tasks.
-        longest: tokens of a long text at most.
+        lengths: fewest and most tokens of a long text.
+        long_share: the share of the other groups that have a long text.
     """
     rng = Random(seed)  # noqa: S311
     while True:
-        scene, tasks = scene_tasks(rng, copy_share, longest)
+        scene, tasks = scene_tasks(rng, copy_share, lengths, long_share)
         group = encoded(scene, tasks)
         if scene.is_long:
             group = replace(group, skips=long_contexts.skips(rng, len(group.prefix)))
         yield group
 
 
-def scene_tasks(rng: Random, copy_share: float, longest: int = LONGEST) -> tuple[Scene, list[Task]]:
+def scene_tasks(
+    rng: Random,
+    copy_share: float,
+    lengths: tuple[int, int] = LENGTHS,
+    long_share: float = LONG_SHARE,
+) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
     if rng.random() < copy_share:
         setting = _setting(rng)
         return Scene(setting), [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
     draw = rng.random()
-    if draw < _LONG_SHARE:
-        return _long_scene(rng, longest)
-    if draw < _LONG_SHARE + _BUILTIN_SHARE:
+    if draw < long_share:
+        return _long_scene(rng, lengths)
+    if draw < long_share + _BUILTIN_SHARE:
         return _builtin_scene(rng)
     return _usual_scene(rng)
 
@@ -131,10 +145,10 @@ def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
     return scene, tasks
 
 
-def _long_scene(rng: Random, longest: int) -> tuple[Scene, list[Task]]:
+def _long_scene(rng: Random, lengths: tuple[int, int]) -> tuple[Scene, list[Task]]:
     """A long text, questions about it, and ordinary tasks where it stands in the instructions."""
     scene = _scene(rng, _setting(rng), plain_share=0.4)
-    said = long_text(rng, longest)
+    said = long_text(rng, *lengths)
     if rng.random() < 0.4:
         setting = replace(scene.setting, instructions=said.text)
         scene = replace(scene, setting=setting, secret=None, manner=None, is_long=True)
