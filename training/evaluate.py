@@ -206,7 +206,8 @@ def evaluate(
     checkpoint: Path, prompts: Sequence[HeldOut], tries: int, lengths: Sequence[int]
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Loads the model, samples and scores; `lengths` are those of the long prompts, in tokens."""
-    engine = Engine(load_model(checkpoint, dtype=torch.float32), max_batch=32, max_queue=100_000)
+    model = load_model(checkpoint, dtype=torch.float32)
+    engine = Engine(model, max_batch=32, max_queue=100_000, max_context=2 * LENGTHS[-1])
     engine.start()
     try:
         samples = asyncio.run(sample_all(engine, prompts, tries))
