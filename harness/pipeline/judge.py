@@ -52,7 +52,6 @@ def judge(
     `info` is its `run.json`, perhaps with other settings, such as another baseline. `thresholds`
     replace its own, and `keep` is called with all scores. Raises RunLogError.
     """
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     for task in tasks:
         task.read_grades(folder)
     plan = Plan(tuple(tasks), info.shard)
@@ -113,6 +112,7 @@ def _begin(folder: Path, plan: Plan) -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     global _run
     _run = folder, plan
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 

@@ -126,6 +126,15 @@ def test_a_cache_that_changes_replies_does_so_each_time(
     assert statuses(results(provider))["long.prefix.replies"] == status
 
 
+def test_a_request_without_a_reply_does_not_hide_a_shortened_one() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        if request.name.startswith("5 steps"):
+            return refusal(503)
+        return reply(attempt, lost=40 if request.name.startswith("25 steps") else 0)
+
+    assert statuses(results(provider))["long.tokens.loop"] == "failed"
+
+
 def test_a_whole_prompt_may_exceed_the_stated_context() -> None:
     found = statuses(results(but(starting("over"), reply)))
     assert found["long.limit.over"] == "passed"
