@@ -19,7 +19,7 @@ from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.pipeline import requirements
 from harness.probes.suites import choose
-from harness.providers.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
+from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
 
@@ -29,7 +29,7 @@ def silent(_case):
 
 
 def as_thresholds(**gate):
-    return joined([Layer(gate_entry(gate, "gate.yaml").settings, "gate.yaml")]).applied_to(
+    return joined([GateLayer(gate_entry(gate, "gate.yaml").settings, "gate.yaml")]).applied_to(
         Thresholds()
     )
 
@@ -76,7 +76,9 @@ def test_what_a_file_may_not_say_is_said_in_a_sentence(content, said, tmp_path, 
 @given(st.lists(st.dictionaries(st.sampled_from(["max_invalid", "suite"]), st.just(1)), max_size=5))
 def test_the_last_layer_that_says_something_wins(said):
     values = [{key: 3 if key == "max_invalid" else "full" for key in layer} for layer in said]
-    layers = [Layer(gate_entry(each, "x").settings, f"layer {n}") for n, each in enumerate(values)]
+    layers = [
+        GateLayer(gate_entry(each, "x").settings, f"layer {n}") for n, each in enumerate(values)
+    ]
     gate = joined(layers)
     for name in ("max_invalid", "suite"):
         saying = [n for n, each in enumerate(values) if name in each]
@@ -85,7 +87,7 @@ def test_the_last_layer_that_says_something_wins(said):
 
 def test_a_budget_and_margins_come_out_by_name():
     entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
-    gate = joined([Layer(entry.settings, "gate.yaml")])
+    gate = joined([GateLayer(entry.settings, "gate.yaml")])
     assert gate.applied_to(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
     assert gate.margins == {"aime25": 5}
 
@@ -95,7 +97,7 @@ def test_the_gate_in_the_documents_is_one():
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
     assert {name for name, value in gate if value in (None, {}, ())} == set()
-    requirements.check_names(joined([Layer(gate.settings, "x")]).applied_to(Thresholds()))
+    requirements.check_names(joined([GateLayer(gate.settings, "x")]).applied_to(Thresholds()))
 
 
 # --- Single checks
