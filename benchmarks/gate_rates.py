@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from harness.pipeline.standard import DEFAULT_REFERENCE
+from harness.pipeline.target import DEFAULT_REFERENCE
 from harness.records.runs import Thresholds
 from harness.statistics.reliability import (
     case_level,

@@ -22,6 +22,7 @@ from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Traits, Usage
 from harness.statistics.estimators import percentiles
 
+_ANSWERED: Mapping[str, Any] = {"outcome": "answered"}
 _FEWEST_EVENTS = 8
 # Without these checks, token counts are not judged.
 _COUNTS = frozenset({"usage.output.unseen"})
@@ -42,15 +43,19 @@ _WORD = re.compile(r"\w{3,}")
 
 
 def measured_score(
-    parsed: ParsedRollout, *, checks: bool = True, except_for: Collection[str] = ()
+    parsed: ParsedRollout,
+    judged: Mapping[str, Any] = _ANSWERED,
+    *,
+    checks: bool = True,
+    except_for: Collection[str] = (),
 ) -> Score:
-    """A score with all measurements of a rollout, but without its outcome and value.
+    """A score with all measurements of a rollout, and `judged`: its outcome and other members.
 
     The checks of single rollouts run with `checks`, but for those in `except_for`, which do not
     apply because the request provokes what they find.
     """
     rollout = parsed.rollout
-    judged = checks and not _COUNTS & frozenset(except_for)
+    counted = checks and not _COUNTS & frozenset(except_for)
     applicable, findings = (
         rules.examine(parsed, except_for=except_for) if checks else (frozenset(), ())
     )
@@ -61,7 +66,6 @@ def measured_score(
         sample=rollout.sample,
         condition=rollout.condition,
         attempt=rollout.attempt,
-        outcome="answered",
         usage=usage(parsed),
         timing=tuple(map(timing, parsed.delivered)),
         seconds=rollout.exchanges[-1].elapsed if rollout.exchanges else None,
@@ -71,10 +75,11 @@ def measured_score(
         findings=findings,
         reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
         first_input=_first_input(parsed),
-        accounts=tuple(each.account for each in accounted(parsed)) if judged else (),
+        accounts=tuple(each.account for each in accounted(parsed)) if counted else (),
         cuts=tuple(cuts(parsed)) if checks else (),
         edges=tuple(edges(parsed)) if checks else (),
         traits=traits(parsed) if checks else Traits(),
+        **judged,
     )
 
 

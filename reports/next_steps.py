@@ -46,8 +46,10 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision in ("pass", None) and analysis.evals:
         command = f"gpt-oss-verify baseline create {folder}"
         yield Step("Create a baseline for other runs:", command)
-    elif decision == "pass":
+    elif decision == "pass" and analysis.tool_calling:
         yield Step("Try --strict, or a higher --tries for narrower intervals.")
+    elif decision == "pass":
+        yield Step("This run had no tool-calling cases; --suite smoke has them.")
     elif decision == "inconclusive" and analysis.evals:
         text = "The reasons state what is missing. --until-decided samples until it is decided."
         yield Step(text)

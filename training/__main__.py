@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
     if not workers.is_worker():
-        return workers.launch(given, options.processes)
+        return workers.launch("training", given, options.processes)
     rank = workers.join(options.processes)
     if options.resume:
         load = reopen if options.resume.is_dir() else snapshot.load

@@ -93,7 +93,7 @@ class Trainer:
         targets = sum(len(batch.targets) for batch in batches)
         elapsed = time.process_time() - self._began if self._rank == 0 else 0.0
         counts = torch.tensor([tokens, targets, elapsed, float(self._stopping)])
-        grads = [_gradient(parameter) for parameter in self._parameters]
+        grads = [gradient(parameter) for parameter in self._parameters]
         *grads, loss_sum, counts = workers.total([*grads, loss_sum, counts])
         all_targets = counts[1]
         for parameter, grad in zip(self._parameters, grads, strict=True):
@@ -176,5 +176,6 @@ def _take(stream: Iterator[Group]) -> list[Group]:
     return [next(stream) for _ in range(_PROBE_GROUPS)]
 
 
-def _gradient(parameter: torch.nn.Parameter) -> Tensor:
+def gradient(parameter: torch.nn.Parameter) -> Tensor:
+    """Returns its gradient, zeros where it took no part."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -28,12 +28,12 @@ def is_worker() -> bool:
     return _RANK in os.environ
 
 
-def launch(arguments: Sequence[str], count: int) -> int:
-    """Runs this command in `count` processes and forwards stop signals to them."""
+def launch(module: str, arguments: Sequence[str], count: int) -> int:
+    """Runs a module in `count` processes and forwards stop signals to them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "training", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     workers = []
     for rank in range(count):
         environment = {**os.environ, **_THREADING, _RANK: str(rank), _PORT: str(port)}

@@ -1,7 +1,6 @@
 """Chat Completions: the CoT is `reasoning` on the assistant message, or `reasoning_content`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from harness.api.base import (
@@ -117,9 +116,10 @@ class ChatDialect(Dialect):
             raise UnreadableReplyError("choices is empty or missing")
         first = _first_choice(choices)
         others = (each for each in choices if each is not first)
-        return replace(
-            _choice_reply(raw, *first),
-            others=tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
+        return _choice_reply(
+            raw,
+            *first,
+            tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
         )
 
 
@@ -129,7 +129,9 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> Reply:
+def _choice_reply(
+    raw: dict[str, Any], path: str, choice: Mapping[str, Any], others: tuple[Reply, ...] = ()
+) -> Reply:
     message = member(choice, "message", dict, path)
     finish = optional_member(choice, "finish_reason", str, path)
     path = f"{path}.message"
@@ -141,6 +143,7 @@ def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> 
         finish=FINISHES.get(finish or "", "unknown"),
         usage=read_usage(raw, prompt="prompt", completion="completion"),
         raw=raw,
+        others=others,
     )
 
 

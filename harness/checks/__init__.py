@@ -1,7 +1,6 @@
 """All checks by id. A new module of checks is one entry in `MODULES`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from harness.checks import (
@@ -68,14 +67,17 @@ def examine(
     findings: list[Finding] = []
     selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
     for check in _BY_SCOPE[parsed.rollout.api, parsed.mode]:
-        about, over, where = check.about, check.over, check.where
-        if about.id in except_for:
+        rule, over, where = check.about.id, check.over, check.where
+        if rule in except_for:
             continue
-        report = partial(finding_of, about, parsed.rollout.id)
-        if over not in selections:  # Many checks judge the same parts.
-            selections[over] = list(over(parsed))
-        for part in selections[over]:
+        parts = selections.get(over)
+        if parts is None:  # Many checks judge the same parts.
+            parts = selections[over] = list(over(parsed))
+        for part in parts:
             if where is None or where(part):
-                applicable.add(about.id)
-                findings += map(report, check.judge(part))
+                applicable.add(rule)
+                if problems := list(check.judge(part)):
+                    findings += (
+                        finding_of(check.about, parsed.rollout.id, each) for each in problems
+                    )
     return frozenset(applicable), tuple(findings)

@@ -65,7 +65,9 @@ def ends_early(text: str) -> bool:
 
 def trailing_object(text: str) -> dict[str, object] | None:
     """The JSON object at the end of a text, before closing tags; None without one."""
-    text = _CLOSING_TAGS.sub("", text)
+    text = text.rstrip()
+    if text.endswith(">"):
+        text = _CLOSING_TAGS.sub("", text)
     if not text.endswith("}"):
         return None
     start = text.find("{")

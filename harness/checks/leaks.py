@@ -49,7 +49,7 @@ def _search(
     for place, text in _texts(reply):
         if place not in places:
             continue
-        if place == "answer":
+        if place == "answer" and "`" in text:
             text = _CODE.sub("", text)
         matches = pattern.finditer(text)
         found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)

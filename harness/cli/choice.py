@@ -8,7 +8,7 @@ from evals.registry import NAMES
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
 from harness.pipeline import requirements
-from harness.pipeline.standard import default_thresholds, standard, with_reference
+from harness.pipeline.target import default_thresholds, target_of, with_reference
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
 from harness.providers.gate_entry import FLAG, Gate, GateLayer, joined, load_gate_file
@@ -89,7 +89,7 @@ def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
     if stated is not None:
         thresholds = with_reference(thresholds, stated, gate.origins["reference"])
     requirements.check_names(thresholds)
-    standard(thresholds)
+    target_of(thresholds)
     return thresholds
 
 

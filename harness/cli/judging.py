@@ -23,7 +23,7 @@ from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.records.scores import Score
 from harness.storage import run_folder
-from harness.storage.run_log import read_entries, read_run_info
+from harness.storage.run_log import read_chosen, read_run_info
 from harness.tasks.base import Task
 from harness.tasks.tool_calling import ToolCalling
 from reports.build import Texts, build_report
@@ -253,7 +253,7 @@ def _text(folder: Path, made: Report, form: Format) -> str:
     scores = run_folder.read_scores(folder)
     if form == "junit":
         return render_junit(made, scores)
-    return render_html(made, scores, read_entries(folder))
+    return render_html(made, scores, partial(read_chosen, folder))
 
 
 def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:

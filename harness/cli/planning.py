@@ -35,7 +35,7 @@ from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.pipeline.job import Job, new_job
 from harness.pipeline.plan import Shard
-from harness.pipeline.standard import default_thresholds
+from harness.pipeline.target import default_thresholds
 from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
 from harness.providers.gate_entry import Gate

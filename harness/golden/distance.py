@@ -86,14 +86,15 @@ class Compared:
 def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compared:
     """Compare the tokens of one reply with the golden ones up to the first different token.
 
-    Only tokens of the answer count, whether the server returns the logprobs of others or not: those
-    of markers and CoT have other alternatives, and differ more.
+    Only steady tokens of the answer count, whether the server returns the logprobs of others or
+    not: those of markers and CoT have other alternatives, and differ more.
     """
     compared: list[ComparedToken] = []
     for at, (token, entry) in enumerate(zip(golden, entries, strict=False)):
         values = [(entry.top.get(bytes_of(each)), value) for each, value in token.top]
         changes = tuple(None if came is None else came - value for came, value in values)
-        if token.part in RETURNED and any(change is not None for change in changes):
+        counted = token.steady and token.part in RETURNED
+        if counted and any(change is not None for change in changes):
             best, highest = token.top[0]
             near = tuple(value >= highest - _NEAR for _, value in values)
             agrees = max(entry.top, key=lambda name: entry.top[name]) == bytes_of(best)

@@ -27,31 +27,35 @@ class Token:
     """One token of a golden answer.
 
     `part` is the kind of text that it belongs to; `top` lists token ids and logprobs, the most
-    probable first.
+    probable first. The logprobs of a token that is not `steady` depend on rounding.
     """
 
     id: int
     part: str
     top: tuple[tuple[int, float], ...]
+    steady: bool = True
 
 
 class Continuation(Record):
     """A golden answer, token by token.
 
     `parts` has one letter per token (see `PARTS`). `top` lists the alternatives of each token as
-    id, thousandths of a nat, id, thousandths of a nat, and so on.
+    id, thousandths of a nat, id, thousandths of a nat, and so on. `unsteady` are the places of the
+    tokens that are not steady.
     """
 
     prompt_tokens: int
     ids: tuple[int, ...]
     parts: str
     top: tuple[tuple[int, ...], ...]
+    unsteady: tuple[int, ...] = ()
 
     def tokens(self) -> Iterator[Token]:
         """The tokens one by one."""
-        for token, part, flat in zip(self.ids, self.parts, self.top, strict=True):
+        for at, (token, part, flat) in enumerate(zip(self.ids, self.parts, self.top, strict=True)):
             values = (value / MILLI for value in flat[1::2])
-            yield Token(token, PARTS[part], tuple(zip(flat[::2], values, strict=True)))
+            top = tuple(zip(flat[::2], values, strict=True))
+            yield Token(token, PARTS[part], top, at not in self.unsteady)
 
 
 class Drawn(Record):

@@ -9,11 +9,12 @@ from harness.diagnosis.layer import faulty_layers
 from harness.pipeline import gate, requirements
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
-from harness.pipeline.standard import standard
+from harness.pipeline.target import target_of
 from harness.pipeline.tolerances import apply_tolerances
 from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import Api, Mode
 from harness.records.diagnosis import Diagnosis, LayerFault
+from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -33,11 +34,12 @@ def analyze(
     run_id: str,
     thresholds: Thresholds | None = None,
     keep: Callable[[Iterable[Score]], object] = iter,
+    exchanges: Callable[[], ExchangeCounts] = ExchangeCounts,
 ) -> Analysis:
     """Judge a whole run, from its log, or from scores made before.
 
     Tasks that read grades have been given them. `thresholds` replace those of the run; `keep` is
-    called with all scores.
+    called with all scores, `exchanges` once all rollouts are read.
     """
     limits = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
@@ -71,6 +73,7 @@ def analyze(
         results=results,
         checks=rules if any(task.kind != "eval" for task in info.tasks) else (),
         diagnosis=_diagnosis(info, results, rules, limits),
+        exchanges=exchanges(),
         verdict=gate.decide(
             info,
             results,
@@ -125,9 +128,9 @@ def _diagnosis(
     layers: tuple[LayerFault, ...] = ()
     if "harmony" in info.settings.apis:
         calling = [result for result in results if result.score is None]
-        wanted = standard(thresholds)
+        target = target_of(thresholds)
         layers = faulty_layers(
-            calling, rules, info.settings.apis, reference=wanted.reference, lower=wanted.lower
+            calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
     return diagnose(rules, signatures.shipped(), info.settings.apis, layers)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.reliability import PartVerdict
-from harness.pipeline.standard import standard
+from harness.pipeline.target import target_of
 from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
@@ -132,8 +132,8 @@ def decide_tool_calling(
         open_ = rates.reasons if rates and rates.decision != "pass" and not missing else ()
         return PartVerdict("inconclusive", (*missing, *open_, *unverified), warnings)
     invalid = sum(result.invalid for result in results)
-    praise = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
-    return PartVerdict("pass", (*praise, *_rules_passed(rules)), warnings)
+    reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
+    return PartVerdict("pass", (*reasons, *_rules_passed(rules)), warnings)
 
 
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
@@ -174,11 +174,11 @@ def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
         if each.end == "wrong"
     ]
     right = sum(each.end == "right" for each in agents.values())
-    praise = f"{right} of {len(agents)} agents came to the right result."
+    count = f"{right} of {len(agents)} agents came to the right result."
     if wrong:
         return PartVerdict("fail", tuple(wrong))
     stopped = any(each.end == "stopped" for each in agents.values())
-    return PartVerdict("pass" if right and not stopped else "inconclusive", (praise,))
+    return PartVerdict("pass" if right and not stopped else "inconclusive", (count,))
 
 
 def _stopped(info: RunInfo) -> str | None:
@@ -212,7 +212,7 @@ def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: b
     return (
         PartVerdict("fail", tuple(low))
         if low
-        else PartVerdict("pass", (guide.praise(results, thresholds),))
+        else PartVerdict("pass", (guide.pass_reason(results, thresholds),))
     )
 
 
@@ -220,7 +220,7 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     """What the guide's rule says of complete tool calling."""
     if not results or any(result.finished < result.planned for result in results):
         return None
-    return guide.guide_rule(results, thresholds, standard(thresholds).reference)
+    return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
 def _in_cases(checks: Sequence[CheckResult], beyond: Sequence[CheckResult]) -> Iterator[str]:

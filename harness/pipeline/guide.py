@@ -45,7 +45,7 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
             )
 
 
-def praise(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
+def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
     """Why complete results pass."""
     at_k = min(result.at_k[-1].pass_at.value for result in results)
     hat_k = min(result.at_k[-1].pass_hat.value for result in results)

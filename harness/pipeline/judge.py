@@ -20,13 +20,14 @@ from pathlib import Path
 from harness.errors import RunLogError
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.analyze import analyze
+from harness.pipeline.exchanges import ExchangeCounter, Sent, sent
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import share_values
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Score
-from harness.storage.run_log import ROLLOUTS_FILE, follow_rollouts, line_ranges, read_rollouts
+from harness.storage.run_log import ROLLOUTS_FILE, follow_rollouts, line_ranges
 from harness.tasks.base import Task
 
 BYTES_AT_ONCE = 4 * 2**20
@@ -35,6 +36,8 @@ _MOST_PROCESSES = 8
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Parsed rollouts have few reference cycles: fewer collections save a tenth of the time."""
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+
+Entry = tuple[list[Sent], Rollout | Score]  # the exchanges of a rollout, and its score or itself
 
 _run: tuple[Path, Plan]  # in the processes: the folder and plan of the run that they read
 
@@ -54,20 +57,24 @@ def judge(
     """
     for task in tasks:
         task.read_grades(folder)
-    plan = Plan(tuple(tasks), info.shard)
+    plan, counter = Plan(tuple(tasks), info.shard), ExchangeCounter()
     return analyze(
-        read_scored(folder, plan),
+        read_scored(folder, plan, counter.add),
         plan,
         info,
         run_id=folder.name,
         thresholds=thresholds,
         keep=keep,
+        exchanges=counter.counts,
     )
 
 
-def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
+def read_scored(
+    folder: Path, plan: Plan, count: Callable[[list[Sent]], object] = len
+) -> Iterator[Rollout | Score]:
     """A log in its order, each id once: a score, or a rollout that is still to be scored.
 
+    `count` is called with the exchanges of each.
     Short logs, all logs on systems other than Linux, and those read in another thread than the main
     one, which must not fork, yield rollouts alone. Tasks that read grades have been given them.
 
@@ -77,19 +84,23 @@ def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
     processes = min(_cores(), len(others), _MOST_PROCESSES)
     main = threading.current_thread() is threading.main_thread()
     if processes < 2 or sys.platform != "linux" or not main:
-        yield from read_rollouts(folder)
-        return
+        entries: Iterator[Entry] = (
+            (sent(rollout), rollout) for rollout, _ in follow_rollouts(folder)
+        )
+    else:
+        entries = chain(_scored(folder, plan, *first), _forked(folder, plan, processes, others))
     seen: set[str] = set()
-    for each in chain(_scored(folder, plan, *first), _forked(folder, plan, processes, others)):
+    for exchanges, each in entries:
         record = each.record if isinstance(each, Score) else each.id
         if record not in seen:
             seen.add(record)
+            count(exchanges)
             yield each
 
 
 def _forked(
     folder: Path, plan: Plan, processes: int, ranges: Sequence[tuple[int, int]]
-) -> Iterator[Rollout | Score]:
+) -> Iterator[Entry]:
     """The entries of some ranges, in order.
 
     The processes share the memory of what their parent has loaded, such as the types of the SDK.
@@ -117,20 +128,21 @@ def _begin(folder: Path, plan: Plan) -> None:
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 
-def _part(start: int, end: int) -> list[Rollout | Score]:
+def _part(start: int, end: int) -> list[Entry]:
     """In a process: the entries of the lines between two positions of its log."""
     return _scored(*_run, start, end)
 
 
-def _scored(folder: Path, plan: Plan, start: int, end: int) -> list[Rollout | Score]:
+def _scored(folder: Path, plan: Plan, start: int, end: int) -> list[Entry]:
     """The entries of the lines between two positions of the log."""
     tasks = {task.name: task for task in plan.tasks if task.info.kind != "probes"}
     values: dict[object, object] = {}
-    entries: list[Rollout | Score] = []
+    entries: list[Entry] = []
     for rollout, position in follow_rollouts(folder, start=start):
         task = tasks.get(rollout.task)
         score = None if task is None else task.score(parse_rollout(rollout))
-        entries.append(rollout if score is None else share_values(score, values))
+        entry = rollout if score is None else share_values(score, values)
+        entries.append((sent(rollout), entry))
         if position >= end:
             break
     return entries

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.pipeline.standard import Standard, standard
+from harness.pipeline.target import Target, target_of
 from harness.records.analysis import TaskResult
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
@@ -52,7 +52,7 @@ class WeakCase:
 
 def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
     """Decide by the tries of all conditions; missing ones pass. Raises ConfigurationError."""
-    target = standard(thresholds)
+    target = target_of(thresholds)
     conditions = [_counts(result) for result in results]
     tested = [*conditions, _pooled(conditions)] if len(conditions) > 1 else conditions
     weak = list(_weak_cases(results, thresholds))
@@ -85,7 +85,7 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
 
 def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
     """Why a run of this size cannot pass, even without a failure. Raises ConfigurationError."""
-    target = standard(thresholds)
+    target = target_of(thresholds)
     needed = 1 + reliability.further_tries(1, 1, target.reference, target.lower, 1)
     if not thresholds.by_guide and samples * tries < needed:
         yield (
@@ -107,13 +107,13 @@ def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
     return PassCounts("all conditions together", passed, tries, means)
 
 
-def _evidence(counts: PassCounts, target: Standard) -> float:
+def _evidence(counts: PassCounts, target: Target) -> float:
     return reliability.evidence(counts.passed, counts.tries, target.reference, target.lower)
 
 
 def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
     """The cases that fail too often under one condition, or under all together."""
-    target = standard(thresholds)
+    target = target_of(thresholds)
     groups = len(results) + (len(results) > 1)
     level = reliability.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
@@ -139,7 +139,7 @@ def _case_counts(result: TaskResult, case: str) -> PassCounts:
 
 
 def _too_low_reason(
-    low: Sequence[PassCounts], target: Standard, results: Sequence[TaskResult]
+    low: Sequence[PassCounts], target: Target, results: Sequence[TaskResult]
 ) -> str:
     everywhere = len(low) > len(results) > 1
     places = "; ".join(
@@ -152,7 +152,7 @@ def _too_low_reason(
     )
 
 
-def _few_cases_reason(under: Sequence[PassCounts], target: Standard) -> str:
+def _few_cases_reason(under: Sequence[PassCounts], target: Target) -> str:
     worst = min(under, key=lambda counts: counts.passed / counts.tries)
     return (
         f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
@@ -170,7 +170,7 @@ def _broken_cases_reason(cases: Sequence[WeakCase]) -> str:
     )
 
 
-def _unknown_cases_warning(cases: Sequence[str], target: Standard) -> str:
+def _unknown_cases_warning(cases: Sequence[str], target: Target) -> str:
     return (
         f"{_count(len(cases))} far more often than {_rate(1 - target.lower)} of the time: "
         f"{first_few(cases, SHOWN_CASES)}. The run cannot tell whether the model or the server is "
@@ -183,7 +183,7 @@ def _count(cases: int) -> str:
 
 
 def _undecided_reason(
-    counts: Sequence[PassCounts], target: Standard, results: Sequence[TaskResult], tests: int
+    counts: Sequence[PassCounts], target: Target, results: Sequence[TaskResult], tests: int
 ) -> str:
     rates = target.reference, target.lower
     worst = min(counts, key=lambda one: one.passed / one.tries)
@@ -205,16 +205,14 @@ def _undecided_reason(
     return f"{found}. At the same rate, -k {tries} would settle it."
 
 
-def _cannot_fail(counts: PassCounts, target: Standard, tests: int) -> bool:
+def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:
     """Whether failures do not fail the run at this rate, even if all cases have them."""
     even = [counts.passed / counts.tries] * len(counts.means)
     low = _evidence(counts, target) < 0
     return low and not reliability.spread_failures(even, target.reference, tests)
 
 
-def _pass_reason(
-    worst: PassCounts, target: Standard, thresholds: Thresholds, conditions: int
-) -> str:
+def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, conditions: int) -> str:
     place = " under every condition; in the worst" if conditions > 1 else ""
     shown = reliability.shown_rate(worst.passed, worst.tries)
     required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"

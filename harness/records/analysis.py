@@ -12,6 +12,7 @@ from harness.records.figures import (
     AtK,
     BaselineVerdict,
     Decision,
+    ExchangeCounts,
     GraderReads,
     Latency,
     MeanScore,
@@ -163,6 +164,7 @@ class Analysis(Record):
     results: tuple[TaskResult, ...]
     checks: tuple[CheckResult, ...]
     verdict: Verdict
+    exchanges: ExchangeCounts
     diagnosis: Diagnosis | None = Field(
         default=None, description="likely causes of errors and warnings; null without any"
     )

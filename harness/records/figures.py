@@ -1,5 +1,6 @@
 """The figures of one task under one condition: scores, rates, tokens, times. No behaviour."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -42,6 +43,22 @@ class TokenCounts(Record):
     answer_each: Percentiles | None = Field(
         default=None, description="output less reasoning tokens, where both were reported"
     )
+
+
+class ExchangeCounts(Record):
+    """The exchanges of a run, and how many ended in each of equal parts of its time.
+
+    Exchanges whose time is unknown are not counted.
+    """
+
+    rollouts: int = Field(default=0, description="records in the log")
+    total: int = 0
+    seconds: float = Field(default=0.0, description="from the first start to the last end")
+    errors: Mapping[str, int] = Field(default={}, description="failures, most frequent first")
+    retries: Mapping[str, int] = Field(default={}, description="causes, most frequent first")
+    ended: tuple[int, ...] = ()
+    failed: tuple[int, ...] = Field(default=(), description="empty without any")
+    retried: tuple[int, ...] = Field(default=(), description="empty without any")
 
 
 class MeanScore(Record):

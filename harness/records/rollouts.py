@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.records.base import Record
 from harness.records.conditions import Api, Condition
@@ -134,36 +134,6 @@ class Rollout(Record):
     def api(self) -> Api:
         """The API of the condition."""
         return self.condition.api
-
-
-class _Outline(BaseModel):
-    """Part of a record: to read it takes half the time of the whole."""
-
-    model_config = ConfigDict(frozen=True, from_attributes=True)
-
-
-class ResponseOutline(_Outline):
-    """The status of a `Response`."""
-
-    status: int
-
-
-class ExchangeOutline(_Outline):
-    """When an `Exchange` happened and how it ended."""
-
-    response: ResponseOutline | None = None
-    failure: TransportFailure | None = None
-    retries: tuple[Retry, ...] = ()
-    started_at: str
-    elapsed: float
-
-
-class Outline(_Outline):
-    """A `Rollout` without what was sent and received."""
-
-    id: str
-    task: str
-    exchanges: tuple[ExchangeOutline, ...]
 
 
 class RolloutLine(Rollout):

@@ -27,10 +27,9 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     if made is None or reply is None or got is None:
         return None
     expected = dict(case.expected_arguments)
-    texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
     call = MadeCall(
         made.exchange.index,
-        texts[0],
+        json.dumps(expected, ensure_ascii=False),
         made.call.arguments,
         same=json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True),
         values=False,
@@ -39,6 +38,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     if call.same:
         return call
     words = set(_words_instead(expected, got))
+    texts = (json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS)
     instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
     return replace(
         call,

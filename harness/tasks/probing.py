@@ -126,8 +126,8 @@ class ProbeTask(Task):
         if checks:
             self._parsed[rollout.sample].append(parsed)
         judged = checks and request.valid
-        score = measured_score(parsed, checks=judged, except_for=request.provokes)
-        return replace(score, outcome=_outcome(parsed))
+        outcome = {"outcome": _outcome(parsed)}
+        return measured_score(parsed, outcome, checks=judged, except_for=request.provokes)
 
     def probe_results(self) -> Sequence[CheckResult]:
         """The result of every probe of the group that the run includes."""

@@ -102,11 +102,9 @@ class ToolCalling(Task):
         if case is None or not self.plans(rollout):
             return None
         tool = self.suite.tool(case.tool_name)
-        return replace(
-            measured_score(parsed, checks=checks),
-            call=made_call(parsed, case) if checks else None,
-            **_outcome(parsed, case, tool, strict=self._strict),
-        )
+        outcome = _outcome(parsed, case, tool, strict=self._strict)
+        call = made_call(parsed, case) if checks else None
+        return measured_score(parsed, {**outcome, "call": call}, checks=checks)
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
         """pass@k, pass^k, outcomes and failed cases."""

@@ -9,7 +9,7 @@ from harness.cases import Case, Suite
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.golden.records import Golden
-from harness.pipeline.standard import default_thresholds
+from harness.pipeline.target import default_thresholds
 from harness.probes.base import Probe
 from harness.probes.suites import CASES, Chosen
 from harness.providers.entries import Provider

@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.records.analysis import Analysis
+from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
-from harness.storage.run_log import LogEntry
 from reports import causes
 from reports.html.attempts import MEASURES, Attempts
-from reports.html.charts.counts import distributions
+from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
 from reports.html.charts.svg import Figure
 from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
-from reports.html.library import read_library
+from reports.html.library import Read, choose, read_transcripts
 from reports.html.page import render_page
 from reports.html.transcripts import score_details
 from reports.labels import Labels
@@ -23,17 +23,18 @@ from reports.text import trimmed
 _LONGEST_HINT = 500
 
 
-def render_html(report: Report, scores: Iterable[Score], log: Iterable[LogEntry]) -> str:
-    """Render the page in one pass; texts of evals are in it only if the report has them."""
+def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
+    """Render the page; texts of evals are in it only if the report has them."""
     analysis = report.analysis
     labels = Labels(analysis)
     attempts = Attempts(scores, analysis, labels)
     every = attempts.every
     hidden = {task.name for task in analysis.run.of_kind("eval")} - {t for t, _ in report.texts}
-    found = read_library(log, every, _named(analysis), hidden)
+    order = choose(_named(analysis), every)
     by_record = {score.record: score for score in every}
-    shown = [by_record[record] for record in found.records if record in by_record]
-    missing = f"there was room for {len(found.transcripts):,} of {found.rollouts:,}"
+    transcripts = read_transcripts(read, order, by_record, hidden)
+    shown = [by_record[record] for record in order if record in by_record]
+    missing = f"there was room for {len(transcripts):,} of {analysis.exchanges.rollouts:,}"
     if hidden:
         missing += "; transcripts of evals are left out unless --show-questions is given"
     return render_page(
@@ -43,7 +44,7 @@ def render_html(report: Report, scores: Iterable[Score], log: Iterable[LogEntry]
                 score.record: score_details(score, labels.condition(score.task, score.condition))
                 for score in shown
             },
-            "transcripts": found.transcripts,
+            "transcripts": transcripts,
             "without": missing,
         },
         report=report,
@@ -60,10 +61,8 @@ def render_html(report: Report, scores: Iterable[Score], log: Iterable[LogEntry]
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
         speeds=list(_speeds(attempts)),
-        traffic=found.traffic,
-        timelines=list(found.traffic.timelines()),
-        rollouts=found.rollouts,
-        kept=len(found.transcripts),
+        timelines=list(_timelines(analysis.exchanges)),
+        kept=len(transcripts),
     )
 
 
@@ -148,3 +147,14 @@ def _speeds(attempts: Attempts) -> Iterator[Figure]:
         drawing = distributions(title, unit, attempts.measures[title])
         if drawing is not None:
             yield Figure(title, drawing, unit)
+
+
+def _timelines(found: ExchangeCounts) -> Iterator[Figure]:
+    """Charts of requests, errors and retries over time, as far as there are any."""
+    for title, counts, kind in (
+        ("Requests finished", found.ended, "count"),
+        ("Errors", found.failed, "count bad"),
+        ("Retries", found.retried, "count poor"),
+    ):
+        if counts:
+            yield Figure(title, timeline(title, counts, found.seconds, kind))

@@ -46,7 +46,7 @@ def printed(made):
 
 
 def page(made):
-    return render_html(made, [], []).partition('<ul class="tiles"')[0]
+    return render_html(made, [], lambda _: []).partition('<ul class="tiles"')[0]
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])

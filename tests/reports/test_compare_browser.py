@@ -1,6 +1,7 @@
 """The pages of a comparison and a site in a Chromium browser, if one is installed."""
 
 import json
+from functools import partial
 
 import pytest
 from chromium import chromium, quiet_pages, shot
@@ -12,7 +13,7 @@ from harness.comparison.columns import read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import history_of, site_of
 from harness.storage.run_folder import PAGE_FILE, read_analysis, read_scores
-from harness.storage.run_log import read_entries
+from harness.storage.run_log import read_chosen
 from reports.build import build_report
 from reports.html.compare import render_compare_html
 from reports.html.report import render_html
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
     judged_run(folder / "bad", never_in("chat · non-streaming"), provider=HOSTILE, day=1)
     mixed = judged_run(folder / "mixed", miscounted=True, provider="good", day=2, rollouts=True)
     report = build_report(read_analysis(mixed), str(mixed))
-    page = render_html(report, read_scores(mixed), read_entries(mixed))
+    page = render_html(report, read_scores(mixed), partial(read_chosen, mixed))
     (mixed / PAGE_FILE).write_text(page, encoding="utf-8")
     columns = labelled([read_run(folder / name) for name in ("good", "bad", "mixed")])
     found = compare(columns, 0, "0.1.0")

@@ -7,7 +7,7 @@ from reporting import (
     condition,
     eval_result,
     failing_scores,
-    log_of,
+    render,
     rollout,
     rubric,
     score,
@@ -15,7 +15,6 @@ from reporting import (
 )
 
 from reports.build import build_report
-from reports.html.report import render_html
 
 SECRET = "What is the answer that nobody may read?"
 EFFORTS = [condition(effort=effort) for effort in ("low", "high")]
@@ -54,7 +53,7 @@ def page(texts=None, results=(), scores=()):
     found = analysis([*gpqa(), *results], decision="fail", reasons=["gpqa: `low` is worse"])
     every = [*gpqa_scores(), *scores]
     report = build_report(found, "eval-mock", texts=texts)
-    return render_html(report, every, log_of(log(every)))
+    return render(report, every, log(every))
 
 
 def data_of(text):

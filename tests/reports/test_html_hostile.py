@@ -8,13 +8,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from healthy import Say, json_response
 from nasty import NASTY
-from reporting import TOOLS, analysis, failed_rule, finding, log_of, rollout, score, tool_calling
+from reporting import TOOLS, analysis, failed_rule, finding, render, rollout, score, tool_calling
 
 from reports.build import build_report
 from reports.ci import render_junit
 from reports.html.charts.svg import tag
 from reports.html.page import embedded
-from reports.html.report import render_html
 from reports.markdown import render_markdown
 
 ALLOWED_SCRIPTS = [{"type": "application/json", "id": "data"}, {}]
@@ -55,7 +54,7 @@ def page_of(text, change=lambda found: found, texts=None):
     )
     report = build_report(found, "runs/mock", regressions=[encodable[:500]], texts=texts)
     render_markdown(report).encode()
-    return render_html(report, scores, log_of(rollouts)), render_junit(report, scores)
+    return render(report, scores, rollouts), render_junit(report, scores)
 
 
 def read(page):

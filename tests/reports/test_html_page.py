@@ -13,9 +13,9 @@ from reporting import (
     failing,
     failing_scores,
     finding,
-    log_of,
     passing,
     passing_scores,
+    render,
     rollout,
     rule,
     score,
@@ -26,7 +26,6 @@ from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
 from reports.html import heatmap, library
-from reports.html.report import render_html
 
 TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
@@ -37,7 +36,7 @@ def rollouts_of(scores):
 
 def page_of(found, scores, rollouts=None, texts=None):
     report = build_report(found, found.run_id, texts=TEXTS if texts is None else texts)
-    return render_html(report, scores, log_of(rollouts or rollouts_of(scores)))
+    return render(report, scores, rollouts or rollouts_of(scores))
 
 
 def text_of(page):

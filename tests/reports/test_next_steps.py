@@ -58,3 +58,8 @@ def test_an_unfinished_run_with_findings_is_finished_first():
     first, last = lines(failing_probes("cot.used", complete=False))
     assert "reproduce" in first
     assert last == "Finish the run with: gpt-oss-verify --resume 'runs/a b'"
+
+
+def test_a_passed_run_of_probes_alone_is_not_repeated_with_options_of_tool_calling():
+    (only,) = lines(analysis(results=(), decision="pass", run={"command": COMMAND}))
+    assert "no tool-calling cases" in only

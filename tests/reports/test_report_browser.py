@@ -11,7 +11,7 @@ from reporting import (
     analysis,
     failed_rule,
     finding,
-    log_of,
+    render,
     rollout,
     rule,
     score,
@@ -19,7 +19,6 @@ from reporting import (
 )
 
 from reports.build import build_report
-from reports.html.report import render_html
 
 SAMPLES = [f"sample-{number}" for number in range(6)]
 
@@ -67,7 +66,7 @@ def page_file(tmp_path_factory):
     texts = {(TOOLS, sample): f"Prompt of {sample}" for sample in SAMPLES}
     path = tmp_path_factory.mktemp("page") / "report.html"
     report = build_report(found, "runs/mock", texts=texts)
-    path.write_text(render_html(report, scores, log_of(rollouts)), encoding="utf-8")
+    path.write_text(render(report, scores, rollouts), encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ from healthy import MODEL, SUITE, Say, exchange, response, right
 from harness.cases import Case, Suite
 from harness.records.analysis import Analysis, CheckResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
-from harness.records.figures import Latency, MeanScore, TokenCounts
+from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import (
     DatasetInfo,
@@ -252,6 +252,7 @@ def _analysis(run_id: str, info: RunInfo, scores: list[Score]) -> Analysis:
         complete=complete,
         results=results,
         checks=checks,
+        exchanges=ExchangeCounts(),
         verdict=Verdict(decision=decision, reasons=("because",), thresholds=Thresholds()),
     )
 

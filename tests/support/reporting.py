@@ -1,13 +1,13 @@
 """Analyses, scores and rollouts of runs that were never sampled, for tests of reports."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from healthy import MODEL, STARTED, Say, exchange, response
 
+from harness.pipeline.exchanges import ExchangeCounter, sent
 from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import (
@@ -16,13 +16,14 @@ from harness.records.figures import (
     BaselineFigure,
     BaselineInfo,
     BaselineVerdict,
+    ExchangeCounts,
     Latency,
     MeanScore,
     RubricFigure,
     RubricSummary,
     TokenCounts,
 )
-from harness.records.rollouts import Exchange, Outline, Response, Rollout
+from harness.records.rollouts import Exchange, Response, Rollout
 from harness.records.runs import (
     DatasetInfo,
     ProviderInfo,
@@ -42,7 +43,8 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
-from harness.storage.run_log import LogEntry
+from reports.html.report import render_html
+from reports.model import Report
 
 TOOLS = "tool_calling"
 PROVIDER = ProviderInfo(
@@ -289,6 +291,7 @@ def analysis(
         results=tuple(results),
         checks=tuple(checks),
         verdict=verdict,
+        exchanges=ExchangeCounts(),
         **given,
     )
 
@@ -324,9 +327,17 @@ def run_info(results: Sequence[TaskResult] = (), **changes: Any) -> RunInfo:
     return RunInfo(**(given | changes))
 
 
-def log_of(rollouts: Iterable[Rollout]) -> Iterator[LogEntry]:
-    """The entries of a log with these rollouts."""
-    return ((Outline.model_validate(each), partial(copy, each)) for each in rollouts)
+def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> str:
+    """The HTML page of a run with this log; its exchanges are counted if it is a sequence."""
+    counter = ExchangeCounter()
+    for each in log if isinstance(log, Sequence) else ():
+        counter.add(sent(each))
+    analysis = report.analysis.model_copy(update={"exchanges": counter.counts()})
+    return render_html(
+        replace(report, analysis=analysis),
+        scores,
+        lambda ids: (each for each in log if each.id in ids),
+    )
 
 
 def rollout(

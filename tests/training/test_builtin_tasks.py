@@ -10,8 +10,8 @@ import pytest
 from harmony.conversation import Answer, BuiltinCall, BuiltinResult, Conversation
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
-from training.data import builtin_tasks
-from training.data.spans import encode, plain
+from training.data import browser_pages, builtin_tasks, python_asks
+from training.data.spans import encode, marked, plain
 from training.data.task import Setting
 from training.data.wording import history
 
@@ -56,7 +56,7 @@ def test_an_answer_repeats_what_the_cited_line_tells():
         task = builtin_tasks.task(rng, Setting(effort="low", builtin=("browser",)))
         last = task.reply[-1]
         found = _CITATION.search(last.text) if isinstance(last, Answer) else None
-        if found and plain(last.text).startswith("The ") and " of " in last.text:
+        if found and re.match("The (?!page says)", plain(last.text)) and " of " in last.text:
             value = plain(last.text).rpartition(" is ")[2].partition("【")[0]
             page = [turn.output for turn in task.turns if isinstance(turn, BuiltinResult)][-1]
             cited = [line for line in page.splitlines() if line.startswith(f"L{found[2]}: ")]
@@ -65,3 +65,36 @@ def test_an_answer_repeats_what_the_cited_line_tells():
             checked += 1
     assert checked > 20
     assert encode("【")
+
+
+def test_a_result_that_is_opened_is_the_one_on_what_was_asked():
+    rng = Random(9)
+    links = set()
+    for _ in range(300):
+        shown, link, line = browser_pages.results(rng, 2, "q", "Zebra Farm", "A statement.")
+        lines = [row for row in shown.splitlines() if row.startswith(f"L{line}: ")]
+        assert len(lines) == 1
+        assert f"【{link}†" in lines[0]
+        assert "Zebra Farm" in lines[0]
+        assert lines[0].endswith("A statement.")
+        links.add(link)
+    assert links >= set(range(6))
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_page_tells_something_on_the_line_with_its_number(begins):
+    rng = Random(10)
+    numbers = set()
+    for _ in range(200):
+        shown, line = browser_pages.page(rng, 1, "It is so.", begins=begins)
+        assert f"\nL{line}: It is so." in shown
+        numbers.add(line)
+    assert len(numbers) > (2 if begins else 20)
+
+
+def test_code_computes_what_is_asked():
+    rng = Random(11)
+    for _ in range(300):
+        text, code = python_asks.computed(rng)
+        assert ast.parse(plain(code))
+        assert all(value in text for value in marked(code))

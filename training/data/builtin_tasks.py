@@ -1,10 +1,7 @@
-"""Tasks for the built-in tools: search, open and find with the browser, compute with Python.
+"""Tasks for the built-in tools: search, open and find with the browser, compute with Python."""
 
-Pages look as in OpenAI's reference browser (gpt-oss, `simple_browser`): a cursor in brackets, the
-title, the lines in view, and every line with its number.
-"""
-
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -17,9 +14,10 @@ from harmony.conversation import (
     Reasoning,
     User,
 )
-from training.data import natural, phrasings, places, samples, words
-from training.data.calls import NO_TOOL
-from training.data.phrases import fill, quoted
+from training.data import browser_pages, natural, phrasings, python_asks, words
+from training.data.browser_pages import topic
+from training.data.calls import NO_TOOL, past, small_talk
+from training.data.phrases import fill, quoted, request
 from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
@@ -30,49 +28,130 @@ _ATTRIBUTES = (
     "postal code", "anthem", "inventor", "birthplace", "nickname", "motto", "release date", "cost",
     "diameter", "temperature", "main export", "head office", "slogan", "manager", "melting point",
 )  # fmt: skip
-_KINDS = (
-    "Lake {x}", "Mount {x}", "{x} Bridge", "{x} University", "the {x} river", "{x}", "{x}", "{x}",
-    "{x} Tower", "{x} Museum", "Castle {x}", "the {x} Society", "{x} Airport", "Port {x}",
-    "{x} {y}",
-    "the village of {x}", "{x} Island", "the {x} festival", "{x} Motors", "{y} {x}",
+_UNNAMED = (
+    "How tall is {q}?", "How high is {q}?", "Who founded {q}?", "How many people live in {q}?",
+    "How much does {q} cost?", "Who wrote {q}?", "How long is {q}?", "How deep is {q}?",
+    "How old is {q}?", "When did {q} open?", "Who directed {q}?", "Who owns {q}?", "Who runs {q}?",
+    "How heavy is {q}?", "Who invented {q}?", "Where was {q} born?", "How fast is {q}?",
+    "How large is {q}?", "When was {q} released?", "When was {q} built?", "Who designed {q}?",
+    "Where is {q}?", "Who is {q}?", "What is {q} famous for?", "Which colour has {q}?",
+    "When does {q} close?", "How far away is {q}?", "How many members has {q}?",
 )  # fmt: skip
-_TITLES = (
-    "{q} – encyclopedia", "{q}", "All about {q}", "{q} | official site", "Facts on {q}",
-    "{q}: guide",
-    "Visiting {q}", "{q} (archive)", "News: {q}",
+_LOOK = (
+    "", "", "", " Look it up.", " Search the web.", " Check online.", " Use the browser.",
+    " Find out on the internet.", " Look online, please.", " Cite a page.", " With a source.",
 )  # fmt: skip
 _TOLD = (
     "The {a} of {q} is {v}.", "{q} has this {a}: {v}.", "Its {a} is {v}.", "{a}: {v}",
     "As of this year, the {a} is {v}.", "Sources give {v} as the {a}.", "* {a} – {v}",
     "Most people know that the {a} of {q} is {v}.", "| {a} | {v} |", "{v} is the {a} of {q}.",
+    "**{a}**: {v}", "{q}, whose {a} is {v}, {t}", "With {v} as its {a}, {q} {t}", "{a} ({q}): {v}",
+    "Today the {a} is {v}, {t}", "The {a} was measured again and is now {v}.", "{q} ({a} {v}) {t}",
+    "According to {y}, the {a} of {q} is {v}.", "{a}  {v}", "Quick facts: {a} {v}, {y}.",
 )  # fmt: skip
-_ENDINGS = ("com", "org", "net", "info", "de", "io", "example", "edu", "co.uk", "fr")
+_VERBS = {
+    "search": (
+        "search the web for {q}", "look up {q} online", "google {q}", "look for {q} on the net",
+        "find information on {q}", "run a web search for {q}", "check the internet for {q}",
+        "see what the web says about {q}", "dig up something on {q}", "research {q}",
+        "find me something about {q}", "search online for {q}", "browse for {q}", "look {q} up",
+        "find pages on {q}", "search for {q}", "read up on {q} online", "search {q}",
+    ),
+    "fact": (
+        "find out the {a} of {q}", "look up the {a} of {q}", "search for the {a} of {q}",
+        "check online what the {a} of {q} is", "look up {q} and tell me the {a}",
+        "find the {a} of {q} on the web", "search the web for {q} and report its {a}",
+        "tell me the {a} of {q}", "browse for the {a} of {q}", "get me the {a} of {q} online",
+    ),
+    "open": (
+        "open {u}", "go to {u}", "visit {u}", "read {u}", "load {u}", "navigate to {u}",
+        "browse to {u}", "have a look at {u}", "open the page {u}", "look at the site {u}",
+        "summarise {u}", "open {u} and tell me what it says", "go to {u} and read it",
+        "visit {u} and sum it up", "fetch {u}", "check {u}", "pull up {u}", "read the page at {u}",
+    ),
+    "find": (
+        "find {f}", "look for {f} on the page", "search the page for {f}", "find {f} on it",
+        "locate {f} there", "find the place that says {f}", "search it for {f}",
+        "tell me where it mentions {f}", "check whether it mentions {f}", "find {f} in the text",
+        "see if {f} is on that page", "jump to {f}", "look whether the page has {f}",
+    ),
+    "both": (
+        "open {u} and find {f}", "look for {f} on {u}", "find {f} on {u}", "go to {u}, find {f}",
+        "check whether {u} mentions {f}", "visit {u} and search it for {f}",
+        "search the page {u} for {f}", "read {u} and tell me where it says {f}",
+    ),
+}  # fmt: skip
+_NOUNS = {
+    "search": (
+        "web results for {q}", "search results on {q}", "links about {q}", "pages on {q}",
+        "something from the internet on {q}", "news about {q}", "web pages about {q}",
+        "articles on {q}", "what the internet knows about {q}", "a web search for {q}",
+    ),
+    "fact": (
+        "the {a} of {q}", "{q}'s {a}", "the {a} of {q} from the web",
+        "the {a} of {q}, with a source",
+        "a page that gives the {a} of {q}", "the {a} that {q} has",
+    ),
+    "open": ("the page {u}", "what is on {u}", "the text of {u}", "the content of {u}", "{u}"),
+    "find": ("the line with {f}", "the part about {f}", "the place where it says {f}"),
+    "both": ("the line of {u} with {f}", "the part of {u} about {f}"),
+}  # fmt: skip
+_QUESTIONS = {
+    "search": ("what does the web say about {q}?", "are there pages about {q}?",
+    "anything on {q}?"),
+    "fact": ("what is the {a} of {q}?", "what's the {a} of {q}?", "which {a} does {q} have?"),
+    "open": ("what does {u} say?", "what is {u} about?", "what can I read on {u}?"),
+    "find": ("does it mention {f}?", "where does it say {f}?", "is {f} on the page?",
+             "where on the page is {f}?", "does the page say {f}?", "which line has {f}?"),
+    "both": ("does {u} mention {f}?", "where does {u} say {f}?", "is {f} anywhere on {u}?"),
+}  # fmt: skip
 
 
 def task(rng: Random, setting: Setting) -> Task:
     """A request for one of the built-in tools on offer, at any stage; or for one that is not."""
     makers: dict[Builtin, Callable[[Random, Setting], Task]] = {"browser": _web, "python": _python}
     lacking = [name for name in makers if name not in setting.builtin]
-    if lacking and rng.random() < 0.1:
+    draw = rng.random()
+    if lacking and draw < 0.08:
         return _refused(rng, setting, lacking[0])
+    if draw < 0.15:
+        return _chat(rng, setting)
     return makers[rng.choice(setting.builtin)](rng, setting)
 
 
 def _refused(rng: Random, setting: Setting, name: Builtin) -> Task:
     if name == "browser":
-        text = _ask(rng, "search", q=_topic(rng))
+        text = _ask(rng, "search", q=topic(rng))
     else:
-        text = _ask(rng, "compute", e=_expression(rng))
+        text = f"Use Python. {python_asks.computed(rng)[0]}"
     thought = _thought(setting, "No tool needed.", "There is no tool for this. Say so briefly.")
     return Task("no tool", (User(text),), (thought, Answer(NO_TOOL)))
 
 
+def _chat(rng: Random, setting: Setting) -> Task:
+    text, said = small_talk(rng)
+    medium = "This is just small talk. No tool is needed, so answer briefly."
+    return Task(
+        "no call", (User(text),), (_thought(setting, "No tool needed.", medium), Answer(said))
+    )
+
+
 def _ask(rng: Random, kind: str, **values: str) -> str:
-    text = fill(rng, rng.choice(phrasings.builtin_asks()[kind]), values)
-    draw = rng.random()
-    if draw < 0.08:
-        return text[:1].lower() + text[1:]
-    return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.16 else text
+    """A wish: written by hand or composed."""
+    if kind not in _VERBS or (kind in phrasings.builtin_asks() and rng.random() < 0.4):
+        text = fill(rng, rng.choice(phrasings.builtin_asks()[kind]), values)
+        draw = rng.random()
+        if draw < 0.08:
+            return text[:1].lower() + text[1:]
+        return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.16 else text
+    return request(
+        rng,
+        values,
+        verbs=_VERBS[kind],
+        nouns=_NOUNS[kind],
+        questions=_QUESTIONS[kind],
+        tails=rng.random() < 0.5,
+    )
 
 
 def _thought(setting: Setting, short: str, medium: str) -> Reasoning:
@@ -90,171 +169,195 @@ def _call(name: str, **arguments: object) -> BuiltinCall:
     return BuiltinCall(name, to_json(arguments))
 
 
-def _topic(rng: Random) -> str:
-    draw = rng.random()
-    if draw < 0.2:
-        return samples.prose(rng, 2, 6)
-    if draw < 0.3:
-        return natural.phrase(rng)
-    name = rng.choice((words.capital, words.capital, places.named, words.person))(rng)
-    return fill(rng, rng.choice(_KINDS), {"x": name, "y": words.capital(rng)})
-
-
-def _url(rng: Random) -> str:
-    host = f"{rng.choice(('', '', 'www.'))}{words.word(rng)}.{rng.choice(_ENDINGS)}"
-    path = "".join(f"/{words.identifier(rng)}" for _ in range(rng.choice((0, 1, 1, 2))))
-    return f"https://{host}{path}"
-
-
 @dataclass(frozen=True)
 class _Fact:
-    """A fact about a topic, asked for and found on a page."""
+    """A fact about a topic, found on a page; the question may not name the attribute."""
 
     topic: str
     attribute: str
     value: str
+    named: bool
 
-    def told(self, rng: Random) -> str:
-        text = rng.choice(_TOLD).replace("{a}", self.attribute).replace("{q}", self.topic)
-        return text.replace("{v}", self.value)
+    @property
+    def query(self) -> str:
+        """What to search for."""
+        return f"{copy(self.attribute)} of {copy(self.topic)}" if self.named else copy(self.topic)
+
+    def asked(self, rng: Random) -> str:
+        """The question."""
+        if self.named:
+            return _ask(rng, "fact", a=self.attribute, q=self.topic)
+        return fill(rng, rng.choice(_UNNAMED), {"q": self.topic}) + rng.choice(_LOOK)
+
+    def sentence(self, rng: Random) -> str:
+        """A line of a page that tells it, perhaps among other sentences."""
+        slots = {"a": self.attribute, "q": self.topic, "v": self.value}
+        slots |= {"t": natural.sentence(rng), "y": words.capital(rng)}
+        text = fill(rng, rng.choice(_TOLD), slots)
+        parts = [natural.sentence(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]
+        parts.insert(rng.randint(0, len(parts)), text)
+        return " ".join(parts)
 
     def answered(self, cursor: int, line: int) -> str:
-        shown = f"The {copy(self.attribute)} of {copy(self.topic)} is {copy(self.value)}"
-        return f"{shown}【{cursor}†L{line}】."
+        """The answer with its citation."""
+        name = f"The {copy(self.attribute)} of {copy(self.topic)}" if self.named else "The answer"
+        return f"{name} is {copy(self.value)}【{cursor}†L{line}】."
 
 
 def _fact(rng: Random) -> _Fact:
-    value = rng.choice(
-        (words.number_text, words.number_text, words.capital, words.person, words.nonce, words.word)
-    )(rng)
-    return _Fact(_topic(rng), rng.choice(_ATTRIBUTES), value)
+    attribute = rng.choice(_ATTRIBUTES)
+    draw = rng.random()
+    if draw < 0.4:
+        attribute = words.word(rng) if draw < 0.2 else f"{words.word(rng)} {attribute}"
+    return _Fact(topic(rng), attribute, _value(rng), rng.random() < 0.75)
 
 
-def _display(rng: Random, cursor: int, title: str, lines: Sequence[str]) -> str:
-    last = len(lines) - 1
-    whole = last if rng.random() < 0.6 else last + rng.randint(1, 400)
-    shown = "\n".join(f"L{at}: {line}" for at, line in enumerate(lines))
-    return f"[{cursor}] {title}\n**viewing lines [0 - {last}] of {whole}**\n\n{shown}"
-
-
-def _results(rng: Random, topic: str, told: str) -> tuple[str, int, int]:
-    """Search results; which link is about the topic, and the line that tells something of it."""
-    count = rng.randint(2, 6)
-    right = rng.randrange(count)
-    lines = ["", "# Search Results", ""]
-    line = 0
-    for at in range(count):
-        about = topic if at == right else _topic(rng)
-        title = rng.choice(_TITLES).replace("{q}", about)
-        note = told if at == right else natural.sentence(rng)
-        line = len(lines) if at == right else line
-        lines.append(f"  * 【{at}†{title}†{_url(rng).split('/')[2]}】 {note}")
-    return _display(rng, 0, topic, lines), right, line
-
-
-def _page(rng: Random, cursor: int, told: str) -> tuple[str, int]:
-    """A page, and the line on which something is told."""
-    lines = [natural.phrase(rng), f"URL: {_url(rng)}", ""]
-    lines += [natural.sentence(rng) for _ in range(rng.randint(1, 14))]
-    at = rng.randint(3, len(lines))
-    lines.insert(at, told)
-    return _display(rng, cursor, f"{lines[0]} ({lines[1][5:]})", lines), at
+def _value(rng: Random) -> str:
+    number = words.number_text(rng)
+    return rng.choice(
+        (number, number, f"{number} {rng.choice(('m', 'km', 'metres', 'kg', 'people', 'years'))}",
+         f"{rng.randint(1, 99)},{rng.randint(100, 999)}",
+         f"{rng.randint(0, 99)}.{rng.randint(1, 99)}",
+         f"${number}", f"{number} €", str(rng.randint(1200, 2030)), words.capital(rng),
+         words.person(rng), words.nonce(rng), words.word(rng), natural.filled(rng, "{M}"),
+         natural.filled(rng, "{A} {N}"), f"{rng.randint(1, 28)} May {rng.randint(1900, 2030)}")
+    )  # fmt: skip
 
 
 def _web(rng: Random, setting: Setting) -> Task:
-    return rng.choice((_search, _search, _research, _research, _visit, _visit, _locate))(
-        rng, setting
-    )
+    makers = (_search, _search, _research, _research, _research, _visit, _visit, _locate, _follow)
+    made = rng.choice(makers)(rng, setting)
+    return Task(made.skill, (*past(rng, (), 0.08), *made.turns), made.reply)
 
 
 def _search(rng: Random, setting: Setting) -> Task:
     """A search, which is the whole wish."""
-    topic = _topic(rng)
-    text = _ask(rng, "search", q=quoted(rng, topic, 0.2))
-    thought = _thought(setting, "Search the web.", f"I search the web for {copy(topic)}.")
-    call = _call(SEARCH, query=copy(topic))
+    about = topic(rng)
+    text = _ask(rng, "search", q=quoted(rng, about, 0.2))
+    thought = _thought(setting, "Search the web.", f"I search the web for {copy(about)}.")
+    call = _call(SEARCH, query=copy(about))
     if rng.random() < 0.65:
         return Task("browser.search", (User(text),), (thought, call))
-    told = natural.sentence(rng)
-    shown, _, line = _results(rng, topic, told)
+    statement = natural.sentence(rng)
+    shown, _, line = browser_pages.results(rng, 0, about, about, statement)
     seen = (User(text), thought, call, BuiltinResult(SEARCH, shown))
-    return _final(setting, seen, f"I found this: {copy(told)}【0†L{line}】")
+    return _final(setting, seen, f"I found this: {copy(statement)}【0†L{line}】")
 
 
 def _research(rng: Random, setting: Setting) -> Task:
     """A search for a fact, the right link, and the fact with the line that tells it."""
     fact = _fact(rng)
-    text = _ask(rng, "fact", a=fact.attribute, q=fact.topic)
-    medium = f"I search the web for {copy(fact.topic)} to learn the {copy(fact.attribute)}."
+    medium = f"I search the web for {copy(fact.topic)}"
+    medium += f" to learn the {copy(fact.attribute)}." if fact.named else "."
     thought = _thought(setting, "Search the web.", medium)
-    query = f"{copy(fact.attribute)} of {copy(fact.topic)}"
-    call = _call(SEARCH, query=query)
-    turns: tuple[ConversationItem, ...] = (User(text), thought, call)
+    call = _call(SEARCH, query=fact.query)
+    turns: tuple[ConversationItem, ...] = (User(fact.asked(rng)),)
     draw = rng.random()
-    if draw < 0.3:
-        return Task("browser.search", turns[:1], (thought, call))
-    snippet = rng.random() < 0.3
-    shown, link, line = _results(
-        rng, fact.topic, fact.told(rng) if snippet else natural.sentence(rng)
-    )
+    if draw < 0.25:
+        return Task("browser.search", turns, (thought, call))
+    turns = (*turns, thought, call) if rng.random() < 0.7 else (*turns, call)
+    at = rng.choice((0, 0, 0, 0, 0, 1, 1, 2))
+    for seen in range(at):
+        vain, *_ = browser_pages.results(rng, seen, fact.query, topic(rng), natural.sentence(rng))
+        turns = (*turns, BuiltinResult(SEARCH, vain), call)
+    snippet = rng.random() < 0.25
+    note = fact.sentence(rng) if snippet else natural.sentence(rng)
+    shown, link, line = browser_pages.results(rng, at, fact.query, fact.topic, note)
     turns = (*turns, BuiltinResult(SEARCH, shown))
     if snippet:
-        return _final(setting, turns, fact.answered(0, line))
+        return _final(setting, turns, fact.answered(at, line))
     medium = f"The page on {copy(fact.topic)} is link {link}, so I open it."
     opening = _thought(setting, f"Open link {link}.", medium)
-    opened = _call(OPEN, cursor=0, id=link)
-    if draw < 0.65:
+    opened = _call(OPEN, cursor=at, id=link)
+    if draw < 0.6:
         return Task("browser.open", turns, (opening, opened))
-    page, line = _page(rng, 1, fact.told(rng))
-    turns = (*turns, opening, opened, BuiltinResult(OPEN, page))
-    return _final(setting, turns, fact.answered(1, line))
+    page, line = browser_pages.page(rng, at + 1, fact.sentence(rng))
+    step = (opening, opened) if rng.random() < 0.7 else (opened,)
+    turns = (*turns, *step, BuiltinResult(OPEN, page))
+    return _final(setting, turns, fact.answered(at + 1, line))
 
 
 def _visit(rng: Random, setting: Setting) -> Task:
-    """A page by its address, and what it says."""
-    url = _url(rng)
-    text = _ask(rng, "open", u=url)
+    """A page by its address, and what it says first."""
+    url = browser_pages.url(rng)
+    opening, call = _opening(setting, url)
+    turns: tuple[ConversationItem, ...] = (User(_ask(rng, "open", u=url)),)
+    if rng.random() < 0.55:
+        return Task("browser.open", turns, (opening, call))
+    statement = natural.sentence(rng)
+    page, line = browser_pages.page(rng, 0, statement, url, begins=True)
+    turns = (*turns, opening, call) if rng.random() < 0.7 else (*turns, call)
+    turns = (*turns, BuiltinResult(OPEN, page))
+    return _final(setting, turns, f"The page says: {copy(statement)}【0†L{line}】")
+
+
+def _opening(setting: Setting, url: str) -> tuple[Reasoning, BuiltinCall]:
     thought = _thought(setting, "Open the page.", f"I open {copy(url)} with the browser.")
-    call = _call(OPEN, id=copy(url))
-    if rng.random() < 0.6:
-        return Task("browser.open", (User(text),), (thought, call))
-    told = natural.sentence(rng)
-    page = _display(rng, 0, f"{natural.phrase(rng)} ({url})", [told, *_sentences(rng)])
-    turns = (User(text), thought, call, BuiltinResult(OPEN, page))
-    return _final(setting, turns, f"The page says: {copy(told)}【0†L0】")
-
-
-def _sentences(rng: Random) -> list[str]:
-    return [natural.sentence(rng) for _ in range(rng.randint(0, 8))]
+    return thought, _call(OPEN, id=copy(url))
 
 
 def _locate(rng: Random, setting: Setting) -> Task:
-    """A text to find on a page that is open."""
-    url, told = _url(rng), natural.sentence(rng)
-    page, line = _page(rng, 0, told)
-    opened = _call(OPEN, id=url)
-    pattern = rng.choice((words.word, words.capital, words.nonce, words.person))(rng)
-    text = _ask(rng, "find", f=quoted(rng, pattern, 0.4))
-    one = _ask(rng, "open", u=url)
-    asked = User(f"{one}{'' if one[-1] in '.?!' else '.'} {text}")
-    seen: tuple[ConversationItem, ...] = (asked, opened, BuiltinResult(OPEN, page))
+    """A text to find on a page; the page mostly contains it."""
+    url, statement = browser_pages.url(rng), natural.sentence(rng)
+    page, line = browser_pages.page(rng, 0, statement, url)
+    pattern = _pattern(rng, page)
+    shown = quoted(rng, pattern, 0.4)
+    if rng.random() < 0.4:
+        text = _ask(rng, "both", u=url, f=shown)
+    else:
+        one = _ask(rng, "open", u=url)
+        stop = "" if one[-1] in ".?!" else "."
+        text = (
+            f"{one}{stop}{rng.choice((' ', ' Then ', ' After that, '))}{_ask(rng, 'find', f=shown)}"
+        )
+    opening, call = _opening(setting, url)
+    draw = rng.random()
+    if draw < 0.15:
+        return Task("browser.open", (User(text),), (opening, call))
+    step = (opening, call) if rng.random() < 0.5 else (call,)
+    seen: tuple[ConversationItem, ...] = (User(text), *step, BuiltinResult(OPEN, page))
     thought = _thought(setting, "Find it on the page.", f"I look for {copy(pattern)} on the page.")
     call = _call(FIND, pattern=copy(pattern))
-    if rng.random() < 0.65:
+    if draw < 0.75:
         return Task("browser.find", seen, (thought, call))
-    shown, said = _found(rng, pattern, line)
-    return _final(setting, (*seen, thought, call, BuiltinResult(FIND, shown)), said)
-
-
-def _found(rng: Random, pattern: str, line: int) -> tuple[str, str]:
-    """What a search of the page shows, and how to report it."""
+    seen = (*seen, thought, call)
     if rng.random() < 0.3:
-        shown = f"No `find` results for pattern: `{pattern}`"
-        return shown, f"The page does not mention {copy(pattern)}."
-    told = f"{natural.sentence(rng)} {pattern} {words.words(rng, 1, 4)}."
-    title = f"[1] Find results for text: `{pattern}` in `{natural.phrase(rng)}`"
-    shown = f"{title}\n\n# 【0†match at L{line}】\nL{line}: {told}"
-    return shown, f"Line {line} mentions {copy(pattern)}【1†L{line}】."
+        missing = f"No `find` results for pattern: `{pattern}`"
+        said = f"The page does not mention {copy(pattern)}."
+        return _final(setting, (*seen, BuiltinResult(FIND, missing)), said)
+    result = BuiltinResult(FIND, browser_pages.found(rng, 1, pattern, line))
+    return _final(setting, (*seen, result), f"Line {line} mentions {copy(pattern)}【1†L{line}】.")
+
+
+def _pattern(rng: Random, page: str) -> str:
+    """Some words of the page in a row, or something else."""
+    if rng.random() < 0.5:
+        lines = re.findall(r"^L\d+: (.*)", page, re.MULTILINE)
+        parts = re.findall(r"[\w'-]+(?: [\w'-]+)*", " / ".join(lines))
+        several = rng.choice(parts).split()
+        at = rng.randrange(len(several))
+        return " ".join(several[at : at + rng.choice((1, 1, 1, 2, 2, 3))])
+    makers = (words.word, words.capital, words.nonce, words.person, natural.phrase)
+    return rng.choice(makers)(rng)
+
+
+def _follow(rng: Random, setting: Setting) -> Task:
+    """A link of a page that is open."""
+    url, text, number = browser_pages.url(rng), topic(rng), rng.randint(0, 20)
+    page, _ = browser_pages.page(rng, 0, browser_pages.link(rng, number, text), url)
+    how = rng.choice(
+        ("follow the link {x}", "open the link on {x}", "click {x}", "go on to {x}",
+         "open {x} there",
+         "follow its link to {x}", "then open the page about {x}")
+    ).replace("{x}", quoted(rng, text, 0.5))  # fmt: skip
+    asked = f"{_ask(rng, 'open', u=url).rstrip('.?!')} and {how}."
+    opening, call = _opening(setting, url)
+    step = (opening, call) if rng.random() < 0.5 else (call,)
+    thought = _thought(
+        setting, f"Open link {number}.", f"The page on {copy(text)} is link {number}, so I open it."
+    )
+    turns = (User(asked), *step, BuiltinResult(OPEN, page))
+    return Task("browser.open", turns, (thought, _call(OPEN, cursor=0, id=number)))
 
 
 def _final(setting: Setting, turns: tuple[ConversationItem, ...], said: str) -> Task:
@@ -262,49 +365,24 @@ def _final(setting: Setting, turns: tuple[ConversationItem, ...], said: str) -> 
     return Task("answer from built-in tool", turns, (thought, Answer(said)))
 
 
-def _expression(rng: Random) -> str:
-    low, high = (2, 99) if rng.random() < 0.5 else (100, 99_999)
-    sign = rng.choice(("+", "-", "*", "*", "/", "//", "%", "**"))
-    numbers = [str(rng.randint(low, high)) for _ in range(rng.choice((2, 2, 2, 3)))]
-    if sign == "**":
-        numbers = [numbers[0], str(rng.randint(2, 9))]
-    return rng.choice((f" {sign} ", sign)).join(numbers)
-
-
 def _python(rng: Random, setting: Setting) -> Task:
     """A value to compute: the code, or the answer from what it printed."""
-    kind = rng.choice(("compute", "compute", "compute", *_ON_TEXTS, *_ON_NUMBERS))
-    if kind == "compute":
-        given = _expression(rng)
-        text, code = _ask(rng, kind, e=given), f"print({copy(given)})"
-    elif kind in _ON_TEXTS:
-        given = rng.choice((words.word, words.capital, words.person, words.nonce))(rng)
-        text = _ask(rng, kind, t=quoted(rng, given, 0.8))
-        code = _ON_TEXTS[kind].replace("{t}", copy(given))
-    else:
-        given = ", ".join(str(rng.randint(1, 999)) for _ in range(rng.randint(2, 6)))
-        text, code = _ask(rng, kind, n=given), _ON_NUMBERS[kind].replace("{n}", copy(given))
+    text, code = python_asks.computed(rng) if rng.random() < 0.8 else _computed_as_written(rng)
     thought = _thought(setting, "Run Python.", "I compute this with Python.")
     call = BuiltinCall(PYTHON, code)
-    if rng.random() < 0.6:
-        return Task("python", (User(text),), (thought, call))
-    printed = rng.choice((words.number_text, words.number_text, words.word, words.nonce))(rng)
-    shown = printed + rng.choice(("", "\n"))
-    seen: tuple[ConversationItem, ...] = (User(text), thought, call, BuiltinResult(PYTHON, shown))
-    if rng.random() < 0.1:
-        failed = f"NameError: name '{words.word(rng)}' is not defined"
-        seen = (*seen[:3], BuiltinResult(PYTHON, f"Traceback (most recent call last):\n{failed}"))
-        return _final(setting, seen, f"Python failed: {copy(failed)}.")
-    return _final(setting, seen, f"The result is {copy(printed)}.")
+    if rng.random() < 0.65:
+        return Task("python", (*past(rng, (), 0.08), User(text)), (thought, call))
+    turns = (User(text), thought, call) if rng.random() < 0.7 else (User(text), call)
+    if rng.random() < 0.12:
+        failed = python_asks.failure(rng)
+        seen = BuiltinResult(PYTHON, f"Traceback (most recent call last):\n{failed}")
+        return _final(setting, (*turns, seen), f"Python failed: {copy(failed)}.")
+    printed = python_asks.printed(rng)
+    seen = BuiltinResult(PYTHON, printed + rng.choice(("", "\n")))
+    return _final(setting, (*turns, seen), f"The result is {copy(printed)}.")
 
 
-_ON_TEXTS = {
-    "length": 'print(len("{t}"))',
-    "reverse": 'print("{t}"[::-1])',
-    "upper": 'print("{t}".upper())',
-}
-_ON_NUMBERS = {
-    "sum": "print(sum([{n}]))",
-    "largest": "print(max([{n}]))",
-    "sort": "print(sorted([{n}]))",
-}
+def _computed_as_written(rng: Random) -> tuple[str, str]:
+    """A request written by hand for the value of an expression."""
+    given = python_asks.expression(rng)
+    return _ask(rng, "compute", e=given), f"print({copy(given)})"

@@ -108,7 +108,7 @@ def past(
     if rng.random() >= chance:
         return ()
     if rng.random() < 0.5 or not offers:
-        text, said = _small_talk(rng)
+        text, said = small_talk(rng)
         return (User(text), Answer(said))
     offer = rng.choice(offers)
     ask = offer.asker(rng, offer.tool)
@@ -117,7 +117,7 @@ def past(
     return (User(ask.text), made, Result(offer.tool.name, outcome.output), Answer(outcome.said))
 
 
-def _small_talk(rng: Random) -> tuple[str, str]:
+def small_talk(rng: Random) -> tuple[str, str]:
     """Something that calls for no work, and the answer."""
     answer, lines = rng.choice(phrasings.small_talk())
     text = fill(rng, rng.choice(lines), {})
@@ -183,7 +183,7 @@ def no_call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     draw = rng.random()
     medium = "None of the functions fits this wish. Say so briefly."
     if draw < 0.36:
-        text, said = _small_talk(rng)
+        text, said = small_talk(rng)
         medium = "This is just small talk. No function is needed, so answer briefly."
     elif draw < 0.66:
         text, said = written(rng, "decline"), NO_TOOL

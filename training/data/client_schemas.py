@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from harmony.conversation import FunctionTool
-from training.data import natural
+from training.data import natural, words
 from training.data.spans import copy
 from training.data.task import Ask, Asker
 
@@ -47,6 +47,11 @@ _CLIENTS = (
     Client(strict=True, null_types=True),
     Client(strict=True, nested=True),
     Client(null_types=True, nested=True),
+    Client(titles=True, nested=True),
+    Client(references=True),
+    Client(references=True, strict=True, nested=True),
+    Client(strict=True),
+    Client(),
 )
 _WRAPPERS = ("request", "params", "input", "payload", "args", "options", "query", "data", "body")
 _RETURNS = ("A string.", "The result.", "dict", "A JSON object with the result.", "None", "str")
@@ -136,11 +141,13 @@ def _absent(properties: Mapping[str, Schema], required: list[str]) -> Schema:
 def _wrapped(
     rng: Random, shown: Mapping[str, Schema], needed: list[str], *, strict: bool
 ) -> tuple[dict[str, Schema], list[str], _Wrap]:
-    """The last properties as those of one object, which is required if one of them is."""
+    """Some properties in a row as those of one object, which is required if one of them is."""
     names = list(shown)
-    cut = rng.choice((0, 0, rng.randrange(len(names))))
-    outer, inner = names[:cut], names[cut:]
-    wrapper = next(name for name in rng.sample(_WRAPPERS, len(_WRAPPERS)) if name not in names)
+    first = rng.choice((0, 0, rng.randrange(len(names))))
+    end = rng.choice((len(names), len(names), rng.randint(first + 1, len(names))))
+    inner = names[first:end]
+    free = [name for name in (*_WRAPPERS, words.word(rng), words.word(rng)) if name not in names]
+    wrapper = rng.choice(free)
     nested: Schema = {
         "type": "object",
         "properties": {name: shown[name] for name in inner},
@@ -148,15 +155,20 @@ def _wrapped(
     }
     if strict:
         nested["additionalProperties"] = False
+    is_needed = strict or bool(nested["required"])
+
+    def placed(values: Mapping[str, Any], whole: object) -> dict[str, Any]:
+        """Outer values by name, with `whole` under the wrapper where the inner ones stood."""
+        found = {name: values[name] for name in names[:first] if name in values}
+        found[wrapper] = whole
+        return found | {name: values[name] for name in names[end:] if name in values}
 
     def wrap(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         put = {name: value for name, value in arguments.items() if name in inner}
-        kept = {name: value for name, value in arguments.items() if name in outer}
-        return kept | {wrapper: put} if put or nested["required"] else kept
+        return placed(arguments, put) if put or is_needed else arguments
 
-    required = [name for name in needed if name in outer]
-    required += [wrapper] if strict or nested["required"] else []
-    return {name: shown[name] for name in outer} | {wrapper: nested}, required, wrap
+    required = [name for name in needed if name not in inner] + [wrapper] * is_needed
+    return placed(shown, nested), required, wrap
 
 
 def _described(rng: Random, description: str, properties: Mapping[str, Schema]) -> str:

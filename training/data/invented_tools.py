@@ -140,12 +140,10 @@ def _loose_ask(
         rng, properties, required, (*forms, "{v}", "{v}") if alone else forms
     )
     topic = rng.choice((parts[-1], parts[-1], parts[0], " ".join(parts), f"{parts[-1]} {parts[0]}"))
-    text = fill(
-        rng,
-        rng.choice(_LOOSE if said else _LOOSE_BARE),
-        {"n": topic, "d": rng.choice((", ", " and ", " with ")).join(said)},
-    )
-    return Ask(text[:1].upper() + text[1:] if rng.random() < 0.7 else text, arguments)
+    form = rng.choice(_LOOSE if said else _LOOSE_BARE)
+    form = form[:1].upper() + form[1:] if rng.random() < 0.7 else form
+    details = rng.choice((", ", " and ", " with ")).join(said)
+    return Ask(fill(rng, form, {"n": topic, "d": details}), arguments)
 
 
 def _synthetic_value(rng: Random, schema: Mapping[str, Any]) -> tuple[str, Any]:

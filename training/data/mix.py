@@ -1,16 +1,26 @@
 """Groups of examples: a shared setting, then tasks of several kinds in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from harmony.conversation import Builtin, Call, Conversation, ConversationItem, Developer, Effort
+from harmony.conversation import (
+    Builtin,
+    Call,
+    Conversation,
+    ConversationItem,
+    Developer,
+    Effort,
+    FunctionTool,
+)
 from harmony.render import render_prompt
 from training.data import (
+    agent_tools,
     builtin_tasks,
     calls,
     canary,
     chains,
+    composed_tools,
     copying,
     grading,
     long_contexts,
@@ -28,7 +38,7 @@ from training.data.orders import Manner
 from training.data.phrases import fill
 from training.data.relatives import FAMILIES, relative
 from training.data.spans import PromptText, Unit, complete, encode, plain, units
-from training.data.task import Setting, Task
+from training.data.task import Asker, Setting, Task
 from training.data.wording import CANONICAL, Style, completion, forced_header, history
 from training.data.wording import style as draw_style
 from training.data.written_asks import written_tools
@@ -39,7 +49,11 @@ LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
 LONG_SHARE = 0.16
 """Share of groups with a long text."""
-_BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.09, 0.2, 0.04
+BUILTIN_SHARE = 0.09
+"""Share of groups with built-in tools."""
+CLIENT_SHARE = 0.05
+"""Share of groups whose tools are as clients' libraries and agents define them."""
+_CROWD_SHARE = 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
     ("browser", "python"),
@@ -101,6 +115,8 @@ def groups(
     copy_share: float,
     lengths: tuple[int, int] = LENGTHS,
     long_share: float = LONG_SHARE,
+    builtin_share: float = BUILTIN_SHARE,
+    client_share: float = CLIENT_SHARE,
 ) -> Iterator[Group]:
     """An endless, repeatable stream.
 
@@ -109,10 +125,14 @@ def groups(
         copy_share: the share of groups that are pure copy tasks.
         lengths: fewest and most tokens of a long text.
         long_share: the share of the other groups that have a long text.
+        builtin_share: the share of the other groups that have built-in tools.
+        client_share: the share of the other groups that have clients' schemas.
     """
     rng = Random(seed)  # noqa: S311
     while True:
-        scene, tasks = scene_tasks(rng, copy_share, lengths, long_share)
+        scene, tasks = scene_tasks(
+            rng, copy_share, lengths, long_share, builtin_share, client_share
+        )
         group = encoded(scene, tasks)
         if scene.is_long:
             group = replace(group, skips=long_contexts.skips(rng, len(group.prefix)))
@@ -124,6 +144,8 @@ def scene_tasks(
     copy_share: float,
     lengths: tuple[int, int] = LENGTHS,
     long_share: float = LONG_SHARE,
+    builtin_share: float = BUILTIN_SHARE,
+    client_share: float = CLIENT_SHARE,
 ) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
     if rng.random() < copy_share:
@@ -132,13 +154,15 @@ def scene_tasks(
     draw = rng.random()
     if draw < long_share:
         return _long_scene(rng, lengths)
-    if draw < long_share + _BUILTIN_SHARE:
+    if draw < long_share + builtin_share:
         return _builtin_scene(rng)
+    if draw < long_share + builtin_share + client_share:
+        return _client_scene(rng)
     return _usual_scene(rng)
 
 
 def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    scene = _scene(rng, _setting(rng))
+    scene = _scene(rng, _setting(rng), _offers(rng, 0.14))
     tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
     if scene.manner:
         tasks = [scene.manner.applied(task) for task in tasks]
@@ -147,7 +171,7 @@ def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 def _long_scene(rng: Random, lengths: tuple[int, int]) -> tuple[Scene, list[Task]]:
     """A long text, questions about it, and ordinary tasks where it stands in the instructions."""
-    scene = _scene(rng, _setting(rng), plain_share=0.4)
+    scene = _scene(rng, _setting(rng), _offers(rng, 0.4))
     said = long_text(rng, *lengths)
     if rng.random() < 0.4:
         setting = replace(scene.setting, instructions=said.text)
@@ -167,7 +191,8 @@ def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
 
 def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
     """Built-in tools, and functions beside them in one of four."""
-    scene = _scene(rng, replace(_setting(rng), builtin=rng.choice(_BUILTIN)), plain_share=0.75)
+    setting = replace(_setting(rng), builtin=rng.choice(_BUILTIN))
+    scene = _scene(rng, setting, _offers(rng, 0.75))
     scene = replace(scene, manner=None, style=CANONICAL)
     return scene, [
         _task(rng, scene)
@@ -177,14 +202,50 @@ def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
     ]
 
 
+def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
+    """Tools as a client's library defines them, most of them called."""
+    scene = _scene(rng, _setting(rng), _client_offers(rng))
+    scene = replace(scene, manner=None)
+    return scene, [
+        calls.call(rng, scene.setting, scene.offers) if rng.random() < 0.8 else _task(rng, scene)
+        for _ in range(GROUP_SIZE)
+    ]
+
+
+def _client_offers(rng: Random) -> tuple[Offer, ...]:
+    """Tools of one origin or several, with the schemas that one library generates."""
+    draw = rng.random()
+    count = rng.choice((1, 1, 1, 2, 3, 3, 4, 5, 6, 8, 12))
+    if draw < 0.15:
+        offers = list(_few_offers(rng))
+    elif draw < 0.25:
+        offers = _named(composed_tools.suite(rng, min(count, 6)))
+    else:
+        pairs = [composed_tools.composed(rng) for _ in range(count)]
+        pairs += rng.sample(written_tools(), rng.choice((0, 1, count)))
+        pairs = rng.sample(pairs, count)
+        if draw < 0.5:
+            pairs = pairs[: rng.choice((0, 1, 2, 4))]
+            pairs += agent_tools.handoffs(rng, rng.choice((1, 2, 2, 3, 5)))
+        elif draw < 0.65:
+            pairs = pairs[: rng.choice((0, 0, 1, 3))] + agent_tools.coding(rng, rng.randint(1, 6))
+        offers = _named(rng.sample(pairs, len(pairs)))
+    style = client(rng)
+    drawn = [Offer(*generated(rng, style, one.tool, one.asker), one.family) for one in offers]
+    return _distinct(drawn)
+
+
+def _named(pairs: Sequence[tuple[FunctionTool, Asker]]) -> list[Offer]:
+    return [Offer(tool, asker, tool.name) for tool, asker in pairs]
+
+
 def _setting(rng: Random) -> Setting:
     effort: Effort = rng.choice(_EFFORTS)
     date = f"20{rng.randint(24, 29)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
     return Setting((), effort, date if rng.random() < 0.6 else None, "")
 
 
-def _scene(rng: Random, setting: Setting, plain_share: float = 0.14) -> Scene:
-    offers = _offers(rng) if rng.random() >= plain_share else ()
+def _scene(rng: Random, setting: Setting, offers: tuple[Offer, ...]) -> Scene:
     secret = canary.secret(rng) if rng.random() < 0.2 else None
     manner = orders.manner(rng) if rng.random() < 0.08 else None
     setting = replace(
@@ -211,14 +272,11 @@ def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> 
     return rng.choice((" ", " ", "\n", "\n\n")).join(parts)
 
 
-def _offers(rng: Random) -> tuple[Offer, ...]:
-    offers = _crowd(rng) if rng.random() < _CROWD_SHARE else _few_offers(rng)
-    if rng.random() < _CLIENT_SHARE:
-        style = client(rng)
-        offers = tuple(
-            Offer(*generated(rng, style, offer.tool, offer.asker), offer.family) for offer in offers
-        )
-    return offers
+def _offers(rng: Random, plain_share: float) -> tuple[Offer, ...]:
+    """Tools, or with the chance `plain_share` none."""
+    if rng.random() < plain_share:
+        return ()
+    return _crowd(rng) if rng.random() < _CROWD_SHARE else _few_offers(rng)
 
 
 def _crowd(rng: Random) -> tuple[Offer, ...]:

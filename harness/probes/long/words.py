@@ -88,6 +88,7 @@ def _needles(responses: ProbeResponses) -> Trials:
 
     Wrong positions, windows or cache pages hide parts of a prompt, and so does the model's limit.
     """
+    responses.all(*next(iter(_CELLS.values())))
     shortest, *longer = (_found(responses, names) for names in _CELLS.values())
     yield _lost(shortest, longer, "long prompts")
 
@@ -102,10 +103,9 @@ def _canary(responses: ProbeResponses) -> Trials:
 
     Agents keep their plan in the first CoT.
     """
-    few, many = (
-        _found(responses, [steps(count, each) for each in CONVERSATIONS])
-        for count in (STEPS[0], STEPS[-1])
-    )
+    easy, hard = ([steps(count, each) for each in CONVERSATIONS] for count in (STEPS[0], STEPS[-1]))
+    responses.all(*easy)
+    few, many = _found(responses, easy), _found(responses, hard)
     yield _lost(few, [many], f"conversations of {STEPS[-1]} tool calls")
 
 

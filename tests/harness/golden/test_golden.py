@@ -231,3 +231,37 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     assert pattern.changes["copy"][0] == ()
     assert golden.drawn["drawn 1"].texts == ("Hm, so.\nblue sky",) * create.DRAWS
     assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]
+
+
+def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
+    def score(questions, options):
+        def noise(question, at):
+            flips = question.id == "copy" and tokens(*ANSWER)[at].part == "answer"
+            return (5.0 if flips else 0.1) if options.dtype == "bfloat16" else 0.0
+
+        head = Head("engine 1", "0f", options.dtype or "?", ())
+        return head, [
+            Answer(
+                question.id,
+                70,
+                tuple(
+                    replace(
+                        t, top=tuple((each, value - noise(question, at)) for each, value in t.top)
+                    )
+                    for at, t in enumerate(tokens(*ANSWER))
+                ),
+            )
+            for question in questions
+        ]
+
+    monkeypatch.setattr(engine, "score", score)
+    options = EngineOptions(dtype="float32")
+    golden = create.create(["m"], options, golden_prompts.requests(), lambda _: None, "")
+    assert golden.tolerance.p99 == pytest.approx(0.2)
+    due = list(golden.continuations["copy"].tokens())
+    assert [token.steady for token in due[-3:]] == [False, False, True]
+    assert all(token.steady for token in golden.continuations["list"].tokens())
+    assert compare(due, entries(due, 3.0)) == Compared()
+    found = divergence(due, reply(" blue sea"), ended=True)
+    assert found is not None
+    assert found.gap == 0

@@ -11,11 +11,12 @@ from healthy import SUITE, Say, right, rollout
 
 from harness.errors import RunLogError
 from harness.pipeline import judge
+from harness.pipeline.exchanges import ExchangeCounter
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.storage.run_log import ROLLOUTS_FILE, RunLog, line_ranges
+from harness.storage.run_log import ROLLOUTS_FILE, RunLog, line_ranges, read_rollouts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere")
 
@@ -68,6 +69,24 @@ def test_two_logs_that_are_read_at_once_stay_apart(folder: Path, tmp_path: Path)
     rest = [each.record for each in first if isinstance(each, Score)]
     assert [begun.record, *rest] == expected
     assert [each.record for each in backwards] == expected[::-1]
+
+
+def test_exchanges_are_counted_once_by_any_number_of_processes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / ROLLOUTS_FILE
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
+    counts = []
+    for cores in (3, 1):
+        counter = ExchangeCounter()
+        monkeypatch.setattr(judge, "_cores", lambda cores=cores: cores)
+        exchanges = sum(len(each.exchanges) for each in read_rollouts(folder))
+        assert len(list(judge.read_scored(folder, PLAN, counter.add))) == 24
+        counts.append(counter.counts())
+    assert counts[0] == counts[1]
+    assert (counts[0].rollouts, counts[0].total) == (24, exchanges)
+    assert sum(counts[0].ended) == exchanges
+    assert (counts[0].errors, counts[0].failed, counts[0].retried) == ({}, (), ())
 
 
 def test_other_threads_do_not_fork(folder: Path) -> None:

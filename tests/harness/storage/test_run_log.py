@@ -23,6 +23,7 @@ from harness.storage.run_log import (
     ROLLOUTS_FILE,
     RUN_FILE,
     RunLog,
+    read_chosen,
     read_rollouts,
     read_run_info,
     write_run_info,
@@ -136,6 +137,19 @@ def test_an_id_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 2)
     path.write_bytes(path.read_bytes() * 2)
     assert ids(tmp_path) == ["s1", "s2"]
+
+
+def test_chosen_rollouts_are_read_once_and_other_lines_not_at_all(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 2, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    escaped = rollout(4).model_copy(update={"id": 'a "b" \\ é'})
+    with RunLog(tmp_path) as log:
+        log.append(escaped)
+    path.write_bytes(lines[0][:80] + b"\n" + path.read_bytes()[len(lines[0]) :] * 2 + lines[0][:80])
+    chosen = [rollout(3).id, escaped.id, "unknown"]
+    assert list(read_chosen(tmp_path, chosen)) == [rollout(3), escaped]
+    with pytest.raises(RunLogError, match="line 1 is damaged"):
+        list(read_chosen(tmp_path, [rollout(1).id]))
 
 
 def test_a_folder_has_logs_by_name(tmp_path: Path) -> None:

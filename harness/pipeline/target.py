@@ -1,4 +1,4 @@
-"""What the success rates of tool calling are compared with: stated, from a run, or the default."""
+"""The success rate that tool calling must reach: stated, from a run, or the default."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ _WANTED = "the reference is a rate between 0 and 1, or the folder of a run"
 
 
 @dataclass(frozen=True)
-class Standard:
-    """The two rates of the test, and where the reference comes from."""
+class Target:
+    """The rates that a provider is tested for, and where the reference comes from."""
 
     reference: float
     lower: float
     source: str
 
 
-def standard(thresholds: Thresholds) -> Standard:
-    """The standard of a gate. Raises ConfigurationError if the lower rate is not below it."""
+def target_of(thresholds: Thresholds) -> Target:
+    """The target of a gate. Raises ConfigurationError if the lower rate is not below it."""
     origin = thresholds.origins.get("reference")
     reference, source = thresholds.reference, origin or "the default"
     if reference is None and thresholds.reference_cases:
@@ -45,7 +45,7 @@ def standard(thresholds: Thresholds) -> Standard:
             f"The reference rate, {reference:.1%} ({source}), must be above the lower rate, "
             f"{thresholds.lower_rate:.1%}{thresholds.where('lower_rate')}; set --lower-rate."
         )
-    return Standard(reference, thresholds.lower_rate, source)
+    return Target(reference, thresholds.lower_rate, source)
 
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
