@@ -30,6 +30,7 @@ THE_MODELS_OWN = {
     "calls.arguments.json",
     "calls.name.unknown",
     "chat.reasoning.missing",
+    "reasoning.absent",
     "reply.empty",
     "responses.reasoning.missing",
 }
