@@ -8,7 +8,6 @@ omits the stop token; the message that it ended implies it. Logprobs are not ava
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
 from pydantic import BaseModel
 
 from harmony.parse import CALL, RETURN, HarmonyParser
@@ -36,6 +35,7 @@ class Ollama(Dialect):
     """ollama's generate endpoint, raw."""
 
     path = "/api/generate"
+    about = "/api/tags"
 
     def __init__(self, params: SamplingParams) -> None:
         super().__init__(params)
@@ -43,10 +43,9 @@ class Ollama(Dialect):
         self._parser = HarmonyParser()
 
     @staticmethod
-    def served(client: httpx.Client, model: str | None) -> Served:
+    def served(about: bytes, model: str | None) -> Served:
         """The named model (default tag: `latest`), or the only gpt-oss model."""
-        reply = client.get("/api/tags").raise_for_status()
-        names = [each.name for each in _Tags.model_validate_json(reply.content).models]
+        names = [each.name for each in _Tags.model_validate_json(about).models]
         if model is None:
             found = [name for name in names if "gpt-oss" in name]
         else:
