@@ -29,7 +29,7 @@ from torch.func import functional_call
 
 from reference_engine.small.export import SHIPPED
 from training import workers
-from training.data import LENGTHS, groups
+from training.data import LENGTHS, Shares, groups
 from training.loop import gradient
 from training.packing import Batch, pack
 from training.reopen import RECORD, reopen
@@ -168,12 +168,11 @@ def learn(
 ) -> None:
     """Trains for some minutes of wall time; process 0 writes a log and what was learned."""
     seed = options.seed * options.processes + rank
-    shares = {"long_share": options.long_share, "builtin_share": options.builtin_share}
-    shares["client_share"] = 1 - options.long_share - options.builtin_share
-    lengths = (options.shortest, options.longest)
-    new = groups(seed, copy_share=0.0, lengths=lengths, **shares)
-    builtin = 0.0 if options.builtin_share else _ORDINARY_BUILTIN_SHARE
-    ordinary = groups(seed, copy_share=0.0, long_share=0.0, builtin_share=builtin, client_share=0.0)
+    long, builtin = options.long_share, options.builtin_share
+    taught = Shares(copy=0.0, long=long, builtin=builtin, client=1 - long - builtin)
+    new = groups(seed, taught, (options.shortest, options.longest))
+    kept = Shares(0.0, 0.0, 0.0 if builtin else _ORDINARY_BUILTIN_SHARE, client=0.0)
+    ordinary = groups(seed, kept)
     parameters = list(student.parameters())
     adam = torch.optim.Adam(student.rates(options.rate), betas=(0.9, 0.95))
     began, seen = time.monotonic(), []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training import snapshot, workers
-from training.data import LENGTHS, Group, groups
+from training.data import LENGTHS, Group, Shares, groups
 from training.optim import set_rate
 from training.packing import Batch, pack
 from training.schedule import Schedule
@@ -49,10 +49,10 @@ class Trainer:
         self._stopping = False
         self._began = time.process_time() - run.progress.minute * 60
         self._streams = _Streams(seed, rank, run.progress.step, longest)
-        self._probe = [pack(group) for group in _take(groups(-1 - rank, copy_share=0.2))]
+        self._probe = [pack(group) for group in _take(groups(-1 - rank, Shares(copy=0.2)))]
         self._probe_skills = [
             [example.skill for example in group.examples]
-            for group in _take(groups(-1 - rank, copy_share=0.2))
+            for group in _take(groups(-1 - rank, Shares(copy=0.2)))
         ]
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
@@ -166,9 +166,7 @@ class _Streams:
         if copy_share != self._share:
             self._share = copy_share
             self._base += 1
-            self._stream = groups(
-                self._base, copy_share=copy_share, lengths=(LENGTHS[0], self._longest)
-            )
+            self._stream = groups(self._base, Shares(copy_share), (LENGTHS[0], self._longest))
         return next(self._stream)
 
 

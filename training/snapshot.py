@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harmony.vocabulary import token_bytes
 from training.circuits import plant
-from training.data import groups, phrasings
+from training.data import Shares, groups, phrasings
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.requests import whole_requests
 from training.data.spans import encode
@@ -88,7 +88,7 @@ def frequent_ids(seed: int) -> list[int]:
     A word in several written requests gets a row even if the requests are rarely drawn.
     """
     counts: Counter[int] = Counter()
-    for group in itertools.islice(groups(seed, copy_share=0.05), _COUNTED_GROUPS):
+    for group in itertools.islice(groups(seed, Shares(copy=0.05)), _COUNTED_GROUPS):
         counts.update(group.prefix)
         for example in group.examples:
             counts.update(example.prompt + example.completion)

@@ -63,8 +63,8 @@ def test_no_tool_is_one_of_those_that_are_held_out():
 def test_the_shares_of_groups_are_parameters():
     rng = Random(15)
     for _ in range(8):
-        scene, _ = mix.scene_tasks(rng, 0.0, long_share=0.0, builtin_share=1.0)
+        scene, _ = mix.scene_tasks(rng, mix.Shares(0.0, long=0.0, builtin=1.0))
         assert scene.setting.builtin
-        scene, _ = mix.scene_tasks(rng, 0.0, long_share=0.0, builtin_share=0.0, client_share=1.0)
+        scene, _ = mix.scene_tasks(rng, mix.Shares(0.0, long=0.0, builtin=0.0, client=1.0))
         assert scene.offers
         assert not scene.setting.builtin

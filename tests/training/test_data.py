@@ -16,7 +16,7 @@ from separation import HeldOut
 from harmony.conversation import Answer, BuiltinCall, Call, Conversation, Developer, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
-from training.data import documents, groups, mix
+from training.data import Shares, documents, groups, mix
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import (
     Boxed,
@@ -49,7 +49,7 @@ REPLY_SKILLS = {
 @pytest.fixture(scope="module")
 def scenes():
     rng = Random(21)
-    return [mix.scene_tasks(rng, 0.1) for _ in range(250)]
+    return [mix.scene_tasks(rng, mix.Shares(0.1)) for _ in range(250)]
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +63,14 @@ def examples(scenes):
 
 
 def test_same_seed_same_groups_and_another_seed_others():
-    first, again, other = (list(islice(groups(seed, copy_share=0.2), 5)) for seed in (7, 7, 8))
+    first, again, other = (list(islice(groups(seed, Shares(copy=0.2)), 5)) for seed in (7, 7, 8))
     assert first == again
     assert first != other
 
 
 def test_copy_share():
-    assert {e.skill for g in islice(groups(1, copy_share=1.0), 5) for e in g.examples} == {"copy"}
-    skills = [e.skill for g in islice(groups(1, copy_share=0.0), 40) for e in g.examples]
+    assert {e.skill for g in islice(groups(1, Shares(copy=1.0)), 5) for e in g.examples} == {"copy"}
+    skills = [e.skill for g in islice(groups(1, Shares(copy=0.0)), 40) for e in g.examples]
     assert "copy" not in skills
 
 
@@ -202,7 +202,7 @@ def test_training_texts_are_not_close_to_any_test_prompt(scenes):
     cases = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
     kept = HeldOut([*user_texts(), *(json.loads(case)["input"] for case in cases)])
     rng = Random(99)
-    more = [task for _ in range(250) for task in mix.scene_tasks(rng, 0.1)[1]]
+    more = [task for _ in range(250) for task in mix.scene_tasks(rng, mix.Shares(0.1))[1]]
     tasks = [task for _, tasks in scenes for task in tasks] + more
     texts = {turn.text for task in tasks for turn in task.turns if isinstance(turn, User)}
     assert len(texts) > 3500

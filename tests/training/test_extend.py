@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import extend, fused, workers
-from training.data import groups
+from training.data import Shares, groups
 from training.net import Net, Shape
 from training.packing import Batch, pack
 from training.reopen import reopen
@@ -28,7 +28,7 @@ def original() -> Run:
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    return pack(next(groups(3, copy_share=0.0, long_share=0.0)))
+    return pack(next(groups(3, Shares(copy=0.0, long=0.0))))
 
 
 class _Untrained:

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from harmony.vocabulary import harmony_encoding
-from training.data import Example, Group, groups, mix
+from training.data import Example, Group, Shares, groups, mix
 from training.data.held_out.haystacks import DEPTHS, haystacks
 from training.data.long_contexts import REACH, skips
 from training.data.long_texts import long_text
@@ -17,7 +17,7 @@ from training.packing import pack
 @pytest.fixture(scope="module")
 def scenes():
     rng = Random(5)
-    drawn = (mix.scene_tasks(rng, 0.1, (150, 900)) for _ in range(200))
+    drawn = (mix.scene_tasks(rng, mix.Shares(0.1), (150, 900)) for _ in range(200))
     return [(scene, tasks) for scene, tasks in drawn if scene.is_long]
 
 
@@ -56,7 +56,7 @@ def test_positions_are_left_out_within_reach():
     assert all(500 + sum(count for _, count in one) <= REACH for one in drawn)
     assert max(sum(count for _, count in one) for one in drawn) > 8000
     assert skips(rng, REACH) == ()
-    assert any(group.skips for group in islice(groups(3, copy_share=0.1, lengths=(150, 300)), 60))
+    assert any(group.skips for group in islice(groups(3, Shares(copy=0.1), (150, 300)), 60))
 
 
 def test_a_packed_prefix_skips_positions():

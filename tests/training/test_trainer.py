@@ -14,7 +14,7 @@ from reference_engine.model import mxfp4
 from reference_engine.small import codes
 from training import fused, ship, snapshot
 from training.__main__ import main
-from training.data import Group, groups
+from training.data import Group, Shares, groups
 from training.loss import look_alikes
 from training.net import Shape
 from training.optim import orthogonalize
@@ -34,7 +34,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def group() -> Group:
-    return next(groups(5, copy_share=0.0))
+    return next(groups(5, Shares(copy=0.0)))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_the_loss_has_the_gradient_of_a_cross_entropy(run: snapshot.Run) -> None
 
 @pytest.mark.usefixtures("eager")
 def test_training_steps_lower_the_loss(run: snapshot.Run) -> None:
-    batch = pack(next(groups(8, copy_share=1.0)))
+    batch = pack(next(groups(8, Shares(copy=1.0))))
     losses = []
     for _ in range(6):
         states, balance = run.net(run.rows.embed(batch.ids), batch, quantize=False)
@@ -258,7 +258,7 @@ def test_the_schedule_warms_up_stays_and_decays() -> None:
 
 def test_frequent_ids_are_counted_from_the_data(ids: list[int]) -> None:
     counts: dict[int, int] = {}
-    for group in itertools.islice(groups(3, copy_share=0.05), 20):
+    for group in itertools.islice(groups(3, Shares(copy=0.05)), 20):
         rows: list[Any] = [group.prefix]
         rows += [example.prompt + example.completion for example in group.examples]
         for token in itertools.chain.from_iterable(rows):

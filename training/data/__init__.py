@@ -1,5 +1,5 @@
 """Synthetic harmony conversations to train the small checkpoint with."""
 
-from training.data.mix import LENGTHS, Example, Group, groups
+from training.data.mix import LENGTHS, Example, Group, Shares, groups
 
-__all__ = ["LENGTHS", "Example", "Group", "groups"]
+__all__ = ["LENGTHS", "Example", "Group", "Shares", "groups"]

@@ -47,12 +47,6 @@ GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
 LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
-LONG_SHARE = 0.16
-"""Share of groups with a long text."""
-BUILTIN_SHARE = 0.09
-"""Share of groups with built-in tools."""
-CLIENT_SHARE = 0.05
-"""Share of groups whose tools are as clients' libraries and agents define them."""
 _CROWD_SHARE = 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
@@ -109,30 +103,21 @@ class Scene:
         return bool(self.opening) and not self.opening.endswith("<|end|>")
 
 
-def groups(
-    seed: int,
-    *,
-    copy_share: float,
-    lengths: tuple[int, int] = LENGTHS,
-    long_share: float = LONG_SHARE,
-    builtin_share: float = BUILTIN_SHARE,
-    client_share: float = CLIENT_SHARE,
-) -> Iterator[Group]:
-    """An endless, repeatable stream.
+@dataclass(frozen=True)
+class Shares:
+    """How many groups are of each kind; the others have ordinary tasks."""
 
-    Args:
-        seed: of the whole stream.
-        copy_share: the share of groups that are pure copy tasks.
-        lengths: fewest and most tokens of a long text.
-        long_share: the share of the other groups that have a long text.
-        builtin_share: the share of the other groups that have built-in tools.
-        client_share: the share of the other groups that have clients' schemas.
-    """
+    copy: float  # pure copy tasks; the other shares are of the groups without them
+    long: float = 0.16  # a long text
+    builtin: float = 0.09  # built-in tools
+    client: float = 0.05  # tools as clients' libraries and agents define them
+
+
+def groups(seed: int, shares: Shares, lengths: tuple[int, int] = LENGTHS) -> Iterator[Group]:
+    """An endless, repeatable stream; `lengths` are the fewest and most tokens of a long text."""
     rng = Random(seed)  # noqa: S311
     while True:
-        scene, tasks = scene_tasks(
-            rng, copy_share, lengths, long_share, builtin_share, client_share
-        )
+        scene, tasks = scene_tasks(rng, shares, lengths)
         group = encoded(scene, tasks)
         if scene.is_long:
             group = replace(group, skips=long_contexts.skips(rng, len(group.prefix)))
@@ -140,23 +125,18 @@ def groups(
 
 
 def scene_tasks(
-    rng: Random,
-    copy_share: float,
-    lengths: tuple[int, int] = LENGTHS,
-    long_share: float = LONG_SHARE,
-    builtin_share: float = BUILTIN_SHARE,
-    client_share: float = CLIENT_SHARE,
+    rng: Random, shares: Shares, lengths: tuple[int, int] = LENGTHS
 ) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
-    if rng.random() < copy_share:
+    if rng.random() < shares.copy:
         setting = _setting(rng)
         return Scene(setting), [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
     draw = rng.random()
-    if draw < long_share:
+    if draw < shares.long:
         return _long_scene(rng, lengths)
-    if draw < long_share + builtin_share:
+    if draw < shares.long + shares.builtin:
         return _builtin_scene(rng)
-    if draw < long_share + builtin_share + client_share:
+    if draw < shares.long + shares.builtin + shares.client:
         return _client_scene(rng)
     return _usual_scene(rng)
 

@@ -25,7 +25,7 @@ from harmony.vocabulary import harmony_encoding
 from reference_engine.checkpoint import load_model
 from reference_engine.small.codes import token_ranks
 from reference_engine.small.export import SHIPPED, export_small
-from training.data import groups
+from training.data import Shares, groups
 
 transformers = pytest.importorskip("transformers")
 
@@ -179,7 +179,7 @@ def test_the_tokenizer_splits_as_harmony_does(tokenizer: Any) -> None:
     planes = ((32, 127), (32, 0x3000), (0x4E00, 0x9FFF), (0x1F300, 0x1F700), (9, 14))
     for _ in range(300):
         texts.append("".join(chr(rng.randrange(*rng.choice(planes))) for _ in range(40)))
-    for group in itertools.islice(groups(3, copy_share=0.1), 10):
+    for group in itertools.islice(groups(3, Shares(copy=0.1)), 10):
         texts += [
             encoding.decode(group.prefix + one.prompt + one.completion) for one in group.examples
         ]
