@@ -70,19 +70,22 @@ def account(exchange: ParsedExchange) -> TokenAccount | None:
     return None if exchange.reply is None else account_of(exchange, exchange.reply)
 
 
-def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
+def account_of(
+    exchange: ParsedExchange, reply: Reply, *, stopped: bool = False
+) -> TokenAccount | None:
     """The account of a reply; None where its tokens cannot be counted.
 
     They cannot if the provider reports no count, if a limit cut the reply or may have, if the
     request has several choices, stop strings, tools that the provider runs or an option that hides
     the CoT, if a text contains special tokens, if a response has items of other types, or without
-    the vocabulary.
+    the vocabulary. With `stopped`, replies that a stop string may have cut are counted, too.
     """
     request = exchange.request
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return None
-    hidden = _HIDES_COT & request.body.keys()
-    if request.choices > 1 or request.stops or request.built_in or hidden:
+    if request.choices > 1 or request.built_in or hides_cot(exchange):
+        return None
+    if bool(request.stops) != stopped:
         return None
     if any(item.get("type") not in _COUNTED_ITEMS for item in objects(reply.raw.get("output"))):
         return None
@@ -102,7 +105,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         reasoning=sum(each.least for each in counted if isinstance(each.message, Reasoning)),
         least=least,
         most=sum(each.most for each in counted) - in_prompt(),
-        exact=all(each.exact and _text(each.message) for each in counted),
+        exact=not stopped and all(each.exact and _text(each.message) for each in counted),
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
@@ -116,6 +119,22 @@ def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
         found = account(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
+
+
+def stopped(parsed: ParsedRollout) -> Iterator[Accounted]:
+    """The replies that a stop string of the request may have cut, without its tokens."""
+    for exchange, reply in parsed.replies:
+        found = account_of(exchange, reply, stopped=True)
+        if found is not None:
+            yield Accounted(exchange, reply, found)
+
+
+def hides_cot(exchange: ParsedExchange) -> bool:
+    """Whether the request can hide the CoT."""
+    body = exchange.request.body
+    options = body.get("reasoning")
+    excluded = isinstance(options, dict) and options.get("exclude")
+    return bool(excluded or _HIDES_COT & body.keys())
 
 
 def has_lost_cot(exchange: ParsedExchange) -> bool:

@@ -23,11 +23,13 @@ from harness.records.scores import Cut, Edges, Finding, Score
 from harness.text import shared_beginning
 
 _LONGEST = 40
-_CONTINUES = re.compile(r"[a-z\s.,;:!?]")
+_CONTINUES = re.compile(r"[a-z.,;:!?]")
 _SHORTEST = 4  # characters that all texts share; a full stop or line break may end all
 _MOST_BEGUN = 0.05  # of cut texts: what follows a lost character may look like a beginning
-_FEWEST_TEXTS, _FEWEST_TASKS = 30, 6
+_FEWEST_TEXTS, _FEWEST_KINDS = 30, 6
 """Different texts, and kinds of requests: the cases or problems of one kind may be alike."""
+_RECORDED = "traffic"
+"""The task of imported traffic: requests of one client, whose replies may share words."""
 
 
 def edges(parsed: ParsedRollout) -> Iterator[Edges]:
@@ -50,26 +52,40 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
             groups[each.condition.api, edge.place].append((each, edge))
     for (_, place), group in groups.items():
         different = {edge for _, edge in group}
-        tasks = {score.task for score, _ in group}
-        if len(different) < _FEWEST_TEXTS or len(tasks) < _FEWEST_TASKS:
+        recorded = {score.task for score, _ in group} == {_RECORDED}
+        kinds = {score.sample if recorded else score.task for score, _ in group}
+        if len(different) < _FEWEST_TEXTS or len(kinds) < _FEWEST_KINDS:
             continue
-        begin = _shared([edge.begin for edge in different])
-        end = _shared([edge.end[::-1] for edge in different])[::-1]
-        for shared, where in ((begin, "begins"), (end, "ends")):
-            blank = where == "begins" and shared.isspace()
-            if blank or (shared.strip() and len(shared) >= _SHORTEST):
-                message = f"Every {place} {where} with the same text."
-                for score, _ in group:
-                    yield message, evidence(score.record, "$", "texts that differ", repr(shared))
-                break
-        else:
-            capitals = sum(any(map(str.isupper, edge.begin[1:] + edge.end)) for edge in different)
-            begun = sum(not _CONTINUES.match(edge.begin) for edge in different)
-            if begun <= _MOST_BEGUN * len(different) and capitals > len(different) / 2:
-                message = f"Hardly any {place} begins like a sentence, but later sentences do."
-                for score, edge in group:
-                    got = repr(edge.begin)
-                    yield message, evidence(score.record, "$", "a capital letter", got)
+        if _within_sentences(different):
+            message = f"Hardly any {place} begins like a sentence: its first words may be lost."
+            for score, edge in group:
+                got = repr(edge.begin)
+                yield message, evidence(score.record, "$", "the beginning of a sentence", got)
+        elif not recorded and (found := _same_edge(different)):
+            where, shared = found
+            message = f"Every {place} {where} with the same text."
+            for score, _ in group:
+                yield message, evidence(score.record, "$", "texts that differ", repr(shared))
+
+
+def _same_edge(different: Collection[Edges]) -> tuple[str, str] | None:
+    """The text that all texts begin or end with, if it is more than a full stop."""
+    begin = _shared([edge.begin for edge in different])
+    end = _shared([edge.end[::-1] for edge in different])[::-1]
+    for shared, where in ((begin, "begins"), (end, "ends")):
+        blank = where == "begins" and shared.isspace()
+        if blank or (shared.strip() and len(shared) >= _SHORTEST):
+            return where, shared
+    return None
+
+
+def _within_sentences(different: Collection[Edges]) -> bool:
+    """Whether the texts lack their first words; a text that all begin with is an added one."""
+    if len(_shared([edge.begin.lstrip() for edge in different])) >= _SHORTEST:
+        return False
+    capitals = sum(any(map(str.isupper, edge.begin[1:] + edge.end)) for edge in different)
+    begun = sum(not _CONTINUES.match(edge.begin.lstrip()) for edge in different)
+    return begun <= _MOST_BEGUN * len(different) and capitals > len(different) / 2
 
 
 def _shared(texts: Collection[str]) -> str:

@@ -4,13 +4,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harmony.conversation import Answer as AnswerMessage
+from harmony.conversation import Reasoning
 from harness.api.base import Reply
 from harness.api.fields import objects
-from harness.checks.accounting import Accounted, account, accounted, header_tokens
+from harness.checks.accounting import Accounted, account, accounted, header_tokens, hides_cot
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, Item, answers, ended, every_choice, items
+from harness.checks.subjects import (
+    Answer,
+    CountedReply,
+    Item,
+    answers,
+    counted,
+    ended,
+    every_choice,
+    items,
+)
 from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
-from harness.parsing.rollout import ParsedExchange
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.scores import TokenAccount
 
 family = Family("finish", CHAT)
@@ -48,13 +58,18 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.02
+    "reply.empty",
+    ended,
+    lambda answer: not answer.misplaced and not answer.exchange.request.stops,
+    source=GUIDE,
+    tolerated=0.02,
 )
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 
     Otherwise the user gets nothing, and no error explains it. The model may end its reply after the
-    CoT. The checks reply.lost and finish.limit report replies that the server emptied or cut.
+    CoT. The checks reply.lost, finish.limit and stop.early report replies that the server emptied
+    or cut.
     """
     exchange, reply = answer
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(account(exchange)):
@@ -90,6 +105,30 @@ def _lost(found: Accounted) -> Iterator[Problem]:
         message = "The reply is empty, but the model wrote more than the CoT."
         expected = f"the text of {lost} more tokens, or at most {counted.most} tokens"
         yield Problem(exchange, message, expected, f"{counted.reported} tokens", "$.usage")
+
+
+def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
+    """Replies that a token limit cut after the header of a message, and that hide no CoT."""
+    for found in counted(parsed):
+        request, others = found.exchange.request, objects(found.reply.raw.get("output"))
+        shown = request.choices == 1 and not request.built_in and not hides_cot(found.exchange)
+        known = all(each.get("type") in ("reasoning", "message") for each in others)
+        if shown and known and found.reply.finish == "length":
+            yield found
+
+
+@family.check("reply.lost.truncated", _truncated, severity="warning", source=GUIDE)
+def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
+    """A reply that was truncated at the token limit contains the text before the limit.
+
+    Users pay for it, and see from the CoT that the limit is too low.
+    """
+    exchange, reply, usage = found
+    least = header_tokens(Reasoning("")) + header_tokens(AnswerMessage(""))
+    if _is_empty(reply) and not reply.reasoning and (usage.output_tokens or 0) > least:
+        message = "The reply was truncated at the token limit, and contains no text."
+        got = f"no text, {usage.output_tokens} tokens"
+        yield Problem(exchange, message, "the CoT or the answer up to the limit", got)
 
 
 @family.check("responses.status", answers, source=RESPONSES)

@@ -17,10 +17,14 @@ _SPECIAL_TOKEN = re.compile(
 )
 # A header whose special tokens a detokenizer or parser dropped.
 _MERGED_HEADER = r"assistant(?:analysis|commentary|final)"
+# The last form is the header where a grammar of JSON begins before it.
 _HEADER = re.compile(
     rf"^\s*(?:analysis|commentary|final)[A-Z]|{_MERGED_HEADER}|\bto=functions\."
     r"|^\s*(?:analysis|commentary|final)(?:json|code)?message(?![a-z])"
+    r'|^\s*\{\s*"(?:analysis|commentary|final)\{'
 )
+# Without CoT, an answer that begins so has the header of its own message.
+_ANSWER_HEADER = re.compile(r'^final(?=[\d*#"{|$\\])')
 _HEADER_IN_REASONING = re.compile(rf"^\s*analysis[A-Z]|{_MERGED_HEADER}")
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>|</(think|thinking|reasoning)>", re.I)
 _TAG_NAMED = re.compile(r"</?(?:think|thinking|reasoning)>", re.IGNORECASE)
@@ -35,6 +39,7 @@ _COT_OPENING = re.compile(
     r"\s*(?:The user (?:asks|wants|says|is asking|has asked)|User (?:asks|wants|says)"
     r"|We (?:need to|have to|should|must)\b|Need to\b|We are asked)"
 )
+_COT_HEADER = re.compile(rf"\s*analysis{_COT_OPENING.pattern}")
 # Code in Markdown: a closed block, or a closed span.
 _CODE = re.compile(r"```.*?```|(?<!`)`[^`\n]+`(?!`)", re.DOTALL)
 _SHORTEST_COPY = 40
@@ -81,11 +86,16 @@ def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
     The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
-    text if the reported tokens are exactly those of the reply, without further special ones.
+    text if the reported tokens are exactly those of the reply, without further special ones, and
+    if it does not begin with the header of a CoT that is missing.
     """
-    found = list(_search(answer, _HEADER, ("answer", "tool name"), "parts of a harmony header"))
+    reply, what = answer.reply, "parts of a harmony header"
+    found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
+    if not found and not reply.reasoning:
+        found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
     counted = account_of(*answer) if found else None
-    if counted is None or counted.unexplained or not counted.exact:
+    unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
+    if counted is None or counted.unexplained or not counted.exact or unparsed:
         yield from found
 
 

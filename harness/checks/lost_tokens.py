@@ -177,7 +177,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
             explained = max(empty, each.spelling)
             if not each.reasoning and each.unexplained > explained:
                 message = "The reply has no CoT, but the model wrote more than the reply contains."
-                expected = f"CoT, or at most {each.most} tokens"
+                expected = f"CoT, or at most {max(0, each.most)} tokens"
                 yield message, evidence(one.record, "$.usage", expected, str(each.reported))
 
 

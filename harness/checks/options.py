@@ -94,6 +94,28 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
+    "stop.early",
+    ended,
+    lambda answer: answer.exchange.request.stops,
+    tolerated=0.02,
+    needs="stop",
+)
+def _stop_early(answer: Answer) -> Iterator[Problem]:
+    """A stop string ends only the answer, not the CoT or the harmony format before it.
+
+    Clients do not know what the model will think, so they cannot avoid the string there. The model
+    may end its reply after the CoT.
+    """
+    reply = answer.reply
+    if not reply.calls and not reply.text.strip():
+        message = "The request set stop strings, and the reply ended before its answer."
+        got = (
+            f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
+        )
+        yield Problem(answer.exchange, message, "an answer", got)
+
+
+@family.check(
     "chat.logprobs.missing",
     answers,
     lambda answer: answer.exchange.request.body.get("logprobs") and answer.reply.text,

@@ -197,7 +197,8 @@ def opening(parsed: ParsedRollout) -> Iterator[Answer]:
     for answer in islice(answers(parsed), 1):
         request = answer.exchange.request
         free = request.tool_choice in ("auto", "none") and not request.wants_json
-        if free and request.answers_user and answer.reply.finish != "length":
+        whole = answer.reply.finish != "length" and (answer.reply.text or not request.stops)
+        if free and request.answers_user and whole:
             yield answer
 
 

@@ -1,9 +1,10 @@
 """Token counts: present, possible, and consistent."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from harmony.conversation import Reasoning
-from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
+from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens, stopped
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
 from harness.findings import CHAT, Problem
@@ -123,23 +124,29 @@ def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
         yield Problem(found.exchange, message, expected, str(reported), _PATH)
 
 
+def _seen(found: Accounted) -> bool:
+    shown = found.reply.text or found.reply.calls or found.exchange.request.stops
+    return bool(found.account.reasoning and shown)
+
+
 @family.check(
-    "usage.output.unseen",
-    accounted,
-    lambda found: found.account.reasoning and (found.reply.text or found.reply.calls),
+    "usage.output.unseen", lambda parsed: chain(accounted(parsed), stopped(parsed)), _seen
 )
 def _unseen(found: Accounted) -> Iterator[Problem]:
     """The reply contains the text of all output tokens that it reports.
 
-    Otherwise part of the CoT or of the answer was lost, or is billed although it was not generated.
-    A few tokens may be missing, because a model can spell a text with other tokens than the
-    tokenizer, and those of empty messages or of messages that the server joins.
+    Otherwise part of the CoT or of the answer was lost, is billed although it was not generated, or
+    was generated after a stop string. A few tokens may be missing, because a model can spell a text
+    with other tokens than the tokenizer, and those of empty messages or of messages that the server
+    joins.
     """
     account = found.account
     messages, rest = divmod(account.unexplained, header_tokens(Reasoning("")))
     lost = account.unexplained > max(_MANY_TOKENS, account.most // _SLACK)
     if lost and (messages > _MANY_MESSAGES or (rest and account.exact)):
         message = f"{account.unexplained} of the reported output tokens are not in the reply."
+        if found.exchange.request.stops:
+            message = f"{account.unexplained} output tokens are reported after the stop string."
         expected = f"at most {account.most} tokens for this text"
         yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
 

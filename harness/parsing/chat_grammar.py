@@ -95,10 +95,12 @@ class _Walker:
             got = repr(delta.get("role"))
             self._report(ROLE, event, message, "assistant", got, f"{path}.delta.role")
         self._choices += 1
-        if self._finish is not None and (has_text or finish not in (None, "", self._finish)):
+        if self._finish is not None and has_text:
             message = "The stream sends more output after the finish_reason."
-            got = str(delta if has_text else finish)
-            self._report(FINISH, event, message, "no further output", got)
+            self._report(FINISH, event, message, "no further output", str(delta))
+        elif self._finish is not None and finish not in (None, "", self._finish):
+            message, where = "A later chunk has another finish_reason.", f"{path}.finish_reason"
+            self._report(FINISH, event, message, str(self._finish), str(finish), where)
         elif self._finish is not None and finish:
             message = "More than one chunk has a finish_reason."
             expected, where = "one chunk with a finish_reason", f"{path}.finish_reason"

@@ -43,7 +43,8 @@ READ: Mapping[Lost, frozenset[str]] = {
             *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
             *("responses.reasoning.missing", "responses.reasoning.content"),
             *("reasoning.rare", "reasoning.absent"),
-            *("reasoning.in_answer.untagged", "usage.output.unseen", "reply.lost", "calls.lost"),
+            *("reasoning.in_answer.untagged", "usage.output.unseen", "calls.lost"),
+            *("reply.lost", "reply.lost.truncated"),
         }
     ),
     "headers": frozenset({"stream.content_type", "reply.content_type"}),
@@ -79,7 +80,7 @@ class ImportedTraffic(Task):
             seconds=None,
             reply_ids=() if masked else score.reply_ids,
             # Requests of one client may share words, state and replies on purpose.
-            edges=(),
+            edges=tuple(each for each in score.edges if each.place == "CoT"),
             traits=Traits(),
         )
 

@@ -461,6 +461,7 @@ DEFECTS = (
     ),
     # G. Sampling, limits, usage, errors
     _defect("G02", "a stop string cuts the CoT", whole(content("")), "reply.lost"),
+    _defect("G02", "with the option", whole(content(""), stop=["hat"]), "stop.early"),
     _defect("G02", "a stop string stays", whole(nothing, stop=["hat"]), "stop.kept"),
     _defect(
         "G03", "cut at the limit, called completed",
@@ -468,6 +469,12 @@ DEFECTS = (
     ),
     _defect("G03", "with counts", response(nothing, max_output_tokens=LENGTH), "finish.limit"),
     _defect("G03", "the limit is ignored", response(nothing, max_output_tokens=4), "usage.limit"),
+    _defect(
+        "G03", "the text before the limit is lost",
+        whole(both(put("choices.0.finish_reason", "length"), content(None),
+                   drop(f"{MESSAGE}.reasoning")), max_tokens=LENGTH),
+        "reply.lost.truncated",
+    ),
     _defect("G04", "cut at the limit: 400", status(400), "request.refused"),
     _defect("G05", "no input tokens", whole(put("usage.prompt_tokens", 0)), "usage.zero"),
     _defect("G05", "no usage", streamed(lambda chunks: chunks.pop()), "usage.missing"),

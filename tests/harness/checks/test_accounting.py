@@ -154,6 +154,41 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
     assert not found & {"reply.lost", "reply.empty"}
 
 
+@pytest.mark.parametrize(("tokens", "late"), [(None, False), (30, False), (900, True)])
+def test_tokens_after_a_stop_string_are_reported(tokens, late):
+    say = Say(text=TEXT, reasoning=COT)
+    for content in (TEXT, ""):
+        recorded = rollout([chat(say, content=content, tokens=tokens)])
+        recorded.exchanges[0].request.body["stop"] = ["whatever"]
+        found = checks.examine(parse_rollout(recorded))[1]
+        messages = [each.message for each in found if each.id == "usage.output.unseen"]
+        assert len(messages) == late
+        assert all("after the stop string" in each for each in messages)
+
+
+@pytest.mark.parametrize(
+    ("change", "reported"),
+    [
+        ({}, True),
+        ({"tokens": 8}, False),
+        ({"reasoning": "We"}, False),
+        ({"content": "It"}, False),
+        ({"option": {"include_reasoning": False}}, False),
+        ({"option": {"reasoning": {"exclude": True}}}, False),
+        ({"option": {"n": 2}}, False),
+    ],
+)
+def test_a_truncated_reply_has_text(change, reported):
+    text = {"content": "", "reasoning": ""} | change
+    body = chat_whole(Say(text=text["content"], reasoning=text["reasoning"]))
+    body["choices"][0]["finish_reason"] = "length"
+    body["usage"]["completion_tokens"] = text.get("tokens", 16)
+    recorded = rollout([json_response(body)])
+    recorded.exchanges[0].request.body.update(text.get("option", {}))
+    found = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+    assert ("reply.lost.truncated" in found) == reported
+
+
 @pytest.mark.parametrize(
     ("copied", "check"),
     [

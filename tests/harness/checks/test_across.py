@@ -10,6 +10,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.records.scores import Score
 from harness.scoring import measured_score
 
+CUT = "Hardly any CoT begins like a sentence: its first words may be lost."
 LISBON, HTML = (
     next(case for case in SUITE.cases if case.id == name)
     for name in ("weather-lisbon", "markdown-bold")
@@ -237,6 +238,7 @@ def thinking(change, tasks: int = 6) -> list[Score]:
         (lambda cot: f"{cot[0]} {cot}. Then {cot}", 6, False),
         (lambda cot: f"{'O' if cot[0] == '0' else 'o'} {cot}. Then {cot}", 6, True),
         (lambda cot: f"\n{cot}", 6, True),
+        (lambda cot: f" user {cot}. Then {cot}", 6, True),
         (lambda cot: f"{cot}\n", 6, False),
         (lambda cot: f"o {cot}. then {cot}", 6, False),
     ],
@@ -244,3 +246,27 @@ def thinking(change, tasks: int = 6) -> list[Score]:
 def test_texts_added_to_every_cot(change, tasks: int, added: bool) -> None:
     rules = {rule for rule, _ in found(thinking(change, tasks))}
     assert ("text.added" in rules) == added
+
+
+@pytest.mark.parametrize(
+    ("change", "samples", "cut"),
+    [
+        (lambda n: f" {('user', 'need', 'must')[n % 3]} {n}. So {n}", 40, True),
+        (lambda n: f"{('user', 'need', 'must')[n % 3]} {n}. So {n}", 40, True),
+        (lambda n: f" {('user', 'need', 'must')[n % 3]} {n}. So {n}", 4, False),
+        (lambda n: f"We need {n}. So {n}", 40, False),
+        (lambda n: f"{n} is so", 40, False),
+    ],
+)
+def test_recorded_cots_without_their_first_words(change, samples: int, cut: bool) -> None:
+    recorded = [
+        replace(
+            scored([Say(text=f"{n}", reasoning=change(n))], str(n % samples), 1, "Count."),
+            task="traffic",
+        )
+        for n in range(40)
+    ]
+    found = [
+        each for _, one in compare_rollouts(recorded) for each in one if each.id == "text.added"
+    ]
+    assert {each.message for each in found} == ({CUT} if cut else set())

@@ -30,8 +30,11 @@ from hypothesis import strategies as st
 from mock_provider import data
 from mutations import change_event, drop, event_of, first_call, put, remove_event
 
+from harmony.conversation import Answer
+from harmony.render import message_tokens
 from harness import checks
 from harness.checks import SINGLE_CHECKS
+from harness.checks.accounting import in_prompt
 from harness.checks.texts import misread
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
@@ -40,6 +43,7 @@ from harness.storage.run_folder import as_written
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)
 ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
+EMPTIED = {"stop.early", "reply.empty", "chat.reasoning.missing", "reasoning.rare"}
 
 
 def found(answers, api="chat", streaming=False):
@@ -526,6 +530,48 @@ def test_a_model_of_another_size_is_reported():
 def test_text_of_the_prompt_does_not_hide_a_header(text, prompt_text, check):
     prompt = {"messages": [{"role": "user", "content": prompt_text}]}
     assert check in reported(mutations.chat(put("choices.0.message.content", text), ANSWER, prompt))
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "leaked"),
+    [
+        ("final4.25", None, True),
+        ("final**Yes**", None, True),
+        ('{"final{" : {"fruit": true}}', "It is one.", True),
+        ('{"final": true}', "It is one.", False),
+        ("final4.25 is the name of the release.", "They ask for its name.", False),
+        ("final answer: 4.25", None, False),
+    ],
+)
+def test_the_header_of_an_answer_is_a_leak(text, reasoning, leaked):
+    def change(body):
+        body["choices"][0]["message"] |= {"content": text, "reasoning": reasoning}
+
+    assert ("harmony.remains" in chat(change, ANSWER)) == leaked
+
+
+def test_a_cot_with_its_header_in_the_answer_is_a_leak_whatever_its_tokens_are():
+    said = "analysisWe need to say hello.Hello."
+
+    def change(body):
+        body["choices"][0]["message"] |= {"content": said, "reasoning": None}
+        tokens = len(message_tokens(Answer(said))) - in_prompt()
+        body["usage"] |= {"completion_tokens": tokens, "completion_tokens_details": None}
+
+    assert "harmony.remains" in chat(change, ANSWER)
+
+
+def test_a_stop_string_that_ends_the_cot_is_one_finding():
+    prompt = {"stop": ["is"], "messages": [{"role": "user", "content": "What is it?"}]}
+
+    def change(body):
+        body["choices"][0]["message"]["content"] = ""
+
+    for say in (Say(text="x", reasoning="The user asks what it "), Say(text="x", reasoning="")):
+        recorded = mutations.chat(change, say, prompt)
+        assert reported(recorded) & EMPTIED == {"stop.early"}
+    assert "stop.early" not in reported(mutations.chat(lambda _: None, ANSWERED, prompt))
+    assert "stop.early" not in reported(mutations.chat(lambda _: None, CALL, prompt))
 
 
 def test_a_special_token_in_the_prompt_is_not_a_leak():
