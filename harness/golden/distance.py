@@ -30,7 +30,8 @@ _NEAR = 5.0
 """Alternatives at most this many nats below the best one can become the best through noise."""
 LEAST_VALUES = 40  # the number of differences needed for a judgement
 LEAST_ALONE = 100
-"""The number needed to judge one reply alone: five tokens with all their alternatives.
+"""The number needed to judge one reply alone, without the token that differs most: five tokens
+with all their alternatives.
 
 A reply that diverges earlier may have been rendered in another healthy way.
 """
@@ -59,6 +60,10 @@ class ComparedToken:
     near: tuple[bool, ...]
     agrees: bool
 
+    def farthest(self) -> float:
+        """The largest |Δ logprob|."""
+        return max(abs(change) for change in self.changes if change is not None)
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -75,6 +80,11 @@ class Compared:
         return [
             abs(change) for each in self.tokens for change in each.changes if change is not None
         ]
+
+    def without_farthest(self) -> Compared:
+        """All but the token that differs most: rounding can change every logprob of one token."""
+        far = max(self.tokens, key=ComparedToken.farthest, default=None)
+        return Compared(tuple(each for each in self.tokens if each is not far))
 
     @property
     def near(self) -> list[float]:
