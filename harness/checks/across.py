@@ -18,7 +18,7 @@ from harness.api.base import Reply
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
 from harness.checks.base import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
-from harness.records.conditions import Api, Condition
+from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Cut, Edges, Finding, Score
 from harness.text import shared_beginning
 
@@ -153,8 +153,7 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     The reply to one request was delivered to another one, or came from a cache. Logs, support
     tickets and stored responses cannot tell such replies apart.
     """
-    if not _from_small_range(examined):
-        yield from _collisions(examined)
+    yield from _collisions(_by_range(examined, small=False))
 
 
 def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -163,8 +162,13 @@ def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
     tickets cannot tell such replies apart.
     """
-    if _from_small_range(examined):
-        yield from _collisions(examined)
+    yield from _collisions(_by_range(examined, small=True))
+
+
+def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
+    """The scores of the APIs whose ids come, or do not come, from a small range."""
+    groups = [[each for each in examined if each.condition.api == api] for api in APIS]
+    return [each for group in groups if _from_small_range(group) == small for each in group]
 
 
 def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -3,7 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from healthy import MODEL, SUITE, Say, chat_whole, json_response, right, rollout
+from healthy import (
+    MODEL,
+    SUITE,
+    Say,
+    chat_whole,
+    json_response,
+    responses_whole,
+    right,
+    rollout,
+)
 
 from harness.checks import compare_rollouts
 from harness.parsing.rollout import parse_rollout
@@ -135,6 +144,18 @@ def test_shared_ids(ids: list[str], rule: str | None) -> None:
         body = chat_whole(Say(text="No.")) | {"id": reply_id}
         scores.append(scored([json_response(body)], "a", number, "Hi"))
     assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
+
+
+def test_ids_of_few_digits_have_a_beginning_of_each_api() -> None:
+    """Ollama's do: `chatcmpl-217` and `resp_90417`."""
+    chat = [chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
+    other = [responses_whole(Say(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
+    scores = [
+        measured_score(parse_rollout(rollout([json_response(body)], api=api, attempt=number)))
+        for api, bodies in (("chat", chat), ("responses", other))
+        for number, body in enumerate(bodies, start=1)
+    ]
+    assert {name for name, _ in found(scores)} == {"reply.id.range"}
 
 
 @pytest.mark.parametrize(
