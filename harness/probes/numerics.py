@@ -238,8 +238,8 @@ def _divergences(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trial
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     """One trial of all replies together, and one of each reply that is long enough.
 
-    A reply alone is judged without the token that differs most: in short replies, one whose logprobs
-    all change through rounding would decide.
+    A reply alone is judged without the token that differs most: in a short one, a token whose
+    logprobs all change through rounding would decide.
     """
     together = sum((each.compared for each in compared), Compared())
     yield _exceeding(compared[0].exchange, distance(together), allowed)
@@ -267,8 +267,8 @@ def _exceeding_alone(
         return None
     message = (
         "The logprobs of this reply differ from the reference's by more than those of any reply of "
-        f"healthy engines: {found.values} logprobs at {found.tokens} positions, without the position "
-        "that differs most."
+        f"healthy engines: {found.values} logprobs at {found.tokens} positions, without the "
+        "position that differs most."
     )
     expected = f"95 % of |Δ logprob| within {allowed.request_p95:.3f} nats"
     got = f"95 % of |Δ logprob| within {found.p95:.3f} nats"
