@@ -27,7 +27,7 @@ from starlette.applications import Starlette
 from harness.golden import files
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import golden_prompts, numerics
-from harness.probes.base import ProbeRequest
+from harness.probes.base import ProbeOptions, ProbeRequest
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout
@@ -77,7 +77,7 @@ async def rollouts(app: Starlette, task: str, requests: Sequence[ProbeRequest]) 
         async def one(request: ProbeRequest, number: int) -> Rollout:
             body = golden_prompts.body("chat", request, _MODEL)
             if request.temperature:
-                body["seed"] = zlib.crc32(request.name.encode()) + number
+                body["seed"] = zlib.crc32(request.id.encode()) + number
             reply = await client.post(_PATH, json=body)
             exchange = Exchange(
                 request=Request(method="POST", url=_PATH, headers={}, body=body),
@@ -86,9 +86,9 @@ async def rollouts(app: Starlette, task: str, requests: Sequence[ProbeRequest]) 
                 elapsed=0.0,
             )
             return Rollout(
-                id=f"{task}/{request.name}/{number}",
+                id=f"{task}/{request.id}/{number}",
                 task=task,
-                sample=request.name,
+                sample=request.id,
                 condition=_CONDITION,
                 attempt=number,
                 end="answered",
@@ -115,7 +115,8 @@ def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
             for _, reply in parsed.replies
             if reply.usage
         )
-        results += probe_results(group.probes, found, ["chat"], golden=files.shipped())
+        options = ProbeOptions(_MODEL, ("chat",), golden=files.shipped())
+        results += probe_results(group.probes, found, options)
     return results, tokens
 
 

@@ -8,13 +8,12 @@ from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.checks import CHECKS
 from harness.findings import Problem, Rule, finding_of
-from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
 from harness.probes import PROBES
-from harness.probes.base import NotVerifiableError, Probe, ProbeResponses
+from harness.probes.base import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.conditions import Api, Mode
-from harness.records.runs import CONTEXT, Capability
+from harness.records.runs import Capability
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import LEVEL, excess
@@ -49,19 +48,11 @@ def rule_results(
 def probe_results(
     probes: Iterable[Probe],
     rollouts: Mapping[str, Sequence[ParsedRollout]],
-    apis: Sequence[Api],
-    limitations: Collection[str] = (),
-    golden: Golden | None = None,
-    max_context: int = CONTEXT,
+    options: ProbeOptions,
 ) -> tuple[CheckResult, ...]:
-    """The result of every probe, from the rollouts of each request by its name.
-
-    `limitations` are capabilities that the provider's entry declares missing.
-    """
+    """The result of every probe, from the rollouts of each request by its id."""
     return tuple(
-        _declared(
-            _probe_result(probe, rollouts, apis, golden, max_context), probe.needs, limitations
-        )
+        _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
         for probe in probes
     )
 
@@ -154,22 +145,18 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
 
 
 def _probe_result(
-    probe: Probe,
-    rollouts: Mapping[str, Sequence[ParsedRollout]],
-    apis: Sequence[Api],
-    golden: Golden | None,
-    max_context: int,
+    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
 ) -> CheckResult:
-    about = probe.about
-    applicable = [api for api in apis if api in about.apis]
+    about, golden = probe.about, probe.group.golden_of(options)
+    applicable = [api for api in options.apis if api in about.apis]
     if not applicable:
-        return _skipped(about, apis)
+        return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
     for api in applicable:
         requests = probe.group.requests(api)
-        responses = ProbeResponses.of(requests, rollouts, api, golden, max_context)
+        responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
         try:
             trials = list(probe.judge(responses))
         except (NotVerifiableError, RenderError, VocabularyError) as error:

@@ -12,13 +12,13 @@ from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError
 from harness.findings import Rule
 from harness.golden import files as golden_files
-from harness.probes.base import MORE_TOKENS, REPLY_TOKENS
+from harness.probes.base import MORE_TOKENS, REPLY_TOKENS, ProbeOptions
 from harness.probes.suites import choose
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rules import RULES
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 
 _HEAD = """\
 # Checks and probes

@@ -6,11 +6,11 @@ probes share requests. A probe is a pure function from recorded responses to tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.api.base import ConversationItem, Reply, Settings, Tool
+from harness.api.base import Reply, Settings
 from harness.findings import Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -18,6 +18,7 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
+from harness.sampling.attempts import Sample
 
 REPLY_TOKENS = 1024
 """Default limit of output tokens of a probe request.
@@ -35,17 +36,13 @@ class NotVerifiableError(Exception):
 
 
 @dataclass(frozen=True)
-class ProbeRequest:
+class ProbeRequest(Sample):
     """One conversation, sent over every API and mode of the probes that use it.
 
-    `options` are additional members of the request body. `then` and `raw` are as in `Sample`,
-    `stored` as in `Settings`, `key` as in `Attempt`.
+    `options` are additional members of the request body. `stored` is as in `Settings`, `key` as in
+    `Attempt`.
     """
 
-    name: str
-    turns: tuple[ConversationItem, ...]
-    tools: tuple[Tool, ...] = ()
-    instructions: str | None = None
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = REPLY_TOKENS
@@ -56,8 +53,6 @@ class ProbeRequest:
     """The request of the same group whose try of the same number ends before this begins."""
     context: int = 0  # tokens of prompt and reply that the context must hold; 0 if any context does
     max_turns: int = 1
-    then: tuple[str, ...] = ()
-    raw: str | None = None
     stored: bool = False
     key: Key = "right"
     whole: bool = True
@@ -102,12 +97,24 @@ class ProbeRequest:
 
 
 @dataclass(frozen=True)
+class ProbeOptions:
+    """What all probe groups of a run share."""
+
+    model: str
+    apis: tuple[Api, ...]
+    limitations: Collection[str] = ()  # capabilities that the provider's entry declares missing
+    golden: Golden | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
+
+
+@dataclass(frozen=True)
 class ProbeResponses:
     """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
 
     `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
-    is the golden file of the run, if it has one. `max_context` is the context length that the
-    provider is expected to have, in tokens.
+    is the part of the run's golden file that the group needs, if there is one. `max_context` is the
+    context length that the provider is expected to have, in tokens.
     """
 
     api: Api
@@ -129,15 +136,13 @@ class ProbeResponses:
         usable: dict[str, list[ParsedRollout]] = {}
         unusable: dict[str, str] = {}
         for request in requests:
-            sent = [
-                each.final for each in rollouts.get(request.name, ()) if each.rollout.api == api
-            ]
+            sent = [each.final for each in rollouts.get(request.id, ()) if each.rollout.api == api]
             reasons = [request.unusable(each) for each in sent]
-            usable[request.name] = [
+            usable[request.id] = [
                 each for each, reason in zip(sent, reasons, strict=True) if reason is None
             ]
-            if not usable[request.name]:
-                unusable[request.name] = next(filter(None, reasons), "was not sent")
+            if not usable[request.id]:
+                unusable[request.id] = next(filter(None, reasons), "was not sent")
         return cls(api, usable, unusable, golden, max_context)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
@@ -210,7 +215,7 @@ class ProbeGroup:
 
     name: str  # names the group; the part before the first dot is the family of its probes
     requests: Callable[[Api], Sequence[ProbeRequest]]
-    """The requests over an API; their names are unique in the group."""
+    """The requests over an API; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
     suite: SuiteName = "quick"
     """The smallest suite that includes its probes, unless a probe has its own."""
@@ -225,6 +230,11 @@ class ProbeGroup:
     expensive: bool = False
     """Send the requests over the first API of the run only, and list the cost of each probe."""
     probes: list[Probe] = field(default_factory=list)  # filled by `probe`
+
+    def golden_of(self, options: ProbeOptions) -> Golden | None:
+        """The part of the run's golden file that its probes need, if there is one."""
+        whole = options.golden
+        return self.golden(whole) if self.golden and whole else None
 
     def probe(
         self,

@@ -213,7 +213,7 @@ def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bo
 
 @cache
 def _added_tokens(name: str) -> frozenset[int]:
-    prompts = {each.name: Prompt(each.turns, each.tools) for each in _requests("responses")}
+    prompts = {each.id: Prompt(each.turns, each.tools) for each in _requests("responses")}
     return differences(prompts[name], prompts[_OWN])
 
 

@@ -160,14 +160,14 @@ def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
 def requests() -> Requests:
     """All requests that a golden file answers."""
     return Requests(
-        {each.name: body("chat", each) for each in greedy("chat")},
-        {each.name: body("chat", each) for each in drawn()},
+        {each.id: body("chat", each) for each in greedy("chat")},
+        {each.id: body("chat", each) for each in drawn()},
     )
 
 
 def long_requests() -> Requests:
     """The requests with long prompts, whose answers a golden file may have."""
-    return Requests({each.name: body("chat", each) for each in long("chat")}, {})
+    return Requests({each.id: body("chat", each) for each in long("chat")}, {})
 
 
 @cache

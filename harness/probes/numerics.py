@@ -5,7 +5,7 @@ sampled at temperature 1 are compared as distributions, which needs neither logp
 replies, but dozens of replies, and detects only large differences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.findings import HARMONY, Problem
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
@@ -39,8 +39,8 @@ DRAWN_GROUP = ProbeGroup(
     golden=lambda golden: golden,
 )
 _HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
-_USES = tuple(request.name for request in golden_prompts.greedy("chat"))
-_LONG_USES = tuple(request.name for request in golden_prompts.long("chat"))
+_USES = tuple(request.id for request in golden_prompts.greedy("chat"))
+_LONG_USES = tuple(request.id for request in golden_prompts.long("chat"))
 _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
@@ -108,7 +108,7 @@ def _long_logprobs(responses: ProbeResponses) -> Trials:
 
     Wrong positions, windows and cache pages show here, whether the model uses them or not.
     """
-    golden = _long_reference(responses)
+    golden = _reference(responses, golden_prompts.long_fingerprint)
     yield from _distances(_compared(responses, golden, _LONG_USES), golden.tolerance)
 
 
@@ -118,7 +118,7 @@ def _long_greedy(responses: ProbeResponses) -> Trials:
 
     Detecting another reply needs no logprobs.
     """
-    golden = _long_reference(responses)
+    golden = _reference(responses, golden_prompts.long_fingerprint)
     yield from _divergences(_comparable(responses, golden, _LONG_USES), golden.tolerance)
 
 
@@ -131,7 +131,7 @@ _DRAWN_TEXT = (
 
 @DRAWN_GROUP.probe(
     "sampling.distribution",
-    [request.name for request in golden_prompts.drawn()],
+    [request.id for request in golden_prompts.drawn()],
     apis=("chat",),
     severity="warning",
     text=_DRAWN_TEXT,
@@ -162,23 +162,15 @@ def _distribution(responses: ProbeResponses) -> Trials:
     yield other if found <= _SIGNIFICANCE else None
 
 
-def _reference(responses: ProbeResponses) -> Golden:
-    """The golden file of a run. Raises NotVerifiableError if none fits."""
+def _reference(
+    responses: ProbeResponses, fingerprint: Callable[[], str] = golden_prompts.fingerprint
+) -> Golden:
+    """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
     if responses.golden is None:
-        raise NotVerifiableError(f"There is no golden file for this model; {_HINT}.")
-    if responses.golden.requests_sha256 != golden_prompts.fingerprint():
+        raise NotVerifiableError(f"There are no golden answers of this model; {_HINT}.")
+    if responses.golden.requests_sha256 != fingerprint():
         raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
     return responses.golden
-
-
-def _long_reference(responses: ProbeResponses) -> Golden:
-    """The answers to long prompts of a run's golden file. Raises NotVerifiableError."""
-    golden = responses.golden
-    if golden is None or golden.long is None:
-        raise NotVerifiableError(f"There are no golden answers to long prompts; {_HINT}.")
-    if golden.long.requests_sha256 != golden_prompts.long_fingerprint():
-        raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
-    return golden.long
 
 
 def _comparable(

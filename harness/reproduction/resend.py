@@ -17,12 +17,12 @@ from harness.api.fields import objects
 from harness.checks import examine
 from harness.errors import ConfigurationError
 from harness.parsing.rollout import parse_rollout
-from harness.probes.base import Probe
+from harness.probes.base import Probe, ProbeOptions
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Rollout
 from harness.reproduction.subject import CONTINUES, Subject
 from harness.sampling.tool_loop import rollout as carry_out
-from harness.tasks.probing import ProbeOptions, ProbeTask
+from harness.tasks.probing import ProbeTask
 from harness.transport.base import Transport
 
 Body = Mapping[str, Any]

@@ -19,8 +19,8 @@ class Sample:
 
     id: str
     turns: tuple[ConversationItem, ...]
-    instructions: str | None = None
     tools: tuple[Tool, ...] = ()
+    instructions: str | None = None
     then: tuple[str, ...] = ()
     raw: str | None = None
 

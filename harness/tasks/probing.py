@@ -1,39 +1,25 @@
 """A probe group as a task: its probes judge the responses to its requests together."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.api.base import Reasoning, Settings
 from harness.endpoints.preflight import cot_field
 from harness.golden.files import digest, text
-from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeRequest
+from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.providers.entries import Provider
 from harness.records.analysis import CheckResult
 from harness.records.conditions import MODES, Api, Condition
-from harness.records.runs import CONTEXT, TaskInfo
+from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules import probe_results
-from harness.sampling.attempts import Attempt, Sample
+from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text
 from harness.tasks.base import Task
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """What all probe groups of a run share."""
-
-    model: str
-    apis: tuple[Api, ...]
-    limitations: Collection[str] = ()  # capabilities that the provider's entry declares missing
-    golden: Golden | None = None
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
 
 
 class ProbeTask(Task):
@@ -49,15 +35,14 @@ class ProbeTask(Task):
         self._requests: dict[tuple[str, Api], ProbeRequest] = {}
         self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
-        needed = group.golden(golden) if group.golden and golden else None
         judged = {api for probe in probes for api in probe.about.apis}
         apis = [api for api in options.apis if api in judged][: 1 if group.expensive else None]
-        for api in apis if needed or not group.golden else ():
+        for api in apis if group.golden_of(options) or not group.golden else ():
             for each in group.requests(api):
                 if (request := each.within(options.max_context)) is None:
                     continue
-                self._requests[request.name, api] = request
-                used = [p for p in probes if request.name in p.uses and api in p.about.apis]
+                self._requests[request.id, api] = request
+                used = [p for p in probes if request.id in p.uses and api in p.about.apis]
                 modes = [mode for mode in MODES if any(mode in p.about.modes for p in used)]
                 for mode in sorted(modes):
                     condition = Condition(model=options.model, api=api, mode=mode)
@@ -67,7 +52,7 @@ class ProbeTask(Task):
             name=group.name,
             kind="probes",
             conditions=tuple(dict.fromkeys(condition for _, condition in self._planned)),
-            samples=len({request.name for request, _ in self._planned}),
+            samples=len({request.id for request, _ in self._planned}),
             tries=max((request.tries for request, _ in self._planned), default=0),
             planned=sum(request.tries for request, _ in self._planned),
             files={} if golden is None else {GOLDEN_FILE: digest(golden)},
@@ -91,16 +76,9 @@ class ProbeTask(Task):
         for request, condition in self._planned:
             if number <= request.tries:
                 yield Attempt(
-                    self.attempt_id(request.name, condition, number),
+                    self.attempt_id(request.id, condition, number),
                     self.name,
-                    Sample(
-                        request.name,
-                        request.turns,
-                        instructions=request.instructions,
-                        tools=request.tools,
-                        then=request.then,
-                        raw=request.raw,
-                    ),
+                    request,
                     condition,
                     number,
                     request.settings(self._settings),
@@ -115,7 +93,7 @@ class ProbeTask(Task):
             return self.attempt_id(request.after, condition, number)
         if not request.sequential or number == 1:
             return None
-        return self.attempt_id(request.name, condition, number - 1)
+        return self.attempt_id(request.id, condition, number - 1)
 
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Measure one rollout and keep it for the probes."""
@@ -131,15 +109,7 @@ class ProbeTask(Task):
 
     def probe_results(self) -> Sequence[CheckResult]:
         """The result of every probe of the group that the run includes."""
-        options = self._options
-        return probe_results(
-            self.probes,
-            self._parsed,
-            options.apis,
-            options.limitations,
-            options.golden,
-            options.max_context,
-        )
+        return probe_results(self.probes, self._parsed, self._options)
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:

@@ -91,7 +91,7 @@ class ToolCalling(Task):
             return
         for case in self.suite.cases:
             prompt = (Message("user", case.prompt),)
-            sample = Sample(case.id, prompt, case.instructions, self.suite.tools)
+            sample = Sample(case.id, prompt, self.suite.tools, case.instructions)
             for condition in self.info.conditions:
                 yield self.attempt(sample, condition, number)
 

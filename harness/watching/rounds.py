@@ -10,14 +10,14 @@ from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.golden.records import Golden
 from harness.pipeline.target import default_thresholds
-from harness.probes.base import Probe
+from harness.probes.base import Probe, ProbeOptions
 from harness.probes.suites import CASES, Chosen
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Api
 from harness.records.runs import Limits, RunSettings, Sampling
 from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.base import Task
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 from harness.tasks.suite import suite_tasks
 from harness.watching.records import Watched
 from harness.watching.signals import Signal, signals, stream, suspects

@@ -41,6 +41,7 @@ from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
 from harness.pipeline.gate import exit_code
 from harness.pipeline.judge import judge as judge_folder
+from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
@@ -51,7 +52,7 @@ from harness.sampling.attempts import Attempt
 from harness.statistics.differences import Difference
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from reports.audit import EXIT_CODES
 

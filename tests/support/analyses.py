@@ -9,6 +9,7 @@ from harness.cases import Suite, planned_cases
 from harness.golden.files import fitting
 from harness.pipeline.analyze import analyze
 from harness.pipeline.plan import Plan
+from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition, Mode
@@ -16,7 +17,7 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
 from harness.records.scores import Score
 from harness.tasks.base import Task
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 
 PROVIDER = ProviderInfo(

@@ -38,15 +38,15 @@ class Replay:
         self._random = random.Random(5)
 
     def __call__(self, request: Any, attempt: Any) -> Response:
-        golden = GOLDEN.continuations[request.name]
-        tokens = self.changed(request.name, list(golden.tokens()))
+        golden = GOLDEN.continuations[request.id]
+        tokens = self.changed(request.id, list(golden.tokens()))
         call = text(tokens, "call")
         thought = text(tokens, "reasoning") if self.reasoning else ""
         say = Say(None if call else text(tokens, "answer"), reasoning=thought)
         if call:
             say = Say(call=("get_weather", call), reasoning=thought)
-        noise = self.noise if self.noisy in (None, request.name) else 0.0
-        changes = self.changes(request.name, len(tokens))
+        noise = self.noise if self.noisy in (None, request.id) else 0.0
+        changes = self.changes(request.id, len(tokens))
         return self.reply(attempt.condition.api, say, tokens, golden, noise, changes)
 
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:

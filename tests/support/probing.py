@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from healthy import Say, json_response, rollout
@@ -10,14 +11,14 @@ from harness.api import DIALECTS
 from harness.golden.files import shipped
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.probes.base import ProbeGroup, ProbeRequest
+from harness.probes.base import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
 from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
-from harness.tasks.probing import ProbeOptions, ProbeTask
+from harness.tasks.probing import ProbeTask
 
 Provider = Callable[[ProbeRequest, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
 """The response to a request: one reply, or those of several exchanges."""
@@ -37,15 +38,12 @@ def judged(
 ) -> dict[str, CheckResult]:
     """The result of every probe of a group with this provider, by id."""
     planning = golden or shipped()
-    task = ProbeTask(
-        group,
-        group.probes,
-        ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning, max_context=max_context),
-    )
+    options = ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning, max_context=max_context)
+    task = ProbeTask(group, group.probes, options)
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
     for attempt in task.all_attempts():
         api, name = attempt.condition.api, attempt.sample.id
-        request = next(each for each in group.requests(api) if each.name == name)
+        request = next(each for each in group.requests(api) if each.id == name)
         response = provider(request, attempt)
         answers = response if isinstance(response, Sequence) else [response]
         recorded = rollout(
@@ -57,7 +55,7 @@ def judged(
             task=group.name,
         )
         rollouts[name].append(parse_rollout(_with_own_request(recorded, attempt)))
-    results = probe_results(group.probes, rollouts, apis, golden=golden, max_context=max_context)
+    results = probe_results(group.probes, rollouts, replace(options, golden=golden))
     return {each.check.id: each for each in results}
 
 

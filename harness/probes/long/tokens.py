@@ -34,7 +34,7 @@ _NAMED = 0.5  # the smallest share of the context length that a rejection may na
 @cache
 def _prompts(api: Api, max_context: int) -> dict[str, Prompt]:
     sent = (each.within(max_context) for each in GROUP.requests(api))
-    return {each.name: Prompt(each.turns, each.tools) for each in sent if each is not None}
+    return {each.id: Prompt(each.turns, each.tools) for each in sent if each is not None}
 
 
 @cache

@@ -7,11 +7,12 @@ from healthy import MODEL, SUITE, Say, right, rollout
 from rich.console import Console
 
 from harness.cli.progress import LineDisplay, LiveDisplay, Tally, display
+from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
 from harness.records.runs import Sampling
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")

@@ -20,14 +20,14 @@ WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and 
 def recorded(replay, api="chat"):
     found = []
     for request in golden_prompts.greedy(api):
-        sample = Sample(request.name, request.turns)
+        sample = Sample(request.id, request.turns)
         condition = Condition(model="m", api=api, mode="non-streaming")
-        attempt = Attempt(request.name, "golden", sample, condition, 1, None)
-        one = rollout([replay(request, attempt)], api=api, streaming=False, sample=request.name)
+        attempt = Attempt(request.id, "golden", sample, condition, 1, None)
+        one = rollout([replay(request, attempt)], api=api, streaming=False, sample=request.id)
         body = golden_prompts.body(api, request)
         sent = one.exchanges[0].request.model_copy(update={"body": body})
         exchange = one.exchanges[0].model_copy(update={"request": sent})
-        found.append(one.model_copy(update={"exchanges": (exchange,), "id": request.name}))
+        found.append(one.model_copy(update={"exchanges": (exchange,), "id": request.id}))
     return found
 
 

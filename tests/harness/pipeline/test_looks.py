@@ -10,10 +10,11 @@ from scipy.stats import binom
 from harness.pipeline import run as module
 from harness.pipeline.plan import FEW_CASES, GROUPS, Plan, decisive_first, portions
 from harness.pipeline.run import Looks
+from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.storage.run_log import ROLLOUTS_FILE
-from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.probing import probe_tasks
 
 
 def append(folder, rollouts):

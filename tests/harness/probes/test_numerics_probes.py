@@ -153,7 +153,7 @@ def test_a_golden_file_without_patterns_recognizes_no_defect() -> None:
 
 def drawn(choose: Any) -> str:
     def provider(request: Any, attempt: Any) -> Response:
-        golden = GOLDEN.drawn[request.name]
+        golden = GOLDEN.drawn[request.id]
         thought, _, answer = choose(golden.texts, attempt.number).partition("\n")
         body = chat_whole(Say(text=answer, reasoning=thought))
         body["usage"]["prompt_tokens"] = golden.prompt_tokens

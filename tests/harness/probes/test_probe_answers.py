@@ -179,9 +179,9 @@ def structures(
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        say = replies.get(request.name, PROSE)
+        say = replies.get(request.id, PROSE)
         more = streamed_tokens if attempt.condition.streaming else schema_tokens
-        count = 60 + (0 if request.name.startswith("without") else more)
+        count = 60 + (0 if request.id.startswith("without") else more)
         chunks = chat_chunks(say) if attempt.condition.streaming else [chat_whole(say)]
         chunks[-1]["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         if attempt.condition.streaming:
@@ -257,7 +257,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
         (
-            lambda request, _: Say(text="Orchid596.") if "without" in request.name else refusal(),
+            lambda request, _: Say(text="Orchid596.") if "without" in request.id else refusal(),
             dict.fromkeys(
                 [f"structured.{name}" for name in PROBED],
                 "not_verifiable",
@@ -273,7 +273,7 @@ def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
 def test_hidden_cot_is_not_blamed_on_the_schema() -> None:
     silent = {name: replace(say, reasoning="") for name, say in (("named", GOOD), ("free", FREE))}
     other = replace(PROSE, reasoning="")
-    found = judged(structured.GROUP, lambda request, _: silent.get(request.name, other), ["chat"])
+    found = judged(structured.GROUP, lambda request, _: silent.get(request.id, other), ["chat"])
     assert statuses(found)["structured.reasoning"] == "not_verifiable"
 
 
@@ -284,7 +284,7 @@ def repeats(**changes: Any) -> Any:
     """A provider that repeats options with these changes."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response | Say:
-        if request.name.startswith("order"):
+        if request.id.startswith("order"):
             return Say(text="anchor pumpkin")
         tool = {"type": "function", "name": "get_weather", "parameters": {}, "strict": False}
         sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **request.options}
@@ -322,7 +322,7 @@ def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
 def test_instructions_take_precedence_over_the_user(alone: str, text: str, status: str) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         texts = {"order": text, "rule": alone}
-        said = texts.get(request.name.partition(" ")[0])
+        said = texts.get(request.id.partition(" ")[0])
         return Say(text=said) if said else repeats()(request, attempt)
 
     found = judged(options.GROUP, provider)

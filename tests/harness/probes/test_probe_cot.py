@@ -33,10 +33,10 @@ def reader(
     """A model that only knows the code words in its prompt."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say | list[Say]:
-        if request.name == "own":
+        if request.id == "own":
             return [CALL, Say(text="It is 21 degrees."), UNSEEN]
         known = " ".join(str(turn) for turn in prompt(request.turns))
-        word = next((word for word in request.name.split() if word in known), None)
+        word = next((word for word in request.id.split() if word in known), None)
         return replace(SEEN, text=f"The code word is {word}.") if word else UNSEEN
 
     return provider
@@ -76,7 +76,7 @@ def test_a_model_that_repeats_no_code_word_is_not_verifiable() -> None:
     results = statuses(
         judged(
             cot.GROUP,
-            lambda request, _: reader()(request, _) if request.name == "own" else UNSEEN,
+            lambda request, _: reader()(request, _) if request.id == "own" else UNSEEN,
         )
     )
     unknown = {name for name, status in results.items() if status == "not_verifiable"}
@@ -95,9 +95,9 @@ def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
     said: Say, tokens: int, status: str
 ) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.name == "own":
+        if request.id == "own":
             return [replace(CALL, prompt=100), SEEN, UNSEEN]
-        across = request.name.startswith("kept across")
+        across = request.id.startswith("kept across")
         return replace(said, prompt=tokens) if across else reader()(request, attempt)
 
     assert judged(cot.GROUP, provider)["cot.used.across_calls"].status == status
@@ -105,7 +105,7 @@ def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
 
 def test_one_stale_code_word_suffices() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        leaky = request.name.startswith("stale zulu")
+        leaky = request.id.startswith("stale zulu")
         return (
             reader(lambda turns: turns)(request, attempt) if leaky else reader()(request, attempt)
         )
@@ -119,7 +119,7 @@ def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
     def silent(names: tuple[str, ...], *, wrote: bool = True) -> Any:
         def provider(request: ProbeRequest, attempt: Attempt) -> Any:
             said = reader()(request, attempt)
-            if not request.name.startswith(names):
+            if not request.id.startswith(names):
                 return said
             return replace(said, reasoning="", wrote=3 * said.text if wrote else None)
 
@@ -146,12 +146,12 @@ def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any
     ],
 )
 def test_rejected_cot_is_detected(name: str, found: set[str]) -> None:
-    assert failed(refusing(lambda request: request.name.startswith(name), 500)) >= found
+    assert failed(refusing(lambda request: request.id.startswith(name), 500)) >= found
 
 
 def test_the_providers_own_reply_must_be_accepted() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        return [CALL, refusal()] if request.name == "own" else reader()(request, attempt)
+        return [CALL, refusal()] if request.id == "own" else reader()(request, attempt)
 
     assert failed(provider) == {"cot.accepted.own"}
 
@@ -168,9 +168,9 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         return json_response(body)
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.name == "unknown":
+        if request.id == "unknown":
             return refusal(404)
-        first = CALL if request.name == "called" else SEEN
+        first = CALL if request.id == "called" else SEEN
         if attempt.condition.streaming:
             return [first, replace(SEEN, text="Yes.")]
         return [whole(first, counts[0], "responses"), second or whole(SEEN, counts[1], "responses")]
@@ -225,6 +225,6 @@ def test_streams_that_are_not_stored_are_detected() -> None:
 def test_an_unknown_id_must_be_rejected() -> None:
     for said in (Say(text="Hello."), refusal(500)):
         found = state_results(
-            lambda request, a, said=said: said if request.name == "unknown" else SEEN
+            lambda request, a, said=said: said if request.id == "unknown" else SEEN
         )
         assert found["state.previous_response.unknown"] == "failed"

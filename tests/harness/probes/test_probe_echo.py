@@ -24,7 +24,7 @@ def provider(
     """A provider that changes texts on their way to a model that copies them, or back."""
 
     def reply(request: ProbeRequest, _: Attempt) -> Say:
-        got = read(echo.TEXTS[request.name])
+        got = read(echo.TEXTS[request.id])
         said = copied(got)
         tokens = 60 + len(text_tokens(f"Please repeat after me: {got}"))
         return Say(text=written(said), wrote=said, prompt=tokens)
@@ -64,11 +64,11 @@ def test_tokens_show_that_the_model_changed_a_text() -> None:
 
 def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:
     def reply(request: ProbeRequest, attempt: Attempt) -> Say:
-        text = echo.TEXTS[request.name]
+        text = echo.TEXTS[request.id]
         wrong = attempt.number == 1 and attempt.condition.mode == "streaming"
         first, second, third = pieces(text)
         swapped = f"{second}{first}{third}"
-        return Say(text=swapped if wrong and request.name == "words" else text)
+        return Say(text=swapped if wrong and request.id == "words" else text)
 
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == "failed"
 
@@ -97,10 +97,8 @@ def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:
 )
 def test_single_words_of_several_texts(words: dict[str, tuple[str, str]], status: str) -> None:
     def reply(request: ProbeRequest, attempt: Attempt) -> Say:
-        text = echo.TEXTS[request.name]
+        text = echo.TEXTS[request.id]
         once = attempt.number == 1 and attempt.condition.mode == "streaming"
-        return Say(
-            text=text.replace(*words[request.name]) if once and request.name in words else text
-        )
+        return Say(text=text.replace(*words[request.id]) if once and request.id in words else text)
 
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.received"] == status

@@ -19,7 +19,7 @@ DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that rejects invalid requests and needs no key."""
-    return HELLO if request.name in ("right key", "wrong key", "no key", "other tool") else REFUSED
+    return HELLO if request.id in ("right key", "wrong key", "no key", "other tool") else REFUSED
 
 
 def full(status: int) -> Response:
@@ -95,11 +95,11 @@ def test_accepted_invalid_requests_are_warnings() -> None:
 @pytest.mark.parametrize("status", [401, 403, 200])
 def test_a_key_is_checked(status: int) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.name == "no key":
+        if request.id == "no key":
             return HELLO if status == 200 else full(status)
-        if request.name == "wrong key":
+        if request.id == "wrong key":
             return full(401)
-        if request.name != "right key":
+        if request.id != "right key":
             return healthy(request, attempt)
         made = exchange(attempt.condition.api, False, response(attempt.condition.api, False, HELLO))
         keyed = made.request.model_copy(update={"headers": {"Authorization": "[redacted]"}})

@@ -41,11 +41,11 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
 
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
-    if request.name.startswith("cut"):
+    if request.id.startswith("cut"):
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
-    if "long" in request.name:
-        return long(attempt, 2_100, "stop", len(request.name))
-    return Say(text="The ", reasoning=COT) if request.name == "stopped" else ANSWER
+    if "long" in request.id:
+        return long(attempt, 2_100, "stop", len(request.id))
+    return Say(text="The ", reasoning=COT) if request.id == "stopped" else ANSWER
 
 
 def long(attempt: Attempt, tokens: int, finish: str, prompt: int) -> Response:
@@ -60,7 +60,7 @@ def but(name: str, said: Any) -> Any:
     """The healthy provider with another non-streaming reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.name.startswith(name) or attempt.condition.streaming:
+        if not request.id.startswith(name) or attempt.condition.streaming:
             return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
@@ -137,9 +137,9 @@ def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> Non
 )
 def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if "long" not in request.name:
+        if "long" not in request.id:
             return healthy(request, attempt)
-        prompt = len(request.name)
+        prompt = len(request.id)
         return long(attempt, tokens(prompt), finish, prompt)
 
     assert judged(GROUP, provider)["limits.long"].status == status

@@ -33,14 +33,14 @@ def about(word: str, request: ProbeRequest) -> Say:
 
 
 def test_separate_replies_pass() -> None:
-    found = judged(GROUP, lambda request, _: about(request.name, request))
+    found = judged(GROUP, lambda request, _: about(request.id, request))
     assert set(statuses(found).values()) == {"passed"}
 
 
 def test_one_reply_of_another_request_is_an_error() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        crossed = request.name == WORDS["chat"][0] and attempt.condition.streaming
-        return about(WORDS["responses"][1] if crossed else request.name, request)
+        crossed = request.id == WORDS["chat"][0] and attempt.condition.streaming
+        return about(WORDS["responses"][1] if crossed else request.id, request)
 
     found = judged(GROUP, provider)
     assert found["load.cross_talk"].status == "failed"
@@ -60,7 +60,7 @@ def test_wrong_replies_and_shared_ids_are_detected() -> None:
 def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
     def answering(status: int) -> dict[str, str]:
         def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-            return refusal(status) if attempt.condition.streaming else about(request.name, request)
+            return refusal(status) if attempt.condition.streaming else about(request.id, request)
 
         return statuses(judged(GROUP, provider))
 

@@ -8,12 +8,12 @@ from healthy import Say, chat_whole, json_response
 from probing import judged, refusal, statuses
 
 from harmony.vocabulary import harmony_encoding
-from harness.probes.base import ProbeRequest
+from harness.probes.base import ProbeOptions, ProbeRequest
 from harness.probes.long.requests import GROUP, code_words, document, word
 from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt, Sample
-from harness.tasks.probing import ProbeOptions, ProbeTask
+from harness.tasks.probing import ProbeTask
 
 CONTEXT = 8192
 ADDED = 11
@@ -57,7 +57,7 @@ def entry(token: str, shift: float) -> dict[str, Any]:
 
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Response:
-    if request.name == "over":
+    if request.id == "over":
         return NAMED
     return reply(attempt, shift=0.03 if request.effort == "high" else 0.0)
 
@@ -66,7 +66,7 @@ def but(matches: Callable[[str], bool], change: Callable[[Attempt], Response]) -
     """The healthy provider with other replies to some requests."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        return change(attempt) if matches(request.name) else healthy(request, attempt)
+        return change(attempt) if matches(request.id) else healthy(request, attempt)
 
     return provider
 
@@ -120,7 +120,7 @@ def test_a_cache_that_changes_replies_does_so_each_time(
     replies: dict[str, str], status: str
 ) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        says = next((replies[each] for each in replies if request.name.startswith(each)), None)
+        says = next((replies[each] for each in replies if request.id.startswith(each)), None)
         return healthy(request, attempt) if says is None else reply(attempt, says=says)
 
     assert statuses(results(provider))["long.prefix.replies"] == status
@@ -128,9 +128,9 @@ def test_a_cache_that_changes_replies_does_so_each_time(
 
 def test_a_request_without_a_reply_does_not_hide_a_shortened_one() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        if request.name.startswith("5 steps"):
+        if request.id.startswith("5 steps"):
             return refusal(503)
-        return reply(attempt, lost=40 if request.name.startswith("25 steps") else 0)
+        return reply(attempt, lost=40 if request.id.startswith("25 steps") else 0)
 
     assert statuses(results(provider))["long.tokens.loop"] == "failed"
 

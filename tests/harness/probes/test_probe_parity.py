@@ -18,9 +18,9 @@ _CALLS = {"weather", "language", "chart"}
 
 
 def say(request: ProbeRequest) -> Say:
-    if request.name in _CALLS:
+    if request.id in _CALLS:
         return Say(call=("get_weather", '{"location": "Lisbon"}'))
-    return Say(text=f"About {request.name} there is much to say.")
+    return Say(text=f"About {request.id} there is much to say.")
 
 
 def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
@@ -94,9 +94,9 @@ def test_random_variation_is_not_a_defect() -> None:
 
 def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        if request.name in _CALLS:
+        if request.id in _CALLS:
             return say(request)
-        hello = request.name == "hello"
+        hello = request.id == "hello"
         return Say(
             text=f"Hello!{' 👋' if hello and attempt.condition.streaming else ''} How are you?"
         )

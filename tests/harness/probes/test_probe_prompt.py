@@ -10,6 +10,7 @@ from healthy import Say, chat_whole, json_response, rollout
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
+from harness.probes.base import ProbeOptions
 from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.rendering import (
     TEXT_MISTAKES,
@@ -34,14 +35,17 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
     rollouts = {}
     for request in GROUP.requests("chat"):
         whole = chat_whole(Say(text="Hello."))
-        counted = tokens(PROMPTS[request.name])
+        counted = tokens(PROMPTS[request.id])
         if counted is None:
             del whole["usage"]
         else:
             whole["usage"] |= {"prompt_tokens": counted, "total_tokens": counted + 20}
-        recorded = rollout([json_response(whole)], sample=request.name, task=GROUP.name)
-        rollouts[request.name] = [parse_rollout(recorded)]
-    return {each.check.id: each for each in probe_results(GROUP.probes, rollouts, ["chat"])}
+        recorded = rollout([json_response(whole)], sample=request.id, task=GROUP.name)
+        rollouts[request.id] = [parse_rollout(recorded)]
+    return {
+        each.check.id: each
+        for each in probe_results(GROUP.probes, rollouts, ProbeOptions("m", ("chat",)))
+    }
 
 
 def healthy(prompt: Prompt, how: Rendering = _LIBRARY) -> int:

@@ -25,13 +25,13 @@ def choices(count: int, same: bool = False) -> Response:
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that follows effort, varies at temperature 1 and is otherwise deterministic."""
-    if request.name == "choices":
+    if request.id == "choices":
         return choices(3) if attempt.condition.api == "chat" else Say(text="One.")
-    if request.name.startswith("effort"):
+    if request.id.startswith("effort"):
         return Say(text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3))
-    if request.name.startswith("fresh"):
-        return open_answer(request.name)
-    if request.name.startswith("hot"):
+    if request.id.startswith("fresh"):
+        return open_answer(request.id)
+    if request.id.startswith("hot"):
         return open_answer(attempt.number)
     return Say(text="The word is kelp.", reasoning="")
 
@@ -46,7 +46,7 @@ def but(name: str, said: Any) -> Any:
     """The healthy provider with another reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.name.startswith(name):
+        if not request.id.startswith(name):
             return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
@@ -68,8 +68,8 @@ def word_of(attempt: Attempt) -> Say:
 
 def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that gives one reply to every question."""
-    if request.name[:3] in ("hot", "fre"):
-        return open_answer(request.name.split()[1])
+    if request.id[:3] in ("hot", "fre"):
+        return open_answer(request.id.split()[1])
     return healthy(request, attempt)
 
 
@@ -115,10 +115,10 @@ def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) 
 )
 def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.name.startswith("hot"):
+        if request.id.startswith("hot"):
             return open_answer(hot(attempt.number))
-        if request.name.startswith("fresh"):
-            return open_answer(fresh(request.name))
+        if request.id.startswith("fresh"):
+            return open_answer(fresh(request.id))
         return healthy(request, attempt)
 
     assert found(provider, "failed") & {"sampling.cached"} == expected
@@ -162,11 +162,11 @@ def test_some_odd_replies_at_temperature_0_are_noise(count: int, expected: str) 
 
 def test_low_variation_is_not_verifiable() -> None:
     def sure(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.name == "hot 1" and attempt.number == 1:
+        if request.id == "hot 1" and attempt.number == 1:
             return Say(text="Kelp.")
         return (
             Say(text="Eel.")
-            if request.name[:3] in ("hot", "col", "see")
+            if request.id[:3] in ("hot", "col", "see")
             else healthy(request, attempt)
         )
 

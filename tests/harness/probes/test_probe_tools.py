@@ -43,8 +43,8 @@ def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Say:
 
 
 def _triggered(request: ProbeRequest, _: Attempt) -> Say:
-    if request.name in choice.NEEDED:
-        return calling(choice.NEEDED[request.name][1])
+    if request.id in choice.NEEDED:
+        return calling(choice.NEEDED[request.id][1])
     return Say(text="Hello!")
 
 
@@ -60,7 +60,7 @@ def test_missing_calls_fail() -> None:
 
 def test_a_model_that_can_answer_without_a_tool_is_healthy() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        can = request.name in ("language", "markdown", "chart")
+        can = request.id in ("language", "markdown", "chart")
         return Say(text="It is German.") if can else _triggered(request, attempt)
 
     assert not {"failed", "warned"} & set(statuses(judged(choice.TRIGGER_GROUP, provider)).values())
@@ -75,7 +75,7 @@ def test_calls_in_reply_to_greetings_are_a_warning() -> None:
 
 def test_one_missing_call_is_tolerated() -> None:
     def once(request: ProbeRequest, attempt: Attempt) -> Say:
-        return Say(text="?") if request.name == "status" else _triggered(request, attempt)
+        return Say(text="?") if request.id == "status" else _triggered(request, attempt)
 
     result = judged(choice.TRIGGER_GROUP, once)["tools.trigger.recall"]
     assert (result.status, result.failures) == ("passed", 2)
@@ -87,7 +87,7 @@ _KEPT = {"none": Say(text="I may not look."), "named": calling(LANGUAGE, '{"text
 
 
 def _chosen(request: ProbeRequest, _: Attempt) -> Say:
-    return _KEPT.get(request.name) or calling(WEATHER)
+    return _KEPT.get(request.id) or calling(WEATHER)
 
 
 def test_following_tool_choice_passes() -> None:
@@ -107,7 +107,7 @@ def test_following_tool_choice_passes() -> None:
 )
 def test_ignoring_tool_choice_fails(name: str, said: Say | Response, probe: str) -> None:
     def provider(asked: ProbeRequest, attempt: Attempt) -> Say | Response:
-        return said if asked.name == name else _chosen(asked, attempt)
+        return said if asked.id == name else _chosen(asked, attempt)
 
     found = statuses(judged(choice.GROUP, provider))
     assert {name for name, status in found.items() if status == "failed"} == {probe}
@@ -115,7 +115,7 @@ def test_ignoring_tool_choice_fails(name: str, said: Say | Response, probe: str)
 
 def test_rejecting_tool_choice_is_legitimate() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-        return _chosen(request, attempt) if request.name == "auto" else refusal()
+        return _chosen(request, attempt) if request.id == "auto" else refusal()
 
     results = judged(choice.GROUP, provider)
     assert results["tools.choice.none"].status == "not_verifiable"
@@ -192,20 +192,20 @@ def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
 
 def _writing(text: str, request: ProbeRequest) -> Say:
     """A call that the model writes."""
-    tool = arguments.TEXTS[request.name].tool
+    tool = arguments.TEXTS[request.id].tool
     (key,) = tool.parameters["properties"]
     return calling(tool, json.dumps({key: text}, ensure_ascii=False))
 
 
 def _changing(text: str, request: ProbeRequest) -> Say:
     """The same call, where the model writes the intact text."""
-    intact = _writing(arguments.TEXTS[request.name].intact, request)
+    intact = _writing(arguments.TEXTS[request.id].intact, request)
     return replace(_writing(text, request), wrote=intact.call)
 
 
 def test_intact_texts_pass() -> None:
     found = judged(
-        arguments.GROUP, lambda request, _: _writing(arguments.TEXTS[request.name].intact, request)
+        arguments.GROUP, lambda request, _: _writing(arguments.TEXTS[request.id].intact, request)
     )
     assert set(statuses(found).values()) == {"passed"}
 
@@ -245,7 +245,7 @@ def test_a_problem_without_proof_must_be_repeated() -> None:
 
 def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
     def stalled(request: ProbeRequest, _: Attempt) -> Say:
-        value = arguments.TEXTS[request.name]
+        value = arguments.TEXTS[request.id]
         key = next(iter(value.tool.parameters["properties"]))
         ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
         text = value.intact[: ends[0] + 1] if ends else "?"
@@ -287,9 +287,9 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
     """A provider whose calls have these arguments; the model writes the right ones."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = VALUES[request.name]
+        typed = VALUES[request.id]
         right = json.dumps({typed.key: typed.value})
-        said = calling(typed.tool, arguments.get(request.name, right))
+        said = calling(typed.tool, arguments.get(request.id, right))
         return replace(said, wrote=(typed.tool.name, right))
 
     return provider
@@ -339,7 +339,7 @@ def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
     changed = iter([{"null": '{"label": "null"}'}])
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        arguments = next(changed, {}) if request.name == "null" else {}
+        arguments = next(changed, {}) if request.id == "null" else {}
         return _typed(arguments)(request, attempt)
 
     assert statuses(judged(TYPES_GROUP, provider))["tools.arguments.null"] == "passed"
@@ -347,7 +347,7 @@ def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
 
 def test_types_that_the_model_confuses_are_not_verifiable() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
-        typed = VALUES[request.name]
+        typed = VALUES[request.id]
         return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
     assert set(statuses(judged(TYPES_GROUP, provider)).values()) == {"not_verifiable"}
@@ -357,7 +357,7 @@ def test_types_that_the_model_confuses_are_not_verifiable() -> None:
 
 
 def _looping(request: ProbeRequest, _: Attempt) -> list[Say | Response]:
-    if request.name == "dependent":
+    if request.id == "dependent":
         return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Say(text="Sunny.")]
     return [calling(WEATHER), Say(text="I could not find out.")]
 
@@ -398,10 +398,10 @@ def test_without_a_call_the_loop_is_not_verifiable() -> None:
 
 
 def _echoing(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-    if attempt.condition.api == "chat" or request.name not in DEFINITIONS:
+    if attempt.condition.api == "chat" or request.id not in DEFINITIONS:
         return calling(WEATHER)
     tool = {"type": "function", "name": WEATHER.name, "strict": False}
-    tool["parameters"] = {**DEFINITIONS[request.name].parameters, "title": "added"}
+    tool["parameters"] = {**DEFINITIONS[request.id].parameters, "title": "added"}
     return json_response({**responses_whole(calling(WEATHER)), "tools": [tool]})
 
 
@@ -411,7 +411,7 @@ def test_unusual_schemas_that_work_pass() -> None:
 
 def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-        return refusal(500) if request.name == "items_property" else _echoing(request, attempt)
+        return refusal(500) if request.id == "items_property" else _echoing(request, attempt)
 
     found = statuses(judged(schemas.GROUP, provider))
     failed = {name for name, status in found.items() if status == "failed"}
@@ -430,7 +430,7 @@ def test_an_incomplete_echo_is_a_warning() -> None:
 
 def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say | Response:
-        return refusal() if request.name == "strict" else Say(text="No.")
+        return refusal() if request.id == "strict" else Say(text="No.")
 
     found = statuses(judged(schemas.GROUP, provider))
     assert found["tools.schema.callable"] == "warned"

@@ -49,7 +49,7 @@ def test_rejections_for_lack_of_capacity_are_no_failures(group: ProbeGroup, stat
 def test_truncated_replies_are_no_failures(group: ProbeGroup) -> None:
     found = judged(group, lambda _, attempt: _cut(attempt.condition.api))
     whole = {
-        request.name: request.whole
+        request.id: request.whole
         for api in ("chat", "responses")
         for request in group.requests(api)
     }
@@ -60,7 +60,7 @@ def test_truncated_replies_are_no_failures(group: ProbeGroup) -> None:
 
 
 def _responses(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> ProbeResponses:
-    return ProbeResponses.of([request], {request.name: rollouts}, "chat", None)
+    return ProbeResponses.of([request], {request.id: rollouts}, "chat", None)
 
 
 def _recorded(*answers: Say | Response | Exchange) -> ParsedRollout:

@@ -35,7 +35,7 @@ ASK = (Message("user", "Weather?"),)
 
 def attempts(samples: int) -> Iterator[Attempt]:
     for number in range(samples):
-        sample = Sample(f"s{number}", ASK, None, (TOOL,))
+        sample = Sample(f"s{number}", ASK, (TOOL,))
         for api, mode in itertools.product(BOTH_APIS, MODES):
             condition = Condition(model="m", api=api, mode=mode)
             identity = f"{sample.id}/{api}/{mode}/1"

@@ -18,7 +18,7 @@ from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 ASK = (Message("user", "Weather?"),)
-SAMPLE = Sample("s1", ASK, None, (TOOL,))
+SAMPLE = Sample("s1", ASK, (TOOL,))
 
 
 async def run(
@@ -182,7 +182,7 @@ async def test_the_user_says_more_after_an_answer(api: Api) -> None:
 
 
 async def test_stored_responses_are_continued_by_id() -> None:
-    sample = Sample("s1", ASK, None, (TOOL,), then=("And tomorrow?",))
+    sample = Sample("s1", ASK, (TOOL,), then=("And tomorrow?",))
     async with MockProvider() as provider:
         done = await run(provider, api="responses", sample=sample, max_turns=3, stored=True)
     assert len(done.exchanges) == 3

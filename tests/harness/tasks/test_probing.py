@@ -7,8 +7,9 @@ import pytest
 from mock_provider import COT, MODEL, MockProvider
 
 from harness.probes import cot, errors
+from harness.probes.base import ProbeOptions
 from harness.providers.entries import adhoc_provider
-from harness.tasks.probing import ProbeOptions, ProbeTask
+from harness.tasks.probing import ProbeTask
 
 
 def reply(fields):
