@@ -1,23 +1,23 @@
 """Load the questions of an eval from the hub, a local file or folder, or the shipped samples.
 
-A published eval set is downloaded by file at its pinned revision and then read like a local file.
-`datasets.load_dataset` with the name of a repository is no replacement: offline, datasets 5.2 does
-not find the cache of single files, and otherwise returns the version cached last, whatever the
-revision.
+A published eval set is downloaded by file at its pinned revision and then read by `load_dataset`.
+`load_dataset` with the name of a repository is not enough: offline, datasets 5.2 does not find the
+cache of single files, and otherwise returns the version cached last, whatever the revision.
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module, resources
+from importlib import resources
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from pydantic import TypeAdapter
 
-from evals.datasets.rows import RawRow, RowT, read_file, rows_sha256, validate_rows
+from evals.datasets.rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 
@@ -81,7 +81,7 @@ class _Raw:
 
 def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
     """Load and validate rows; an incomplete set counts as a sample. Raises ConfigurationError."""
-    raw = _read(dataset, source)
+    raw = _read(dataset, source, model)
     rows = validate_rows(raw.rows, model)
     if not rows:
         raise ConfigurationError(f"{raw.name} has no rows.")
@@ -103,9 +103,9 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
     return Loaded(rows, info)
 
 
-def _read(dataset: PublishedDataset, source: DataSource) -> _Raw:
+def _read(dataset: PublishedDataset, source: DataSource, model: type[DataRow]) -> _Raw:
     if source == "hub":
-        return _Raw(read_published(dataset), dataset.repository, dataset.revision)
+        return _Raw(read_published(dataset, model), dataset.repository, dataset.revision)
     if source == "samples":
         shipped = resources.files("evals") / "data" / "samples" / dataset.sample
         with resources.as_file(shipped) as path:
@@ -132,22 +132,16 @@ SPLITS = ("test", "validation", "train")
 _LONGEST_REASON = 300
 
 
-def read_published(dataset: PublishedDataset) -> tuple[RawRow, ...]:
+def read_published(dataset: PublishedDataset, model: type[DataRow]) -> tuple[RawRow, ...]:
     """The rows of a published dataset at its pinned revision. Raises ConfigurationError."""
-    rows: list[RawRow] = []
-    for file in dataset.files:
-        path = _download(dataset, file)
-        try:
-            rows += read_file(path, f"{dataset.repository}/{file}")
-        except ConfigurationError as error:
-            raise _unavailable(dataset, f"{path} cannot be read: {error}") from None
-    return tuple(rows)
+    library = _library(dataset.name)
+    files = (_file_rows(library, dataset, file, model) for file in dataset.files)
+    return tuple(chain.from_iterable(files))
 
 
 def read_named(name: str, revision: str | None) -> tuple[RawRow, ...]:
     """The rows of any dataset on the hub. Raises ConfigurationError."""
-    library = _library("datasets", name)
-    library.disable_progress_bars()
+    library = _library(name)
     try:
         splits = library.load_dataset(name, revision=revision)
     except (OSError, ValueError, library.exceptions.DatasetsError) as error:
@@ -160,13 +154,37 @@ def read_named(name: str, revision: str | None) -> tuple[RawRow, ...]:
     return tuple(map(RawRow, places, splits[split]))
 
 
-def _download(dataset: PublishedDataset, file: str) -> Path:
-    library = _library("huggingface_hub", dataset.name)
+def _file_rows(
+    library: ModuleType, dataset: PublishedDataset, file: str, model: type[DataRow]
+) -> Iterator[RawRow]:
+    path = _download(dataset, file)
+    kind, options = "json", dict[str, Any]()
+    if path.suffix == ".csv":
+        # By default pandas reads the answer "007" as 7, and "None" or "NA" as missing.
+        columns = [field.alias or name for name, field in model.model_fields.items()]
+        kind = "csv"
+        options = {"converters": dict.fromkeys(columns, str), "keep_default_na": False}
     try:
-        path = library.hf_hub_download(
+        # Streaming reads the file directly, without a second copy in the cache.
+        rows = library.load_dataset(
+            kind, data_files=str(path), split="train", streaming=True, **options
+        )
+        values: Mapping[str, Any]
+        for number, values in enumerate(rows, start=1):
+            yield RawRow(f"{dataset.repository}/{file} row {number}", values)
+    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
+        raise _unavailable(dataset, f"{path} cannot be read: {error}") from None
+
+
+def _download(dataset: PublishedDataset, file: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        path = hf_hub_download(
             dataset.repository, file, repo_type="dataset", revision=dataset.revision
         )
-    except library.errors.LocalEntryNotFoundError:
+    except LocalEntryNotFoundError:
         reason = f"{file} is not in the cache, and huggingface.co cannot be reached"
         raise _unavailable(dataset, reason) from None
     except Exception as error:  # noqa: BLE001 (its HTTP library depends on the release)
@@ -174,16 +192,18 @@ def _download(dataset: PublishedDataset, file: str) -> Path:
     return Path(path)
 
 
-def _library(library: str, name: str) -> ModuleType:
-    """A library that dataset `name` needs. Raises ConfigurationError if it is not installed."""
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+def _library(name: str) -> ModuleType:
     try:
-        return import_module(library)
+        import datasets
     except ImportError:
         raise ConfigurationError(
-            f"{name} requires the library {library}, which is not installed: "
+            f"{name} requires the Hugging Face datasets library, which is not installed: "
             "pip install 'gpt-oss-verify[evals]', or use --data-file or --samples."
         ) from None
+    library: ModuleType = datasets
+    library.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    return library
 
 
 def _unavailable(dataset: PublishedDataset, reason: str) -> ConfigurationError:

@@ -1,6 +1,6 @@
 """Rows of a dataset: read from JSONL and CSV files, validated, selected and identified.
 
-Files are not read with the `datasets` library, because its errors do not name the line.
+Local files are not read with the `datasets` library, because its errors do not name the line.
 """
 
 import csv

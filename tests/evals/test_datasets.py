@@ -1,8 +1,8 @@
+import builtins
 import csv
 import hashlib
 import io
 import json
-import sys
 from dataclasses import replace
 
 import datasets
@@ -78,7 +78,7 @@ def test_what_is_cached_needs_no_network(hub, monkeypatch):
     assert load_rows(AIME, "hub", AimeRow) == once
 
 
-def test_no_answer_is_taken_for_a_missing_one(hub):
+def test_pandas_takes_no_answer_for_a_missing_one(hub):
     loaded = load_rows(GPQA, "hub", GpqaRow)
     assert loaded.rows[7].choices == ("7", "None", "NA", 'a "b", 7')
     assert loaded.rows[7].question == "Which\none is 7?"
@@ -139,11 +139,16 @@ def test_a_damaged_file_in_the_cache_is_an_error_in_words(tmp_path, monkeypatch)
 
 
 def test_without_the_library_it_says_which_extra_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    for source in ("hub", "hf:me/mine"):
-        with pytest.raises(ConfigurationError, match=r"gpt-oss-verify\[evals\]"):
-            load_rows(AIME, source, AimeRow)
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "datasets":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigurationError, match=r"gpt-oss-verify\[evals\]"):
+        load_rows(AIME, "hub", AimeRow)
 
 
 @pytest.fixture
