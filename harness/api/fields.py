@@ -102,12 +102,17 @@ def error_message(error: object) -> str:
 
 
 def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
-    """The usage of a reply in the API's words for tokens; a count that is no integer is None."""
+    """The usage of a reply in the API's words for tokens; a count that is no integer is None.
+
+    SGLang reports reasoning tokens beside the others, without details.
+    """
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None
     details = usage.get(f"{completion}_tokens_details")
     reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    if reasoning is None:
+        reasoning = usage.get("reasoning_tokens")
     return Usage(
         input_tokens=_count(usage.get(f"{prompt}_tokens")),
         output_tokens=_count(usage.get(f"{completion}_tokens")),

@@ -108,11 +108,15 @@ def _lost(found: Accounted) -> Iterator[Problem]:
 
 
 def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
-    """Replies that a token limit cut after the header of a message, and that hide no CoT."""
+    """Replies that a token limit cut after the header of a message, and that hide no CoT.
+
+    A summary contains CoT: responses.reasoning.content reports it.
+    """
     for found in counted(parsed):
         request, others = found.exchange.request, objects(found.reply.raw.get("output"))
         shown = request.choices == 1 and not request.built_in and not hides_cot(found.exchange)
         known = all(each.get("type") in ("reasoning", "message") for each in others)
+        known = known and not any(each.get("summary") for each in others)
         if shown and known and found.reply.finish == "length":
             yield found
 

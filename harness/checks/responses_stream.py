@@ -33,8 +33,8 @@ grammar_checks(
         ),
         grammar.REASONING_PARTS: (
             "warning",
-            "The CoT is streamed inside a content part that was added. Clients cope because they "
-            "collect the CoT by item.",
+            "The CoT is streamed inside a part that is added before and closed after it. Clients "
+            "cope because they collect the CoT by item.",
         ),
         grammar.DONE_TEXT: (
             "error",

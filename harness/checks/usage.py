@@ -13,6 +13,7 @@ family = Family("usage", CHAT)
 
 _PATH = "$.usage"
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
+_OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
 # Differences that another spelling of the same text with tokens cannot explain: in a few words, in
 # a longer text as one token of 20, and if the model also wrote empty messages.
 _FEW_TOKENS, _SLACK, _MANY_TOKENS, _MANY_MESSAGES = 3, 20, 24, 8
@@ -95,14 +96,18 @@ def _cached_excess(found: CountedReply) -> Iterator[Problem]:
 
 @family.check("usage.reasoning.missing", counted, severity="warning")
 def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
-    """A reply with reasoning reports reasoning tokens.
+    """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
 
     Some servers never count them; clients cope.
     """
-    if found.reply.reasoning and not found.usage.reasoning_tokens:
+    usage, counted_at = found.reply.raw.get("usage"), _OUTPUT_DETAILS.get(found.exchange.api)
+    reported = found.usage.reasoning_tokens
+    if found.reply.reasoning and not reported:
         message = "The reply has reasoning, but reports no reasoning tokens."
-        got = str(found.usage.reasoning_tokens)
-        yield Problem(found.exchange, message, "more than 0", got, _PATH)
+        yield Problem(found.exchange, message, "more than 0", str(reported), _PATH)
+    elif reported and isinstance(usage, dict) and counted_at and not usage.get(counted_at):
+        message = "The reply reports reasoning tokens where few clients read them."
+        yield Problem(found.exchange, message, f"in {counted_at}", "beside the other counts", _PATH)
 
 
 @family.check("usage.reasoning.differs", accounted, severity="warning")

@@ -39,7 +39,6 @@ class _Text:
     items: frozenset[str]
     full: str = "text"
     index: str | None = "content_index"
-    reasoning: bool = False
 
 
 _REASONING, _CALLS = frozenset({"reasoning"}), frozenset({"function_call"})
@@ -47,8 +46,8 @@ _PROGRAMS, _MCP_CALLS = frozenset({"code_interpreter_call"}), frozenset({"mcp_ca
 _TEXTS: Mapping[str, _Text] = {
     "response.output_text": _Text(frozenset({"message"})),
     "response.refusal": _Text(frozenset({"message"}), full="refusal"),
-    "response.reasoning_text": _Text(_REASONING, reasoning=True),
-    "response.reasoning": _Text(_REASONING, reasoning=True),
+    "response.reasoning_text": _Text(_REASONING),
+    "response.reasoning": _Text(_REASONING),
     "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
     "response.function_call_arguments": _Text(_CALLS, full="arguments", index=None),
     "response.code_interpreter_call_code": _Text(_PROGRAMS, full="code", index=None),
@@ -179,7 +178,8 @@ class _Walker:
     def _unclosed(self, event: StreamEvent, item: _Item) -> None:
         if any(part.declared and not part.closed for part in item.parts.values()):
             message = "An item was closed before its content part."
-            self._report(PARTS, event, message, _PART_SEQUENCE)
+            rule = REASONING_PARTS if item.kind in _REASONING else PARTS
+            self._report(rule, event, message, _PART_SEQUENCE)
         if any(part.texts and not part.text_done for part in item.parts.values()):
             message = "An item was closed without a done event for its text."
             self._report(MISSING_DONE, event, message, "a done event with the complete text")
@@ -252,7 +252,7 @@ class _Walker:
             return item.parts[place]
         if kind.index is not None:
             declared = any(part.declared for part in item.parts.values())
-            rule = REASONING_PARTS if kind.reasoning and not declared else PARTS
+            rule = REASONING_PARTS if item.kind in _REASONING and not declared else PARTS
             message = f"{event.type} was sent before its part was added."
             self._report(rule, event, message, _PART_SEQUENCE)
         return item.parts.setdefault(place, _Part(declared=False))

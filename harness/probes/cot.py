@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
+from harness.api.fields import objects
 from harness.checks.accounting import has_lost_cot
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -112,7 +113,9 @@ def _returned(responses: ProbeResponses) -> Trials:
     replies = responses.replies(*_TOLD, *_STALE)
     thought = (each for each in replies if each[1].reasoning or has_lost_cot(each[0]))
     for exchange, reply in required(thought, "The replies have no tokens of a CoT."):
-        missing = Problem(exchange, "The reply contains no CoT.", "chain of thought", "none")
+        summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
+        what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
+        missing = Problem(exchange, f"The reply contains {what}.", "chain of thought", got)
         yield None if reply.reasoning else missing
 
 

@@ -60,10 +60,11 @@ def _repeated(responses: ProbeResponses) -> Trials:
     for exchange, reply in responses.replies("options"):
         for name in filter(reply.raw.__contains__, _ECHOED):
             yield _differs(exchange, name, exchange.request.body[name], reply.raw.get(name))
-        tools = reply.raw.get("tools")
-        first = tools[0] if isinstance(tools, list) and tools else None
-        got = first.get("name") if isinstance(first, dict) else None
-        yield _differs(exchange, "tools[0].name", WEATHER.name, got)
+        if "tools" in reply.raw:
+            tools = reply.raw["tools"]
+            first = tools[0] if isinstance(tools, list) and tools else None
+            got = first.get("name") if isinstance(first, dict) else None
+            yield _differs(exchange, "tools[0].name", WEATHER.name, got)
 
 
 @GROUP.probe(
@@ -76,7 +77,11 @@ def _metadata(responses: ProbeResponses) -> Trials:
     """
     served(responses, "metadata", "metadata")
     for exchange, reply in responses.replies("metadata"):
-        yield _differs(exchange, "metadata", _METADATA, reply.raw.get("metadata"))
+        if "metadata" in reply.raw:
+            yield _differs(exchange, "metadata", _METADATA, reply.raw["metadata"])
+        else:
+            message = "The response has no `metadata`, although its request has."
+            yield Problem(exchange, message, "the metadata of the request", "none", "$.metadata")
 
 
 def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:

@@ -146,9 +146,16 @@ def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     """
     pairs = [_pair(responses, name) for name in PROMPTS]
     streaming, non_streaming = (
-        {bool(_usage(reply, "reasoning_tokens")) for pair in pairs for _, reply in pair[mode]}
+        {
+            bool(_usage(reply, "reasoning_tokens"))
+            for pair in pairs
+            for _, reply in pair[mode]
+            if _usage(reply, "output_tokens") is not None
+        }
         for mode in (0, 1)
     )
+    if not streaming or not non_streaming:
+        raise NotVerifiableError("The replies of one mode report no tokens.")
     if {frozenset(streaming), frozenset(non_streaming)} == {frozenset([True]), frozenset([False])}:
         got = "only in streams" if True in streaming else "only in non-streaming replies"
         message = "Reasoning tokens are reported in one mode only."

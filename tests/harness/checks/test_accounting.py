@@ -189,6 +189,18 @@ def test_a_truncated_reply_has_text(change, reported):
     assert ("reply.lost.truncated" in found) == reported
 
 
+def test_a_truncated_reply_may_have_its_cot_in_a_summary():
+    body = responses_whole(Say(text="", reasoning="We think."))
+    body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    body["output"] = body["output"][:1]
+    body["usage"]["output_tokens"] = 16
+    for summary in ([{"type": "summary_text", "text": "We think."}], []):
+        body["output"][0] |= {"content": [], "summary": summary, "status": "incomplete"}
+        parsed = parse_rollout(rollout([json_response(body)], api="responses"))
+        found = {each.id for each in checks.examine(parsed)[1]}
+        assert ("reply.lost.truncated" in found) == (not summary)
+
+
 @pytest.mark.parametrize(
     ("copied", "check"),
     [

@@ -199,6 +199,25 @@ def test_messages_are_shortened_for_reports():
         assert len(finding.message) < 400
 
 
+def test_a_summary_without_its_part_is_a_warning():
+    """Ollama streams the CoT as a summary, without the events of its part."""
+
+    def summary(events):
+        events[:] = [e for e in events if e.get("part", {}).get("type") != "reasoning_text"]
+        for event in events:
+            if event["type"].startswith("response.reasoning_text"):
+                event["type"] = event["type"].replace("reasoning_text", "reasoning_summary_text")
+                event["summary_index"] = event.pop("content_index")
+            for item in (event.get("item"), *event.get("response", {}).get("output", [])):
+                if item and item["type"] == "reasoning" and item.get("content"):
+                    item["summary"] = [
+                        {"type": "summary_text", "text": item.pop("content")[0]["text"]}
+                    ]
+
+    expected = {"responses.reasoning.content", "responses.stream.reasoning_parts"}
+    assert responses_stream(summary) == expected
+
+
 def test_other_reasoning_dialects_are_reported_as_info():
     def open_responses(events):
         for event in events:
@@ -438,6 +457,10 @@ def call_added(events):
     return next(item for item in added if item["type"] == "function_call")
 
 
+def remove_last_event(kind):
+    return lambda events: events.remove(event_of(events[::-1], kind))
+
+
 ADDED, DONE = "response.output_item.added", "response.output_item.done"
 ARGUMENTS = "response.function_call_arguments"
 
@@ -449,7 +472,8 @@ BROKEN_RESPONSES_STREAM = [
         lambda e: event_of(e, DONE)["item"].update(status="in_progress"),
         CALL,
     ),
-    ("responses.stream.parts", remove_event("response.content_part.done"), ANSWERED),
+    ("responses.stream.reasoning_parts", remove_event("response.content_part.done"), ANSWERED),
+    ("responses.stream.parts", remove_last_event("response.content_part.done"), ANSWERED),
     ("responses.stream.parts", change_event("response.content_part.added", content_index=1), CALL),
     ("responses.stream.parts", move_part_done, CALL),
     ("responses.stream.items", wrong_kind, ANSWERED),
@@ -586,6 +610,23 @@ def test_usage_without_details_is_not_an_error(details):
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
     findings = found([json_response(body)], api="responses")
     assert [each for each in findings if each.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        (9, {"usage.reasoning.missing"}),
+        (500, {"usage.reasoning.missing", "usage.reasoning.excess"}),
+    ],
+)
+def test_reasoning_tokens_beside_the_other_counts(tokens, expected):
+    """SGLang reports them there; with speculative decoding, they exceeded the output tokens."""
+    body = chat_whole(CALL)
+    del body["usage"]["completion_tokens_details"]
+    body["usage"]["reasoning_tokens"] = tokens
+    findings = {each.id: each for each in found([json_response(body)]) if "usage" in each.id}
+    assert expected <= set(findings)
+    assert "few clients" in findings["usage.reasoning.missing"].message
 
 
 @pytest.mark.parametrize(

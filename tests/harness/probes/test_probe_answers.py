@@ -280,8 +280,8 @@ def test_hidden_cot_is_not_blamed_on_the_schema() -> None:
 # --- Options
 
 
-def repeats(**changes: Any) -> Any:
-    """A provider that repeats options with these changes."""
+def repeats(*absent: str, **changes: Any) -> Any:
+    """A provider that repeats options with these changes; it leaves out the absent ones."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response | Say:
         if request.id.startswith("order"):
@@ -289,7 +289,8 @@ def repeats(**changes: Any) -> Any:
         tool = {"type": "function", "name": "get_weather", "parameters": {}, "strict": False}
         sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **request.options}
         say = responses_whole(Say(text="Hello!"))
-        return json_response(say | sent | {"instructions": request.instructions} | changes)
+        body = say | sent | {"instructions": request.instructions} | changes
+        return json_response({key: body[key] for key in body if key not in absent})
 
     return provider
 
@@ -308,6 +309,15 @@ def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
     results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
     assert {name for name, status in results.items() if status == "warned"} == found
     assert "failed" not in results.values()
+
+
+def test_options_that_are_not_repeated() -> None:
+    """llama.cpp leaves them out: that says nothing about the values it used."""
+    results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
+    assert results["options.repeated"].status == "passed"
+    assert [each.message for each in results["options.metadata"].examples] == [
+        "The response has no `metadata`, although its request has."
+    ]
 
 
 @pytest.mark.parametrize(

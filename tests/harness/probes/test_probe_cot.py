@@ -130,6 +130,23 @@ def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
     assert failed(silent(("told",), wrote=False)) == set()  # The model wrote none.
 
 
+def test_a_summary_is_not_called_no_cot() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        said = reader()(request, attempt)
+        if attempt.condition.api == "chat" or not isinstance(said, Say) or said.call:
+            return said
+        body = responses_whole(said)
+        for item in body["output"]:
+            if item["type"] == "reasoning":
+                text = item.pop("content")[0]["text"]
+                item["summary"] = [{"type": "summary_text", "text": text}]
+        return json_response(body)
+
+    result = judged(cot.GROUP, provider)["cot.returned"]
+    assert result.status == "failed"
+    assert result.examples[0].message == "The reply contains only a summary."
+
+
 def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return refusal(status) if unwanted(request) else reader()(request, attempt)

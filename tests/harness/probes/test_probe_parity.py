@@ -130,3 +130,12 @@ def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response
 def test_different_counts_are_detected(counts: dict[str, int], found: tuple[str, str]) -> None:
     results = statuses(judged(GROUP, _counting(**counts), apis=["chat"]))
     assert {each for each in results.items() if each[1] != "passed"} == {found}
+
+
+def test_streams_without_counts_say_nothing_about_reasoning_tokens() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+        streamed = stream_response(chat_blocks(chat_chunks(say(request))[:-1]))
+        return streamed if attempt.condition.streaming else json_response(chat_whole(say(request)))
+
+    results = statuses(judged(GROUP, provider, apis=["chat"]))
+    assert results["parity.usage.reasoning"] == "not_verifiable"
