@@ -23,8 +23,8 @@ from harness.parsing.rollout import ParsedExchange, once
 
 family = Family("cot", RAW_COT)
 
-# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results.
-# Trivial prompts may have fewer.
+# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results of
+# agents. After short results, 17 of 48 conversations with six servers had none, by their tokens.
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
@@ -158,11 +158,13 @@ def _forced(answer: Answer) -> Iterator[Problem]:
     tolerated=_ABSENT_AFTER_RESULT,
 )
 def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
-    """Replies after a tool result contain CoT.
+    """Replies after a tool result contain CoT, if their tokens include one.
 
-    gpt-oss may answer a tool result without CoT. A server that never returns CoT there drops it.
+    gpt-oss often answers a tool result without CoT; then the reported tokens are those of the
+    answer. Without token counts, a share is tolerated.
     """
-    if not any(answer.reply.reasoning for answer in later):
+    lost = any(has_lost_cot(each.exchange) or not each.reply.output_tokens for each in later)
+    if lost and not any(answer.reply.reasoning for answer in later):
         message = "The tool call had CoT, but no reply after its result contains reasoning."
         yield Problem(later[0].exchange, message, "reasoning", "no reasoning")
 

@@ -14,6 +14,7 @@ from healthy import (
     SUITE,
     Say,
     chat_blocks,
+    chat_whole,
     choice,
     counts,
     exchange,
@@ -86,6 +87,12 @@ def status(code: int, body: object = PARSER_ERROR) -> Callable[[], Rollout]:
 
 def content(text: str | None) -> Change:
     return put(f"{MESSAGE}.content", text)
+
+
+def _without_cot(say: Say) -> dict[str, Any]:
+    body: dict[str, Any] = chat_whole(say)
+    body["choices"][0]["message"]["reasoning"] = None
+    return body
 
 
 def _cut() -> Rollout:
@@ -431,7 +438,8 @@ DEFECTS = (
     _defect("D06", "CoT and calls together: 500", status(500), "request.failed"),
     _defect(
         "D10", "no CoT after a tool's result",
-        lambda: rollout([CALL, Say(text="Sunny.", reasoning="")]), "reasoning.missing.after_result",
+        lambda: rollout([CALL, json_response(_without_cot(ANSWER))]),
+        "reasoning.missing.after_result",
     ),
     _defect("D08", "the second turn is refused", status(400, {"message": "no"}), "request.refused"),
     # F. Structured output

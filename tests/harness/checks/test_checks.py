@@ -598,6 +598,14 @@ def test_a_stop_string_that_ends_the_cot_is_one_finding():
     assert "stop.early" not in reported(mutations.chat(lambda _: None, CALL, prompt))
 
 
+@pytest.mark.parametrize(("change", "reported"), [({}, False), ({"usage": None}, True)])
+def test_an_answer_to_a_tool_result_may_have_no_cot(change, reported):
+    """If its tokens are those of the answer, the model wrote no CoT."""
+    answer = chat_whole(Say(text="It is sunny in Lisbon.", reasoning="")) | change
+    findings = found([json_response(chat_whole(CALL)), json_response(answer)])
+    assert ("reasoning.missing.after_result" in ids(findings)) == reported
+
+
 def test_a_special_token_in_the_prompt_is_not_a_leak():
     prompt = {"messages": [{"role": "user", "content": "What is <|end|>?"}]}
     said = put("choices.0.message.content", "<|end|> ends a message.")
