@@ -195,17 +195,23 @@ def _compare(
         return
     for index, item in enumerate(final):
         done = streamed.get(index)
-        if done is not None and (not isinstance(item, dict) or _essence(item) != _essence(done)):
+        if done is None:
+            continue
+        sent, kept = _essence(done), _essence(item) if isinstance(item, dict) else {}
+        other = [key for key in sent if key not in kept or sent[key] != kept[key]]
+        if other:
             message = "An item of the final response differs from the streamed item."
             path = f"$.response.output[{index}]"
-            yield Problem(exchange, message, repr(done), repr(item), path, event.number)
+            expected = repr({key: sent[key] for key in other})
+            got = repr({key: kept[key] for key in other} if kept else item)
+            yield Problem(exchange, message, expected, got, path, event.number)
 
 
-def _essence(item: Mapping[str, Any]) -> tuple[object, ...]:
+def _essence(item: Mapping[str, Any]) -> Mapping[str, object]:
     """The fields of an item that must agree; null equals absent, and empty equals absent."""
     parts = [(part.get("type"), part.get("text")) for part in objects(item.get("content"))]
     keys = ("type", "id", "call_id", "name", "arguments")
-    return (*(item.get(key) for key in keys), parts)
+    return {**{key: item.get(key) for key in keys}, "content": parts}
 
 
 def _responses(exchange: ParsedExchange) -> Iterator[tuple[StreamEvent, Mapping[str, Any]]]:

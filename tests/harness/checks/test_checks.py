@@ -1,5 +1,6 @@
 """Every check on healthy replies (no findings) and on replies broken in one place (reported)."""
 
+import ast
 import copy
 import json
 import re
@@ -604,6 +605,14 @@ def test_an_answer_to_a_tool_result_may_have_no_cot(change, reported):
     answer = chat_whole(Say(text="It is sunny in Lisbon.", reasoning="")) | change
     findings = found([json_response(chat_whole(CALL)), json_response(answer)])
     assert ("reasoning.missing.after_result" in ids(findings)) == reported
+
+
+def test_a_changed_item_of_the_final_response_is_reported_by_what_differs():
+    examined = parse_rollout(mutations.responses_stream(other_final, CALL))
+    found = [each for each in checks.examine(examined)[1] if each.id == "responses.stream.final"]
+    (evidence,) = [each.evidence for each in found]
+    assert evidence.got == "{'arguments': '{}'}"
+    assert set(ast.literal_eval(evidence.expected)) == {"arguments"}
 
 
 def test_a_special_token_in_the_prompt_is_not_a_leak():
