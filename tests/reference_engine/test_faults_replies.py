@@ -140,6 +140,10 @@ TOOLS = {
         chat(HI, tools=[CHAT_TOOL], tool_choice="required", max_tokens=200),
         lambda s: s.message["content"] == "Hello there.",
     ),
+    "required-choice-ignored-in-streams": Row(
+        chat(HI, tools=[CHAT_TOOL], tool_choice="required", max_tokens=200, stream=True),
+        lambda s: s.said() == "Hello there.",
+    ),
     "none-choice-ignored": Row(
         chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="none", max_tokens=200),
         lambda s: s.finish == "tool_calls",

@@ -118,6 +118,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         "auto": (_WEATHER, {"tool_choice": "auto"}),
         "none": (_WEATHER, {"tool_choice": "none"}),
         "required": (_HELLO, {"tool_choice": "required"}),
+        "required streamed": (_HELLO, {"tool_choice": "required"}),
         "named": (_WEATHER, {"tool_choice": named}),
         "parallel": (_WEATHER, {"parallel_tool_calls": True}),
         "not parallel": (_WEATHER, {"parallel_tool_calls": False}),
@@ -151,12 +152,13 @@ def _followed(
     name: str, expected: str, allowed: frozenset[str] | None, responses: ProbeResponses
 ) -> Trials:
     """Whether the calls follow a choice: exactly the allowed names, or any call (None)."""
-    rollouts = served(responses, name, f"tool_choice {name}")
-    yield from (found for each in rollouts if (found := failure(each, f"tool_choice {name}")))
+    choice = name.removesuffix(" streamed")
+    rollouts = served(responses, name, f"tool_choice {choice}")
+    yield from (found for each in rollouts if (found := failure(each, f"tool_choice {choice}")))
     for exchange, reply in first_replies(rollouts):
         called = [call.name for call in reply.calls]
         followed = bool(called) if allowed is None else set(called) == allowed
-        message = f"The request set tool_choice to {name}, and the reply does not follow it."
+        message = f"The request set tool_choice to {choice}, and the reply does not follow it."
         got = f"calls: {', '.join(called) or 'none'}"
         yield None if followed else Problem(exchange, message, expected, got)
 
@@ -180,6 +182,20 @@ for _name, _expected, _allowed, _summary in (
     GROUP.probe(f"tools.choice.{_name}", (_name,), needs="tool_choice", text=f"{_summary}. {_WHY}")(
         partial(_followed, _name, _expected, _allowed)
     )
+
+
+@GROUP.probe(
+    "tools.choice.required.streaming",
+    ("required streamed",),
+    needs="tool_choice",
+    modes=("streaming",),
+)
+def _required_streamed(responses: ProbeResponses) -> Trials:
+    """In streams, too, a reply calls a tool if tool_choice is required.
+
+    Some servers stream a forced call as text, or force calls only in requests without `stream`.
+    """
+    return _followed("required streamed", "a tool call", None, responses)
 
 
 @GROUP.probe(

@@ -71,7 +71,12 @@ hooks.GENERATION.faults(
 hooks.REQUEST.faults(
     none_choice_ignored=lambda body, _: (
         body | {"tool_choice": "auto"} if body.get("tool_choice") == "none" else body
-    )
+    ),
+    required_choice_ignored_in_streams=lambda body, request: (
+        body | {"tool_choice": "auto"}
+        if request.streaming and body.get("tool_choice") == "required"
+        else body
+    ),
 )
 hooks.PAYLOAD.faults(none_choice_ignored=hooks.echo("tool_choice", "auto"))
 CALLED_NAME.faults(
