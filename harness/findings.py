@@ -24,6 +24,7 @@ FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
 TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
 ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
 STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
+STOP_IN_COT = "https://github.com/vllm-project/vllm/issues/38499"
 
 _LONGEST_EXCERPT = 300
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_value
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
-from harness.findings import CHAT, GUIDE, STRUCTURED, TOOL_CHOICE, Problem
+from harness.findings import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 
 family = Family("parameters", CHAT)
 
@@ -97,13 +97,15 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
     "stop.early",
     ended,
     lambda answer: answer.exchange.request.stops,
+    severity="warning",
+    source=STOP_IN_COT,
     tolerated=0.02,
     needs="stop",
 )
 def _stop_early(answer: Answer) -> Iterator[Problem]:
     """A stop string ends only the answer, not the CoT or the harmony format before it.
 
-    Clients do not know what the model will think, so they cannot avoid the string there. The model
+    Programs get no answer at all. Many engines match stop strings against the CoT, too. The model
     may end its reply after the CoT.
     """
     reply = answer.reply

@@ -6,7 +6,7 @@ from itertools import chain
 
 from harness.api.base import Message, Reply
 from harness.checks.accounting import FRAMING
-from harness.findings import CHAT, RESPONSES, Problem
+from harness.findings import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
     MORE_TOKENS,
@@ -197,7 +197,7 @@ def _repeated(trials: Iterable[TrialResult]) -> Trials:
 @GROUP.probe(
     "limits.stop.cot",
     ("whole", "stopped"),
-    source="https://github.com/vllm-project/vllm/issues/38499",
+    source=STOP_IN_COT,
     apis=("chat",),
     severity="warning",
     needs="stop",
