@@ -20,7 +20,6 @@ import aiohttp
 import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
-from harness.errors import ConfigurationError
 from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
@@ -58,19 +57,12 @@ def open_session(provider: Provider) -> aiohttp.ClientSession:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment specifies for a URL, if any. Raises ConfigurationError."""
+    """The proxy that the environment specifies for a URL, if any."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in LOOPBACK or proxy_bypass(host):
         return None
-    proxy = getproxies().get(parts.scheme)
-    kind, _, address = (proxy or "").rpartition("://")
-    if kind not in ("", "http", "https"):
-        raise ConfigurationError(
-            f"The environment specifies the proxy {kind}://{address.rpartition('@')[2]}; "
-            "only HTTP proxies are supported."
-        )
-    return proxy
+    return getproxies().get(parts.scheme)
 
 
 def allow_open_files(count: int) -> None:
@@ -111,10 +103,9 @@ class HttpTransport:
         if body is not None:
             data = body.encode() if isinstance(body, str) else orjson.dumps(body)
             headers["Content-Type"] = "application/json"
-        url = self._base_url + path
         request = Request(
             method="GET" if body is None else "POST",
-            url=self._redactor.text(url),
+            url=self._base_url + path,
             headers=self._redactor.headers(headers),
             body=self._redactor.body(body, data) if isinstance(body, Mapping) else None,
             text=self._redactor.text(body) if isinstance(body, str) else None,
@@ -122,7 +113,7 @@ class HttpTransport:
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         streaming = isinstance(body, Mapping) and bool(body.get("stream"))
         receiver = Receiver(self._limits, wants_stream=streaming)
-        failure = await self._receive(receiver, request.method, url, headers, data or None)
+        failure = await self._receive(receiver, request.method, request.url, headers, data or None)
         elapsed = receiver.elapsed()
         received = receiver.response(self._redactor, complete=failure is None)
         return Exchange(

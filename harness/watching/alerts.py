@@ -3,7 +3,6 @@
 The URL of a webhook is a secret, because anyone who knows it can post. Messages name only its host.
 """
 
-import asyncio
 import json
 import os
 import shlex
@@ -14,8 +13,6 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Literal
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from harness.errors import ConfigurationError
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident
@@ -156,22 +153,17 @@ def _run(command: str, alert: Mapping[str, object], hidden: Collection[str]) -> 
 
 
 def _post(url: str, form: WebhookFormat | None, alert: Mapping[str, object]) -> str | None:
+    import httpx
+
     host = urlsplit(url).hostname
     body = alert
     if (form or ("slack" if host == SLACK else "json")) == "slack":
         # Slack reserves these characters.
         body = {"text": escape(f"{alert['provider']}: {alert['text']}", quote=False)}
     try:
-        status = asyncio.run(_status(url, body))
-    except (aiohttp.ClientError, OSError) as error:
+        answer = httpx.post(url, json=body, timeout=_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"the webhook at {host} could not be reached ({type(error).__name__})"
-    return None if 200 <= status < 300 else f"the webhook at {host} answered with status {status}"
-
-
-async def _status(url: str, body: Mapping[str, object]) -> int:
-    """The status with which a webhook answers."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_SECONDS), trust_env=True) as session,
-        session.post(url, json=body, allow_redirects=False) as answer,
-    ):
-        return answer.status
+    if not answer.is_success:
+        return f"the webhook at {host} answered with status {answer.status_code}"
+    return None

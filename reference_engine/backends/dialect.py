@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import httpx
+
 from harmony.vocabulary import encode
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -60,8 +62,6 @@ class Dialect(ABC):
     """The protocol of one kind of server, at a path. An instance reads one streamed response."""
 
     path: ClassVar[str]
-    about: ClassVar[str]
-    """The path that describes the served models."""
 
     def __init__(self, params: SamplingParams) -> None:
         self.finished = False
@@ -69,8 +69,8 @@ class Dialect(ABC):
 
     @staticmethod
     @abstractmethod
-    def served(about: bytes, model: str | None) -> Served:
-        """The served model, or `model` if it is among those. Raises ValueError."""
+    def served(client: httpx.Client, model: str | None) -> Served:
+        """Request the served model, or check `model`. Raises httpx.HTTPError or ValueError."""
 
     @staticmethod
     @abstractmethod

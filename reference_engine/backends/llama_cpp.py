@@ -8,6 +8,7 @@ event has the text of both tokens, which this module tokenizes.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
 from pydantic import BaseModel
 
 from harmony.vocabulary import encode
@@ -44,16 +45,16 @@ class LlamaCpp(Dialect):
     """llama.cpp's native completion endpoint."""
 
     path = "/completion"
-    about = "/props"
 
     def __init__(self, params: SamplingParams) -> None:
         super().__init__(params)
         self._predicted: int | None = None
 
     @staticmethod
-    def served(about: bytes, model: str | None) -> Served:
+    def served(client: httpx.Client, model: str | None) -> Served:
         """The only model of the server; `n_ctx` is the context of a request."""
-        defaults = _Props.model_validate_json(about).default_generation_settings
+        reply = client.get("/props").raise_for_status()
+        defaults = _Props.model_validate_json(reply.content).default_generation_settings
         return Served(model or "llama.cpp", defaults.n_ctx)
 
     @staticmethod

@@ -8,6 +8,7 @@ omits the stop token; the message that it ended implies it. Logprobs are not ava
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
 from pydantic import BaseModel
 
 from harmony.parse import CALL, RETURN, HarmonyParser
@@ -35,7 +36,6 @@ class Ollama(Dialect):
     """ollama's generate endpoint, raw."""
 
     path = "/api/generate"
-    about = "/api/tags"
 
     def __init__(self, params: SamplingParams) -> None:
         super().__init__(params)
@@ -43,9 +43,10 @@ class Ollama(Dialect):
         self._parser = HarmonyParser()
 
     @staticmethod
-    def served(about: bytes, model: str | None) -> Served:
+    def served(client: httpx.Client, model: str | None) -> Served:
         """The named model (default tag: `latest`), or the only gpt-oss model."""
-        names = [each.name for each in _Tags.model_validate_json(about).models]
+        reply = client.get("/api/tags").raise_for_status()
+        names = [each.name for each in _Tags.model_validate_json(reply.content).models]
         if model is None:
             found = [name for name in names if "gpt-oss" in name]
         else:

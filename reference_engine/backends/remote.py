@@ -1,11 +1,11 @@
 """A remote server as a backend: one streamed request for each generation."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import aiohttp
+import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -141,32 +141,23 @@ def connect(
     """Connect to a server and request its model. Raises SetupError."""
     where = f"{settings.name} at {settings.root}"
     try:
-        status, about = asyncio.run(_get(settings, dialect.about))
-    except (aiohttp.ClientError, OSError) as error:
+        with httpx.Client(
+            base_url=settings.root, headers=_headers(settings), timeout=_CONNECT_SECONDS
+        ) as client:
+            served = dialect.served(client, settings.model)
+    except httpx.HTTPStatusError as error:
+        raise SetupError(
+            f"The {where} answers HTTP {error.response.status_code}: check --backend, "
+            "--backend-url and --backend-key-env."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SetupError(
             f"No answer from the {where} ({error}): start it, or correct --backend-url."
         ) from error
-    if status != 200:
-        raise SetupError(
-            f"The {where} answers HTTP {status}: check --backend, --backend-url and "
-            "--backend-key-env."
-        )
-    try:
-        served = dialect.served(about, settings.model)
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise SetupError(f"The {where} cannot be used: {reason}.") from error
     return RemoteEngine(settings, dialect, served, max_context)
-
-
-async def _get(settings: BackendSettings, path: str) -> tuple[int, bytes]:
-    """The status and the body of a response."""
-    timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_CONNECT_SECONDS)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, headers=_headers(settings)) as session,
-        session.get(settings.root + path, allow_redirects=False) as reply,
-    ):
-        return reply.status, await reply.read()
 
 
 def _headers(settings: BackendSettings) -> dict[str, str]:

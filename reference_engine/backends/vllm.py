@@ -9,6 +9,7 @@ ids, `token_ids` of each chunk has the new ids including the stop token, and log
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
 from pydantic import BaseModel
 
 from reference_engine.backends.dialect import Dialect, Served, plain_seed
@@ -45,12 +46,12 @@ class Vllm(Dialect):
     """vLLM's completions endpoint."""
 
     path = "/v1/completions"
-    about = "/v1/models"
 
     @staticmethod
-    def served(about: bytes, model: str | None) -> Served:
+    def served(client: httpx.Client, model: str | None) -> Served:
         """The model, and `max_model_len`."""
-        known = _Models.model_validate_json(about).data
+        reply = client.get("/v1/models").raise_for_status()
+        known = _Models.model_validate_json(reply.content).data
         for each in known:
             if model in {None, each.id}:
                 return Served(each.id, each.max_model_len)

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import httpx
+
 from reference_engine.builtin.pages import Found, Page, PageError, domain, read_html, without_marks
 from reference_engine.errors import SetupError
 
@@ -36,7 +38,7 @@ class SearchService(ABC):
 
     @abstractmethod
     def results(self, query: str, most: int) -> Iterable[tuple[str, str | None, str | None]]:
-        """The URL, title and summary of each result. Raises ValueError or OSError."""
+        """The URL, title and summary of each result. Raises ValueError, OSError or HTTPError."""
 
     @abstractmethod
     def html(self, url: str) -> str | None:
@@ -95,19 +97,18 @@ class You(SearchService):
 
     def __init__(self, key: str, address: str = "https://ydc-index.io") -> None:
         super().__init__()
-        import httpx  # the client of the package
         import youdotcom
 
         self._client = youdotcom.You(key, timeout_ms=_SECONDS * 1000)
         self._address = address
-        self._errors = (youdotcom.errors.YouError, httpx.HTTPError)
+        self._error = youdotcom.errors.YouError
         self._format = youdotcom.models.ContentsFormats.HTML
 
     def results(self, query: str, most: int) -> Iterable[tuple[str, str | None, str | None]]:
         """See `SearchService`."""
         try:
             found = self._client.search(query=query, count=most, server_url=self._address).results
-        except self._errors as error:
+        except self._error as error:
             raise ValueError(str(error)) from error
         for each in (found and found.web) or ():
             if each.url:
@@ -119,7 +120,7 @@ class You(SearchService):
             pages = self._client.contents(
                 urls=[url], formats=[self._format], server_url=self._address
             )
-        except self._errors as error:
+        except self._error as error:
             raise ValueError(str(error)) from error
         return pages[0].html or None if pages else None
 
@@ -166,7 +167,7 @@ def is_public(url: str) -> bool:
 def _answered(ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except (ValueError, LookupError, TypeError, OSError) as error:
+    except (ValueError, LookupError, TypeError, OSError, httpx.HTTPError) as error:
         _log.warning("The search service failed: %s", error)
         raise PageError("The search service does not answer.") from error
 
