@@ -245,6 +245,13 @@ def test_an_empty_reply_of_the_model_is_not_a_lost_one():
     assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer(TEXT)))) == {"reply.lost"}
 
 
+def test_a_call_without_arguments_is_not_a_lost_one():
+    say = Say(text="", reasoning=COT)
+    for arguments, found in (("", set()), ('{"location": "Lisbon"}', {"reply.lost"})):
+        tokens = tokens_of(Reasoning(COT), Call("get_weather", arguments))
+        assert findings(chat(say, tokens=tokens)) == found
+
+
 def test_further_messages_of_cot_are_not_a_lost_answer():
     more = ("Not given.", "Let me think about it again.", "Then the answer is unknown.")
     tokens = tokens_of(*map(Reasoning, more))
