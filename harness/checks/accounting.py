@@ -78,7 +78,7 @@ def account_of(
     They cannot if the provider reports no count, if a limit cut the reply or may have, if the
     request has several choices, stop strings, tools that the provider runs or an option that hides
     the CoT, if a text contains special tokens, if a response has items of other types, or without
-    the vocabulary. With `stopped`, replies that a stop string may have cut are counted, too.
+    the vocabulary. With `stopped`, only replies to requests with stop strings are counted.
     """
     request = exchange.request
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:

@@ -82,7 +82,7 @@ class Compared:
         ]
 
     def without_farthest(self) -> Compared:
-        """All but the token that differs most: rounding can change every logprob of one token."""
+        """All tokens except the farthest one: rounding can change all logprobs of a token."""
         far = max(self.tokens, key=ComparedToken.farthest, default=None)
         return Compared(tuple(each for each in self.tokens if each is not far))
 
