@@ -24,6 +24,7 @@ from harness.probes.base import (
     prompt_tokens,
 )
 from harness.probes.refusals import required, served_replies
+from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
@@ -41,6 +42,7 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 _FEWEST_FENCED = 2
 _FEATURE = "a JSON schema for the answer"
+_BESIDE_TOOLS = f"{_FEATURE} beside tools"
 
 
 def _schema(member: str) -> dict[str, Any]:
@@ -75,6 +77,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
         ProbeRequest("without", _FREE),
+        ProbeRequest("free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=provokes),
+        ProbeRequest("tool without a schema", _FREE, (ORDER,)),
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("without object", _EITHER),
     )
@@ -148,6 +152,32 @@ def _applied_to_streams(responses: ProbeResponses) -> Trials:
     Some servers read the format only in requests without `stream`.
     """
     yield _ignored(responses, "free streamed", "without", _FEATURE)
+
+
+@GROUP.probe("structured.asked.tools", ("free with a tool", "tool without a schema"))
+def _applied_beside_tools(responses: ProbeResponses) -> Trials:
+    """Beside tools, too, a JSON schema for the answer is shown to the model or enforced.
+
+    Agents with a typed result send both. A provider that does not support this must reject the
+    request.
+    """
+    yield _ignored(responses, "free with a tool", "tool without a schema", _BESIDE_TOOLS)
+
+
+@GROUP.probe("structured.tools", ("free with a tool", "free", "without"))
+def _tools_offered(responses: ProbeResponses) -> Trials:
+    """Tools beside a JSON schema for the answer are offered to the model.
+
+    Agents with a typed result send both. If the prompt has as many tokens as without the tool, the
+    model does not know the tool. A provider that does not support this must reject the request.
+    """
+    (exchange, reply), *_ = served_replies(responses, ["free with a tool"], _BESIDE_TOOLS)
+    tokens = prompt_tokens(reply)
+    others = [responses.prompt_tokens(name)[1] for name in ("free", "without")]
+    message = "The prompt of a request with tools and a JSON schema does not contain the tools."
+    got = f"{tokens} prompt tokens, and as many without the tool"
+    lost = Problem(exchange, message, "more prompt tokens with a tool", got)
+    yield lost if tokens in others and not reply.calls else None
 
 
 def _ignored(responses: ProbeResponses, name: str, without: str, feature: str) -> Problem | None:

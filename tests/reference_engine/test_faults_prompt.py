@@ -43,6 +43,7 @@ def result(identity: str, content) -> dict:
 
 THOUGHT = {"role": "assistant", "reasoning": "Why not.", "tool_calls": [call("c1")]}
 LOOP = (HI, THOUGHT, result("c1", "sunny"))
+AGAIN = ({"role": "assistant", "tool_calls": [call("c2")]}, result("c2", "sunny"))
 DONE = ({"role": "assistant", "content": "Done.", "reasoning": "Old thought."}, HI)
 TWO = (
     HI,
@@ -246,6 +247,10 @@ HISTORY = {
     ),
     "result-order-reversed": Row(
         chat(*TWO), lambda s: s.prompt.index("rainy") < s.prompt.index("sunny")
+    ),
+    "equal-results-dropped": Row(
+        chat(*LOOP, *AGAIN),
+        lambda s: s.prompt.count(" to=functions.") == 2 and s.prompt.count("sunny") == 1,
     ),
     "result-without-recipient": Row(
         chat(*LOOP), lambda s: "<|start|>functions.get_weather<|channel|>" in s.prompt

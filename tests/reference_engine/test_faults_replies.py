@@ -125,6 +125,14 @@ STRUCTURED = {
         chat(HI, said=JSON_ANSWER, response_format=FORMAT, stream=True),
         lambda s: "# Response Formats" not in s.prompt,
     ),
+    "format-ignored-beside-tools": Row(
+        chat(HI, said=JSON_ANSWER, response_format=FORMAT, tools=[CHAT_TOOL]),
+        lambda s: "# Response Formats" not in s.prompt,
+    ),
+    "tools-ignored-beside-format": Row(
+        chat(HI, said=JSON_ANSWER, response_format=FORMAT, tools=[CHAT_TOOL]),
+        lambda s: "# Tools" not in s.prompt,
+    ),
     "json-in-reasoning": Row(
         formatted, lambda s: '{"a": 1}' in s.message["reasoning"] and not s.message["content"]
     ),

@@ -90,6 +90,15 @@ def result_order_reversed(items: Sequence[ConversationItem]) -> Iterator[Convers
 
 
 @hooks.ITEMS
+def equal_results_dropped(items: Sequence[ConversationItem]) -> Iterable[ConversationItem]:
+    return (
+        item
+        for at, item in enumerate(items)
+        if not isinstance(item, Result) or item not in items[:at]
+    )
+
+
+@hooks.ITEMS
 def only_last_user_message(items: Sequence[ConversationItem]) -> Sequence[ConversationItem]:
     users = [at for at, item in enumerate(items) if isinstance(item, User)]
     return items[users[-1] :] if users else items

@@ -15,6 +15,8 @@ from reference_engine.server.errors import ApiError
 _LOST_TOKEN = 4
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
+_FORMATS = frozenset({"response_format", "text"})
+"""The members of a request with the format of the answer."""
 
 STRUCTURED = hooks.parsed_if(lambda request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
@@ -120,10 +122,14 @@ hooks.whole_text("answer").faults(
 hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
 hooks.REQUEST.faults(
     format_ignored_in_streams=lambda body, request: {
-        name: value
-        for name, value in body.items()
-        if not request.streaming or name not in ("response_format", "text")
-    }
+        name: value for name, value in body.items() if not request.streaming or name not in _FORMATS
+    },
+    format_ignored_beside_tools=lambda body, _: {
+        name: value for name, value in body.items() if not body.get("tools") or name not in _FORMATS
+    },
+    tools_ignored_beside_format=lambda body, _: {
+        name: value for name, value in body.items() if name != "tools" or _FORMATS.isdisjoint(body)
+    },
 )
 STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
 

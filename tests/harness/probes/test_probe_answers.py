@@ -174,14 +174,21 @@ def structures(
     any_json: Say = FREE,
     streamed: Say = FREE,
     streamed_tokens: int = 40,
+    beside_tool: Say = FREE,
+    beside_tool_tokens: int = 95,
 ) -> Any:
-    """A provider whose prompts with a format have this many additional tokens."""
+    """A provider whose prompts with a format have this many additional tokens; a tool has 55."""
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
+    replies["free with a tool"] = beside_tool
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         say = replies.get(request.id, PROSE)
-        more = streamed_tokens if attempt.condition.streaming else schema_tokens
-        count = 60 + (0 if request.id.startswith("without") else more)
+        more = 0
+        if request.options:
+            more = streamed_tokens if attempt.condition.streaming else schema_tokens
+        if request.tools:
+            more = beside_tool_tokens if request.options else 55
+        count = 60 + more
         chunks = chat_chunks(say) if attempt.condition.streaming else [chat_whole(say)]
         chunks[-1]["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         if attempt.condition.streaming:
@@ -191,7 +198,11 @@ def structures(
     return provider
 
 
-PROBED = ("followed", "place", "asked", "asked.streaming", "reasoning")
+PROBED = (
+    *("followed", "place", "asked", "asked.streaming", "asked.tools", "tools"),
+    "reasoning",
+)
+CALLED = Say(call=("lookup_order", '{"order_id": "A-17"}'))
 UNFINISHED = '{"harbour": "Br'
 FENCED = Say(text=f"```json\n{UNFINISHED}\n```")
 AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
@@ -225,6 +236,21 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (
             structures(GOOD, FREE, streamed=PROSE, streamed_tokens=0),
             {"structured.asked.streaming": "failed"},
+        ),
+        (structures(GOOD, FREE, beside_tool=PROSE), {}),
+        (structures(GOOD, FREE, beside_tool_tokens=55), {}),
+        (
+            structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=55),
+            {"structured.asked.tools": "failed"},
+        ),
+        (
+            structures(GOOD, FREE, beside_tool=CALLED, beside_tool_tokens=55),
+            {"structured.asked.tools": "not_verifiable"},
+        ),
+        (structures(GOOD, FREE, beside_tool_tokens=40), {"structured.tools": "failed"}),
+        (
+            structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=0),
+            {"structured.tools": "failed", "structured.asked.tools": "failed"},
         ),
         (
             structures(AS_CALL, AS_CALL),

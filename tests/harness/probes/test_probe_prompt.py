@@ -235,6 +235,16 @@ def _results_of_the_last_call(prompt: Prompt) -> int:
     return healthy(replace(prompt, turns=turns))
 
 
+def _no_equal_results(prompt: Prompt) -> int:
+    texts = [turn.text if isinstance(turn, ToolResult) else None for turn in prompt.turns]
+    kept = [
+        turn
+        for at, (turn, text) in enumerate(zip(prompt.turns, texts, strict=True))
+        if text is None or text not in texts[:at]
+    ]
+    return healthy(replace(prompt, turns=tuple(kept)))
+
+
 def _no_parts_of_results(prompt: Prompt) -> int:
     turns = tuple(
         replace(turn, text="")
@@ -271,6 +281,7 @@ def _ordered(schema: dict[str, object]) -> dict[str, object]:
     ("tokens", "found"),
     [
         (_results_of_the_last_call, {"prompt.results.names"}),
+        (_no_equal_results, {"prompt.results.equal"}),
         (_no_parts_of_results, {"prompt.result.parts"}),
         (_no_preamble, {"prompt.preamble"}),
         (_schemas(_ordered), {"prompt.tool.schema.order"}),
