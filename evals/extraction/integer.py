@@ -231,12 +231,12 @@ class _Integers:
                     )
         number, line = last_line(lines)
         start, end = last_sentence(line.text)
-        said = _without_asides(line.text[start:end].translate(_BRACKETS))
-        said = _I_THINK.sub("", said)
-        but = _BUT.split(said)[-1]
-        said = but if re.search(r"\d", but) else said
-        before_aside = _ASIDE.split(said)[0]
-        last = (before_aside if re.search(r"\d", before_aside) else said).strip(" .,;!$")
+        text = _without_asides(line.text[start:end].translate(_BRACKETS))
+        text = _I_THINK.sub("", text)
+        but = _BUT.split(text)[-1]
+        text = but if re.search(r"\d", but) else text
+        before_aside = _ASIDE.split(text)[0]
+        last = (before_aside if re.search(r"\d", before_aside) else text).strip(" .,;!$")
         main = conclusion(last)
         as_answer = _AS_ANSWER.search(last)
         tail = _INTRODUCTION.sub("", _COPULA.split(main)[-1].strip(), count=1)
@@ -260,16 +260,16 @@ class _Integers:
                 yield number, at, rank, _found(value, last)
 
 
-def _is_plain(said: str) -> bool:
+def _is_plain(text: str) -> bool:
     """Whether a sentence ends with its only equation, and denies and supposes nothing."""
-    main = _LEADING.sub("", said)
+    main = _LEADING.sub("", text)
     one = _STATEMENT.fullmatch(main.rsplit(": ", 1)[-1]) and not _SECOND_EQUATION.search(main)
     return bool(one) and not any(each.search(main) for each in (_RESTRICTED, _SUPPOSES))
 
 
-def _without_asides(said: str) -> str:
+def _without_asides(text: str) -> str:
     """A sentence without parentheses that hold anything but a number: "7 (for n = 2)"."""
-    return _ASIDES.sub("", said)
+    return _ASIDES.sub("", text)
 
 
 def _numeral(text: str) -> int | None:

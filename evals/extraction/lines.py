@@ -131,10 +131,10 @@ def _fenced_data(block: re.Match[str]) -> str:
 def _member(value: dict[object, object]) -> str:
     """The member with the answer as a line; empty if there is none."""
     named = {str(key).casefold(): member for key, member in value.items()}
-    said = next((named[key] for key in _KEYS if key in named), None)
-    if isinstance(said, dict):
-        return _member(said)
-    return f"Answer: {said}" if isinstance(said, str | int | float) else ""
+    answer = next((named[key] for key in _KEYS if key in named), None)
+    if isinstance(answer, dict):
+        return _member(answer)
+    return f"Answer: {answer}" if isinstance(answer, str | int | float) else ""
 
 
 def _with_boxes(text: str) -> str:

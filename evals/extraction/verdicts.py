@@ -150,13 +150,13 @@ def conclusions(lines: Sequence[Line]) -> Iterator[Conclusion]:
             _, end = sentence(each.text, start)
             if end <= start:
                 break
-            said = each.text[start:end][:_LONGEST_SENTENCE].translate(_BRACKETS)
+            text = each.text[start:end][:_LONGEST_SENTENCE].translate(_BRACKETS)
             at_the_end = number == last and start == final
-            letter = _asserted(said, last=at_the_end, alone=start > 0)
+            letter = _asserted(text, last=at_the_end, alone=start > 0)
             if letter:
-                yield number, start + letter.start(2), Rank.CONCLUSION, Found(letter[2], said)
-            elif number == last and (named := _named(said)):
-                yield number, start + named.start(1), Rank.REMARK, Found(named[1], said)
+                yield number, start + letter.start(2), Rank.CONCLUSION, Found(letter[2], text)
+            elif number == last and (named := _named(text)):
+                yield number, start + named.start(1), Rank.REMARK, Found(named[1], text)
             start = end
 
 
@@ -196,13 +196,13 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
         yield number, 0, Rank.CONCLUSION, Found(letter, lines[number].text)
 
 
-def _asserted(said: str, *, last: bool, alone: bool) -> re.Match[str] | None:
+def _asserted(text: str, *, last: bool, alone: bool) -> re.Match[str] | None:
     """The only choice of which a sentence asserts something, if it speaks of the answer.
 
     In the last sentence it is enough that the choice fits, or follows from what precedes; there
     it may also be all that is left: `alone`, after other sentences.
     """
-    main = _without_reasons(said)
+    main = _without_reasons(text)
     if _NO_CHOICE.search(main):
         return None
     found: list[re.Match[str]] = []
@@ -234,9 +234,9 @@ def _asserted(said: str, *, last: bool, alone: bool) -> re.Match[str] | None:
     return found[-1] if enough and not _OF_SOMETHING.search(main, 0, found[-1].start()) else None
 
 
-def _named(said: str) -> re.Match[str] | None:
+def _named(text: str) -> re.Match[str] | None:
     """The only choice that a sentence names by its text as what something is."""
-    main = _without_reasons(said)
+    main = _without_reasons(text)
     rest = _BY_TEXT.sub("", main)
     if _NO_CHOICE.search(main) or any(_mentions(rest)) or _LETTER_NAMED.search(rest):
         return None
@@ -250,12 +250,12 @@ def _named(said: str) -> re.Match[str] | None:
     return found[-1] if len({each[1] for each in found}) == 1 else None
 
 
-def _without_reasons(said: str) -> str:
+def _without_reasons(text: str) -> str:
     """A sentence without concessions before it and reasons after it, in the same places."""
-    conceded = _CONCEDES.match(said)
+    conceded = _CONCEDES.match(text)
     begin = conceded.end() if conceded else 0
-    cut = _CUT.search(said, begin + 1)
-    return " " * begin + said[begin : cut.start() if cut else len(said)]
+    cut = _CUT.search(text, begin + 1)
+    return " " * begin + text[begin : cut.start() if cut else len(text)]
 
 
 def _clauses(main: str) -> Iterator[tuple[int, int]]:
@@ -266,10 +266,10 @@ def _clauses(main: str) -> Iterator[tuple[int, int]]:
     yield at, len(main)
 
 
-def _mentions(said: str) -> Iterator[re.Match[str]]:
-    for each in _MENTION.finditer(said):
-        thing = not each[1] and _THING.match(said, each.end())
-        if not thing and _BEFORE.search(said, max(0, each.start() - 40), each.start()):
+def _mentions(text: str) -> Iterator[re.Match[str]]:
+    for each in _MENTION.finditer(text):
+        thing = not each[1] and _THING.match(text, each.end())
+        if not thing and _BEFORE.search(text, max(0, each.start() - 40), each.start()):
             yield each
 
 

@@ -97,15 +97,15 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
             group = groups[first.condition.api, user.rest]
             group.append((first, user.tokens, first.first_input - user.tokens))
     for group in groups.values():
-        besides = [rest for _, _, rest in group]
-        usual = max(besides, key=besides.count)
+        others = [rest for _, _, rest in group]
+        usual = max(others, key=others.count)
         agreeing = {tokens for _, tokens, rest in group if rest == usual}
-        if len(agreeing) < _FEWEST_AGREEING or 2 * besides.count(usual) <= len(group):
+        if len(agreeing) < _FEWEST_AGREEING or 2 * others.count(usual) <= len(group):
             continue
         for each, tokens, rest in group:
             if rest != usual:
                 message = "The number of prompt tokens does not fit the user's text."
-                expected = f"{tokens + usual}, as in {besides.count(usual)} other requests"
+                expected = f"{tokens + usual}, as in {others.count(usual)} other requests"
                 yield message, evidence(each.record, "$.usage", expected, str(tokens + rest))
 
 

@@ -140,7 +140,7 @@ def _wrote_so(
     name: str, changed: str, found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]
 ) -> bool:
     """Whether the tokens show that the model got a text unchanged, and wrote the changed one."""
-    besides = {
+    others = {
         each: (replies[0][1].input_tokens or 0) - len(text_tokens(_ASK + TEXTS[each]))
         for each, replies in found.items()
     }
@@ -150,8 +150,8 @@ def _wrote_so(
         for _, reply in found[each]
         if TEXTS[each] in reply.text
     )
-    usual, agreeing = Counter(besides.values()).most_common(1)[0]
-    received = agreeing >= _FEWEST_AGREEING and besides[name] == usual
+    usual, agreeing = Counter(others.values()).most_common(1)[0]
+    received = agreeing >= _FEWEST_AGREEING and others[name] == usual
     lengths = {len(text_tokens(_ASK + text)) for text in (TEXTS[name], changed)}
     wrote = all(extra_tokens(reply) in extra.keys() - {None} for _, reply in found[name])
     return received and wrote and len(lengths) > 1

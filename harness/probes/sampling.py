@@ -46,11 +46,11 @@ _QUESTIONS = tuple(
     (Message("user", text),)
     for text in (
         "Make up fifteen names of places that do not exist, and say a few words about each.",
-        "Pick a number between 1 and 500 and an animal, and say why.",
-        "Pick a number between 1 and 1000 and a city, and say why.",
+        "Write the first sentence of a story.",
+        "Lorem ipsum dolor sit amet, consectetur",
     )
 )
-"""Questions without a correct answer, so that replies of weak and strong models vary."""
+"""Messages without a correct answer, so that replies of weak and strong models vary."""
 _FRESH = tuple(
     tuple(f"fresh {at} {number}" for number in range(1, _TRIES + 1))
     for at in range(1, len(_QUESTIONS) + 1)
