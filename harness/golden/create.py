@@ -89,10 +89,9 @@ def create(
     for numbers, changes in healthy.items():
         progress(f"healthy run in {numbers}")
         _, healthy_answers[numbers] = engine.score(_greedy(requests), replace(options, **changes))
-    exact = {numbers for numbers, changes in healthy.items() if "fault" not in changes}
-    greedy = _marked(greedy, [healthy_answers[numbers] for numbers in exact])
+    greedy = _marked(greedy, healthy_answers.values())
     runs = [
-        _healthy_run(head.engine, numbers, greedy, others, exact=numbers in exact)
+        _healthy_run(head.engine, numbers, greedy, others, exact="fault" not in healthy[numbers])
         for numbers, others in healthy_answers.items()
     ]
     patterns = []
@@ -175,15 +174,15 @@ def _gap(golden: Token, other: Token) -> float:
     return golden.top[0][1] - dict(golden.top).get(other.id, least)
 
 
-def _marked(golden: Mapping[str, Answer], exact: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
-    """The golden answers, where tokens are unsteady that a healthy engine of 16 bits changes.
+def _marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
+    """The golden answers, where tokens are unsteady that a healthy engine changes most.
 
     The median |Δ logprob| of such a token is more than `_UNSTEADY` times that of a usual token. A
     rounding error there leads to other experts, for example. Without this, a single token would
     widen the tolerances of all.
     """
     places: dict[str, set[int]] = {name: set() for name in golden}
-    for others in exact:
+    for others in engines:
         changes = {
             (other.id, token.at): median(abs(each) for each in token.changes if each is not None)
             for other in others
