@@ -277,9 +277,17 @@ def _ordered(schema: dict[str, object]) -> dict[str, object]:
     return schema | {"properties": dict(sorted(properties.items()))}
 
 
+def _quotes(marks: str, others: str) -> Count:
+    changed = str.maketrans(marks, others)
+    return lambda prompt: healthy(with_texts(prompt, lambda text: text.translate(changed)))
+
+
 @pytest.mark.parametrize(
     ("tokens", "found"),
     [
+        (_quotes('"', "'"), {"prompt.exact.user.quotes"}),
+        (_quotes("'", '"'), {"prompt.exact.user.quotes"}),
+        (_quotes("'", "’"), {"prompt.exact.user.quotes"}),
         (_results_of_the_last_call, {"prompt.results.names"}),
         (_no_equal_results, {"prompt.results.equal"}),
         (_no_parts_of_results, {"prompt.result.parts"}),
