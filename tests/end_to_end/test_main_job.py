@@ -70,7 +70,7 @@ def test_weights_without_sense_fail(
     monkeypatch.chdir(tmp_path)
     engine = Engine(load_model(shuffled(tmp_path / "shuffled"), dtype=torch.float32))
     engine.start()
-    few = ("--api", "chat", "-s", "-n", "2", "-k", "1", "--max-tokens", "30", "--json")
+    few = ("--api", "chat", "-s", "-n", "2", "-k", "2", "--max-tokens", "30", "--json")
     try:
         with running(engine) as url:
             assert run(["--base-url", url, "--model", "gpt-oss-small", *few]) == 1
