@@ -4,8 +4,8 @@
     python benchmarks/healthy_long_runs.py --url http://localhost:8080/v1 --model NAME
 
 The first command serves the small checkpoint in three number formats, each with three batch
-settings. The runs against one server differ in the API and in the number of concurrent requests;
-all but the first find a filled prefix cache. The second command runs against another server.
+settings. The runs against one server differ in the API and in the number of concurrent requests,
+and later ones may find cached prefixes. The second command tests another server.
 Prints the rules that failed or warned. The exit code is 1 if a run has an error.
 """
 
@@ -53,7 +53,7 @@ class Tally:
         self.runs += 1
         self.failed += "failed" in statuses.values()
         self.verified += sum(
-            rule.startswith("long.") and status != "not_verifiable"
+            rule.startswith("long.") and status in ("passed", "warned", "failed")
             for rule, status in statuses.items()
         )
         found = [each for each in statuses.items() if each[1] in ("failed", "warned")]
