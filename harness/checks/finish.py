@@ -126,15 +126,16 @@ def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
             yield found
 
 
-@family.check("reply.lost.truncated", _truncated, severity="warning", source=GUIDE, tolerated=0.2)
+@family.check("reply.lost.truncated", _truncated, severity="warning", source=GUIDE, tolerated=0.02)
 def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit contains the text before the limit.
 
-    Users pay for it, and see from the CoT that the limit is too low. A low limit may fall inside
-    the header of a call.
+    Users pay for it, and see from the CoT that the limit is too low. A limit may fall inside the
+    header of a message or call.
     """
     exchange, reply, usage = found
-    least = header_tokens(Reasoning("")) + header_tokens(AnswerMessage(""))
+    calls = (header_tokens(Call(name, "")) for name in exchange.request.functions)
+    least = header_tokens(Reasoning("")) + max(header_tokens(AnswerMessage("")), *calls, 0)
     if _is_empty(reply) and not reply.reasoning and (usage.output_tokens or 0) > least:
         message = "The reply was truncated at the token limit, and contains no text."
         got = f"no text, {usage.output_tokens} tokens"

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import objects
-from harness.checks.accounting import has_lost_cot
+from harness.checks.accounting import has_lost_cot, hides_cot
 from harness.checks.base import Family
 from harness.checks.subjects import (
     Answer,
@@ -17,6 +17,7 @@ from harness.checks.subjects import (
     opening,
     readable,
     reasoning_items,
+    truncated_opening,
 )
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, once
@@ -28,6 +29,7 @@ family = Family("cot", RAW_COT)
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
+_UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show whether it had CoT
 _PATH = "$.choices[0].message"
 
 
@@ -102,6 +104,17 @@ def _absent(answer: Answer) -> Iterator[Problem]:
     None of 380 recorded replies does. Some requests may go to a server that hides the CoT.
     """
     yield from _unwritten(answer)
+
+
+@family.check("reasoning.missing.truncated", truncated_opening, tolerated=_UNWRITTEN_AT_LIMIT)
+def _truncated(answer: Answer) -> Iterator[Problem]:
+    """Truncated replies to the user contain CoT: the limit cuts it, or the answer after it.
+
+    Some servers return a CoT that is cut as the answer, and users see it.
+    """
+    if not answer.reply.reasoning and not hides_cot(answer.exchange):
+        message = "The reply was truncated at the token limit, and its text has no CoT before it."
+        yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
 
 
 def _unwritten(answer: Answer) -> Iterator[Problem]:

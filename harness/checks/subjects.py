@@ -194,11 +194,25 @@ def forced(parsed: ParsedRollout) -> Iterator[Answer]:
 
 def opening(parsed: ParsedRollout) -> Iterator[Answer]:
     """The first reply, if it answers the user, freely and in full."""
+    for answer in _to_user(parsed):
+        stops = answer.exchange.request.stops
+        if answer.reply.finish != "length" and (answer.reply.text or not stops):
+            yield answer
+
+
+def truncated_opening(parsed: ParsedRollout) -> Iterator[Answer]:
+    """The first reply, if it answers the user, freely, and the token limit cut its text or CoT."""
+    for answer in _to_user(parsed):
+        if answer.reply.finish == "length" and (answer.reply.text or answer.reply.reasoning):
+            yield answer
+
+
+def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:
+    """The first reply, if it answers the user and may be of any form."""
     for answer in islice(answers(parsed), 1):
         request = answer.exchange.request
         free = request.tool_choice in ("auto", "none") and not request.wants_json
-        whole = answer.reply.finish != "length" and (answer.reply.text or not request.stops)
-        if free and request.answers_user and whole:
+        if free and request.answers_user:
             yield answer
 
 

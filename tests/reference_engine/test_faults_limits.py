@@ -61,6 +61,14 @@ LIMITS = {
         respond(max_output_tokens=5),
         lambda s: s.output == [] and s.json["status"] == "completed",
     ),
+    "truncated-text-lost": Row(
+        chat(HI, **SHORT),
+        lambda s: s.finish == "length" and s.message["content"] is s.message["reasoning"] is None,
+    ),
+    "truncated-cot-as-answer": Row(
+        chat(HI, **SHORT),
+        lambda s: s.finish == "length" and s.message["content"] and not s.message["reasoning"],
+    ),
     "truncation-crashes": Row(chat(HI, **SHORT), lambda s: s.status == 400),
     "incomplete-details-missing": Row(
         respond(max_output_tokens=5),
@@ -73,6 +81,10 @@ LIMITS = {
     "limit-lowered": Row(
         chat(HI, said=COT + COT + ANSWER, max_tokens=900),
         lambda s: s.json["usage"]["completion_tokens"] == 24 and s.finish == "length",
+    ),
+    "limit-hidden-of-long-replies": Row(chat(HI), lambda s: s.params[-1].max_tokens == 2048),
+    "limit-lowered-of-long-replies": Row(
+        chat(HI, max_tokens=16_000), lambda s: s.params[-1].max_tokens == 2048
     ),
     "prompt-cut-in-the-middle": Row(
         chat({"role": "user", "content": "one two " * 800}),

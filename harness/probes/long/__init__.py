@@ -1,11 +1,11 @@
-"""Long prompts: their tokens, the words in them, cached prefixes, tool loops and the context limit.
+"""Long prompts and replies: tokens, code words, cached prefixes, tool loops, copies and limits.
 
 Three kinds of evidence do not depend on the model: prompt tokens that differ from harmony's, words
 that only another request contained, and other logprobs for the same prompt. Whether the model finds
 a word in a long text also depends on its ability, and never fails a server.
 """
 
-from harness.probes.long import prefix, tokens, words
+from harness.probes.long import output, prefix, tokens, words
 from harness.probes.long.requests import GROUP
 
-__all__ = ["GROUP", "prefix", "tokens", "words"]
+__all__ = ["GROUP", "output", "prefix", "tokens", "words"]

@@ -83,11 +83,18 @@ TOOLS_OFFERED = 64
 RESULT_TOKENS = 20_000
 SLACK = 64  # tokens that a provider may add to every prompt, such as a date
 FEW_TOKENS = 16
+COPY, UNLIMITED = "copy", "unlimited copy"
+COPIED_TOKENS, COPIES = 4_600, 2
 _REPLY_TOKENS = 512
+_COPY_LIMIT = 16_000
 _PREFIX_TOKENS = 2_000
 _ALTERNATIVES = 20
 _FRAME_TOKENS = 80  # at most, of a prompt without tools around the document
 _TOOLS_TOKENS, _STEP_TOKENS = 1_700, 75  # at most, of the prompt with all tools, and of a step
+COPY_REQUEST = (
+    "Write the report above twice, one copy after the other: every line, in the same order, each "
+    "on its own line. Leave none out, do not abbreviate, and write nothing else."
+)
 _MODELS_DOING = GARBLED | {
     "text.runaway",
     "reply.empty",
@@ -145,7 +152,7 @@ _REPEATS = ("cold", "warm", "other effort", "again")
 
 @cache
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits())
+    return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits(), *_copies())
 
 
 def _code_word_request(name: str, text: str, tokens: int) -> ProbeRequest:
@@ -246,6 +253,26 @@ def _limits() -> Iterator[ProbeRequest]:
     few = partial(FillingRequest, turns=(), max_tokens=FEW_TOKENS, whole=False)
     yield few("fits", beyond=-SLACK - FEW_TOKENS, provokes=_MODELS_DOING)
     yield few("over", beyond=1, valid=False)
+
+
+COPIED = {
+    COPY: document(COPIED_TOKENS, first=1_000),
+    UNLIMITED: document(COPIED_TOKENS, first=4_000),
+}
+
+
+def _copies() -> Iterator[ProbeRequest]:
+    for name, text in COPIED.items():
+        yield ProbeRequest(
+            name,
+            (Message("user", f"{text}\n{COPY_REQUEST}"),),
+            effort="low",
+            temperature=0.0,
+            max_tokens=_COPY_LIMIT if name == COPY else None,
+            whole=False,
+            context=COPIED_TOKENS + _FRAME_TOKENS + _COPY_LIMIT,
+            provokes=_MODELS_DOING,
+        )
 
 
 GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", expensive=True)

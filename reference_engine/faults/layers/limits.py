@@ -8,19 +8,29 @@ import orjson
 from harmony.conversation import User
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, Reply, choices, response_of
+from reference_engine.faults.http import (
+    ClientRequest,
+    Json,
+    Reply,
+    chat_messages,
+    choices,
+    response_of,
+)
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import GenerationRequest
 
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
+_LONGEST_REPLY = 2048
 _OPENING = 3  # tokens that end a prompt: those of `<|end|><|start|>assistant`
 
 hooks.LIMIT.faults(
     limit_ignored=lambda _: None,
     limit_hidden=lambda limit: limit or 16,
     limit_lowered=lambda limit: min(limit or 24, 24),
+    limit_hidden_of_long_replies=lambda limit: limit or _LONGEST_REPLY,
+    limit_lowered_of_long_replies=lambda limit: min(limit or _LONGEST_REPLY, _LONGEST_REPLY),
 )
 hooks.PROMPT.faults(
     prompt_cut_in_the_middle=lambda tokens, _: (
@@ -79,6 +89,24 @@ def truncated_output_lost(data: Json, request: ClientRequest) -> Json:
         response["output"] = []
         if usage := response.get("usage"):
             usage |= {"output_tokens": 0, "input_tokens": 0, "total_tokens": 0}
+    return data
+
+
+@hooks.PAYLOAD
+def truncated_text_lost(data: Json, _: ClientRequest) -> Json:
+    if data.get("object") in ("chat.completion", "response") and _truncated(data):
+        for message in chat_messages(data):
+            message |= {"content": None, "reasoning": None}
+        data |= {"output": []} if "output" in data else {}
+    return data
+
+
+@hooks.PAYLOAD
+def truncated_cot_as_answer(data: Json, _: ClientRequest) -> Json:
+    if data.get("object") == "chat.completion" and _truncated(data):
+        for message in chat_messages(data):
+            if not message.get("content"):
+                message |= {"content": message.get("reasoning"), "reasoning": None}
     return data
 
 

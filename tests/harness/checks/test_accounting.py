@@ -170,7 +170,7 @@ def test_tokens_after_a_stop_string_are_reported(tokens, late):
     ("change", "reported"),
     [
         ({}, True),
-        ({"tokens": 8}, False),
+        ({"tokens": 12}, False),
         ({"reasoning": "We"}, False),
         ({"content": "It"}, False),
         ({"option": {"include_reasoning": False}}, False),
@@ -182,7 +182,7 @@ def test_a_truncated_reply_has_text(change, reported):
     text = {"content": "", "reasoning": ""} | change
     body = chat_whole(Say(text=text["content"], reasoning=text["reasoning"]))
     body["choices"][0]["finish_reason"] = "length"
-    body["usage"]["completion_tokens"] = text.get("tokens", 16)
+    body["usage"]["completion_tokens"] = text.get("tokens", 40)
     recorded = rollout([json_response(body)])
     recorded.exchanges[0].request.body.update(text.get("option", {}))
     found = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
@@ -193,7 +193,7 @@ def test_a_truncated_reply_may_have_its_cot_in_a_summary():
     body = responses_whole(Say(text="", reasoning="We think."))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     body["output"] = body["output"][:1]
-    body["usage"]["output_tokens"] = 16
+    body["usage"]["output_tokens"] = 40
     for summary in ([{"type": "summary_text", "text": "We think."}], []):
         body["output"][0] |= {"content": [], "summary": summary, "status": "incomplete"}
         parsed = parse_rollout(rollout([json_response(body)], api="responses"))

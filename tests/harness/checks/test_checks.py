@@ -256,6 +256,12 @@ def test_special_tokens_in_the_prompt_may_be_repeated():
 # --- Broken in one place
 
 
+def truncated_without_cot(body):
+    choice = body["choices"][0]
+    choice["finish_reason"] = "length"
+    choice["message"] |= {"content": "We need to", "reasoning": None}
+
+
 BROKEN_CHAT = [
     ("chat.schema.required", drop("choices.0.message.content"), ANSWERED),
     ("chat.choices", lambda body: body["choices"].append(body["choices"][0]), CALL),
@@ -315,6 +321,7 @@ BROKEN_CHAT = [
     ("harmony.remains", put("choices.0.message.content", "So.assistantfinalFour"), ANSWER),
     ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWER),
     ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),
+    ("reasoning.missing.truncated", truncated_without_cot, ANSWER),
     ("reasoning.is_answer", put("choices.0.message.reasoning", "same " * 9), Say(text="same " * 9)),
 ]
 

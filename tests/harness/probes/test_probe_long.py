@@ -1,15 +1,31 @@
 """Probes of long prompts with simulated replies, in a context of 8,192 tokens."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from healthy import Say, chat_whole, json_response
+from healthy import (
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    json_response,
+    stream_response,
+)
 from probing import judged, refusal, statuses
 
 from harmony.vocabulary import harmony_encoding
 from harness.probes.base import ProbeOptions, ProbeRequest
-from harness.probes.long.requests import GROUP, code_words, document, word
+from harness.probes.long.requests import (
+    COPIED,
+    COPY,
+    GROUP,
+    UNLIMITED,
+    code_words,
+    document,
+    word,
+)
 from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt, Sample
@@ -81,7 +97,8 @@ def starting(*beginnings: str) -> Callable[[str], bool]:
 
 def test_a_healthy_provider_passes() -> None:
     found = statuses(results(healthy))
-    assert found.pop("long.tokens.result") == "not_verifiable"  # It needs 20,000 tokens.
+    for name in ("tokens.result", "output.limit", "output.default", "output.lines", "output.gaps"):
+        assert found.pop(f"long.{name}") == "not_verifiable"  # They need 20,000 tokens.
     assert set(found.values()) == {"passed"}
 
 
@@ -188,3 +205,84 @@ def test_documents_have_the_stated_tokens_and_code_words_differ() -> None:
     assert text.count(word(3)) == 1
     everything = "\n".join(document(6_000, first=97 * at) for at in range(6))
     assert not any(each in everything for each in WORDS.values())
+
+
+WHOLE = 9_200  # tokens of a copy
+
+
+def copying(
+    attempt: Attempt, *, tokens: int = WHOLE, finish: str = "stop", missing: range = range(0)
+) -> Response:
+    """Two copies of the document without some lines; a stream without a gap."""
+    lines = COPIED[attempt.sample.id].splitlines() * 2
+    text = "\n".join(line for at, line in enumerate(lines) if at not in missing)
+    body = chat_whole(Say(text=text))
+    body["choices"][0]["finish_reason"] = finish
+    body["usage"] |= {"prompt_tokens": 4_700, "completion_tokens": tokens}
+    body["usage"]["total_tokens"] = 4_700 + tokens
+    if not attempt.condition.streaming:
+        return json_response(body)
+    chunks = chat_chunks(Say(text=text))
+    chunks[-1]["usage"] |= body["usage"]
+    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
+        choice["finish_reason"] = choice["finish_reason"] and finish
+    return stream_response(chat_blocks(chunks))
+
+
+def copies(copy: Any = copying, unlimited: Any = copying) -> dict[str, Any]:
+    """The results of the probes of long replies, in a context of 32,768 tokens."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        if request.id == COPY:
+            return copy(attempt)
+        return unlimited(attempt) if request.id == UNLIMITED else healthy(request, attempt)
+
+    found = judged(GROUP, provider, ("chat",), max_context=32_768)
+    return {name: each for name, each in found.items() if name.startswith("long.output")}
+
+
+def test_a_model_that_copies_a_document_shows_that_long_replies_are_intact() -> None:
+    assert set(statuses(copies()).values()) == {"passed"}
+
+
+@pytest.mark.parametrize("tokens", [2_048, 4_096, 8_192])
+def test_a_hidden_limit_of_long_replies_is_detected(tokens: int) -> None:
+    def cut(attempt: Attempt) -> Response:
+        return copying(attempt, tokens=tokens, finish="length")
+
+    found = statuses(copies(cut, cut))
+    assert (found["long.output.limit"], found["long.output.default"]) == ("failed", "warned")
+    assert statuses(copies(copying, cut))["long.output.limit"] == "passed"
+
+
+def test_a_reply_at_its_limit_or_at_the_end_of_the_context_is_no_defect() -> None:
+    assert statuses(copies(lambda a: copying(a, tokens=16_000, finish="length")))[
+        "long.output.limit"
+    ] == ("passed")
+    full = statuses(copies(unlimited=lambda a: copying(a, tokens=27_900, finish="length")))
+    assert full["long.output.default"] == "not_verifiable"
+
+
+def test_lines_that_a_copy_lacks_are_information() -> None:
+    found = copies(lambda a: copying(a, missing=range(200, 260)))["long.output.lines"]
+    assert (found.status, found.examples[0].severity) == ("passed", "info")
+    assert "60 of 756 copied lines" in found.examples[0].message
+    assert found.examples[0].evidence.got == "another line 201"
+
+
+def test_a_model_that_does_not_copy_is_not_judged() -> None:
+    def short(attempt: Attempt) -> Response:
+        if attempt.condition.streaming:
+            return stream_response(chat_blocks(chat_chunks(Say(text="No."))))
+        return json_response(chat_whole(Say(text="No.")))
+
+    assert set(statuses(copies(short, short)).values()) == {"not_verifiable"}
+
+
+def test_a_silent_stream_is_a_warning() -> None:
+    def silent(attempt: Attempt) -> Response:
+        response = copying(attempt)
+        parts = tuple(replace(part, at=part.at + 61.0) for part in response.parts)
+        return response.model_copy(update={"parts": parts})
+
+    assert statuses(copies(silent))["long.output.gaps"] == "warned"

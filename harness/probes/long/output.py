@@ -1,0 +1,142 @@
+"""Long replies: the model copies a document twice, so that each line of the reply is known."""
+
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from itertools import pairwise
+
+from harness.api.base import Reply
+from harness.findings import Problem
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.probes.long.requests import (
+    COPIED,
+    COPIED_TOKENS,
+    COPIES,
+    COPY,
+    COUNTED,
+    GROUP,
+    SLACK,
+    UNLIMITED,
+    cell,
+)
+from harness.probes.refusals import required
+
+_LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
+_LONG = 4096  # output tokens of a reply that shows that there is no lower limit
+_LEAST_COPIED = 0.5  # the smallest share of the lines that a reply must reach to be judged
+_WRONG = 0.02  # the share of the lines that a model may miscopy
+_SILENCE = 60.0
+"""Seconds after which nginx (`proxy_read_timeout`) and AWS load balancers close a silent connection
+by default."""
+
+
+def _replies(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]]:
+    """All replies of the group."""
+    return (pair for each in responses.rollouts.values() for one in each for pair in one.replies)
+
+
+def _tokens(reply: Reply) -> int:
+    """The tokens of prompt and reply, as far as they are reported."""
+    return (reply.input_tokens or 0) + (reply.output_tokens or 0)
+
+
+def _ended_early(responses: ProbeResponses, name: str, message: str, expected: str) -> Trials:
+    """Judge whether a limit of the server cut a reply. Where the context is full, none did."""
+    longest = max((_tokens(reply) for _, reply in _replies(responses)), default=0)
+
+    def judged() -> Trials:
+        for exchange, reply in responses.replies(name):
+            count, limit = reply.output_tokens, exchange.request.limit
+            if count is None:
+                raise NotVerifiableError("The provider does not report output tokens.")
+            if exchange.truncated and (limit is None or count < limit):
+                if _tokens(reply) + SLACK < longest:
+                    got = f"{count:,} tokens; {longest:,} tokens of prompt and reply fit"
+                    yield Problem(exchange, message, expected, got, "$.usage")
+            elif count >= _LONG:
+                yield None
+
+    reason = "The model's reply is too short, or the context may be full."
+    yield from required(judged(), reason)
+
+
+@GROUP.probe("long.output.limit", (COPY,), modes=("streaming",))
+def _limited(responses: ProbeResponses) -> Trials:
+    """A long reply is not truncated below the limit of its request.
+
+    CoT and answers of hard tasks have tens of thousands of tokens. A provider that has a limit of
+    its own must reject requests with a higher one.
+    """
+    message = "A long reply was truncated below the limit of its request."
+    yield from _ended_early(responses, COPY, message, "the limit of the request")
+
+
+@GROUP.probe("long.output.default", (UNLIMITED, _LONG_PROMPT), severity="warning")
+def _default(responses: ProbeResponses) -> Trials:
+    """A long reply to a request without a token limit ends by itself or where the context is full.
+
+    Many clients set no limit. A default of a few thousand tokens ends CoT before the answer begins.
+    """
+    message = "A long reply to a request without a token limit was truncated."
+    yield from _ended_early(responses, UNLIMITED, message, "a complete reply")
+
+
+@GROUP.probe("long.output.lines", (UNLIMITED,), severity="info")
+def _lines(responses: ProbeResponses) -> Trials:
+    """A reply that copies a long document has every line of it.
+
+    Lost parts of a stream, wrong positions or cache pages damage long replies, and so does the
+    model's limit.
+    """
+    found = [
+        result
+        for name, text in COPIED.items()
+        for rollout in responses.rollouts.get(name, ())
+        for exchange, reply in rollout.replies
+        for result in _miscopied(exchange, reply, text.splitlines() * COPIES)
+    ]
+    reason = f"The model does not copy {COPIED_TOKENS:,} tokens."
+    yield from required(found, reason)
+
+
+def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iterator[TrialResult]:
+    """Judge the copied lines of a reply up to the last one; nothing if these are too few."""
+    copied = list(map(str.strip, reply.text.splitlines()))
+    same = SequenceMatcher(None, lines, copied, autojunk=False).get_matching_blocks()
+    right = {at for block in same for at in range(block.a, block.a + block.size)}
+    reached = max(right, default=-1) + 1
+    if reached < _LEAST_COPIED * len(lines):
+        return
+    wrong = reached - len(right)
+    if wrong <= _WRONG * reached:
+        yield None
+        return
+    first = min({*range(reached)} - right)
+    message = (
+        f"{wrong} of {reached} copied lines are missing or changed: a limit of the model, or a "
+        "defect of positions, cache or stream. Test the same weights on another server to find "
+        "out which."
+    )
+    yield Problem(exchange, message, lines[first], f"another line {first + 1}")
+
+
+@GROUP.probe("long.output.gaps", (COPY,), severity="warning", modes=("streaming",))
+def _gaps(responses: ProbeResponses) -> Trials:
+    """A long stream has no gap after which clients and proxies close the connection.
+
+    A server that generates for a long time without an event must send comments meanwhile.
+    """
+    message = "Nothing arrived for a long time while the reply was generated."
+    expected = f"at most {_SILENCE:.0f} s between two events"
+
+    def judged() -> Trials:
+        for exchange in responses.last(COPY, mode="streaming"):
+            response = exchange.recorded.response
+            times = [0.0, *(part.at for part in (response.parts if response else ()))]
+            gap = max((later - at for at, later in pairwise(times)), default=0.0)
+            if gap > _SILENCE:
+                yield Problem(exchange, message, expected, f"{gap:.0f} s")
+            elif exchange.reply and (exchange.reply.output_tokens or 0) >= _LONG:
+                yield None
+
+    yield from required(judged(), "The model's reply is too short.")
