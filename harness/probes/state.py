@@ -2,12 +2,14 @@
 
 A code word that only the first request contained shows that the conversation continues. Otherwise
 the prompt tokens show it: with the earlier conversation in its prompt, a short second request has
-more of them than the long first request.
+more of them than the long first request. They also show which instructions, and whether the CoT of
+a tool call, are in the prompt of the second request.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.api.base import Message
+from harness.api.base import ConversationItem, Message, Reasoning, Reply, ToolResult
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import (
@@ -15,10 +17,12 @@ from harness.probes.base import (
     ProbeGroup,
     ProbeRequest,
     ProbeResponses,
+    TrialResult,
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import outcome, refused
+from harness.probes.refusals import outcome, refused, required
+from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES
 
@@ -32,6 +36,18 @@ _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
+_GREETING, _FAREWELL = "Hello, who are you?", "Goodbye!"
+_OLD = "You are the porter of a small hotel."
+_NEW = (
+    "You are now the gardener of a large park by the sea, and look after roses, hedges, lawns and "
+    "fountains. Visitors ask you for the way to the lighthouse, the glasshouse and the northern "
+    "gate. Answer in one short sentence, mention no prices, and remain polite to everybody."
+)
+_PromptList = Iterator[tuple[str, Sequence[ConversationItem]]]
+_Prompts = Callable[[Prompt, Reply], _PromptList]
+"""The conversations that the second prompt may hold, right ones first, with the message of the
+problem, if it is one; from the first prompt and its reply."""
+_FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
     ProbeRequest,
@@ -43,6 +59,14 @@ _stored = partial(
 _REQUESTS = (
     _stored("told", (Message("user", _FIRST),), then=("What is the code word?",)),
     _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
+    _stored(
+        "instructed",
+        (Message("user", _GREETING),),
+        instructions=_OLD,
+        later_instructions=_NEW,
+        then=(_FAREWELL,),
+        effort="low",
+    ),
     ProbeRequest(
         "unknown",
         (Message("user", "Hi there!"),),
@@ -132,3 +156,79 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
             got = f"{after}, after {before} in the first request"
             return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
     return None
+
+
+def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
+    """Judge what the prompts of continued responses hold, by the tokens that they have more."""
+    request = next(each for each in _REQUESTS if each.id == name)
+    before = Prompt((*_instructing(request.instructions), *request.turns), request.tools)
+    found: list[TrialResult] = []
+    for rollout in _continued(responses, name):
+        first, second = rollout.exchanges[:2]
+        if first.reply is None or second.reply is None:
+            continue
+        more = prompt_tokens(second.reply) - prompt_tokens(first.reply)
+        sizes = [
+            (message, differences(Prompt(tuple(turns), request.tools), before))
+            for message, turns in prompts(before, first.reply)
+        ]
+        right = min(least for message, fitting in sizes if not message for least in fitting)
+        expected, path = f"{right} more prompt tokens", "$.usage.input_tokens"
+        found += [
+            Problem(second, message, expected, f"{more} more", path) if message else None
+            for message, fitting in sizes
+            if more in fitting
+        ][:1]
+    passed: list[TrialResult] = [each for each in found if each is None]
+    reason = "The prompt tokens fit none of the prompts that a server may build."
+    yield from required(found if len(found) - len(passed) >= _FEWEST else passed, reason)
+
+
+def _instructing(*texts: str | None) -> Iterator[Message]:
+    return (Message("developer", text) for text in texts if text is not None)
+
+
+@GROUP.probe(
+    "state.previous_response.instructions",
+    ("instructed",),
+    modes=MODES,
+    needs="previous_response_id",
+)
+def _instructions(responses: ProbeResponses) -> Trials:
+    """Instructions apply to the request that sends them, also if it continues a stored response.
+
+    Agents change them between turns. The API does not carry earlier instructions over.
+    """
+    yield from _by_prompt_tokens(responses, "instructed", _with_instructions)
+
+
+def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
+    greeting, thought = before.turns[-1], Reasoning(reply.reasoning)
+    for message, texts in (
+        ("", (_NEW,)),
+        ("The instructions of a request that continues a response are ignored.", (_OLD,)),
+        ("The instructions of a request that continues a response are ignored.", ()),
+        ("The instructions of an earlier request remain in the prompt.", (_OLD, _NEW)),
+    ):
+        for stale in ((), (thought,)):
+            answer, farewell = Message("assistant", reply.text), Message("user", _FAREWELL)
+            yield message, (*_instructing(*texts), greeting, *stale, answer, farewell)
+
+
+@GROUP.probe("state.previous_response.cot", ("called",), modes=MODES, needs="previous_response_id")
+def _cot(responses: ProbeResponses) -> Trials:
+    """If a tool result continues a stored response, its prompt has the CoT before the call.
+
+    The model calls tools from within its CoT; without it, the model forgets why.
+    """
+    yield from _by_prompt_tokens(responses, "called", _with_cot)
+
+
+def _with_cot(before: Prompt, reply: Reply) -> _PromptList:
+    results = (ToolResult(call.id, WEATHER.output) for call in reply.calls)
+    preamble = (Message("assistant", reply.text),) if reply.text else ()
+    calls = (*preamble, *reply.calls, *results)
+    yield "", (*before.turns, Reasoning(reply.reasoning), *calls)
+    if reply.reasoning:
+        message = "The prompt that continues a stored tool call lacks the CoT before the call."
+        yield message, (*before.turns, *calls)

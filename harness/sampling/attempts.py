@@ -15,6 +15,7 @@ class Sample:
 
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
     user messages, sent one after each answer. `raw` is sent in place of the first request body.
+    `later_instructions`, if set, replace the instructions in all but the first request (Responses).
     """
 
     id: str
@@ -22,6 +23,7 @@ class Sample:
     tools: tuple[Tool, ...] = ()
     instructions: str | None = None
     then: tuple[str, ...] = ()
+    later_instructions: str | None = None
     raw: str | None = None
 
 

@@ -63,6 +63,8 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
             end = "answered"
             break
         body = dialect.next_request(body, reply, turns, stored=settings.stored)
+        if sample.later_instructions is not None:
+            body["instructions"] = sample.later_instructions
     return Rollout(
         id=attempt.id,
         task=attempt.task,

@@ -280,6 +280,13 @@ HISTORY = {
         after(respond(), "More"),
         lambda s: "Hello there." not in s.prompt and s.json["previous_response_id"] is not None,
     ),
+    "continued-instructions-ignored": Row(
+        after(respond(), "More", instructions="Be brief."),
+        lambda s: "Be brief." not in s.prompt and s.json["instructions"] == "Be brief.",
+    ),
+    "stored-reasoning-lost": Row(
+        after(respond(max_output_tokens=6), "More"), lambda s: "I think" not in s.prompt
+    ),
     "streamed-response-not-stored": Row(
         after(respond(stream=True), "More"), lambda s: s.status == 400
     ),

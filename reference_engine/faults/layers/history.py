@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import groupby
 
@@ -18,7 +19,9 @@ _ANALYSIS = "assistant<|channel|>analysis"
 _TAG = re.compile(r"<[^<>]*>")
 _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
+_continues = ContextVar("whether the request continues a stored response", default=False)
 hooks.ITEM_FILTER.faults(
+    stored_reasoning_lost=lambda item: not (_continues.get() and isinstance(item, Reasoning)),
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
 )
@@ -50,6 +53,7 @@ hooks.MESSAGE.faults(
 )
 hooks.PAYLOAD.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
+    continued_instructions_ignored=hooks.echo("instructions"),
     streamed_response_not_stored=hooks.echo("store", default=True),
 )
 
@@ -191,6 +195,17 @@ def previous_response_ignored(body: Json, _: ClientRequest) -> Json:
     if isinstance(items, list):
         items = [item for item in items if item.get("type") != "function_call_output"]
     return body | {"previous_response_id": None, "input": items or " "}
+
+
+@hooks.REQUEST
+def continued_instructions_ignored(body: Json, _: ClientRequest) -> Json:
+    return body | {"instructions": None} if "previous_response_id" in body else body
+
+
+@hooks.REQUEST
+def stored_reasoning_lost(body: Json, _: ClientRequest) -> Json:
+    _continues.set("previous_response_id" in body)
+    return body
 
 
 @hooks.REQUEST

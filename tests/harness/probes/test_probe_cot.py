@@ -8,9 +8,10 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.api.base import ConversationItem, Message, Reasoning
+from harness.api.base import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.probes import cot, state
 from harness.probes.base import ProbeRequest
+from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -207,7 +208,9 @@ def state_results(provider: Any) -> dict[str, str]:
 
 
 def test_a_continued_conversation_has_a_longer_prompt() -> None:
-    assert set(state_results(stored((60, 90))).values()) == {"passed"}
+    found = state_results(stored((60, 90)))
+    assert found["state.previous_response"] == found["state.previous_response.calls"] == "passed"
+    assert "failed" not in found.values()
     forgot = state_results(stored((60, 12)))
     assert forgot["state.previous_response"] == forgot["state.previous_response.calls"] == "failed"
 
@@ -245,3 +248,51 @@ def test_an_unknown_id_must_be_rejected() -> None:
             lambda request, a, said=said: said if request.id == "unknown" else SEEN
         )
         assert found["state.previous_response.unknown"] == "failed"
+
+
+def continued(*, keeps_cot: bool = True, instructions: str = "new") -> Any:
+    """A provider that stores replies; its prompt tokens are those of what it puts in the prompt."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "unknown":
+            return refusal(404)
+        first = CALL if request.id == "called" else SEEN
+        texts = [Message("developer", text) for text in (request.instructions,) if text]
+        before = Prompt((*texts, *request.turns), request.tools)
+        thought = (Reasoning(first.reasoning),) if keeps_cot and request.id == "called" else ()
+        if request.id == "called":
+            call = ToolCall("call_1", *(first.call or ("", "")))
+            added: tuple[Any, ...] = (*thought, call, ToolResult("call_1", request.tools[0].output))
+        else:
+            added = (Message("assistant", first.text or ""), Message("user", request.then[0]))
+        used = {"new": [request.later_instructions], "old": [request.instructions], "none": []} | {
+            "both": [request.instructions, request.later_instructions]
+        }
+        later = [Message("developer", text) for text in used[instructions] if text]
+        after = Prompt((*later, *request.turns, *added), request.tools)
+        counts = [count(each, Rendering()) + 9 for each in (before, after)]
+        replies = [responses_whole(say) for say in (first, SEEN)]
+        for body, tokens in zip(replies, counts, strict=True):
+            body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
+        return list(map(json_response, replies))
+
+    return provider
+
+
+def test_a_stored_conversation_continues_with_its_cot_and_new_instructions() -> None:
+    assert set(state_results(continued()).values()) == {"passed"}
+
+
+def test_a_stored_tool_call_without_its_cot_is_detected() -> None:
+    found = state_results(continued(keeps_cot=False))
+    assert [name for name, status in found.items() if status == "failed"] == [
+        "state.previous_response.cot"
+    ]
+
+
+@pytest.mark.parametrize("used", ["old", "none", "both"])
+def test_other_instructions_in_a_continued_conversation_are_detected(used: str) -> None:
+    found = state_results(continued(instructions=used))
+    assert [name for name, status in found.items() if status == "failed"] == [
+        "state.previous_response.instructions"
+    ]
