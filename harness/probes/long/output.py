@@ -124,15 +124,17 @@ def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iter
 def _gaps(responses: ProbeResponses) -> Trials:
     """A long stream has no gap after which clients and proxies close the connection.
 
-    A server that generates for a long time without an event must send comments meanwhile.
+    A server that generates for a long time without an event must send comments meanwhile. The time
+    until the first text does not count, because the request may wait in a queue.
     """
     message = "Nothing arrived for a long time while the reply was generated."
     expected = f"at most {_SILENCE:.0f} s between two events"
 
     def judged() -> Trials:
         for exchange in responses.last(COPY, mode="streaming"):
-            response = exchange.recorded.response
-            times = [0.0, *(part.at for part in (response.parts if response else ()))]
+            response, begun = exchange.recorded.response, next(iter(exchange.text_times), 0.0)
+            parts = response.parts if response else ()
+            times = [part.at for part in parts if part.at >= begun]
             gap = max((later - at for at, later in pairwise(times)), default=0.0)
             if gap > _SILENCE:
                 yield Problem(exchange, message, expected, f"{gap:.0f} s")

@@ -279,10 +279,16 @@ def test_a_model_that_does_not_copy_is_not_judged() -> None:
     assert set(statuses(copies(short, short)).values()) == {"not_verifiable"}
 
 
-def test_a_silent_stream_is_a_warning() -> None:
+@pytest.mark.parametrize(("first", "status"), [(0, "passed"), (8, "warned")])
+def test_a_silent_stream_is_a_warning(first: int, status: str) -> None:
+    """A pause before the text may be a queue's."""
+
     def silent(attempt: Attempt) -> Response:
         response = copying(attempt)
-        parts = tuple(replace(part, at=part.at + 61.0) for part in response.parts)
+        parts = tuple(
+            replace(part, at=part.at + 61.0 * (at >= first))
+            for at, part in enumerate(response.parts)
+        )
         return response.model_copy(update={"parts": parts})
 
-    assert statuses(copies(silent))["long.output.gaps"] == "warned"
+    assert statuses(copies(silent))["long.output.gaps"] == status
