@@ -169,7 +169,9 @@ def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
         yield None
 
 
-@GROUP.probe("limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), needs="stop")
+@GROUP.probe(
+    "limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), modes=MODES, needs="stop"
+)
 def _stop(responses: ProbeResponses) -> Trials:
     """A stop string ends the answer and is not part of it.
 

@@ -21,7 +21,7 @@ from harness.golden.distance import ReportedToken, entries_of, entry_bytes, raw_
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served_replies
-from harness.records.conditions import Api
+from harness.records.conditions import MODES, Api
 from harness.statistics.draws import Draw, sharpness
 
 _ALTERNATIVES = 3
@@ -48,7 +48,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("logprobs", _requests, CHAT, needs="logprobs")
+GROUP = ProbeGroup("logprobs", _requests, CHAT, modes=MODES, needs="logprobs")
 
 
 @GROUP.probe("logprobs.given", _QUESTIONS, severity="warning")

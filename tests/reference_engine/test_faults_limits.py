@@ -47,6 +47,9 @@ SAMPLING = {
         chat(HI, said=CALL, tools=[CHAT_TOOL]), lambda s: len(s.message["tool_calls"]) == 2
     ),
     "logprobs-null": Row(chat(HI, **LOGPROBS), lambda s: s.json["choices"][0]["logprobs"] is None),
+    "logprobs-missing-in-streams": Row(
+        chat(HI, stream=True, **LOGPROBS), lambda s: '"logprob":' not in s.text
+    ),
     "logprobs-not-logarithms": Row(chat(HI, **LOGPROBS), lambda s: min(logprobs(s)) > 0),
 }
 
@@ -100,6 +103,7 @@ LIMITS = {
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
     "stop-ignored": Row(chat(HI, stop="lo"), lambda s: s.message["content"] == "Hello there."),
+    "stop-ignored-in-streams": Row(chat(HI, stop="lo", stream=True), lambda s: "there" in s.text),
     "stop-acts-on-reasoning": Row(
         chat(HI, stop="ink"),
         lambda s: s.message["reasoning"] == "I th" and s.message["content"] == "",

@@ -45,9 +45,12 @@ hooks.PROMPT.faults(
 )
 hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
 hooks.REQUEST.faults(
+    stop_ignored_in_streams=lambda body, request: (
+        body | {"stop": None} if request.streaming else body
+    ),
     max_completion_tokens_ignored=lambda body, _: {
         key: value for key, value in body.items() if key != "max_completion_tokens"
-    }
+    },
 )
 hooks.GENERATION.faults(
     stop_ignored=lambda request: replace(request, stop=()),

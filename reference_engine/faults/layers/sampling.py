@@ -103,6 +103,11 @@ def logprobs_null(data: Json, _: ClientRequest) -> Json:
 
 
 @hooks.PAYLOAD
+def logprobs_missing_in_streams(data: Json, request: ClientRequest) -> Json:
+    return logprobs_null(data, request) if request.streaming else data
+
+
+@hooks.PAYLOAD
 def logprobs_not_logarithms(data: Json, _: ClientRequest) -> Json:
     def change(tokens: list[Json]) -> None:
         for token in tokens:

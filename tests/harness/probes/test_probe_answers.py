@@ -14,6 +14,8 @@ from healthy import (
     chat_chunks,
     chat_whole,
     json_response,
+    responses_blocks,
+    responses_events,
     responses_whole,
     stream_response,
 )
@@ -21,6 +23,7 @@ from probing import judged, refusal, statuses
 
 from harness.probes import logprobs, options, structured
 from harness.probes.base import ProbeRequest
+from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -43,6 +46,8 @@ def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
         entries = [entry(token) for token in TOKENS]
         change(entries)
         say = Say(text="".join(TOKENS))
+        if attempt.condition.streaming:
+            return streamed(say, entries, attempt.condition.api)
         if attempt.condition.api == "chat":
             body = chat_whole(say)
             body["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
@@ -52,6 +57,17 @@ def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
         return json_response(body)
 
     return provider
+
+
+def streamed(say: Say, entries: list[Any], api: Api) -> Response:
+    """A stream with these logprobs: those of Chat come with the finish reason."""
+    if api == "chat":
+        chunks = chat_chunks(say)
+        chunks[-2]["choices"][0]["logprobs"] = {"content": entries}
+        return stream_response(chat_blocks(chunks))
+    events = responses_events(say)
+    events[-1]["response"]["output"][-1]["content"][0]["logprobs"] = entries
+    return stream_response(responses_blocks(events))
 
 
 def each_entry(change: Callable[[dict[str, Any]], object]) -> Callable[[list[Any]], object]:
@@ -110,6 +126,8 @@ def test_parts_of_a_character_are_joined_by_bytes() -> None:
         entries[:] = [entry("�") | {"bytes": list(half)} for half in (first, second)]
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        if attempt.condition.streaming:
+            return refusal()
         told = with_logprobs(halve)(request, attempt)
         return told.model_copy(update={"body": told.body.replace("".join(TOKENS), "é")})
 

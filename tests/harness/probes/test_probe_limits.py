@@ -162,7 +162,11 @@ def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
 
 
 def test_stop_strings_that_are_not_verifiable() -> None:
-    refused = judged(GROUP, but("stopped", refusal()))
-    assert refused["limits.stop"].status == "not_verifiable"
-    other_answer = judged(GROUP, but("whole", Say(text="Orchid596!")))
-    assert other_answer["limits.stop"].status == "not_verifiable"
+    def result(name: str, said: Any) -> str:
+        def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+            return said if request.id == name else healthy(request, attempt)
+
+        return judged(GROUP, provider)["limits.stop"].status
+
+    assert result("stopped", refusal()) == "not_verifiable"
+    assert result("whole", Say(text="Orchid596!")) == "not_verifiable"
