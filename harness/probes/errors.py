@@ -91,6 +91,37 @@ INVALID_REQUESTS = (
                    _tool(name="get_tide", description="Tide.", parameters="a harbour"),
                    "A tool whose parameters are not a JSON schema", _LOST),
 )  # fmt: skip
+
+
+def _asked_about(*parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A conversation with one message of several parts."""
+    return [{"role": "user", "content": parts}]
+
+
+_SEEN = "What is in this image?"
+_PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP4z8CAFTEMLQkA"
+    "KP8/wc53yE8AAAAASUVORK5CYII="
+)
+"""A red square of 8 by 8 pixels."""
+IMAGE = InvalidRequest(
+    "image",
+    {
+        "chat": {
+            "messages": _asked_about(
+                {"type": "text", "text": _SEEN}, {"type": "image_url", "image_url": {"url": _PNG}}
+            )
+        },
+        "responses": {
+            "input": _asked_about(
+                {"type": "input_text", "text": _SEEN}, {"type": "input_image", "image_url": _PNG}
+            )
+        },
+    },
+    "An image, which gpt-oss cannot read,",
+    "If the server leaves it out, the model describes an image that it has not seen.",
+)
+"""Valid for other models. Only a reply is a problem, not the status of the rejection."""
 _OTHER_TOOL = "other tool"
 _OTHER_CALL = (
     Message("user", "How high is the tide at Brest?"),
@@ -107,7 +138,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (
         *(
             invalid(each.name, hello, options=each.options[api], raw=each.raw)
-            for each in INVALID_REQUESTS
+            for each in (*INVALID_REQUESTS, IMAGE)
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few("right key", hello),
@@ -224,7 +255,7 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 
 
-for _each in INVALID_REQUESTS:
+for _each in (*INVALID_REQUESTS, IMAGE):
     GROUP.probe(
         f"errors.{_each.name}",
         (_each.name,),

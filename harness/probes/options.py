@@ -1,13 +1,17 @@
 """Options that a response repeats, and the precedence of instructions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 
 from harness.api.base import Message, Reply, Role
 from harness.findings import HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import required, served
+from harness.probes.refusals import failure, required, served
 from harness.probes.tools.offers import WEATHER
+from harness.records.conditions import Api
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}
@@ -19,6 +23,27 @@ _TRIES = 3
 _ROLES: tuple[Role, ...] = ("system", "developer")
 _PRECEDENCE = {f"order of {role}": f"rule of {role}" for role in _ROLES}
 """By request, the one with the same instructions and a user who asks for nothing else."""
+
+_COMMON: Mapping[Api, Mapping[str, Any]] = {
+    "chat": {
+        "n": 1,
+        "top_p": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "response_format": {"type": "text"},
+        "tool_choice": "auto",
+        "user": "user_17",
+    },
+    "responses": {
+        "include": ["reasoning.encrypted_content"],
+        "parallel_tool_calls": False,
+        "prompt_cache_key": "verification_17",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "tool_choice": "auto",
+    },
+}
+"""Options with values that change nothing in the replies of gpt-oss. Those of Responses are what
+Codex sends."""
 
 _REQUESTS = (
     ProbeRequest(
@@ -48,7 +73,32 @@ _REQUESTS = (
         )
     ),
 )
-GROUP = ProbeGroup("options", lambda _api: _REQUESTS, RESPONSES)
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    common = ProbeRequest(
+        "common options",
+        _HI,
+        (WEATHER,),
+        max_tokens=96,
+        whole=False,
+        options=_COMMON[api],
+        provokes=frozenset({"request.refused", "request.failed", "responses.reasoning.content"}),
+    )
+    return (*_REQUESTS, common)
+
+
+GROUP = ProbeGroup("options", _requests, RESPONSES)
+
+
+@GROUP.probe("options.accepted", ("common options",), severity="warning")
+def _accepted(responses: ProbeResponses) -> Trials:
+    """A request that sets common options to their defaults, or to what Codex sends, is accepted.
+
+    Many clients send such options with every request, and users cannot leave them out.
+    """
+    for rollout in responses.all("common options"):
+        yield failure(rollout, "common options")
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")

@@ -14,6 +14,8 @@ INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|me
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"
 LOGPROBS = {"logprobs": True, "top_logprobs": 1}
 SHORT = {"max_tokens": 5}
+HI_PART = {"type": "text", "text": "Hi"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
 def logprobs(seen) -> list[float]:
@@ -149,6 +151,10 @@ ERRORS = {
         chat(HI, model="gpt-9"), lambda s: s.status == 200 and s.json["model"] == "gpt-9"
     ),
     "wrong-types-ignored": Row(WRONG, lambda s: s.status == 200),
+    "images-ignored": Row(
+        chat({"role": "user", "content": [HI_PART, IMAGE]}), lambda s: s.status == 200
+    ),
+    "common-options-refused": Row(chat(HI, user="u1"), lambda s: s.status == 400),
     "unmatched-result-accepted": Row(
         chat(HI, {"role": "tool", "tool_call_id": "c9", "content": "x"}),
         lambda s: s.status == 200,

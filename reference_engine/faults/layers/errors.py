@@ -6,8 +6,11 @@ import orjson
 
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
+from reference_engine.server.errors import invalid
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
+
+_RECENT = {"user", "prompt_cache_key"}
 
 
 def _with_error_body(reply: Reply, body: Json) -> Reply:
@@ -44,6 +47,21 @@ def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
 def wrong_types_ignored(body: Json, _: ClientRequest) -> Json:
     wrong = {key for key in _NUMBERS if not isinstance(body.get(key), int | float | None)}
     return {key: value for key, value in body.items() if key not in wrong}
+
+
+@hooks.REQUEST
+def common_options_refused(body: Json, _: ClientRequest) -> Json:
+    if unknown := _RECENT & body.keys():
+        raise invalid(min(unknown), "Extra inputs are not permitted.")
+    return body
+
+
+@hooks.REQUEST_MESSAGE
+def images_ignored(message: Json, _: ClientRequest) -> Json:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return message | {"content": [part for part in content if "image_url" not in part]}
 
 
 @hooks.REQUEST

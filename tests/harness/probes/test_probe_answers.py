@@ -355,6 +355,13 @@ def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
     assert "failed" not in results.values()
 
 
+def test_options_that_clients_always_send_are_accepted() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return refusal() if request.id == "common options" else repeats()(request, attempt)
+
+    assert statuses(judged(options.GROUP, provider, ["responses"]))["options.accepted"] == "warned"
+
+
 def test_options_that_are_not_repeated() -> None:
     """llama.cpp leaves them out: that says nothing about the values it used."""
     results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
