@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import read_rollouts
-from harness.tasks.base import Task
+from harness.tasks.base import Fields, Task
 
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
@@ -123,19 +122,24 @@ class EvalTask(Task):
             for question in self.question_ids:
                 yield self._attempt(question, condition, number)
 
-    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
-        """Score one attempt; replies to evals are not subject to the checks."""
+    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+        """How an attempt ended, with the mark or grade of its answer."""
         rollout = parsed.rollout
         if rollout.sample not in self._question_set or not self.plans(rollout):
             return None
-        score = measured_score(parsed, checks=False)
-        if self.info.sampling.python is not None:
-            score = replace(score, programs=python_tool.programs(parsed))
         reply, failure = ending(parsed)
         if self.graded:
-            return replace(score, **(failure or self._grade_of(rollout.id, rollout.sample)))
+            return failure or self._grade_of(rollout.id, rollout.sample)
         marked = {} if reply is None else self._marked(parsed, reply)
-        return replace(score, **{"openai_value": 0.0, **marked, **(failure or {})})
+        return {"openai_value": 0.0, **marked, **(failure or {})}
+
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Score one attempt; replies to evals are not subject to the checks."""
+        outcome = self.outcome(parsed)
+        if outcome is None:
+            return None
+        programs = None if self.info.sampling.python is None else python_tool.programs(parsed)
+        return measured_score(parsed, {**outcome, "programs": programs}, checks=False)
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""

@@ -22,7 +22,6 @@ from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Traits, Usage
 from harness.statistics.estimators import percentiles
 
-_ANSWERED: Mapping[str, Any] = {"outcome": "answered"}
 _FEWEST_EVENTS = 8
 # Without these checks, token counts are not judged.
 _COUNTS = frozenset({"usage.output.unseen"})
@@ -44,7 +43,7 @@ _WORD = re.compile(r"\w{3,}")
 
 def measured_score(
     parsed: ParsedRollout,
-    judged: Mapping[str, Any] = _ANSWERED,
+    judged: Mapping[str, Any],
     *,
     checks: bool = True,
     except_for: Collection[str] = (),

@@ -1,7 +1,7 @@
 """The base of all APIs: build a request, and read the response of an exchange as a reply. Pure."""
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.base import Body, Items, Reply, Settings, Tool, UnreadableReplyError
@@ -10,6 +10,8 @@ from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.steps import Steps, completed
+
+Events = Callable[[], Iterable[StreamEvent]]
 
 
 class Dialect:
@@ -69,13 +71,11 @@ class Dialect:
         limit = self._options(Settings("", max_tokens=tokens))
         return {**body, **{name: value for name, value in limit.items() if value is not None}}
 
-    def read(self, exchange: Exchange, events: Iterable[StreamEvent] | None = None) -> Reply:
-        """Read an exchange, or its parsed events. Raises UnreadableReplyError."""
+    def read(self, exchange: Exchange, events: Events | None = None) -> Reply:
+        """Read an exchange; `events` gives its parsed events. Raises UnreadableReplyError."""
         return completed(self.reading(exchange, events))
 
-    def reading(
-        self, exchange: Exchange, events: Iterable[StreamEvent] | None = None
-    ) -> Steps[Reply]:
+    def reading(self, exchange: Exchange, events: Events | None = None) -> Steps[Reply]:
         """`read` in small steps."""
         key = id(exchange)
         cached = self._cache.get(key)
@@ -83,9 +83,8 @@ class Dialect:
             return cached[1]
         response = _good_response(exchange)
         if (exchange.request.body or {}).get("stream"):
-            raw = yield from self._reassembled(
-                response, stream_events(response.parts) if events is None else events
-            )
+            parsed = stream_events(response.parts) if events is None else events()
+            raw = yield from self._reassembled(response, parsed)
         else:
             raw = _json_body(response)
         reply = self._reply(raw)

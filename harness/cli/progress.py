@@ -17,6 +17,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
 from harness.sampling.run import Watcher
+from harness.scoring import usage
 from harness.tasks.base import Task
 from harness.text import plain
 from reports.text import counted
@@ -42,16 +43,17 @@ class Tally:
         if rollout.task == GRADING:
             return self._add_grade(rollout)
         self.finished += 1
-        task = self._tasks.get(rollout.task)
-        score = None if task is None else task.score(parse_rollout(rollout), checks=False)
-        if score is None:
+        task, parsed = self._tasks.get(rollout.task), parse_rollout(rollout)
+        ended = None if task is None else task.outcome(parsed)
+        if ended is None:
             return True
-        # Before grading, an answer has no grade yet: that is not an error of the grader.
-        outcome = "graded" if score.outcome == "grader_error" else score.outcome
+        outcome: Outcome = ended["outcome"]
+        if outcome == "grader_error":
+            outcome = "graded"  # Before grading, an answer has no grade yet: that is no error.
         self._outcomes[outcome] += 1
-        self._tokens += score.usage.output or 0
-        if score.value is not None and outcome != "graded":
-            self._values[0] += score.value
+        self._tokens += usage(parsed).output or 0
+        if ended.get("value") is not None and outcome != "graded":
+            self._values[0] += ended["value"]
             self._values[1] += 1
         return True
 

@@ -51,7 +51,7 @@ class ParsedExchange:
         if not self.delivered:
             return None
         try:
-            return DIALECTS[self.api].read(self.recorded, self.events)
+            return DIALECTS[self.api].read(self.recorded, lambda: self.events)
         except UnreadableReplyError as error:
             return str(error)
 

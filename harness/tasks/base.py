@@ -18,6 +18,8 @@ from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.run import Watcher
 
+Fields = Mapping[str, Any]  # members of a `Score` that state its outcome
+
 
 class Task(ABC):
     """Samples, conditions and a scorer."""
@@ -46,8 +48,12 @@ class Task(ABC):
         """Every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
-    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
-        """Score one rollout; None if it is not planned. With `checks`, they judge it, too."""
+    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+        """How one rollout ended, apart from what checks find; None if it is not planned."""
+
+    @abstractmethod
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Score one rollout; None if it is not planned."""
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
         """The figures under each condition, from all scores of the task."""

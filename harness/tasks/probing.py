@@ -19,7 +19,7 @@ from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text
-from harness.tasks.base import Task
+from harness.tasks.base import Fields, Task
 
 
 class ProbeTask(Task):
@@ -95,17 +95,19 @@ class ProbeTask(Task):
             return None
         return self.attempt_id(request.id, condition, number - 1)
 
-    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+        """Whether a request was answered: the probes judge the replies together."""
+        planned = (parsed.rollout.sample, parsed.rollout.api) in self._requests
+        return {"outcome": _outcome(parsed)} if planned else None
+
+    def score(self, parsed: ParsedRollout) -> Score | None:
         """Measure one rollout and keep it for the probes."""
-        rollout = parsed.rollout
-        request = self._requests.get((rollout.sample, rollout.api))
-        if request is None:
+        outcome, sample = self.outcome(parsed), parsed.rollout.sample
+        if outcome is None:
             return None
-        if checks:
-            self._parsed[rollout.sample].append(parsed)
-        judged = checks and request.valid
-        outcome = {"outcome": _outcome(parsed)}
-        return measured_score(parsed, outcome, checks=judged, except_for=request.provokes)
+        self._parsed[sample].append(parsed)
+        request = self._requests[sample, parsed.rollout.api]
+        return measured_score(parsed, outcome, checks=request.valid, except_for=request.provokes)
 
     def probe_results(self) -> Sequence[CheckResult]:
         """The result of every probe of the group that the run includes."""

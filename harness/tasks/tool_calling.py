@@ -43,7 +43,7 @@ from harness.scoring import latency, measured_score, token_counts
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
-from harness.tasks.base import Task
+from harness.tasks.base import Fields, Task
 from harness.tasks.made_call import made_call
 from harness.text import strict_json
 
@@ -95,16 +95,20 @@ class ToolCalling(Task):
             for condition in self.info.conditions:
                 yield self.attempt(sample, condition, number)
 
-    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
-        """Score one attempt; an error makes it invalid, unless it is tolerated later."""
-        rollout = parsed.rollout
-        case = self._cases.get(rollout.sample)
-        if case is None or not self.plans(rollout):
+    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+        """How an attempt ended, by the rules of this module; checks may find it invalid later."""
+        case = self._cases.get(parsed.rollout.sample)
+        if case is None or not self.plans(parsed.rollout):
             return None
-        tool = self.suite.tool(case.tool_name)
-        outcome = _outcome(parsed, case, tool, strict=self._strict)
-        call = made_call(parsed, case) if checks else None
-        return measured_score(parsed, {**outcome, "call": call}, checks=checks)
+        return _outcome(parsed, case, self.suite.tool(case.tool_name), strict=self._strict)
+
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Score one attempt; an error makes it invalid, unless it is tolerated later."""
+        outcome = self.outcome(parsed)
+        if outcome is None:
+            return None
+        call = made_call(parsed, self._cases[parsed.rollout.sample])
+        return measured_score(parsed, {**outcome, "call": call})
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
         """pass@k, pass^k, outcomes and failed cases."""
@@ -187,9 +191,6 @@ def _failed_sample(case: Case, planned: Sequence[Score]) -> FailedSample | None:
         tool=case.tool_name,
         prompt=case.prompt,
     )
-
-
-Fields = Mapping[str, Any]  # fields of a `Score` that state its outcome
 
 
 def _failure(outcome: Outcome, detail: str, **more: object) -> Fields:

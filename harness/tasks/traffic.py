@@ -15,7 +15,7 @@ from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score, Traits
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
-from harness.tasks.base import Task
+from harness.tasks.base import Fields, Task
 
 NAME = "traffic"
 
@@ -64,18 +64,22 @@ class ImportedTraffic(Task):
         """Nothing: no attempt is missing."""
         return iter(())
 
-    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
-        """Judge one conversation."""
+    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+        """Whether the last request of a conversation was answered."""
         rollout = parsed.rollout
-        if rollout.recording is None:
+        return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
+
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Judge one conversation."""
+        outcome, recording = self.outcome(parsed), parsed.rollout.recording
+        if outcome is None or recording is None:
             return None
-        lost = rollout.recording.lost
+        lost = recording.lost
         unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
-        score = measured_score(parsed, checks=checks, except_for=unverifiable)
+        score = measured_score(parsed, outcome, except_for=unverifiable)
         masked = "fields" in lost or any(map(_MASKED.search, score.reply_ids))
         return replace(
             score,
-            outcome=_OUTCOMES[rollout.end],
             timing=(),
             seconds=None,
             reply_ids=() if masked else score.reply_ids,

@@ -34,6 +34,8 @@ TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays wa
 ARGUMENTS = '{\n  "location": "Lisbon",\n  "unit": "celsius"\n}'
 COUNTS = ("usage.output", "usage.reasoning", "reply.lost", "reasoning.lost", "calls.lost")
 
+ANSWERED = {"outcome": "answered"}
+
 
 def chat(say, *, tokens=None, reasoning_tokens=None, **message):
     """A Chat reply whose message is changed after its tokens were counted."""
@@ -363,7 +365,7 @@ def pooled(answers, streaming=True, prompts=40):
     ]
     for number, each in enumerate(rollouts):
         each.exchanges[0].request.body["messages"][0]["content"] += f" {number % prompts}"
-    scores = [measured_score(parse_rollout(each)) for each in rollouts]
+    scores = [measured_score(parse_rollout(each), ANSWERED) for each in rollouts]
     found = [each for score in apply_tolerances(scores) for each in score.findings]
     return {each.id for each in found if each.id.startswith(COUNTS)}
 

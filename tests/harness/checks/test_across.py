@@ -25,6 +25,8 @@ LISBON, HTML = (
     for name in ("weather-lisbon", "markdown-bold")
 )
 
+ANSWERED = {"outcome": "answered"}
+
 
 def scored(says, sample: str, attempt: int, prompt: str) -> Score:
     recorded = rollout(says, sample=sample, attempt=attempt)
@@ -33,7 +35,9 @@ def scored(says, sample: str, attempt: int, prompt: str) -> Score:
         each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
         for each in recorded.exchanges
     )
-    return measured_score(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+    return measured_score(
+        parse_rollout(recorded.model_copy(update={"exchanges": exchanges})), ANSWERED
+    )
 
 
 def found(scores: list[Score]) -> set[tuple[str, str]]:
@@ -151,7 +155,9 @@ def test_ids_of_few_digits_have_a_beginning_of_each_api() -> None:
     chat = [chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
     other = [responses_whole(Say(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
     scores = [
-        measured_score(parse_rollout(rollout([json_response(body)], api=api, attempt=number)))
+        measured_score(
+            parse_rollout(rollout([json_response(body)], api=api, attempt=number)), ANSWERED
+        )
         for api, bodies in (("chat", chat), ("responses", other))
         for number, body in enumerate(bodies, start=1)
     ]
@@ -209,7 +215,9 @@ def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Sc
     sent = (exchange.request.body or {}) | {"max_tokens": 4096}
     request = exchange.request.model_copy(update={"body": sent})
     exchanges = (exchange.model_copy(update={"request": request}),)
-    return measured_score(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+    return measured_score(
+        parse_rollout(recorded.model_copy(update={"exchanges": exchanges})), ANSWERED
+    )
 
 
 @pytest.mark.parametrize(

@@ -143,16 +143,16 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
     assert same_arguments({"points": [{"x": 1}]}, {"points": [{"x": 1, "y": 0}]}, schema)
 
 
-def test_without_checks_the_outcome_is_the_same_and_nothing_is_found():
+def test_the_outcome_is_that_of_the_score():
     calling, parsed = task(), parse_rollout(rollout(right(LISBON)))
-    score = calling.score(parsed, checks=False)
-    assert score.outcome == calling.score(parsed).outcome
+    score = calling.score(parsed)
+    assert calling.outcome(parsed) == {"outcome": "success", "value": 1.0, "exact": True}
+    assert (score.outcome, score.value, score.exact) == ("success", 1.0, True)
     assert (score.usage.input, score.usage.output, score.usage.reasoning) == (
         100,
         sum(counts(each)[1] for each in right(LISBON)),
         18,
     )
-    assert (score.applicable, score.findings) == (frozenset(), ())
 
 
 def test_a_rollout_that_is_not_planned_has_no_score():
