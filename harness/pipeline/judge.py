@@ -33,8 +33,6 @@ from harness.tasks.base import Task
 BYTES_AT_ONCE = 4 * 2**20
 """What a process reads at once: about 200 attempts at cases, half a second of work."""
 _MOST_PROCESSES = 8
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Parsed rollouts have few reference cycles: fewer collections save a tenth of the time."""
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 Entry = tuple[list[Sent], Rollout | Score]  # the exchanges of a rollout, and its score or itself
@@ -123,7 +121,6 @@ def _begin(folder: Path, plan: Plan) -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     global _run
     _run = folder, plan
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
