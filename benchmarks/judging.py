@@ -143,7 +143,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as place:
         for attempts in sorted(options.attempts):
-            folder = options.keep or Path(place)
+            folder = (options.keep or Path(place)).resolve()
             run = folder / f"run-{attempts}"
             if not run.exists():
                 multiply(folder, attempts)

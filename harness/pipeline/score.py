@@ -11,7 +11,7 @@ from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from harness.tasks.base import not_run
 
-_SHARED = ("task", "sample", "condition", "applicable", "call")
+_SHARED = ("task", "sample", "condition", "usage", "applicable", "accounts", "edges", "call")
 _SHARED_TRAITS = ("conversation", "user", "strange", "calls", "replicas", "models")
 Key = tuple[str, str, Condition, int]  # task, sample, condition and number of an attempt
 

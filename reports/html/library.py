@@ -1,15 +1,16 @@
 """The transcripts that a page has room for."""
 
 import heapq
-import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
+import orjson
+
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from reports.html.attempts import passed
-from reports.html.transcripts import Json, packed, transcript
+from reports.html.transcripts import transcript
 
 Read = Callable[[Collection[str]], Iterable[Rollout]]  # reads the rollouts with these ids
 MOST_KEPT = 500
@@ -19,27 +20,27 @@ _HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log
 
 def read_transcripts(
     read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str] = ()
-) -> Mapping[str, Json]:
+) -> Mapping[str, orjson.Fragment]:
     """The transcripts, by record, that there is room for, those of the first records in `order`.
 
-    Those of `hidden` tasks are left out.
+    Those of `hidden` tasks are left out. They are JSON, which takes less memory than its values.
     """
     rank = {record: number for number, record in enumerate(order)}
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     held: list[tuple[int, str]] = []
     size = 0
     worst = len(order)
     for rollout in read(order):
         if rank[rollout.id] < worst and rollout.task not in hidden:
-            text = packed(transcript(rollout, scores.get(rollout.id)))
+            text = orjson.dumps(transcript(rollout, scores.get(rollout.id)))
             found[rollout.id] = text
             heapq.heappush(held, (-rank[rollout.id], rollout.id))
             size += len(text)
             while size > _HELD_BYTES:
                 worst, record = -held[0][0], heapq.heappop(held)[1]
-                size -= len(found.pop(record, ""))
-    kept = fitting(order, {record: len(text.encode()) for record, text in found.items()})
-    return {record: json.loads(found[record]) for record in order if record in kept}
+                size -= len(found.pop(record, b""))
+    kept = fitting(order, {record: len(text) for record, text in found.items()})
+    return {record: orjson.Fragment(found[record]) for record in order if record in kept}
 
 
 def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:

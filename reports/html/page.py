@@ -8,12 +8,12 @@ hashes. It blocks other scripts, event handlers in attributes, and all requests.
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -49,7 +49,7 @@ def render_template(template: str, **content: object) -> str:
 
 def embedded(data: object) -> Markup:
     """JSON for a script block; nothing in it can close the block or open a comment."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = orjson.dumps(data).decode()
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
 
 

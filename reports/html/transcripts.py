@@ -1,6 +1,5 @@
 """Transcripts for the script of the page, read leniently: a request may contain anything."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -60,11 +59,6 @@ def score_details(score: Score, condition: str) -> Json:
             for found in score.findings
         ],
     }
-
-
-def packed(value: Json) -> str:
-    """The JSON of a transcript as text, which takes the least memory."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _exchange(rollout: Rollout, index: int, marked: set[int]) -> Json:
