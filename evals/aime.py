@@ -59,12 +59,16 @@ class Aime:
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer
-        openai_score = float(openai_script.integer(text) == right)
+        openai_score = self.openai_score(question, number, text)
         found = self._answer_in(text)
         if found is None:
             return Mark("no_answer", None, openai_score)
         correct = found.answer is not None and int(found.answer) == right
         return Mark("correct" if correct else "wrong", found.answer or found.quote, openai_score)
+
+    def openai_score(self, question: str, number: int, text: str) -> float:
+        """OpenAI's script reads the last box or the last number."""
+        return float(openai_script.integer(text) == self._rows[question].answer)
 
 
 def _id(index: int, info: DatasetInfo) -> str:

@@ -59,6 +59,10 @@ class AnswerEval(Protocol):
         """Mark the final answer of a try; its CoT is not part of `text`."""
         ...
 
+    def openai_score(self, question: str, number: int, text: str) -> float:
+        """The score that OpenAI's own script gives the final answer of a try."""
+        ...
+
     def right(self, question: str, number: int) -> str:
         """The right answer of a try, as text for a grader."""
         ...
@@ -90,8 +94,12 @@ class Basic:
         return "any greeting"
 
     def mark(self, question: str, number: int, text: str) -> Mark:
-        """Correct if the text is not blank; OpenAI's script also accepts blanks."""
-        openai_score = float(bool(text))
+        """Correct if the text is not blank."""
+        openai_score = self.openai_score(question, number, text)
         if not text.strip():
             return Mark("no_answer", None, openai_score)
         return Mark("correct", text.strip()[:_SHOWN], openai_score)
+
+    def openai_score(self, question: str, number: int, text: str) -> float:
+        """OpenAI's script also accepts blanks."""
+        return float(bool(text))

@@ -97,19 +97,20 @@ class Gpqa:
 
     def right(self, question: str, number: int) -> str:
         """The letter in the order of this try, and its text."""
-        correct = self._rows[question].correct
-        choices = self._choices(question, self._order(question, number))
-        return f"option {'ABCD'[choices.index(correct)]}: {correct}"
+        return f"option {self._letter(question, number)}: {self._rows[question].correct}"
 
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared choice with the correct one, in the order of the same try."""
-        choices = self._choices(question, self._order(question, number))
-        right = "ABCD"[choices.index(self._rows[question].correct)]
+        right = self._letter(question, number)
         found, theirs = self.letters(question, number, text)
         openai_score = float(theirs == right)
         if found is None:
             return Mark("no_answer", None, openai_score)
         return Mark("correct" if found.answer == right else "wrong", found.answer, openai_score)
+
+    def openai_score(self, question: str, number: int, text: str) -> float:
+        """OpenAI's script reads the letter at the place that it ranks highest."""
+        return float(openai_script.letter(text) == self._letter(question, number))
 
     def letters(self, question: str, number: int, text: str) -> tuple[Found | None, str | None]:
         """The answer that a text declares, and the one that OpenAI's script extracts.
@@ -120,6 +121,11 @@ class Gpqa:
             return noted_letters(text)
         choices = self._choices(question, self._order(question, number))
         return self._answer_in(text, choices), openai_script.letter(text)
+
+    def _letter(self, question: str, number: int) -> str:
+        """The correct letter in the order of this try."""
+        choices = self._choices(question, self._order(question, number))
+        return "ABCD"[choices.index(self._rows[question].correct)]
 
     def _order(self, question: str, number: int) -> tuple[int, ...]:
         return self._orders.of(self._places[question], number)

@@ -35,6 +35,7 @@ from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import RubricSummary
+from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
@@ -122,24 +123,33 @@ class EvalTask(Task):
             for question in self.question_ids:
                 yield self._attempt(question, condition, number)
 
-    def outcome(self, parsed: ParsedRollout) -> Fields | None:
-        """How an attempt ended, with the mark or grade of its answer."""
-        rollout = parsed.rollout
-        if rollout.sample not in self._question_set or not self.plans(rollout):
+    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+        """The outcome of an attempt by OpenAI's script, or before it is graded."""
+        if not self._samples(parsed.rollout):
             return None
         reply, failure = ending(parsed)
-        if self.graded:
-            return failure or self._grade_of(rollout.id, rollout.sample)
-        marked = {} if reply is None else self._marked(parsed, reply)
-        return {"openai_value": 0.0, **marked, **(failure or {})}
+        if failure is not None or reply is None or isinstance(self.test, HealthBench):
+            return failure or {"outcome": "graded"}
+        rollout = parsed.rollout
+        value = self.test.openai_score(rollout.sample, rollout.presentation, reply.text)
+        return {"outcome": "correct" if value else "wrong", "value": value}
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""
-        outcome = self.outcome(parsed)
-        if outcome is None:
+        rollout = parsed.rollout
+        if not self._samples(rollout):
             return None
+        reply, failure = ending(parsed)
+        if self.graded:
+            outcome = failure or self._grade_of(rollout.id, rollout.sample)
+        else:
+            marked = {} if reply is None else self._marked(parsed, reply)
+            outcome = {"openai_value": 0.0, **marked, **(failure or {})}
         programs = None if self.info.sampling.python is None else python_tool.programs(parsed)
         return measured_score(parsed, {**outcome, "programs": programs}, checks=False)
+
+    def _samples(self, rollout: Rollout) -> bool:
+        return rollout.sample in self._question_set and self.plans(rollout)
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""

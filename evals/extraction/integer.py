@@ -244,11 +244,11 @@ class _Integers:
         supposed = _SUPPOSES.search(line.text[:start])
         result = value is not None and not supposed
         result = result and any(each.search(last) for each in (_RESULT_IS, _COLON, _CHOOSES))
+        if line.text.endswith(",") or line.row or _VAGUE.search(main):
+            return
         cued = line.strong or concludes(last) or headed(lines, number) or as_answer or result
-        doubted = supposed or _NO_ANSWER.search(line.text[:end])
-        remark = value is not None and _is_plain(last) and not doubted
-        unfinished = line.text.endswith(",")
-        if not (cued or remark) or unfinished or line.row or _VAGUE.search(main):
+        remark = value is not None and not supposed and _is_plain(last)
+        if not cued and (not remark or _NO_ANSWER.search(line.text[:end])):
             return
         numbers = re.findall(r"(?:(?<![\w)}])[−-]\s?)?\d+(?:[.,/]\d+)*", main)
         if value is None and len(set(numbers)) == 1:

@@ -28,7 +28,7 @@ _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
 
 class Tally:
-    """Counts the rollouts of a run by outcome; provisional, because checks run at the end."""
+    """Counts the rollouts of a run by their provisional outcomes; they are judged at the end."""
 
     def __init__(self, tasks: Sequence[Task] = ()) -> None:
         self._tasks = {task.name: task for task in tasks}
@@ -44,15 +44,12 @@ class Tally:
             return self._add_grade(rollout)
         self.finished += 1
         task, parsed = self._tasks.get(rollout.task), parse_rollout(rollout)
-        ended = None if task is None else task.outcome(parsed)
+        ended = None if task is None else task.provisional(parsed)
         if ended is None:
             return True
-        outcome: Outcome = ended["outcome"]
-        if outcome == "grader_error":
-            outcome = "graded"  # Before grading, an answer has no grade yet: that is no error.
-        self._outcomes[outcome] += 1
+        self._outcomes[ended["outcome"]] += 1
         self._tokens += usage(parsed).output or 0
-        if ended.get("value") is not None and outcome != "graded":
+        if ended.get("value") is not None:
             self._values[0] += ended["value"]
             self._values[1] += 1
         return True

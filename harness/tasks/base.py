@@ -48,8 +48,11 @@ class Task(ABC):
         """Every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
-    def outcome(self, parsed: ParsedRollout) -> Fields | None:
-        """How one rollout ended, apart from what checks find; None if it is not planned."""
+    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+        """The outcome of one rollout while others are under way; None if it is not planned.
+
+        It takes microseconds, as longer work would delay the recorded arrival times of others.
+        """
 
     @abstractmethod
     def score(self, parsed: ParsedRollout) -> Score | None:

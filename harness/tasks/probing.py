@@ -95,14 +95,14 @@ class ProbeTask(Task):
             return None
         return self.attempt_id(request.id, condition, number - 1)
 
-    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> Fields | None:
         """Whether a request was answered: the probes judge the replies together."""
         planned = (parsed.rollout.sample, parsed.rollout.api) in self._requests
         return {"outcome": _outcome(parsed)} if planned else None
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Measure one rollout and keep it for the probes."""
-        outcome, sample = self.outcome(parsed), parsed.rollout.sample
+        outcome, sample = self.provisional(parsed), parsed.rollout.sample
         if outcome is None:
             return None
         self._parsed[sample].append(parsed)

@@ -95,8 +95,8 @@ class ToolCalling(Task):
             for condition in self.info.conditions:
                 yield self.attempt(sample, condition, number)
 
-    def outcome(self, parsed: ParsedRollout) -> Fields | None:
-        """How an attempt ended, by the rules of this module; checks may find it invalid later."""
+    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+        """The outcome of an attempt, unless checks find that it is invalid."""
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
@@ -104,7 +104,7 @@ class ToolCalling(Task):
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; an error makes it invalid, unless it is tolerated later."""
-        outcome = self.outcome(parsed)
+        outcome = self.provisional(parsed)
         if outcome is None:
             return None
         call = made_call(parsed, self._cases[parsed.rollout.sample])

@@ -64,14 +64,14 @@ class ImportedTraffic(Task):
         """Nothing: no attempt is missing."""
         return iter(())
 
-    def outcome(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> Fields | None:
         """Whether the last request of a conversation was answered."""
         rollout = parsed.rollout
         return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Judge one conversation."""
-        outcome, recording = self.outcome(parsed), parsed.rollout.recording
+        outcome, recording = self.provisional(parsed), parsed.rollout.recording
         if outcome is None or recording is None:
             return None
         lost = recording.lost

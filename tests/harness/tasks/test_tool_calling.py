@@ -143,10 +143,10 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
     assert same_arguments({"points": [{"x": 1}]}, {"points": [{"x": 1, "y": 0}]}, schema)
 
 
-def test_the_outcome_is_that_of_the_score():
+def test_the_provisional_outcome_is_that_of_the_score():
     calling, parsed = task(), parse_rollout(rollout(right(LISBON)))
     score = calling.score(parsed)
-    assert calling.outcome(parsed) == {"outcome": "success", "value": 1.0, "exact": True}
+    assert calling.provisional(parsed) == {"outcome": "success", "value": 1.0, "exact": True}
     assert (score.outcome, score.value, score.exact) == ("success", 1.0, True)
     assert (score.usage.input, score.usage.output, score.usage.reasoning) == (
         100,
