@@ -42,7 +42,7 @@ READ: Mapping[Lost, frozenset[str]] = {
         {
             *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
             *("responses.reasoning.missing", "responses.reasoning.content"),
-            *("reasoning.rare", "reasoning.absent"),
+            *("reasoning.rare", "reasoning.absent", "reasoning.missing.truncated"),
             *("reasoning.in_answer.untagged", "usage.output.unseen", "calls.lost"),
             *("reply.lost", "reply.lost.truncated"),
         }

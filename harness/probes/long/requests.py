@@ -103,6 +103,7 @@ _MODELS_DOING = GARBLED | {
     "reasoning.missing.after_result",
     "reasoning.rare",
     "reasoning.absent",
+    "reasoning.missing.truncated",
     "request.refused",
 }
 """What a model may do with a prompt that is too long for it; the probes judge refusals."""
