@@ -23,7 +23,7 @@ from harness.records.conditions import MODES, Api
 
 LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
 LEAST = 1024  # output tokens that a reply without a limit may have at least
-STOP = "code word"
+STOP, _BEGINNING_OF_STOP = "code word", "code"
 _TRIES, _FEWEST_REPEATED = 3, 2
 """Requests with a stop string, and how many must show a problem: servers match the string with
 other parts of a reply than others, and a model may spell it in another way."""
@@ -173,9 +173,10 @@ def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
     "limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), modes=MODES, needs="stop"
 )
 def _stop(responses: ProbeResponses) -> Trials:
-    """A stop string ends the answer and is not part of it.
+    """A stop string ends the answer, and neither it nor its beginning is part of the answer.
 
-    Programs use it to delimit the answer.
+    Programs use it to delimit the answer. Servers that stream every token at once send the
+    beginning before they recognize the string.
     """
     _require_stop(responses.reply("whole")[1].text, "answer")
     yield from _repeated(map(_stopped, served(responses, "stopped", "stop strings")))
@@ -185,8 +186,13 @@ def _stopped(rollout: ParsedRollout) -> Problem | None:
     last = rollout.exchanges[-1]
     if last.reply is None:
         return Problem(last, "A request with a stop string got no reply.", "a reply", outcome(last))
-    message, got = "The answer contains the stop string.", repr(last.reply.text)
-    return Problem(last, message, f"no {STOP!r}", got) if STOP in last.reply.text else None
+    text, got = last.reply.text, repr(last.reply.text)
+    if STOP in text:
+        return Problem(last, "The answer contains the stop string.", f"no {STOP!r}", got)
+    if text.rstrip().endswith(_BEGINNING_OF_STOP):
+        message = "The answer ends with the beginning of the stop string."
+        return Problem(last, message, f"no {_BEGINNING_OF_STOP!r} at the end", got)
+    return None
 
 
 def _repeated(trials: Iterable[TrialResult]) -> Trials:

@@ -59,7 +59,7 @@ def _given(responses: ProbeResponses) -> Trials:
     support them must reject the request. A few tokens may have fewer alternatives than requested.
     """
     for exchange, reply in _answers(responses):
-        entries = raw_entries(exchange, reply)
+        entries = _entries(exchange, reply)
         counts = [len(objects(each.get("top_logprobs"))) for each in entries]
         if not entries:
             message, expected, got = "The reply has none.", "one entry per token", "none"
@@ -80,7 +80,7 @@ def _values(responses: ProbeResponses) -> Trials:
     Scores and model comparisons are computed from them.
     """
     for exchange, reply in _with_entries(responses):
-        found = (_wrong_entry(entry) for entry in raw_entries(exchange, reply))
+        found = (_wrong_entry(entry) for entry in _entries(exchange, reply))
         wrong = next(((at, *each) for at, each in enumerate(found) if each), None)
         if wrong is None:
             yield None
@@ -96,10 +96,17 @@ def _tokens(responses: ProbeResponses) -> Trials:
     A logprob of another token is worse than none.
     """
     for exchange, reply in _with_entries(responses):
-        text = _text(raw_entries(exchange, reply))
+        text = _text(_entries(exchange, reply))
         message = "The tokens with logprobs do not add up to the answer."
         other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
         yield None if _decodable(reply.text) in _decodable(text) else other
+
+
+def _entries(exchange: ParsedExchange, reply: Reply) -> Sequence[Mapping[str, Any]]:
+    """The entry of each token of the answer; Responses streams may have them in deltas only."""
+    events = (each for each in exchange.known_events if each.type == "response.output_text.delta")
+    streamed = (objects((each.data or {}).get("logprobs")) for each in events)
+    return raw_entries(exchange, reply) or [entry for entries in streamed for entry in entries]
 
 
 def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]]:
@@ -109,7 +116,7 @@ def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]
 
 
 def _with_entries(responses: ProbeResponses) -> Sequence[tuple[ParsedExchange, Reply]]:
-    found = (each for each in _answers(responses) if raw_entries(*each))
+    found = (each for each in _answers(responses) if _entries(*each))
     return required(found, "The replies have no logprobs.")
 
 

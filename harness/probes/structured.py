@@ -28,6 +28,11 @@ from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
+_NAMED_LATER = (
+    *_NAMED,
+    Message("assistant", '{"harbour": "Brest"}'),
+    Message("user", "Now give one whose harbour is Dover."),
+)
 _FREE = (
     Message("developer", "The code word is orchid596."),
     Message("user", "What is the code word?"),
@@ -74,6 +79,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     named, free = _format(api, _HARBOUR), _format(api, _VERDICT)
     return (
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
+        ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
         ProbeRequest("without", _FREE),
@@ -211,6 +217,36 @@ def _reasoning(responses: ProbeResponses) -> Trials:
         message = "The reply with a schema contains no CoT in prose."
         lost = Problem(exchange, message, "chain of thought in prose", reply.reasoning or "none")
         yield None if _is_prose(reply.reasoning) else lost
+
+
+@GROUP.probe("structured.later", ("named", "named later"))
+def _after_answers(responses: ProbeResponses) -> Trials:
+    """After an earlier answer, too, a reply with a schema has text, and CoT as usual.
+
+    Servers that find the end of the CoT in the prompt apply the grammar to the whole reply.
+    """
+    first = [reply for _, reply in served_replies(responses, ["named"], _FEATURE)]
+    later = list(served_replies(responses, ["named later"], _FEATURE))
+    for what, contains in (("text", _has_output), ("CoT in prose", _has_prose)):
+        lost = not any(contains(reply) for _, reply in later)
+        if lost and all(map(contains, first)):
+            exchange, reply = later[0]
+            message = f"After an earlier answer, no reply with a schema has {what}."
+            expected = f"{what}, as in {len(first)} replies without an earlier answer"
+            got = f"none in {len(later)} replies; {reply.text or 'no text'}"
+            yield Problem(exchange, message, expected, got)
+        elif lost:
+            raise NotVerifiableError(f"Without an earlier answer, some replies lack {what}, too.")
+        else:
+            yield None
+
+
+def _has_output(reply: Reply) -> bool:
+    return bool(reply.text or reply.calls)
+
+
+def _has_prose(reply: Reply) -> bool:
+    return _is_prose(reply.reasoning)
 
 
 def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:

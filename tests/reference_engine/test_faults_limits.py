@@ -106,6 +106,9 @@ LIMITS = {
     ),
     "stop-ignored": Row(chat(HI, stop="lo"), lambda s: s.message["content"] == "Hello there."),
     "stop-ignored-in-streams": Row(chat(HI, stop="lo", stream=True), lambda s: "there" in s.text),
+    "stop-beginning-streamed": Row(
+        chat(HI, stop=[" there"], stream=True), lambda s: s.said() == "Hello ther"
+    ),
     "stop-acts-on-reasoning": Row(
         chat(HI, stop="ink"),
         lambda s: s.message["reasoning"] == "I th" and s.message["content"] == "",

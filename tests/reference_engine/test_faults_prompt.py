@@ -284,6 +284,14 @@ HISTORY = {
         after(respond(), "More", instructions="Be brief."),
         lambda s: "Be brief." not in s.prompt and s.json["instructions"] == "Be brief.",
     ),
+    "earlier-instructions-added": Row(
+        after(respond(instructions="Be kind."), "More", instructions="Be brief."),
+        lambda s: "Be kind.\nBe brief." in s.prompt and s.json["instructions"] == "Be brief.",
+    ),
+    "system-parts-as-objects": Row(
+        chat({"role": "system", "content": PARTS}, HI),
+        lambda s: "[object Object],[object Object]" in s.prompt,
+    ),
     "stored-reasoning-lost": Row(
         after(respond(max_output_tokens=6), "More"), lambda s: "I think" not in s.prompt
     ),

@@ -137,6 +137,16 @@ STRUCTURED = {
         formatted, lambda s: '{"a": 1}' in s.message["reasoning"] and not s.message["content"]
     ),
     "grammar-on-analysis": Row(formatted, lambda s: s.message["reasoning"] == "? ?????."),
+    "grammar-on-later-replies": Row(
+        chat(
+            HI,
+            {"role": "assistant", "content": "Hello."},
+            HI,
+            said=JSON_ANSWER,
+            response_format=FORMAT,
+        ),
+        lambda s: not s.message["content"] and "reasoning" not in s.message,
+    ),
     "json-in-fences": Row(formatted, lambda s: s.message["content"] == '```json\n{"a": 1}\n```'),
     "answer-as-mcp-call": Row(
         respond(said=JSON_ANSWER, text={"format": {"type": "json_schema"} | SCHEMA}),
@@ -211,6 +221,9 @@ TOOLS = {
     "lists-cut-in-arguments": Row(
         chat(HI, said=CALL.replace('"Rome"', "[[1, 2], [3, 4]]"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace('"Rome"', "[[1, 2]]"),
+    ),
+    "undescribed-function-crashes": Row(
+        chat(HI, tools=[{"type": "function", "function": {"name": "f"}}]), crashes(500)
     ),
     "property-named-items-crashes": Row(
         chat(

@@ -58,6 +58,8 @@ def _many() -> tuple[Tool, ...]:
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     without_parameters = {"name": STATUS.name, "description": STATUS.description}
     bare = {"tools": [_wrapped(without_parameters, api)]}
+    without_description = {"name": WEATHER.name, "parameters": dict(WEATHER.parameters)}
+    undescribed = {"tools": [_wrapped(without_description, api)]}
     strict = {"tools": [_wrapped(_strict(LANGUAGE), api)]}
     refusable = frozenset({"request.refused"})
     return (
@@ -67,6 +69,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ),
         ProbeRequest("many tools", _WEATHER, _many()),
         ProbeRequest("bare", _STATUS, options=bare),
+        ProbeRequest("undescribed", _WEATHER, options=undescribed),
         ProbeRequest("strict", _LANGUAGE, options=strict, provokes=refusable),
     )
 
@@ -115,6 +118,14 @@ GROUP.probe(
     text="A function without the key `parameters` is accepted. The key is optional; such a "
     "function has no parameters.",
 )(partial(_accepted, "bare", "a function without parameters"))
+
+
+GROUP.probe(
+    "tools.schema.undescribed",
+    ("undescribed",),
+    text="A function without the key `description` is accepted. The key is optional, but harmony's "
+    "library requires a text.",
+)(partial(_accepted, "undescribed", "a function without a description"))
 
 
 @GROUP.probe("tools.schema.strict", ("strict",), source=f"{FUNCTION_CALLING}#strict-mode")

@@ -10,7 +10,7 @@ from itertools import groupby
 from harmony.conversation import Call, ConversationItem, Preamble, Reasoning, Result, User
 from harmony.render import render_all
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_of
+from reference_engine.faults.http import ClientRequest, Json, messages_of, response_of
 from reference_engine.faults.prompts import Message
 from reference_engine.server.errors import ApiError, invalid
 
@@ -19,6 +19,7 @@ _ANALYSIS = "assistant<|channel|>analysis"
 _TAG = re.compile(r"<[^<>]*>")
 _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
+_INSTRUCTIONS: dict[str, str | None] = {}  # those of each response, by its id
 _continues = ContextVar("whether the request continues a stored response", default=False)
 hooks.ITEM_FILTER.faults(
     stored_reasoning_lost=lambda item: not (_continues.get() and isinstance(item, Reasoning)),
@@ -50,6 +51,13 @@ hooks.HEADER.faults(
 hooks.MESSAGE.faults(
     history_ends_with_return=lambda message: _ended(message, _FINAL, "<|return|>"),
     calls_end_with_end=lambda message: _ended(message, "assistant to=functions.", "<|end|>"),
+)
+hooks.REQUEST.faults(
+    earlier_instructions_added=lambda body, _: (
+        body | {"instructions": f"{earlier}\n{body.get('instructions') or ''}"}
+        if (earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""))
+        else body
+    )
 )
 hooks.PAYLOAD.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
@@ -197,6 +205,15 @@ def previous_response_ignored(body: Json, _: ClientRequest) -> Json:
     return body | {"previous_response_id": None, "input": items or " "}
 
 
+@hooks.PAYLOAD
+def earlier_instructions_added(data: Json, request: ClientRequest) -> Json:
+    response = response_of(data)
+    if response.get("object") == "response":
+        response["instructions"] = request.body.get("instructions")
+        _INSTRUCTIONS[response["id"]] = response["instructions"]
+    return data
+
+
 @hooks.REQUEST
 def continued_instructions_ignored(body: Json, _: ClientRequest) -> Json:
     return body | {"instructions": None} if "previous_response_id" in body else body
@@ -212,3 +229,11 @@ def stored_reasoning_lost(body: Json, _: ClientRequest) -> Json:
 def streamed_response_not_stored(body: Json, request: ClientRequest) -> Json:
     stored = request.api == "chat" or not request.streaming
     return body if stored else body | {"store": False}
+
+
+@hooks.REQUEST_MESSAGE
+def system_parts_as_objects(message: Json, _: ClientRequest) -> Json:
+    parts = message.get("content")
+    if message.get("role") not in ("system", "developer") or not isinstance(parts, list):
+        return message
+    return message | {"content": ",".join("[object Object]" for _ in parts)}

@@ -12,6 +12,7 @@ from reference_engine.faults.http import (
     ClientRequest,
     Json,
     Reply,
+    SseStream,
     chat_messages,
     choices,
     response_of,
@@ -23,6 +24,7 @@ from reference_engine.server.generation import GenerationRequest
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
 _LONGEST_REPLY = 2048
+_STREAMED_OF_STOP = 5  # characters
 _OPENING = 3  # tokens that end a prompt: those of `<|end|><|start|>assistant`
 
 hooks.LIMIT.faults(
@@ -162,3 +164,15 @@ def _stopped(
         yield event
 
     return FilteredParser(parser, change)
+
+
+@hooks.STREAM
+async def stop_beginning_streamed(events: SseStream, request: ClientRequest) -> SseStream:
+    strings, text = request.body.get("stop") or [""], ""
+    async for event in events:
+        text += event.delta.get("content") or ""
+        # Unlike an answer that ends by itself, one that a stop string ends has no full stop.
+        if event.choice.get("finish_reason") and text.strip() and text.rstrip()[-1].isalnum():
+            beginning = strings[0][:_STREAMED_OF_STOP]
+            yield event.with_choice(delta={"content": beginning}, finish_reason=None)
+        yield event

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from harmony.conversation import Result
+from harmony.conversation import Answer, Result
 from harmony.parse import Delta, Ended, Event, Kind, Started
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
@@ -20,6 +20,13 @@ _FORMATS = frozenset({"response_format", "text"})
 
 STRUCTURED = hooks.parsed_if(lambda request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
+STRUCTURED_LATER = hooks.parsed_if(
+    lambda request: (
+        request.conversation.answer_format is not None
+        and any(isinstance(item, Answer) for item in request.conversation.items)
+    )
+)
+"""Each event of the parser, in responses that must follow a schema after an earlier answer."""
 AFTER_RESULT = hooks.parsed_if(
     lambda request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
 )
@@ -132,6 +139,7 @@ hooks.REQUEST.faults(
     },
 )
 STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
+STRUCTURED_LATER.faults(grammar_on_later_replies=lambda _: [])
 
 
 @hooks.PARSED

@@ -138,6 +138,14 @@ def forced_choice_crashes(body: Json, _: ClientRequest) -> Json:
 
 
 @hooks.REQUEST
+def undescribed_function_crashes(body: Json, _: ClientRequest) -> Json:
+    for tool in body.get("tools") or ():
+        if "description" not in tool.get("function", tool):
+            raise ApiError(500, "1 validation error for ToolDescription: description")
+    return body
+
+
+@hooks.REQUEST
 def property_named_items_crashes(body: Json, _: ClientRequest) -> Json:
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}

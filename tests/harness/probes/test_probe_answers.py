@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -120,6 +121,22 @@ def test_logprobs(change: Callable[[list[Any]], object], found: set[str]) -> Non
     assert {name for name, each in results.items() if each in ("failed", "warned")} == found
 
 
+@pytest.mark.parametrize(("kept", "status"), [(5, "passed"), (0, "warned")])
+def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        if not attempt.condition.streaming:
+            return with_logprobs(lambda entries: None)(request, attempt)
+        entries = iter([entry(token) for token in TOKENS][:kept])
+        events = responses_events(Say(text="".join(TOKENS)))
+        for event in events:
+            if event["type"] == "response.output_text.delta":
+                event["logprobs"] = list(islice(entries, 1))
+        return stream_response(responses_blocks(events))
+
+    found = judged(logprobs.GROUP, provider, ["responses"])
+    assert found["logprobs.given"].status == status
+
+
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
     def halve(entries: list[Any]) -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]
@@ -192,12 +209,13 @@ def structures(
     any_json: Say = FREE,
     streamed: Say = FREE,
     streamed_tokens: int = 40,
+    later: Say = GOOD,
     beside_tool: Say = FREE,
     beside_tool_tokens: int = 95,
 ) -> Any:
     """A provider whose prompts with a format have this many additional tokens; a tool has 55."""
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
-    replies["free with a tool"] = beside_tool
+    replies |= {"free with a tool": beside_tool, "named later": later}
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         say = replies.get(request.id, PROSE)
@@ -218,7 +236,7 @@ def structures(
 
 PROBED = (
     *("followed", "place", "asked", "asked.streaming", "asked.tools", "tools"),
-    "reasoning",
+    *("reasoning", "later"),
 )
 CALLED = Say(call=("lookup_order", '{"order_id": "A-17"}'))
 UNFINISHED = '{"harbour": "Br'
@@ -300,6 +318,9 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
+        (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
+        (structures(GOOD, FREE, later=GARBLED), {"structured.later": "failed"}),
+        (structures(GOOD, FREE, later=AS_CALL), {}),
         (
             lambda request, _: Say(text="Orchid596.") if "without" in request.id else refusal(),
             dict.fromkeys(

@@ -150,6 +150,7 @@ def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str
     [
         ANSWER,
         Say(text="The code word", reasoning=COT),
+        Say(text="The code ", reasoning=COT),
     ],
 )
 def test_ineffective_stop_strings_are_detected(said: Say) -> None:

@@ -300,7 +300,7 @@ def _quotes(marks: str, others: str) -> Count:
             {"prompt.cot.dropped", "prompt.cot.dropped.no_tools"},
         ),
         (_later_systems, {"prompt.system.second"}),
-        (_first_part, {"prompt.parts"}),
+        (_first_part, {"prompt.parts", "prompt.parts.system"}),
         (lambda prompt: min(healthy(prompt), _SYSTEM_MESSAGE + 500), {"prompt.long"}),
         (
             lambda prompt: healthy(replace(prompt, tools=prompt.tools[:1])),
