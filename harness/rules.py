@@ -162,7 +162,9 @@ def _probe_result(
         except (NotVerifiableError, RenderError, VocabularyError) as error:
             reasons.append(str(error))
             continue
-        if trials:
+        if not trials:
+            reasons.append("No response allows a judgement.")
+        else:
             failed = [trial for trial in trials if trial is not None]
             counts[api] = len(failed), len(trials)
             problems += (

@@ -387,6 +387,9 @@ def test_options_that_are_not_repeated() -> None:
     """llama.cpp leaves them out: that says nothing about the values it used."""
     results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
     assert results["options.repeated"].status == "passed"
+    every = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")
+    silent = judged(options.GROUP, repeats(*every), ["responses"])["options.repeated"]
+    assert (silent.status, silent.reason) == ("not_verifiable", "No response allows a judgement.")
     assert [each.message for each in results["options.metadata"].examples] == [
         "The response has no `metadata`, although its request has."
     ]
