@@ -122,7 +122,8 @@ async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:
     with RunLog(job.folder) as log:
         if job.info.settings.until_decided:
             return await _until_decided(job, log, watcher)
-        done = sum(attempt.id in log.finished for attempt in job.plan.attempts())
+        planned = job.plan.attempts() if log.finished else ()
+        done = sum(attempt.id in log.finished for attempt in planned)
         if done < job.info.planned:
             async with _ready(job, watcher) as provider:
                 watcher.begin(job.info.planned, done)
