@@ -68,6 +68,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/harness_throughput.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/endurance.py
+	$(BIN)/python benchmarks/smoke.py
 
 gpu:
 	$(PYTHON) -m benchmarks.gpu
