@@ -251,7 +251,7 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
         message = (
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
         )
-        got = last.reply.text if last.reply else ""
+        got = last.reply.text or last.reply.generated if last.reply else ""
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 
 
