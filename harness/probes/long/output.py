@@ -88,6 +88,7 @@ def _lines(responses: ProbeResponses) -> Trials:
     Lost parts of a stream, wrong positions or cache pages damage long replies, and so does the
     model's limit.
     """
+    responses.all(*COPIED)
     found = [
         result
         for name, text in COPIED.items()
