@@ -25,6 +25,7 @@ _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: bot
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit
 _LEAST_COPIED = 0.5  # the smallest share of the lines that a reply must reach to be judged
 _WRONG = 0.02  # the share of the lines that a model may miscopy
+_GAP = 4  # lines in a row that a model hardly miscopies; a block of a KV cache has about as many
 _SILENCE = 60.0
 """Seconds after which nginx (`proxy_read_timeout`) and AWS load balancers close a silent connection
 by default."""
@@ -109,7 +110,8 @@ def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iter
     if reached < _LEAST_COPIED * len(lines):
         return
     wrong = reached - len(right)
-    if wrong <= _WRONG * reached:
+    gap = max(later - at - 1 for at, later in pairwise((-1, *sorted(right))))
+    if wrong <= _WRONG * reached and gap < _GAP:
         yield None
         return
     first = min({*range(reached)} - right)

@@ -265,11 +265,21 @@ def test_a_reply_at_its_limit_or_at_the_end_of_the_context_is_no_defect() -> Non
     assert full["long.output.default"] == "not_verifiable"
 
 
-def test_lines_that_a_copy_lacks_are_information() -> None:
-    found = copies(lambda a: copying(a, missing=range(200, 260)))["long.output.lines"]
-    assert (found.status, found.examples[0].severity) == ("passed", "info")
-    assert "60 of 756 copied lines" in found.examples[0].message
-    assert found.examples[0].evidence.got == "another line 201"
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (range(200, 260), "60 of 756 copied lines"),
+        (range(200, 204), "4 of 756 copied lines"),
+        (range(200, 203), None),
+    ],
+)
+def test_lines_that_a_copy_lacks_are_information(missing: range, message: str | None) -> None:
+    found = copies(lambda a: copying(a, missing=missing))["long.output.lines"]
+    assert found.status == "passed"
+    assert [each.severity for each in found.examples] == (["info"] if message else [])
+    for each in found.examples:
+        assert message in each.message
+        assert each.evidence.got == "another line 201"
 
 
 def test_a_model_that_does_not_copy_is_not_judged() -> None:
