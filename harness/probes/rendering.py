@@ -203,7 +203,11 @@ def _written(arguments: str, how: Arguments) -> str:
     if how == "as sent":
         return arguments
     separators = (",", ":") if how == "compact" else None
-    return json.dumps(json.loads(arguments), ensure_ascii=how == "ascii", separators=separators)
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments  # A model wrote them, and no server can write them in another way.
+    return json.dumps(value, ensure_ascii=how == "ascii", separators=separators)
 
 
 _LIBRARY = Rendering()

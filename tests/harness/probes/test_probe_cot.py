@@ -250,19 +250,21 @@ def test_an_unknown_id_must_be_rejected() -> None:
         assert found["state.previous_response.unknown"] == "failed"
 
 
-def continued(*, keeps_cot: bool = True, instructions: str = "new") -> Any:
+def continued(
+    *, keeps_cot: bool = True, instructions: str = "new", call: tuple[str, str] | None = CALL.call
+) -> Any:
     """A provider that stores replies; its prompt tokens are those of what it puts in the prompt."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "unknown":
             return refusal(404)
-        first = CALL if request.id == "called" else SEEN
+        first = replace(CALL, call=call) if request.id == "called" else SEEN
         texts = [Message("developer", text) for text in (request.instructions,) if text]
         before = Prompt((*texts, *request.turns), request.tools)
         thought = (Reasoning(first.reasoning),) if keeps_cot and request.id == "called" else ()
         if request.id == "called":
-            call = ToolCall("call_1", *(first.call or ("", "")))
-            added: tuple[Any, ...] = (*thought, call, ToolResult("call_1", request.tools[0].output))
+            sent = ToolCall("call_1", *(first.call or ("", "")))
+            added: tuple[Any, ...] = (*thought, sent, ToolResult("call_1", request.tools[0].output))
         else:
             added = (Message("assistant", first.text or ""), Message("user", request.then[0]))
         used = {"new": [request.later_instructions], "old": [request.instructions], "none": []} | {
@@ -284,6 +286,8 @@ def test_a_stored_conversation_continues_with_its_cot_and_new_instructions() -> 
 
 
 def test_a_stored_tool_call_without_its_cot_is_detected() -> None:
+    cut = state_results(continued(call=("get_weather", '{"location": "Lis')))
+    assert cut["state.previous_response.cot"] == "passed"
     found = state_results(continued(keeps_cot=False))
     assert [name for name, status in found.items() if status == "failed"] == [
         "state.previous_response.cot"
