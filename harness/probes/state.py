@@ -172,8 +172,7 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
             (message, differences(Prompt(tuple(turns), request.tools), before))
             for message, turns in prompts(before, first.reply)
         ]
-        right = min(least for message, fitting in sizes if not message for least in fitting)
-        expected, path = f"{right} more prompt tokens", "$.usage.input_tokens"
+        expected, path = f"{min(sizes[0][1])} more prompt tokens", "$.usage.input_tokens"
         found += [
             Problem(second, message, expected, f"{more} more", path) if message else None
             for message, fitting in sizes
@@ -188,31 +187,44 @@ def _instructing(*texts: str | None) -> Iterator[Message]:
     return (Message("developer", text) for text in texts if text is not None)
 
 
-@GROUP.probe(
-    "state.previous_response.instructions",
-    ("instructed",),
-    modes=MODES,
-    needs="previous_response_id",
-)
-def _instructions(responses: ProbeResponses) -> Trials:
-    """Instructions apply to the request that sends them, also if it continues a stored response.
-
-    Agents change them between turns. The API does not carry earlier instructions over.
-    """
-    yield from _by_prompt_tokens(responses, "instructed", _with_instructions)
+_CONTINUATIONS = ((_NEW,), (_OLD,), (), (_OLD, _NEW))
+"""The instructions that the prompt of a continued response may have, the right ones first."""
 
 
-def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
+def _with_instructions(
+    wrong: Callable[[Sequence[str]], bool], message: str, before: Prompt, reply: Reply
+) -> _PromptList:
     greeting, thought = before.turns[-1], Reasoning(reply.reasoning)
-    for message, texts in (
-        ("", (_NEW,)),
-        ("The instructions of a request that continues a response are ignored.", (_OLD,)),
-        ("The instructions of a request that continues a response are ignored.", ()),
-        ("The instructions of an earlier request remain in the prompt.", (_OLD, _NEW)),
-    ):
+    answer, farewell = Message("assistant", reply.text), Message("user", _FAREWELL)
+    for texts in _CONTINUATIONS:
         for stale in ((), (thought,)):
-            answer, farewell = Message("assistant", reply.text), Message("user", _FAREWELL)
-            yield message, (*_instructing(*texts), greeting, *stale, answer, farewell)
+            turns = (*_instructing(*texts), greeting, *stale, answer, farewell)
+            yield message if wrong(texts) else "", turns
+
+
+for _id, _wrong, _message, _text in (
+    (
+        "state.previous_response.instructions",
+        lambda texts: _NEW not in texts,
+        "The instructions of a request that continues a response are ignored.",
+        "Instructions apply to the request that sends them, also if it continues a stored "
+        "response. Agents change them between turns.",
+    ),
+    (
+        "state.previous_response.instructions.earlier",
+        lambda texts: _OLD in texts,
+        "The instructions of an earlier request remain in the prompt.",
+        "A request that continues a stored response does not have its instructions. The model "
+        "follows instructions that the client has replaced.",
+    ),
+):
+    GROUP.probe(_id, ("instructed",), modes=MODES, needs="previous_response_id", text=_text)(
+        partial(
+            _by_prompt_tokens,
+            name="instructed",
+            prompts=partial(_with_instructions, _wrong, _message),
+        )
+    )
 
 
 @GROUP.probe("state.previous_response.cot", ("called",), modes=MODES, needs="previous_response_id")

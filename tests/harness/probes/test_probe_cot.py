@@ -294,9 +294,17 @@ def test_a_stored_tool_call_without_its_cot_is_detected() -> None:
     ]
 
 
-@pytest.mark.parametrize("used", ["old", "none", "both"])
-def test_other_instructions_in_a_continued_conversation_are_detected(used: str) -> None:
+@pytest.mark.parametrize(
+    ("used", "probes"),
+    [
+        ("old", ["instructions", "instructions.earlier"]),
+        ("none", ["instructions"]),
+        ("both", ["instructions.earlier"]),
+    ],
+)
+def test_other_instructions_in_a_continued_conversation_are_detected(
+    used: str, probes: list[str]
+) -> None:
     found = state_results(continued(instructions=used))
-    assert [name for name, status in found.items() if status == "failed"] == [
-        "state.previous_response.instructions"
-    ]
+    failed = [name for name, status in found.items() if status == "failed"]
+    assert failed == [f"state.previous_response.{each}" for each in probes]
