@@ -42,9 +42,9 @@ def edges(parsed: ParsedRollout) -> Iterator[Edges]:
 
 
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
-    """CoT and answers do not all begin or end with the same text, or begin within a sentence.
+    """CoT and answers begin like sentences, and do not all begin or end with the same text.
 
-    The server added a text or lost one. That confuses users, and becomes part of later prompts.
+    Otherwise the server added a text or lost one. Users see it, and it is part of later prompts.
     """
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:

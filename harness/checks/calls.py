@@ -216,7 +216,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         header = header_tokens(HarmonyCall(tool.name, ""))
         if counted is not None and counted.unexplained < header and not reply.text.strip():
             return  # The model wrote an empty answer instead.
-        message = f"The CoT ends in the arguments of {tool.name}, and the reply has no tool call."
+        message = f"The CoT ends with the arguments of {tool.name}, and the reply has no tool call."
         yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
     elif counted is not None and counted.exact and reply.text.strip():
         end = reply.reasoning[-_END_OF_COT:]

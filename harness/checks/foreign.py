@@ -89,7 +89,7 @@ def _borrowed(
             same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
             twin = next((other for other in same if unrelated(each, other)), None)
             if twin is not None:
-                message = f"The answer is that of {twin.record}, but its tokens are not."
+                message = f"The answer is that of {twin.record}, but the number of tokens is not."
                 expected = f"{account.most + usual} tokens for this text"
                 yield message, evidence(each.record, "$.usage", expected, str(account.reported))
 

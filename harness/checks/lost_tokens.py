@@ -49,13 +49,13 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         ]  # fmt: skip
         proven = [(one, each) for one, each in odd if _is_proven(each, usual)]
         message = (
-            f"The output tokens of {len(odd)} of {len(counted)} replies are not those of their "
-            "text; on healthy servers they nearly always are."
+            f"{len(odd)} of {len(counted)} replies report another number of output tokens than "
+            "their text has; on healthy servers, nearly none do."
         )
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             odd = _longer(counted, usual)
         if not odd and (odd := _moved(counted, usual)):
-            message = "The CoT has other tokens than reported, but the reply as a whole has not."
+            message = "The count of the reply fits its text, but the count of reasoning does not."
         if not odd and (odd := _cut_alike(counted, usual)):
             message = (
                 "The longest replies have equally many tokens and no end token, but claim to be "

@@ -70,8 +70,8 @@ family.check(
     planned_calls,
     lambda found: found.in_cot,
     tolerated=0.01,
-    text="Numbers, booleans and null that the CoT has in the JSON of a call are not strings in the "
-    "call. A model hardly changes the types between its plan and the call.",
+    text="Numbers, booleans and null in a call that the CoT plans as JSON are not strings in the "
+    "call itself. A model rarely changes the types between its plan and the call.",
 )(_retyped)
 
 

@@ -44,7 +44,7 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients select their parser by it; browsers reject other types.
     """
     if exchange.content_type != "text/event-stream":
-        message = "The request set stream, but the reply has another media type."
+        message = "The request set stream, but the media type of the reply is not that of a stream."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)
 
@@ -115,7 +115,7 @@ def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     Most clients parse the body regardless of its type.
     """
     if exchange.content_type != "application/json":
-        message = "A JSON reply has another media type."
+        message = "The media type of a JSON reply is not that of JSON."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "application/json", got)
 
@@ -163,8 +163,8 @@ grammar_checks(
         ),
         grammar.ORDER: (
             "error",
-            "The CoT of a reply precedes the end of its answer. Clients show "
-            "the answer from its first delta, and take the thinking for finished.",
+            "No CoT follows the end of the answer. Clients show the answer from its first delta, "
+            "and treat the CoT as complete.",
         ),
         grammar.USAGE_PLACE: (
             "info",

@@ -161,7 +161,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Trials:
 def _accepts_other_field(responses: ProbeResponses) -> Trials:
     """The provider accepts CoT in the field reasoning_content, too.
 
-    Many servers and clients use this name. A server that only knows `reasoning` must not fail.
+    Many servers and clients use this name. A server that reads only `reasoning` should ignore it.
     """
     return _accepted(responses.all("other field"))
 

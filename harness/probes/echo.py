@@ -91,7 +91,7 @@ def _answers(responses: ProbeResponses) -> Trials:
             message = "The answer is not what the model wrote, according to its tokens."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
         elif name in intact and _has_exchanged_pieces(exchange, reply, TEXTS[name]):
-            message = "Two pieces of the stream have changed places; other replies are correct."
+            message = "Two adjacent pieces of the stream are exchanged; other replies are correct."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 
@@ -130,7 +130,7 @@ def _received(responses: ProbeResponses) -> Trials:
                 continue
             if name not in intact and same and len(replies) >= _TRIES:
                 exchange, reply = replies[0]
-                message = f"The text always returns changed: {change}."
+                message = f"The model's copies of the text all have the same change: {change}."
                 yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
                 break
     yield from _other_words(found if able else {})
@@ -169,7 +169,7 @@ def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) ->
         if exact >= len(others) > 0 and exact + len(others) == len(replies):
             changed.append((name, *others[0]))
     for name, exchange, reply in changed if len(changed) >= _FEWEST_TEXTS else ():
-        message = f"One or two words are other ones, as in replies to {len(changed)} texts."
+        message = f"One or two words of the copy differ, as in replies to {len(changed)} texts."
         yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 

@@ -34,8 +34,8 @@ _FEW_TOKENS = 16
 _MESSAGES = ("error", "message", "detail", "msg")
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
-_CONFUSED = "Clients that make this mistake never learn about it."
-_LOST = "Part of the conversation is silently dropped."
+_CONFUSED = "If the server answers, the mistake of the client goes unnoticed."
+_LOST = "If the server answers, it has probably dropped this part of the request."
 _NAMED = "Users who mistype a name get replies from a model that they did not choose."
 
 
@@ -119,7 +119,7 @@ IMAGE = InvalidRequest(
         },
     },
     "An image, which gpt-oss cannot read,",
-    "If the server leaves it out, the model describes an image that it has not seen.",
+    "If the server drops it, the model describes an image that it has not seen.",
 )
 """Valid for other models. Only a reply is a problem, not the status of the rejection."""
 _OTHER_TOOL = "other tool"

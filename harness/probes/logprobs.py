@@ -153,7 +153,7 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         message = "The logprob of a token differs from its logprob among the alternatives."
         return message, f"{same[0]}", f"{chosen}"
     if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
-        message = "A token is more probable than its last alternative, but not among them."
+        message = "A token outside the alternatives is more probable than the last of them."
         return message, repr(entry.get("token")), f"{[each.get('token') for each in top]}"
     return None
 

@@ -159,7 +159,8 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
     yield Problem(
         longer,
-        f"The request {pair.longer!r} has {abs(got)} {word} prompt tokens than {pair.shorter!r}.",
+        f"Request {pair.longer!r} should have {_as_text(right)} prompt tokens than request "
+        f"{pair.shorter!r}, but it has {abs(got)} {word}.",
         f"{_as_text(right)}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
         f"{abs(got)} {word} ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",

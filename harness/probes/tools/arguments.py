@@ -179,8 +179,8 @@ for _name, _value in TEXTS.items():
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
         source=_value.source,
-        text=f"Tool-call arguments reach the client unchanged: {_name}. The client runs the tool "
-        "with other arguments than the model generated.",
+        text=f"Tool-call arguments with this content reach the client unchanged: {_name}. "
+        "Otherwise the client runs the tool with other arguments than the model generated.",
     )(partial(_judge_text, _name))
 
 
@@ -304,6 +304,6 @@ for _name in VALUES:
     TYPES_GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
-        text=f"An argument keeps its JSON type and value: {_name}. A value of another type may fit "
-        "the schema and still do something else.",
+        text=f"An argument of this kind keeps its JSON type and value: {_name}. A value of another "
+        "type may conform to the schema and still do something else.",
     )(partial(_judge_value, _name))

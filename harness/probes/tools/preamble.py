@@ -40,6 +40,6 @@ def _announcements(responses: ProbeResponses) -> Trials:
         if reply.text:
             yield None
         elif lost >= _LEAST:
-            message = "No part of the reply accounts for the output tokens before a tool call."
+            message = "The reply lacks the text whose tokens were counted before a tool call."
             got = f"{lost} tokens not returned"
             yield Problem(exchange, message, "text next to the tool call", got, "$.usage")
