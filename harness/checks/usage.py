@@ -106,7 +106,7 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
         message = "The reply has reasoning, but reports no reasoning tokens."
         yield Problem(found.exchange, message, "more than 0", str(reported), _PATH)
     elif reported and isinstance(usage, dict) and counted_at and not usage.get(counted_at):
-        message = "The reasoning tokens are not in the details, where clients read them."
+        message = "The reasoning tokens are outside the details, where few clients read them."
         yield Problem(found.exchange, message, f"in {counted_at}", "beside the other counts", _PATH)
 
 

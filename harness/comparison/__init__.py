@@ -6,7 +6,7 @@
     compare      columns in, comparison out
     regressions  what changed since the previous run of the same provider
     history      all runs of a folder over time
-    site         published runs: what a table of providers shows of each
+    records      the types of comparisons, histories and sites on disk
 
 Runs are read through `harness.frames`. The same samples are paired, so that their difficulty
 cancels out, and the tests of one comparison are corrected for their number.
