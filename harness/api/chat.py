@@ -79,8 +79,12 @@ class ChatDialect(Dialect):
         messages = _messages(items, settings.cot_field)
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
-        offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
-        return {"messages": messages, **offered}
+        return {"messages": messages, **self.offered(tools)}
+
+    def _tool(self, tool: Tool) -> Body:
+        parameters = dict(tool.parameters)
+        function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+        return {"type": "function", "function": function}
 
     def _options(self, settings: Settings) -> Body:
         return {
@@ -121,12 +125,6 @@ class ChatDialect(Dialect):
             *first,
             tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
         )
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    parameters = dict(tool.parameters)
-    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
-    return {"type": "function", "function": function}
 
 
 def _choice_reply(

@@ -51,6 +51,10 @@ class Dialect:
         """The body after `reply` and `items`; a `stored` reply is named by its id."""
         raise NotImplementedError
 
+    def offered(self, tools: Sequence[Tool]) -> Body:
+        """The body member that offers these tools; none without tools."""
+        return {"tools": list(map(self._tool, tools))} if tools else {}
+
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
         """The messages or items of a request, as far as they can be read: it may be malformed."""
         raise NotImplementedError
@@ -95,6 +99,10 @@ class Dialect:
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
         """The body members of the conversation and its tools."""
+        raise NotImplementedError
+
+    def _tool(self, tool: Tool) -> Body:
+        """A function in the form of this API."""
         raise NotImplementedError
 
     def _options(self, settings: Settings) -> Body:

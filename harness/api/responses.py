@@ -81,8 +81,16 @@ class ResponsesDialect(Dialect):
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
         sent = {} if instructions is None else {"instructions": instructions}
-        offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
-        return {"input": _items(items), "store": settings.stored, **sent, **offered}
+        return {"input": _items(items), "store": settings.stored, **sent, **self.offered(tools)}
+
+    def _tool(self, tool: Tool) -> Body:
+        return {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+            "strict": False,
+        }
 
     def _options(self, settings: Settings) -> Body:
         effort = settings.reasoning_effort
@@ -139,16 +147,6 @@ class ResponsesDialect(Dialect):
             usage=read_usage(raw, prompt="input", completion="output"),
             raw=raw,
         )
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-        "strict": False,
-    }
 
 
 def _items(items: Items) -> list[Body]:

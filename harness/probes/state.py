@@ -2,14 +2,14 @@
 
 A code word that only the first request contained shows that the conversation continues. Otherwise
 the prompt tokens show it: with the earlier conversation in its prompt, a short second request has
-more of them than the long first request. They also show which instructions, and whether the CoT of
-a tool call, are in the prompt of the second request.
+more of them than the long first request. They also show whether the earlier answer and
+the CoT of a tool call, and which instructions and tools, are in the prompt of the second request.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.api.base import ConversationItem, Message, Reasoning, Reply, ToolResult
+from harness.api.base import Message, Reasoning, Reply, ToolResult
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import (
@@ -23,7 +23,7 @@ from harness.probes.base import (
 )
 from harness.probes.refusals import outcome, refused, required
 from harness.probes.rendering import Prompt, differences
-from harness.probes.tools.offers import WEATHER
+from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
@@ -36,6 +36,7 @@ _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
+_QUESTION = "What is the code word?"
 _GREETING, _FAREWELL = "Hello, who are you?", "Goodbye!"
 _OLD = "You are the porter of a small hotel."
 _NEW = (
@@ -43,10 +44,10 @@ _NEW = (
     "fountains. Visitors ask you for the way to the lighthouse, the glasshouse and the northern "
     "gate. Answer in one short sentence, mention no prices, and remain polite to everybody."
 )
-_PromptList = Iterator[tuple[str, Sequence[ConversationItem]]]
+_PromptList = Iterator[tuple[str, Prompt]]
 _Prompts = Callable[[Prompt, Reply], _PromptList]
-"""The conversations that the second prompt may hold, right ones first, with the message of the
-problem, if it is one; from the first prompt and its reply."""
+"""The prompts that the second request may have, right ones first, with the message of the problem,
+if it is one; from the first prompt and its reply."""
 _FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
@@ -57,13 +58,21 @@ _stored = partial(
     provokes=frozenset({"request.refused"}),
 )
 _REQUESTS = (
-    _stored("told", (Message("user", _FIRST),), then=("What is the code word?",)),
+    _stored("told", (Message("user", _FIRST),), then=(_QUESTION,)),
     _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
     _stored(
         "instructed",
         (Message("user", _GREETING),),
         instructions=_OLD,
         later_instructions=_NEW,
+        then=(_FAREWELL,),
+        effort="low",
+    ),
+    _stored(
+        "offered",
+        (Message("user", _GREETING),),
+        (WEATHER,),
+        later_tools=(MARKDOWN,),
         then=(_FAREWELL,),
         effort="low",
     ),
@@ -169,8 +178,7 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
             continue
         more = prompt_tokens(second.reply) - prompt_tokens(first.reply)
         sizes = [
-            (message, differences(Prompt(tuple(turns), request.tools), before))
-            for message, turns in prompts(before, first.reply)
+            (message, differences(after, before)) for message, after in prompts(before, first.reply)
         ]
         expected, path = f"{min(sizes[0][1])} more prompt tokens", "$.usage.input_tokens"
         found += [
@@ -199,7 +207,7 @@ def _with_instructions(
     for texts in _CONTINUATIONS:
         for stale in ((), (thought,)):
             turns = (*_instructing(*texts), greeting, *stale, answer, farewell)
-            yield message if wrong(texts) else "", turns
+            yield message if wrong(texts) else "", Prompt(turns)
 
 
 for _id, _wrong, _message, _text in (
@@ -227,6 +235,49 @@ for _id, _wrong, _message, _text in (
     )
 
 
+@GROUP.probe("state.previous_response.answer", ("told",), modes=MODES, needs="previous_response_id")
+def _answer(responses: ProbeResponses) -> Trials:
+    """If a message continues a stored response, its prompt contains the answer of that response.
+
+    A model that does not see its earlier answers contradicts them.
+    """
+    yield from _by_prompt_tokens(responses, "told", _with_answer)
+
+
+def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
+    question, thought = Message("user", _QUESTION), Reasoning(reply.reasoning)
+    for stale in ((), (thought,)):
+        yield "", Prompt((*before.turns, *stale, Message("assistant", reply.text), question))
+    message = "The prompt that continues a stored response lacks the answer of that response."
+    for stale in ((), (thought,)):
+        yield message, Prompt((*before.turns, *stale, question))
+
+
+@GROUP.probe(
+    "state.previous_response.tools", ("offered",), modes=MODES, needs="previous_response_id"
+)
+def _tools(responses: ProbeResponses) -> Trials:
+    """A request that continues a stored response has its own tools, and not the earlier ones.
+
+    Agents change tools between turns. The model cannot call a tool that it does not see, and
+    clients cannot answer a call of a tool that they no longer offer.
+    """
+    yield from _by_prompt_tokens(responses, "offered", _with_tools)
+
+
+def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
+    thought, farewell = Reasoning(reply.reasoning), Message("user", _FAREWELL)
+    for message, tools in (
+        ("", (MARKDOWN,)),
+        ("The server ignores the tools of a request that continues a response.", (WEATHER,)),
+        ("The prompt that continues a response has no tools.", ()),
+        ("The tools of an earlier request remain in the prompt.", (WEATHER, MARKDOWN)),
+    ):
+        for stale in ((), (thought,)):
+            turns = (*before.turns, *stale, Message("assistant", reply.text), farewell)
+            yield message, Prompt(turns, tools)
+
+
 @GROUP.probe("state.previous_response.cot", ("called",), modes=MODES, needs="previous_response_id")
 def _cot(responses: ProbeResponses) -> Trials:
     """If a tool result continues a stored response, its prompt has the CoT before the call.
@@ -240,7 +291,8 @@ def _with_cot(before: Prompt, reply: Reply) -> _PromptList:
     results = (ToolResult(call.id, WEATHER.output) for call in reply.calls)
     preamble = (Message("assistant", reply.text),) if reply.text else ()
     calls = (*preamble, *reply.calls, *results)
-    yield "", (*before.turns, Reasoning(reply.reasoning), *calls)
+    turns = (*before.turns, Reasoning(reply.reasoning), *calls)
+    yield "", Prompt(turns, before.tools)
     if reply.reasoning:
         message = "The prompt that continues a stored tool call lacks the CoT before the call."
-        yield message, (*before.turns, *calls)
+        yield message, Prompt((*before.turns, *calls), before.tools)

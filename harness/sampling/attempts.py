@@ -15,7 +15,8 @@ class Sample:
 
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
     user messages, sent one after each answer. `raw` is sent in place of the first request body.
-    `later_instructions`, if set, replace the instructions in all but the first request (Responses).
+    `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
+    in all but the first request (Responses).
     """
 
     id: str
@@ -24,6 +25,7 @@ class Sample:
     instructions: str | None = None
     then: tuple[str, ...] = ()
     later_instructions: str | None = None
+    later_tools: tuple[Tool, ...] | None = None
     raw: str | None = None
 
 

@@ -65,6 +65,8 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         body = dialect.next_request(body, reply, turns, stored=settings.stored)
         if sample.later_instructions is not None:
             body["instructions"] = sample.later_instructions
+        if sample.later_tools is not None:
+            body |= dialect.offered(sample.later_tools)
     return Rollout(
         id=attempt.id,
         task=attempt.task,

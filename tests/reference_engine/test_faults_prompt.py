@@ -2,7 +2,7 @@
 
 import pytest
 from faulty import HI, Row, after, chat, check, names_of, respond
-from scripted import CHAT_TOOL, COT
+from scripted import CHAT_TOOL, COT, FLAT_TOOL
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 LATE = {"role": "system", "content": "Be late."}
@@ -287,6 +287,13 @@ HISTORY = {
     "earlier-instructions-added": Row(
         after(respond(instructions="Be kind."), "More", instructions="Be brief."),
         lambda s: "Be kind.\nBe brief." in s.prompt and s.json["instructions"] == "Be brief.",
+    ),
+    "earlier-tools-kept": Row(
+        after(respond(tools=[FLAT_TOOL]), "More", tools=[FLAT_TOOL | {"name": "add_note"}]),
+        lambda s: "add_note" not in s.prompt and s.json["tools"][0]["name"] == "add_note",
+    ),
+    "stored-answers-lost": Row(
+        after(respond(), "More"), lambda s: "Hi" in s.prompt and "Hello there." not in s.prompt
     ),
     "system-parts-as-objects": Row(
         chat({"role": "system", "content": PARTS}, HI),

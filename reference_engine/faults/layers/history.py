@@ -7,7 +7,15 @@ from contextvars import ContextVar
 from dataclasses import replace
 from itertools import groupby
 
-from harmony.conversation import Call, ConversationItem, Preamble, Reasoning, Result, User
+from harmony.conversation import (
+    Answer,
+    Call,
+    ConversationItem,
+    Preamble,
+    Reasoning,
+    Result,
+    User,
+)
 from harmony.render import render_all
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, messages_of, response_of
@@ -20,8 +28,10 @@ _TAG = re.compile(r"<[^<>]*>")
 _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
 _INSTRUCTIONS: dict[str, str | None] = {}  # those of each response, by its id
+_TOOLS: dict[str, list[Json]] = {}  # likewise the tools
 _continues = ContextVar("whether the request continues a stored response", default=False)
 hooks.ITEM_FILTER.faults(
+    stored_answers_lost=lambda item: not (_continues.get() and isinstance(item, Answer)),
     stored_reasoning_lost=lambda item: not (_continues.get() and isinstance(item, Reasoning)),
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
@@ -57,7 +67,12 @@ hooks.REQUEST.faults(
         body | {"instructions": f"{earlier}\n{body.get('instructions') or ''}"}
         if (earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""))
         else body
-    )
+    ),
+    earlier_tools_kept=lambda body, _: (
+        body | {"tools": earlier}
+        if (earlier := _TOOLS.get(body.get("previous_response_id") or ""))
+        else body
+    ),
 )
 hooks.PAYLOAD.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
@@ -214,15 +229,26 @@ def earlier_instructions_added(data: Json, request: ClientRequest) -> Json:
     return data
 
 
+@hooks.PAYLOAD
+def earlier_tools_kept(data: Json, request: ClientRequest) -> Json:
+    response = response_of(data)
+    if response.get("object") == "response":
+        _TOOLS.setdefault(response["id"], response["tools"])
+        response["tools"] = request.body.get("tools") or []
+    return data
+
+
 @hooks.REQUEST
 def continued_instructions_ignored(body: Json, _: ClientRequest) -> Json:
     return body | {"instructions": None} if "previous_response_id" in body else body
 
 
-@hooks.REQUEST
-def stored_reasoning_lost(body: Json, _: ClientRequest) -> Json:
+def _noticed(body: Json, _: ClientRequest) -> Json:
     _continues.set("previous_response_id" in body)
     return body
+
+
+hooks.REQUEST.faults(stored_answers_lost=_noticed, stored_reasoning_lost=_noticed)
 
 
 @hooks.REQUEST

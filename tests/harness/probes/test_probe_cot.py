@@ -251,7 +251,12 @@ def test_an_unknown_id_must_be_rejected() -> None:
 
 
 def continued(
-    *, keeps_cot: bool = True, instructions: str = "new", call: tuple[str, str] | None = CALL.call
+    *,
+    keeps_cot: bool = True,
+    keeps_answer: bool = True,
+    instructions: str = "new",
+    tools: str = "new",
+    call: tuple[str, str] | None = CALL.call,
 ) -> Any:
     """A provider that stores replies; its prompt tokens are those of what it puts in the prompt."""
 
@@ -266,12 +271,18 @@ def continued(
             sent = ToolCall("call_1", *(first.call or ("", "")))
             added: tuple[Any, ...] = (*thought, sent, ToolResult("call_1", request.tools[0].output))
         else:
-            added = (Message("assistant", first.text or ""), Message("user", request.then[0]))
+            answer = (Message("assistant", first.text or ""),) if keeps_answer else ()
+            added = (*answer, Message("user", request.then[0]))
         used = {"new": [request.later_instructions], "old": [request.instructions], "none": []} | {
             "both": [request.instructions, request.later_instructions]
         }
         later = [Message("developer", text) for text in used[instructions] if text]
-        after = Prompt((*later, *request.turns, *added), request.tools)
+        replaced = request.tools if request.later_tools is None else request.later_tools
+        offers = {"new": replaced, "old": request.tools, "none": ()} | {
+            "both": (*request.tools, *replaced)
+        }
+        offered = replaced if replaced == request.tools else offers[tools]
+        after = Prompt((*later, *request.turns, *added), offered)
         counts = [count(each, Rendering()) + 9 for each in (before, after)]
         replies = [responses_whole(say) for say in (first, SEEN)]
         for body, tokens in zip(replies, counts, strict=True):
@@ -292,6 +303,19 @@ def test_a_stored_tool_call_without_its_cot_is_detected() -> None:
     assert [name for name, status in found.items() if status == "failed"] == [
         "state.previous_response.cot"
     ]
+
+
+def test_a_stored_answer_that_is_not_in_the_prompt_is_detected() -> None:
+    found = state_results(continued(keeps_answer=False))
+    failed = [name for name, status in found.items() if status == "failed"]
+    assert failed == ["state.previous_response.answer"]
+
+
+@pytest.mark.parametrize("used", ["old", "none", "both"])
+def test_other_tools_in_a_continued_conversation_are_detected(used: str) -> None:
+    found = state_results(continued(tools=used))
+    failed = [name for name, status in found.items() if status == "failed"]
+    assert failed == ["state.previous_response.tools"]
 
 
 @pytest.mark.parametrize(
