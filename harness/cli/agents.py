@@ -10,13 +10,13 @@ from harness.cli.screen import say
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.errors import ConfigurationError, HarnessError, StoppedError
-from harness.pipeline.imports import TrafficRun, create, opened
+from harness.pipeline.traffic_run import TrafficRun, create, opened
 from harness.providers.entries import Provider, changed
 from harness.records.runs import AgentResult
 from harness.sampling.run import run_until_stopped
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
-from harness.traffic.rollouts import joined_traffic
+from harness.traffic.conversations import joined_traffic
 
 
 def verify_agents(options: ProviderOptions, *, out: Path, as_json: bool = False) -> int:

@@ -145,7 +145,7 @@ def _check(options: Options, budget: Budget) -> None:
     whole = (options.shard, decision.until_decided, options.data.with_tools, budget.noted)
     if options.executor is not None and any(whole):
         raise ConfigurationError(
-            "--executor divides the run, and samples where no budget and no sandbox is enforced; "
+            "--executor samples on other machines, where no budget and no sandbox is enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
     if options.cases.suite == "agents":

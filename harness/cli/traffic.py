@@ -13,14 +13,14 @@ from harness.cli import judging, planning
 from harness.cli.options import DEFAULT_OUT, AsJson, Names, Out
 from harness.cli.screen import say
 from harness.errors import EXIT_INCONCLUSIVE, ConfigurationError, StoppedError, os_errors
-from harness.pipeline.imports import create, opened
+from harness.pipeline.traffic_run import create, opened
 from harness.providers.entries import load_providers
 from harness.records.conditions import APIS
 from harness.records.runs import ProviderInfo
 from harness.sampling.run import run_until_stopped
 from harness.text import first_few
+from harness.traffic.conversations import Traffic, read_traffic
 from harness.traffic.proxy import Recorder, forward
-from harness.traffic.rollouts import Traffic, read_traffic
 
 _SHOWN_REASONS = 5
 

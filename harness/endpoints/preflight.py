@@ -3,12 +3,10 @@
 import difflib
 from collections.abc import Sequence
 
-import orjson
-
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
 from harness.api.chat import REASONING_FIELDS
-from harness.api.fields import error_message, excerpt, objects
+from harness.api.fields import error_message, excerpt, json_object, objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.client import TRIES, Answer, NotConnectedError, Say, request
 from harness.errors import (
@@ -72,8 +70,8 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[s
     if answer.status != 200:
         return None
     try:
-        return [str(model["id"]) for model in orjson.loads(answer.text)["data"]]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return [str(model["id"]) for model in (json_object(answer.text) or {})["data"]]
+    except (KeyError, TypeError):
         return None
 
 
@@ -108,11 +106,8 @@ async def cot_field(provider: Provider) -> str:
     It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises as `request`.
     """
     answer = await smallest_request(provider, "chat")
-    try:
-        reply = orjson.loads(answer.text)
-    except orjson.JSONDecodeError:
-        return REASONING_FIELDS[0]
-    choices = objects(reply.get("choices") if isinstance(reply, dict) else None)
+    reply = json_object(answer.text) or {}
+    choices = objects(reply.get("choices"))
     messages = objects([choice.get("message") for choice in choices])
     used = [each for each in REASONING_FIELDS if any(message.get(each) for message in messages)]
     return used[0] if used else REASONING_FIELDS[0]
@@ -130,19 +125,10 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
         answer = await _answer(provider, "responses", text, tools=[CODE_INTERPRETER])
         if answer.status >= 300:
             return False, number
-        kinds = _kinds(answer)
-        if CODE_INTERPRETER_CALL in kinds[:-1]:
+        items = objects((json_object(answer.text) or {}).get("output"))
+        if CODE_INTERPRETER_CALL in [item.get("type") for item in items[:-1]]:
             return True, number
     return False, TRIES_WITH_PYTHON
-
-
-def _kinds(answer: Answer) -> list[object]:
-    try:
-        content = orjson.loads(answer.text)
-    except orjson.JSONDecodeError:
-        return []
-    output = content.get("output") if isinstance(content, dict) else None
-    return [item.get("type") for item in objects(output)]
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
@@ -207,10 +193,8 @@ def _available(provider: Provider, models: list[str] | None) -> str:
 
 
 def _explanation(answer: Answer) -> str:
-    try:
-        content = orjson.loads(answer.text)
-    except orjson.JSONDecodeError:
+    content = json_object(answer.text)
+    if content is None:
         return excerpt(answer.text) if answer.text else "no explanation"
-    if isinstance(content, dict):
-        content = content.get("error") or content.get("message") or content.get("detail") or content
+    content = content.get("error") or content.get("message") or content.get("detail") or content
     return " ".join(error_message(content).split())[:200]

@@ -65,7 +65,7 @@ class Row(Record):
         return self.status in _BAD
 
 
-class Innocent(Record):
+class HealthyRuns(Record):
     """Runs against servers without a defect; `rate_at_most` bounds the false alarms (95 %)."""
 
     runs: int
@@ -81,7 +81,7 @@ class Matrix(Record):
     started_at: str
     seconds: float
     rows: tuple[Row, ...]
-    innocent: Innocent
+    innocent: HealthyRuns
 
     @property
     def passed(self) -> bool:

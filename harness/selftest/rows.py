@@ -11,7 +11,7 @@ from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Severity
 from harness.rules import RULES
 from harness.selftest.faults import Fault
-from harness.selftest.matrix import Detection, Innocent, Matrix, Row, RowStatus
+from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
 
@@ -59,7 +59,7 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         errors = tuple(each for each in every if each.severity == "error")
         note = ", ".join(f"{each.id}: {each.message}" for each in errors)
         status: RowStatus = "false alarm" if errors else "clean"
-        counts = {"runs": len(runs), "accused": sum(map(accused, runs))}
+        counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}
         return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
     found = _detections(fault, runs[-1], healthy)
     if any(each.expected for each in found):
@@ -90,16 +90,16 @@ def partial(runs: Sequence[DefectRun]) -> Mapping[str, tuple[Api, ...]]:
     }
 
 
-def accused(run: DefectRun) -> bool:
+def has_error(run: DefectRun) -> bool:
     """Whether a run has an error."""
     return any(severity(result) == "error" for result in run.results)
 
 
-def innocent(every: Sequence[Row]) -> Innocent:
+def healthy_runs(every: Sequence[Row]) -> HealthyRuns:
     """The false alarms over all rows of servers without a defect."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
     _, most = exact_bounds(alarms, runs, ALPHA)
-    return Innocent(runs=runs, accused=alarms, rate_at_most=most)
+    return HealthyRuns(runs=runs, accused=alarms, rate_at_most=most)
 
 
 def row_without_run(fault: Fault) -> Row | None:

@@ -44,14 +44,14 @@ class SelfTestPlan:
     finished: Mapping[str, Row] = field(default_factory=dict)
 
     @property
-    def innocent(self) -> Sequence[Fault]:
+    def healthy(self) -> Sequence[Fault]:
         """The healthy engine and its allowed variations."""
         return [fault for fault in self.faults if fault.allowed]
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
         """All faults and repetitions except the healthy engine's first, the longest first."""
         once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
-        again = [(fault, number) for number in range(1, self.repeat) for fault in self.innocent]
+        again = [(fault, number) for number in range(1, self.repeat) for fault in self.healthy]
         every = [*((fault, 0) for fault in once), *again]
         healthy = self.faults[0]
         return [each for each in every if each[0] is healthy or each[0].name not in self.finished]
@@ -81,7 +81,7 @@ async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
         started_at=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
         rows=every,
-        innocent=rows.innocent(every),
+        innocent=rows.healthy_runs(every),
     )
 
 

@@ -21,7 +21,7 @@ from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
 from harness.sampling.run import Watcher
 from harness.selftest.faults import HEALTHY, Fault
-from harness.selftest.rows import DefectRun, accused
+from harness.selftest.rows import DefectRun, has_error
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog
@@ -111,7 +111,7 @@ class Runner:
             tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
             seconds=time.monotonic() - began,
         )
-        if not (keep or accused(made)):
+        if not (keep or has_error(made)):
             await asyncio.to_thread(shutil.rmtree, folder)
         return made
 

@@ -250,7 +250,9 @@ class RunLog:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunLogError(f"{self._path} is being written by another process") from None
+            raise RunLogError(
+                f"{self._path} is being written by another process; wait for it, or stop it"
+            ) from None
 
     def __enter__(self) -> Self:
         return self

@@ -32,7 +32,7 @@ from harness.transport.receiver import (
     without_surrogates,
 )
 from harness.transport.redact import REDACTED, Redactor, secrets_in
-from harness.transport.tap import Tap
+from harness.transport.wire import Tap
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SPARE_FILES = 100

@@ -11,8 +11,8 @@ from reports.html.attempts import MEASURES, Attempts
 from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
 from reports.html.charts.svg import Figure
+from reports.html.chosen_transcripts import Read, choose, read_transcripts
 from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
-from reports.html.library import Read, choose, read_transcripts
 from reports.html.page import render_page
 from reports.html.transcripts import score_details
 from reports.labels import Labels

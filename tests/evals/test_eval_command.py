@@ -473,7 +473,7 @@ def test_an_executor_that_cannot_keep_an_option_is_refused_before_questions_are_
 ):
     monkeypatch.setattr("harness.cli.planning.load_data", lambda *_: pytest.fail("loaded"))
     assert run(at(mock, "--eval", "gpqa", "--executor", "ray", *other)) == 2
-    assert "--executor divides the run" in capsys.readouterr().err
+    assert "--executor samples on other machines" in capsys.readouterr().err
 
 
 def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monkeypatch, capsys):

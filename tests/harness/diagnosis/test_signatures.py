@@ -5,7 +5,7 @@ import json
 from harness.diagnosis.signatures import layers, links, shipped
 from harness.rules import RULES
 from harness.selftest.faults import Fault
-from harness.selftest.matrix import Innocent, Matrix, Row
+from harness.selftest.matrix import HealthyRuns, Matrix, Row
 from harness.selftest.rows import signatures
 from reference_engine.faults.catalogue import listing_json
 
@@ -55,7 +55,7 @@ def test_a_matrix_becomes_signatures():
         started_at="",
         seconds=0,
         rows=(healthy, wrong, hidden),
-        innocent=Innocent(runs=1, accused=0, rate_at_most=1),
+        innocent=HealthyRuns(runs=1, accused=0, rate_at_most=1),
     )
     made = signatures(matrix)
     assert made.healthy == {"text.doubled": (1, 1)}

@@ -107,7 +107,7 @@ def test_healthy_servers_may_be_warned_and_not_accused() -> None:
 def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
     clean = rows.row(HEALTHY, [made()] * 20, {})
     variation = rows.row(fault("ok:a", allowed=True), [made()] * 40, {})
-    found = rows.innocent([clean, variation, row_of(made())])
+    found = rows.healthy_runs([clean, variation, row_of(made())])
     assert (found.runs, found.accused) == (60, 0)
     assert found.rate_at_most == pytest.approx(1 - 0.05 ** (1 / 60))
     accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
@@ -159,7 +159,7 @@ def _matrix(*each: Row) -> Matrix:
         started_at="now",
         seconds=90.0,
         rows=each,
-        innocent=rows.innocent(each),
+        innocent=rows.healthy_runs(each),
     )
 
 

@@ -13,8 +13,8 @@ from recordings import WRITERS, har, json_lines, text_of
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.storage.run_log import ROLLOUTS_FILE, read_run_info
+from harness.traffic.conversations import Traffic, read_traffic
 from harness.traffic.recordings import read_recording
-from harness.traffic.rollouts import Traffic, read_traffic
 
 MODEL = "openai/gpt-oss-20b"
 ASK = {"role": "user", "content": "What is the weather in Lisbon?"}

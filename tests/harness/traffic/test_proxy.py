@@ -21,8 +21,8 @@ from mock_provider import MockProvider, hang_up, raw, text
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.traffic.conversations import read_traffic
 from harness.traffic.proxy import Recorder, forward
-from harness.traffic.rollouts import read_traffic
 
 KEY = "sk-test-0123456789abcdefghij"
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "What is two plus two?"}]}

@@ -19,7 +19,7 @@ from harness.records.scores import Score
 from harness.scoring import measured_score
 from harness.storage.run_log import read_rollouts
 from harness.tasks.traffic import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info
-from harness.traffic.rollouts import read_traffic
+from harness.traffic.conversations import read_traffic
 
 HEALTHY = [
     rollout([ANSWER], api=api, streaming=streaming)

@@ -16,7 +16,7 @@ from harness.records.runs import AgentResult, ImportInfo, ProviderInfo, RunSetti
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.tasks.traffic import ImportedTraffic, traffic_info
-from harness.traffic.rollouts import Traffic
+from harness.traffic.conversations import Traffic
 
 
 def create(
