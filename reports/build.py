@@ -78,8 +78,8 @@ def _guide(analysis: Analysis) -> Iterator[str]:
         yield (
             f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g}% and "
             f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g}% under every condition: "
-            f"{rule.decision}. Of providers whose every try succeeds with {rule.rate:.1%}, "
-            f"{rule.false_alarm:.1%} fail it with this number of tries."
+            f"{rule.decision}. With this number of tries, it fails {rule.false_alarm:.1%} of "
+            f"providers whose tries succeed {rule.rate:.1%} of the time."
         )
 
 

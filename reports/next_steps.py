@@ -33,7 +33,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     if failed:
         example = failed[0].result.check.id
         yield Step(
-            "Repeat and shrink the request behind a finding:",
+            "Send the request behind a finding again, and reduce it:",
             f"gpt-oss-verify reproduce {folder} {example}",
         )
     if not analysis.complete:
@@ -51,10 +51,9 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision == "pass":
         yield Step("This run had no tool-calling cases; --suite smoke has them.")
     elif decision == "inconclusive" and analysis.evals:
-        text = "The reasons state what is missing. --until-decided samples until it is decided."
-        yield Step(text)
+        yield Step("The reasons state what is missing; --until-decided samples until it is enough.")
     elif decision == "inconclusive":
-        yield Step("The reasons state what is missing.")
+        yield Step("The reasons state what is missing, such as more tries (-k).")
     else:
         yield Step(_worst(analysis))
 

@@ -81,12 +81,19 @@ _COMMANDS = {
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
 _GROUPS = {name: Group(name, sort_key=at - len(_COMMANDS)) for at, name in enumerate(_COMMANDS)}
+_NO_VERDICT = "0 done · 2 usage or configuration"
+_UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
+    **dict.fromkeys(
+        ("providers", "checks", "report", "history", "export", "bundle", "site"), _NO_VERDICT
+    ),
+    **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
+    "watch": f"{_NO_VERDICT}; with --once also 1 an alert · {_UNREACHABLE}",
     "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed: an older version made the run, or "
     "it was killed",
     "doctor": "0 no problem · 2 a problem · 3 a provider that was contacted cannot be used",
     "reproduce": "0 the finding does not show again, or nothing was sent · 1 it shows again · "
-    "2 usage or configuration · 3 provider unreachable or unauthorized",
+    f"2 usage or configuration · {_UNREACHABLE}",
 }
 for _title, _commands in _COMMANDS.items():
     for _name, _path in _commands.items():

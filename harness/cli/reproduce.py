@@ -89,7 +89,7 @@ async def _experiment(
                     return None, None
                 smallest = None
                 if repeats.seen and subject.single and subject.body is not None and not as_recorded:
-                    say(f"Shown in {repeats.seen} of {repeats.sent} repetitions; shrinking.")
+                    say(f"Shown in {repeats.seen} of {repeats.sent} tries; reducing the request.")
                     smallest = await shrink(
                         subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
                     )
@@ -132,13 +132,13 @@ def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
         f"got       {finding.evidence.got}",
-        f"in the run: {result.failures} of {result.applicable}",
+        f"in the run: {result.failures} of {result.applicable} have it",
     ]
     if repeats is not None:
         lines.append(f"sent again: shown in {repeats.seen} of {repeats.sent}")
     if smaller is not None and subject.body is not None:
         before, after = size(subject.body), size(smaller)
-        lines.append(f"request: {after:,} of {before:,} characters are left")
+        lines.append(f"reduced request: {after:,} of {before:,} characters")
     if isinstance(subject.rule, Probe) and len(curls) > 1:
         lines.append("The probe compares several requests, named below; the first has the finding.")
     return "\n\n".join([plain("\n".join(lines)), *curls])

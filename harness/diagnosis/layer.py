@@ -123,5 +123,5 @@ def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> LayerFault:
 
 
 def _engine(why: str) -> LayerFault:
-    text = f"The engine is at fault: {why}. Harmony does not need the API conversion."
+    text = f"The engine is at fault: {why}. Requests over harmony bypass the API conversion."
     return LayerFault(layer="engine", text=text)

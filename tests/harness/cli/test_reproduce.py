@@ -83,7 +83,7 @@ def test_a_finding_is_seen_again_and_its_request_shrinks(
     code, out, err = reproduced(capsys, POLLUTED, "--times", "2")
     assert code == 1
     assert "sent again: shown in 2 of 2" in out
-    assert "shrinking" in err
+    assert "reducing the request" in err
     assert len(broken.posts) > before + 2
     # The mock pollutes names whatever is offered, so that no tool is needed to show it; the check
     # needs the offered name.
