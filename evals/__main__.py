@@ -1,4 +1,4 @@
-"""`python -m evals`: the flags that users of gpt_oss.evals know, the same job underneath.
+"""`python -m evals`: accepts the flags of `gpt_oss.evals`, and runs `gpt-oss-verify eval`.
 
 The flags and their defaults are those of `gpt_oss/evals/__main__.py` in openai/gpt-oss. They never
 override a provider's entry or the settings of a resumed run.

@@ -1,1 +1,1 @@
-"""Run folder in, readable files out."""
+"""The reports of runs and comparisons: on a terminal, and as HTML, Markdown and JUnit files."""

@@ -33,7 +33,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     if failed:
         example = failed[0].result.check.id
         yield Step(
-            "Send the request behind a finding again, and reduce it:",
+            "Repeat and reduce the request behind a finding:",
             f"gpt-oss-verify reproduce {folder} {example}",
         )
     if not analysis.complete:

@@ -1,1 +1,1 @@
-"""What scores are held to: published figures with their sources, and measured runs."""
+"""What scores are compared with: published figures with their sources, and measured runs."""

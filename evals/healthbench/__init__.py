@@ -1,1 +1,1 @@
-"""HealthBench: health conversations whose answers a grader holds against physicians' rubrics."""
+"""HealthBench: health conversations whose answers a grader judges by physicians' rubrics."""

@@ -1,4 +1,4 @@
-"""The tools on offer: reading a tools file, and holding arguments to a tool's schema."""
+"""The offered tools: read from a tools file; arguments validated against a tool's schema."""
 
 import json
 import re

@@ -27,11 +27,12 @@ _HEAD = """\
 
 A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
 judged together. An **error** violates a specification or harms the model's replies, and fails the
-run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict. A
-*tolerated* share is what the model itself causes; without one, only a server can cause the problem.
-Findings are info until the affected attempts of the whole run, or of one API, mode or replica,
-significantly exceed that share: by exact binomial tests that accuse at most 1 % of healthy servers
-together ([rare-defects.md](rare-defects.md)).
+run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict.
+
+The *tolerated* share is what the model itself causes; without one, only a server can cause the
+problem. With one, findings are info until the affected attempts of the whole run, or of one API,
+mode or replica, significantly exceed the share. All these exact binomial tests together fail at
+most 1 % of healthy servers ([rare-defects.md](rare-defects.md)).
 
 In a run, every check and probe is passed, failed, warned, declared (the provider's entry declares
 the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not

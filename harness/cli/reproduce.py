@@ -1,4 +1,4 @@
-"""The command `reproduce`: the request behind a finding, sent again, shrunk, and ready to paste."""
+"""The command `reproduce`: the request behind a finding, sent again, reduced, and printed."""
 
 import asyncio
 from collections.abc import Mapping

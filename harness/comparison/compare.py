@@ -1,4 +1,4 @@
-"""Columns in, comparison out. Pure."""
+"""Compare columns: what differs, and which differences exceed chance. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

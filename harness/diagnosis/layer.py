@@ -1,4 +1,4 @@
-"""Whether the engine or the API conversion is at fault, by what fails with and without the latter.
+"""Whether the engine or its API conversion is at fault: the same tool calls with and without it.
 
 Over harmony, the tool renders prompts and parses answers itself, so only the provider's engine is
 left. What fails there and over Chat or Responses is the engine's doing; what fails only over these,

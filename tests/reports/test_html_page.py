@@ -50,7 +50,7 @@ def test_the_first_screen_says_the_verdict_the_reasons_and_what_to_do():
         "Why",
         "pass^2 is 33.3 %",
         "What to do next",
-        "Send the request behind a finding again",
+        "Repeat and reduce",
         "Findings ✕",
         "Checks and",
     ]

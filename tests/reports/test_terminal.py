@@ -125,7 +125,7 @@ stop        –      –              1       –
 
 Verdict FAIL
 Report  runs/mock/report.html
-Next    Send the request behind a finding again, and reduce it: gpt-oss-verify reproduce runs/mock usage.sum
+Next    Repeat and reduce the request behind a finding: gpt-oss-verify reproduce runs/mock usage.sum
 Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
