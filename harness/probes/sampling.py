@@ -6,14 +6,22 @@ from functools import partial
 from itertools import chain
 from statistics import median
 
+from harmony.render import text_tokens
 from harness.api.base import Message, Reply, Tool
 from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.authorship import extra_tokens
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import outcome, served
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
+from harness.probes.refusals import outcome, required, served
 from harness.records.conditions import EFFORTS
 from harness.statistics.differences import fisher_exact, share_larger
 from harness.statistics.rates import at_least
@@ -22,8 +30,12 @@ _EFFORT_TRIES = 5
 _TRIES = 6
 _OPEN_TOKENS = 64
 _CHOICES = 3
+_STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
 _FEWEST_LOST = 10
 """Tokens of a CoT that was lost; with fewer, the model may have written an empty one."""
+_MOST_OF = 0.8
+"""The share of the tokens of all choices below which a count omits one of three: a model may spell
+a text with fewer tokens than the tokenizer."""
 _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
 _LEAST_ORDER = 0.75
@@ -97,6 +109,14 @@ _REQUESTS = (
         _QUESTIONS[0],
         tries=1,
         sequential=False,
+        options={"n": _CHOICES},
+        provokes=_REFUSAL,
+    ),
+    ProbeRequest(
+        "choices streamed",
+        _QUESTIONS[1],
+        temperature=1.0,
+        tries=_STREAMS,
         options={"n": _CHOICES},
         provokes=_REFUSAL,
     ),
@@ -272,6 +292,58 @@ def _n(responses: ProbeResponses) -> Trials:
             message = "All choices are the same, but repeated requests never get the same reply."
             copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")
             yield copies if same and _never_repeats(responses) else None
+
+
+@GROUP.probe(
+    "sampling.n.streaming",
+    ("choices streamed",),
+    apis=("chat",),
+    modes=("streaming",),
+    needs="n",
+)
+def _n_streamed(responses: ProbeResponses) -> Trials:
+    """In streams, too, a request for several choices gets that many, each with its own CoT.
+
+    The pieces of the choices arrive in turns. A parser that all choices share takes the CoT of one
+    for the answer of another.
+    """
+    trials: list[Problem | None] = []
+    for rollout in served(responses, "choices streamed", "several choices"):
+        last = rollout.exchanges[-1]
+        replies = () if last.reply is None else (last.reply, *last.reply.others)
+        got = f"{len(replies)} choices" if replies else outcome(last)
+        message = "The stream does not have the requested number of choices."
+        wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
+        yield None if len(replies) == _CHOICES else wrong
+        have = [bool(reply.reasoning) for reply in replies]
+        message = "In every stream, some choices have CoT and others have none."
+        mixed = Problem(last, message, "CoT in all choices", f"in {sum(have)} of {len(have)}")
+        trials.append(mixed if any(have) and not all(have) else None)
+    if len(trials) >= _STREAMS and all(trials):
+        yield from trials
+
+
+@GROUP.probe(
+    "sampling.n.usage", ("choices", _HOT[0]), apis=("chat",), needs="n", severity="warning"
+)
+def _n_counted(responses: ProbeResponses) -> Trials:
+    """The tokens of a reply with several choices are the prompt's, once, and those of all choices.
+
+    Users compute the cost from these counts.
+    """
+    rollouts = served(responses, "choices", "several choices")
+    replies = [reply for rollout in rollouts for reply in rollout.replies if reply[1].others]
+    once = responses.prompt_tokens(_HOT[0])[1]
+    for exchange, reply in required(replies, "No reply has several choices."):
+        tokens, texts = prompt_tokens(reply), [reply, *reply.others]
+        message = "The prompt counts several times."
+        again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
+        yield again if once and tokens == once * len(texts) else None
+        least = sum(len(text_tokens(each.reasoning + each.text)) for each in texts)
+        message, expected = "The output tokens omit some choices.", f"about {least} or more"
+        got = str(reply.output_tokens)
+        fewer = Problem(exchange, message, expected, got, "$.usage.completion_tokens")
+        yield fewer if (reply.output_tokens or 0) < _MOST_OF * least else None
 
 
 def _never_repeats(responses: ProbeResponses) -> bool:

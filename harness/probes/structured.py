@@ -45,7 +45,7 @@ _EITHER = (
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """What the model may do: not follow a schema that it is only shown, reason in a few symbols."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
-_FEWEST_FENCED = 2
+_FEWEST_FENCED = _FEWEST_EMPTY = 2
 _FEATURE = "a JSON schema for the answer"
 _BESIDE_TOOLS = f"{_FEATURE} beside tools"
 
@@ -149,6 +149,23 @@ def _applied(responses: ProbeResponses) -> Trials:
     yield _ignored(responses, "free", "without", _FEATURE)
     with suppress(NotVerifiableError):
         yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+
+
+@GROUP.probe("structured.object", ("object",), severity="warning")
+def _object_with_members(responses: ProbeResponses) -> Trials:
+    """An answer in JSON mode is not an empty object.
+
+    A server that replaces JSON mode by a schema without properties leaves the model no other
+    answer. Programs get no data.
+    """
+    found = list(served_replies(responses, ["object"], "a JSON object as the answer"))
+    objects = [each for each in found if parsed_object(each[1].text.strip()) is not None]
+    exchange, reply = required(objects, "No answer is a JSON object.")[0]
+    empty = all(parsed_object(each.text.strip()) == {} for _, each in objects)
+    message = "In JSON mode, every answer is an empty object."
+    expected = "an object with members, such as the code word"
+    several = len(objects) >= _FEWEST_EMPTY
+    yield Problem(exchange, message, expected, reply.text) if empty and several else None
 
 
 @GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))

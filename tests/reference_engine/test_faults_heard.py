@@ -49,6 +49,7 @@ UNSEEN_HERE = {
         "required-choice-ignored",
         "required-choice-ignored-in-streams",
         "none-choice-ignored",
+        "none-choice-ignored-in-streams",
         "format-ignored",
         "grammar-on-analysis",
     ),

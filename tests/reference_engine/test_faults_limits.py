@@ -1,7 +1,7 @@
 """Faults of sampling parameters, limits, usage, and errors."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond
+from faulty import HI, Row, chat, check, names_of, respond, see
 from scripted import ANSWER, CALL, CHAT_TOOL, COT
 
 from harmony.parse import CALL as CALL_TOKEN
@@ -137,6 +137,10 @@ USAGE = {
     ),
     "prompt-tokens-estimated": lambda u: u["prompt_tokens"] < 40,
 }
+USAGE_OF_CHOICES = {
+    "usage-of-one-choice": lambda u, one: u["completion_tokens"] == one["completion_tokens"],
+    "prompt-counted-per-choice": lambda u, one: u["prompt_tokens"] == 2 * one["prompt_tokens"],
+}
 STREAMED_USAGE = {
     "usage-chunk-missing": lambda s: not any(event.get("usage") for event in s.events),
     "usage-of-stream-differs": lambda s: s.events[-1]["usage"]["completion_tokens"] == 1,
@@ -170,7 +174,7 @@ def test_every_fault_is_here():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
     assert SAMPLING.keys() | drawn | {"logprobs-shifted"} == names_of("sampling")
     assert LIMITS.keys() == names_of("limits")
-    assert USAGE.keys() | STREAMED_USAGE.keys() == names_of("usage")
+    assert USAGE.keys() | USAGE_OF_CHOICES.keys() | STREAMED_USAGE.keys() == names_of("usage")
     assert ERRORS.keys() == names_of("errors")
 
 
@@ -204,6 +208,12 @@ async def test_a_truncated_response_streamed_as_completed():
 @pytest.mark.parametrize("name", USAGE)
 async def test_usage(name):
     await check(name, Row(chat(HI), lambda s: USAGE[name](s.json.get("usage"))))
+
+
+@pytest.mark.parametrize("name", USAGE_OF_CHOICES)
+async def test_usage_of_several_choices(name):
+    one = (await see(chat(HI))).json["usage"]
+    await check(name, Row(chat(HI, n=2), lambda s: USAGE_OF_CHOICES[name](s.json["usage"], one)))
 
 
 @pytest.mark.parametrize("name", STREAMED_USAGE)

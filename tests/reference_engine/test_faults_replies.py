@@ -148,6 +148,10 @@ STRUCTURED = {
         lambda s: not s.message["content"] and "reasoning" not in s.message,
     ),
     "json-in-fences": Row(formatted, lambda s: s.message["content"] == '```json\n{"a": 1}\n```'),
+    "json-object-empty": Row(
+        chat(HI, said=JSON_ANSWER, response_format={"type": "json_object"}),
+        lambda s: "additionalProperties" in s.prompt,
+    ),
     "answer-as-mcp-call": Row(
         respond(said=JSON_ANSWER, text={"format": {"type": "json_schema"} | SCHEMA}),
         lambda s: s.output[1]["type"] == "mcp_call" and s.output[1]["arguments"] == '{"a": 1}',
@@ -165,6 +169,10 @@ TOOLS = {
     "none-choice-ignored": Row(
         chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="none", max_tokens=200),
         lambda s: s.finish == "tool_calls",
+    ),
+    "none-choice-ignored-in-streams": Row(
+        chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="none", max_tokens=200, stream=True),
+        lambda s: s.finishes == ["tool_calls"],
     ),
     "forced-choice-crashes": Row(
         chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="required"), crashes(500)

@@ -54,6 +54,14 @@ CHAT = {
     "text-after-finish": Row(
         asking, lambda s: s.events[-1]["choices"][0]["delta"] == {"content": " "}
     ),
+    "choices-share-parser": Row(
+        chat(HI, stream=True, n=2),
+        lambda s: any(
+            choice["index"] and "think" in (choice["delta"].get("content") or "")
+            for event in s.events
+            for choice in event.get("choices", ())
+        ),
+    ),
     "deltas-cumulative": Row(asking, lambda s: s.said() == "HelloHello thereHello there."),
     "stream-as-plain-text": Row(
         asking, lambda s: s.headers["content-type"].startswith("text/plain")

@@ -117,6 +117,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     options: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {
         "auto": (_WEATHER, {"tool_choice": "auto"}),
         "none": (_WEATHER, {"tool_choice": "none"}),
+        "none streamed": (_WEATHER, {"tool_choice": "none"}),
         "required": (_HELLO, {"tool_choice": "required"}),
         "required streamed": (_HELLO, {"tool_choice": "required"}),
         "named": (_WEATHER, {"tool_choice": named}),
@@ -184,18 +185,30 @@ for _name, _expected, _allowed, _summary in (
     )
 
 
-@GROUP.probe(
-    "tools.choice.required.streaming",
-    ("required streamed",),
-    needs="tool_choice",
-    modes=("streaming",),
-)
-def _required_streamed(responses: ProbeResponses) -> Trials:
-    """In streams, too, a reply calls a tool if tool_choice is required.
-
-    Some servers stream a forced call as text, or force calls only in requests without `stream`.
-    """
-    return _followed("required streamed", "a tool call", None, responses)
+for _name, _expected, _allowed, _text in (
+    (
+        "none",
+        "no tool call",
+        frozenset[str](),
+        "In streams, too, a reply calls no tool if tool_choice is none. Some servers parse the "
+        "calls of every stream, whatever the request says.",
+    ),
+    (
+        "required",
+        "a tool call",
+        None,
+        "In streams, too, a reply calls a tool if tool_choice is required. Some servers stream a "
+        "forced call as text, or force calls only in requests without `stream`.",
+    ),
+):
+    _streamed = f"{_name} streamed"
+    GROUP.probe(
+        f"tools.choice.{_name}.streaming",
+        (_streamed,),
+        needs="tool_choice",
+        modes=("streaming",),
+        text=_text,
+    )(partial(_followed, _streamed, _expected, _allowed))
 
 
 @GROUP.probe(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from harmony.conversation import Answer, Result
+from harmony.conversation import Answer, Conversation, Result
 from harmony.parse import Delta, Ended, Event, Kind, Started
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
@@ -17,6 +17,7 @@ _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>j
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
 _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
+_EMPTY_OBJECT = {"type": "object", "properties": {}, "additionalProperties": False}
 
 STRUCTURED = hooks.parsed_if(lambda request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
@@ -208,6 +209,14 @@ def json_in_fences(event: Event) -> list[Event]:
         case Ended("answer"):
             return [Delta("answer", "\n```"), event]
     return [event]
+
+
+@hooks.CONVERSATION
+def json_object_empty(conversation: Conversation) -> Conversation:
+    wanted = conversation.answer_format
+    if wanted is None or "properties" in wanted.schema:
+        return conversation
+    return replace(conversation, answer_format=replace(wanted, schema=_EMPTY_OBJECT, strict=True))
 
 
 @hooks.OUTPUT_ITEM

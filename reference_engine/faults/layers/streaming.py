@@ -80,6 +80,13 @@ def finish_length_overwritten(choice: Json, request: ClientRequest) -> None:
         choice["finish_reason"] = "tool_calls"
 
 
+@hooks.CHOICE
+def choices_share_parser(choice: Json, request: ClientRequest) -> None:
+    delta = choice.get("delta") or {}
+    if request.streaming and choice["index"] and "reasoning" in delta:
+        delta["content"] = delta.pop("reasoning")
+
+
 @hooks.PAYLOAD
 def chunk_ids_differ(data: Json, request: ClientRequest) -> Json:
     chunk = request.api == "chat" and request.streaming

@@ -77,8 +77,16 @@ hooks.REQUEST.faults(
         if request.streaming and body.get("tool_choice") == "required"
         else body
     ),
+    none_choice_ignored_in_streams=lambda body, request: (
+        body | {"tool_choice": "auto"}
+        if request.streaming and body.get("tool_choice") == "none"
+        else body
+    ),
 )
-hooks.PAYLOAD.faults(none_choice_ignored=hooks.echo("tool_choice", "auto"))
+hooks.PAYLOAD.faults(
+    none_choice_ignored=hooks.echo("tool_choice", "auto"),
+    none_choice_ignored_in_streams=hooks.echo("tool_choice", "auto"),
+)
 CALLED_NAME.faults(
     hyphens_in_names_changed=lambda name: name.replace("-", "_"),
     channel_in_tool_name=lambda name: f"{name}<|channel|>commentary",

@@ -36,6 +36,9 @@ hooks.USAGE.faults(
     reasoning_tokens_zero=lambda usage, _: _set_reasoning(usage, 0),
     reasoning_tokens_excess=lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
     reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
+    prompt_counted_per_choice=lambda usage, request: _set(
+        usage, _PROMPT, usage[_key(usage, _PROMPT)] * _choices(request)
+    ),
     prompt_tokens_estimated=lambda usage, request: _set(
         usage, _PROMPT, len(orjson.dumps(request.body)) // 4
     ),
@@ -46,6 +49,17 @@ hooks.USAGE.faults(
 def usage_missing(response: Json, request: ClientRequest) -> None:
     if "usage" in response and not (request.streaming and request.api == "chat"):
         response["usage"] = None
+
+
+def _choices(request: ClientRequest) -> int:
+    return int(request.body.get("n") or 1)
+
+
+@hooks.USAGE
+def usage_of_one_choice(usage: Json, request: ClientRequest) -> None:
+    if (choices := _choices(request)) > 1:
+        _set(usage, _COMPLETION, _completion(usage) // choices)
+        _set_reasoning(usage, 0)
 
 
 @hooks.USAGE

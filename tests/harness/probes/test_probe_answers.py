@@ -235,7 +235,7 @@ def structures(
 
 
 PROBED = (
-    *("followed", "place", "asked", "asked.streaming", "asked.tools", "tools"),
+    *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
     *("reasoning", "later"),
 )
 CALLED = Say(call=("lookup_order", '{"order_id": "A-17"}'))
@@ -265,8 +265,12 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, schema_tokens=0), {}),
-        (structures(GOOD, FREE, schema_tokens=0, any_json=PROSE), {"structured.asked": "failed"}),
-        (structures(GOOD, FREE, any_json=PROSE), {}),
+        (
+            structures(GOOD, FREE, schema_tokens=0, any_json=PROSE),
+            {"structured.asked": "failed", "structured.object": "not_verifiable"},
+        ),
+        (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
+        (structures(GOOD, FREE, any_json=Say(text="{ }")), {"structured.object": "warned"}),
         (structures(GOOD, FREE, streamed=PROSE), {}),
         (structures(GOOD, FREE, streamed_tokens=0), {}),
         (

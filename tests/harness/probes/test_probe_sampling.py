@@ -1,9 +1,10 @@
 """Probes of sampling parameters with simulated variation."""
 
+from itertools import zip_longest
 from typing import Any
 
 import pytest
-from healthy import Say, chat_whole, json_response
+from healthy import Say, chat_blocks, chat_chunks, chat_whole, json_response, stream_response
 from probing import judged, refusal, statuses
 
 from harness.probes.base import ProbeRequest
@@ -12,10 +13,16 @@ from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
+SAID, MIXED = Say(text="Once upon a time."), Say(text="We write. Once upon a time.", reasoning="")
 
 
-def choices(count: int, same: bool = False) -> Response:
+def choices(
+    count: int, same: bool = False, *, prompts: int = 1, counted: int | None = None
+) -> Response:
+    """A reply whose usage has the prompt this many times, and the tokens of `counted` choices."""
     whole = chat_whole(Say(text="The code word is kelp."))
+    whole["usage"]["prompt_tokens"] *= prompts
+    whole["usage"]["completion_tokens"] *= count if counted is None else counted
     whole["choices"] = [
         {**chat_whole(Say(text=f"The {0 if same else index}."))["choices"][0], "index": index}
         for index in range(count)
@@ -23,8 +30,20 @@ def choices(count: int, same: bool = False) -> Response:
     return json_response(whole)
 
 
+def interleaved(*says: Say) -> Response:
+    """A stream with a choice for each of these."""
+    streams = [chat_chunks(say)[:-1] for say in says]
+    for index, chunks in enumerate(streams):
+        for chunk in chunks:
+            chunk["choices"][0]["index"] = index
+    turns = [chunk for chunks in zip_longest(*streams) for chunk in chunks if chunk is not None]
+    return stream_response(chat_blocks([*turns, chat_chunks(says[0])[-1]]))
+
+
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that follows effort, varies at temperature 1 and is otherwise deterministic."""
+    if request.id == "choices streamed":
+        return interleaved(*[Say(text=f"Story {number}.") for number in range(3)])
     if request.id == "choices":
         return choices(3) if attempt.condition.api == "chat" else Say(text="One.")
     if request.id.startswith("effort"):
@@ -43,10 +62,12 @@ def open_answer(word: object) -> Say:
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider with another reply to requests with this name."""
+    """The healthy provider with another reply to requests whose name begins like this."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.id.startswith(name):
+        if not request.id.startswith(name) or (request.id == "choices streamed") != (
+            name == "choices streamed"
+        ):
             return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
@@ -96,6 +117,10 @@ def thinking_alike(attempt: Attempt) -> Say:
         (but("seeded", word_of), {"sampling.seed"}),
         (but("choices", choices(1)), {"sampling.n"}),
         (but("choices", choices(3, same=True)), {"sampling.n"}),
+        (but("choices", choices(3, counted=1)), {"sampling.n.usage"}),
+        (but("choices", choices(3, prompts=3)), {"sampling.n.usage"}),
+        (but("choices streamed", interleaved(SAID)), {"sampling.n.streaming"}),
+        (but("choices streamed", interleaved(SAID, SAID, MIXED)), {"sampling.n.streaming"}),
     ],
 )
 def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
@@ -175,5 +200,8 @@ def test_low_variation_is_not_verifiable() -> None:
 
 
 def test_refusals_are_legitimate() -> None:
-    assert found(but("choices", refusal()), "not_verifiable") == {"sampling.n"}
+    refused = {"sampling.n", "sampling.n.usage"}
+    assert found(but("choices", refusal()), "not_verifiable") == refused
+    refused = {"sampling.n.streaming"}
+    assert found(but("choices streamed", refusal()), "not_verifiable") == refused
     assert found(but("seeded", refusal()), "not_verifiable") == {"sampling.seed"}

@@ -83,7 +83,11 @@ def test_one_missing_call_is_tolerated() -> None:
 
 # --- tool_choice
 
-_KEPT = {"none": Say(text="I may not look."), "named": calling(LANGUAGE, '{"text": "a"}')}
+_KEPT = {
+    "none": Say(text="I may not look."),
+    "none streamed": Say(text="I may not look."),
+    "named": calling(LANGUAGE, '{"text": "a"}'),
+}
 
 
 def _chosen(request: ProbeRequest, _: Attempt) -> Say:
@@ -98,6 +102,7 @@ def test_following_tool_choice_passes() -> None:
     ("name", "said", "probe"),
     [
         ("none", calling(WEATHER), "tools.choice.none"),
+        ("none streamed", calling(WEATHER), "tools.choice.none.streaming"),
         ("required", Say(text="Hello!"), "tools.choice.required"),
         ("required streamed", Say(text="Hello!"), "tools.choice.required.streaming"),
         ("named", calling(WEATHER), "tools.choice.named"),
@@ -130,7 +135,8 @@ def test_unexpected_streams_are_not_blamed_on_the_feature(
 ) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
     found = statuses(judged(group, lambda *_: stream, ["responses"]))
-    found.pop("tools.choice.required.streaming", None)  # It asks for a stream.
+    for name in ("none", "required"):
+        found.pop(f"tools.choice.{name}.streaming", None)  # It asks for a stream.
     assert set(found.values()) == {"not_verifiable"}
 
 
