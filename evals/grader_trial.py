@@ -24,7 +24,7 @@ from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.storage.run_log import read_rollouts, read_run_info
 
 
@@ -33,11 +33,11 @@ async def try_on_labels(
     rows: Sequence[MetaRow],
     dataset: DatasetInfo,
     folder: Path,
-    watcher: Watcher,
+    observer: Observer,
     budget: Budget,
 ) -> PhysicianTrial:
     """Grade what physicians have labelled, and compare. Raises as `grade_with`."""
-    verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, watcher, budget)
+    verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, observer, budget)
     return PhysicianTrial(grader=grader.info(), dataset=dataset, report=meta_report(rows, verdicts))
 
 
@@ -46,7 +46,7 @@ async def score_completions(
     bench: HealthBench,
     groups: Mapping[str, Sequence[Answer]],
     folder: Path,
-    watcher: Watcher,
+    observer: Observer,
     budget: Budget,
     *,
     references: bool,
@@ -54,7 +54,7 @@ async def score_completions(
     """Score answers from the dataset, group by group. Raises as `grade_with`."""
     answers = [answer for group in groups.values() for answer in group]
     tasks = partial(grading_tasks, bench, answers)
-    verdicts = await _graded(grader, tasks, folder, watcher, budget)
+    verdicts = await _graded(grader, tasks, folder, observer, budget)
     scores = {
         name: summarise(
             rubric_score(bench.rows[answer.question], verdicts.get(answer.id, {}))
@@ -115,11 +115,11 @@ async def _graded(
     grader: Provider,
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
-    watcher: Watcher,
+    observer: Observer,
     budget: Budget,
 ) -> Verdicts:
     try:
-        return await grade_with(grader, tasks, folder, watcher, budget)
+        return await grade_with(grader, tasks, folder, observer, budget)
     except (ConfigurationError, ProviderUnavailableError):
         _discard_unused(folder / grades_file(grader.name, grader.model))
         raise

@@ -18,7 +18,7 @@ from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher, run_until_stopped
+from harness.sampling.run import Observer, run_until_stopped
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 
@@ -104,30 +104,30 @@ def sample_shard(shard: ShardJob) -> SampledShard:
         try:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
-            sample(resumed(folder, provider, tasks, Budget()), Watcher())
+            sample(resumed(folder, provider, tasks, Budget()), Observer())
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE
         return SampledShard(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
 
 
-def sample_in_shards(job: Job, executor: RayExecutor, watcher: Watcher) -> None:
+def sample_in_shards(job: Job, executor: RayExecutor, observer: Observer) -> None:
     """Sample in shards, join their logs, and grade.
 
     Raises ProviderUnavailableError if a shard failed (the others are kept), and RunLogError.
     """
     prepare(job)
     count = max(1, min(executor.workers, job.info.planned))
-    watcher.stage(f"sampling {count} shards")
-    watcher.begin(job.info.planned, 0)
+    observer.stage(f"sampling {count} shards")
+    observer.begin(job.info.planned, 0)
     with sealed(job.folder) as ending:
-        _join_shards(job, executor, count, watcher)
+        _join_shards(job, executor, count, observer)
         for task in job.plan.tasks:
-            run_until_stopped(task.grade(job.folder, watcher, job.budget))
+            run_until_stopped(task.grade(job.folder, observer, job.budget))
         ending.info = ended(job, "complete")
 
 
-def _join_shards(job: Job, executor: RayExecutor, count: int, watcher: Watcher) -> None:
+def _join_shards(job: Job, executor: RayExecutor, count: int, observer: Observer) -> None:
     errors = []
     with RunLog(job.folder) as log:
         for shard in executor.execute(divided(job, count)):
@@ -135,7 +135,7 @@ def _join_shards(job: Job, executor: RayExecutor, count: int, watcher: Watcher) 
                 errors.append(shard.error)
             for rollout in _unpacked(shard):
                 log.append(rollout)
-                watcher.finished(rollout)
+                observer.finished(rollout)
     if errors:
         raise ProviderUnavailableError(f"{len(errors)} of {count} shards failed: {errors[0]}")
 

@@ -40,7 +40,7 @@ from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.scoring import latency, measured_score, token_counts
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
@@ -157,14 +157,14 @@ class EvalTask(Task):
         self.info = self.info.model_copy(update={"sampling": found})
         return requests
 
-    async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:
+    async def grade(self, folder: Path, observer: Observer, budget: Budget) -> None:
         """Grade every answer without a grade. Raises ProviderUnavailableError or RunLogError."""
         by, grader = self._graded_by, self._grader
         if by is None or grader is None or (by.name, by.model) != (grader.name, grader.model):
             return
         unit = "rubric items" if self.graded else "answers"
         tasks = partial(self._grading_tasks, folder)
-        await grade_with(grader, tasks, folder, watcher, budget, unit)
+        await grade_with(grader, tasks, folder, observer, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """One for every rubric item of an answer, or every answer that the rules cannot read."""

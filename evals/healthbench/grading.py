@@ -17,7 +17,7 @@ from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher, run_attempts
+from harness.sampling.run import Observer, run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 
@@ -25,12 +25,12 @@ GRADER_LOG = "grader.log"
 GRADING = "grading"  # the task name of grades
 
 
-class _Noting(Watcher):
-    """Keeps the ledger, and forwards to another watcher."""
+class _Noting(Observer):
+    """Keeps the ledger, and forwards to another observer."""
 
-    def __init__(self, ledger: Ledger, watcher: Watcher) -> None:
+    def __init__(self, ledger: Ledger, observer: Observer) -> None:
         self._ledger = ledger
-        self._watcher = watcher
+        self._watcher = observer
 
     def started(self, attempt: Attempt) -> None:
         self._watcher.started(attempt)
@@ -44,7 +44,7 @@ async def grade_with(
     grader: Provider,
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
     budget: Budget | None = None,
     unit: str = "rubric items",
 ) -> Verdicts:
@@ -58,11 +58,11 @@ async def grade_with(
     not be reached at all, and RunLogError.
     """
     name = grades_file(grader.name, grader.model)
-    watcher, budget = watcher or Watcher(), budget or Budget()
+    observer, budget = observer or Observer(), budget or Budget()
     with RunLog(folder, name) as log:
         ledger = Ledger(read_rollouts(folder, name))
-        watcher.stage(f"grading with {grader.name}")
-        watcher.begin(sum(1 for _ in tasks()), ledger.graded, unit)
+        observer.stage(f"grading with {grader.name}")
+        observer.begin(sum(1 for _ in tasks()), ledger.graded, unit)
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
                 budget.note(await preflight(ready, (grader_api(ready),)))
@@ -74,7 +74,7 @@ async def grade_with(
                             transport=transport,
                             log=log,
                             concurrency=ready.concurrency,
-                            watcher=_Noting(ledger, watcher),
+                            observer=_Noting(ledger, observer),
                             budget=budget,
                             prices=ready.prices,
                         )

@@ -38,7 +38,8 @@ In a run, every check and probe is passed, failed, warned, declared (the provide
 the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not
 apply to the run).
 
-A probe does not judge a request that timed out or was not admitted (status 408, 425, 429 or 504).
+A probe does not judge a request that timed out or was not admitted (status 408, 425,
+429, 504, 522, 524 or 529).
 If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
 unless it repeats one piece of text without end. It does not judge a reply that ends at a limit."""
 

@@ -23,7 +23,7 @@ from harness.cli.screen import print_raw, say
 from harness.errors import EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, StoppedError
 from harness.providers.entries import Provider, changed, find_provider
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher, run_until_stopped
+from harness.sampling.run import Observer, run_until_stopped
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE
 from reports.graders import render_comparison, render_completions, render_trial
@@ -140,7 +140,7 @@ def _entry(name: str, trial: TrialOptions) -> Provider:
 def _finish(
     entry: Provider,
     trial: TrialOptions,
-    carry_out: Callable[[Path, Watcher, Budget], Coroutine[Any, Any, Found]],
+    carry_out: Callable[[Path, Observer, Budget], Coroutine[Any, Any, Found]],
     render: Callable[[Found], str],
 ) -> int:
     """Grade, write `grader.json` and `report.md`, print the result, and return the exit code."""

@@ -16,7 +16,7 @@ from harness.cli.screen import stderr
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.scoring import usage
 from harness.tasks.base import Task
 from harness.text import plain
@@ -82,7 +82,7 @@ class Tally:
         return " · ".join([*parts, f"{self._tokens:,} tokens"])
 
 
-class LineDisplay(Watcher):
+class LineDisplay(Observer):
     """Prints a line now and then; for logs, pipes and CI."""
 
     def __init__(self, console: Console, tally: Tally) -> None:

@@ -40,12 +40,12 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.job import Job, new_info
 from harness.pipeline.plan import Plan
 from harness.providers.entries import find_provider
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
 from reports.text import counted, visible
 
-Sampler = Callable[[Job, Watcher], None]
+Sampler = Callable[[Job, Observer], None]
 _RUN = Parameter(group=RUN)
 
 
@@ -260,7 +260,7 @@ def _on_ray() -> Sampler:
     from evals.ray_cluster import RayExecutor, sample_in_shards
 
     executor = RayExecutor()
-    return lambda job, watcher: sample_in_shards(job, executor, watcher)
+    return lambda job, observer: sample_in_shards(job, executor, observer)
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:

@@ -23,7 +23,7 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.job import Job, new_job
 from harness.records.runs import Limits
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
 from harness.text import first_few, plain
@@ -163,7 +163,7 @@ def _next(
 def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     counts: dict[str, tuple[int, int]] = {}
     try:
-        pipeline.sample(job, Watcher())
+        pipeline.sample(job, Observer())
     except StoppedError:
         raise StoppedError("stopped; start the command again to continue") from None
     except ProviderUnavailableError as error:

@@ -18,7 +18,7 @@ from harness.records.conditions import Api, Condition
 from harness.records.runs import RunEnd, RunInfo
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
-from harness.sampling.run import Watcher, run_attempts, run_until_stopped
+from harness.sampling.run import Observer, run_attempts, run_until_stopped
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, follow_rollouts, read_rollouts, write_run_info
 from harness.transport import RetryPolicy, open_transport
@@ -68,7 +68,7 @@ class Looks:
         return list(self._scores.values())
 
 
-def sample(job: Job, watcher: Watcher) -> None:
+def sample(job: Job, observer: Observer) -> None:
     """Sample what is left of a run, and grade it; everything is in its folder, which is sealed.
 
     Raises ProviderUnavailableError if the provider or the grader could not be used at all,
@@ -76,13 +76,13 @@ def sample(job: Job, watcher: Watcher) -> None:
     """
     prepare(job)
     with sealed(job.folder) as ending:
-        ending.info = ended(job, run_until_stopped(_sample(job, watcher)))
+        ending.info = ended(job, run_until_stopped(_sample(job, observer)))
 
 
-def grade(job: Job, watcher: Watcher) -> None:
+def grade(job: Job, observer: Observer) -> None:
     """Only grade the answers of a run; the grader is then the run's. Raises as `sample`."""
     with sealed(job.folder) as ending:
-        run_until_stopped(_grade(job, watcher))
+        run_until_stopped(_grade(job, observer))
         sampled = sum(1 for _ in read_rollouts(job.folder))
         if job.info.ended is None and sampled >= job.info.planned:
             ending.info = ended(job, "complete")
@@ -97,7 +97,7 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
     return changed(provider, concurrency=concurrency)
 
 
-async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> bool:
+async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Observer) -> bool:
     """Make every planned request that is not in the log yet; whether it made all of them.
 
     With `until_fail`, it judges the run after each portion, and stops at a verdict of fail.
@@ -108,7 +108,7 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watc
         burst = max(stage.burst or 0, job.info.settings.concurrency)
         planned = job.plan.attempts(stage)
         for attempts in portions(decisive_first(planned, job.plan.tasks)) if looks else [planned]:
-            await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
+            await _attempt(job, provider, log, observer, attempts, burst, patient=stage.patient)
             if job.budget.stopped is not None:
                 return True
             if looks is not None and looks.verdict(job.info).decision == "fail":
@@ -116,24 +116,24 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watc
     return True
 
 
-async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:
+async def _sample(job: Job, observer: Observer) -> RunEnd | None:
     if job.info.ended == "decided":
         return "decided"
     with RunLog(job.folder) as log:
         if job.info.settings.until_decided:
-            return await _until_decided(job, log, watcher)
+            return await _until_decided(job, log, observer)
         planned = job.plan.attempts() if log.finished else ()
         done = sum(attempt.id in log.finished for attempt in planned)
         if done < job.info.planned:
-            async with _ready(job, watcher) as provider:
-                watcher.begin(job.info.planned, done)
-                if not await make_requests(job, provider, log, watcher):
+            async with _ready(job, observer) as provider:
+                observer.begin(job.info.planned, done)
+                if not await make_requests(job, provider, log, observer):
                     return "decided"
-    await _grade(job, watcher)
+    await _grade(job, observer)
     return None if job.budget.stopped else "complete"
 
 
-async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | None:
+async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | None:
     """Sample in rounds: one more try at every sample of the results that are undecided."""
     settings = job.info.settings
     if job.info.ended is not None:
@@ -141,7 +141,7 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
     undecided: set[tuple[str, Condition]] | None = None
     looks = Looks(job.folder, job.plan)
     made = 0
-    async with _ready(job, watcher) as provider:
+    async with _ready(job, observer) as provider:
         for number in range(1, job.plan.rounds + 1):
             attempts = [
                 attempt
@@ -152,9 +152,9 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
             made += len(attempts)
             if settings.budget_samples is not None and made > settings.budget_samples:
                 return "budget"
-            watcher.begin(len(attempts), sum(each.id in log.finished for each in attempts))
-            await _attempt(job, provider, log, watcher, attempts, settings.concurrency)
-            await _grade(job, watcher)
+            observer.begin(len(attempts), sum(each.id in log.finished for each in attempts))
+            await _attempt(job, provider, log, observer, attempts, settings.concurrency)
+            await _grade(job, observer)
             if job.budget.stopped is not None:
                 return None
             if number < FIRST_LOOK:
@@ -166,7 +166,7 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
                 if each.baseline is not None and each.baseline.decision == "inconclusive"
             }
             every = len(results)
-            watcher.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
+            observer.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
             if not undecided:
                 return "decided"
             used = sum(result.tokens.output for result in results)
@@ -179,7 +179,7 @@ async def _attempt(
     job: Job,
     provider: Provider,
     log: RunLog,
-    watcher: Watcher,
+    observer: Observer,
     attempts: Iterable[Attempt],
     concurrency: int,
     *,
@@ -188,23 +188,23 @@ async def _attempt(
     async with open_transport(
         as_sampled(provider, concurrency, patient=patient),
         retries=job.retries or (PATIENT if patient else None),
-        limit_changed=watcher.limit_changed,
+        limit_changed=observer.limit_changed,
     ) as transport:
         await run_attempts(
             attempts,
             transport=transport,
             log=log,
             concurrency=concurrency,
-            watcher=watcher,
+            observer=observer,
             budget=job.budget,
             prices=provider.prices,
         )
 
 
 @asynccontextmanager
-async def _ready(job: Job, watcher: Watcher) -> AsyncIterator[Provider]:
+async def _ready(job: Job, observer: Observer) -> AsyncIterator[Provider]:
     """The provider, started if it has a launch command, after a request for each model and API."""
-    watcher.stage("starting the provider" if job.provider.launch else "contacting the provider")
+    observer.stage("starting the provider" if job.provider.launch else "contacting the provider")
     log = job.folder / run_folder.PROVIDER_LOG
     apis: dict[str, dict[Api, None]] = {}
     for task in job.info.tasks:
@@ -213,14 +213,14 @@ async def _ready(job: Job, watcher: Watcher) -> AsyncIterator[Provider]:
     async with launched(job.provider, log) as provider:
         for model, used in apis.items():
             model_of_run = changed(provider, model=model)
-            job.budget.note(await preflight(model_of_run, tuple(used), watcher.stage))
+            job.budget.note(await preflight(model_of_run, tuple(used), observer.stage))
         for planned in job.plan.tasks:
             job.budget.note(await planned.learn(provider))
         write_run_info(job.folder, learned(job))
         yield provider
 
 
-async def _grade(job: Job, watcher: Watcher) -> None:
+async def _grade(job: Job, observer: Observer) -> None:
     for task in job.plan.tasks:
         if not job.budget.stopped:
-            await task.grade(job.folder, watcher, job.budget)
+            await task.grade(job.folder, observer, job.budget)

@@ -20,8 +20,8 @@ from harness.storage.run_log import RunLog
 from harness.transport.base import Transport
 
 
-class Watcher:
-    """Notified of what happens in a run; shows nothing unless methods are overridden.
+class Observer:
+    """Is told what happens in a run; does nothing unless methods are overridden.
 
     Methods are called on the event loop, so they must return quickly. Attempts that were already in
     the log are not reported.
@@ -53,7 +53,7 @@ async def run_attempts(
     transport: Transport,
     log: RunLog,
     concurrency: int,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
     budget: Budget | None = None,
     prices: Prices | None = None,
 ) -> None:
@@ -78,14 +78,14 @@ async def run_attempts(
                 async with _in_turn(attempt, under_way):
                     metered = limited and Metered(transport, limited, prices, attempt, dialect)
                     with metered or nullcontext(transport) as sending:
-                        if watcher:
-                            watcher.started(attempt)
+                        if observer:
+                            observer.started(attempt)
                         done = await rollout(attempt, sending, dialect)
                     log.append(done)
             except SpentError:
                 return
-            if watcher:
-                watcher.finished(done)
+            if observer:
+                observer.finished(done)
 
     failure: BaseException | None = None
     try:

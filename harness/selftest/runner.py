@@ -19,7 +19,7 @@ from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.selftest.faults import HEALTHY, Fault
 from harness.selftest.rows import DefectRun, has_error
 from harness.selftest.stages import FEW_CASES, Stage
@@ -144,7 +144,7 @@ async def sampled(
     )
     prepare(job)
     with RunLog(job.folder) as log:
-        whole = await make_requests(job, faulty, log, Watcher())
+        whole = await make_requests(job, faulty, log, Observer())
     scores: list[Score] = []
     info = ended(job, "complete" if whole else "decided")
     analysis = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks, keep=scores.extend)

@@ -16,7 +16,7 @@ from harness.records.runs import TaskInfo
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 
 Fields = Mapping[str, Any]  # members of a `Score` that state its outcome
 
@@ -83,7 +83,7 @@ class Task(ABC):
         """
         return 0
 
-    async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:  # noqa: B027
+    async def grade(self, folder: Path, observer: Observer, budget: Budget) -> None:  # noqa: B027
         """Grade the answers in a run folder that have no grade yet, if the task has a grader."""
 
     def read_grades(self, folder: Path) -> None:  # noqa: B027

@@ -443,7 +443,7 @@ def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
 # --- In parts, elsewhere
 
 
-def in_processes(job, watcher):
+def in_processes(job, observer):
     class Processes:
         workers = 2
 
@@ -451,7 +451,7 @@ def in_processes(job, watcher):
             with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
                 yield from pool.map(sample_shard, parts)
 
-    sample_in_shards(job, Processes(), watcher)
+    sample_in_shards(job, Processes(), observer)
 
 
 def test_parts_made_by_other_processes_are_the_whole_run(mock, tmp_path, monkeypatch, capsys):
@@ -486,7 +486,7 @@ def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monke
 
     monkeypatch.setattr(
         "harness.cli.verify._on_ray",
-        lambda: lambda job, watcher: sample_in_shards(job, Broken(), watcher),
+        lambda: lambda job, observer: sample_in_shards(job, Broken(), observer),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
     assert "1 of 2 shards failed: it is gone" in capsys.readouterr().err

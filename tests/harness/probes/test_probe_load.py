@@ -19,7 +19,7 @@ from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
-from harness.sampling.run import Watcher
+from harness.sampling.run import Observer
 from harness.storage.run_log import read_run_info
 
 _numbers = itertools.count(1)
@@ -79,7 +79,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load",), concurrency=2)
         job = new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
-        pipeline.sample(job, Watcher())
+        pipeline.sample(job, Observer())
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = judge(job.folder, read_run_info(job.folder), run.tasks)
     assert analysis.probe_requests == analysis.probe_responses == AT_ONCE

@@ -14,7 +14,7 @@ from harness.api.base import Message, Settings
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Key, Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import Watcher, run_attempts
+from harness.sampling.run import Observer, run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy
@@ -42,7 +42,7 @@ class Answering:
         )
 
 
-class Measuring(Watcher):
+class Measuring(Observer):
     """Takes the traced memory once the run is warm, and when it is nearly at its end."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ async def test_memory_does_not_grow_with_what_is_finished(tmp_path: Path) -> Non
                 transport=transport,
                 log=log,
                 concurrency=IN_FLIGHT,
-                watcher=measuring,
+                observer=measuring,
             )
     finally:
         tracemalloc.stop()

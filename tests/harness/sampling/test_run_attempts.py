@@ -23,7 +23,7 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import Watcher as RunWatcher
+from harness.sampling.run import Observer as RunWatcher
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.transport import RetryPolicy, open_transport
@@ -49,7 +49,7 @@ async def run(
     samples: int = 5,
     concurrency: int = 4,
     seconds: float = 30,
-    watcher: RunWatcher | None = None,
+    observer: RunWatcher | None = None,
     api_key_env: str | None = None,
 ) -> None:
     provider = changed(adhoc_provider(base_url, "m", ["chat"], api_key_env), timeout=seconds)
@@ -60,11 +60,11 @@ async def run(
                 transport=transport,
                 log=log,
                 concurrency=concurrency,
-                watcher=watcher,
+                observer=observer,
             )
 
 
-class Watcher(RunWatcher):
+class Observer(RunWatcher):
     """Notes what it is told, and which rollouts are still in memory."""
 
     def __init__(self) -> None:
@@ -89,47 +89,49 @@ def ids(folder: Path) -> list[str]:
 
 
 async def test_every_attempt_ends_in_the_log(tmp_path: Path) -> None:
-    watcher = Watcher()
+    observer = Observer()
     async with MockProvider(delay=0.01) as provider:
-        await run(provider.base_url, tmp_path, watcher=watcher)
+        await run(provider.base_url, tmp_path, observer=observer)
     assert sorted(ids(tmp_path)) == sorted(planned(5))
     assert {rollout.end for rollout in read_rollouts(tmp_path)} == {"answered"}
-    assert watcher.ended == ids(tmp_path)
-    assert sorted(watcher.begun) == sorted(watcher.ended)
+    assert observer.ended == ids(tmp_path)
+    assert sorted(observer.begun) == sorted(observer.ended)
     assert 1 < provider.most_in_flight <= 4
 
 
 async def test_finished_rollouts_do_not_stay_in_memory(tmp_path: Path) -> None:
-    watcher = Watcher()
+    observer = Observer()
     async with MockProvider() as provider:
-        await run(provider.base_url, tmp_path, samples=20, watcher=watcher)
+        await run(provider.base_url, tmp_path, samples=20, observer=observer)
     gc.collect()
-    assert len(watcher.alive) == 80
-    assert not [found for found in watcher.alive if found() is not None]
+    assert len(observer.alive) == 80
+    assert not [found for found in observer.alive if found() is not None]
 
 
 async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
     async with MockProvider() as provider:
         await run(provider.base_url, tmp_path, samples=2)
     done = ids(tmp_path)
-    watcher = Watcher()
+    observer = Observer()
     async with MockProvider() as provider:
-        await run(provider.base_url, tmp_path, samples=3, watcher=watcher)
-    assert set(watcher.begun) == planned(3) - planned(2)
+        await run(provider.base_url, tmp_path, samples=3, observer=observer)
+    assert set(observer.begun) == planned(3) - planned(2)
     assert ids(tmp_path)[: len(done)] == done
-    assert len(provider.posts) == 2 * len(watcher.begun)
+    assert len(provider.posts) == 2 * len(observer.begun)
 
 
 async def test_cancelling_keeps_what_is_finished(tmp_path: Path) -> None:
-    watcher = Watcher()
+    observer = Observer()
     async with MockProvider(delay=0.05) as provider:
-        running = asyncio.create_task(run(provider.base_url, tmp_path, samples=50, watcher=watcher))
-        await until(lambda: len(watcher.ended) >= 3)
+        running = asyncio.create_task(
+            run(provider.base_url, tmp_path, samples=50, observer=observer)
+        )
+        await until(lambda: len(observer.ended) >= 3)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    assert ids(tmp_path) == watcher.ended
-    assert len(watcher.begun) > len(watcher.ended)
+    assert ids(tmp_path) == observer.ended
+    assert len(observer.begun) > len(observer.ended)
 
 
 async def test_a_log_that_fails_stops_the_run(
@@ -271,21 +273,21 @@ async def test_an_attempt_begins_when_the_one_it_follows_has_ended(tmp_path: Pat
     made = list(attempts(6))
     before = [None, *(each.id for each in made)]
     chained = [replace(each, after=after) for each, after in zip(made, before, strict=False)]
-    watcher = Watcher()
+    observer = Observer()
     under_way: list[int] = []
-    note = watcher.started
+    note = observer.started
 
     def started(attempt: Attempt) -> None:
         note(attempt)
-        under_way.append(len(watcher.begun) - len(watcher.ended))
+        under_way.append(len(observer.begun) - len(observer.ended))
 
-    watcher.started = started  # type: ignore[method-assign]
+    observer.started = started  # type: ignore[method-assign]
     async with MockProvider(delay=0.01) as provider:
         adhoc = adhoc_provider(provider.base_url, "m", ["chat"])
         with RunLog(tmp_path) as log:
             async with open_transport(adhoc) as transport:
                 await run_attempts(
-                    chained, transport=transport, log=log, concurrency=6, watcher=watcher
+                    chained, transport=transport, log=log, concurrency=6, observer=observer
                 )
-    assert watcher.ended == [each.id for each in made]
+    assert observer.ended == [each.id for each in made]
     assert set(under_way) == {1}
