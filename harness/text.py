@@ -10,11 +10,11 @@ from typing import NoReturn
 _LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
 
 
-def plain(text: str) -> str:
-    """The text with all characters escaped that are not printable, except newlines and tabs."""
+def plain(text: str, kept: str = "\n\t") -> str:
+    """The text with all characters escaped that are not printable, except those that are kept."""
     return "".join(
         char
-        if char.isprintable() or char in "\n\t"
+        if char.isprintable() or char in kept
         else char.encode("unicode_escape").decode("ascii")
         for char in text
     )

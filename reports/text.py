@@ -39,9 +39,7 @@ def spread(value: Percentiles | None, digits: int = 2) -> str:
 
 def visible(text: str) -> str:
     """The text on one line, with every unprintable character escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    return plain(text, kept="")
 
 
 def clipped(text: str, longest: int) -> str:

@@ -113,18 +113,13 @@ def account_of(
     )
 
 
-def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
-    """The replies of a rollout whose tokens can be counted."""
-    for exchange, reply in parsed.replies:
-        found = account(exchange)
-        if found is not None:
-            yield Accounted(exchange, reply, found)
+def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
+    """The replies of a rollout whose tokens can be counted.
 
-
-def stopped(parsed: ParsedRollout) -> Iterator[Accounted]:
-    """The replies that a stop string of the request may have cut, without its tokens."""
+    With `stopped`, those that a stop string of the request may have cut, without its tokens.
+    """
     for exchange, reply in parsed.replies:
-        found = account_of(exchange, reply, stopped=True)
+        found = account_of(exchange, reply, stopped=True) if stopped else account(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
 
@@ -179,6 +174,14 @@ def _rendered(message: Message) -> int:
 def _text_length(text: str) -> int:
     """The number of tokens of a text. Several checks count the same texts of a rollout."""
     return len(text_tokens(text))
+
+
+def token_count(text: str) -> int | None:
+    """The number of tokens of a text; None if they cannot be counted."""
+    try:
+        return len(text_tokens(text))
+    except (RenderError, VocabularyError):
+        return None
 
 
 @lru_cache(maxsize=8192)

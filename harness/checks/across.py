@@ -12,10 +12,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from harmony.render import RenderError, text_tokens
-from harmony.vocabulary import VocabularyError
-from harness.api.base import Reply
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
+from harness.checks.accounting import token_count
 from harness.checks.base import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import APIS, Api, Condition
@@ -108,16 +106,11 @@ def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
         if not exchange.truncated or request.limit is None or request.choices > 1:
             continue
         most = request.limit - _FEWEST_MISSING
-        if count and reply.input_tokens and count <= most and _has_at_most(reply, most):
+        if not count or not reply.input_tokens or count > most:
+            continue
+        shown = token_count(reply.generated)
+        if shown is not None and shown <= most:
             yield Cut(exchange.index, reply.input_tokens, count, request.limit)
-
-
-def _has_at_most(reply: Reply, most: int) -> bool:
-    """Whether the texts have at most this many tokens; False without the vocabulary."""
-    try:
-        return len(text_tokens(reply.generated)) <= most
-    except (RenderError, VocabularyError):
-        return False
 
 
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:

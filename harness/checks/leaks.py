@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Iterator
 
-from harness.api.base import Reply
 from harness.checks.accounting import account_of
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
@@ -51,7 +50,8 @@ def _search(
 ) -> Iterator[Problem]:
     """Report the first match in each place, unless the prompt contains it, or it is code."""
     exchange, reply = answer
-    for place, text in _texts(reply):
+    names = (("tool name", call.name) for call in reply.calls)
+    for place, text in (*answer.texts, *names):
         if place not in places:
             continue
         if place == "answer" and "`" in text:
@@ -62,14 +62,6 @@ def _search(
             context = text[max(0, found.start() - 40) : found.end() + 40]
             message = f"The {place} contains {what}."
             yield Problem(exchange, message, f"{place} without format markup", context)
-
-
-def _texts(reply: Reply) -> Iterator[tuple[str, str]]:
-    yield "answer", reply.text
-    yield "reasoning", reply.reasoning
-    for call in reply.calls:
-        yield "tool name", call.name
-        yield "arguments", call.arguments
 
 
 @family.check("harmony.markers", every_choice, source=HARMONY)

@@ -14,8 +14,7 @@ from typing import Any
 
 import orjson
 
-from harmony.render import RenderError, text_tokens
-from harmony.vocabulary import VocabularyError
+from harness.checks.accounting import token_count
 from harness.checks.base import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api
@@ -29,6 +28,7 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 # Different counts that show that a server counts the user's texts.
 _FEWEST_AGREEING = 3
+_count = lru_cache(maxsize=1024)(token_count)  # many requests have the same text
 # Servers escape special tokens in texts in several ways.
 _SPECIAL = re.compile(r"<\|\w+\|>")
 
@@ -69,14 +69,6 @@ def _text(turn: Mapping[str, Any]) -> str | None:
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
         content = content[0].get("text")
     return content if isinstance(content, str) and not _SPECIAL.search(content) else None
-
-
-@lru_cache(maxsize=1024)
-def _count(text: str) -> int | None:
-    try:
-        return len(text_tokens(text))
-    except (RenderError, VocabularyError):
-        return None
 
 
 def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -151,10 +151,8 @@ def _created(answer: Answer) -> Iterator[Problem]:
 
 def _date(exchange: ParsedExchange) -> float | None:
     """The header Date of a response as Unix time."""
-    response = exchange.recorded.response
-    headers = {} if response is None else response.headers
-    dates = [value for name, value in headers.items() if name.lower() == "date"]
-    return _unix_time(dates[0]) if dates else None
+    date = exchange.header("date")
+    return _unix_time(date) if date else None
 
 
 @lru_cache(maxsize=256)

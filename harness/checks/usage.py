@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from harmony.conversation import Reasoning
-from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens, stopped
+from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
 from harness.findings import CHAT, Problem
@@ -135,7 +135,9 @@ def _seen(found: Accounted) -> bool:
 
 
 @family.check(
-    "usage.output.unseen", lambda parsed: chain(accounted(parsed), stopped(parsed)), _seen
+    "usage.output.unseen",
+    lambda parsed: chain(accounted(parsed), accounted(parsed, stopped=True)),
+    _seen,
 )
 def _unseen(found: Accounted) -> Iterator[Problem]:
     """The reply contains the text of all output tokens that it reports.

@@ -144,10 +144,13 @@ class ParsedExchange:
     @property
     def content_type(self) -> str:
         """The media type of the response without parameters, or ''."""
+        return self.header("content-type").split(";")[0].strip().lower()
+
+    def header(self, name: str) -> str:
+        """A header of the response by its name in lower case, or ''."""
         response = self.recorded.response
         headers = {} if response is None else response.headers
-        values = [value for name, value in headers.items() if name.lower() == "content-type"]
-        return values[0].split(";")[0].strip().lower() if values else ""
+        return next((value for key, value in headers.items() if key.lower() == name), "")
 
     @cached_property
     def body(self) -> Mapping[str, Any] | None:

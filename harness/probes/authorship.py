@@ -19,7 +19,7 @@ from harmony.vocabulary import VocabularyError
 from harness.api.base import Reply, ToolCall
 from harness.checks.accounting import in_prompt, tokens_of
 from harness.checks.json_text import parsed_object
-from harness.checks.subjects import Call as MadeCall
+from harness.checks.subjects import Call as FoundCall
 from harness.checks.subjects import calls
 from harness.probes.base import ProbeResponses, TrialResult, Trials
 
@@ -45,7 +45,7 @@ class ExtraTokens:
     intact: bool
 
     @classmethod
-    def of(cls, made: Iterable[tuple[MadeCall, bool]]) -> ExtraTokens:
+    def of(cls, made: Iterable[tuple[FoundCall, bool]]) -> ExtraTokens:
         """What calls show, each with whether it is intact; all count if too few are."""
         calls = list(made)
         intact = [each for each, is_intact in calls if is_intact]
@@ -59,12 +59,12 @@ class ExtraTokens:
         return cls([tokens for tokens, times in counts.items() if times >= least], counts, enough)
 
 
-def named_calls(responses: ProbeResponses, *names: str) -> Iterator[tuple[str, MadeCall]]:
+def named_calls(responses: ProbeResponses, *names: str) -> Iterator[tuple[str, FoundCall]]:
     """The calls in replies, with the names of requests. Raises NotVerifiableError if none."""
     return ((name, call) for name, rollout in responses.named(*names) for call in calls(rollout))
 
 
-def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -> Author:
+def author(made: FoundCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -> Author:
     """Who is responsible for a call that differs from the intended one, given in each spelling.
 
     `tokens` are the extra tokens of intact calls of the provider.
@@ -73,7 +73,7 @@ def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) ->
     if reply is None:
         return "unknown"
     found = extra_tokens(reply)
-    instead = [extra_tokens(_with_call(reply, made.call, each)) for each in intended]
+    instead = [extra_tokens(with_call(reply, made.call, each)) for each in intended]
     own = found in tokens.usual and not any(each in tokens.seen for each in instead)
     if own and tokens.intact:
         return "model"
@@ -118,7 +118,8 @@ def _texts(arguments: str) -> set[str]:
     return {each for each in values if isinstance(each, str) and len(each) >= _SHORTEST_TEXT}
 
 
-def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
+def with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
+    """The reply with another call in place of one."""
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from harness.api.base import Reply
 from harness.cases import Case
 from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.authorship import extra_tokens
+from harness.probes.authorship import extra_tokens, with_call
 from harness.records.scores import MadeCall
 
 _SPELLINGS = (None, (",", ":"))
@@ -39,7 +38,8 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         return call
     words = set(_words_instead(expected, got))
     texts = (json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS)
-    instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
+    intended = (replace(made.call, arguments=text) for text in texts)
+    instead = (extra_tokens(with_call(reply, made.call, each)) for each in intended)
     return replace(
         call,
         values=any(
@@ -52,13 +52,6 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
         asked=_is_asked(case.prompt, expected, got),
     )
-
-
-def _with_arguments(reply: Reply, call_id: str, arguments: str) -> Reply:
-    changed = (
-        replace(each, arguments=arguments) if each.id == call_id else each for each in reply.calls
-    )
-    return replace(reply, calls=tuple(changed))
 
 
 def _is_planned(reasoning: str, expected: object, got: object) -> bool:
