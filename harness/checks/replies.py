@@ -1,10 +1,11 @@
 """Metadata of every reply: id, model, creation time, items, choices."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from typing import Any
 
 from harness.api.fields import objects
 from harness.checks.base import Family
@@ -101,6 +102,44 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
             "a message or call at the end",
         )
         yield Problem(answer.exchange, message, expected, str(kinds), "$.output")
+
+
+def _choice(body: Mapping[str, Any]) -> object:
+    """The value of `tool_choice`, or the function that it names."""
+    choice = body.get("tool_choice")
+    return choice.get("name") if isinstance(choice, dict) else choice
+
+
+def _effort(body: Mapping[str, Any]) -> object:
+    reasoning = body.get("reasoning")
+    return reasoning.get("effort") if isinstance(reasoning, dict) else None
+
+
+_REPORTED: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
+    "tool_choice": _choice,
+    "reasoning.effort": _effort,
+}
+"""How to read each option from a request or a response; None if it is absent."""
+
+
+def _sets_options(answer: Answer) -> bool:
+    body = answer.exchange.request.body
+    return any(read(body) is not None for read in _REPORTED.values())
+
+
+@family.check("responses.options", answers, _sets_options, severity="info", source=RESPONSES)
+def _options(answer: Answer) -> Iterator[Problem]:
+    """A response reports the tool_choice and the effort of its request.
+
+    Some servers always report `auto`, even if they follow the request. Users who read the logs of
+    responses see a wrong setting.
+    """
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    for name, read in _REPORTED.items():
+        wanted, reported = read(sent), read(got)
+        if wanted is not None and reported is not None and wanted != reported:
+            message = f"The response reports another `{name}` than its request."
+            yield Problem(answer.exchange, message, str(wanted), str(reported), f"$.{name}")
 
 
 @family.check("reply.model", answers, severity="warning")

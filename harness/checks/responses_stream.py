@@ -59,6 +59,12 @@ grammar_checks(
             "A streamed function call has its call_id and name from the start and keeps them. "
             "Clients need both to send the result back.",
         ),
+        grammar.CALL_DELTAS: (
+            "warning",
+            "The arguments of a streamed function call are sent in deltas. One of OpenAI's models "
+            "sends them in the done event only, and clients that read deltas call the tool without "
+            "arguments.",
+        ),
     },
 )
 

@@ -26,6 +26,7 @@ MISSING_DONE = "responses.stream.done_missing"
 ITEM_TEXT = "responses.stream.item_text"
 ITEM_STATUS = "responses.stream.item_status"
 CALL = "responses.stream.call"
+CALL_DELTAS = "responses.stream.call.deltas"
 
 _ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
 _PART_SEQUENCE = "part added, deltas, text done, part done"
@@ -180,7 +181,8 @@ class _Walker:
             message = "An item was closed before its content part."
             rule = REASONING_PARTS if item.kind in _REASONING else PARTS
             self._report(rule, event, message, _PART_SEQUENCE)
-        if any(part.texts and not part.text_done for part in item.parts.values()):
+        texts = [part for part in item.parts.values() if part.texts or item.kind in _CALLS]
+        if any(not part.text_done for part in texts) or (item.kind in _CALLS and not texts):
             message = "An item was closed without a done event for its text."
             self._report(MISSING_DONE, event, message, "a done event with the complete text")
 
@@ -240,7 +242,10 @@ class _Walker:
             part.texts += [delta] if isinstance(delta, str) else []
         elif step == "done":
             part.text_done = True
-            if data.get(kind.full) != part.text:
+            if kind.items == _CALLS and data.get(kind.full) and not part.texts:
+                message = "The arguments of a call are in the done event only."
+                self._report(CALL_DELTAS, event, message, "deltas before the done event")
+            elif data.get(kind.full) != part.text:
                 message = f"{event.type} differs from the preceding deltas."
                 self._differ(DONE_TEXT, event, message, part.text, data.get(kind.full))
 

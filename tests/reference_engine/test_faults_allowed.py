@@ -69,6 +69,9 @@ STREAMS = {
             "response.reasoning.delta" in s.types and "response.reasoning_text.done" not in s.types
         ),
     ),
+    "arguments-when-done": Row(
+        responding, lambda s: "response.function_call_arguments.delta" not in s.types
+    ),
 }
 INPUTS = {
     "date-line": Row(chat(HI), lambda s: "Current date: 2026-11-20\n" in s.prompt),
@@ -138,6 +141,7 @@ async def test_streams(name):
         "empty-delta",
         "finish-with-last-text",
         "usage-in-last-chunk",
+        "arguments-when-done",
     }
 
 

@@ -93,6 +93,13 @@ RESPONSES = {
             and of_type(s, "response.reasoning_text.delta")[-1]["delta"] == '"}'
         ),
     ),
+    "empty-arguments-never-done": Row(
+        respond(said=CALL.replace('{"city": "Rome"}', "{}"), tools=[FLAT_TOOL], stream=True),
+        lambda s: (
+            "response.function_call_arguments.done" not in s.types
+            and s.events[-1]["response"]["output"][1]["arguments"] == "{}"
+        ),
+    ),
     "item-id-changes": Row(
         responding,
         lambda s: (

@@ -541,6 +541,15 @@ DEFECTS = (
         "H07", "the CoT after its call",
         response(lambda body: body["output"].reverse(), CALL), "responses.item.order",
     ),
+    _defect(
+        "H07", "auto in place of the choice of the request",
+        response(put("tool_choice", "auto"), CALL, tool_choice="required"), "responses.options",
+    ),
+    _defect(
+        "H07", "another effort",
+        response(put("reasoning", {"effort": "medium"}), reasoning={"effort": "high"}),
+        "responses.options",
+    ),
     _defect("H08", "a message of the user", whole(put(f"{MESSAGE}.role", "user")), "chat.schema"),
     _defect("H09", "an unknown end", whole(put("choices.0.finish_reason", "eos")), "chat.schema"),
     _defect(

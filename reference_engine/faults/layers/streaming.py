@@ -187,6 +187,20 @@ def call_events_as_reasoning(event: SseEvent) -> Iterable[SseEvent]:
     return [] if event.type == f"{_ARGUMENTS}.done" else [event]
 
 
+@hooks.STREAM
+async def empty_arguments_never_done(events: SseStream, _: ClientRequest) -> SseStream:
+    held: list[SseEvent] = []
+    async for event in events:
+        if event.type == f"{_ARGUMENTS}.delta":
+            held.append(event)
+            continue
+        done = event.type == f"{_ARGUMENTS}.done" and event.data
+        if not done or done["arguments"].strip() != "{}":
+            for each in (*held, event):
+                yield each
+        held.clear()
+
+
 @hooks.SSE_EVENT
 def item_id_changes(event: SseEvent) -> list[SseEvent]:
     if event.type != "response.output_item.done":

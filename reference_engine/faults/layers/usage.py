@@ -59,7 +59,8 @@ def _choices(request: ClientRequest) -> int:
 def usage_of_one_choice(usage: Json, request: ClientRequest) -> None:
     if (choices := _choices(request)) > 1:
         _set(usage, _COMPLETION, _completion(usage) // choices)
-        _set_reasoning(usage, 0)
+        details = usage[f"{_key(usage, _COMPLETION)}_details"]
+        details["reasoning_tokens"] //= choices
 
 
 @hooks.USAGE

@@ -236,3 +236,8 @@ def open_responses_events(event: SseEvent) -> list[SseEvent]:
     if not event.type.startswith("response.reasoning_text."):
         return [event]
     return [event.renamed(event.type.replace("reasoning_text", "reasoning"))]
+
+
+@hooks.SSE_FILTER
+def arguments_when_done(event: SseEvent) -> bool:
+    return event.type != "response.function_call_arguments.delta"

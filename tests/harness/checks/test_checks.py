@@ -472,9 +472,20 @@ def remove_last_event(kind):
 ADDED, DONE = "response.output_item.added", "response.output_item.done"
 ARGUMENTS = "response.function_call_arguments"
 
+
+def no_arguments_events(events):
+    events[:] = [event for event in events if not event["type"].startswith(ARGUMENTS)]
+
+
+def only_done_arguments(events):
+    events[:] = [event for event in events if event["type"] != f"{ARGUMENTS}.delta"]
+
+
 BROKEN_RESPONSES_STREAM = [
     ("responses.stream.status", lambda e: e[-1]["response"].update(status="incomplete"), CALL),
     ("responses.stream.done_missing", remove_event(f"{ARGUMENTS}.done"), CALL),
+    ("responses.stream.done_missing", no_arguments_events, CALL),
+    ("responses.stream.call.deltas", only_done_arguments, CALL),
     (
         "responses.stream.item_status",
         lambda e: event_of(e, DONE)["item"].update(status="in_progress"),
