@@ -149,11 +149,19 @@ def _auto(responses: ProbeResponses) -> Trials:
     return (failure(rollout, "tool_choice auto") for rollout in responses.all("auto"))
 
 
-def _followed(
-    name: str, expected: str, allowed: frozenset[str] | None, responses: ProbeResponses
-) -> Trials:
-    """Whether the calls follow a choice: exactly the allowed names, or any call (None)."""
-    choice = name.removesuffix(" streamed")
+_RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
+    "none": ("no tool call", frozenset()),
+    "required": ("a tool call", None),
+    "named": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
+}
+"""By choice, what a reply must have, and the names of its calls; None for any call."""
+_STREAMED = " streamed"
+
+
+def _followed(name: str, responses: ProbeResponses) -> Trials:
+    """Whether the calls follow the choice of a request."""
+    choice = name.removesuffix(_STREAMED)
+    expected, allowed = _RIGHT[choice]
     rollouts = served(responses, name, f"tool_choice {choice}")
     yield from (found for each in rollouts if (found := failure(each, f"tool_choice {choice}")))
     for exchange, reply in first_replies(rollouts):
@@ -165,50 +173,31 @@ def _followed(
 
 
 _WHY = "Programs rely on it. A provider that does not support it must reject the request."
-for _name, _expected, _allowed, _summary in (
-    ("none", "no tool call", frozenset[str](), "With tool_choice none, the reply calls no tool"),
+for _name, _text in (
+    ("none", f"With tool_choice none, the reply calls no tool. {_WHY}"),
     (
         "required",
-        "a tool call",
-        None,
-        "With tool_choice required, the reply calls a tool, even if none is needed",
+        f"With tool_choice required, the reply calls a tool, even if none is needed. {_WHY}",
     ),
+    ("named", f"With tool_choice naming a function, the reply calls that function. {_WHY}"),
     (
-        "named",
-        f"a call of {LANGUAGE.name}",
-        frozenset({LANGUAGE.name}),
-        "With tool_choice naming a function, the reply calls that function",
-    ),
-):
-    GROUP.probe(f"tools.choice.{_name}", (_name,), needs="tool_choice", text=f"{_summary}. {_WHY}")(
-        partial(_followed, _name, _expected, _allowed)
-    )
-
-
-for _name, _expected, _allowed, _text in (
-    (
-        "none",
-        "no tool call",
-        frozenset[str](),
+        "none streamed",
         "In streams, too, a reply calls no tool if tool_choice is none. Some servers parse the "
         "calls of every stream, whatever the request says.",
     ),
     (
-        "required",
-        "a tool call",
-        None,
+        "required streamed",
         "In streams, too, a reply calls a tool if tool_choice is required. Some servers stream a "
         "forced call as text, or force calls only in requests without `stream`.",
     ),
 ):
-    _streamed = f"{_name} streamed"
     GROUP.probe(
-        f"tools.choice.{_name}.streaming",
-        (_streamed,),
+        f"tools.choice.{_name.replace(_STREAMED, '.streaming')}",
+        (_name,),
         needs="tool_choice",
-        modes=("streaming",),
+        modes=("streaming",) if _name.endswith(_STREAMED) else None,
         text=_text,
-    )(partial(_followed, _streamed, _expected, _allowed))
+    )(partial(_followed, _name))
 
 
 @GROUP.probe(
