@@ -126,7 +126,17 @@ def create_with_long(
     progress("long prompts")
     room = replace(options, max_context=LONG_CONTEXT)
     parts = create(models, room, long, progress, command, healthy=HEALTHY_LONG, defects=())
-    return golden.model_copy(update={"long": parts})
+    return with_long(golden, parts)
+
+
+def with_long(golden: Golden, long: Golden) -> Golden:
+    """The golden file with the answers to long prompts, whose replies may diverge as early.
+
+    These answers have few near-ties, from which the tolerated gap could be learned.
+    """
+    gap = max(long.tolerance.gap, golden.tolerance.gap)
+    allowed = long.tolerance.model_copy(update={"gap": gap})
+    return golden.model_copy(update={"long": long.model_copy(update={"tolerance": allowed})})
 
 
 def _greedy(requests: Requests) -> Sequence[Question]:

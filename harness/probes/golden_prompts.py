@@ -16,7 +16,7 @@ from harness.api.base import ConversationItem, Message, Reasoning, Settings, Too
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
-from harness.probes.long.requests import LINES, PLACES, TOKENS, line
+from harness.probes.long.requests import PLACES, behind, line, lines_of
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -24,7 +24,13 @@ ALTERNATIVES = 20
 _MOST_TOKENS = 48
 DRAWS = 6
 _MOST_DRAWN = 32
-_LONG = (2_000, 5_000, 20_000, 60_000)
+_LONG = {
+    2_000: (512, 1_024),
+    5_000: (2_048, 4_096),
+    20_000: (8_192, 16_384),
+    60_000: (32_768, 49_152),
+}
+"""Tokens of a long prompt, and where its code word may be: see `behind`."""
 _FRAME_TOKENS = 200  # at most, of a long request around its document, and of its reply
 _QUESTION = f"What is the code word, and what is said of the {PLACES[3]}?"
 _COPY = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
@@ -54,11 +60,15 @@ def long(api: Api) -> tuple[ProbeRequest, ...]:
     """The requests with long prompts, at temperature 0 and with logprobs."""
     return tuple(
         replace(
-            _request(api, name, f"{_report(length * LINES // TOKENS)}\n{text}"),
+            _request(
+                api,
+                f"{length} tokens, code word at {boundary}",
+                f"{_report(lines_of(length), lines_of(behind(boundary)))}\n{_QUESTION}",
+            ),
             context=length + _FRAME_TOKENS,
         )
-        for length in _LONG
-        for name, text in ((f"{length} tokens", _QUESTION), (f"copy after {length}", _COPY))
+        for length, boundaries in _LONG.items()
+        for boundary in boundaries
     )
 
 
@@ -141,9 +151,11 @@ def _request(
     )
 
 
-def _report(lines: int) -> str:
-    """A code word, then this many lines."""
-    return "\n".join(("The code word is zulu4182.", *map(line, range(lines))))
+def _report(lines: int, before: int = 0) -> str:
+    """This many lines, `before` of them before a code word."""
+    text = [line(at) for at in range(lines)]
+    text.insert(before, "The code word is zulu4182.")
+    return "\n".join(text)
 
 
 def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:

@@ -44,9 +44,24 @@ def line(at: int) -> str:
     return f"{100 + 37 * at % 900}: the {colour} {place} is {state} since {1 + at * 11 % 28} May."
 
 
+def lines_of(tokens: int) -> int:
+    """The lines of a text of about this many tokens."""
+    return max(tokens * LINES // TOKENS, 1)
+
+
+def behind(boundary: int) -> int:
+    """The tokens of a document before a code word just behind this position of the prompt.
+
+    Blocks of a KV cache, chunks of a prefill and windows of attention begin at multiples of powers
+    of two. Harmony has 53 tokens before the document, and a server's date adds about ten: the word
+    is 10 to 40 tokens behind the boundary.
+    """
+    return boundary - 36
+
+
 def document(tokens: int, code_word: str | None = None, depth: float = 0.0, first: int = 0) -> str:
     """About `tokens` tokens of text from line `first` on, with a code word at this share."""
-    count = max(tokens * LINES // TOKENS, 1)
+    count = lines_of(tokens)
     lines = [f"{_similar(at) or line(at)}\n" for at in range(first, first + count)]
     if code_word is not None:
         lines.insert(round(depth * count), code_word_sentence(code_word))
@@ -76,7 +91,8 @@ GRID = {
 }
 """Depths of the code word by prompt length in tokens."""
 COUNTED = 0.4  # the depth of the prompts whose tokens are counted
-PREFIXES = range(1, 5)  # documents whose prompts are repeated
+PREFIXES = {1: 256, 2: 512, 3: 1_024, 4: 1_536}
+"""Documents whose prompts are repeated, and where the code word is: see `behind`."""
 STEPS = (1, 5, 25)  # tool calls of the conversations with tools
 CONVERSATIONS = range(5)  # of each length, with different code words
 TOOLS_OFFERED = 64
@@ -183,9 +199,9 @@ def _grid() -> Iterator[ProbeRequest]:
 def _prefixes(api: Api) -> Iterator[ProbeRequest]:
     words = code_words()
     options = DIALECTS[api].logprob_options(_ALTERNATIVES)
-    for number in PREFIXES:
-        first = 10_000 * number
-        text = document(_PREFIX_TOKENS, words[f"cold {number}"], number / 5, first)
+    for number, boundary in PREFIXES.items():
+        depth, first = behind(boundary) / _PREFIX_TOKENS, 10_000 * number
+        text = document(_PREFIX_TOKENS, words[f"cold {number}"], depth, first)
         before = None
         for kind in _REPEATS:
             name = f"{kind} {number}"

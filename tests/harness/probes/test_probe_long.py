@@ -16,17 +16,19 @@ from healthy import (
 from probing import judged, refusal, statuses
 
 from harmony.vocabulary import harmony_encoding
+from harness.probes import golden_prompts
 from harness.probes.base import ProbeOptions, ProbeRequest
 from harness.probes.long.requests import (
     COPIED,
     COPY,
     GROUP,
+    PREFIXES,
     UNLIMITED,
     code_words,
     document,
     word,
 )
-from harness.probes.rendering import Prompt, Rendering, count
+from harness.probes.rendering import Prompt, Rendering, count, tokens
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt, Sample
 from harness.tasks.probing import ProbeTask
@@ -207,6 +209,28 @@ def test_documents_have_the_stated_tokens_and_code_words_differ() -> None:
     assert text.count(word(3)) == 1
     everything = "\n".join(document(6_000, first=97 * at) for at in range(6))
     assert not any(each in everything for each in WORDS.values())
+
+
+PLACED = [
+    *((f"cold {number}", boundary) for number, boundary in PREFIXES.items()),
+    *(
+        (f"{length} tokens, code word at {boundary}", boundary)
+        for length, boundaries in {2_000: (512, 1_024), 5_000: (2_048, 4_096)}.items()
+        for boundary in boundaries
+    ),
+]
+
+
+@pytest.mark.parametrize("date", [None, "2026-11-23"])
+@pytest.mark.parametrize(("name", "boundary"), PLACED)
+def test_code_words_are_just_behind_boundaries_of_blocks(
+    name: str, boundary: int, date: str | None
+) -> None:
+    sent = {each.id: each for each in (*GROUP.requests("chat"), *golden_prompts.long("chat"))}
+    rendered = harmony_encoding().decode(tokens(Prompt(sent[name].turns), Rendering(), date))
+    before, _, _ = rendered.partition(WORDS.get(name, "zulu4182"))
+    at = len(harmony_encoding().encode(before, allowed_special="all"))
+    assert boundary + 10 <= at <= boundary + 40
 
 
 WHOLE = 9_200  # tokens of a copy
