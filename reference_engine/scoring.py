@@ -11,6 +11,7 @@ model and of the forward pass, the conversation and the prompt apply.
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -20,7 +21,9 @@ from typing import Literal
 
 import orjson
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from harmony.parse import FIRST_SPECIAL, HarmonyParser, Started
 from harmony.render import render_prompt
@@ -33,7 +36,8 @@ from reference_engine.generation.errors import EngineError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.sampling import UNLIMITED, Token, logprobs_of
-from reference_engine.model.transformer import Transformer, UncachedContext
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.transformer import Transformer, sink_attention
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
@@ -47,6 +51,9 @@ TOP = 20
 """Number of alternatives per token unless a question asks for more; the maximum of the APIs."""
 _MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
+_SHORTEST_CHUNK = 16  # tokens
+_MOST_SCORES = 2**27  # numbers in the attention scores of a chunk, 512 MiB in float32
+_UNBOUNDED = 2**31  # tokens
 
 
 class Question(BaseModel):
@@ -170,12 +177,23 @@ def _generate(
 def score_completion(
     model: Transformer, prompt: Sequence[int], completion: Sequence[int], top: int = TOP
 ) -> list[Token]:
-    """Returns the logprobs of a given completion from one pass, with `top` alternatives each."""
+    """Returns the logprobs of a given completion, with `top` alternatives each.
+
+    The model reads prompt and completion in chunks, so that attention needs a bounded amount of
+    memory beside keys and values.
+    """
     ids = torch.tensor([[*prompt, *completion]], device=model.unembedding.weight.device)
+    context, length = _ChunkedContext(model.config), ids.shape[1]
+    size = max(_SHORTEST_CHUNK, _MOST_SCORES // (length * model.config.num_attention_heads))
     with torch.inference_mode():
-        stream = model.stream(ids, UncachedContext(model.config, ids))[0, len(prompt) - 1 : -1]
+        streams = []
+        for start in range(0, length - 1, size):
+            chunk = ids[:, start : min(start + size, length - 1)]
+            context.positions = torch.arange(start, start + chunk.shape[1], device=ids.device)[None]
+            streams.append(model.stream(chunk, context)[0, max(len(prompt) - 1 - start, 0) :])
         chosen = ids[0, len(prompt) :]
         pieces = (slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(chosen), _ROWS_AT_ONCE))
+        stream = torch.cat(streams)
         return [
             token
             for rows in pieces
@@ -183,6 +201,37 @@ def score_completion(
                 model.logits(stream[rows]), chosen[rows], [top] * len(chosen[rows])
             )
         ]
+
+
+class _ChunkedContext:
+    """The context of one sequence that is read chunk by chunk; keeps the keys and values of all.
+
+    Set `positions`, (1, T), before each chunk of T tokens.
+    """
+
+    positions: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        sizes = {"sliding_attention": config.sliding_window}
+        self._windows = [sizes.get(kind, _UNBOUNDED) for kind in config.layer_types]
+        self._past: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        """Returns the attention of the chunk over the window of the layer."""
+        window = self._windows[layer]
+        if layer in self._past:
+            earlier = self._past[layer]
+            key, value = (torch.cat(pair, 1) for pair in zip(earlier, (key, value), strict=True))
+        self._past[layer] = key[:, -(window - 1) :], value[:, -(window - 1) :]
+        last = int(self.positions[0, -1])
+        keys = torch.arange(last + 1 - key.shape[1], last + 1, device=key.device)
+        distance = self.positions[0, :, None] - keys
+        hidden = (distance < 0) | (distance >= window)
+        visible = torch.zeros(hidden.shape, device=key.device).masked_fill(hidden, -math.inf)
+        key, value = (F.pad(x.transpose(1, 2), (0, 0, 1, 0)) for x in (key, value))
+        return sink_attention(query, key, value, visible[None], sinks)
 
 
 def _order(question: Question, date: str | None) -> GenerationRequest:

@@ -44,13 +44,15 @@ def test_scoring_gives_the_logprobs_of_generating(small):
         assert one["logprob"] == pytest.approx(same["logprob"], abs=1e-4)
 
 
-def test_the_logprobs_are_those_of_one_forward_pass():
+@pytest.mark.parametrize("scores", [2**27, 2**12, 0])
+def test_the_logprobs_are_those_of_one_forward_pass(scores, monkeypatch):
+    monkeypatch.setattr(scoring, "_MOST_SCORES", scores)
     model = random_transformer(num_local_experts=8)
-    prompt, completion = list(range(40)), list(range(90))
+    prompt, completion = list(range(140)), list(range(90))
     with torch.inference_mode():
         every = model(torch.tensor([prompt + completion])).log_softmax(-1)[0]
     found = score_completion(model, prompt, completion)
-    expected = [float(every[39 + at, token]) for at, token in enumerate(completion)]
+    expected = [float(every[139 + at, token]) for at, token in enumerate(completion)]
     assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
 
 
