@@ -52,7 +52,7 @@ TOP = 20
 _MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
 _SHORTEST_CHUNK = 16  # tokens
-_MOST_SCORES = 2**27  # numbers in the attention scores of a chunk, 512 MiB in float32
+_MOST_SCORES = 2**26  # numbers in the attention scores of a chunk, 256 MiB in float32
 _UNBOUNDED = 2**31  # tokens
 
 
