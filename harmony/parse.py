@@ -19,7 +19,7 @@ meaning in every state:
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,6 +121,16 @@ def parse_completion(tokens: Iterable[int]) -> Completion:
                     items.append(item_of(message, "".join(text)))
         read += [] if token is None else [token]
     return Completion(tuple(items), tuple(read))
+
+
+def parts_of(tokens: Iterable[int]) -> Iterator[str]:
+    """The kind of text that each sampled token belongs to; `marker` for headers and their ends."""
+    parser = HarmonyParser()
+    for token in tokens:
+        before = parser.open
+        parser.feed(token)
+        text = before is not None and before is parser.open and token < FIRST_SPECIAL
+        yield before.kind if text and before else "marker"
 
 
 def messages_in(tokens: Sequence[int]) -> list[Sequence[int]]:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -81,6 +81,20 @@ def bytes_of(token: int) -> bytes:
     except oh.HarmonyError:
         return b""
     return name.encode()
+
+
+def token_of(name: bytes) -> int | None:
+    """The token with these bytes, or the special token with this name; None without one."""
+    found = _ids().get(name)
+    if found is None and name.startswith(b"<|"):
+        ids = encode(name.decode("utf-8", "replace"))
+        return ids[0] if len(ids) == 1 else None
+    return found
+
+
+@cache
+def _ids() -> Mapping[bytes, int]:
+    return {data: token for token, data in enumerate(token_bytes()) if data}
 
 
 def vocabulary_file() -> Path:

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from harmony.parse import FIRST_SPECIAL, HarmonyParser, Started
+from harmony.parse import parts_of
 from harmony.render import render_prompt
 from reference_engine.errors import SetupError
 from reference_engine.faults.base import activated, changed
@@ -84,11 +84,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of output; `names` are the called functions in order."""
+    """One line of output."""
 
     id: str
     prompt_tokens: int
-    names: tuple[str, ...]
     tokens: tuple[Scored, ...]
 
     def line(self) -> bytes:
@@ -257,15 +256,10 @@ async def _generate_all(
 
 
 def _answer(question: Question, prompt_tokens: int, tokens: Iterable[Token]) -> Answer:
-    parser = HarmonyParser()
-    scored: list[Scored] = []
-    names: list[str] = []
-    for token in tokens:
-        before = parser.open
-        events = parser.feed(token.id)
-        names += [e.name for e in events if isinstance(e, Started) and e.kind == "call"]
-        text = before is not None and before is parser.open and token.id < FIRST_SPECIAL
-        part = before.kind if text and before else "marker"
+    found = list(tokens)
+    ids = [token.id for token in found]
+    scored = []
+    for token, part in zip(found, parts_of(ids), strict=True):
         assert token.logprob is not None
         scored.append(Scored(token.id, token.logprob, part, token.top))
-    return Answer(question.id, prompt_tokens, tuple(names), tuple(scored))
+    return Answer(question.id, prompt_tokens, tuple(scored))

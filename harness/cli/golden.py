@@ -3,6 +3,7 @@
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,14 +13,18 @@ from harness.cli.options import AsJson, Run
 from harness.cli.screen import print_raw, say, show
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, os_errors
 from harness.golden import files, teacher_forcing
-from harness.golden.create import create_with_long, healthy_run
-from harness.golden.create import learn as learn_from
+from harness.golden.create import create_with_long, record
 from harness.golden.distance import distance, shown
 from harness.golden.divergence import compared_replies
 from harness.golden.engine import EngineOptions
 from harness.golden.records import Golden
+from harness.golden.server import Server
+from harness.golden.tolerances import healthy_run, with_long
+from harness.golden.tolerances import learn as learn_from
+from harness.golden.tolerances import merge as merge_files
 from harness.parsing.rollout import parse_rollout
 from harness.probes import golden_prompts, numerics
+from harness.providers.entries import adhoc_provider
 from harness.storage.run_log import read_rollouts, read_run_info
 
 app = App(name="golden", help="Create and use golden files: the logprobs of a trusted engine.")
@@ -27,11 +32,9 @@ app = App(name="golden", help="Create and use golden files: the logprobs of a tr
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Engine:
-    """The engine that computes."""
+class Computation:
+    """How the reference engine computes."""
 
-    checkpoint: Path
-    """Folder of the checkpoint, in OpenAI's or Hugging Face's layout."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Number format. Default: the fastest of the device; for `create` float32."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -42,18 +45,104 @@ class Engine:
     """CPU threads."""
 
 
+@Parameter(name="*", group="Trusted server")
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """A server whose answers become the golden ones."""
+
+    url: Annotated[str | None, Parameter(name="--from")] = None
+    """URL of its API, up to /v1, instead of a checkpoint. It must serve raw completions with
+    prompts of token ids and 20 logprobs, as vLLM does."""
+    engine: str | None = None
+    """Name and version of its engine, to record."""
+    numbers: str | None = None
+    """Its number formats, to record."""
+    fp8: bool = False
+    """It stores weights or keys and values in 8 bits: its own numbers are not exact."""
+    long: Annotated[bool, Parameter(negative="--no-long")] = True
+    """Also send the long prompts, of up to 60,000 tokens."""
+    api_key_env: str | None = None
+    """Name of the environment variable with the API key."""
+    timeout: float = 600.0
+    """Seconds that a request may take."""
+
+
+_COMPUTATION, _NO_SERVER = Computation(), ServerOptions()
+
+
 @app.command
-def create(*, engine: Engine, out: Path, model: tuple[str, ...]) -> int:
-    """Create a golden file with the reference engine, with tolerances from healthy runs.
+def create(
+    *,
+    out: Path,
+    model: tuple[str, ...],
+    checkpoint: Path | None = None,
+    computation: Computation = _COMPUTATION,
+    server: ServerOptions = _NO_SERVER,
+) -> int:
+    """Create a golden file with the reference engine, or from a server that you trust.
+
+    Only the reference engine learns the tolerances of several number formats and the patterns of
+    known defects. The file of a server is used after `golden merge` with that of another engine.
 
     Args:
         out: The file to write.
-        model: Name under which providers serve it; may be repeated.
+        model: Name under which providers serve it; may be repeated. A server gets the first one.
+        checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
     """
-    options = EngineOptions(**(vars(engine) | {"dtype": engine.dtype or "float32"}))
+    if (checkpoint is None) == (server.url is None):
+        raise ConfigurationError("Give either --checkpoint DIR or --from URL.")
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
+    if server.url is not None:
+        _write(out, _recorded(server, server.url, model, command))
+        return 0
+    options = EngineOptions(
+        checkpoint=checkpoint,
+        **(vars(computation) | {"dtype": computation.dtype or "float32"}),
+    )
     short, long = golden_prompts.requests(), golden_prompts.long_requests()
     _write(out, create_with_long(model, options, short, long, say, command))
+    return 0
+
+
+def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command: str) -> Golden:
+    """A golden file of a server's answers."""
+    if not options.engine or not options.numbers:
+        raise ConfigurationError(
+            "With --from, describe the server: --engine 'vLLM 0.32' --numbers 'bfloat16'."
+        )
+    provider = adhoc_provider(url, models[0], ("harmony",), options.api_key_env)
+    provider = provider.model_copy(update={"timeout": options.timeout})
+    server = Server(provider, options.engine, options.numbers, not options.fp8)
+    made = partial(record, models, server, progress=say, command=command)
+    short = golden_prompts.requests("harmony", models[0])
+    golden = made(requests=short, sha256=golden_prompts.fingerprint())
+    if options.long:
+        say("long prompts")
+        long = golden_prompts.long_requests("harmony", models[0])
+        golden = with_long(golden, made(requests=long, sha256=golden_prompts.long_fingerprint()))
+    say("This file knows only one engine: merge it with another before you compare providers.")
+    return golden
+
+
+@app.command
+def merge(first: Path, /, *others: Path, out: Path) -> int:
+    """Merge golden files of several engines: the answers of the first, tolerances of all.
+
+    Each other file counts as a healthy engine, whose deviation from the first file's answers is
+    tolerated. The files must answer the same requests, with the same weights.
+
+    Args:
+        first: The file with the golden answers, best one of the reference engine with its patterns.
+        others: Files of other engines or number formats.
+        out: The file to write.
+    """
+    if not others:
+        raise ConfigurationError(f"Name at least one golden file to merge with {first}.")
+    merged = merge_files(files.load(first), {str(path): files.load(path) for path in others})
+    for run in merged.healthy:
+        show(f"{run.engine}, {run.numbers}: {shown(run.distance)}")
+    show(f"Tolerance: {shown(merged.tolerance)}.")
+    _write(out, merged)
     return 0
 
 
@@ -104,7 +193,8 @@ def follow(
     run: Run,
     /,
     *,
-    engine: Engine,
+    checkpoint: Path,
+    computation: Computation = _COMPUTATION,
     tolerance_of: Annotated[Path | None, Parameter(name="--golden")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -113,10 +203,11 @@ def follow(
     The replies need not agree with the engine's own; every reply with logprobs is used.
 
     Args:
+        checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
         tolerance_of: Golden file with the tolerance. Default: the run's, or the shipped one.
     """
     golden = _golden_of(run, tolerance_of)
-    options = EngineOptions(**vars(engine))
+    options = EngineOptions(checkpoint=checkpoint, **vars(computation))
     found = teacher_forcing.score_replies(read_rollouts(run), options)
     if not found.compared.differences:
         show(

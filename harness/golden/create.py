@@ -1,20 +1,11 @@
 """Create a golden file with the reference engine, and what it learns from healthy engines."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
-from harness.golden.distance import (
-    LEAST_ALONE,
-    Compared,
-    ReportedToken,
-    compare,
-    distance,
-    tolerance,
-)
 from harness.golden.engine import Answer, EngineOptions, Question, Requests
 from harness.golden.records import (
     MILLI,
@@ -23,15 +14,15 @@ from harness.golden.records import (
     Continuation,
     Drawn,
     Golden,
-    HealthyRun,
     Pattern,
     Token,
     drawn_text,
 )
+from harness.golden.server import Server
+from harness.golden.tolerances import learned, marked, run_of, with_long
 
 DRAWS = 20
-_UNSTEADY = 10
-"""Times the usual change of a token beyond which a golden token is unsteady."""
+_DRAWN_AT_ONCE = 16
 LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are answered
 _HIDDEN_ALTERNATIVES = 5  # stored alternatives of tokens whose logprobs most APIs do not return
 _LETTERS = {part: letter for letter, part in PARTS.items()}
@@ -89,9 +80,9 @@ def create(
     for numbers, changes in healthy.items():
         progress(f"healthy run in {numbers}")
         _, healthy_answers[numbers] = engine.score(_greedy(requests), replace(options, **changes))
-    greedy = _marked(greedy, healthy_answers.values())
+    greedy = marked(greedy, healthy_answers.values())
     runs = [
-        _healthy_run(head.engine, numbers, greedy, others, exact="fault" not in healthy[numbers])
+        run_of(head.engine, numbers, greedy, others, exact="fault" not in healthy[numbers])
         for numbers, others in healthy_answers.items()
     ]
     patterns = []
@@ -108,7 +99,7 @@ def create(
         current_date=options.current_date,
         continuations={name: _continuation(answer) for name, answer in greedy.items()},
         drawn={name: _texts(name, answers) for name in requests.drawn},
-        **_learned(runs),
+        **learned(runs),
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
     )
 
@@ -129,89 +120,52 @@ def create_with_long(
     return with_long(golden, parts)
 
 
-def with_long(golden: Golden, long: Golden) -> Golden:
-    """The golden file with the answers to long prompts, whose replies may diverge as early.
+def record(
+    models: Sequence[str],
+    server: Server,
+    requests: Requests,
+    sha256: str,
+    progress: Progress,
+    command: str,
+) -> Golden:
+    """A golden file of a trusted server's answers, without patterns of defects.
 
-    These answers have few near-ties, from which the tolerated gap could be learned.
+    `requests` are those of raw completions, `sha256` identifies them. The server answers the greedy
+    ones twice, one by one and all at once, because its numbers depend on the batch. Other healthy
+    engines differ more: `merge` the file with theirs.
     """
-    gap = max(long.tolerance.gap, golden.tolerance.gap)
-    allowed = long.tolerance.model_copy(update={"gap": gap})
-    return golden.model_copy(update={"long": long.model_copy(update={"tolerance": allowed})})
+    progress("golden answers, one request at a time")
+    greedy = {answer.id: answer for answer in server.answers(_greedy(requests), at_once=1)}
+    progress("the same requests, all at once")
+    again = server.answers(_greedy(requests), at_once=len(requests.greedy))
+    drawn = server.answers(_drawn(requests), at_once=_DRAWN_AT_ONCE)
+    greedy = marked(greedy, [again])
+    run = run_of(server.engine, server.numbers, greedy, again, exact=server.exact)
+    return Golden(
+        models=tuple(models),
+        engine=server.engine,
+        dtype=server.numbers,
+        command=command,
+        weights_sha256="",
+        requests_sha256=sha256,
+        current_date=None,
+        continuations={name: _continuation(answer) for name, answer in greedy.items()},
+        drawn={name: _texts(name, drawn) for name in requests.drawn},
+        **learned([run]),
+        patterns=(),
+    )
 
 
 def _greedy(requests: Requests) -> Sequence[Question]:
-    return [Question(name, "chat", body) for name, body in requests.greedy.items()]
+    return [Question(name, requests.api, body) for name, body in requests.greedy.items()]
 
 
 def _drawn(requests: Requests) -> Sequence[Question]:
     return [
-        Question(f"{name}/{number}", "chat", {**body, "seed": seed})
+        Question(f"{name}/{number}", requests.api, {**body, "seed": seed})
         for at, (name, body) in enumerate(requests.drawn.items())
         for number, seed in enumerate(range(at * DRAWS, (at + 1) * DRAWS))
     ]
-
-
-def _healthy_run(
-    name: str,
-    numbers: str,
-    golden: Mapping[str, Answer],
-    others: Iterable[Answer],
-    *,
-    exact: bool,
-) -> HealthyRun:
-    compared: list[Compared] = []
-    gaps: list[float] = []
-    for other in others:
-        tokens = golden[other.id].tokens
-        compared.append(_compared(tokens, other.tokens))
-        pairs = zip(tokens, other.tokens, strict=False)
-        gaps += [_gap(*pair) for pair in pairs if pair[0].id != pair[1].id][:1]
-    return healthy_run(name, numbers, exact=exact, replies=compared, gaps=gaps)
-
-
-def _compared(golden: Sequence[Token], other: Sequence[Token]) -> Compared:
-    entries = (
-        ReportedToken(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
-        for token in other
-    )
-    return compare(golden, entries)
-
-
-def _gap(golden: Token, other: Token) -> float:
-    if not golden.steady:
-        return 0.0
-    least = golden.top[-1][1]
-    return golden.top[0][1] - dict(golden.top).get(other.id, least)
-
-
-def _marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
-    """The golden answers, where tokens are unsteady that a healthy engine changes most.
-
-    The median |Δ logprob| of such a token is more than `_UNSTEADY` times that of a usual token. A
-    rounding error there leads to other experts, for example. Without this, a single token would
-    widen the tolerances of all.
-    """
-    places: dict[str, set[int]] = {name: set() for name in golden}
-    for others in engines:
-        changes = {
-            (other.id, token.at): median(abs(each) for each in token.changes if each is not None)
-            for other in others
-            for token in _compared(golden[other.id].tokens, other.tokens).tokens
-        }
-        most = _UNSTEADY * median(changes.values()) if changes else 0.0
-        for (name, at), change in changes.items():
-            if change > most > 0:
-                places[name].add(at)
-    return {
-        name: replace(
-            answer,
-            tokens=tuple(
-                replace(token, steady=at not in places[name])
-                for at, token in enumerate(answer.tokens)
-            ),
-        )
-        for name, answer in golden.items()
-    }
 
 
 def _continuation(answer: Answer) -> Continuation:
@@ -272,31 +226,3 @@ def _changes(golden: Answer, defective: Answer) -> tuple[tuple[int | None, ...],
 def _moved(token: Token, values: Mapping[int, float]) -> tuple[int | None, ...]:
     found = ((values.get(each), value) for each, value in token.top)
     return tuple(None if came is None else round((came - value) * MILLI) for came, value in found)
-
-
-def learn(golden: Golden, run: HealthyRun) -> Golden:
-    """The golden file with another healthy run, whose deviation its tolerances then cover."""
-    return golden.model_copy(update=_learned((*golden.healthy, run)))
-
-
-def _learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
-    """The runs, and the tolerances that cover them."""
-    return {
-        "healthy": tuple(runs),
-        "tolerance": tolerance(runs),
-        "exact_tolerance": tolerance([each for each in runs if each.exact]),
-    }
-
-
-def healthy_run(
-    name: str, numbers: str, *, exact: bool, replies: Sequence[Compared], gaps: Sequence[float]
-) -> HealthyRun:
-    """The deviation of a healthy engine. `gaps` are those of the replies that diverge."""
-    judged = [one for one in replies if len(one.differences) >= LEAST_ALONE]
-    return HealthyRun(
-        engine=name,
-        numbers=numbers,
-        exact=exact,
-        distance=distance(sum(replies, Compared()), gaps),
-        farthest=max((distance(one).p95 for one in judged), default=0.0),
-    )

@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError
 from harness.golden.records import Token
 from harness.records.conditions import Api
 
-Bodies = Mapping[str, Mapping[str, Any]]  # bodies of Chat Completions requests by name
+Bodies = Mapping[str, Mapping[str, Any]]  # bodies of requests by name
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Requests:
 
     greedy: Bodies
     drawn: Bodies
+    api: Api = "chat"
 
     @property
     def sha256(self) -> str:

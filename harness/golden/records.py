@@ -143,7 +143,8 @@ class Golden(Record):
     created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
     identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
     `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact. `long` has the
-    answers to long prompts, with tolerances of their own, if they were computed.
+    answers to long prompts, with tolerances of their own, if they were computed. `weights_sha256`
+    is empty if a server answered. `license` is that of the file.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -160,3 +161,13 @@ class Golden(Record):
     exact_tolerance: Tolerance
     patterns: tuple[Pattern, ...]
     long: Golden | None = None
+    license: str = "Apache-2.0"
+
+    @property
+    def lone(self) -> bool:
+        """Whether the healthy runs are all of the engine and number format of the answers.
+
+        They do not show how much rounding changes the numbers of other healthy engines.
+        """
+        own = self.engine, self.dtype
+        return all((run.engine, run.numbers) == own for run in self.healthy)

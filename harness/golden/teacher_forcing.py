@@ -4,12 +4,11 @@ A golden file compares tokens only up to the first difference. The engine instea
 and the provider's CoT and answer, and computes the logprob of each token, at any temperature.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from harmony.vocabulary import encode, token_bytes
+from harmony.vocabulary import encode, token_of
 from harness.api.base import Reply
 from harness.golden import engine
 from harness.golden.distance import Compared, ReportedToken, compare, entries_of
@@ -58,7 +57,9 @@ def _recorded(rollout: Rollout) -> Iterator[tuple[Question, Sequence[ReportedTok
             continue
         listed = entries_of(exchange, reply)
         # The tokens before the first that is not in the vocabulary.
-        ids = [*takewhile(lambda token: token is not None, (_id_of(each.name) for each in listed))]
+        ids = [
+            *takewhile(lambda token: token is not None, (token_of(each.name) for each in listed))
+        ]
         if ids:
             tokens = (*_opening(reply, listed), *(token for token in ids if token is not None))
             fields = {key: value for key, value in body.items() if key in _PROMPT_FIELDS}
@@ -72,17 +73,3 @@ def _opening(reply: Reply, found: Sequence[ReportedToken]) -> tuple[int, ...]:
         return ()
     thought = encode(_REASONING.format(reply.reasoning)) if reply.reasoning else []
     return (*thought, *encode(_ANSWER))
-
-
-def _id_of(name: bytes) -> int | None:
-    """The token with these bytes, or the special token with this name; None without one."""
-    found = _ids().get(name)
-    if found is None and name.startswith(b"<|"):
-        ids = encode(name.decode("utf-8", "replace"))
-        return ids[0] if len(ids) == 1 else None
-    return found
-
-
-@cache
-def _ids() -> Mapping[bytes, int]:
-    return {data: token for token, data in enumerate(token_bytes()) if data}

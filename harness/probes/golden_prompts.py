@@ -169,17 +169,18 @@ def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
     )
 
 
-def requests() -> Requests:
+def requests(api: Api = "chat", model: str = "") -> Requests:
     """All requests that a golden file answers."""
     return Requests(
-        {each.id: body("chat", each) for each in greedy("chat")},
-        {each.id: body("chat", each) for each in drawn()},
+        {each.id: body(api, each, model) for each in greedy(api)},
+        {each.id: body(api, each, model) for each in drawn()},
+        api,
     )
 
 
-def long_requests() -> Requests:
+def long_requests(api: Api = "chat", model: str = "") -> Requests:
     """The requests with long prompts, whose answers a golden file may have."""
-    return Requests({each.id: body("chat", each) for each in long("chat")}, {})
+    return Requests({each.id: body(api, each, model) for each in long(api)}, {}, api)
 
 
 @cache

@@ -170,6 +170,12 @@ def _reference(
         raise NotVerifiableError(f"There are no golden answers of this model; {_HINT}.")
     if responses.golden.requests_sha256 != fingerprint():
         raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
+    if responses.golden.lone:
+        raise NotVerifiableError(
+            f"The golden file knows only {responses.golden.engine} ({responses.golden.dtype}), so "
+            "it does not show how much healthy engines differ; merge it with the file of another "
+            "engine or number format (`gpt-oss-verify golden merge`)."
+        )
     return responses.golden
 
 
