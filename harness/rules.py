@@ -154,6 +154,7 @@ def _probe_result(
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
+    proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
         requests = probe.group.requests(api)
         responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
@@ -167,6 +168,8 @@ def _probe_result(
         else:
             failed = [trial for trial in trials if trial is not None]
             counts[api] = len(failed), len(trials)
+            if probe.proves is not None and not failed:
+                proven[probe.proves(responses)].append(api)
             problems += (
                 (api, finding_of(about, _record(responses, each), each)) for each in failed
             )
@@ -174,7 +177,15 @@ def _probe_result(
         reason = " ".join(dict.fromkeys(reasons))
         return CheckResult(check=about, status="not_verifiable", reason=reason)
     findings = list(_tolerated(problems, counts, probe.tolerated))
-    return result(about, findings, list(counts.values()))
+    judged = result(about, findings, list(counts.values()))
+    return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
+
+
+def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
+    """What a pass proves, with the APIs where it is not the same for all."""
+    if len(proven) < 2:
+        return next(iter(proven), None)
+    return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
 
 
 def _tolerated(

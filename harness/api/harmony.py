@@ -63,7 +63,7 @@ class HarmonyDialect(Dialect):
     ) -> Body:
         """The body after `reply`, whose tokens go back as the model wrote them."""
         path, choice = _first_choice(reply.raw)
-        answer = _completion(choice, path)
+        answer = completion_of(choice, path)
         added = items_of(items, {call.id: call.name for call in reply.calls})
         return {**body, "prompt": continued(body["prompt"], answer, added)}
 
@@ -146,7 +146,7 @@ class HarmonyDialect(Dialect):
 
     def _reply(self, raw: Body) -> Reply:
         path, choice = _first_choice(raw)
-        items = _completion(choice, path).items
+        items = completion_of(choice, path).items
         texts = (harmony.Preamble, harmony.Answer)
         calls = [item for item in items if isinstance(item, harmony.Call)]
         finish = _FINISHES.get(optional_member(choice, "finish_reason", str, path) or "", "unknown")
@@ -169,7 +169,7 @@ def _first_choice(raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return choices[0]
 
 
-def _completion(choice: Mapping[str, Any], path: str) -> Completion:
+def completion_of(choice: Mapping[str, Any], path: str) -> Completion:
     """The parsed tokens of a choice. Raises UnreadableReplyError for text without harmony."""
     text = member(choice, "text", str, path)
     ids = optional_member(choice, "token_ids", list, path)

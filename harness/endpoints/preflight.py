@@ -22,6 +22,8 @@ FEWEST_TOKENS = 16
 TRIES_WITH_PYTHON = 3
 LONGEST_WAIT = 60.0
 MODELS_SHOWN = 8
+ALTERNATIVES = (20, 5, 1)
+REJECTED = frozenset({400, 422})
 NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
@@ -111,6 +113,20 @@ async def cot_field(provider: Provider) -> str:
     messages = objects([choice.get("message") for choice in choices])
     used = [each for each in REASONING_FIELDS if any(message.get(each) for message in messages)]
     return used[0] if used else REASONING_FIELDS[0]
+
+
+async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, int]:
+    """How many alternatives per token a request may ask for; and the number of requests.
+
+    Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected, and the
+    most if an error has another cause, which the run records. Raises as `request`.
+    """
+    for number, count in enumerate(ALTERNATIVES, 1):
+        options = DIALECTS[api].logprob_options(count)
+        answer = await _answer(provider, api, "Hi", FEWEST_TOKENS, **options)
+        if answer.status not in REJECTED:
+            return (count if answer.status < 300 else ALTERNATIVES[0]), number
+    return None, len(ALTERNATIVES)
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:

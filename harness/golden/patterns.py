@@ -13,12 +13,13 @@ x - s, is no larger than the differences of healthy engines.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import median
 
-from harness.golden.distance import Compared
-from harness.golden.records import MILLI, Golden, Pattern
+from harness.golden.distance import Compared, ComparedToken
+from harness.golden.divergence import ComparedReply
+from harness.golden.records import MILLI, Continuation, Golden, Pattern
 
 _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not decide alone
 _SURE = 3.0
@@ -76,6 +77,38 @@ def share_of(pattern: Pattern, replies: Replies) -> Share | None:
         _standard_error(tokens, share),
     )
     return Share(pattern, share, error, median(rest))
+
+
+def with_defect(reply: ComparedReply, pattern: Pattern) -> ComparedReply:
+    """The reply as it would be compared if its engine had the defect, too."""
+    expected = pattern.changes[reply.name]
+    tokens = (
+        replace(each, changes=_added(each, expected[each.at])) for each in reply.compared.tokens
+    )
+    known = (each for each in tokens if any(change is not None for change in each.changes))
+    return replace(reply, compared=Compared(tuple(known)))
+
+
+def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float | None, ...]:
+    pairs = zip(token.changes, expected or [0] * len(token.changes), strict=True)
+    return tuple(None if came is None or due is None else came + due / MILLI for came, due in pairs)
+
+
+def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
+    """How much less probable than the golden token the first one of a defective engine is, in nats.
+
+    0 if its answer does not diverge. The patterns do not show whether its CoT does.
+    """
+    for token, changes in zip(golden.tokens(), pattern.changes[name], strict=True):
+        moved = [
+            (value + due / MILLI, value)
+            for (_, value), due in zip(token.top, changes, strict=False)
+            if due is not None
+        ]
+        gap = token.top[0][1] - max(moved)[1] if moved else 0.0
+        if gap > 0:
+            return gap
+    return 0.0
 
 
 def _pairs(

@@ -7,15 +7,17 @@ continues tokens returns all of them (`/v1/completions` of vLLM, SGLang and othe
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import orjson
 
-from harmony.parse import parts_of
-from harmony.vocabulary import encode, token_of
+from harmony.parse import FIRST_SPECIAL, parts_of
+from harmony.vocabulary import token_of
 from harness.api import DIALECTS
 from harness.api.base import UnreadableReplyError
-from harness.api.fields import member, objects, objects_at, optional_member
+from harness.api.fields import objects, objects_at
+from harness.api.harmony import completion_of
 from harness.endpoints.client import request
 from harness.errors import ConfigurationError
 from harness.golden.distance import entry_bytes
@@ -69,16 +71,23 @@ def _answer(question: Question, raw: object) -> Answer:
     """The tokens of a completion. Raises UnreadableReplyError."""
     if not isinstance(raw, dict) or not (choices := objects_at(raw, "choices", "")):
         raise UnreadableReplyError("it has no choices")
-    path, choice = choices[0]
-    ids = optional_member(choice, "token_ids", list, path) or encode(
-        member(choice, "text", str, path)
-    )
     entries = _DIALECT.logprobs(raw)
-    if not entries and "logprobs" in question.body:
+    if "logprobs" not in question.body:
+        return _with_tops(question, completion_of(choices[0][1], choices[0][0]).tokens, repeat(()))
+    ids = [token_of(entry_bytes(entry)) for entry in entries]
+    known = [token for token in ids if token is not None]
+    if not known:
         raise UnreadableReplyError("it has no logprobs")
-    tops = [_top(entry) for entry in entries] or [()] * len(ids)
-    tokens = zip(ids, parts_of(ids), tops, strict=False)
-    return Answer(question.id, len(question.body["prompt"]), tuple(Token(*each) for each in tokens))
+    if len(known) < len(ids) or max(known) < FIRST_SPECIAL:
+        raise UnreadableReplyError("its logprobs do not name all tokens, special ones included")
+    return _with_tops(question, known, map(_top, entries))
+
+
+def _with_tops(
+    question: Question, ids: Sequence[int], tops: Iterable[tuple[tuple[int, float], ...]]
+) -> Answer:
+    tokens = (Token(*each) for each in zip(ids, parts_of(ids), tops, strict=False))
+    return Answer(question.id, len(question.body["prompt"]), tuple(tokens))
 
 
 def _top(entry: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
@@ -91,5 +100,5 @@ def _top(entry: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
         and (token := token_of(entry_bytes(each))) is not None
     }
     if not values:
-        raise UnreadableReplyError("a token has no logprob, or is not in the vocabulary")
+        raise UnreadableReplyError("a token has no logprob")
     return tuple(sorted(values.items(), key=lambda item: -item[1]))

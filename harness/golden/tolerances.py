@@ -99,7 +99,7 @@ def run_of(
     *,
     exact: bool,
 ) -> HealthyRun:
-    """The deviation of an engine's answers from the golden ones."""
+    """The deviation of an engine's answers from the golden ones. Raises ConfigurationError."""
     compared: list[Compared] = []
     gaps: list[float] = []
     for other in others:
@@ -107,6 +107,8 @@ def run_of(
         compared.append(_compared(tokens, other.tokens))
         pairs = zip(tokens, other.tokens, strict=False)
         gaps += [_gap(*pair) for pair in pairs if pair[0].id != pair[1].id][:1]
+    if not any(each.differences for each in compared):
+        raise ConfigurationError(f"No answer of {name} has tokens in common with the golden ones.")
     return healthy_run(name, numbers, exact=exact, replies=compared, gaps=gaps)
 
 

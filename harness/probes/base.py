@@ -207,6 +207,8 @@ class Probe(Rule):
     group: ProbeGroup
     uses: tuple[str, ...]
     judge: Judge
+    proves: Callable[[ProbeResponses], str] | None = None
+    """What a pass with these responses proves, in a sentence."""
 
 
 @dataclass
@@ -249,11 +251,13 @@ class ProbeGroup:
         needs: Capability | None = None,
         tolerated: float = 0.0,
         text: str | None = None,
+        proves: Callable[[ProbeResponses], str] | None = None,
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
         `uses` names the requests that it judges. `text` is the summary and reason if the function
-        has no docstring. The other arguments are as in `Family.check`.
+        has no docstring. `proves` states what a pass proves. The other arguments are as in
+        `Family.check`.
         """
 
         def add(judge: Judge) -> Judge:
@@ -268,7 +272,8 @@ class ProbeGroup:
                 modes=modes or self.modes,
             )
             needed, smallest = needs or self.needs, suite or self.suite
-            self.probes.append(Probe(about, tolerated, needed, smallest, self, tuple(uses), judge))
+            rule = about, tolerated, needed, smallest
+            self.probes.append(Probe(*rule, self, tuple(uses), judge, proves))
             return judge
 
         return add

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from harness.findings import HARMONY, Problem
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
 from harness.golden.divergence import ComparedReply, compared_replies
-from harness.golden.patterns import recognized
-from harness.golden.records import Distance, Golden, Tolerance, drawn_text
+from harness.golden.patterns import gap_with_defect, recognized, with_defect
+from harness.golden.records import Distance, Golden, Pattern, Tolerance, drawn_text
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
@@ -45,7 +45,57 @@ _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
 
-@GROUP.probe("numerics.logprobs", _USES, needs="logprobs")
+def _proven(
+    golden: Golden, fails: Callable[[Pattern], bool], method: str = "these logprobs"
+) -> str:
+    """Which known defects would have failed a probe that passed."""
+    if not golden.patterns:
+        return "The golden file has no patterns of defects, so the strength of this is unknown."
+    found = [pattern.defect for pattern in golden.patterns if fails(pattern)]
+    listed = f": {', '.join(found)}" if found else ""
+    return f"{len(found)} of {len(golden.patterns)} known defects would show in {method}{listed}."
+
+
+def _proven_by_distances(responses: ProbeResponses, allowed: Callable[[Golden], Tolerance]) -> str:
+    golden = _reference(responses)
+    compared = _compared(responses, golden, _USES)
+    return _proven(
+        golden,
+        lambda pattern: any(
+            _distances([with_defect(each, pattern) for each in compared], allowed(golden))
+        ),
+    )
+
+
+def _proven_by_pattern(responses: ProbeResponses) -> str:
+    golden = _reference(responses)
+    compared = _compared(responses, golden, _USES)
+
+    def named(pattern: Pattern) -> bool:
+        defective = [with_defect(each, pattern) for each in compared]
+        found = recognized(golden, [(each.name, each.compared) for each in defective])
+        return found is not None and found.pattern is pattern
+
+    return _proven(golden, named)
+
+
+def _proven_by_text(responses: ProbeResponses) -> str:
+    golden = _reference(responses)
+    names = {each.name for each in _comparable(responses, golden, _USES)}
+
+    def diverges(pattern: Pattern) -> bool:
+        gaps = (gap_with_defect(golden.continuations[name], name, pattern) for name in names)
+        return any(gap > golden.tolerance.gap for gap in gaps)
+
+    return _proven(golden, diverges, "the text of the answers")
+
+
+@GROUP.probe(
+    "numerics.logprobs",
+    _USES,
+    needs="logprobs",
+    proves=lambda responses: _proven_by_distances(responses, lambda golden: golden.tolerance),
+)
 def _logprobs(responses: ProbeResponses) -> Trials:
     """Logprobs agree with those of the reference engine on the same weights.
 
@@ -57,7 +107,13 @@ def _logprobs(responses: ProbeResponses) -> Trials:
     yield from _distances(_compared(responses, golden, _USES), golden.tolerance)
 
 
-@GROUP.probe("numerics.precision", _USES, needs="logprobs", severity="warning")
+@GROUP.probe(
+    "numerics.precision",
+    _USES,
+    needs="logprobs",
+    severity="warning",
+    proves=lambda responses: _proven_by_distances(responses, lambda golden: golden.exact_tolerance),
+)
 def _precision(responses: ProbeResponses) -> Trials:
     """Logprobs are as exact as those of engines that compute and store numbers in 16 bits.
 
@@ -67,7 +123,7 @@ def _precision(responses: ProbeResponses) -> Trials:
     yield from _distances(_compared(responses, golden, _USES), golden.exact_tolerance)
 
 
-@GROUP.probe("numerics.defect", _USES, needs="logprobs")
+@GROUP.probe("numerics.defect", _USES, needs="logprobs", proves=_proven_by_pattern)
 def _defect(responses: ProbeResponses) -> Trials:
     """The differences of logprobs do not have the pattern of a known defect.
 
@@ -91,7 +147,7 @@ def _defect(responses: ProbeResponses) -> Trials:
     yield Problem(compared[0].exchange, message, expected, got)
 
 
-@GROUP.probe("numerics.greedy", _USES)
+@GROUP.probe("numerics.greedy", _USES, proves=_proven_by_text)
 def _greedy(responses: ProbeResponses) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.api import DIALECTS
 from harness.api.base import Reasoning, Settings
-from harness.endpoints.preflight import cot_field
+from harness.endpoints.preflight import ALTERNATIVES, cot_field, most_alternatives
 from harness.golden.files import digest, text
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
@@ -32,6 +33,7 @@ class ProbeTask(Task):
         self.probes = probes
         self._options = options
         self._settings = Settings(options.model, extra_body=options.extra_body)
+        self._alternatives: dict[Api, int | None] = {}
         self._requests: dict[tuple[str, Api], ProbeRequest] = {}
         self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
@@ -59,12 +61,31 @@ class ProbeTask(Task):
         )
 
     async def learn(self, provider: Provider) -> int:
-        """Find out in which field Chat requests must send CoT back, if any does."""
-        in_chat = (each for each, condition in self._planned if condition.api == "chat")
-        if not any(isinstance(turn, Reasoning) for each in in_chat for turn in each.turns):
-            return 0
-        self._settings = replace(self._settings, cot_field=await cot_field(provider))
-        return 1
+        """Find out how many logprobs may be requested, and which Chat field takes CoT back."""
+        sent = 0
+        for api in {condition.api for _, condition in self._planned}:
+            asked = DIALECTS[api].logprob_options(ALTERNATIVES[0]).items()
+            if any(asked <= request.options.items() for request in self._requests_over(api)):
+                self._alternatives[api], requests = await most_alternatives(provider, api)
+                sent += requests
+        in_chat = (turn for each in self._requests_over("chat") for turn in each.turns)
+        if any(isinstance(turn, Reasoning) for turn in in_chat):
+            self._settings = replace(self._settings, cot_field=await cot_field(provider))
+            sent += 1
+        return sent
+
+    def _requests_over(self, api: Api) -> Iterator[ProbeRequest]:
+        return (request for request, condition in self._planned if condition.api == api)
+
+    def _settings_of(self, request: ProbeRequest, api: Api) -> Settings:
+        """The settings of a request, with as many logprobs as the provider returns."""
+        settings, most = request.settings(self._settings), ALTERNATIVES[0]
+        asked, accepted = DIALECTS[api].logprob_options(most), self._alternatives.get(api, most)
+        if accepted == most or not asked.items() <= settings.extra_body.items():
+            return settings
+        rest = {key: value for key, value in settings.extra_body.items() if key not in asked}
+        fewer = {} if accepted is None else DIALECTS[api].logprob_options(accepted)
+        return replace(settings, extra_body=rest | fewer)
 
     def write_files(self, folder: Path) -> None:
         """Keep the golden file, if the group has one. Raises RunLogError."""
@@ -81,7 +102,7 @@ class ProbeTask(Task):
                     request,
                     condition,
                     number,
-                    request.settings(self._settings),
+                    self._settings_of(request, condition.api),
                     request.max_turns,
                     MORE_TOKENS if request.whole else None,
                     request.key,

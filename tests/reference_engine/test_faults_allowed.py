@@ -95,6 +95,7 @@ INPUTS = {
     ),
     "low-effort-by-default": Row(chat(HI), lambda s: "Reasoning: low\n" in s.prompt),
     "logprobs-refused": Row(chat(HI, logprobs=True), lambda s: s.status == 400),
+    "logprobs-limited": Row(chat(HI, logprobs=True, top_logprobs=6), lambda s: s.status == 400),
     "forced-choice-refused": Row(forced, lambda s: s.status == 400),
 }
 

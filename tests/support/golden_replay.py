@@ -29,6 +29,8 @@ class Replay:
     part = 1.0
     """The part of these changes."""
     logprobs = True
+    alternatives = 20
+    """How many alternatives a token has."""
     everything = False
     more_prompt = 0
     reasoning = True
@@ -98,7 +100,7 @@ class Replay:
             )
             for (each, value), moved in zip_longest(token.top, change)
         ]
-        return {**self.named(token.id, top[0]["logprob"]), "top_logprobs": top}
+        return {**self.named(token.id, top[0]["logprob"]), "top_logprobs": top[: self.alternatives]}
 
     def named(self, token: int, value: float) -> dict[str, Any]:
         data = bytes_of(token)

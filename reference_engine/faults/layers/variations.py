@@ -93,6 +93,14 @@ def logprobs_refused(body: Json, _: ClientRequest) -> Json:
 
 
 @hooks.REQUEST
+def logprobs_limited(body: Json, _: ClientRequest) -> Json:
+    most = 5
+    if (body.get("top_logprobs") or 0) > most:
+        raise invalid("top_logprobs", f"top_logprobs must be at most {most}.", "invalid_value")
+    return body
+
+
+@hooks.REQUEST
 def forced_choice_refused(body: Json, request: ClientRequest) -> Json:
     if request.forced_choice:
         message = "Only 'auto' and 'none' are supported for tool_choice."

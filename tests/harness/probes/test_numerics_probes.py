@@ -104,6 +104,46 @@ def test_without_logprobs_the_tokens_are_still_compared() -> None:
     assert set(results.values()) == {"not_verifiable"}
 
 
+def shown(rule: str, **changes: Any) -> set[str]:
+    """The known defects that a passed probe states it would have shown."""
+    result = judged(numerics.GROUP, Replay(**changes), golden=GOLDEN)[rule]
+    assert result.status == "passed"
+    assert result.reason is not None
+    count, separator, names = result.reason.rstrip(".").partition(": ")
+    assert f" of {len(GOLDEN.patterns)} known defects would show in " in count
+    listed = set(names.split(", ")) if separator else set()
+    assert count.startswith(f"{len(listed)} of ")
+    return listed
+
+
+@pytest.mark.parametrize("rule", ["numerics.logprobs", "numerics.precision", "numerics.defect"])
+def test_a_pass_states_which_known_defects_would_have_failed(rule: str) -> None:
+    defects = [pattern.defect for pattern in GOLDEN.patterns]
+    failing = {each for each in defects if found(Replay(defect=each))[rule] != "passed"}
+    assert shown(rule) == failing
+    assert failing
+
+
+def test_fewer_alternatives_prove_less() -> None:
+    every, five, one = (shown("numerics.logprobs", alternatives=count) for count in (20, 5, 1))
+    assert every >= five >= one
+    assert every > one
+
+
+def test_text_alone_proves_least() -> None:
+    by_text = shown("numerics.greedy", logprobs=False)
+    assert by_text
+    assert by_text < shown("numerics.precision")
+
+
+def test_a_golden_file_of_one_engine_judges_nothing() -> None:
+    run = GOLDEN.healthy[0].model_copy(update={"engine": GOLDEN.engine, "numbers": GOLDEN.dtype})
+    alone = GOLDEN.model_copy(update={"healthy": (run,)})
+    results = judged(numerics.GROUP, Replay(), golden=alone)
+    assert set(statuses(results).values()) == {"not_verifiable"}
+    assert "merge it" in str(results["numerics.greedy"].reason)
+
+
 class Other(Replay):
     """Replace the first token of an answer whose best alternative has this gap."""
 

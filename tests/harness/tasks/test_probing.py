@@ -6,7 +6,8 @@ import mock_provider as mock
 import pytest
 from mock_provider import COT, MODEL, MockProvider
 
-from harness.probes import cot, errors
+from harness.golden.files import shipped
+from harness.probes import cot, errors, numerics
 from harness.probes.base import ProbeOptions
 from harness.providers.entries import adhoc_provider
 from harness.tasks.probing import ProbeTask
@@ -53,3 +54,37 @@ async def test_an_unreadable_reply_leaves_the_usual_field(body):
 async def test_groups_that_send_no_cot_in_chat_ask_nothing():
     assert (await learned(errors.GROUP, reply({})))[0] == 0
     assert (await learned(cot.GROUP, reply({}), ("responses",)))[0] == 0
+
+
+LOGPROB_FIELDS = ("logprobs", "top_logprobs", "include")
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "expected"),
+    [
+        (20, 1, {"logprobs": True, "top_logprobs": 20}),
+        (8, 2, {"logprobs": True, "top_logprobs": 5}),
+        (-1, 3, {}),
+    ],
+)
+async def test_requests_ask_for_as_many_logprobs_as_the_provider_accepts(limit, asked, expected):
+    async def answer(request, writer):
+        refused = request.body.get("top_logprobs", -1) > limit
+        await (mock.status(400) if refused else reply({"content": "Hello!"}))(request, writer)
+
+    options = ProbeOptions(MODEL, ("chat",), golden=shipped())
+    task = ProbeTask(numerics.GROUP, numerics.GROUP.probes, options)
+    async with MockProvider(always=answer) as provider:
+        sent = await task.learn(adhoc_provider(provider.base_url, MODEL, ("chat",)))
+    assert sent == asked + 1  # and one request for the field of the CoT
+    for attempt in task.attempts(1):
+        body = attempt.first_request()
+        assert {key: body[key] for key in LOGPROB_FIELDS if key in body} == expected
+
+
+async def test_an_error_of_another_cause_is_left_to_the_run():
+    options = ProbeOptions(MODEL, ("responses",), golden=shipped())
+    task = ProbeTask(numerics.GROUP, numerics.GROUP.probes, options)
+    async with MockProvider(always=mock.status(500)) as provider:
+        await task.learn(adhoc_provider(provider.base_url, MODEL, ("responses",)))
+    assert all(each.first_request()["top_logprobs"] == 20 for each in task.attempts(1))

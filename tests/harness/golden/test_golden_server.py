@@ -1,0 +1,187 @@
+"""Golden files of a trusted server's answers, and merged golden files."""
+
+import asyncio
+import json
+
+import mock_provider as mock
+import pytest
+from golden_replay import GOLDEN
+from mock_provider import MODEL, MockProvider
+
+from harmony.vocabulary import bytes_of
+from harness.cli.app import run
+from harness.errors import ConfigurationError
+from harness.golden import files
+from harness.golden.create import record
+from harness.golden.server import Server
+from harness.golden.tolerances import merge
+from harness.probes import golden_prompts
+from harness.providers.entries import adhoc_provider
+
+PROMPTS = {
+    tuple(golden_prompts.body("harmony", each)["prompt"]): each.id
+    for each in golden_prompts.greedy("harmony")
+}
+SHIFT = 0.25
+"""What the simulated server adds to the logprob of each second alternative, in nats."""
+
+
+def completion(body, *, ids=True, logprobs=True):
+    """The golden answer to a prompt as vLLM returns it, with other numbers; else a short one."""
+    name = PROMPTS.get(tuple(body["prompt"]))
+    tokens = list(GOLDEN.continuations[name or "copy"].tokens())
+    tops = [
+        {
+            f"token_id:{each}": value + SHIFT * (place % 2)
+            for place, (each, value) in enumerate(token.top)
+        }
+        for token in tokens
+    ]
+    text = b"".join(bytes_of(token.id) for token in tokens).decode("utf-8", "replace")
+    choice = {"index": 0, "text": text, "finish_reason": "stop"}
+    choice |= {"token_ids": [token.id for token in tokens]} if ids else {}
+    if logprobs and "logprobs" in body:
+        choice["logprobs"] = {
+            "tokens": [f"token_id:{token.id}" for token in tokens],
+            "token_logprobs": [tops[at][f"token_id:{t.id}"] for at, t in enumerate(tokens)],
+            "top_logprobs": tops,
+        }
+    return {"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"])}}
+
+
+def answering(**options):
+    async def answer(request, writer):
+        mock.write_json(writer, completion(request.body, **options))
+
+    return answer
+
+
+WITHOUT_SPECIAL = {
+    "choices": [{"text": "Hi", "logprobs": {"content": [{"token": "Hi", "logprob": -1.0}]}}]
+}
+
+
+async def recorded(numbers="bfloat16", exact=True, always=None, **options):
+    """A golden file of a simulated server."""
+    async with MockProvider(always=always or answering(**options)) as provider:
+        entry = adhoc_provider(provider.base_url, MODEL, ("harmony",))
+        requests = golden_prompts.requests("harmony", MODEL)
+        sha256 = golden_prompts.fingerprint()
+        server = Server(entry, "engine 1", numbers, exact)
+        given = ((MODEL,), server, requests, sha256, lambda _: None, "command")
+        return await asyncio.to_thread(record, *given)
+
+
+@pytest.mark.parametrize("ids", [True, False])
+async def test_a_servers_answers_become_golden(ids):
+    golden = await recorded(ids=ids)
+    assert (golden.engine, golden.dtype, golden.weights_sha256) == ("engine 1", "bfloat16", "")
+    assert golden.requests_sha256 == GOLDEN.requests_sha256
+    for name, expected in GOLDEN.continuations.items():
+        found = golden.continuations[name]
+        assert found.prompt_tokens == expected.prompt_tokens
+        assert (found.ids, found.parts) == (expected.ids, expected.parts)
+    assert {len(each.texts) for each in golden.drawn.values()} == {20}
+    assert golden.lone
+    assert not golden.patterns
+
+
+@pytest.mark.parametrize(
+    ("always", "problem"),
+    [
+        (answering(logprobs=False), r"not usable: it has no logprobs"),
+        (mock.text("{}"), r"not usable: it has no choices"),
+        (mock.text("<html>"), r"not usable: "),
+        (mock.text(json.dumps(WITHOUT_SPECIAL)), r"do not name all tokens, special ones included"),
+        (mock.status(400, "no prompts of tokens"), r"answered with 400: .*no prompts of tokens"),
+    ],
+)
+async def test_an_unusable_server_is_refused_with_the_reason(always, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        await recorded(always=always)
+
+
+async def test_a_merged_file_tolerates_the_engines_of_all():
+    other = await recorded()
+    merged = merge(GOLDEN, {"other.json": other})
+    assert merged.continuations.keys() == GOLDEN.continuations.keys()
+    *before, last = merged.healthy
+    assert tuple(before) == GOLDEN.healthy
+    assert (last.engine, last.numbers, last.exact) == ("engine 1", "bfloat16", True)
+    assert last.distance.p95 == pytest.approx(SHIFT, abs=0.01)
+    assert merged.patterns == GOLDEN.patterns
+    assert not merged.lone
+    turned = merge(other, {"shipped.json": GOLDEN})
+    assert not turned.lone
+    assert turned.weights_sha256 == GOLDEN.weights_sha256
+    assert turned.tolerance.p95 == pytest.approx(2 * SHIFT, abs=0.02)
+
+
+async def test_an_engine_in_eight_bits_does_not_widen_the_exact_tolerance():
+    merged = merge(GOLDEN, {"other.json": await recorded(exact=False)})
+    assert merged.exact_tolerance == GOLDEN.exact_tolerance
+    assert merged.healthy[-1].exact is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"weights_sha256": "0f"}, "b.json was created with other weights"),
+        ({"requests_sha256": "0f"}, "b.json answers other requests"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_not_merged(changes, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        merge(GOLDEN, {"b.json": GOLDEN.model_copy(update=changes)})
+
+
+def test_other_prompts_are_not_merged():
+    first = next(iter(GOLDEN.continuations))
+    longer = GOLDEN.continuations[first].model_copy(update={"prompt_tokens": 7})
+    other = GOLDEN.model_copy(update={"continuations": {**GOLDEN.continuations, first: longer}})
+    with pytest.raises(ConfigurationError, match=f"b.json has 7 prompt tokens in {first!r}"):
+        merge(GOLDEN, {"b.json": other})
+
+
+def test_merging_takes_the_long_prompts_of_both():
+    assert GOLDEN.long is not None
+    merged = merge(GOLDEN, {"b.json": GOLDEN})
+    assert merged.long is not None
+    assert len(merged.long.healthy) == len(GOLDEN.long.healthy) + 1
+    assert merged.long.tolerance == GOLDEN.long.tolerance
+
+
+def test_the_command_merges_files(tmp_path, capsys):
+    path, out = tmp_path / "a.json", tmp_path / "merged.json"
+    path.write_text(files.text(GOLDEN), encoding="utf-8")
+    assert run(["golden", "merge", str(path), str(path), "--out", str(out)]) == 0
+    assert len(files.load(out).healthy) == len(GOLDEN.healthy) + 1
+    assert "Tolerance: |Δ logprob|" in capsys.readouterr().out
+    assert run(["golden", "merge", str(path), "--out", str(out)]) == 2
+    assert "at least one golden file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ([], "either --checkpoint DIR or --from URL"),
+        (["--from", "http://127.0.0.1:9/v1"], "--engine 'vLLM 0.32'"),
+        (["--from", "http://127.0.0.1:9/v1", "--checkpoint", "c"], "either --checkpoint"),
+    ],
+)
+def test_a_golden_file_needs_one_source(options, problem, tmp_path, capsys):
+    out = tmp_path / "golden.json"
+    assert run(["golden", "create", "--model", "m", "--out", str(out), *options]) == 2
+    assert problem in capsys.readouterr().err
+    assert not out.exists()
+
+
+async def test_the_command_records_a_server(tmp_path, capsys):
+    out = tmp_path / "golden.json"
+    async with MockProvider(always=answering()) as provider:
+        given = ["--from", provider.base_url, "--engine", "e", "--numbers", "n", "--no-long"]
+        command = ["golden", "create", *given, "--model", MODEL, "--out", str(out)]
+        assert await asyncio.to_thread(run, command) == 0
+    golden = files.load(out)
+    assert golden.command.startswith("gpt-oss-verify")
+    assert "merge it with another" in capsys.readouterr().err
