@@ -139,11 +139,37 @@ def merge(first: Path, /, *others: Path, out: Path) -> int:
     if not others:
         raise ConfigurationError(f"Name at least one golden file to merge with {first}.")
     merged = merge_files(files.load(first), {str(path): files.load(path) for path in others})
-    for run in merged.healthy:
-        show(f"{run.engine}, {run.numbers}: {shown(run.distance)}")
-    show(f"Tolerance: {shown(merged.tolerance)}.")
+    _describe(merged)
     _write(out, merged)
     return 0
+
+
+@app.command(name="show")
+def describe(golden: Path, /) -> int:
+    """Show what a golden file contains: its origin, the healthy engines, and the tolerances.
+
+    Args:
+        golden: The file.
+    """
+    _describe(files.load(golden))
+    return 0
+
+
+def _describe(golden: Golden) -> None:
+    show(f"Golden answers of {golden.engine}, {golden.dtype}, for {', '.join(golden.models)}")
+    show(f"weights   {golden.weights_sha256 or 'unknown: a server answered'}")
+    current = golden.requests_sha256 == golden_prompts.fingerprint()
+    show(f"requests  {'of this version' if current else 'of another version, not usable'}")
+    show(f"date line {golden.current_date or 'none'}")
+    show(f"license   {golden.license}")
+    show(f"command   {golden.command}")
+    for name, part in (("short prompts", golden), ("long prompts", golden.long)):
+        if part is not None:
+            show(f"\n{len(part.continuations)} {name}, {len(part.patterns)} patterns of defects")
+            for run in part.healthy:
+                show(f"  {run.engine}, {run.numbers}: {shown(run.distance)}")
+            show(f"  tolerated: {shown(part.tolerance)}")
+            show(f"  tolerated of 16-bit engines: {shown(part.exact_tolerance)}")
 
 
 @app.command
