@@ -1,6 +1,6 @@
 """All requests with long prompts, their texts of known length, and the group of their probes.
 
-A text has distinct lines, one code word, and values that resemble it. About 0.8 million prompt
+A text has distinct lines, one code word, and values that resemble it. About a million prompt
 tokens over one API with a context of 131,072 tokens, which
 `gpt-oss-verify --suite long --dry-run` lists per probe.
 """
