@@ -42,29 +42,34 @@ class Server:
     numbers: str
     exact: bool
 
-    def answers(self, questions: Iterable[Question], at_once: int) -> Sequence[Answer]:
+    def answers(self, questions: Sequence[Question], at_once: int) -> Sequence[Answer]:
         """Answer all questions, so many at once.
 
         Raises ConfigurationError if a reply is not usable, ProviderUnreachableError if none came.
         """
-        return asyncio.run(self._answers(questions, asyncio.Semaphore(at_once)))
+        return asyncio.run(self._answers(questions, at_once))
 
-    async def _answers(
-        self, questions: Iterable[Question], free: asyncio.Semaphore
-    ) -> Sequence[Answer]:
-        async def one(question: Question) -> Answer:
-            async with free:
-                received = await request(self.provider, _DIALECT.path, question.body)
-            place = f"{self.provider.base_url}{_DIALECT.path} ({question.id})"
-            if received.status != 200:
-                reason = " ".join(received.text.split())[:_MOST_SHOWN]
-                raise ConfigurationError(f"{place} answered with {received.status}: {reason}")
-            try:
-                return _answer(question, orjson.loads(received.text))
-            except (ValueError, UnreadableReplyError) as error:
-                raise ConfigurationError(f"The reply of {place} is not usable: {error}.") from None
+    async def _answers(self, questions: Sequence[Question], at_once: int) -> Sequence[Answer]:
+        remaining = iter(questions)
+        found: dict[str, Answer] = {}
 
-        return await asyncio.gather(*map(one, questions))
+        async def work() -> None:
+            for question in remaining:
+                found[question.id] = await self._one(question)
+
+        await asyncio.gather(*(work() for _ in range(at_once)))
+        return [found[question.id] for question in questions]
+
+    async def _one(self, question: Question) -> Answer:
+        received = await request(self.provider, _DIALECT.path, question.body)
+        place = f"{self.provider.base_url}{_DIALECT.path} ({question.id})"
+        if received.status != 200:
+            reason = " ".join(received.text.split())[:_MOST_SHOWN]
+            raise ConfigurationError(f"{place} answered with {received.status}: {reason}")
+        try:
+            return _answer(question, orjson.loads(received.text))
+        except (ValueError, UnreadableReplyError) as error:
+            raise ConfigurationError(f"The reply of {place} is not usable: {error}.") from None
 
 
 def _answer(question: Question, raw: object) -> Answer:
