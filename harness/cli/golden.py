@@ -51,20 +51,19 @@ class ServerOptions:
     """A server whose answers become the golden ones."""
 
     url: Annotated[str | None, Parameter(name="--from")] = None
-    """URL of its API, up to /v1, instead of a checkpoint. It must serve raw completions with
-    prompts of token ids and 20 logprobs, as vLLM does."""
+    """URL of its API, up to /v1, instead of a checkpoint; it must serve raw completions."""
     engine: str | None = None
     """Name and version of its engine, to record."""
     numbers: str | None = None
     """Its number formats, to record."""
     fp8: bool = False
-    """It stores weights or keys and values in 8 bits: its own numbers are not exact."""
+    """It stores weights or its KV cache in 8 bits."""
     long: Annotated[bool, Parameter(negative="--no-long")] = True
-    """Also send the long prompts, of up to 60,000 tokens."""
+    """Also send the long prompts, of up to 60,000 tokens. Default: --long."""
     api_key_env: str | None = None
     """Name of the environment variable with the API key."""
     timeout: float = 600.0
-    """Seconds that a request may take."""
+    """Seconds that a request may take. Default: 600."""
 
 
 _COMPUTATION, _NO_SERVER = Computation(), ServerOptions()
