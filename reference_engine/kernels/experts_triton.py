@@ -282,60 +282,35 @@ def multiply(
 
     `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
     """
-    inner = _launch_gate_up(tokens, routing, gate_up, limit, product.shape[1], block)
-    _launch_down(product, inner, weights, routing, down, block)
-
-
-def _launch_gate_up(
-    tokens: Tensor, routing: Routing, linear: PackedLinear, limit: float, top: int, block: int
-) -> Tensor:
-    size = linear.bias.shape[1]
-    inner = tokens.new_empty((len(routing.slots), size // 2))
-    gate_up_kernel[_grid(size, routing)](
+    tiles = (routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends)
+    inner = tokens.new_empty((len(routing.slots), gate_up.bias.shape[1] // 2))
+    gate_up_kernel[_grid(gate_up, routing)](
         inner,
         tokens,
-        routing.slots,
-        routing.tile_experts,
-        routing.tile_rows,
-        routing.tile_ends,
-        linear.blocks,
-        linear.scales,
-        linear.bias,
+        *tiles,
+        *_arrays(gate_up),
         limit,
-        TOP=top,
+        TOP=product.shape[1],
         IN=tokens.shape[1],
-        OUT=size,
+        OUT=gate_up.bias.shape[1],
         BLOCK_ROWS=block,
     )
-    return inner
-
-
-def _launch_down(
-    product: Tensor,
-    inner: Tensor,
-    weights: Tensor,
-    routing: Routing,
-    linear: PackedLinear,
-    block: int,
-) -> None:
-    size = linear.bias.shape[1]
-    down_kernel[_grid(size, routing)](
+    down_kernel[_grid(down, routing)](
         product,
         inner,
         weights,
-        routing.slots,
-        routing.tile_experts,
-        routing.tile_rows,
-        routing.tile_ends,
-        linear.blocks,
-        linear.scales,
-        linear.bias,
+        *tiles,
+        *_arrays(down),
         IN=inner.shape[1],
-        OUT=size,
+        OUT=down.bias.shape[1],
         BLOCK_ROWS=block,
     )
 
 
-def _grid(size: int, routing: Routing):
-    tiles = len(routing.tile_experts)
+def _arrays(linear: PackedLinear) -> tuple[Tensor, Tensor, Tensor]:
+    return linear.blocks, linear.scales, linear.bias
+
+
+def _grid(linear: PackedLinear, routing: Routing):
+    size, tiles = linear.bias.shape[1], len(routing.tile_experts)
     return lambda chosen: (triton.cdiv(size, chosen["BLOCK_OUT"]), tiles)
