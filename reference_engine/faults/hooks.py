@@ -206,14 +206,12 @@ PARSER = Hook[ParserChange]("parser")  # the parser of the model's tokens
 
 def parsed_if(condition: Callable[[GenerationRequest], bool]) -> Hook[EventChange]:
     """A hook for each event of the parser, in the responses to some requests."""
-
-    def adapt(change: EventChange) -> ParserChange:
-        def parse(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
-            return FilteredParser(parser, change) if condition(request) else parser
-
-        return parse
-
-    return Hook("parser", adapt)
+    return Hook(
+        "parser",
+        lambda change: (
+            lambda parser, request: FilteredParser(parser, change) if condition(request) else parser
+        ),
+    )
 
 
 PARSED = parsed_if(lambda _: True)
@@ -227,26 +225,23 @@ NEW_EDITOR = Hook[Callable[[], EventChange]](
 def whole_text(kind: Kind) -> Hook[TextChange]:
     """A hook for the complete text of each message of a kind that the model writes."""
 
-    def adapt(change: TextChange) -> ParserChange:
-        def parse(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
-            held: list[str] = []
+    def editor(change: TextChange) -> EventChange:
+        held: list[str] = []
 
-            def edit(event: Event) -> Iterable[Event]:
-                if event.kind != kind:
-                    yield event
-                elif isinstance(event, Delta):
-                    held.append(event.text)
-                else:
-                    if isinstance(event, Ended) and (text := change("".join(held))):
-                        yield Delta(kind, text)
-                    held.clear()
-                    yield event
+        def edit(event: Event) -> Iterable[Event]:
+            if event.kind != kind:
+                yield event
+            elif isinstance(event, Delta):
+                held.append(event.text)
+            else:
+                if isinstance(event, Ended) and (text := change("".join(held))):
+                    yield Delta(kind, text)
+                held.clear()
+                yield event
 
-            return FilteredParser(parser, edit)
+        return edit
 
-        return parse
-
-    return Hook("parser", adapt)
+    return Hook("parser", lambda change: lambda parser, _: FilteredParser(parser, editor(change)))
 
 
 PAYLOAD = Hook[JsonChange]("payload")
