@@ -24,6 +24,7 @@ from harness.records.conditions import MODES, Api
 LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
 LEAST = 1024  # output tokens that a reply without a limit may have at least
 STOP, _BEGINNING_OF_STOP = "code word", "code"
+_UNUSED_STOP = "\nObservation:"
 _TRIES, _FEWEST_REPEATED = 3, 2
 """Requests with a stop string, and how many must show a problem: servers match the string with
 other parts of a reply than others, and a model may spell it in another way."""
@@ -47,6 +48,7 @@ _OTHER_LIMIT = "max_completion_tokens"
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     refusable = frozenset({"request.refused", "request.failed"})
     stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
+    several = {"stop": [_UNUSED_STOP, STOP]}
     cut = partial(ProbeRequest, effort="high", max_tokens=LIMIT, whole=False)
     requests = [
         cut("cut", _LONG),
@@ -66,6 +68,14 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("whole", _QUESTION, temperature=0.0),
         ProbeRequest(
             "stopped", _QUESTION, temperature=0.0, options=stop, tries=_TRIES, provokes=refusable
+        ),
+        ProbeRequest(
+            "stopped by another",
+            _QUESTION,
+            temperature=0.0,
+            options=several,
+            tries=_FEWEST_REPEATED,
+            provokes=refusable,
         ),
     ]
     if api == "chat":
@@ -200,6 +210,24 @@ def _repeated(trials: Iterable[TrialResult]) -> Trials:
     judged = list(trials)
     problems = sum(each is not None for each in judged)
     return (each for each in judged if each is None or problems >= _FEWEST_REPEATED)
+
+
+@GROUP.probe(
+    "limits.stop.several",
+    ("whole", "stopped by another"),
+    source=CHAT,
+    apis=("chat",),
+    modes=MODES,
+    needs="stop",
+)
+def _any_stop(responses: ProbeResponses) -> Trials:
+    """Each of several stop strings ends the answer.
+
+    Agents set the beginnings of several sections as stop strings. The API allows four.
+    """
+    _require_stop(responses.reply("whole")[1].text, "answer")
+    rollouts = served(responses, "stopped by another", "several stop strings")
+    yield from _repeated(map(_stopped, rollouts))
 
 
 @GROUP.probe(

@@ -34,6 +34,7 @@ READ: Mapping[Lost, frozenset[str]] = {
         {
             *("chat.schema", "chat.schema.minor", "chat.schema.required"),
             *("responses.schema", "responses.schema.minor", "responses.schema.required"),
+            "responses.options",
             *("reply.id", "reply.id.repeated", "reply.created"),
             *("chat.stream.id", "chat.stream.constant", "chat.stream.role"),
         }

@@ -42,7 +42,13 @@ class ProbeRequest:
 # Besides numerics: what needs a model that runs on or disobeys, a clock, a second turn, or many
 # replies whose usage counts are pooled.
 UNSEEN_HERE = {
-    *("word-lost", "reasoning-cut", "builtin-added", "empty-arguments-never-done"),
+    *(
+        "word-lost",
+        "reasoning-cut",
+        "builtin-added",
+        "empty-arguments-never-done",
+        "only-first-stop",
+    ),
     *("call-not-a-stop", "return-not-a-stop", "first-token-wrong", "builtin-advertised"),
     *("stream-in-one-burst", "call-ids-repeated", "reasoning-missing-after-result"),
     *(

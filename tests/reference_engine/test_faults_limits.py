@@ -105,6 +105,9 @@ LIMITS = {
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
     "stop-ignored": Row(chat(HI, stop="lo"), lambda s: s.message["content"] == "Hello there."),
+    "only-first-stop": Row(
+        chat(HI, stop=["never", "lo"]), lambda s: s.message["content"] == "Hello there."
+    ),
     "stop-ignored-in-streams": Row(chat(HI, stop="lo", stream=True), lambda s: "there" in s.text),
     "stop-beginning-streamed": Row(
         chat(HI, stop=[" there"], stream=True), lambda s: s.said() == "Hello ther"

@@ -56,6 +56,7 @@ hooks.REQUEST.faults(
 )
 hooks.GENERATION.faults(
     stop_ignored=lambda request: replace(request, stop=()),
+    only_first_stop=lambda request: replace(request, stop=request.stop[:1]),
     stop_string_kept=lambda r: _KeepingStop(r.conversation, r.sampling, r.policy, (), r.stop),
 )
 hooks.PARSER.faults(

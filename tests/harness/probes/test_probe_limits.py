@@ -45,7 +45,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
     if "long" in request.id:
         return long(attempt, 2_100, "stop", len(request.id))
-    return Say(text="The ", reasoning=COT) if request.id == "stopped" else ANSWER
+    return Say(text="The ", reasoning=COT) if request.id.startswith("stopped") else ANSWER
 
 
 def long(attempt: Attempt, tokens: int, finish: str, prompt: int) -> Response:
@@ -154,7 +154,8 @@ def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str
     ],
 )
 def test_ineffective_stop_strings_are_detected(said: Say) -> None:
-    assert failed(but("stopped", said)) == {"limits.stop"}
+    assert failed(but("stopped", said)) == {"limits.stop", "limits.stop.several"}
+    assert failed(but("stopped by another", said)) == {"limits.stop.several"}
 
 
 def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
