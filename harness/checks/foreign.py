@@ -36,10 +36,10 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         samples[each.task, each.sample].append(each)
     conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
     made = _callers(examined)
-    contents: dict[str, list[Score]] = defaultdict(list)
+    contents, answers = defaultdict(list), defaultdict(list)
     for each in examined:
-        if each.traits.content:
-            contents[each.traits.content].append(each)
+        contents[each.traits.content].append(each)
+        answers[each.traits.answer].append(each)
     unrelated = _unrelated()
     for sample, group in samples.items():
         texts = Counter(each.traits.content for each in group)
@@ -57,10 +57,26 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
             if not content or texts[content] > 1:
                 continue
             twin = next((other for other in contents[content] if unrelated(each, other)), None)
-            if twin is not None:
+            if twin is not None and not _is_stock(each, twin, answers, unrelated):
                 message = f"The reply has the same text as the reply in {twin.record}."
                 yield message, evidence(each.record, "$", "a reply to its own request", "the same")
     yield from _borrowed(examined, unrelated)
+
+
+def _is_stock(
+    one: Score,
+    twin: Score,
+    answers: Mapping[str, Sequence[Score]],
+    unrelated: Callable[[Score, Score], bool],
+) -> bool:
+    """Whether the model also gives this answer, after another CoT, to a third request."""
+    answer = one.traits.answer or twin.traits.answer
+    return bool(answer) and any(
+        other.traits.content != one.traits.content
+        and unrelated(other, one)
+        and unrelated(other, twin)
+        for other in answers[answer]
+    )
 
 
 def _borrowed(

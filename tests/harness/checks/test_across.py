@@ -89,6 +89,25 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
+def test_a_stock_answer_that_the_model_also_gives_to_a_third_request_is_not_foreign() -> None:
+    refusal, usual = (
+        "Unfortunately nothing here fits your wish.",
+        "None of the functions fits. " * 9,
+    )
+    asked = {
+        "tax": "Which forms does one file for income from rent?",
+        "lorem": "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do.",
+        "third": "Why would cats in warm barns purr all through each quiet night?",
+    }
+
+    def reply(name: str, thought: str) -> Score:
+        return scored([Say(text=refusal, reasoning=thought, mark=name)], name, 1, asked[name])
+
+    pair = [reply("tax", usual), reply("lorem", usual)]
+    assert {name for name, _ in found(pair)} == {"reply.foreign"}
+    assert found([*pair, reply("third", "No function is needed.")]) == set()
+
+
 def test_an_answer_that_its_own_request_suggests_is_not_foreign() -> None:
     word = "It is orchid596 (orchid596)."
     asked = {
