@@ -327,7 +327,7 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
     "sampling.n.usage", ("choices", _HOT[0]), apis=("chat",), needs="n", severity="warning"
 )
 def _n_counted(responses: ProbeResponses) -> Trials:
-    """The tokens of a reply with several choices are the prompt's, once, and those of all choices.
+    """A reply with several choices reports the prompt tokens once, and the output tokens of all.
 
     Users compute the cost from these counts.
     """
@@ -336,11 +336,12 @@ def _n_counted(responses: ProbeResponses) -> Trials:
     once = responses.prompt_tokens(_HOT[0])[1]
     for exchange, reply in required(replies, "No reply has several choices."):
         tokens, texts = prompt_tokens(reply), [reply, *reply.others]
-        message = "The prompt counts several times."
+        message = "The prompt tokens are counted for each choice, and not once."
         again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
         yield again if once and tokens == once * len(texts) else None
         least = sum(len(text_tokens(each.reasoning + each.text)) for each in texts)
-        message, expected = "The output tokens omit some choices.", f"about {least} or more"
+        message = "The output tokens are fewer than those of all choices."
+        expected = f"about {least} or more"
         got = str(reply.output_tokens)
         fewer = Problem(exchange, message, expected, got, "$.usage.completion_tokens")
         yield fewer if (reply.output_tokens or 0) < _MOST_OF * least else None
