@@ -3,6 +3,8 @@
 import errno
 import fnmatch
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from reference_engine.checkpoint.layouts import Layout
@@ -18,19 +20,46 @@ _LONGEST_REASON = 300
 
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
     """Downloads one of `REPOSITORIES` or `owner/name`; returns its folder. Raises SetupError."""
+    repository = _repository(name)
+    with _explained(repository, folder):
+        revision, hashes = _listed(repository, layout)
+        for name, sha256 in hashes.items():
+            _fetch(repository, revision, name, sha256, folder)
+    return folder / "original" if layout == "original" else folder
+
+
+def published_hashes(name: str, layout: Layout) -> dict[str, str]:
+    """Returns the SHA-256 that the Hub lists of each weights file, by its name. Raises SetupError.
+
+    `name` and `layout` are those of `download`.
+    """
+    repository = _repository(name)
+    with _explained(repository):
+        _, hashes = _listed(repository, layout)
+    return {
+        Path(file).name: sha256
+        for file, sha256 in hashes.items()
+        if sha256 is not None and file.endswith(".safetensors")
+    }
+
+
+def _repository(name: str) -> str:
     repository = REPOSITORIES.get(name, name)
     if repository.count("/") != 1:
         known = ", ".join(REPOSITORIES)
         raise SetupError(f"{name!r} is neither {known} nor a repository as owner/name.")
+    return repository
+
+
+@contextmanager
+def _explained(repository: str, folder: Path | None = None) -> Iterator[None]:
+    """Errors of the Hub and of the target folder, if there is one, as SetupError."""
     try:
-        revision, hashes = _listed(repository, layout)
-        for name, sha256 in hashes.items():
-            _fetch(repository, revision, name, sha256, folder)
+        yield
     except SetupError:
         raise
     except Exception as error:  # noqa: BLE001 - the HTTP library of huggingface_hub depends on its release
         raise SetupError(_message(repository, folder, error)) from None
-    return folder / "original" if layout == "original" else folder
 
 
 def wanted(names: list[str], layout: Layout) -> list[str]:
@@ -73,7 +102,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _message(repository: str, folder: Path, error: Exception) -> str:
+def _message(repository: str, folder: Path | None, error: Exception) -> str:
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -92,7 +121,8 @@ def _message(repository: str, folder: Path, error: Exception) -> str:
     reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
     if isinstance(error, LocalEntryNotFoundError):
         reason = "the Hub is unreachable"
+    action, rest = ("downloaded", "; the download resumes") if folder else ("looked up", "")
     return (
-        f"{repository} could not be downloaded ({reason}). Check the connection to huggingface.co "
-        "and rerun; the download resumes."
+        f"{repository} could not be {action} ({reason}). Check the connection to huggingface.co "
+        f"and rerun{rest}."
     )

@@ -116,9 +116,24 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def check_tensors(self) -> int:
+        """Checks the dtype and shape of every stored tensor; returns their number.
+
+        Raises SetupError. Token codes are checked when they are expanded.
+        """
+        for name in self._files:
+            if name in self._stored:
+                self._check(name)
+        return len(self._files)
+
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
         """Provides rows of a stored tensor after checking its dtype and shape."""
+        self._check(name)
+        with self._files[name].tensor(name, rows) as tensor:
+            yield tensor
+
+    def _check(self, name: str) -> None:
         file = self._files[name]
         entry = file.entries[name]
         shape, dtypes = self._stored[name]
@@ -133,8 +148,6 @@ class Checkpoint:
                 f"Tensor {name!r} in {file.path} has shape {list(entry.shape)}, but "
                 f"{self.path / 'config.json'} requires {list(shape)}."
             )
-        with file.tensor(name, rows) as tensor:
-            yield tensor
 
     def _plain(self, source: Source, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
         total = sum(shape[0] for _, shape in source.tensors)

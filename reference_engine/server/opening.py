@@ -32,7 +32,7 @@ class Parts:
 
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
     """Load the checkpoint, or one shard of it, and the vocabulary. Raises SetupError."""
-    _prepare(settings)
+    prepare(settings)
     return load_model(
         settings.checkpoint,
         settings.device,
@@ -74,7 +74,7 @@ def _backend(settings: ServeSettings) -> Backend:
 
     if settings.faults or settings.faults_by_request:
         raise SetupError("--fault needs the reference engine: remove --backend.")
-    _prepare(settings)
+    prepare(settings)
     if settings.backend.is_remote:
         dialects: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
         return connect(settings.backend, dialects[settings.backend.name], settings.max_context)
@@ -91,7 +91,8 @@ def _backend(settings: ServeSettings) -> Backend:
     )
 
 
-def _prepare(settings: ServeSettings) -> None:
+def prepare(settings: ServeSettings) -> None:
+    """Check the device, set the threads and load the vocabulary. Raises SetupError."""
     device, local = settings.device.partition(":")[0], not settings.backend.is_remote
     if device == "cuda" and local and not torch.cuda.is_available():
         raise SetupError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")

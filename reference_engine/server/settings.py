@@ -34,6 +34,7 @@ def _check_date(_: object, wanted: str | None) -> None:
             raise ValueError("It must be YYYY-MM-DD or 'today'.") from None
 
 
+Device: TypeAlias = Annotated[str, Parameter(validator=_check_device)]
 CurrentDate: TypeAlias = Annotated[
     str | None,
     Parameter(
@@ -90,7 +91,7 @@ class EngineSettings:
 
     checkpoint: Path = SMALL_CHECKPOINT
     """Checkpoint in OpenAI's or Hugging Face's layout. Default: the bundled small one."""
-    device: Annotated[str, Parameter(validator=_check_device)] = "cpu"
+    device: Device = "cpu"
     """Device: cpu, cuda or mps. Default: cpu."""
     dtype: NumberFormat | None = None
     """Number format. Default: the fastest of the device."""

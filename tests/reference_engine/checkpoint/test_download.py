@@ -1,12 +1,15 @@
 """Downloads of checkpoints, from a local fake Hub."""
 
 import errno
+import hashlib
 
+import pytest
 from fake_hub import fake_hub
 
 from reference_engine.__main__ import main
 from reference_engine.checkpoint import download as module
-from reference_engine.checkpoint.download import wanted
+from reference_engine.checkpoint.download import published_hashes, wanted
+from reference_engine.errors import SetupError
 
 REPOSITORY = "openai/gpt-oss-20b"
 FILES = {
@@ -65,6 +68,23 @@ def test_a_file_with_a_wrong_hash_is_removed(tmp_path, monkeypatch, capsys):
             capsys, "gpt-oss-20b", "--out", str(tmp_path / "out")
         )
     assert not (tmp_path / "out" / name).exists()
+
+
+def test_the_hashes_of_the_weights_are_listed(tmp_path, monkeypatch):
+    def of(name: str) -> str:
+        return hashlib.sha256(FILES[f"{REPOSITORY}/{name}"].encode()).hexdigest()
+
+    shards = [f"model-0000{number}-of-00001.safetensors" for number in range(2)]
+    with fake_hub(FILES, (), tmp_path / "cache", monkeypatch) as requests:
+        assert published_hashes("gpt-oss-20b", "hf") == {shard: of(shard) for shard in shards}
+        assert published_hashes(REPOSITORY, "original") == {
+            "model.safetensors": of("original/model.safetensors")
+        }
+    assert not weights(requests)
+    refused = OSError("[Errno 111] Connection refused")
+    monkeypatch.setattr(module, "_listed", _raising(refused))
+    with pytest.raises(SetupError, match=r"could not be looked up .* and rerun\.$"):
+        published_hashes("gpt-oss-20b", "hf")
 
 
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
