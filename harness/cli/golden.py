@@ -13,7 +13,7 @@ from harness.cli.options import AsJson, Run
 from harness.cli.screen import print_raw, say, show
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, os_errors
 from harness.golden import files, teacher_forcing
-from harness.golden.create import create_with_long, record
+from harness.golden.create import create_all, record
 from harness.golden.distance import distance, shown
 from harness.golden.divergence import compared_replies
 from harness.golden.engine import EngineOptions
@@ -99,7 +99,7 @@ def create(
         **(vars(computation) | {"dtype": computation.dtype or "float32"}),
     )
     short, long = golden_prompts.requests(), golden_prompts.long_requests()
-    _write(out, create_with_long(model, options, short, long, say, command))
+    _write(out, create_all(model, options, short, long, say, command))
     return 0
 
 
@@ -162,7 +162,8 @@ def _describe(golden: Golden) -> None:
     show(f"date line {golden.current_date or 'none'}")
     show(f"license   {golden.license}")
     show(f"command   {golden.command}")
-    for name, part in (("short prompts", golden), ("long prompts", golden.long)):
+    parts = (("prompts", golden), ("dated prompts", golden.dated), ("long prompts", golden.long))
+    for name, part in parts:
         if part is not None:
             show(f"\n{len(part.continuations)} {name}, {len(part.patterns)} patterns of defects")
             for run in part.healthy:

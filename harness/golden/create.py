@@ -52,6 +52,13 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
     | {"fault": "kv-cache-fp8"},
 }
 """Healthy ways to compute that providers use, as options of the engine."""
+_DATE = "2026-06-15"
+_OTHER_DATES = ("2025-08-05", "2025-12-31", "2026-06-16", "2026-11-23", "2027-01-01", "2029-12-31")
+HEALTHY_DATED: Mapping[str, Mapping[str, Any]] = {
+    f"{numbers}, {date}": changes | {"current_date": date}
+    for (numbers, changes), date in zip(HEALTHY.items(), _OTHER_DATES, strict=True)
+}
+"""The same on other days: many servers write the current date into the prompt."""
 HEALTHY_LONG = dict(list(HEALTHY.items())[-2:])
 """Those that differ most, for prompts whose computation takes long."""
 
@@ -104,7 +111,7 @@ def create(
     )
 
 
-def create_with_long(
+def create_all(
     models: Sequence[str],
     options: EngineOptions,
     requests: Requests,
@@ -112,8 +119,16 @@ def create_with_long(
     progress: Progress,
     command: str,
 ) -> Golden:
-    """A golden file with long prompts, which are computed in fewer ways and without defects."""
+    """A golden file also with dated prompts, unless all have a date, and with long ones.
+
+    Long prompts are computed in fewer ways and without defects.
+    """
     golden = create(models, options, requests, progress, command)
+    if options.current_date is None:
+        progress("prompts with a date")
+        on_day = replace(options, current_date=_DATE)
+        dated = create(models, on_day, requests, progress, command, healthy=HEALTHY_DATED)
+        golden = golden.model_copy(update={"dated": dated})
     progress("long prompts")
     room = replace(options, max_context=LONG_CONTEXT)
     parts = create(models, room, long, progress, command, healthy=HEALTHY_LONG, defects=())

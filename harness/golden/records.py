@@ -143,7 +143,8 @@ class Golden(Record):
     created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
     identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
     `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact. `long` has the
-    answers to long prompts, with tolerances of their own, if they were computed. `weights_sha256`
+    answers to long prompts, with tolerances of their own, if they were computed. `dated` has those
+    to prompts with a date line, with tolerances that cover other dates. `weights_sha256`
     is empty if a server answered. `license` is that of the file.
     """
 
@@ -161,6 +162,7 @@ class Golden(Record):
     exact_tolerance: Tolerance
     patterns: tuple[Pattern, ...]
     long: Golden | None = None
+    dated: Golden | None = None
     license: str = "Apache-2.0"
 
     @property

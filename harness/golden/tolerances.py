@@ -34,10 +34,13 @@ def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
         golden = _with_engine(golden, other)
     known = {each.weights_sha256 for each in (first, *others.values())} - {""}
     golden = golden.model_copy(update={"weights_sha256": next(iter(known), "")})
-    longs = {name: each.long for name, each in others.items() if each.long is not None}
-    if first.long is None or not longs:
-        return golden
-    return with_long(golden, merge(first.long, longs))
+    dated = {name: each.dated for name, each in others.items() if each.dated is not None}
+    if first.dated is not None and dated:
+        golden = golden.model_copy(update={"dated": merge(first.dated, dated)})
+    long = {name: each.long for name, each in others.items() if each.long is not None}
+    if first.long is not None and long:
+        golden = with_long(golden, merge(first.long, long))
+    return golden
 
 
 def _require_same(first: Golden, other: Golden, name: str) -> None:

@@ -232,7 +232,18 @@ def _reference(
             "it does not show how much healthy engines differ; merge it with the file of another "
             "engine or number format (`gpt-oss-verify golden merge`)."
         )
-    return responses.golden
+    parts = [responses.golden, *([responses.golden.dated] if responses.golden.dated else [])]
+    return max(parts, key=lambda part: _same_prompts(part, responses))
+
+
+def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
+    """How many replies have prompts as long as the golden ones, with or without a date."""
+    due = {**golden.continuations, **golden.drawn}
+    return sum(
+        reply.input_tokens == due[name].prompt_tokens
+        for name in due
+        for _, reply in first_replies(responses.rollouts.get(name, ()))
+    )
 
 
 def _comparable(
