@@ -55,7 +55,7 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
 _DATE = "2026-06-15"
 _OTHER_DATES = ("2025-08-05", "2025-12-31", "2026-06-16", "2026-11-23", "2027-01-01", "2029-12-31")
 HEALTHY_DATED: Mapping[str, Mapping[str, Any]] = {
-    f"{numbers}, {date}": changes | {"current_date": date}
+    f"{numbers}, {date}": {**changes, "current_date": date}
     for (numbers, changes), date in zip(HEALTHY.items(), _OTHER_DATES, strict=True)
 }
 """The same on other days: many servers write the current date into the prompt."""

@@ -238,10 +238,11 @@ def _reference(
 
 def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
     """How many replies have prompts as long as the golden ones, with or without a date."""
-    due = {**golden.continuations, **golden.drawn}
+    due = {name: each.prompt_tokens for name, each in golden.continuations.items()}
+    due |= {name: each.prompt_tokens for name, each in golden.drawn.items()}
     return sum(
-        reply.input_tokens == due[name].prompt_tokens
-        for name in due
+        reply.input_tokens == tokens
+        for name, tokens in due.items()
         for _, reply in first_replies(responses.rollouts.get(name, ()))
     )
 
