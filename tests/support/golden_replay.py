@@ -21,6 +21,8 @@ def text(tokens: list[Token], part: str) -> str:
 class Replay:
     """Replays the golden file."""
 
+    golden = GOLDEN
+    """The golden file, or a part of it."""
     noise = 0.0
     noisy: str | None = None
     """The only request with noisy logprobs; None for all."""
@@ -40,7 +42,7 @@ class Replay:
         self._random = random.Random(5)
 
     def __call__(self, request: Any, attempt: Any) -> Response:
-        golden = GOLDEN.continuations[request.id]
+        golden = self.golden.continuations[request.id]
         tokens = self.changed(request.id, list(golden.tokens()))
         call = text(tokens, "call")
         thought = text(tokens, "reasoning") if self.reasoning else ""
@@ -53,7 +55,7 @@ class Replay:
 
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
         """The changes of each token's alternatives, in thousandths of a nat."""
-        patterns = [each for each in GOLDEN.patterns if each.defect == self.defect]
+        patterns = [each for each in self.golden.patterns if each.defect == self.defect]
         return [*patterns[0].changes[name]] if patterns else [()] * count
 
     def changed(self, _name: str, tokens: list[Token]) -> list[Token]:

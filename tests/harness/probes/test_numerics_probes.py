@@ -31,6 +31,23 @@ def test_the_reference_passes(changes: dict[str, Any]) -> None:
     assert set(found(Replay(**changes)).values()) == {"passed"}
 
 
+@pytest.mark.parametrize("changes", HEALTHY.values(), ids=HEALTHY)
+def test_prompts_with_a_date_have_golden_answers_of_their_own(changes: dict[str, Any]) -> None:
+    assert set(found(Replay(golden=GOLDEN.dated, **changes)).values()) == {"passed"}
+
+
+def test_a_defect_behind_a_date_is_named() -> None:
+    provider = Replay(golden=GOLDEN.dated, defect="sinks-of-other-heads", noise=SPREAD)
+    result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
+    assert "sinks-of-other-heads" in result.examples[0].message
+
+
+def test_other_prompts_are_not_judged() -> None:
+    results = judged(numerics.GROUP, Replay(more_prompt=5), golden=GOLDEN)
+    assert set(statuses(results).values()) == {"not_verifiable"}
+    assert "The prompts differ" in str(results["numerics.greedy"].reason)
+
+
 def test_less_exact_logprobs_warn() -> None:
     spread = 0.8 * GOLDEN.tolerance.median  # As far as a KV cache in 8 bits.
     assert found(Replay(noise=spread)) == {
@@ -170,7 +187,7 @@ def test_a_different_token_fails_only_where_the_reference_is_certain() -> None:
 
 UNFIT = {
     "no golden file": ({}, None, "golden create"),
-    "another prompt": ({"more_prompt": 11}, GOLDEN, "--current-date"),
+    "another prompt": ({"more_prompt": 9}, GOLDEN, "--current-date"),
     "no CoT": ({"reasoning": False}, GOLDEN, "CoT"),
     "an old golden file": ({}, GOLDEN.model_copy(update={"requests_sha256": "0"}), "version"),
 }
