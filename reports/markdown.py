@@ -68,14 +68,14 @@ def _causes(report: Report) -> Iterator[str]:
 
 
 def _rules(report: Report) -> Iterator[str]:
-    """The table of checks, and why some of them could not be judged."""
+    """The table of checks, what some passes prove, and why some rules could not be judged."""
     if not report.families:
         return
     yield from ("## Checks", "", *markup.table(report.family_table()))
-    for status in ("not_verifiable", "skipped"):
+    for status in ("passed", "not_verifiable", "skipped"):
         reasons: dict[str, list[str]] = {}
         for rule in report.rules:
-            if rule.status == status:
+            if rule.status == status and (rule.result.reason or status != "passed"):
                 reasons.setdefault(rule.result.reason or "", []).append(rule.result.check.id)
         for reason, ids in reasons.items():
             listed = ", ".join(markup.code(each) for each in sorted(ids))

@@ -44,6 +44,13 @@ def evals(name="gpqa", sample=NASTY_SAMPLE, **changes):
     return eval_result(scores, **changes)
 
 
+def test_what_a_pass_proves_is_stated():
+    proof = "2 of 3 known defects would show in these logprobs: a, b."
+    text = markdown(analysis(checks=[rule("numerics.logprobs", reason=proof), rule("usage.sum")]))
+    assert f"Passed: `numerics.logprobs`. {proof}" in text
+    assert "usage.sum" not in text
+
+
 def test_a_pass():
     assert markdown(passing()) == snapshot("""\
 # PASS: gpt-oss on `mock`
