@@ -73,8 +73,8 @@ def _proven_by_pattern(responses: ProbeResponses) -> str:
 
     def named(pattern: Pattern) -> bool:
         defective = [with_defect(each, pattern) for each in compared]
-        found = recognized(golden, [(each.name, each.compared) for each in defective])
-        return found is not None and found.pattern is pattern
+        only = golden.model_copy(update={"patterns": (pattern,)})
+        return recognized(only, [(each.name, each.compared) for each in defective]) is not None
 
     return _proven(golden, named)
 
