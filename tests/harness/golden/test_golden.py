@@ -233,6 +233,34 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]
 
 
+@pytest.mark.parametrize("date", [None, "2026-11-23"])
+def test_a_complete_file_also_answers_dated_and_long_prompts(date, monkeypatch):
+    def score(questions, options):
+        tokens_before = 70 + (11 if options.current_date else 0)
+        head = Head("engine 1", "0f", options.dtype or "?", ())
+        answer = tuple(tokens(*ANSWER))
+        noise = 0.1 if options.max_context is None and options.dtype == "bfloat16" else 0.0
+        noisy = tuple(
+            replace(t, top=tuple((each, value - noise) for each, value in t.top)) for t in answer
+        )
+        return head, [Answer(q.id, tokens_before, noisy) for q in questions]
+
+    monkeypatch.setattr(engine, "score", score)
+    options = EngineOptions(dtype="float32", current_date=date)
+    requests = golden_prompts.requests(), golden_prompts.long_requests()
+    golden = create.create_all(["m"], options, *requests, lambda _: None, "golden create")
+    assert golden.long is not None
+    assert golden.long.continuations.keys() == requests[1].greedy.keys()
+    assert golden.long.tolerance.gap == golden.tolerance.gap > 0  # long replies have no near-ties
+    if date is None:
+        assert golden.dated is not None
+        assert golden.dated.continuations["copy"].prompt_tokens == 81
+        assert [run.numbers for run in golden.dated.healthy] == list(create.HEALTHY_DATED)
+    else:
+        assert golden.dated is None
+        assert golden.current_date == date
+
+
 def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
     def score(questions, options):
         def noise(question, at):
