@@ -90,7 +90,7 @@ def with_defect(reply: ComparedReply, pattern: Pattern) -> ComparedReply:
 
 
 def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float | None, ...]:
-    pairs = zip(token.changes, expected or [0] * len(token.changes), strict=True)
+    pairs = zip(token.changes, expected, strict=True)
     return tuple(None if came is None or due is None else came + due / MILLI for came, due in pairs)
 
 
