@@ -40,6 +40,8 @@ LEARNED = "learned.pt"
 """What was learned, to be resumed."""
 _ORDINARY_BUILTIN_SHARE = 0.3
 """Share of the ordinary groups with built-in tools, if the groups to learn have none."""
+_ORDINARY_LONG_SHARE = 0.1
+"""Share of the ordinary groups with a long text, if the groups to learn have none."""
 _DECAY_SHARE = 0.4
 """Share of the time, at its end, over which the learning rates fall."""
 _LOWEST_RATE = 0.02
@@ -171,7 +173,12 @@ def learn(
     long, builtin = options.long_share, options.builtin_share
     taught = Shares(copy=0.0, long=long, builtin=builtin, client=1 - long - builtin)
     new = groups(seed, taught, (options.shortest, options.longest))
-    kept = Shares(0.0, 0.0, 0.0 if builtin else _ORDINARY_BUILTIN_SHARE, client=0.0)
+    kept = Shares(
+        copy=0.0,
+        long=0.0 if long else _ORDINARY_LONG_SHARE,
+        builtin=0.0 if builtin else _ORDINARY_BUILTIN_SHARE,
+        client=0.0,
+    )
     ordinary = groups(seed, kept)
     parameters = list(student.parameters())
     adam = torch.optim.Adam(student.rates(options.rate), betas=(0.9, 0.95))
