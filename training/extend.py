@@ -40,7 +40,7 @@ LEARNED = "learned.pt"
 """What was learned, to be resumed."""
 _ORDINARY_BUILTIN_SHARE = 0.3
 """Share of the ordinary groups with built-in tools, if the groups to learn have none."""
-_ORDINARY_LONG_SHARE = 0.1
+_ORDINARY_LONG_SHARE = 0.06
 """Share of the ordinary groups with a long text, if the groups to learn have none."""
 _DECAY_SHARE = 0.4
 """Share of the time, at its end, over which the learning rates fall."""

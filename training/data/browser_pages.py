@@ -33,8 +33,8 @@ _VIEW = 16
 def topic(rng: Random) -> str:
     """Something that a page may be about."""
     draw = rng.random()
-    if draw < 0.2:
-        return samples.prose(rng, 2, 6)
+    if draw < 0.12:
+        return samples.prose(rng, 2, 4)
     if draw < 0.35:
         return natural.phrase(rng)
     name = rng.choice((words.capital, words.capital, places.named, words.person))(rng)
@@ -94,7 +94,7 @@ def results(
 
     Some of the other results share a word with it.
     """
-    count = rng.choice((1, 2, 3, 3, 4, 4, 5, 6, 8, 10))
+    count = rng.choice((1, 2, 2, 3, 3, 3, 4, 5, 6, 9))
     right = rng.randrange(count)
     lines = ["", "# Search Results", ""]
     for at in range(count):
@@ -127,7 +127,7 @@ def page(
         ((), (title,), (title,), (f"# {title}", ""), (title, f"URL: {address}", ""), (title, ""))
     )
     body: list[str] = []
-    for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 8, 11, 14))):
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 3, 4, 6, 8, 12))):
         body += _block(rng)
     at = 0 if begins else rng.randint(0, len(body))
     body = [*body[:at], statement, *body[at:]]

@@ -45,6 +45,8 @@ from training.data.written_asks import written_tools
 
 GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
+BUILTIN_GROUP_SIZE = 24
+"""Larger: the system message that declares the tools has most of the tokens of such a group."""
 LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
 _CROWD_SHARE = 0.04
@@ -170,15 +172,15 @@ def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
 
 
 def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    """Built-in tools, and functions beside them in one of four."""
+    """Built-in tools, and functions beside them in one of six."""
     setting = replace(_setting(rng), builtin=rng.choice(_BUILTIN))
-    scene = _scene(rng, setting, _offers(rng, 0.75))
+    scene = _scene(rng, setting, _offers(rng, 0.83))
     scene = replace(scene, manner=None, style=CANONICAL)
     return scene, [
         _task(rng, scene)
         if scene.offers and rng.random() < 0.35
         else builtin_tasks.task(rng, scene.setting)
-        for _ in range(GROUP_SIZE)
+        for _ in range(BUILTIN_GROUP_SIZE)
     ]
 
 
