@@ -1,5 +1,6 @@
 """The command that lists all rules, on screen and as `docs/checks.md`."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +13,22 @@ from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError
 from harness.findings import Rule
 from harness.golden import files as golden_files
-from harness.probes.base import MORE_TOKENS, REPLY_TOKENS, ProbeOptions
+from harness.probes.base import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
 from harness.probes.suites import choose
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rules import RULES
 from harness.tasks.probing import probe_tasks
+from harness.text import suggestion
 
+_SHOWN_TEXT = 400  # characters of a text in a request
+_KEYS = {"wrong": "a wrong", "none": "no"}
 _HEAD = """\
 # Checks and probes
 
-`gpt-oss-verify checks --markdown` generates this file.
+`gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
+or probe, and the requests that a probe sends, under the names that its findings use.
 
 A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
 judged together. An **error** violates a specification or harms the model's replies, and fails the
@@ -45,6 +50,8 @@ unless it repeats one piece of text without end. It does not judge a reply that 
 
 
 def checks(
+    rule_id: str | None = None,
+    /,
     *,
     family: str | None = None,
     as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
@@ -52,10 +59,11 @@ def checks(
     """List all checks and probes: what they require, why, and the source of the requirement.
 
     Args:
+        rule_id: Id of a check or probe: show only this one, and the requests that a probe sends.
         family: List only the checks and probes of this family.
         as_markdown: Print Markdown, as in docs/checks.md.
     """
-    listed = entries(family)
+    listed = entries(family) if rule_id is None else (_named(rule_id),)
     if as_markdown:
         print_raw(markdown(listed))
         return 0
@@ -72,7 +80,47 @@ def checks(
             for line in (about.summary, about.why, about.source):
                 stdout().print(Text(f"      {line}", style="dim"), soft_wrap=True)
         stdout().print()
+    if rule_id is not None and isinstance(probe := listed[0], Probe):
+        print_raw("\n\n".join(_requests(probe)))
     return 0
+
+
+def _named(rule_id: str) -> Rule:
+    if rule_id not in RULES:
+        hint = suggestion(rule_id, list(RULES), "`gpt-oss-verify checks` lists all")
+        raise ConfigurationError(f"There is no check or probe {rule_id!r}; {hint}")
+    return RULES[rule_id]
+
+
+def _requests(probe: Probe) -> Iterator[str]:
+    """What a probe sends, under the names that its findings use; the first body of each request."""
+    options = ProbeOptions("gpt-oss-20b", BOTH_APIS, golden=golden_files.shipped())
+    (task,) = probe_tasks([probe], options)
+    for attempt in task.attempts(1):
+        request = attempt.sample
+        assert isinstance(request, ProbeRequest)
+        notes = [
+            f"# {request.id!r} · {attempt.condition.api} · {attempt.condition.mode}",
+            f"{request.tries} tries" if request.tries > 1 else "",
+            f"up to {request.max_turns} requests" if request.max_turns > 1 else "",
+            f"after {request.after!r}" if request.after else "",
+            "" if request.key == "right" else f"{_KEYS[request.key]} API key",
+        ]
+        body = request.raw or json.dumps(
+            _shortened(attempt.first_request()), indent=2, ensure_ascii=False
+        )
+        yield f"{' · '.join(filter(None, notes))}\n{body}"
+
+
+def _shortened(value: object) -> object:
+    """A JSON value with its long texts cut."""
+    if isinstance(value, Mapping):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    if isinstance(value, str) and len(value) > _SHOWN_TEXT:
+        return f"{value[:_SHOWN_TEXT]}… ({len(value):,} characters)"
+    return value
 
 
 def entries(family: str | None = None) -> tuple[Rule, ...]:

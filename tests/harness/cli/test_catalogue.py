@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from harness.cli import checks as catalogue
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.records.conditions import BOTH_APIS
 from harness.rules import RULES
 
 DOCS = Path(__file__).parents[3] / "docs" / "checks.md"
@@ -41,6 +43,38 @@ def test_one_family_can_be_listed(capsys):
     ids = re.findall(r"^\| \[`([a-z_.]+)`", capsys.readouterr().out, flags=re.M)
     assert ids == [entry.about.id for entry in catalogue.entries("usage")]
     assert {entry.about.family for entry in catalogue.entries("usage")} == {"usage"}
+
+
+def test_a_probe_is_shown_with_the_requests_that_it_sends(capsys):
+    assert run(["checks", "tools.choice.required"]) == 0
+    shown = capsys.readouterr().out
+    assert "With tool_choice required, the reply calls a tool" in shown
+    parts = re.split(r"^# (.*)$", shown, flags=re.M)
+    names, bodies = parts[1::2], [json.loads(text) for text in parts[2::2]]
+    assert names == [f"'required' · {api} · non-streaming · 2 tries" for api in BOTH_APIS]
+    assert {body["tool_choice"] for body in bodies} == {"required"}
+    assert ["input" in body for body in bodies] == [True, False]
+
+
+def test_long_texts_and_keys_of_shown_requests_are_abbreviated(capsys):
+    assert run(["checks", "long.words"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"… \([\d,]{6,} characters\)", shown)
+    assert max(map(len, shown.splitlines())) < 700
+    assert run(["checks", "errors.key"]) == 0
+    assert "'no key' · chat · non-streaming · no API key" in capsys.readouterr().out
+
+
+def test_a_check_is_shown_without_requests(capsys):
+    assert run(["checks", "reasoning.lost"]) == 0
+    shown = capsys.readouterr().out
+    assert RULES["reasoning.lost"].about.summary in shown
+    assert "# " not in shown
+
+
+def test_an_unknown_rule_is_reported_with_a_similar_one(capsys):
+    assert run(["checks", "tools.choice.requird"]) == 2
+    assert "did you mean 'tools.choice.required'?" in capsys.readouterr().err
 
 
 def test_an_unknown_family_is_reported_with_the_known_ones():
