@@ -19,6 +19,7 @@ from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rules import RULES
+from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.probing import probe_tasks
 from harness.text import suggestion
 
@@ -164,7 +165,8 @@ def _suites() -> Iterator[str]:
         options = ProbeOptions("", BOTH_APIS, golden=golden_files.shipped())
         planned = [each for task in probe_tasks(probes, options) for each in task.all_attempts()]
         tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
-        yield f"| {suite} | {len(probes)} | {len(planned)} | {tokens:,} |"
+        requests = sum(min(USUAL_TURNS, each.max_turns) for each in planned)
+        yield f"| {suite} | {len(probes)} | {requests} | {tokens:,} |"
 
 
 def _columns(rule: Rule) -> Iterator[str]:
