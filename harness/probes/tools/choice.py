@@ -121,6 +121,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         "required": (_HELLO, {"tool_choice": "required"}),
         "required streamed": (_HELLO, {"tool_choice": "required"}),
         "named": (_WEATHER, {"tool_choice": named}),
+        "named streamed": (_WEATHER, {"tool_choice": named}),
         "parallel": (_WEATHER, {"parallel_tool_calls": True}),
         "not parallel": (_WEATHER, {"parallel_tool_calls": False}),
     }
@@ -189,6 +190,11 @@ for _name, _text in (
         "required streamed",
         "In streams, too, a reply calls a tool if tool_choice is required. Some servers stream a "
         "forced call as text, or force calls only in requests without `stream`.",
+    ),
+    (
+        "named streamed",
+        "In streams, too, a reply calls the function that tool_choice names. Otherwise a program "
+        "that works without streaming gets another call, or none.",
     ),
 ):
     GROUP.probe(

@@ -74,7 +74,7 @@ hooks.REQUEST.faults(
     ),
     required_choice_ignored_in_streams=lambda body, request: (
         body | {"tool_choice": "auto"}
-        if request.streaming and body.get("tool_choice") == "required"
+        if request.streaming and body.get("tool_choice") not in (None, "auto", "none")
         else body
     ),
     none_choice_ignored_in_streams=lambda body, request: (

@@ -87,6 +87,7 @@ _KEPT = {
     "none": Say(text="I may not look."),
     "none streamed": Say(text="I may not look."),
     "named": calling(LANGUAGE, '{"text": "a"}'),
+    "named streamed": calling(LANGUAGE, '{"text": "a"}'),
 }
 
 
@@ -107,6 +108,7 @@ def test_following_tool_choice_passes() -> None:
         ("required streamed", Say(text="Hello!"), "tools.choice.required.streaming"),
         ("named", calling(WEATHER), "tools.choice.named"),
         ("named", Say(text="Hello!"), "tools.choice.named"),
+        ("named streamed", calling(WEATHER), "tools.choice.named.streaming"),
         ("named", refusal(500), "tools.choice.named"),
         ("auto", refusal(400), "tools.choice.auto"),
     ],
@@ -135,7 +137,7 @@ def test_unexpected_streams_are_not_blamed_on_the_feature(
 ) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
     found = statuses(judged(group, lambda *_: stream, ["responses"]))
-    for name in ("none", "required"):
+    for name in ("none", "required", "named"):
         found.pop(f"tools.choice.{name}.streaming", None)  # It asks for a stream.
     assert set(found.values()) == {"not_verifiable"}
 
