@@ -64,6 +64,8 @@ def checks(
         family: List only the checks and probes of this family.
         as_markdown: Print Markdown, as in docs/checks.md.
     """
+    if rule_id is not None and family is not None:
+        raise ConfigurationError("Give the id of one check or probe, or --family, not both.")
     listed = entries(family) if rule_id is None else (_named(rule_id),)
     if as_markdown:
         print_raw(markdown(listed))

@@ -77,6 +77,11 @@ def test_an_unknown_rule_is_reported_with_a_similar_one(capsys):
     assert "did you mean 'tools.choice.required'?" in capsys.readouterr().err
 
 
+def test_an_id_and_a_family_contradict_each_other(capsys):
+    assert run(["checks", "tools.choice.named", "--family", "usage"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
 def test_an_unknown_family_is_reported_with_the_known_ones():
     with pytest.raises(ConfigurationError, match=r"'usge'; families are schema, stream"):
         catalogue.entries("usge")
