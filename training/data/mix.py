@@ -46,7 +46,7 @@ from training.data.written_asks import written_tools
 GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
 BUILTIN_GROUP_SIZE = 12
-"""Larger: the system message that declares the tools has most of the tokens of such a group."""
+"""Larger, because they share the system message that declares the tools, a fifth of the tokens."""
 LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
 _CROWD_SHARE = 0.04
