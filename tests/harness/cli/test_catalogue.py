@@ -7,6 +7,7 @@ import pytest
 from harness.cli import checks as catalogue
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.probes.base import Probe
 from harness.records.conditions import BOTH_APIS
 from harness.rules import RULES
 
@@ -75,6 +76,13 @@ def test_a_check_is_shown_without_requests(capsys):
 def test_an_unknown_rule_is_reported_with_a_similar_one(capsys):
     assert run(["checks", "tools.choice.requird"]) == 2
     assert "did you mean 'tools.choice.required'?" in capsys.readouterr().err
+
+
+def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
+    for rule in RULES.values():
+        if isinstance(rule, Probe):
+            assert run(["checks", rule.about.id]) == 0
+            assert re.search(r"^# '", capsys.readouterr().out, flags=re.M), rule.about.id
 
 
 def test_an_id_and_a_family_contradict_each_other(capsys):
