@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training import snapshot, workers
-from training.data import LENGTHS
+from training.data import LENGTHS, Shares
 from training.loop import Trainer
 from training.net import Shape
 from training.reopen import RECORD, reopen
@@ -33,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=options.seed,
         rank=rank,
         out=options.out,
-        groups_per_step=options.groups,
+        tokens_per_step=options.tokens,
+        shares=Shares(copy=0.0, long=options.long, builtin=options.builtin, client=options.client),
         longest=options.longest,
+        keep_attention=options.keep_attention,
     ).train()
     if rank == 0:
         write_checkpoint(run, options.out / "checkpoint")
@@ -69,7 +71,21 @@ def _parser() -> argparse.ArgumentParser:
         "--peak", type=float, default=1.0, help="largest factor of the learning rates"
     )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
-    parser.add_argument("--groups", type=int, default=1, help="groups per step and process")
+    add = parser.add_argument
+    add("--tokens", type=int, default=3300, help="fewest tokens per step and process")
+    ordinary = Shares(copy=0.0)
+    for name, what in (
+        ("long", "a long text"),
+        ("builtin", "built-in tools"),
+        ("client", "tools of clients' libraries"),
+    ):
+        default = getattr(ordinary, name)
+        add(f"--{name}", type=float, default=default, help=f"share of groups with {what}")
+    add(
+        "--keep-attention",
+        action="store_true",
+        help="leave the scores of the full-attention layers as they are",
+    )
     parser.add_argument("--longest", type=int, default=LENGTHS[1], help="tokens of a text at most")
     return parser
 

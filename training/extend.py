@@ -1,14 +1,10 @@
-"""Extends a trained checkpoint: `python -m training.extend WHAT --out DIR`.
+"""Teaches a trained checkpoint longer texts: `python -m training.extend --out DIR`.
 
-Groups of a chosen kind teach by cross entropy. Ordinary groups keep the other skills: there, the
-distributions of the targets are to stay those of the original (knowledge distillation,
-https://arxiv.org/abs/1503.02531). Two things can learn:
-
-- `attention`, for longer texts. A model that was trained on short ones spreads its attention too
-  thin: with the number of keys, the share of all irrelevant keys together grows. Only what decides
-  the attention of the full-attention layers changes.
-- `all` weights, for other groups. The experts are rounded to MXFP4 on the way, as in the
-  checkpoint.
+A model that was trained on short texts spreads its attention too thin in long ones: with the number
+of keys, the share of all irrelevant keys together grows. Only what decides the attention of the
+full-attention layers learns, from groups with long texts by cross entropy. Ordinary groups keep the
+other skills: there, the distributions of the targets are to stay those of the original (knowledge
+distillation, https://arxiv.org/abs/1503.02531).
 
 The result has the format and size of the original.
 """
@@ -18,7 +14,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +34,8 @@ from training.snapshot import Run
 
 LEARNED = "learned.pt"
 """What was learned, to be resumed."""
-_ORDINARY_BUILTIN_SHARE = 0.3
-"""Share of the ordinary groups with built-in tools, if the groups to learn have none."""
-_ORDINARY_LONG_SHARE = 0.06
-"""Share of the ordinary groups with a long text, if the groups to learn have none."""
+_TAUGHT = Shares(copy=0.0, long=1.0)
+_ORDINARY = Shares(copy=0.0, long=0.0, builtin=0.3, client=0.0)
 _DECAY_SHARE = 0.4
 """Share of the time, at its end, over which the learning rates fall."""
 _LOWEST_RATE = 0.02
@@ -49,26 +43,6 @@ _WARM_UP_STEPS = 5
 _LOG_STEPS = 5
 _LARGEST_NORM = 1.0
 """Larger gradients, of all parameters together, are scaled down to this norm."""
-
-
-class AllWeights(nn.Module):
-    """All weights of a network."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run, self.net, self.rows = run, run.net, run.rows
-
-    def states(self, batch: Batch) -> Tensor:
-        """Returns the final states of tokens with a target, (targets and filler, hidden)."""
-        states: Tensor = self.net(self.rows.embed(batch.ids), batch, quantize=True)[0]
-        return states
-
-    def rates(self, rate: float) -> list[dict[str, Any]]:
-        """Returns the optimizer's parameter groups with their full learning rates."""
-        return [{"params": list(self.parameters()), "full": rate}]
-
-    def fold(self) -> None:
-        """Does nothing: the network already has what was learned."""
 
 
 class Attention(nn.Module):
@@ -133,16 +107,13 @@ def _odd(stacked: Tensor, changed: Tensor) -> Tensor:
     return torch.stack((stacked[::2], changed), 1).flatten(0, 1)
 
 
-Student = AllWeights | Attention
-
-
-def new_loss(student: Student, batch: Batch) -> Tensor:
+def new_loss(student: Attention, batch: Batch) -> Tensor:
     """The mean cross entropy of the targets in nats."""
     loss = student.run.rows.loss(student.states(batch), batch.targets, batch.ids)
     return loss.sum() / len(batch.targets)
 
 
-def ordinary_loss(student: Student, original: Run, batch: Batch, sharpen: float) -> Tensor:
+def ordinary_loss(student: Attention, original: Run, batch: Batch, sharpen: float) -> Tensor:
     """The mean divergence of the targets' distributions from the original's in nats.
 
     Args:
@@ -166,20 +137,12 @@ def ordinary_loss(student: Student, original: Run, batch: Batch, sharpen: float)
 
 
 def learn(
-    options: argparse.Namespace, student: Student, original: Run, *, rank: int, sharpen: float
+    options: argparse.Namespace, student: Attention, original: Run, *, rank: int, sharpen: float
 ) -> None:
     """Trains for some minutes of wall time; process 0 writes a log and what was learned."""
     seed = options.seed * options.processes + rank
-    long, builtin = options.long_share, options.builtin_share
-    taught = Shares(copy=0.0, long=long, builtin=builtin, client=1 - long - builtin)
-    new = groups(seed, taught, (options.shortest, options.longest))
-    kept = Shares(
-        copy=0.0,
-        long=0.0 if long else _ORDINARY_LONG_SHARE,
-        builtin=0.0 if builtin else _ORDINARY_BUILTIN_SHARE,
-        client=0.0,
-    )
-    ordinary = groups(seed, kept)
+    new = groups(seed, _TAUGHT, (options.shortest, options.longest))
+    ordinary = groups(seed, _ORDINARY)
     parameters = list(student.parameters())
     adam = torch.optim.Adam(student.rates(options.rate), betas=(0.9, 0.95))
     began, seen = time.monotonic(), []
@@ -231,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank = workers.join(options.processes)
     torch.manual_seed(options.seed * options.processes + rank)
     record = json.loads((options.checkpoint / RECORD).read_text(encoding="utf-8"))
-    student = options.student(reopen(options.checkpoint))
+    student = Attention(reopen(options.checkpoint))
     if options.resume:
         student.load_state_dict(torch.load(options.resume, weights_only=True))
     original = reopen(options.checkpoint)
@@ -244,24 +207,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.extend")
-    kinds = parser.add_subparsers(required=True, metavar="attention|all")
-    _add_options(
-        kinds.add_parser("attention", help="longer texts"),
-        Attention,
-        {"rate": 0.025, "new": 2, "ordinary": 3, "long": 1.0, "builtin": 0.0},
-    )
-    _add_options(
-        kinds.add_parser("all", help="built-in tools and clients' schemas"),
-        AllWeights,
-        {"rate": 2e-4, "new": 3, "ordinary": 2, "long": 0.0, "builtin": 0.4},
-    )
-    return parser
-
-
-def _add_options(
-    parser: argparse.ArgumentParser, student: type[Student], defaults: Mapping[str, float]
-) -> None:
-    parser.set_defaults(student=student)
     add = parser.add_argument
     add("--checkpoint", type=Path, default=SHIPPED, help="a shipped folder")
     add("--out", type=Path, required=True, help="folder of the result")
@@ -269,29 +214,13 @@ def _add_options(
     add("--seed", type=int, default=6)
     add("--processes", type=int, default=2, help="single-threaded workers")
     add("--minutes", type=float, default=40, help="wall time of this part")
-    add(
-        "--rate",
-        type=float,
-        default=defaults["rate"],
-        help="learning rate; of attention, that of the gains",
-    )
-    add("--new", type=int, default=defaults["new"], help="groups to learn in a step of a process")
-    add("--ordinary", type=int, default=defaults["ordinary"], help="ordinary groups in it")
+    add("--rate", type=float, default=0.025, help="learning rate of the gains")
+    add("--new", type=int, default=2, help="groups to learn in a step of a process")
+    add("--ordinary", type=int, default=3, help="ordinary groups in it")
     add("--keep", type=float, default=2.0, help="weight of the ordinary groups")
-    add(
-        "--long-share",
-        type=float,
-        default=defaults["long"],
-        help="of the groups to learn, those with a long text",
-    )
-    add(
-        "--builtin-share",
-        type=float,
-        default=defaults["builtin"],
-        help="those with built-in tools; the rest have clients' schemas",
-    )
     add("--shortest", type=int, default=400, help="tokens of a long text")
     add("--longest", type=int, default=LENGTHS[1], help="tokens of a long text")
+    return parser
 
 
 if __name__ == "__main__":

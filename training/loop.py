@@ -6,6 +6,8 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ _LOG_STEPS = 20
 _PROBE_STEPS = 250
 _PROBE_GROUPS = 12
 _SNAPSHOT_SECONDS = 300
+_FULL_ATTENTION = ("q_proj", "q_bias", "k_proj", "k_bias", "sinks")
+"""What decides the attention of the layers with odd numbers, which have full attention."""
 
 
 class Trainer:
@@ -37,23 +41,41 @@ class Trainer:
         seed: int,
         rank: int,
         out: Path,
-        groups_per_step: int,
+        tokens_per_step: int,
+        shares: Shares,
         longest: int = LENGTHS[1],
+        keep_attention: bool = False,
     ) -> None:
+        """Prepare the data and the groups that measure progress.
+
+        Args:
+            run: the state to train.
+            schedule: learning rates and rounding.
+            seed: of the data.
+            rank: the number of this process.
+            out: folder of snapshots and the log.
+            tokens_per_step: tokens that this process reads at least in a step. With a number of
+                groups, the processes would wait for the one with the longer groups.
+            shares: the kinds of groups. The schedule gives the share of copy tasks.
+            longest: most tokens of a long text.
+            keep_attention: whether the scores of the full-attention layers stay as they are, and
+                with them the lengths at which the model finds something.
+        """
         self._run = run
         self._schedule = schedule
         self._out = out
         self._rank = rank
-        self._groups_per_step = groups_per_step
+        self._tokens_per_step = tokens_per_step
         self._parameters = run.parameters()
         self._stopping = False
         self._began = time.process_time() - run.progress.minute * 60
-        self._streams = _Streams(seed, rank, run.progress.step, longest)
-        self._probe = [pack(group) for group in _take(groups(-1 - rank, Shares(copy=0.2)))]
-        self._probe_skills = [
-            [example.skill for example in group.examples]
-            for group in _take(groups(-1 - rank, Shares(copy=0.2)))
-        ]
+        self._streams = _Streams(seed, rank, run.progress.step, shares, longest)
+        probe = list(islice(groups(-1 - rank, replace(shares, copy=0.2)), _PROBE_GROUPS))
+        self._probe = [pack(group) for group in probe]
+        self._probe_skills = [[example.skill for example in group.examples] for group in probe]
+        names = _FULL_ATTENTION if keep_attention else ()
+        scores = [run.net.get_parameter(name)[1::2] for name in names]
+        self._kept = [(score, score.detach().clone()) for score in scores]
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
 
@@ -83,7 +105,9 @@ class Trainer:
         rate = self._schedule.rate(progress.optimised, progress.minute)
         quantize = self._schedule.quantized(progress.minute)
         copying = self._schedule.copy_share(progress.minute)
-        batches = [pack(self._streams.next(copying)) for _ in range(self._groups_per_step)]
+        batches: list[Batch] = []
+        while sum(batch.real_tokens for batch in batches) < self._tokens_per_step:
+            batches.append(pack(self._streams.next(copying)))
         loss_sum = torch.zeros(())
         for batch in batches:
             loss, balance = self._losses(batch, quantize=quantize)
@@ -102,6 +126,9 @@ class Trainer:
         for optimizer in run.optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        with torch.no_grad():
+            for score, before in self._kept:
+                score.copy_(before)
         run.update_average()
         progress.step += 1
         progress.tokens += int(counts[0])
@@ -156,9 +183,10 @@ class Trainer:
 class _Streams:
     """The data of this process, without repetition after a resume."""
 
-    def __init__(self, seed: int, rank: int, step: int, longest: int) -> None:
+    def __init__(self, seed: int, rank: int, step: int, shares: Shares, longest: int) -> None:
         self._base = random.Random(f"{seed} {rank} {step}").getrandbits(48)  # noqa: S311
         self._share = -1.0
+        self._shares = shares
         self._longest = longest
         self._stream: Iterator[Group] = iter(())
 
@@ -166,12 +194,9 @@ class _Streams:
         if copy_share != self._share:
             self._share = copy_share
             self._base += 1
-            self._stream = groups(self._base, Shares(copy_share), (LENGTHS[0], self._longest))
+            shares = replace(self._shares, copy=copy_share)
+            self._stream = groups(self._base, shares, (LENGTHS[0], self._longest))
         return next(self._stream)
-
-
-def _take(stream: Iterator[Group]) -> list[Group]:
-    return [next(stream) for _ in range(_PROBE_GROUPS)]
 
 
 def gradient(parameter: torch.nn.Parameter) -> Tensor:

@@ -1,4 +1,4 @@
-"""A trained checkpoint learns new groups and keeps the distributions of ordinary ones."""
+"""A trained checkpoint learns longer texts and keeps the distributions of ordinary ones."""
 
 import json
 from collections.abc import Iterator
@@ -71,13 +71,12 @@ def test_ordinary_groups_only_resist_a_change(original: Run, batch: Batch):
     assert extend.ordinary_loss(student, original, batch, 2.5).item() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["attention", "all"])
-def test_a_part_learns_and_writes_a_checkpoint(kind: str, tmp_path: Path, monkeypatch):
+def test_a_part_learns_and_writes_a_checkpoint(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(workers, "is_worker", lambda: True)
     monkeypatch.setattr(workers, "join", lambda _count: 0)
     monkeypatch.setattr(workers, "total", list)
     given = ["--processes", "1", "--minutes", "0.001", "--new", "1", "--ordinary", "1"]
-    assert extend.main([kind, *given, "--longest", "450", "--out", str(tmp_path)]) == 0
+    assert extend.main([*given, "--longest", "450", "--out", str(tmp_path)]) == 0
     (line,) = (tmp_path / "log.jsonl").read_text("utf-8").splitlines()
     first = json.loads(line)
     assert first["step"] == 1
@@ -88,17 +87,5 @@ def test_a_part_learns_and_writes_a_checkpoint(kind: str, tmp_path: Path, monkey
     after = load_file(tmp_path / "checkpoint" / "model.safetensors")
     differ = {name for name in before if not torch.equal(before[name], after[name])}
     assert differ
-    if kind == "attention":
-        names = ("q_proj.weight", "q_proj.bias", "k_proj.weight", "sinks")
-        assert differ <= {
-            f"model.layers.{at}.self_attn.{name}" for at in (1, 3, 5) for name in names
-        }
-
-
-def test_each_kind_has_its_own_defaults():
-    attention, every = (
-        extend._parser().parse_args([kind, "--out", "x"]) for kind in ("attention", "all")
-    )
-    assert (attention.student, every.student) == (extend.Attention, extend.AllWeights)
-    assert attention.rate > every.rate
-    assert (attention.long_share, every.long_share) == (1.0, 0.0)
+    names = ("q_proj.weight", "q_proj.bias", "k_proj.weight", "sinks")
+    assert differ <= {f"model.layers.{at}.self_attn.{name}" for at in (1, 3, 5) for name in names}

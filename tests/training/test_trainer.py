@@ -12,7 +12,7 @@ from harmony.vocabulary import encode
 from reference_engine.checkpoint import load_model
 from reference_engine.model import mxfp4
 from reference_engine.small import codes
-from training import fused, ship, snapshot
+from training import fused, loop, ship, snapshot, workers
 from training.__main__ import main
 from training.data import Group, Shares, groups
 from training.loss import look_alikes
@@ -164,6 +164,25 @@ def test_training_steps_lower_the_loss(run: snapshot.Run) -> None:
             optimizer.step()
             optimizer.zero_grad()
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_scores_of_full_attention_can_stay(
+    tmp_path: Path, run: snapshot.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "total", list)
+    monkeypatch.setattr(loop, "_PROBE_GROUPS", 1)
+    before = [parameter.detach().clone() for parameter in (run.net.q_proj, run.net.sinks)]
+    shares = Shares(copy=0.0, long=0.0, builtin=1.0, client=0.0)
+    trainer = loop.Trainer(
+        run, Schedule(1), seed=3, rank=0, out=tmp_path, tokens_per_step=4000, shares=shares,
+        keep_attention=True,
+    )  # fmt: skip
+    trainer._step()
+    assert run.progress.tokens >= 4000
+    for old, new in zip(before, (run.net.q_proj, run.net.sinks), strict=True):
+        assert torch.equal(old[1::2], new[1::2])
+        assert not torch.equal(old[::2], new[::2])
 
 
 def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: snapshot.Run) -> None:
