@@ -260,7 +260,8 @@ def _after_labels(number: int, lines: Sequence[Line], reader: Reader) -> Iterato
     line = lines[number].text
     if _HEADING.fullmatch(line):
         below = lines[number + 1].text if number + 1 < len(lines) else ""
-        if claim := _claim(number + 1, below, 0, 0, Rank.LABEL, reader.whole(below)):
+        found = reader.whole(below) or reader.stated(below)
+        if claim := _claim(number + 1, below, 0, 0, Rank.LABEL, found):
             yield claim
         return
     heading = _HEADING.match(line)

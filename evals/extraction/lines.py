@@ -56,7 +56,7 @@ _ANSWER_ROW = pattern(r"\banswer\)?$")
 _TICKS = "✓✔✅☑"
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(
-    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
+    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[∎■□✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
 )
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
 _STRONG = re.compile(r"\*\*|__|\\mathbf|\\textbf|\$\$|\\\[|<b>|<strong>")
