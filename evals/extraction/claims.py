@@ -145,7 +145,8 @@ _HEDGED = re.compile(
 """An answer between words that state how sure the writer is."""
 _REMARK = pattern(
     r"[^\w(]*(?:note|\((?=\w+ \S+ \S+)|remark|references?|sources?|for comparison|quick (?:check"
-    r"|sanity)|check|verification|sanity check|confidence|let me know|i hope"
+    r"|sanity)|check|verification|sanity check|confidence|i(?:['’]m| am) (?:\w+ )?confident"
+    r"|let me know|i hope"
     r"|feel free|hope this|if you (?:have|would|want|need))\b"
 )
 _PART = pattern(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b")

@@ -34,7 +34,9 @@ from evals.extraction.words import (
     pattern,
 )
 
-_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥]|_\s*\{?10\}?)")
+_DEGREES = re.compile(
+    r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥]|_\s*\{?10\}?)"
+)
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
 _RESULT = re.compile(r"[-+*/].*=")

@@ -44,7 +44,7 @@ RIGHT = (
 """What a choice is said to be."""
 
 GOOD = (
-    rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|only|overall|required|desired"
+    rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|closest|listed|only|overall|required|desired"
     r"|requested|sought|wanted"
     r"|remaining|last|actual|endgültige|finale?|definitiva|τελική|הסופית|अंतिम|окончательн\w+|最终"
     r"|最終的な|최종)"
@@ -83,8 +83,8 @@ _ADVERBS = (
 )
 IS = (
     rf"(?:['’]s\b|(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
-    r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|stays|remains|ist|lautet"
-    r"|beträgt|est|es|é|è|равен|равно|равна|это|является"
+    r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|stays"
+    r"|remains|ist|lautet|beträgt|est|es|é|è|равен|равно|равна|это|является"
     r"|är|er|jest|je|este|là|είναι|είναι η)(?![^\W_])"
     rf"|(?:应该?|就|即)?(?:是|为|為)|等于|选|選|は|が|은|는|هي|هو|היא|הוא|คือ|—|–|=){_ADVERBS}[:：]?\s*"
     r"(?:(?:(?:the|la|el|die|a|o|le)\s+)?(?:number|letter|letra|lettre|lettera|Zahl|número|numero"
