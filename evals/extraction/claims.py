@@ -145,7 +145,8 @@ _HEDGED = re.compile(
 """An answer between words that state how sure the writer is."""
 _REMARK = pattern(
     r"[^\w(]*(?:note|\((?=\w+ \S+ \S+)|remark|references?|sources?|for comparison|quick (?:check"
-    r"|sanity)|check|verification|sanity check|confidence|let me know|i hope"
+    r"|sanity)|check|verification|sanity check|confidence|i(?:['’]m| am) (?:\w+ )?confident"
+    r"|let me know|i hope"
     r"|feel free|hope this|if you (?:have|would|want|need))\b"
 )
 _PART = pattern(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b")
@@ -260,7 +261,8 @@ def _after_labels(number: int, lines: Sequence[Line], reader: Reader) -> Iterato
     line = lines[number].text
     if _HEADING.fullmatch(line):
         below = lines[number + 1].text if number + 1 < len(lines) else ""
-        if claim := _claim(number + 1, below, 0, 0, Rank.LABEL, reader.whole(below)):
+        found = reader.whole(below) or reader.stated(below)
+        if claim := _claim(number + 1, below, 0, 0, Rank.LABEL, found):
             yield claim
         return
     heading = _HEADING.match(line)

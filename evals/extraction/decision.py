@@ -102,7 +102,7 @@ def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
     found = deciding[-1].found
     if found is None or (_differ(deciding) and not _replaces(deciding, lines)):
         after = made[made.index(deciding[-1]) + 1 :]
-        given = [claim for claim in after if claim.rank >= Rank.LABEL]
+        given = [claim for claim in after if claim.rank >= Rank.SENTENCE]
         return _agreed(given, lines) if highest == Rank.BOX else None
     other = [
         each

@@ -34,7 +34,9 @@ from evals.extraction.words import (
     pattern,
 )
 
-_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥])")
+_DEGREES = re.compile(
+    r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥]|_\s*\{?10\}?)"
+)
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
 _RESULT = re.compile(r"[-+*/].*=")
@@ -73,7 +75,7 @@ _COPULA = pattern(
     r"|beträgt|vaut|wynosi"
     r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим|получаем)\b|[是为為は]|(?<!\d):"
 )
-_AS_ANSWER = pattern(rf"\bas (?:the|my|our) {ANSWER}$")
+_I_THINK = pattern(r",\s+i (?:believe|think|guess|would say)[\s.!]*$")
 _EXTREME = r"(?:(?:larg|small|great|high|low)est|least|m(?:ax|in)im(?:um|al))(?: possible)?"
 _CALLED = pattern(
     r"(?<![\w.,^/\\=+-])(\d{1,40})(?![\d^/])\W{0,4}"
@@ -96,7 +98,6 @@ _STATEMENT = pattern(
 _LEADING = pattern(
     rf"\W*(?:{CONCEDES}|since|as|because|using|by|given|from|after|with|\w+ing)\b.*[,:]\s"
 )
-_I_THINK = pattern(r",\s+i (?:believe|think|guess|would say)[\s.!]*$")
 _SECOND_EQUATION = re.compile(r"=[^=]*(?:[,;]|\band\b)[^=]*=")
 _CHOOSES = pattern(CHOOSES)
 _NO_ANSWER = pattern(rf"(?:{NOT})[^.;!?]*{ANSWER}|{ANSWER}[^.;!?]*(?:{NOT})")
@@ -238,7 +239,6 @@ class _Integers:
         before_aside = _ASIDE.split(text)[0]
         last = (before_aside if re.search(r"\d", before_aside) else text).strip(" .,;!$")
         main = conclusion(last)
-        as_answer = _AS_ANSWER.search(last)
         tail = _INTRODUCTION.sub("", _COPULA.split(main)[-1].strip(), count=1)
         value = read_integer(tail, words=False)
         supposed = _SUPPOSES.search(line.text[:start])
@@ -246,7 +246,7 @@ class _Integers:
         result = result and any(each.search(last) for each in (_RESULT_IS, _COLON, _CHOOSES))
         if line.text.endswith(",") or line.row or _VAGUE.search(main):
             return
-        cued = line.strong or concludes(last) or headed(lines, number) or as_answer or result
+        cued = line.strong or concludes(last) or headed(lines, number) or result
         remark = value is not None and not supposed and _is_plain(last)
         if not cued and (not remark or _NO_ANSWER.search(line.text[:end])):
             return
@@ -254,7 +254,7 @@ class _Integers:
         if value is None and len(set(numbers)) == 1:
             value = read_integer(numbers[0])
         if value is not None:
-            at = line.text.rfind(as_answer[0] if as_answer else numbers[-1])
+            at = line.text.rfind(numbers[-1])
             if asserts(line.text, at):
                 rank = Rank.CONCLUSION if cued else Rank.REMARK
                 yield number, at, rank, _found(value, last)

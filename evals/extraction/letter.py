@@ -27,7 +27,7 @@ _LEAD = (
     rf"(?:{OPTION}|answer|letter)\b[\s:]*|{OPTION}\s*)*"
 )
 _OPEN = r"[\s\"'“‘«「『【<(\[{*_→⇒∴=>]*"
-_CLOSE = r"[\s\"'”’»」』】>)\]}*_.!:。✓✅]*"
+_CLOSE = r"[\s\"'”’»」』】>)\]}*_.!。✓✅]*"
 _ONLY = re.compile(rf"{_OPEN}{_LEAD}{_OPEN}({_LETTER}){_CLOSE}")
 _FIRST = re.compile(rf"{_LEAD}({_OPEN})({_LETTER})")
 _IN_PARENTHESES = re.compile(

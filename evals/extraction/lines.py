@@ -56,7 +56,7 @@ _ANSWER_ROW = pattern(r"\banswer\)?$")
 _TICKS = "✓✔✅☑"
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(
-    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
+    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[∎■□✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
 )
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
 _STRONG = re.compile(r"\*\*|__|\\mathbf|\\textbf|\$\$|\\\[|<b>|<strong>")
@@ -66,7 +66,6 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     **dict.fromkeys(map(ord, "➜➡➔➝➞➤⟶⟹⇒"), 0x2192),
 }
 _INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0x20E3, 0xAD))
-_DIGIT = re.compile(r"[^\W\D_a-zA-Z0-9]|[^\D0-9]")
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def final_part(text: str) -> str:
 
 def _marked_up(text: str) -> str:
     """The text with one spelling of characters and tags, without programs and deleted words."""
-    text = _DIGIT.sub(lambda digit: str(int(digit[0])), text.translate(_WIDE | _INVISIBLE))
+    text = text.translate(_WIDE | _INVISIBLE)
     text = _SUFFIX.sub(r"= \1", text)
     text = _STRUCK.sub("", _PROGRAM.sub("", _SPECIAL.sub("", text)))
     text = _TAGGED.sub(lambda tag: f"\nAnswer: {' '.join(tag[2].split())}\n", text)

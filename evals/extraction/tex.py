@@ -14,7 +14,7 @@ _NOTHING = re.compile(
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|boldsymbol|bm|mbox|hbox"
-    r"|boxed|framebox|fbox|operatorname|underline|emph)\s*\{([^{}]*)\}"
+    r"|boxed|framebox|fbox|operatorname|overline|underline|emph)\s*\{([^{}]*)\}"
 )
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
 _DEEPEST = 20

@@ -32,8 +32,8 @@ from evals.extraction.words import (
 
 _OR = r"(?:\b(?:or|and|oder|und|ou|et|o|y|e|или|и)\b|[/,&]|和|或|と|か|또는)"
 SECOND = pattern(
-    rf"[\s)\]*_,]*(?:{_OR}|\()\s*(?:or\s+)?[(\[*_]*(?-i:[A-Da-d])\b"
-    r"(?![)\]*_]*\s+(?:is|are|was|were|has|does|can|cannot)\b)"
+    rf"[\s)\]*_,]*(?:{_OR}|\()\s*(?:or\s+)?(?:{OPTION}\s+)?[(\[*_]*(?-i:[A-Da-d])\b"
+    r"(?!\s*[<>]|[)\]*_]*\s+(?:is|are|was|were|has|does|can|cannot)\b)"
 )
 """A second choice after a first."""
 DENIED = pattern(
@@ -246,6 +246,7 @@ def _named(text: str) -> re.Match[str] | None:
         for each in _BY_TEXT.finditer(main, at, stop)
         if not any(doubt.search(main, at, stop) for doubt in (_NOT, _SUPPOSES))
         and _STATES.search(main, 0, each.start())
+        and not any(after.match(main, each.end()) for after in (_THING, SECOND))
     ]
     return found[-1] if len({each[1] for each in found}) == 1 else None
 

@@ -44,7 +44,7 @@ RIGHT = (
 """What a choice is said to be."""
 
 GOOD = (
-    rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|only|overall|required|desired"
+    rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|closest|listed|only|overall|required|desired"
     r"|requested|sought|wanted"
     r"|remaining|last|actual|endgültige|finale?|definitiva|τελική|הסופית|अंतिम|окончательн\w+|最终"
     r"|最終的な|최종)"
@@ -83,8 +83,8 @@ _ADVERBS = (
 )
 IS = (
     rf"(?:['’]s\b|(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
-    r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|ist|lautet"
-    r"|beträgt|est|es|é|è|равен|равно|равна|это|является"
+    r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|stays"
+    r"|remains|ist|lautet|beträgt|est|es|é|è|равен|равно|равна|это|является"
     r"|är|er|jest|je|este|là|είναι|είναι η)(?![^\W_])"
     rf"|(?:应该?|就|即)?(?:是|为|為)|等于|选|選|は|が|은|는|هي|هو|היא|הוא|คือ|—|–|=){_ADVERBS}[:：]?\s*"
     r"(?:(?:(?:the|la|el|die|a|o|le)\s+)?(?:number|letter|letra|lettre|lettera|Zahl|número|numero"
@@ -107,7 +107,7 @@ FITS = (
     r"|points? to"
     r"|leads? to|equivalent|which is|that is|this is|must be|it is|it['’]s|i\.e\.,?|namely"
     r"|is exactly"
-    r"|supports?|favou?rs?|confirms?|only|best|entspricht)(?![^\W_]))"
+    r"|supports?|favou?rs?|confirms?|stands(?! for)|closest to|only|best|entspricht)(?![^\W_]))"
 )
 """A choice has what is asked for."""
 
@@ -176,7 +176,7 @@ CONTRAST = (
 SUPPOSES = (
     r"(?:(?:^|[.;,]\s)\W*(?:had|were|should) (?:the|it|we|this|there)\b"
     r"|\b(?:if(?! i (?:have|had) to\b)|whether|suppose\w*|assum\w+|unless|might|could|may|maybe"
-    r"|perhaps|possibly|either"
+    r"|perhaps|possibly|either|otherwise"
     r"|(?:probability|chances?|odds|likelihood) (?:that|of) (?:the (?:correct )?answer"
     r"|(?-i:[A-D])\b)|(?:reply|response|message|(?:last|final) line) (?:must|should|has to) \w+"
     r"|would (?!be\b|answer|choose|pick|select|go\b|say)|tempt\w+|at first|first glance|initially"
@@ -189,7 +189,7 @@ SUPPOSES = (
 )
 """A supposition or a mere possibility: its sentence claims nothing."""
 
-ALTERNATIVE = rf"(?:\b(?:alternatively|otherwise)\b|^\W*or\b|\bor (?:the )?{ANSWER}\W)"
+ALTERNATIVE = rf"(?:\balternatively\b|^\W*or\b|\bor (?:the )?{ANSWER}\W)"
 """Its sentence has a second answer."""
 
 TAKES_BACK = (

@@ -44,7 +44,7 @@ class _Walker:
     def read(self, event: StreamEvent) -> None:
         """Read the next event."""
         self._error = self._error or event.is_error
-        if event.data is None or event.is_error:
+        if event.data is None or event.is_error or _is_keep_alive(event.data):
             return
         self._check_constants(event, event.data)
         choices = objects(event.data.get("choices"))
@@ -143,3 +143,10 @@ class _Walker:
             expected = "one chunk with usage, after the finish_reason"
             self._report(USAGE_PLACE, event, message, expected, event.text, "$.usage")
         self._usage = event
+
+
+def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk of a gateway has no output, no finish_reason and no usage."""
+    choices = objects(chunk.get("choices"))
+    said = any(choice.get("delta") or choice.get("finish_reason") for choice in choices)
+    return not said and not chunk.get("usage")

@@ -35,8 +35,10 @@ _MAY_BE_OTHER = frozenset(
 )
 # A closed set whose values each provider chooses itself: the name of a service level.
 _FREE_TEXT = "service_tier"
-# The request's tools repeated in the response; clients do not read them there.
-_ECHO = re.compile(r"\$(\.response)?\.tools\[")
+# What clients do not read: the request's tools, repeated, and objects of OpenAI's own service.
+_UNREAD = re.compile(
+    r"\$(\.response)?\.(tools\[|(tool_usage|moderation|access_programs|prompt_cache_\w+)\b)"
+)
 _LONGEST_VALUE = 120
 # Fields whose type in the package is any string, wherever a string is allowed, or any object.
 FREE_STRINGS = frozenset({
@@ -281,7 +283,7 @@ def _path(error: ErrorDetails, data: object) -> str:
 
 
 def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
-    if _ECHO.match(path):
+    if _UNREAD.match(path):
         return True
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
     if error["type"] == "missing" or error["input"] is None:

@@ -1,6 +1,9 @@
 """Reading grades: what counts as one, and that nothing else ever does."""
 
 import json
+import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -55,6 +58,21 @@ UNMET = '{"explanation": "It does not.", "criteria_met": false}'
 )  # fmt: skip
 def test_what_a_reply_says(text: str, expected: Grade | None) -> None:
     assert parse_grade(text) == expected
+
+
+def test_no_grade_is_read_from_replies_that_give_none_or_another() -> None:
+    """Replies in the manner of graders, each with the grade that a reader would take from it.
+
+    The rules read 67 of 85 in this way. The others are not the JSON that the prompt asks for (a
+    Python literal, an unescaped quotation mark, a text instead of a boolean, two objects).
+    """
+    replies = (Path(__file__).parent / "grader_replies.txt").read_text(encoding="utf-8")
+    counts: Counter[str] = Counter()
+    for label, text in re.findall(r"(?ms)^== (\S+)\n(.*?)(?=^== |\Z)", replies):
+        grade = parse_grade(text)
+        read = "-" if grade is None else str(grade.met).lower()
+        counts["as labelled" if read == label else "missed" if read == "-" else text] += 1
+    assert counts == {"as labelled": 67, "missed": 18}
 
 
 @settings(deadline=None)

@@ -128,6 +128,11 @@ def azure_remark(chunks):
     chunks.insert(0, {**remark, "prompt_filter_results": []})
 
 
+def early_keep_alive(chunks):
+    remark = {**chunks[0], "id": "chatcmpl-keepalive", "choices": [choice({})]}
+    chunks.insert(0, remark)
+
+
 def repeat_finish(chunks):
     chunks[-1]["choices"] = [choice({"role": "assistant", "content": ""}, "tool_calls")]
 
@@ -144,6 +149,12 @@ def heartbeat(events):
         event["sequence_number"] = number
 
 
+def own_service(events):
+    for event in events:
+        if "response" in event:
+            event["response"]["tool_usage"] = {"web_search": {"num_requests": 0}}
+
+
 def echo_tools(events):
     tool = {"type": "function", "name": "f", "description": None, "parameters": {}}
     for event in events:
@@ -155,6 +166,7 @@ def echo_tools(events):
     ("quirk", "findings"),
     [
         (azure_remark, set()),
+        (early_keep_alive, set()),
         (repeat_finish, {"chat.stream.finish.repeated"}),
     ],
 )
@@ -168,6 +180,7 @@ def test_additions_of_gateways_to_chat_streams_are_not_errors(quirk, findings):
         (keep_alives, {"responses.stream.event_type", "responses.stream.event_name"}),
         (heartbeat, set()),
         (echo_tools, {"responses.schema.minor"}),
+        (own_service, {"responses.schema.minor"}),
     ],
 )
 def test_additions_of_gateways_to_responses_streams_are_not_errors(quirk, findings):
