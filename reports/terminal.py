@@ -8,9 +8,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.figures import Decision
-from reports import causes
+from reports import diagnosis
 from reports.model import Failure, Report, Row, RuleResult, Status, Table, Tone
-from reports.next_steps import next_steps
 from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
@@ -44,7 +43,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(visible(sentence)))
     console.print()
     _print_causes(report, console)
-    for title, rules in causes.by_cause(report):
+    for title, rules in diagnosis.by_cause(report):
         _print_findings(title, rules, console)
     for section in report.sections:
         _print_failures(section.failures, console)
@@ -55,7 +54,7 @@ def print_report(report: Report, console: Console) -> None:
     if report.families:
         console.print(rich_table(report.family_table(), corner="checks"))
         console.print()
-    steps = zip(("Next", "Then"), next_steps(report, report.folder), strict=False)
+    steps = zip(("Next", "Then"), diagnosis.next_steps(report, report.folder), strict=False)
     for label, fact in (
         ("Verdict", report.verdict),
         ("Report", f"{report.folder}/report.html"),
@@ -135,10 +134,10 @@ def _print_causes(report: Report, console: Console) -> None:
         head.add_row(f"  {number}", Text(cause.description, style="bold"))
         console.print(head)
         table = RichTable.grid(padding=(0, 2, 0, 0))
-        for name, text in (("confidence", causes.confidence(cause)), *causes.facts(cause)):
+        for name, text in (("confidence", diagnosis.confidence(cause)), *diagnosis.facts(cause)):
             table.add_row(Text(name, style="dim"), Text(visible(text)))
         console.print(Padding(table, (0, 0, 0, 4), expand=False))
-    for note in causes.notes(found):
+    for note in diagnosis.notes(found):
         _print_wrapped(Text(visible(note)), console, 2)
     console.print()
 

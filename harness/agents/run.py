@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from harness.agents.programs import TEMPERATURES, codex
+from harness.agents.programs import EXPECTED_NUMBER, TEMPERATURES
 from harness.integrity.secrets import known_secrets
 from harness.providers.entries import Provider, access
 from harness.records.conditions import BOTH_APIS, Api
@@ -33,7 +33,7 @@ _SHOWN = 200
 class Agent:
     """A task of one agent framework."""
 
-    program: str  # the module in `harness.agents.programs`
+    program: str  # the function in `harness.agents.programs`
     task: str  # its argument
     packages: tuple[str, ...]
     """The distributions that it needs, the framework first; or the name of a command."""
@@ -63,7 +63,7 @@ AGENTS = (
     Agent("pydantic_ai", "function", ("pydantic-ai-slim",)),
     Agent("langchain", "function", ("langchain", "langchain-openai")),
     Agent("litellm", "proxy", ("litellm", "openai-agents")),
-    Agent("codex", "file", ("codex",), (codex.EXPECTED,), ("responses",)),
+    Agent("codex", "file", ("codex",), (EXPECTED_NUMBER,), ("responses",)),
 )
 
 
@@ -145,7 +145,7 @@ async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -
     await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"harness.agents.programs.{agent.program}", agent.task),
+            *(sys.executable, "-m", "harness.agents.programs", agent.program, agent.task),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={

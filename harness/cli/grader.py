@@ -13,9 +13,8 @@ from evals.datasets.load import DataSource
 from evals.datasets.rows import select
 from evals.grader_trial import compare_graders, score_completions, try_on_labels
 from evals.healthbench.grading_tasks import completions
-from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
-from evals.healthbench.trials import CompletionScores, PhysicianTrial
+from evals.healthbench.trials import CompletionScores, PhysicianTrial, load_meta
 from harness.cli.choice import budget_for
 from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, Debug, Out, ProvidersFile
 from harness.cli.progress import display

@@ -134,7 +134,7 @@ def load(path: _Path) -> Run:
     place = Path(path)
     temporary = None
     if place.is_file():
-        from harness.integrity.archive import unpack
+        from harness.integrity.bundle import unpack
 
         temporary = Path(mkdtemp(prefix="gpt-oss-verify-"))
         place = unpack(place, temporary)

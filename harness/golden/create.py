@@ -6,7 +6,7 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
-from harness.golden.engine import Answer, EngineOptions, Question, Requests
+from harness.golden.engine import Answer, EngineOptions, Question, Requests, Server
 from harness.golden.records import (
     MILLI,
     PARTS,
@@ -18,7 +18,6 @@ from harness.golden.records import (
     Token,
     drawn_text,
 )
-from harness.golden.server import Server
 from harness.golden.tolerances import learned, marked, run_of, with_long
 
 DRAWS = 20
