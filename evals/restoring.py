@@ -73,15 +73,11 @@ def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
         for task in tasks
         for condition in task.info.conditions
     ]
-    if info.settings.until_decided:
-        results = list(map(_complete_rounds, results))
+    for at, scores in enumerate(results) if info.settings.until_decided else ():
+        rounds = rounds_of(scores.scores)
+        kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
+        results[at] = scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})
     return info, results
-
-
-def _complete_rounds(scores: EvalScores) -> EvalScores:
-    rounds = rounds_of(scores.scores)
-    kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
-    return scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})
 
 
 MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}

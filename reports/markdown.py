@@ -21,14 +21,13 @@ def render_markdown(report: Report) -> str:
 
 
 def _lines(report: Report, examples: int | None) -> Iterator[str]:
-    name = report.analysis.run.provider.name
-    yield from (f"# {report.verdict}: gpt-oss on {markup.code(name)}", "")
-    yield from (f"- {markup.prose(reason)}" for reason in report.reasons)
+    run = report.analysis.run
+    yield from (f"# {report.verdict}: gpt-oss on {markup.code(run.provider.name)}", "")
+    yield from (f"- {markup.prose(reason)}" for reason in report.analysis.verdict.reasons)
     yield from (f"- Note: {markup.prose(warning)}" for warning in report.warnings)
     yield ""
-    place = f"Model {markup.code(report.model)}, {markup.code(report.address)}"
-    started = report.analysis.run.started_at
-    yield from (f"{place}, {started}. {markup.plain(report.size)}.", "")
+    place = f"Model {markup.code(run.model)}, {markup.code(report.address)}"
+    yield from (f"{place}, {run.started_at}. {markup.plain(report.size)}.", "")
     if report.regressions:
         yield from ("## Since the previous run", "")
         yield from (" ".join(map(markup.plain, report.regressions)), "")

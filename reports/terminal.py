@@ -36,7 +36,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     console.print(_head(report))
     console.print()
-    console.print(verdict_lines(report.verdict, STYLES[report.decision], report.reasons))
+    verdict = report.analysis.verdict
+    console.print(verdict_lines(report.verdict, STYLES[verdict.decision], verdict.reasons))
     for warning in report.warnings:
         console.print(verdict_lines("Note", "yellow", [warning]))
     for sentence in report.regressions:
@@ -90,8 +91,9 @@ def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str =
 
 
 def _head(report: Report) -> Text:
-    name = (visible(report.analysis.run.provider.name), "bold")
-    place = f" · {visible(report.model)} · {visible(report.address)}\n"
+    run = report.analysis.run
+    name = (visible(run.provider.name), "bold")
+    place = f" · {visible(run.model)} · {visible(report.address)}\n"
     return Text.assemble(name, place, (visible(report.size), "dim"))
 
 
@@ -102,12 +104,12 @@ def _cell(row: Row, index: int) -> Text:
 
 def print_table(table: Table, console: Console) -> None:
     """Print a table, split into as few as fit the width of the terminal."""
-    left = list(range(len(table.heads)))
+    left, wide = list(range(len(table.heads))), Console(width=10_000)
     while left:
         fitting = (
             count
             for count in range(len(left), 1, -1)
-            if _width(rich_table(table, left[:count])) <= console.width
+            if wide.measure(rich_table(table, left[:count])).maximum <= console.width
         )
         count = next(fitting, 1)
         console.print(rich_table(table, left[:count]))
@@ -117,10 +119,6 @@ def print_table(table: Table, console: Console) -> None:
     if table.note:
         console.print(table.note, style="dim", markup=False, highlight=False)
     console.print()
-
-
-def _width(table: RichTable) -> int:
-    return int(Console(width=10_000).measure(table).maximum)
 
 
 def _print_causes(report: Report, console: Console) -> None:

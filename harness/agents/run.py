@@ -45,15 +45,6 @@ class Agent:
         """`openai-agents, handoff`."""
         return f"{self.packages[0]}, {self.task}"
 
-    @property
-    def missing(self) -> str | None:
-        """The first package or command that is not installed."""
-        return next((each for each in self.packages if not _installed(each)), None)
-
-    def api(self, provider: Provider) -> Api | None:
-        """The API to use; None if it can use none of the provider's."""
-        return next((api for api in self.apis if api in provider.apis), None)
-
 
 AGENTS = (
     Agent("openai_agents", "function", ("openai-agents",)),
@@ -94,9 +85,9 @@ async def run_agents(
 
 
 async def _result(agent: Agent, provider: Provider, path: Path) -> AgentResult:
-    api = agent.api(provider)
-    if missing := agent.missing:
-        return AgentResult(end="not verifiable", detail=f"{missing} is not installed")
+    if missing := [each for each in agent.packages if not _installed(each)]:
+        return AgentResult(end="not verifiable", detail=f"{missing[0]} is not installed")
+    api = next((api for api in agent.apis if api in provider.apis), None)
     if api is None:
         needed = f"it needs {' or '.join(agent.apis)}, which this run leaves out"
         return AgentResult(end="not verifiable", detail=needed)

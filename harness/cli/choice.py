@@ -11,7 +11,7 @@ from evals.restoring import restored_evals
 from harness.cli.options import DEFAULT_OUT, BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
-from harness.integrity.bundle import unpack
+from harness.integrity.archive import unpack
 from harness.pipeline import requirements
 from harness.pipeline.job import Job, resumed
 from harness.pipeline.target import default_thresholds, target_of, with_reference

@@ -17,9 +17,9 @@ from harness.cli.screen import print_raw, say, show, stdout
 from harness.comparison.history import history, site_of
 from harness.comparison.regressions import run_folders
 from harness.errors import ConfigurationError, RunLogError, os_errors
+from harness.integrity.archive import opened, unpack
 from harness.integrity.audit import audit as audit_run
 from harness.integrity.bundle import bundle as bundle_run
-from harness.integrity.bundle import opened, unpack
 from harness.integrity.records import Manifest
 from harness.integrity.secrets import shortened
 from harness.providers.entries import load_providers

@@ -103,10 +103,9 @@ def create(
         weights_sha256=head.weights_sha256,
         requests_sha256=requests.sha256,
         current_date=options.current_date,
-        continuations={name: _continuation(answer) for name, answer in greedy.items()},
-        drawn={name: _texts(name, answers) for name in requests.drawn},
-        **learned(runs),
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
+        **_answered(requests, greedy, answers),
+        **learned(runs),
     )
 
 
@@ -163,10 +162,9 @@ def record(
         weights_sha256="",
         requests_sha256=sha256,
         current_date=None,
-        continuations={name: _continuation(answer) for name, answer in greedy.items()},
-        drawn={name: _texts(name, drawn) for name in requests.drawn},
-        **learned([run]),
         patterns=(),
+        **_answered(requests, greedy, drawn),
+        **learned([run]),
     )
 
 
@@ -180,6 +178,15 @@ def _drawn(requests: Requests) -> Sequence[Question]:
         for at, (name, body) in enumerate(requests.drawn.items())
         for number, seed in enumerate(range(at * DRAWS, (at + 1) * DRAWS))
     ]
+
+
+def _answered(
+    requests: Requests, greedy: Mapping[str, Answer], drawn: Sequence[Answer]
+) -> dict[str, Any]:
+    return {
+        "continuations": {name: _continuation(answer) for name, answer in greedy.items()},
+        "drawn": {name: _texts(name, drawn) for name in requests.drawn},
+    }
 
 
 def _continuation(answer: Answer) -> Continuation:

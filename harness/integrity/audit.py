@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigurationError, RunLogError
-from harness.integrity.bundle import read_manifest
+from harness.integrity.archive import read_manifest
 from harness.integrity.logs import ScannedLog
 from harness.integrity.records import Audit, AuditProblem, Conclusion, Manifest, ProblemKind
 from harness.integrity.seal import (

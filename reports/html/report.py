@@ -57,7 +57,11 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
         hidden=bool(hidden),
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
-        speeds=list(_speeds(attempts)),
+        speeds=[
+            Figure(measure, drawing, unit)
+            for measure, unit in MEASURES.items()
+            if (drawing := distributions(measure, unit, attempts.measures[measure]))
+        ],
         timelines=list(_timelines(analysis.exchanges)),
         kept=len(transcripts),
     )
@@ -137,13 +141,6 @@ def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
             )
     for title, scores in grouped.items():
         yield Figure(title, score_chart(title, scores))
-
-
-def _speeds(attempts: Attempts) -> Iterator[Figure]:
-    for title, unit in MEASURES.items():
-        drawing = distributions(title, unit, attempts.measures[title])
-        if drawing is not None:
-            yield Figure(title, drawing, unit)
 
 
 def _timelines(found: ExchangeCounts) -> Iterator[Figure]:

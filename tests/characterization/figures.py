@@ -36,8 +36,8 @@ from harness.comparison.history import history_of
 from harness.comparison.records import ChangedCase, Comparison, HistoryPoint, Measured, Row
 from harness.comparison.regressions import previous_run, regressions
 from harness.golden.files import fitting
+from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
-from harness.integrity.bundle import unpack
 from harness.pipeline.gate import exit_code
 from harness.pipeline.judge import judge as judge_folder
 from harness.probes.base import ProbeOptions

@@ -13,7 +13,7 @@ from recorded_runs import troubled, write_sealed_run
 
 from harness.cli.app import run
 from harness.errors import RunLogError
-from harness.integrity import bundle as archive
+from harness.integrity import archive
 from harness.integrity.seal import seal
 from harness.integrity.secrets import Scrubber, shortened
 from harness.records.rollouts import Rollout

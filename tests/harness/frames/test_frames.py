@@ -17,7 +17,7 @@ from harness.cli.app import run as main
 from harness.errors import RunLogError
 from harness.frames.inspect_log import write_inspect_logs
 from harness.frames.tables import COLUMNS
-from harness.integrity.bundle import pack
+from harness.integrity.archive import pack
 
 ATTEMPTS = 4 * 4 * 5
 KEYS = ["record", "task", "kind", "sample", "model", "effort", "api", "mode", "attempt"]
