@@ -1,4 +1,4 @@
-"""Is a grader as good as a physician, and do two graders agree? Records, and what fills them. Pure.
+"""How well a grader agrees with physicians and with another grader: records and figures. Pure.
 
 HealthBench's meta-evaluation (arXiv 2505.08775): physicians labelled whether answers meet criteria,
 and the grader gets the same task. Each of its verdicts is compared with each physician's label of

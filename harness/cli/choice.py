@@ -1,4 +1,4 @@
-"""What options choose: provider, gate and budget of a run, or an earlier run to go on with."""
+"""What options choose: provider, gate and budget of a run, or an earlier run to continue."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -171,7 +171,7 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         else (),
         failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
         families=families,
-        success=min(rates, key=lambda rate: rate.value, default=None),
+        success=_lowest(rates),
         scores=about.scores,
         first_token=max(first, default=None),
         tokens_per_second=min(speeds, default=None),

@@ -1,4 +1,4 @@
-"""The attempts that a page shows, and the map of a task: rows are samples, cells attempts."""
+"""The attempts that a page shows, and the map of a task: a row per sample, a cell per attempt."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
