@@ -39,14 +39,12 @@ def notes(diagnosis: Diagnosis) -> Iterator[str]:
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[RuleResult]]]:
     """The rules with findings under a title, by the cause that explains them, then the others."""
     left = list(report.findings)
-    found = report.analysis.diagnosis
-    known = found.causes if found else ()
-    for number, cause in enumerate(known, 1):
+    for number, cause in enumerate(report.analysis.causes, 1):
         if rules := [rule for rule in left if rule.result.check.id in cause.explains]:
             yield f"Findings of cause {number}", rules
         left = [rule for rule in left if rule not in rules]
     if left:
-        yield "Other findings" if known else "Findings", left
+        yield "Other findings" if report.analysis.causes else "Findings", left
 
 
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more

@@ -194,11 +194,6 @@ class Report:
         return "FINDINGS" if only else text.VERDICTS[self.analysis.verdict.decision]
 
     @property
-    def seal(self) -> str | None:
-        """The short seal of the run."""
-        return text.seal(self.analysis.run.seals)
-
-    @property
     def rules(self) -> list[RuleResult]:
         """All rules in order of importance."""
         return sorted((r for family in self.families for r in family.rules), key=lambda r: r.rank)

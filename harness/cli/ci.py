@@ -24,8 +24,8 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     folders = [Path(printed["run"])] if printed else _judged(result.parent)
     lines = []
     if not printed:
-        said = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
-        lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", said[-1])]
+        shown = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
+        lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", shown[-1])]
     for folder in folders:
         lines += ci.annotations(read_analysis(folder))
     for line in lines[: ci.MOST_ANNOTATIONS]:

@@ -142,7 +142,6 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
     whole["verdict"]["thresholds"].pop("reference_cases")
-    seals = analysis.run.seals
     shown = ("status", "reason", "applicable", "failures", "groups")
     return {
         "version": whole["version"],
@@ -151,7 +150,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
         "diagnosis": whole["diagnosis"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
-        "seal": seals[-1].short if seals else None,
+        "seal": analysis.run.seal,
         "results": [
             {name: value for name, value in result.items() if name != "failures"}
             for result in whole["results"]
