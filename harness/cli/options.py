@@ -149,9 +149,10 @@ class DataOptions:
 
     def place(self, evals: Sequence[str]) -> str | Path:
         """Where to read. Raises ConfigurationError if that is ambiguous."""
+        place = data_place(self, ("samples", "data", "data_file", "data_dir"))
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
-        return data_place(self, ("samples", "data", "data_file", "data_dir"))
+        return place
 
 
 @Parameter(name="*", group=EVALS)
