@@ -1,7 +1,6 @@
 """The commands `compare` (runs, baselines and published figures) and `history` (runs over time)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -119,7 +118,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
 def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
     """Print a comparison, and write its files unless only JSON is requested."""
     if out is None and not as_json:
-        out = run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
+        out = run_folder.create(DEFAULT_OUT, STEM)
     if out is not None:
         texts = {
             "html": render_compare_html(found, out),

@@ -27,7 +27,7 @@ def merge(run: Path, /, *runs: Path, out: Out = None, as_json: AsJson = False) -
     """
     folders = [run, *runs]
     info = merged_info(folders)
-    folder = run_folder.create(out or DEFAULT_OUT, info.provider.name, datetime.now(UTC))
+    folder = run_folder.create(out or DEFAULT_OUT, info.provider.name)
     merge_runs(folders, info, folder, restored_evals(run, read_run_info(run)))
     return judging.finish(folder, as_json=as_json)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -155,9 +154,7 @@ def _finish(
             f"{trial.resume} is the folder of a run; use the folder of an earlier grader command."
         )
     budget = budget_for(trial.budget, entry)
-    folder = trial.resume or run_folder.create(
-        trial.out or DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
-    )
+    folder = trial.resume or run_folder.create(trial.out or DEFAULT_OUT, f"grader-{entry.name}")
     try:
         with display(debug=trial.debug) as screen:
             found = run_until_stopped(carry_out(folder, screen, budget))

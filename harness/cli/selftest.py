@@ -1,6 +1,5 @@
 """The command `selftest`: test that known defects are detected."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +48,7 @@ def selftest(
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
     chosen = chosen_faults(catalogue(), names(faults))
-    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest", datetime.now(UTC))
+    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     done = set(finished)
