@@ -93,6 +93,12 @@ class _Amount:
     def __mul__(self, share: float) -> _Amount:
         return _Amount(self.requests * share, self.given * share, self.made * share)
 
+    @property
+    def rounded(self) -> dict[str, int]:
+        """As members of a `Part` or a `Cost`."""
+        names = ("requests", "input_tokens", "output_tokens")
+        return dict(zip(names, map(round, (self.requests, self.given, self.made)), strict=True))
+
 
 def expect(
     tasks: Sequence[Task], info: RunInfo, provider: Provider, grader: Provider | None
@@ -132,20 +138,11 @@ def _parts(tasks: Sequence[Task], amounts: Mapping[str, _Amount]) -> Iterator[Pa
     for task in tasks:
         grouped["probes" if task.info.kind == "probes" else task.name] += amounts[task.name]
     for name, amount in grouped.items():
-        yield _part(name, amount)
+        yield Part(name=name, **amount.rounded)
     for each in tasks:
         for probe in each.probes if isinstance(each, ProbeTask) and each.expensive else ():
             used = (one for one in each.all_attempts() if one.sample.id in probe.uses)
-            yield _part(probe.id, sum(map(_attempt, used), _Amount()))
-
-
-def _part(name: str, amount: _Amount) -> Part:
-    return Part(
-        name=name,
-        requests=round(amount.requests),
-        input_tokens=round(amount.given),
-        output_tokens=round(amount.made),
-    )
+            yield Part(name=probe.id, **sum(map(_attempt, used), _Amount()).rounded)
 
 
 def _sampling(task: Task) -> _Amount:
@@ -190,16 +187,14 @@ def _grading(task: EvalTask) -> _Amount:
 
 
 def _cost(provider: Provider, amount: _Amount, most: int | None) -> Cost:
-    given, made, requests = round(amount.given), round(amount.made), round(amount.requests)
+    requests, given, made = amount.rounded.values()
     limits = [
         requests / provider.rpm if provider.rpm else 0.0,
         (given + made) / provider.tpm if provider.tpm else 0.0,
     ]
     return Cost(
         provider=provider.name,
-        requests=requests,
-        input_tokens=given,
-        output_tokens=made,
+        **amount.rounded,
         most_output_tokens=most,
         dollars=None if provider.prices is None else provider.prices.dollars(given, made),
         minutes=max(limits) or None,

@@ -15,10 +15,17 @@ from evals.healthbench.grading_tasks import (
     grades_file,
     grading_tasks,
 )
-from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.rows import HealthBench, HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
-from evals.healthbench.trials import CompletionScores, GraderComparison, PhysicianTrial, agreement
+from evals.healthbench.trials import (
+    CompletionScores,
+    GraderComparison,
+    MetaRow,
+    PhysicianTrial,
+    agreement,
+    meta_report,
+    meta_tasks,
+)
 from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider

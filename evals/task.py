@@ -119,9 +119,13 @@ class EvalTask(Task):
         """The `number`-th attempt at every question under every condition."""
         if number > self.info.tries:
             return
+        tools, members = python_tool.offered(self.info.sampling.python)
         for condition in self.info.conditions:
             for question in self.question_ids:
-                yield self._attempt(question, condition, number)
+                messages = self.test.prompt(question, number).messages
+                yield self.attempt(
+                    Sample(question, messages, tools=tools), condition, number, **members
+                )
 
     def provisional(self, parsed: ParsedRollout) -> Fields | None:
         """The outcome of an attempt by OpenAI's script, or before it is graded."""
@@ -207,11 +211,6 @@ class EvalTask(Task):
         settings = self._settings
         stated = settings.margins.get(self.name) if settings.margin is None else settings.margin
         return default_margin(self.name) if stated is None else stated / 100
-
-    def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
-        tools, members = python_tool.offered(self.info.sampling.python)
-        sample = Sample(question, self.test.prompt(question, number).messages, tools=tools)
-        return self.attempt(sample, condition, number, **members)
 
     def _marked(self, parsed: ParsedRollout, reply: Reply) -> dict[str, Any]:
         test: AnswerEval = self.test  # type: ignore[assignment]

@@ -35,10 +35,21 @@ def judge_scores(
 ) -> BaselineVerdict:
     """Compare the scores of one eval under one condition with the baseline.
 
-    With `every_round`, this is one of many looks at a run that stops when it is settled: only
-    complete rounds count, and the bounds hold over all looks.
+    A run with missing attempts fails only if it would fail even if all of these passed. With
+    `every_round`, this is one of many looks at a run that stops when it is settled: only complete
+    rounds count, and the bounds hold over all looks.
     """
-    return _look(scores, baseline, margin) if every_round else _judge_once(scores, baseline, margin)
+    if every_round:
+        return _look(scores, baseline, margin)
+    if not scores.missing:
+        return _judge(scores, baseline, margin, TAIL)
+    planned = scores.planned * len(scores.scores)
+    missing = f"{scores.missing} of {planned} planned attempts are missing"
+    best = _judge(_all_right(scores), baseline, margin, TAIL)
+    if best.decision != "fail":
+        return _undecided(scores, f"{missing}.")
+    reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
+    return best.model_copy(update={"reason": reason})
 
 
 def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round: bool) -> str:
@@ -83,19 +94,6 @@ def hold_back_ungraded(
         "`gpt-oss-verify grade RUN`."
     )
     return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
-
-
-def _judge_once(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
-    """The verdict once all attempts were made; before, it fails if it would even if all passed."""
-    if scores.missing:
-        planned = scores.planned * len(scores.scores)
-        missing = f"{scores.missing} of {planned} planned attempts are missing"
-        best = _judge(_all_right(scores), baseline, margin, TAIL)
-        if best.decision != "fail":
-            return _undecided(scores, f"{missing}.")
-        reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
-        return best.model_copy(update={"reason": reason})
-    return _judge(scores, baseline, margin, TAIL)
 
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:

@@ -47,15 +47,11 @@ def build_report(
     return Report(
         analysis=analysis,
         folder=folder,
-        title=f"gpt-oss on {run.provider.name}",
-        decision=analysis.verdict.decision,
-        reasons=analysis.verdict.reasons,
         warnings=(
             *analysis.verdict.warnings,
             *dict.fromkeys(each for v in verdicts for each in v.warnings),
         ),
         regressions=tuple(regressions),
-        model=run.model,
         address=address(run.provider),
         size=_size(analysis, labels),
         tiles=(

@@ -35,16 +35,16 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     """Render a report. The scores of all attempts are read once."""
     analysis = report.analysis
     labels = Labels(analysis)
-    passed = report.decision in ("pass", None)
+    decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
+    passed = decision in ("pass", None)
     problems: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     tasks = {result.task for result in analysis.tool_calling}
     for score in scores:
         if score.task in tasks:
             place = score.task, labels.condition(score.task, score.condition)
             problems[place][score.sample] += _problem(score)
-    verdict = _RESULTS[report.decision]
     suites = {
-        "verdict": [_test("verdict", "verdict", verdict, report.reasons, report.verdict)],
+        "verdict": [_test("verdict", "verdict", _RESULTS[decision], reasons, report.verdict)],
         "checks": [_check(RuleResult(result), tolerant=passed) for result in analysis.checks],
     }
     for result in analysis.tool_calling:

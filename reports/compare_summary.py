@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.comparison.records import Comparison, EntryKind, Row
 from harness.comparison.rows import JUDGED
-from harness.statistics.differences import Seen
 from harness.text import first_few
 from reports.text import VERDICTS, counted
 
@@ -49,12 +48,6 @@ def has_failed(row: Row, index: int) -> bool:
 def measure_of(row: Row) -> str:
     """The name of a measure with its condition: `chat · streaming pass@1`."""
     return row.name if row.group is None else f"{row.group} {row.name}"
-
-
-def seen_in(row: Row, index: int) -> Seen:
-    """What the test of a difference says of a column."""
-    found = row.differences[index]
-    return "none" if found is None else found.seen
 
 
 _NAMED = 5
@@ -113,14 +106,18 @@ def _lone(comparison: Comparison, index: int) -> Iterator[str]:
 def _statistics(comparison: Comparison, index: int) -> str:
     """Which differences between a column and the reference are more than chance."""
     label = comparison.entries[index].label
-    rows = [row for row in tested_rows(comparison) if row.differences[index] is not None]
-    tested = [found for row in rows if (found := row.differences[index]) is not None]
+    rows = [
+        (measure_of(row), found)
+        for row in tested_rows(comparison)
+        if (found := row.differences[index]) is not None
+    ]
+    tested = [found for _, found in rows]
     if not tested:
         return f"{label} and {comparison.against} have no sample in common to compare."
     beyond = [
         f"{seen} in {first_few(measures, _NAMED)}"
         for seen in ("worse", "better")
-        if (measures := [measure_of(row) for row in rows if seen_in(row, index) == seen])
+        if (measures := [measure for measure, found in rows if found.seen == seen])
     ]
     if beyond:
         return f"Beyond chance, {label} is {' and '.join(beyond)}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
-from reports.text import address, counted, seal, setting
+from reports.text import address, counted, setting
 
 Fact = tuple[str, str]
 
@@ -76,5 +76,5 @@ def _times(run: RunInfo) -> Iterator[Fact]:
     if run.resumed:
         yield "resumed", ", ".join(run.resumed)
     yield "finished", run.finished_at or "not finished"
-    if (short := seal(run.seals)) is not None:
-        yield "seal", f"{short} (compare it with `gpt-oss-verify audit RUN --seal SEAL`)"
+    if run.seal is not None:
+        yield "seal", f"{run.seal} (compare it with `gpt-oss-verify audit RUN --seal SEAL`)"

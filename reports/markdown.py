@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from harness.records.figures import BaselineInfo
-from reports import causes, markup
+from reports import diagnosis, markup
 from reports.model import STATUSES, Failure, Report, RuleResult
-from reports.next_steps import next_steps
 from reports.text import clipped, percent, visible
 
 _LONGEST_PROMPT = 2_000
@@ -22,23 +21,22 @@ def render_markdown(report: Report) -> str:
 
 
 def _lines(report: Report, examples: int | None) -> Iterator[str]:
-    name = report.analysis.run.provider.name
-    yield from (f"# {report.verdict}: gpt-oss on {markup.code(name)}", "")
-    yield from (f"- {markup.prose(reason)}" for reason in report.reasons)
+    run = report.analysis.run
+    yield from (f"# {report.verdict}: gpt-oss on {markup.code(run.provider.name)}", "")
+    yield from (f"- {markup.prose(reason)}" for reason in report.analysis.verdict.reasons)
     yield from (f"- Note: {markup.prose(warning)}" for warning in report.warnings)
     yield ""
-    place = f"Model {markup.code(report.model)}, {markup.code(report.address)}"
-    started = report.analysis.run.started_at
-    yield from (f"{place}, {started}. {markup.plain(report.size)}.", "")
+    place = f"Model {markup.code(run.model)}, {markup.code(report.address)}"
+    yield from (f"{place}, {run.started_at}. {markup.plain(report.size)}.", "")
     if report.regressions:
         yield from ("## Since the previous run", "")
         yield from (" ".join(map(markup.plain, report.regressions)), "")
     yield from _causes(report)
-    for title, rules in causes.by_cause(report):
+    for title, rules in diagnosis.by_cause(report):
         yield from (f"## {markup.plain(title)}", "")
         yield from (line for rule in rules for line in _finding(rule, examples))
     yield from ("## What to do next", "")
-    for step in next_steps(report, report.analysis.run_id):
+    for step in diagnosis.next_steps(report, report.analysis.run_id):
         command = "" if step.command is None else f" {markup.code(step.command)}"
         yield f"- {markup.prose(step.text)}{command}"
     yield ""
@@ -60,10 +58,10 @@ def _causes(report: Report) -> Iterator[str]:
         return
     yield from ("## Likely causes", "")
     for number, cause in enumerate(found.causes, 1):
-        sure = causes.confidence(cause)
+        sure = diagnosis.confidence(cause)
         yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
-        yield from (f"   - {name}: {markup.prose(text)}" for name, text in causes.facts(cause))
-    yield from map(markup.prose, causes.notes(found))
+        yield from (f"   - {name}: {markup.prose(text)}" for name, text in diagnosis.facts(cause))
+    yield from map(markup.prose, diagnosis.notes(found))
     yield ""
 
 

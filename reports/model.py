@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.records.analysis import Analysis, CheckResult
 from harness.records.conditions import APIS
-from harness.records.figures import BaselineInfo, Decision
+from harness.records.figures import BaselineInfo
 from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
@@ -175,12 +175,8 @@ class Report:
 
     analysis: Analysis  # what the report is built from; charts are drawn from it
     folder: str  # the run folder, as the user would type it in a command
-    title: str
-    decision: Decision | None
-    reasons: tuple[str, ...]  # why, most important reason first
     warnings: tuple[str, ...]  # what does not decide, but should be known
     regressions: tuple[str, ...]  # what changed since the previous run, one sentence each
-    model: str
     address: str
     size: str  # how much was planned, and how much of it was done
     tiles: tuple[Tile, ...]
@@ -195,12 +191,7 @@ class Report:
     def verdict(self) -> str:
         """The verdict in capitals."""
         only = self.analysis.run.settings.findings_only
-        return "FINDINGS" if only else text.VERDICTS[self.decision]
-
-    @property
-    def seal(self) -> str | None:
-        """The short seal of the run."""
-        return text.seal(self.analysis.run.seals)
+        return "FINDINGS" if only else text.VERDICTS[self.analysis.verdict.decision]
 
     @property
     def rules(self) -> list[RuleResult]:
@@ -212,14 +203,10 @@ class Report:
         """The rules with findings in order of importance."""
         return [rule for rule in self.rules if rule.result.findings]
 
-    @property
-    def statuses(self) -> Counter[Status]:
-        """The number of rules with each status."""
-        return count_statuses(self.rules)
-
     def family_table(self) -> Table:
         """How many rules of each family have each status."""
-        seen = [status for status in STATUSES if self.statuses[status]]
+        counts = count_statuses(self.rules)
+        seen = [status for status in STATUSES if counts[status]]
         rows = [
             Row(family.name, tuple(Cell(str(family.counts[s] or text.NOTHING)) for s in seen))
             for family in self.families

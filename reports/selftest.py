@@ -35,21 +35,17 @@ def summary(matrix: Matrix) -> str:
     )
     parts = [f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})"]
     if visible:
-        parts.insert(0, f"{seen['detected']} of {visible} faults detected ({by_severity(matrix)})")
+        worst = Counter(row.worst for row in matrix.rows if row.status == "detected")
+        parts.insert(
+            0,
+            f"{seen['detected']} of {visible} faults detected ({worst['error']} as errors, "
+            f"{worst['warning']} as warnings, {worst['info']} only as information)",
+        )
     if seen["no detector"]:
         parts.append(f"{seen['no detector']} without a detector")
     if seen["not visible"]:
         parts.append(f"{seen['not visible']} not visible from outside")
     return f"{'; '.join(parts)}; {matrix.seconds / 60:.0f} minutes."
-
-
-def by_severity(matrix: Matrix) -> str:
-    """How many detected faults have an error, only a warning, or only information."""
-    worst = Counter(row.worst for row in matrix.rows if row.status == "detected")
-    return (
-        f"{worst['error']} as errors, {worst['warning']} as warnings, "
-        f"{worst['info']} only as information"
-    )
 
 
 def print_matrix(matrix: Matrix, console: Console) -> None:

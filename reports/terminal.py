@@ -8,9 +8,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.figures import Decision
-from reports import causes
+from reports import diagnosis
 from reports.model import Failure, Report, Row, RuleResult, Status, Table, Tone
-from reports.next_steps import next_steps
 from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
@@ -37,14 +36,15 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     console.print(_head(report))
     console.print()
-    console.print(verdict_lines(report.verdict, STYLES[report.decision], report.reasons))
+    verdict = report.analysis.verdict
+    console.print(verdict_lines(report.verdict, STYLES[verdict.decision], verdict.reasons))
     for warning in report.warnings:
         console.print(verdict_lines("Note", "yellow", [warning]))
     for sentence in report.regressions:
         console.print(Text(visible(sentence)))
     console.print()
     _print_causes(report, console)
-    for title, rules in causes.by_cause(report):
+    for title, rules in diagnosis.by_cause(report):
         _print_findings(title, rules, console)
     for section in report.sections:
         _print_failures(section.failures, console)
@@ -55,11 +55,11 @@ def print_report(report: Report, console: Console) -> None:
     if report.families:
         console.print(rich_table(report.family_table(), corner="checks"))
         console.print()
-    steps = zip(("Next", "Then"), next_steps(report, report.folder), strict=False)
+    steps = zip(("Next", "Then"), diagnosis.next_steps(report, report.folder), strict=False)
     for label, fact in (
         ("Verdict", report.verdict),
         ("Report", f"{report.folder}/report.html"),
-        ("Seal", report.seal),
+        ("Seal", report.analysis.run.seal),
         *((label, step.line) for label, step in steps),
     ):
         if fact is not None:
@@ -91,8 +91,9 @@ def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str =
 
 
 def _head(report: Report) -> Text:
-    name = (visible(report.analysis.run.provider.name), "bold")
-    place = f" · {visible(report.model)} · {visible(report.address)}\n"
+    run = report.analysis.run
+    name = (visible(run.provider.name), "bold")
+    place = f" · {visible(run.model)} · {visible(report.address)}\n"
     return Text.assemble(name, place, (visible(report.size), "dim"))
 
 
@@ -103,12 +104,12 @@ def _cell(row: Row, index: int) -> Text:
 
 def print_table(table: Table, console: Console) -> None:
     """Print a table, split into as few as fit the width of the terminal."""
-    left = list(range(len(table.heads)))
+    left, wide = list(range(len(table.heads))), Console(width=10_000)
     while left:
         fitting = (
             count
             for count in range(len(left), 1, -1)
-            if _width(rich_table(table, left[:count])) <= console.width
+            if wide.measure(rich_table(table, left[:count])).maximum <= console.width
         )
         count = next(fitting, 1)
         console.print(rich_table(table, left[:count]))
@@ -118,10 +119,6 @@ def print_table(table: Table, console: Console) -> None:
     if table.note:
         console.print(table.note, style="dim", markup=False, highlight=False)
     console.print()
-
-
-def _width(table: RichTable) -> int:
-    return int(Console(width=10_000).measure(table).maximum)
 
 
 def _print_causes(report: Report, console: Console) -> None:
@@ -135,10 +132,10 @@ def _print_causes(report: Report, console: Console) -> None:
         head.add_row(f"  {number}", Text(cause.description, style="bold"))
         console.print(head)
         table = RichTable.grid(padding=(0, 2, 0, 0))
-        for name, text in (("confidence", causes.confidence(cause)), *causes.facts(cause)):
+        for name, text in (("confidence", diagnosis.confidence(cause)), *diagnosis.facts(cause)):
             table.add_row(Text(name, style="dim"), Text(visible(text)))
         console.print(Padding(table, (0, 0, 0, 4), expand=False))
-    for note in causes.notes(found):
+    for note in diagnosis.notes(found):
         _print_wrapped(Text(visible(note)), console, 2)
     console.print()
 

@@ -3,12 +3,12 @@
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from harness.records.analysis import CheckResult
 from harness.records.figures import Decision
-from harness.records.runs import ProviderInfo, Seal
+from harness.records.runs import ProviderInfo
 from harness.records.scores import Estimate, Percentiles
 from harness.text import plain
 
@@ -67,11 +67,6 @@ def address(provider: ProviderInfo) -> str:
         )
         return f"launched with: {visible(shlex.join(filled))}"
     return visible(provider.base_url)
-
-
-def seal(seals: Sequence[Seal]) -> str | None:
-    """The short seal of a run; None if the run has none."""
-    return seals[-1].short if seals else None
 
 
 def setting(value: object) -> str:

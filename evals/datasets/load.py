@@ -7,7 +7,7 @@ cache of single files, and otherwise returns the version cached last, whatever t
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import chain
@@ -70,31 +70,22 @@ class Loaded(Generic[RowT]):
     info: DatasetInfo
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """Rows before validation, the name of their origin, and its revision if known."""
-
-    rows: tuple[RawRow, ...]
-    name: str
-    revision: str | None
-
-
 def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
     """Load and validate rows; an incomplete set counts as a sample. Raises ConfigurationError."""
-    raw = _read(dataset, source, model)
-    rows = validate_rows(raw.rows, model)
+    raw, name, revision = _read(dataset, source, model)
+    rows = validate_rows(raw, model)
     if not rows:
-        raise ConfigurationError(f"{raw.name} has no rows.")
+        raise ConfigurationError(f"{name} has no rows.")
     complete = len(rows) == dataset.rows
     if source == "hub" and not complete:
         raise ConfigurationError(
-            f"{raw.name} has {len(rows)} rows at revision {raw.revision}, not {dataset.rows}: "
+            f"{name} has {len(rows)} rows at revision {revision}, not {dataset.rows}: "
             "clear the cache of the Hugging Face libraries, or pass a local copy with --data-file."
         )
     info = DatasetInfo(
         eval=dataset.name,
-        source=raw.name,
-        revision=raw.revision,
+        source=name,
+        revision=revision,
         rows=len(rows),
         sha256=rows_sha256(row.content() for row in rows),
         sample=source == "samples" or not complete,
@@ -103,20 +94,25 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
     return Loaded(rows, info)
 
 
-def _read(dataset: PublishedDataset, source: DataSource, model: type[DataRow]) -> _Raw:
+def _read(
+    dataset: PublishedDataset, source: DataSource, model: type[DataRow]
+) -> tuple[Iterable[RawRow], str, str | None]:
+    """Rows before validation, the name of their origin, and its revision if known."""
     if source == "hub":
-        return _Raw(read_published(dataset, model), dataset.repository, dataset.revision)
+        library = _library(dataset.name)
+        files = (_file_rows(library, dataset, file, model) for file in dataset.files)
+        return chain.from_iterable(files), dataset.repository, dataset.revision
     if source == "samples":
         shipped = resources.files("evals") / "data" / "samples" / dataset.sample
         with resources.as_file(shipped) as path:
-            return _Raw(read_file(path, dataset.sample), f"samples/{dataset.sample}", None)
+            return read_file(path, dataset.sample), f"samples/{dataset.sample}", None
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         name, _, revision = source.removeprefix(HUB_PREFIX).partition("@")
-        return _Raw(read_named(name, revision or None), HUB_PREFIX + name, revision or None)
+        return _named_rows(name, revision or None), HUB_PREFIX + name, revision or None
     path = Path(source)
-    files = [path / file for file in dataset.files] if path.is_dir() else [path]
-    rows = tuple(row for file in files for row in read_file(file))
-    return _Raw(rows, str(path), _known_revision(dataset, files))
+    paths = [path / file for file in dataset.files] if path.is_dir() else [path]
+    rows = tuple(row for each in paths for row in read_file(each))
+    return rows, str(path), _known_revision(dataset, paths)
 
 
 def _known_revision(dataset: PublishedDataset, files: Sequence[Path]) -> str | None:
@@ -132,14 +128,7 @@ SPLITS = ("test", "validation", "train")
 _LONGEST_REASON = 300
 
 
-def read_published(dataset: PublishedDataset, model: type[DataRow]) -> tuple[RawRow, ...]:
-    """The rows of a published dataset at its pinned revision. Raises ConfigurationError."""
-    library = _library(dataset.name)
-    files = (_file_rows(library, dataset, file, model) for file in dataset.files)
-    return tuple(chain.from_iterable(files))
-
-
-def read_named(name: str, revision: str | None) -> tuple[RawRow, ...]:
+def _named_rows(name: str, revision: str | None) -> tuple[RawRow, ...]:
     """The rows of any dataset on the hub. Raises ConfigurationError."""
     library = _library(name)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evals.base import AnswerEval
 from evals.healthbench.grades import last_reply
-from evals.healthbench.rows import HealthBench, IdealCompletions
+from evals.healthbench.rows import HealthBench
 from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
 from harness.api.base import Message, Settings
 from harness.errors import ConfigurationError
@@ -66,23 +66,21 @@ def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answ
     """
     groups: dict[str, list[Answer]] = defaultdict(list)
     for row in bench.rows.values():
-        data = row.ideal_completions_data
-        if data is not None:
-            group = data.ideal_completions_group
-            groups[group].extend(_completions(row.prompt_id, data, references=references))
-    found = {group: tuple(groups[group]) for group in sorted(groups) if groups[group]}
-    if not found:
+        if (data := row.ideal_completions_data) is None:
+            continue
+        question = row.prompt_id
+        found = {f"physicians/{question}": data.ideal_completion}
+        if references:
+            shown = data.ideal_completions_ref_completions or ()
+            found = {f"references/{question}/{at}": text for at, text in enumerate(shown, start=1)}
+        groups[data.ideal_completions_group] += (
+            Answer(name, question, text) for name, text in found.items()
+        )
+    filled = {group: tuple(groups[group]) for group in sorted(groups) if groups[group]}
+    if not filled:
         what = "answers that physicians were shown" if references else "completions of physicians"
         raise ConfigurationError(f"{bench.info.source} holds no {what}.")
-    return found
-
-
-def _completions(question: str, data: IdealCompletions, *, references: bool) -> Iterator[Answer]:
-    if not references:
-        yield Answer(f"physicians/{question}", question, data.ideal_completion)
-        return
-    for number, text in enumerate(data.ideal_completions_ref_completions or (), start=1):
-        yield Answer(f"references/{question}/{number}", question, text)
+    return filled
 
 
 DEFAULT_GRADER = "openai-grader"

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from harness.agents.programs import TEMPERATURES, codex
+from harness.agents.programs import EXPECTED_NUMBER, TEMPERATURES
 from harness.integrity.secrets import known_secrets
 from harness.providers.entries import Provider, access
 from harness.records.conditions import BOTH_APIS, Api
@@ -33,7 +33,7 @@ _SHOWN = 200
 class Agent:
     """A task of one agent framework."""
 
-    program: str  # the module in `harness.agents.programs`
+    program: str  # the function in `harness.agents.programs`
     task: str  # its argument
     packages: tuple[str, ...]
     """The distributions that it needs, the framework first; or the name of a command."""
@@ -45,15 +45,6 @@ class Agent:
         """`openai-agents, handoff`."""
         return f"{self.packages[0]}, {self.task}"
 
-    @property
-    def missing(self) -> str | None:
-        """The first package or command that is not installed."""
-        return next((each for each in self.packages if not _installed(each)), None)
-
-    def api(self, provider: Provider) -> Api | None:
-        """The API to use; None if it can use none of the provider's."""
-        return next((api for api in self.apis if api in provider.apis), None)
-
 
 AGENTS = (
     Agent("openai_agents", "function", ("openai-agents",)),
@@ -63,7 +54,7 @@ AGENTS = (
     Agent("pydantic_ai", "function", ("pydantic-ai-slim",)),
     Agent("langchain", "function", ("langchain", "langchain-openai")),
     Agent("litellm", "proxy", ("litellm", "openai-agents")),
-    Agent("codex", "file", ("codex",), (codex.EXPECTED,), ("responses",)),
+    Agent("codex", "file", ("codex",), (EXPECTED_NUMBER,), ("responses",)),
 )
 
 
@@ -94,9 +85,9 @@ async def run_agents(
 
 
 async def _result(agent: Agent, provider: Provider, path: Path) -> AgentResult:
-    api = agent.api(provider)
-    if missing := agent.missing:
-        return AgentResult(end="not verifiable", detail=f"{missing} is not installed")
+    if missing := [each for each in agent.packages if not _installed(each)]:
+        return AgentResult(end="not verifiable", detail=f"{missing[0]} is not installed")
+    api = next((api for api in agent.apis if api in provider.apis), None)
     if api is None:
         needed = f"it needs {' or '.join(agent.apis)}, which this run leaves out"
         return AgentResult(end="not verifiable", detail=needed)
@@ -145,7 +136,7 @@ async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -
     await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"harness.agents.programs.{agent.program}", agent.task),
+            *(sys.executable, "-m", "harness.agents.programs", agent.program, agent.task),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={

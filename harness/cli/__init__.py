@@ -6,9 +6,8 @@ A run goes through these modules; most others have one command each:
     options     the options that commands share
     verify      the main job, `eval` and `grade`
     planning    options → tasks, settings and budget
-    choice      the provider, gate and budget among them
+    choice      the provider, gate and budget among them; the tasks of an earlier run
     progress    what is shown while the run is sampled
-    restoring   the tasks of an earlier run, for `--resume` and for judging
     judging     the run judged from its folder, reported, and its exit code
 """
 

@@ -22,7 +22,10 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     """
     printed = _json(_read(result))
     folders = [Path(printed["run"])] if printed else _judged(result.parent)
-    lines = [] if printed else [_error(_read(log), code)]
+    lines = []
+    if not printed:
+        shown = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
+        lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", shown[-1])]
     for folder in folders:
         lines += ci.annotations(read_analysis(folder))
     for line in lines[: ci.MOST_ANNOTATIONS]:
@@ -45,11 +48,6 @@ def _judged(parent: Path) -> list[Path]:
     """The runs that were judged before the tool ended without a result."""
     judged = (path.parent for path in parent.glob("runs/*/analysis.json"))
     return sorted(folder for folder in judged if (folder / "report.md").exists())
-
-
-def _error(log: str, code: int) -> str:
-    last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
-    return ci.annotation("error", f"gpt-oss-verify ended with {code}", last or "No output.")
 
 
 def _outputs(folders: list[Path], code: int) -> dict[str, str]:

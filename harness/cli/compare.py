@@ -1,7 +1,6 @@
 """The commands `compare` (runs, baselines and published figures) and `history` (runs over time)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
 from harness.cli import judging, planning
+from harness.cli.choice import opened_to_stay
 from harness.cli.options import (
     COUNT,
     DEFAULT_OUT,
@@ -24,7 +24,6 @@ from harness.cli.options import (
     SamplingOptions,
     refuse,
 )
-from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say, stdout
 from harness.cli.verify import sample_shown
 from harness.comparison.columns import Column, read_run
@@ -119,7 +118,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
 def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
     """Print a comparison, and write its files unless only JSON is requested."""
     if out is None and not as_json:
-        out = run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
+        out = run_folder.create(DEFAULT_OUT, STEM)
     if out is not None:
         texts = {
             "html": render_compare_html(found, out),

@@ -7,9 +7,8 @@ from pathlib import Path
 from cyclopts import App
 
 from evals.baselines import measured
-from evals.merging import merge as merge_runs
-from evals.merging import merged_info
-from evals.restoring import restored_evals, run_scores
+from evals.restoring import merge as merge_runs
+from evals.restoring import merged_info, restored_evals, run_scores
 from harness.cli import judging
 from harness.cli.options import DEFAULT_OUT, AsJson, Out, Run
 from harness.cli.screen import show
@@ -28,7 +27,7 @@ def merge(run: Path, /, *runs: Path, out: Out = None, as_json: AsJson = False) -
     """
     folders = [run, *runs]
     info = merged_info(folders)
-    folder = run_folder.create(out or DEFAULT_OUT, info.provider.name, datetime.now(UTC))
+    folder = run_folder.create(out or DEFAULT_OUT, info.provider.name)
     merge_runs(folders, info, folder, restored_evals(run, read_run_info(run)))
     return judging.finish(folder, as_json=as_json)
 

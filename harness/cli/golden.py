@@ -16,9 +16,8 @@ from harness.golden import files, teacher_forcing
 from harness.golden.create import create_all, record
 from harness.golden.distance import distance, shown
 from harness.golden.divergence import compared_replies
-from harness.golden.engine import EngineOptions
+from harness.golden.engine import EngineOptions, Server
 from harness.golden.records import Golden
-from harness.golden.server import Server
 from harness.golden.tolerances import healthy_run, with_long
 from harness.golden.tolerances import learn as learn_from
 from harness.golden.tolerances import merge as merge_files

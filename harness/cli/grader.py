@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,11 +12,19 @@ from evals.datasets.load import DataSource
 from evals.datasets.rows import select
 from evals.grader_trial import compare_graders, score_completions, try_on_labels
 from evals.healthbench.grading_tasks import completions
-from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
-from evals.healthbench.trials import CompletionScores, PhysicianTrial
+from evals.healthbench.trials import CompletionScores, PhysicianTrial, load_meta
 from harness.cli.choice import budget_for
-from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, Debug, Out, ProvidersFile
+from harness.cli.options import (
+    COUNT,
+    DEFAULT_OUT,
+    AsJson,
+    BudgetOptions,
+    Debug,
+    Out,
+    ProvidersFile,
+    data_place,
+)
 from harness.cli.progress import display
 from harness.cli.screen import print_raw, say
 from harness.errors import EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, StoppedError
@@ -60,14 +67,10 @@ class TrialOptions:
     debug: Debug = False
     as_json: AsJson = False
 
+    @property
     def place(self) -> DataSource:
         """Where to read the data. Raises ConfigurationError."""
-        given = [path for path in (self.data_file, self.data_dir) if path is not None]
-        if len(given) + self.samples > 1:
-            raise ConfigurationError("Give one of --samples, --data-file and --data-dir.")
-        if given:
-            return given[0]
-        return "samples" if self.samples else "hub"
+        return data_place(self, ("samples", "data_file", "data_dir"))
 
 
 @app.command
@@ -87,7 +90,7 @@ def check(
         seed: Seed of that choice. Default: 0.
     """
     entry = _entry(grader, trial)
-    data = load_meta(trial.place())
+    data = load_meta(trial.place)
     rows = select(data.rows, examples, seed)
     carry_out = partial(try_on_labels, entry, rows, data.info)
     return _finish(entry, trial, carry_out, render_trial)
@@ -113,7 +116,7 @@ def physicians(
         references: Score the models' answers that the physicians were shown instead.
     """
     entry = _entry(grader, trial)
-    bench = load(eval_name, trial.place())
+    bench = load(eval_name, trial.place)
     groups = completions(bench, references=references)
     carry_out = partial(score_completions, entry, bench, groups, references=references)
     return _finish(entry, trial, carry_out, render_completions)
@@ -151,9 +154,7 @@ def _finish(
             f"{trial.resume} is the folder of a run; use the folder of an earlier grader command."
         )
     budget = budget_for(trial.budget, entry)
-    folder = trial.resume or run_folder.create(
-        trial.out or DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
-    )
+    folder = trial.resume or run_folder.create(trial.out or DEFAULT_OUT, f"grader-{entry.name}")
     try:
         with display(debug=trial.debug) as screen:
             found = run_until_stopped(carry_out(folder, screen, budget))

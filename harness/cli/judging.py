@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli.choice import gate_changes, thresholds_again
+from harness.cli.choice import gate_changes, opened_to_stay, restore, thresholds_again
 from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
-from harness.cli.restoring import opened_to_stay, restore
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -143,7 +142,6 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
     whole["verdict"]["thresholds"].pop("reference_cases")
-    seals = analysis.run.seals
     shown = ("status", "reason", "applicable", "failures", "groups")
     return {
         "version": whole["version"],
@@ -152,7 +150,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
         "diagnosis": whole["diagnosis"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
-        "seal": seals[-1].short if seals else None,
+        "seal": analysis.run.seal,
         "results": [
             {name: value for name, value in result.items() if name != "failures"}
             for result in whole["results"]

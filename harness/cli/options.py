@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
@@ -14,7 +14,6 @@ from harness.records.conditions import APIS, Api
 from harness.records.runs import GateRule
 
 DEFAULT_OUT = Path("runs")
-DataPlace: TypeAlias = str | Path
 LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
 
@@ -148,17 +147,12 @@ class DataOptions:
     with_tools: Literal["python"] | None = None
     """python: the model can run programs, in the provider's own tool or else in a sandbox here."""
 
-    def place(self, evals: Sequence[str]) -> DataPlace:
+    def place(self, evals: Sequence[str]) -> str | Path:
         """Where to read. Raises ConfigurationError if that is ambiguous."""
-        places = (self.samples, self.data, self.data_file, self.data_dir)
-        given = [value for value in places if value]
-        if len(given) > 1:
-            raise ConfigurationError("Give one of --samples, --data, --data-file and --data-dir.")
+        place = data_place(self, ("samples", "data", "data_file", "data_dir"))
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
-        if self.samples:
-            return "samples"
-        return self.data_file or self.data_dir or self.data or "hub"
+        return place
 
 
 @Parameter(name="*", group=EVALS)
@@ -267,6 +261,18 @@ class RunOptions:
     """Print the requests, tokens and cost of the run, and send nothing."""
     debug: Debug = False
     as_json: AsJson = False
+
+
+def data_place(options: object, names: Sequence[str]) -> str | Path:
+    """Where to read data: what the only given one of these options says, else `hub`.
+
+    Raises ConfigurationError if several are given.
+    """
+    given = {name: value for name in names if (value := getattr(options, name))}
+    if len(given) > 1:
+        *first, last = (f"--{name.replace('_', '-')}" for name in names)
+        raise ConfigurationError(f"Give one of {', '.join(first)} and {last}.")
+    return "samples" if "samples" in given else next(iter(given.values()), "hub")
 
 
 def refuse(reason: str, *options: object, **others: object) -> None:

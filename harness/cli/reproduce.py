@@ -11,9 +11,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.api import DIALECTS
-from harness.cli.choice import same_provider
+from harness.cli.choice import opened_to_stay, same_provider
 from harness.cli.options import ProviderOptions, RunOrBundle
-from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
@@ -22,8 +21,7 @@ from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import commands
-from harness.reproduction.resend import Body, Repeats, resend, shrink, size
-from harness.reproduction.subject import Subject, choose, gather
+from harness.reproduction.resend import Body, Repeats, Subject, choose, gather, resend, shrink, size
 from harness.storage import run_folder
 from harness.storage.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options

@@ -1,6 +1,5 @@
 """The command `selftest`: test that known defects are detected."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +8,9 @@ from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedError
 from harness.records.runs import SuiteName
 from harness.sampling.run import run_until_stopped
-from harness.selftest import faults as known
 from harness.selftest import run
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import Matrix, Row, catalogue
+from harness.selftest.matrix import chosen as chosen_faults
 from harness.selftest.rows import signatures as signatures_of
 from harness.storage import run_folder
 from reports import selftest as report
@@ -48,8 +47,8 @@ def selftest(
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
-    chosen = known.chosen(known.catalogue(), names(faults))
-    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest", datetime.now(UTC))
+    chosen = chosen_faults(catalogue(), names(faults))
+    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     done = set(finished)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.cost import Cost, Expectation, Part, expect
-from harness.cli import planning, restoring
-from harness.cli.choice import budget_for
+from harness.cli import planning
+from harness.cli.choice import budget_for, restore, resume, same_grader
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -66,14 +66,14 @@ def verify(
     """
     if run.resume is not None:
         if read_run_info(run.resume).agents:
-            from harness.cli.agents import resume_agents
+            from harness.cli.traffic import resume_agents
 
             _refuse_settings(run, provider, gate, budget, cases, sampling, evals=evals)
             return resume_agents(run.resume, provider, as_json=run.as_json)
         job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     if cases.suite == "agents":
-        from harness.cli.agents import verify_agents
+        from harness.cli.traffic import verify_agents
 
         reason, others = "--suite agents has tasks of its own;", replace(cases, suite=None)
         refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
@@ -159,12 +159,12 @@ def grade(
     if unread and grader is None:
         raise ConfigurationError("--unread has no default grader; name one with --grader.")
     if grader is None:
-        chosen = restoring.same_grader(info, ProviderOptions(providers_file=providers_file))
+        chosen = same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
     info = judging.changed(info, {"unread_grader" if unread else "grader": chosen.info()})
-    tasks = restoring.restore(run, info, chosen)
+    tasks = restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(tuple(tasks), info.shard)
@@ -228,7 +228,7 @@ def _resumed(
 ) -> Job:
     """The job that finishes the run of --resume; the other options must not be given."""
     _refuse_settings(run, provider, *given, **others)
-    return restoring.resume(run.resume or Path(), provider, limits, budget, run.concurrency)
+    return resume(run.resume or Path(), provider, limits, budget, run.concurrency)
 
 
 def _refuse_settings(

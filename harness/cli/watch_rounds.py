@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.cli import judging, restoring
+from harness.cli import judging
+from harness.cli.choice import resume
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import say, show, stderr
 from harness.errors import (
@@ -133,7 +134,7 @@ def _interrupted(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, 
     chosen = ProviderOptions(provider=name, providers_file=plan.providers_file)
     stderr().print(plain(f"{name}: finishing the round of {moment(one.started)}"))
     one = replace(one, requests=limits.max_requests or 0, cost=limits.max_cost or 0.0)
-    return one, restoring.resume(folder, chosen, GateOptions(), budget, None)
+    return one, resume(folder, chosen, GateOptions(), budget, None)
 
 
 def _next(

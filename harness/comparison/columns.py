@@ -84,7 +84,6 @@ def read_run(folder: Path) -> Column:
         f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "
         f"gpt-oss-verify --resume {folder}"
     )
-    known = analysis.diagnosis
     entry = Entry(
         label=folder.resolve().name,
         kind="run",
@@ -96,7 +95,7 @@ def read_run(folder: Path) -> Column:
         tool_version=info.tool_version,
         decision=analysis.verdict.decision,
         reason=next(iter(analysis.verdict.reasons), None),
-        causes=() if known is None else tuple(cause.description for cause in known.causes),
+        causes=tuple(cause.description for cause in analysis.causes),
         complete=analysis.complete,
         notes=() if analysis.complete else (unfinished,),
     )

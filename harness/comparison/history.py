@@ -157,7 +157,6 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
     families: dict[str, Counter[CheckStatus]] = defaultdict(Counter)
     for result in analysis.checks:
         families[result.check.family][result.status] += 1
-    seals = analysis.run.seals
     return SiteRun(
         run=analysis.run_id,
         provider=analysis.run.provider.name,
@@ -166,15 +165,13 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         tool_version=about.tool_version,
         decision=about.decision,
         reasons=analysis.verdict.reasons,
-        causes=tuple(each.description for each in analysis.diagnosis.causes)
-        if analysis.diagnosis
-        else (),
+        causes=tuple(cause.description for cause in analysis.causes),
         failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
         families=families,
-        success=min(rates, key=lambda rate: rate.value, default=None),
+        success=_lowest(rates),
         scores=about.scores,
         first_token=max(first, default=None),
         tokens_per_second=min(speeds, default=None),
         price=price,
-        seal=seals[-1].short if seals else None,
+        seal=analysis.run.seal,
     )

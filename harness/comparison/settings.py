@@ -1,6 +1,6 @@
 """The settings in which two runs differ. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from harness.comparison.records import SettingChange
 from harness.records.runs import RunInfo, Sampling, TaskInfo
@@ -50,10 +50,7 @@ def as_text(values: Mapping[str, object]) -> dict[str, str]:
 
 def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[SettingChange, ...]:
     """The settings that differ; with `moving`, those that can change the result of a sample."""
-    return tuple(_changes(here, there, moving))
-
-
-def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[SettingChange]:
+    found: list[SettingChange] = []
     shared = [scope for scope in here if scope in there]
     several = len([scope for scope in shared if scope != RUN]) > 1
     for scope in shared:
@@ -62,7 +59,8 @@ def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[SettingC
             mine, other = ours.get(name, _NOT_SENT), theirs.get(name, _NOT_SENT)
             if mine != other and (name in _MOVING or not moving):
                 what = f"{scope} {name}" if several and scope != RUN else name
-                yield SettingChange(what=what, here=mine, there=other)
+                found.append(SettingChange(what=what, here=mine, there=other))
+    return tuple(found)
 
 
 def sampling_settings(tries: int, sampling: Sampling) -> dict[str, object]:

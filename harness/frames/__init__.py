@@ -20,13 +20,15 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from harness.errors import RunLogError
+from harness.frames.transcripts import Transcript, transcript
+from harness.integrity.archive import unpack
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo
+from harness.storage.run_folder import read_analysis, read_scores
+from harness.storage.run_log import read_rollouts, read_run_info
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.frames.transcripts import Transcript
 
 _Path = str | PathLike[str]
 
@@ -74,22 +76,15 @@ class Run(_Frames):
     @cached_property
     def info(self) -> RunInfo:
         """`run.json`."""
-        from harness.storage.run_log import read_run_info
-
         return read_run_info(self.folder)
 
     @cached_property
     def analysis(self) -> Analysis:
         """`analysis.json`."""
-        from harness.storage.run_folder import read_analysis
-
         return read_analysis(self.folder)
 
     def transcript(self, record: str) -> Transcript:
         """The conversation and the rollout of the attempt with this `record`. Raises KeyError."""
-        from harness.frames.transcripts import transcript
-        from harness.storage.run_log import read_rollouts
-
         for rollout in read_rollouts(self.folder):
             if rollout.id == record:
                 return transcript(rollout)
@@ -98,7 +93,6 @@ class Run(_Frames):
     @cached_property
     def _tables(self) -> Mapping[str, pd.DataFrame]:
         from harness.frames.tables import tables
-        from harness.storage.run_folder import read_scores
 
         kinds = {task.name: task.kind for task in self.info.tasks}
         return tables(read_scores(self.folder), kinds)
@@ -134,8 +128,6 @@ def load(path: _Path) -> Run:
     place = Path(path)
     temporary = None
     if place.is_file():
-        from harness.integrity.archive import unpack
-
         temporary = Path(mkdtemp(prefix="gpt-oss-verify-"))
         place = unpack(place, temporary)
     run = Run(place)

@@ -94,6 +94,7 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
     info, sampling = run.info, task.sampling
     rows = rows_of(run.attempts, task.name, condition)
     made = rows[rows["finished"]]
+    counts = rows_of(run.usage, task.name, condition)[["input", "output", "reasoning"]].sum()
     settings = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -124,7 +125,11 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
         },
         "plan": {"name": "plan", "steps": []},
         "results": _results(rows, made),
-        "stats": _stats(run, task, condition),
+        "stats": {
+            "started_at": info.started_at,
+            "completed_at": info.finished_at or "",
+            "model_usage": {condition.model: _usage(*map(int, counts))},
+        },
     }
 
 
@@ -136,12 +141,6 @@ def _results(rows: pd.DataFrame, made: pd.DataFrame) -> _Json:
         metrics = {"mean": {"name": "mean", "value": mean}}
         found["scores"] = [{"name": _SCORER, "scorer": _SCORER, "metrics": metrics}]
     return found
-
-
-def _stats(run: Run, task: TaskInfo, condition: Condition) -> _Json:
-    counts = rows_of(run.usage, task.name, condition)[["input", "output", "reasoning"]].sum()
-    found = {"started_at": run.info.started_at, "completed_at": run.info.finished_at or ""}
-    return {**found, "model_usage": {condition.model: _usage(*map(int, counts))}}
 
 
 def _sample(rollout: Rollout, score: Score, *, withheld: bool) -> _Json:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
-from harness.golden.engine import Answer, EngineOptions, Question, Requests
+from harness.golden.engine import Answer, EngineOptions, Question, Requests, Server
 from harness.golden.records import (
     MILLI,
     PARTS,
@@ -18,7 +18,6 @@ from harness.golden.records import (
     Token,
     drawn_text,
 )
-from harness.golden.server import Server
 from harness.golden.tolerances import learned, marked, run_of, with_long
 
 DRAWS = 20
@@ -104,10 +103,9 @@ def create(
         weights_sha256=head.weights_sha256,
         requests_sha256=requests.sha256,
         current_date=options.current_date,
-        continuations={name: _continuation(answer) for name, answer in greedy.items()},
-        drawn={name: _texts(name, answers) for name in requests.drawn},
-        **learned(runs),
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
+        **_answered(requests, greedy, answers),
+        **learned(runs),
     )
 
 
@@ -164,10 +162,9 @@ def record(
         weights_sha256="",
         requests_sha256=sha256,
         current_date=None,
-        continuations={name: _continuation(answer) for name, answer in greedy.items()},
-        drawn={name: _texts(name, drawn) for name in requests.drawn},
-        **learned([run]),
         patterns=(),
+        **_answered(requests, greedy, drawn),
+        **learned([run]),
     )
 
 
@@ -181,6 +178,15 @@ def _drawn(requests: Requests) -> Sequence[Question]:
         for at, (name, body) in enumerate(requests.drawn.items())
         for number, seed in enumerate(range(at * DRAWS, (at + 1) * DRAWS))
     ]
+
+
+def _answered(
+    requests: Requests, greedy: Mapping[str, Answer], drawn: Sequence[Answer]
+) -> dict[str, Any]:
+    return {
+        "continuations": {name: _continuation(answer) for name, answer in greedy.items()},
+        "drawn": {name: _texts(name, drawn) for name in requests.drawn},
+    }
 
 
 def _continuation(answer: Answer) -> Continuation:

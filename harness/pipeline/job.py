@@ -65,7 +65,7 @@ def new_job(
     """Plan a run and make its folder; `retries` replace those of tasks. Raises RunLogError."""
     plan = Plan(tuple(tasks), shard)
     info = new_info(provider.info(), plan, settings, command)
-    folder = run_folder.create(out, provider.name, datetime.now(UTC))
+    folder = run_folder.create(out, provider.name)
     return Job(provider, plan, info, folder, budget or Budget(), retries)
 
 

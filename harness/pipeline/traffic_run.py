@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.integrity.seal import sealed
@@ -32,7 +31,7 @@ def create(
     task = traffic_info((), ImportInfo(files={}, requests=0, left_out={}, agents=agents or {}))
     settings = RunSettings(apis=tuple(apis), modes=MODES, concurrency=1, findings_only=not verdict)
     info = new_info(provider, Plan((ImportedTraffic(task),)), settings, command)
-    folder = run_folder.create(out, provider.name, datetime.now(UTC))
+    folder = run_folder.create(out, provider.name)
     write_run_info(folder, info)
     return folder
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from harness.records.base import Record
 from harness.records.conditions import APIS, Api, Condition
-from harness.records.diagnosis import Diagnosis
+from harness.records.diagnosis import Cause, Diagnosis
 from harness.records.figures import (
     AtK,
     BaselineVerdict,
@@ -173,6 +173,11 @@ class Analysis(Record):
     def tool_calling(self) -> tuple[TaskResult, ...]:
         """The results of tool calling."""
         return tuple(each for each in self.results if each.score is None)
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The likely causes of the findings, the most probable first."""
+        return () if self.diagnosis is None else self.diagnosis.causes
 
     @property
     def evals(self) -> tuple[TaskResult, ...]:

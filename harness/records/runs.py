@@ -283,6 +283,11 @@ class RunInfo(Record):
         return ", ".join(models) or self.provider.model
 
     @property
+    def seal(self) -> str | None:
+        """The short form of the last seal; None if the run has none."""
+        return self.seals[-1].short if self.seals else None
+
+    @property
     def planned(self) -> int:
         """Planned attempts of all tasks."""
         return sum(task.planned for task in self.tasks)

@@ -9,8 +9,7 @@ from operator import attrgetter
 from harness.api import DIALECTS
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
-from harness.reproduction.resend import Body, Repeats
-from harness.reproduction.subject import CONTINUES, Subject
+from harness.reproduction.resend import CONTINUES, Body, Repeats, Subject
 from harness.transport.redact import REDACTED
 
 KEY_VARIABLE = "API_KEY"

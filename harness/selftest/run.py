@@ -14,10 +14,9 @@ from harness.probes.suites import CASES, choose
 from harness.providers.entries import Provider
 from harness.records.runs import SuiteName
 from harness.selftest import rows
-from harness.selftest.faults import Fault
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import Fault, Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.runner import CONCURRENCY, Runner, engine, runner
+from harness.selftest.runner import CONCURRENCY, Runner, engine
 from harness.selftest.stages import Stage, stages
 
 Reporter = Callable[[Row], None]
@@ -60,7 +59,7 @@ class SelfTestPlan:
 async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
     """Run the tool against the engine with each fault. Raises HarnessError."""
     began, started = time.monotonic(), datetime.now(UTC)
-    runs = _Runs(plan, runner(plan.out))
+    runs = _Runs(plan, Runner(plan.out))
     queue = iter(plan.queue())
 
     async with engine(plan.out / "engine.log", CONCURRENCY) as shared:

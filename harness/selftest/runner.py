@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cases import Suite, load_suite
@@ -20,7 +19,7 @@ from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
 from harness.sampling.run import Observer
-from harness.selftest.faults import HEALTHY, Fault
+from harness.selftest.matrix import HEALTHY, Fault
 from harness.selftest.rows import DefectRun, has_error
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
@@ -82,12 +81,17 @@ CONCURRENCY = 24  # concurrent requests of one run
 _MAX_TURNS = 3
 
 
-@dataclass(frozen=True)
 class Runner:
-    """Makes runs against servers with faults: their cases, and the folder of their runs."""
+    """Makes runs of a few of the cases, and of probes, against servers with faults."""
 
-    cases: Suite
-    folder: Path
+    def __init__(self, out: Path) -> None:
+        """Write these cases to a file in a folder. Raises HarnessError."""
+        lines = load_suite().cases_file.text.splitlines()
+        ids = [f'"id": "{case}"' for case in FEW_CASES]
+        path = out / "cases.jsonl"
+        few = [line for line in lines if any(each in line for each in ids)]
+        run_folder.write_text(path, "\n".join(few) + "\n")
+        self._cases, self._folder = load_suite(path), out / "runs"
 
     async def run(
         self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
@@ -103,7 +107,7 @@ class Runner:
             max_context=context(long=stage.long),
         )
         folder, analysis, scores = await sampled(
-            provider, fault, settings, self.cases, self.folder, stage.tries
+            provider, fault, settings, self._cases, self._folder, stage.tries
         )
         made = DefectRun(
             results=tuple(each for each in analysis.checks if each.applicable or each.examples),
@@ -149,13 +153,3 @@ async def sampled(
     info = ended(job, "complete" if whole else "decided")
     analysis = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks, keep=scores.extend)
     return job.folder, analysis, scores
-
-
-def runner(out: Path) -> Runner:
-    """A runner with a few of the cases, which it writes to a file. Raises HarnessError."""
-    lines = load_suite().cases_file.text.splitlines()
-    ids = [f'"id": "{case}"' for case in FEW_CASES]
-    path = out / "cases.jsonl"
-    few = [line for line in lines if any(each in line for each in ids)]
-    run_folder.write_text(path, "\n".join(few) + "\n")
-    return Runner(load_suite(path), out / "runs")

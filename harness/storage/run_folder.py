@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,9 +35,9 @@ def as_name(text: str) -> str:
     return _UNFIT_FOR_A_NAME.sub("-", text)
 
 
-def create(parent: Path, provider: str, now: datetime) -> Path:
-    """Make a new folder `<provider>-<time>` below `parent`. Raises RunLogError."""
-    stem = f"{as_name(provider)}-{now:%Y%m%d-%H%M%S}"
+def create(parent: Path, name: str) -> Path:
+    """Make a new folder `<name>-<time>` below `parent`. Raises RunLogError."""
+    stem = f"{as_name(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = parent / f"{stem}{suffix}"
         try:

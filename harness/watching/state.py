@@ -51,7 +51,14 @@ class State:
                 self._base.execute(f"PRAGMA user_version = {VERSION}")
             self._base.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise ConfigurationError(_why(path, error)) from None
+            if "locked" in str(error):
+                raise ConfigurationError(
+                    f"{path} is used by another `gpt-oss-verify watch`; stop it, or use another "
+                    "--out."
+                ) from None
+            raise ConfigurationError(
+                f"{path} cannot be used: {error}; name another folder with --out."
+            ) from None
         if tables and version != VERSION:
             raise ConfigurationError(
                 f"{path} was written by another version of the tool; name another folder with "
@@ -177,9 +184,3 @@ class State:
             if self._base.in_transaction:
                 self._base.execute("ROLLBACK")
             raise RunLogError(f"{self._path} cannot be written: {error}.") from None
-
-
-def _why(path: Path, error: sqlite3.DatabaseError) -> str:
-    if "locked" in str(error):
-        return f"{path} is used by another `gpt-oss-verify watch`; stop it, or use another --out."
-    return f"{path} cannot be used: {error}; name another folder with --out."

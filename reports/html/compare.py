@@ -31,7 +31,8 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
     links = [_link(entry, folder) for entry in comparison.entries]
     opened: dict[str, Json] = {}
     groups: dict[str, list[Json]] = {}
-    for row in _ordered(comparison):
+    # The verdict and the checks come first.
+    for row in sorted(comparison.rows, key=lambda row: row.unit not in ("decision", "status")):
         groups.setdefault(compare.heading(row), []).append(_row(row, comparison, links, opened))
     return render_page(
         "compare.html",
@@ -53,11 +54,6 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         labels=[entry.label for entry in comparison.entries],
         notable=any(map(notable, comparison.rows)),
     )
-
-
-def _ordered(comparison: Comparison) -> list[Row]:
-    """The rows with the verdict and the checks first."""
-    return sorted(comparison.rows, key=lambda row: row.unit not in ("decision", "status"))
 
 
 def _title(comparison: Comparison) -> str:
@@ -166,13 +162,9 @@ def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator
 
 
 def _link(entry: Entry, folder: Path) -> str | None:
-    return report_of(entry.place, folder) if entry.place and entry.kind == "run" else None
-
-
-def report_of(run: str, folder: Path) -> str | None:
-    """The address of the report of a run, relative to a folder; None if the run has no report."""
-    report = Path(run).resolve() / PAGE_FILE
-    if not report.exists():
+    """The address of the report of a run, relative to a folder; None if there is none."""
+    report = Path(entry.place or "").resolve() / PAGE_FILE
+    if entry.place is None or entry.kind != "run" or not report.exists():
         return None
     try:
         return quote(Path(os.path.relpath(report, folder.resolve())).as_posix())

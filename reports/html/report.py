@@ -6,18 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from harness.records.analysis import Analysis
 from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
-from reports import causes
-from reports.html.attempts import MEASURES, Attempts
+from reports import diagnosis
 from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
 from reports.html.charts.svg import Figure
-from reports.html.chosen_transcripts import Read, choose, read_transcripts
-from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
+from reports.html.heatmap import LOOKS, MEASURES, MOST_CELLS, Attempts, Heatmap, heatmap, letter
 from reports.html.page import render_page
-from reports.html.transcripts import score_details
+from reports.html.transcripts import Read, choose, read_transcripts, score_details
 from reports.labels import Labels
 from reports.model import STATUSES, Report
-from reports.next_steps import next_steps
 from reports.text import trimmed
 
 _LONGEST_HINT = 500
@@ -48,9 +45,9 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
             "without": missing,
         },
         report=report,
-        causes=causes,
-        findings=list(causes.by_cause(report)),
-        next_steps=list(next_steps(report, analysis.run_id)),
+        diagnosis=diagnosis,
+        findings=list(diagnosis.by_cause(report)),
+        next_steps=list(diagnosis.next_steps(report, analysis.run_id)),
         analysis=analysis,
         statuses=STATUSES,
         looks=LOOKS,
@@ -60,7 +57,11 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
         hidden=bool(hidden),
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
-        speeds=list(_speeds(attempts)),
+        speeds=[
+            Figure(measure, drawing, unit)
+            for measure, unit in MEASURES.items()
+            if (drawing := distributions(measure, unit, attempts.measures[measure]))
+        ],
         timelines=list(_timelines(analysis.exchanges)),
         kept=len(transcripts),
     )
@@ -140,13 +141,6 @@ def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
             )
     for title, scores in grouped.items():
         yield Figure(title, score_chart(title, scores))
-
-
-def _speeds(attempts: Attempts) -> Iterator[Figure]:
-    for title, unit in MEASURES.items():
-        drawing = distributions(title, unit, attempts.measures[title])
-        if drawing is not None:
-            yield Figure(title, drawing, unit)
 
 
 def _timelines(found: ExchangeCounts) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from harness.comparison.records import History, HistoryPoint, ProviderHistory, Site, SiteRun
+from harness.comparison.records import History, ProviderHistory, Site, SiteRun
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision
@@ -40,7 +40,8 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         date=moment,
         folder=quote,
         families=_families(latest),
-        lines=[_line(line, number) for number, line in enumerate(lines, 1)],
+        lines=[(line, list(_figures(line))) for line in lines],
+        text=text,
     )
     methods = render_page(
         "methodology.html",
@@ -102,16 +103,6 @@ def _counts(counts: Mapping[CheckStatus, int]) -> Cell:
     return Cell(" ".join(signs) or NOTHING, _TONES[shown[0]] if shown else "")
 
 
-def _line(line: ProviderHistory, number: int) -> dict[str, object]:
-    return {
-        "id": f"line-{number}",
-        "title": text.title(line),
-        "heads": text.heads(line),
-        "figures": list(_figures(line)),
-        "runs": [_run(line, point) for point in reversed(line.points)],
-    }
-
-
 def _figures(line: ProviderHistory) -> Iterator[Figure]:
     for name, values in text.series(line).items():
         moments = [
@@ -125,15 +116,6 @@ def _figures(line: ProviderHistory) -> Iterator[Figure]:
             for point, value in zip(line.points, values, strict=True)
         ]
         yield Figure(name, over_time(name, moments))
-
-
-def _run(line: ProviderHistory, point: HistoryPoint) -> dict[str, object]:
-    return {
-        "cells": text.cells(line, point),
-        "decision": point.decision or "" if point.complete else "inconclusive",
-        "link": f"{quote(point.run)}/report.html",
-        "remarks": list(text.remarks(point)),
-    }
 
 
 _COLOURS: Mapping[Decision | None, str] = {

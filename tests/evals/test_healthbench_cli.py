@@ -12,7 +12,7 @@ from mock_provider import MODEL, MockProvider, Received
 
 from evals.grader_trial import compare_graders
 from evals.healthbench.grading_tasks import graders_of, grading_prompt
-from evals.healthbench.meta import load_meta, meta_tasks
+from evals.healthbench.trials import load_meta, meta_tasks
 from harness.cli.app import run
 
 META = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import NAMES, HealthBench, load
+from evals.healthbench.trials import load_meta
 from harness.api.base import Message
 from harness.errors import ConfigurationError
 

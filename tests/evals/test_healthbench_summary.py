@@ -4,10 +4,16 @@ import random
 
 import pytest
 
-from evals.healthbench.meta import MetaRow, load_meta, meta_report, meta_tasks
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
-from evals.healthbench.trials import Agreement, agreement
+from evals.healthbench.trials import (
+    Agreement,
+    MetaRow,
+    agreement,
+    load_meta,
+    meta_report,
+    meta_tasks,
+)
 
 
 def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:

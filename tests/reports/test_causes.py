@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.records.diagnosis import Cause, Diagnosis, LayerFault
 from reports.build import build_report
-from reports.causes import UNKNOWN, confidence
+from reports.diagnosis import UNKNOWN, confidence
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report

@@ -25,7 +25,7 @@ from reporting import (
 from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
-from reports.html import chosen_transcripts, heatmap
+from reports.html import heatmap, transcripts
 
 TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
@@ -118,7 +118,7 @@ def test_a_command_with_quotes_can_be_copied():
 
 
 def test_transcripts_of_evidence_and_failures_come_before_the_rest(monkeypatch):
-    monkeypatch.setattr(chosen_transcripts, "MOST_KEPT", 3)
+    monkeypatch.setattr(transcripts, "MOST_KEPT", 3)
     page = page_of(failing(), failing_scores())
     kept = re.search(r"has the transcripts of (\d+) of (\d+) records", page)
     assert kept.groups() == ("3", "6")
@@ -163,7 +163,7 @@ def test_measures_are_drawn_for_each_condition():
 
 def test_a_sample_is_taken_from_all_parts_of_the_run():
     scores = [score("row", number) for number in range(1, 101)]
-    chosen = chosen_transcripts.choose([], scores)[:10]
+    chosen = transcripts.choose([], scores)[:10]
     places = sorted(int(record.rpartition("/")[2]) for record in chosen)
     assert len(set(places)) == 10
     assert max(b - a for a, b in pairwise(places)) <= 20
@@ -172,19 +172,19 @@ def test_a_sample_is_taken_from_all_parts_of_the_run():
 def test_each_kind_of_failure_has_its_turn():
     many = [score("row", number, "timeout") for number in range(50)]
     rare = score("rare", 1, "wrong_tool")
-    assert rare.record in chosen_transcripts.choose([], [*many, rare])[:2]
+    assert rare.record in transcripts.choose([], [*many, rare])[:2]
 
 
 def test_the_most_important_transcripts_fit(monkeypatch):
-    monkeypatch.setattr(chosen_transcripts, "MOST_BYTES", 100)
-    assert chosen_transcripts.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}) == {"a", "c"}
+    monkeypatch.setattr(transcripts, "MOST_BYTES", 100)
+    assert transcripts.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}) == {"a", "c"}
 
 
 def test_transcripts_held_while_reading_are_bounded(monkeypatch):
     scores = failing_scores()
     rollouts = rollouts_of(scores)
     one = len(page_of(failing(), scores[:1], rollouts[:1]))
-    monkeypatch.setattr(chosen_transcripts, "_HELD_BYTES", 2_500)
+    monkeypatch.setattr(transcripts, "_HELD_BYTES", 2_500)
     page = page_of(failing(), scores, rollouts)
     assert len(page) < one + 20_000
     assert '"c/chat/non-streaming/1":{"end"' in page

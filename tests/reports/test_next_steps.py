@@ -4,7 +4,7 @@ import pytest
 from reporting import analysis, failed_rule, finding, rule
 
 from reports.build import build_report
-from reports.next_steps import next_steps
+from reports.diagnosis import next_steps
 
 COMMAND = ("gpt-oss-verify", "-p", "mine", "--suite", "quick")
 

@@ -13,7 +13,7 @@ from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.golden import files
 from harness.golden.create import record
-from harness.golden.server import Server
+from harness.golden.engine import Server
 from harness.golden.tolerances import merge
 from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
