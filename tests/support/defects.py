@@ -550,6 +550,31 @@ DEFECTS = (
         response(put("reasoning", {"effort": "medium"}), reasoning={"effort": "high"}),
         "responses.options",
     ),
+    _defect(
+        "G01", "a temperature of the server",
+        response(put("temperature", 0.7)), "responses.sampling",
+    ),
+    _defect("G01", "a top_p of the server", response(put("top_p", 0.9)), "responses.sampling"),
+    _defect(
+        "H07", "another choice of storage",
+        response(put("store", True), store=False), "responses.options",
+    ),
+    _defect(
+        "H07", "the continued response missing",
+        response(put("previous_response_id", None), previous_response_id="resp_1"),
+        "responses.options",
+    ),
+    _defect(
+        "H07", "instructions of the server",
+        response(put("instructions", "Be a pirate.")), "responses.options",
+    ),
+    _defect(
+        "H07", "another format of the answer",
+        response(
+            put("text", {"format": {"type": "text"}}), text={"format": {"type": "json_object"}}
+        ),
+        "responses.options",
+    ),
     _defect("H08", "a message of the user", whole(put(f"{MESSAGE}.role", "user")), "chat.schema"),
     _defect("H09", "an unknown end", whole(put("choices.0.finish_reason", "eos")), "chat.schema"),
     _defect(
