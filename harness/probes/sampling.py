@@ -155,7 +155,7 @@ def _effort_in_streams(responses: ProbeResponses) -> Trials:
     yield unordered(responses, "low", "high", SCHEMA)
 
 
-@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)), suite="full")
+@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)))
 def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
 
