@@ -153,21 +153,28 @@ def _options(answer: Answer) -> Iterator[Problem]:
 
 
 _SAMPLED = ("temperature", "top_p")
+_SHORT_LIMIT = 32_768  # tokens; the CoT of hard tasks has tens of thousands
+_ROUND = 256  # limits and context lengths are multiples of it, and their differences hardly ever
 
 
-@family.check("responses.sampling", answers, severity="warning", source=RESPONSES)
-def _sampling(answer: Answer) -> Iterator[Problem]:
-    """A response to a request without temperature or top_p reports 1, the default.
+@family.check("responses.defaults", answers, severity="warning", source=RESPONSES)
+def _defaults(answer: Answer) -> Iterator[Problem]:
+    """A response reports no temperature, top_p or low token limit that its request did not set.
 
-    With another value, evals score differently and replies are less varied, although no client
-    asked for it.
+    The defaults are 1, 1 and no limit below the rest of the context. With others, evals score
+    differently, replies are less varied, and long CoT ends before the answer.
     """
-    for name in _SAMPLED:
-        value = answer.reply.raw.get(name)
-        unset = answer.exchange.request.body.get(name) is None
-        if unset and isinstance(value, int | float) and value != 1:
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
+    limit = got.get("max_output_tokens")
+    if isinstance(limit, int):
+        rest_of_context = (limit + (answer.reply.input_tokens or 0)) % _ROUND == 0
+        healthy = limit >= _SHORT_LIMIT or limit % _ROUND != 0 or rest_of_context
+        defaults.append(("max_output_tokens", limit, "no limit", healthy))
+    for name, value, expected, healthy in defaults:
+        if sent.get(name) is None and isinstance(value, int | float) and not healthy:
             message = f"The response reports a `{name}` that its request did not set."
-            yield Problem(answer.exchange, message, "1, the default", str(value), f"$.{name}")
+            yield Problem(answer.exchange, message, expected, str(value), f"$.{name}")
 
 
 @family.check("reply.model", answers, severity="warning")
