@@ -115,31 +115,66 @@ def _effort(body: Mapping[str, Any]) -> object:
     return reasoning.get("effort") if isinstance(reasoning, dict) else None
 
 
+def _format(body: Mapping[str, Any]) -> object:
+    text = body.get("text")
+    answer_format = text.get("format") if isinstance(text, dict) else None
+    return answer_format.get("type") if isinstance(answer_format, dict) else None
+
+
 _REPORTED: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "tool_choice": _choice,
     "reasoning.effort": _effort,
+    "text.format.type": _format,
+    "store": lambda body: body.get("store"),
+    "parallel_tool_calls": lambda body: body.get("parallel_tool_calls"),
+    "previous_response_id": lambda body: body.get("previous_response_id"),
+    "instructions": lambda body: body.get("instructions"),
 }
 """How to read each option from a request or a response; None if it is absent."""
 
 
-def _sets_options(answer: Answer) -> bool:
-    body = answer.exchange.request.body
-    return any(read(body) is not None for read in _REPORTED.values())
-
-
-@family.check("responses.options", answers, _sets_options, severity="info", source=RESPONSES)
+@family.check("responses.options", answers, severity="info", source=RESPONSES)
 def _options(answer: Answer) -> Iterator[Problem]:
-    """A response reports the tool_choice and the effort of its request.
+    """A response reports the options of its request, and no instructions that it did not send.
 
-    Some servers always report `auto`, even if they follow the request. Users who read the logs of
-    responses see a wrong setting.
+    These are tool_choice, effort, format, store, parallel_tool_calls, previous_response_id and
+    instructions. Some servers always report the defaults, even if they follow the request. Users
+    who read the logs of responses see a wrong setting.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
     for name, read in _REPORTED.items():
         wanted, reported = read(sent), read(got)
-        if wanted is not None and reported is not None and wanted != reported:
+        differs = wanted is not None and isinstance(reported, type(wanted)) and wanted != reported
+        lost = name == "previous_response_id" and wanted and name in got and not reported
+        added = name == "instructions" and reported and not wanted
+        if differs or lost or added:
             message = f"The response reports another `{name}` than its request."
             yield Problem(answer.exchange, message, str(wanted), str(reported), f"$.{name}")
+
+
+_SAMPLED = ("temperature", "top_p")
+_SHORT_LIMIT = 32_768  # tokens; the CoT of hard tasks has tens of thousands
+_ROUND = 256  # limits and context lengths are multiples of it, and their differences hardly ever
+
+
+@family.check("responses.defaults", answers, severity="warning", source=RESPONSES)
+def _defaults(answer: Answer) -> Iterator[Problem]:
+    """A response reports no temperature, top_p or low token limit that its request did not set.
+
+    The defaults are 1, 1 and no limit below the rest of the context. With others, evals score
+    differently, replies are less varied, and long CoT ends before the answer.
+    """
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
+    limit = got.get("max_output_tokens")
+    if isinstance(limit, int):
+        rest_of_context = (limit + (answer.reply.input_tokens or 0)) % _ROUND == 0
+        healthy = limit >= _SHORT_LIMIT or limit % _ROUND != 0 or rest_of_context
+        defaults.append(("max_output_tokens", limit, "no limit", healthy))
+    for name, value, expected, healthy in defaults:
+        if sent.get(name) is None and isinstance(value, int | float) and not healthy:
+            message = f"The response reports a `{name}` that its request did not set."
+            yield Problem(answer.exchange, message, expected, str(value), f"$.{name}")
 
 
 @family.check("reply.model", answers, severity="warning")

@@ -47,6 +47,8 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
     "quotes are replaced": lambda text: text.replace('"', "'"),
     "white space is reduced to single spaces": lambda text: " ".join(text.split()),
     "blank lines are missing": lambda text: re.sub(r"\n\s*\n", "\n", text),
+    "line breaks are spaces": lambda text: text.replace("\n", " "),
+    "indentation is missing": lambda text: re.sub(r"\n +", "\n", text),
     "decimal points are commas": lambda text: re.sub(r"(?<=\d)\.(?=\d)", ",", text),
     "characters are escaped as in HTML": lambda text: html.escape(text, quote=False),
     "tags are missing": lambda text: re.sub(r"<[^<>]*>", "", text),

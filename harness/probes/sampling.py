@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from statistics import median
 
 from harmony.render import text_tokens
-from harness.api.base import Message, Reply, Tool
+from harness.api.base import Message
 from harness.api.fields import objects
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
@@ -21,12 +20,12 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
+from harness.probes.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
 from harness.probes.refusals import outcome, required, served
 from harness.records.conditions import EFFORTS
-from harness.statistics.differences import fisher_exact, share_larger
+from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
 
-_EFFORT_TRIES = 5
 _TRIES = 6
 _OPEN_TOKENS = 64
 _CHOICES = 3
@@ -36,24 +35,12 @@ _FEWEST_LOST = 10
 _MOST_OF = 0.8
 """The share of the tokens of all choices below which a count omits one of three: a model may spell
 a text with fewer tokens than the tokenizer."""
-_FEWEST_COTS = 3
-"""Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
-_LEAST_ORDER = 0.75
-"""If effort has no effect, five pairs of replies reach this value once in nine times."""
-_MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
 _NOISE, _LUCK = 0.05, 0.001
 """The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
 six odd replies of 18."""
 _BEGINNING = 60
 """Compared characters of a reply: later ones differ by noise even on healthy servers."""
 
-_PUZZLE = (
-    Message(
-        "user", "How many positive whole numbers below 1000 are divisible by neither 2 nor 3 nor 5?"
-    ),
-)
-_WITH_TOOL = " with a tool"
-_UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
 _QUESTIONS = tuple(
     (Message("user", text),)
     for text in (
@@ -89,13 +76,7 @@ _at_one = partial(
 _at_zero = partial(_at_one, temperature=0.0)
 _REFUSAL = GARBLED | {"request.refused"}
 _with_seed = partial(_at_one, options={"seed": 20_825}, provokes=_REFUSAL)
-_puzzled = partial(ProbeRequest, max_tokens=2048, tries=_EFFORT_TRIES, whole=False)
 _REQUESTS = (
-    *(_puzzled(f"effort {effort}", _PUZZLE, effort=effort) for effort in EFFORTS),
-    *(
-        _puzzled(f"effort {effort}{_WITH_TOOL}", _PUZZLE, (_UNUSED,), effort=effort)
-        for effort in ("low", "high")
-    ),
     *map(_at_one, _HOT, _QUESTIONS),
     *(
         _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
@@ -121,70 +102,60 @@ _REQUESTS = (
         provokes=_REFUSAL,
     ),
 )
-GROUP = ProbeGroup("sampling", lambda _api: _REQUESTS, CHAT)
+
+GROUP = ProbeGroup("sampling", lambda api: (*effort_requests(api), *_REQUESTS), CHAT)
 
 
-@GROUP.probe("sampling.effort", ("effort low", "effort high"), source=GUIDE)
+@GROUP.probe("sampling.effort", requests_with(), source=GUIDE)
 def _effort(responses: ProbeResponses) -> Trials:
     """High effort produces more reasoning than low effort.
 
     Scores differ by many points between efforts, so a provider that ignores effort serves another
     configuration than requested.
     """
-    yield _unordered(responses, "low", "high")
+    yield unordered(responses, "low", "high")
 
 
 @GROUP.probe(
-    "sampling.effort.steps",
-    [f"effort {effort}" for effort in EFFORTS],
-    source=GUIDE,
-    severity="warning",
+    "sampling.effort.steps", requests_with(efforts=EFFORTS), source=GUIDE, severity="warning"
 )
 def _effort_steps(responses: ProbeResponses) -> Trials:
     """Medium effort produces more reasoning than low effort and less than high effort.
 
     On some questions the levels are close. If two levels are equal, one of them is not served.
     """
-    yield _unordered(responses, "low", "medium")
-    yield _unordered(responses, "medium", "high")
+    yield unordered(responses, "low", "medium")
+    yield unordered(responses, "medium", "high")
 
 
-@GROUP.probe(
-    "sampling.effort.tools",
-    [f"effort {effort}{_WITH_TOOL}" for effort in ("low", "high")],
-    source=GUIDE,
-)
+@GROUP.probe("sampling.effort.tools", requests_with(TOOL), source=GUIDE)
 def _effort_with_tools(responses: ProbeResponses) -> Trials:
     """In requests with tools, too, high effort produces more reasoning than low effort.
 
     Agents send tools in every request, and some servers make such prompts in another way.
     """
-    yield _unordered(responses, "low", "high", _WITH_TOOL)
+    yield unordered(responses, "low", "high", TOOL)
 
 
-def _unordered(responses: ProbeResponses, less: str, more: str, tools: str = "") -> Problem | None:
-    found = {effort: list(responses.replies(f"effort {effort}{tools}")) for effort in (less, more)}
-    lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
-    lengths[more] = [each for each in lengths[more] if each]
-    if len(lengths[more]) < _FEWEST_COTS:
-        raise NotVerifiableError("Too few replies contain CoT to compare.")
-    share = share_larger(lengths[less], lengths[more])
-    low, high = (median(lengths[effort]) for effort in (less, more))
-    if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
-        return None
-    exchange, _ = found[more][0]
-    message = f"The model does not reason longer at {more} effort than at {less} effort{tools}."
-    pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
-    got = f"{share:.0%}; medians {high:g} and {low:g} characters"
-    return Problem(exchange, message, f"at least {_LEAST_ORDER:.0%} {pairs}", got)
+@GROUP.probe(
+    "sampling.effort.streaming",
+    requests_with(SCHEMA),
+    modes=("streaming",),
+    source=GUIDE,
+    needs="json_schema",
+)
+def _effort_in_streams(responses: ProbeResponses) -> Trials:
+    """In streams with a JSON schema, too, high effort produces more reasoning than low effort.
+
+    Some servers read such requests in another way. One request tests both, so a provider that
+    refuses schemas is not judged.
+    """
+    for name in requests_with(SCHEMA):
+        served(responses, name, "a JSON schema for the answer")
+    yield unordered(responses, "low", "high", SCHEMA)
 
 
-def _reasoning(reply: Reply) -> int:
-    """The length of the CoT in characters, which every provider returns."""
-    return len(reply.reasoning)
-
-
-@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)), suite="full")
+@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)))
 def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
 

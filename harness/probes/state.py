@@ -4,6 +4,7 @@ A code word that only the first request contained shows that the conversation co
 the prompt tokens show it: with the earlier conversation in its prompt, a short second request has
 more of them than the long first request. They also show whether the earlier answer and
 the CoT of a tool call, and which instructions and tools, are in the prompt of the second request.
+Where the first request has `store: false`, the second one must not know it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +77,7 @@ _REQUESTS = (
         then=(_FAREWELL,),
         effort="low",
     ),
+    _stored("unkept", (Message("user", _FIRST),), then=(_QUESTION,), options={"store": False}),
     ProbeRequest(
         "unknown",
         (Message("user", "Hi there!"),),
@@ -128,6 +130,22 @@ def _unknown(responses: ProbeResponses) -> Trials:
         yield None if refused(rollout) else wrong
 
 
+@GROUP.probe("state.unstored", ("unkept",), modes=MODES)
+def _unstored(responses: ProbeResponses) -> Trials:
+    """A response to a request with `store: false` cannot be continued by its id.
+
+    The client forbade the provider to keep the conversation, often for reasons of privacy.
+    """
+    reason = "The first reply cannot be continued."
+    for rollout in required((r for r in responses.all("unkept") if len(r.exchanges) > 1), reason):
+        first, second = rollout.exchanges[:2]
+        message = "The provider kept a response, although its request has `store: false`."
+        got = "a reply that knows the earlier conversation"
+        kept = Problem(second, message, "status 404 or 400", got, "$.previous_response_id")
+        known = first.reply and second.reply and _continues_from(first.reply, second.reply)
+        yield kept if known else None
+
+
 def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
@@ -158,13 +176,18 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
     if second.reply is None or first.reply is None:
         message = "A stored response cannot be continued by its id."
         return Problem(second, message, "a reply", outcome(second))
-    if _CODE_WORD not in second.reply.text.lower():
+    if not _continues_from(first.reply, second.reply):
         before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
-        if after <= before:
-            message = "The continued prompt does not contain the stored response."
-            got = f"{after}, after {before} in the first request"
-            return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
+        message = "The continued prompt does not contain the stored response."
+        got = f"{after}, after {before} in the first request"
+        return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
     return None
+
+
+def _continues_from(first: Reply, second: Reply) -> bool:
+    """Whether the second reply shows the first conversation. Raises NotVerifiableError."""
+    knows = _CODE_WORD in second.text.lower()
+    return knows or prompt_tokens(second) > prompt_tokens(first)
 
 
 def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:

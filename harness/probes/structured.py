@@ -5,6 +5,7 @@ schema, the prompt tokens are the same as without a schema.
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -62,7 +63,8 @@ def _schema(member: str) -> dict[str, Any]:
 _HARBOUR, _VERDICT = _schema("harbour"), _schema("verdict_text")
 
 
-def _format(api: Api, schema: dict[str, Any]) -> dict[str, Any]:
+def answer_format(api: Api, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The body members that request an answer with this JSON schema."""
     named = {"name": "reply", "strict": True, "schema": schema}
     if api == "chat":
         return {"response_format": {"type": "json_schema", "json_schema": named}}
@@ -76,7 +78,7 @@ def _object(api: Api) -> dict[str, Any]:
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     provokes = GARBLED | {"request.refused", "answer.json"}
-    named, free = _format(api, _HARBOUR), _format(api, _VERDICT)
+    named, free = answer_format(api, _HARBOUR), answer_format(api, _VERDICT)
     return (
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
         ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),

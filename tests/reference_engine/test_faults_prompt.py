@@ -89,6 +89,14 @@ RENDERING = {
     "effort-ignored": Row(
         chat(HI, reasoning_effort="high"), lambda s: "Reasoning: medium\n" in s.prompt
     ),
+    "effort-ignored-with-schema": Row(
+        chat(HI, reasoning_effort="high", response_format={"type": "json_object"}),
+        lambda s: "Reasoning: medium\n" in s.prompt,
+    ),
+    "effort-ignored-in-streams": Row(
+        chat(HI, reasoning_effort="high", stream=True),
+        lambda s: "Reasoning: medium\n" in s.prompt,
+    ),
     "effort-ignored-with-tools": Row(
         chat(HI, reasoning_effort="high", tools=[CHAT_TOOL]),
         lambda s: "Reasoning: medium\n" in s.prompt,
@@ -301,6 +309,9 @@ HISTORY = {
     ),
     "stored-reasoning-lost": Row(
         after(respond(max_output_tokens=6), "More"), lambda s: "I think" not in s.prompt
+    ),
+    "unstored-response-kept": Row(
+        after(respond(store=False), "More"), lambda s: "Hello there." in s.prompt
     ),
     "streamed-response-not-stored": Row(
         after(respond(stream=True), "More"), lambda s: s.status == 400

@@ -550,6 +550,35 @@ DEFECTS = (
         response(put("reasoning", {"effort": "medium"}), reasoning={"effort": "high"}),
         "responses.options",
     ),
+    _defect(
+        "G01", "a temperature of the server",
+        response(put("temperature", 0.7)), "responses.defaults",
+    ),
+    _defect(
+        "G01", "a token limit of the server",
+        response(put("max_output_tokens", 4096)), "responses.defaults",
+    ),
+    _defect("G01", "a top_p of the server", response(put("top_p", 0.9)), "responses.defaults"),
+    _defect(
+        "H07", "another choice of storage",
+        response(put("store", True), store=False), "responses.options",
+    ),
+    _defect(
+        "H07", "the continued response missing",
+        response(put("previous_response_id", None), previous_response_id="resp_1"),
+        "responses.options",
+    ),
+    _defect(
+        "H07", "instructions of the server",
+        response(put("instructions", "Be a pirate.")), "responses.options",
+    ),
+    _defect(
+        "H07", "another format of the answer",
+        response(
+            put("text", {"format": {"type": "text"}}), text={"format": {"type": "json_object"}}
+        ),
+        "responses.options",
+    ),
     _defect("H08", "a message of the user", whole(put(f"{MESSAGE}.role", "user")), "chat.schema"),
     _defect("H09", "an unknown end", whole(put("choices.0.finish_reason", "eos")), "chat.schema"),
     _defect(
@@ -652,6 +681,11 @@ EXTRA = {
 }  # fmt: skip
 PREAMBLE = "I will look up the weather first."
 
+
+def _rest_of_context(body: dict[str, Any]) -> None:
+    body["max_output_tokens"] = 4096 - body["usage"]["input_tokens"]
+
+
 ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V01", "reasoning_content", whole(_reasoning_content)),
     ("V01", "reasoning_details", whole(_reasoning_details)),
@@ -668,6 +702,8 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V05", "no CoT in the second reply", lambda: rollout(
         [CALL, Say(text=ANSWER.text, reasoning="")])),
     ("V06", "an effort", whole(nothing, reasoning_effort="low")),
+    ("V06", "the rest of the context as token limit", response(_rest_of_context)),
+    ("V06", "the requested temperature", response(put("temperature", 0.7), temperature=0.7)),
     ("V07", "reasoning parts", events(_reasoning_parts)),
     ("V07", "Open Responses' reasoning", events(_open_responses)),
     ("V09", "no call with tool_choice none", whole(nothing, tool_choice="none")),

@@ -22,7 +22,7 @@ from harness.probes.authorship import Author, ExtraTokens, author, named_calls, 
 from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
-from harness.records.conditions import MODES
+from harness.records.conditions import MODES, Mode
 
 _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
 """What servers make of a letter, and of a typographic mark or an emoji."""
@@ -128,6 +128,7 @@ TEXTS: Mapping[str, Text] = {
     ),
 }  # fmt: skip
 
+_FEWEST_BEYOND_ASCII = 4  # texts that a weak model damages by chance in one mode only
 _TEXT_REQUESTS = tuple(
     offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
     for name, value in TEXTS.items()
@@ -143,16 +144,45 @@ def _judge_text(name: str, responses: ProbeResponses) -> Trials:
         every = [who for each in sent for _, who in _copies(each, responses)]
         if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
             found = [each for each in found if each[1] != "server"]
+    if name in _damaged_in_one_mode(responses):
+        found = [(result, "server") for result, _ in found]
     yield from required(proven(found), reason)
 
 
-def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
+def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
+    """The texts beyond ASCII, if one mode damages all of them, and the other none.
+
+    The tokens of a reply do not show this if its CoT has lost the same characters.
+    """
+    beyond = [each for each in TEXTS if not TEXTS[each].intact.isascii()]
+    found = {
+        (each, mode): [result for result, _ in _copies(each, responses, mode)]
+        for each in beyond
+        if responses.rollouts.get(each)
+        for mode in MODES
+    }
+    both = [each for each in beyond if all(found.get((each, mode)) for mode in MODES)]
+    states = {
+        tuple(any(found[each, mode]) if mixed else all(found[each, mode]) for mode in MODES)
+        for each in both
+        for mixed in (True, False)
+    }
+    one = states in ({(True, False)}, {(False, True)})
+    return set(both) if one and len(both) >= _FEWEST_BEYOND_ASCII else set()
+
+
+def _copies(
+    name: str, responses: ProbeResponses, mode: Mode | None = None
+) -> Iterator[tuple[TrialResult, Author]]:
     value = TEXTS[name]
     made = named_calls(responses, *TEXTS)
     tokens = ExtraTokens.of((call, TEXTS[each].intact in _text(call)) for each, call in made)
     for _, found in named_calls(responses, name):
+        if mode is not None and bool(found.exchange.events) != (mode == "streaming"):
+            continue
         text = _text(found)
         damaged = any(each in text for each in value.damaged()) or value.has_other_marks(text)
+        damaged |= mode is not None and text.isascii() and not value.intact.isascii()
         if value.intact in text:
             yield None, "unknown"
         elif damaged or value.is_lost_from(text) or _truncated(found, value):

@@ -63,6 +63,9 @@ hooks.MESSAGE.faults(
     calls_end_with_end=lambda message: _ended(message, "assistant to=functions.", "<|end|>"),
 )
 hooks.REQUEST.faults(
+    unstored_response_kept=lambda body, request: (
+        body if request.api == "chat" else body | {"store": True}
+    ),
     earlier_instructions_added=lambda body, _: (
         body | {"instructions": f"{earlier}\n{body.get('instructions') or ''}"}
         if (earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""))
@@ -78,6 +81,7 @@ hooks.PAYLOAD.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
     continued_instructions_ignored=hooks.echo("instructions"),
     streamed_response_not_stored=hooks.echo("store", default=True),
+    unstored_response_kept=hooks.echo("store", default=True),
 )
 
 

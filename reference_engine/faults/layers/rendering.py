@@ -4,11 +4,13 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
 from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.faults import hooks
+from reference_engine.faults.http import ClientRequest, Json
 from reference_engine.faults.prompts import Message, edit_messages
 
 _INSTRUCTIONS = "# Instructions\n\n"
@@ -19,6 +21,7 @@ _PYTHON = (
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{\w+\}\}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
+_streams = ContextVar("whether the reply is streamed", default=False)
 
 hooks.ITEM_FILTER.faults(system_dropped=lambda item: not isinstance(item, Developer))
 hooks.DEVELOPER_TEXT.faults(
@@ -36,8 +39,22 @@ hooks.CONVERSATION.faults(
     effort_ignored_with_tools=lambda conversation: (
         replace(conversation, effort="medium") if conversation.tools else conversation
     ),
+    effort_ignored_with_schema=lambda conversation: (
+        replace(conversation, effort="medium") if conversation.answer_format else conversation
+    ),
+    effort_ignored_in_streams=lambda conversation: (
+        replace(conversation, effort="medium") if _streams.get() else conversation
+    ),
     date_stale=lambda conversation: replace(conversation, current_date="2023-11-14"),
 )
+
+
+@hooks.REQUEST
+def effort_ignored_in_streams(body: Json, request: ClientRequest) -> Json:
+    _streams.set(request.streaming)
+    return body
+
+
 hooks.MESSAGE.faults(
     system_message_missing=lambda message: [] if message.role == "system" else [message]
 )

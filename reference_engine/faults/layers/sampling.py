@@ -34,7 +34,10 @@ hooks.PARSER.faults(
     call_not_a_stop=lambda _, __: UnstoppedParser(parse.CALL),
     return_not_a_stop=lambda _, __: UnstoppedParser(parse.RETURN),
 )
-hooks.REQUEST.faults(n_ignored=lambda body, _: body | {"n": 1} if "n" in body else body)
+hooks.REQUEST.faults(
+    n_ignored=lambda body, _: body | {"n": 1} if "n" in body else body,
+    default_temperature_lowered=lambda body, _: {"temperature": 0.7} | body,
+)
 hooks.LOGITS.faults(
     hidden_min_p=lambda logits, _, __: logits.masked_fill(
         logits < logits.max() + math.log(_MIN_P), -math.inf

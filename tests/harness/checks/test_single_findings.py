@@ -3,7 +3,7 @@
 import pytest
 from defects import _answer_as_call, _simulate
 from healthy import Say
-from mutations import asked, chat, put, responses, responses_stream
+from mutations import asked, both, chat, put, responses, responses_stream
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
@@ -32,8 +32,9 @@ def test_a_short_numbered_stream_is_not_simulated():
 
 
 def test_a_misplaced_json_answer_is_one_finding():
+    asked_for = {"format": {"type": "json_object"}}
     recorded = asked(
-        responses(_answer_as_call, ANSWER), {"text": {"format": {"type": "json_object"}}}
+        responses(both(_answer_as_call, put("text", asked_for)), ANSWER), {"text": asked_for}
     )
     assert findings(recorded) - {"responses.schema"} == {"responses.answer.item"}
 

@@ -189,6 +189,8 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         if request.id == "unknown":
             return refusal(404)
         first = CALL if request.id == "called" else SEEN
+        if request.id == "unkept":
+            return [first, refusal(404)]
         if attempt.condition.streaming:
             return [first, replace(SEEN, text="Yes.")]
         return [whole(first, counts[0], "responses"), second or whole(SEEN, counts[1], "responses")]
@@ -231,6 +233,21 @@ def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
     assert stateless["state.previous_response"] == "not_verifiable"
 
 
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (refusal(404), "passed"),
+        (Say(text="I do not know any code word."), "passed"),
+        (Say(text="It is orchid596."), "failed"),
+    ],
+)
+def test_a_response_that_must_not_be_stored_cannot_be_continued(
+    second: Say | Response, status: str
+) -> None:
+    found = statuses(judged(state.GROUP, lambda _request, _: [SEEN, second], ["responses"]))
+    assert found["state.unstored"] == status
+
+
 def test_streams_that_are_not_stored_are_detected() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = stored((60, 90))(request, attempt)
@@ -264,6 +281,8 @@ def continued(
         if request.id == "unknown":
             return refusal(404)
         first = replace(CALL, call=call) if request.id == "called" else SEEN
+        if request.id == "unkept":
+            return [first, refusal(404)]
         texts = [Message("developer", text) for text in (request.instructions,) if text]
         before = Prompt((*texts, *request.turns), request.tools)
         thought = (Reasoning(first.reasoning),) if keeps_cot and request.id == "called" else ()

@@ -12,6 +12,7 @@ from harness.probes.base import ProbeRequest
 from harness.sampling.attempts import Attempt
 
 Change = Callable[[str], str]
+BOTH = {"echo.received": "warned", "echo.returned": "failed"}
 
 
 def unchanged(text: str) -> str:
@@ -39,6 +40,8 @@ def provider(
         (str.lower, unchanged, {"echo.received": "warned"}),
         (lambda text: text.replace('"', "'"), unchanged, {"echo.received": "warned"}),
         (unchanged, lambda text: text.replace("\n\n\n", "\n"), {"echo.received": "warned"}),
+        (unchanged, lambda text: text.replace("\n", " "), BOTH),
+        (unchanged, lambda text: text.replace("\n    ", "\n"), {"echo.received": "warned"}),
         (unchanged, lambda text: text.replace("3.5", "3,5"), {"echo.received": "warned"}),
         (unchanged, lambda text: text.replace("**", ""), {"echo.returned": "failed"}),
         (lambda text: text.replace("kill", "****"), unchanged, {"echo.received": "warned"}),

@@ -99,6 +99,15 @@ def with_tools(said: Any) -> Any:
     return lambda request, attempt: said(attempt) if request.tools else healthy(request, attempt)
 
 
+def in_streams(said: Any) -> Any:
+    """The healthy provider with other replies to streaming requests with an effort."""
+    return lambda request, attempt: (
+        said(attempt)
+        if request.effort and attempt.condition.streaming
+        else healthy(request, attempt)
+    )
+
+
 def thinking_alike(attempt: Attempt) -> Say:
     return Say(text="266", reasoning="hmm " * (14 + attempt.number))
 
@@ -108,9 +117,15 @@ def thinking_alike(attempt: Attempt) -> Say:
     [
         (
             but("effort", thinking_alike),
-            {"sampling.effort", "sampling.effort.steps", "sampling.effort.tools"},
+            {
+                "sampling.effort",
+                "sampling.effort.steps",
+                "sampling.effort.streaming",
+                "sampling.effort.tools",
+            },
         ),
         (with_tools(thinking_alike), {"sampling.effort.tools"}),
+        (in_streams(thinking_alike), {"sampling.effort.streaming"}),
         (but("effort medium", Say(text="266", reasoning="hmm " * 64)), {"sampling.effort.steps"}),
         (greedy, {"sampling.temperature.high"}),
         (but("cold", word_of), {"sampling.temperature.zero"}),

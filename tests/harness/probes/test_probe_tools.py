@@ -220,6 +220,23 @@ def test_intact_texts_pass() -> None:
     assert set(statuses(found).values()) == {"passed"}
 
 
+@pytest.mark.parametrize(("lost", "failed"), [(4, True), (3, False)])
+def test_characters_that_only_streams_lose(lost: int, failed: bool) -> None:
+    """The CoT has lost them, too, so the tokens do not show it."""
+    beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        text = arguments.TEXTS[request.id].intact
+        if attempt.condition.streaming and request.id in beyond[:lost]:
+            text = "".join(filter(str.isascii, text))
+        elif request.id in beyond[lost:]:
+            return Say(text="No.")
+        return _writing(text, request)
+
+    found = statuses(judged(arguments.GROUP, provider))
+    assert ("failed" in found.values()) == failed
+
+
 @pytest.mark.parametrize("name", arguments.TEXTS)
 def test_texts_damaged_by_servers_fail(name: str) -> None:
     value = arguments.TEXTS[name]

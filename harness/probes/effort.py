@@ -1,0 +1,83 @@
+"""Replies to one question at several efforts, and the comparison of their CoT."""
+
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+
+from harness.api.base import Message, Reply, Tool
+from harness.findings import Problem
+from harness.probes.base import NotVerifiableError, ProbeRequest, ProbeResponses
+from harness.probes.structured import answer_format
+from harness.records.conditions import EFFORTS, Api
+from harness.statistics.differences import share_larger
+
+TOOL, SCHEMA = " with a tool", " with a schema"
+"""What a request has besides the question, as the end of its name."""
+_TRIES = 5
+_FEWEST_COTS = 3
+"""Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
+_LEAST_ORDER = 0.75
+"""If effort has no effect, five pairs of replies reach this value once in nine times."""
+_MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
+
+_PUZZLE = (
+    Message(
+        "user", "How many positive whole numbers below 1000 are divisible by neither 2 nor 3 nor 5?"
+    ),
+)
+_UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
+_ANSWER = {
+    "type": "object",
+    "properties": {"answer": {"type": "integer"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+_puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=2048, tries=_TRIES, whole=False)
+
+
+def requests_with(beside: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
+    """The names of the requests at these efforts."""
+    return tuple(f"effort {effort}{beside}" for effort in efforts)
+
+
+def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
+    """The question at every effort, and at two of them with a tool and with a JSON schema."""
+    schema = partial(
+        _puzzled,
+        options=answer_format(api, _ANSWER),
+        provokes=frozenset({"request.refused", "answer.json"}),
+    )
+    return (
+        *(_puzzled(f"effort {effort}", effort=effort) for effort in EFFORTS),
+        *(
+            new(f"effort {effort}{beside}", effort=effort)
+            for beside, new in ((TOOL, partial(_puzzled, tools=(_UNUSED,))), (SCHEMA, schema))
+            for effort in ("low", "high")
+        ),
+    )
+
+
+def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "") -> Problem | None:
+    """The problem if the CoT is not longer at one effort than at a lower one.
+
+    Raises NotVerifiableError if too few replies have CoT.
+    """
+    found = {each: list(responses.replies(f"effort {each}{beside}")) for each in (less, more)}
+    lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
+    lengths[more] = [each for each in lengths[more] if each]
+    if len(lengths[more]) < _FEWEST_COTS:
+        raise NotVerifiableError("Too few replies contain CoT to compare.")
+    share = share_larger(lengths[less], lengths[more])
+    low, high = (median(lengths[effort]) for effort in (less, more))
+    if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
+        return None
+    exchange, _ = found[more][0]
+    message = f"The model does not reason longer at {more} effort than at {less} effort{beside}."
+    pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
+    got = f"{share:.0%}; medians {high:g} and {low:g} characters"
+    return Problem(exchange, message, f"at least {_LEAST_ORDER:.0%} {pairs}", got)
+
+
+def _reasoning(reply: Reply) -> int:
+    """The length of the CoT in characters, which every provider returns."""
+    return len(reply.reasoning)
