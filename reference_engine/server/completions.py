@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from openai.types import Completion
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,10 +33,19 @@ _DEFAULT_TOKENS = 16
 _TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
 
 
+def _single(prompt: object) -> object:
+    """The prompt in a list of one, as some clients send it."""
+    if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
+        return prompt
+    if len(prompt) > 1:
+        raise PydanticCustomError("several_prompts", "only one prompt is supported")
+    return prompt[0]
+
+
 class CompletionRequest(AnswerRequest):
     """The body of POST /v1/completions."""
 
-    prompt: Annotated[str | list[_TokenId], Field(min_length=1)]
+    prompt: Annotated[str | list[_TokenId], Field(min_length=1), BeforeValidator(_single)]
     max_tokens: Limit = _DEFAULT_TOKENS
     stop: Stops = Field(default_factory=list)
     stop_token_ids: list[_TokenId] = Field(default_factory=list)

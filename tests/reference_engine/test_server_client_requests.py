@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai.types.responses import EasyInputMessage, Response, ResponseItem
 from pydantic import TypeAdapter
-from scripted import CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
@@ -224,3 +224,37 @@ def test_a_stored_response_has_no_stream_and_cannot_be_cancelled(client):
         client.responses.cancel("resp_x")
     fetched = httpx.get(f"{client.base_url}responses/{reply.id}", params={"stream": "false"})
     assert Response.model_validate(fetched.json()).id == reply.id
+
+
+def test_input_tokens_are_those_of_the_response(client, engine):
+    fields = {"model": MODEL, "instructions": "Be brief.", "tools": [FLAT_TOOL]}
+    asked = len(engine.prompts)
+    counted = client.responses.input_tokens.count(input="Hi", **fields)
+    assert len(engine.prompts) == asked
+    reply = client.responses.create(input="Hi", **fields)
+    assert (counted.object, counted.input_tokens) == (
+        "response.input_tokens",
+        reply.usage.input_tokens,
+    )
+    result = {"type": "function_call_output", "call_id": reply.output[-1].call_id, "output": "x"}
+    fields |= {"previous_response_id": reply.id, "input": [result]}
+    counted = client.responses.input_tokens.count(**fields)
+    assert counted.input_tokens == client.responses.create(**fields).usage.input_tokens
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.input_tokens.count(model=MODEL, input="Hi", truncation="auto")
+    assert caught.value.param == "truncation"
+
+
+def test_a_previous_response_needs_no_input(client, engine):
+    engine.script = lambda *_: ANSWER
+    try:
+        first = client.responses.create(model=MODEL, input="Hi")
+        again = client.responses.create(model=MODEL, previous_response_id=first.id)
+    finally:
+        engine.script = lambda *_: CALL
+    assert again.output_text == "Hello there."
+    assert "Hello there.<|end|><|start|>assistant" in engine.prompts[-1]
+    assert client.responses.input_items.list(again.id).data == []
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL)
+    assert (caught.value.param, caught.value.code) == ("input", "missing_required_parameter")

@@ -44,7 +44,9 @@ def ask(served):
     return send
 
 
-@pytest.mark.parametrize("prompt", [PROMPT, IDS], ids=["text", "ids"])
+@pytest.mark.parametrize(
+    "prompt", [PROMPT, IDS, [PROMPT], [IDS]], ids=["text", "ids", "text in list", "ids in list"]
+)
 def test_prompt_reaches_the_engine_unchanged(engine, ask, prompt):
     reply = ask(prompt, extra=KEPT)
     assert engine.prompts == [PROMPT]
@@ -102,6 +104,7 @@ def test_ends_of_a_completion(engine, ask):
     [
         ({"prompt": []}, "prompt"),
         ({"prompt": ""}, "prompt"),
+        ({"prompt": ["Hi", "Ho"]}, "prompt"),
         ({"prompt": [201088]}, "prompt[0]"),
         ({"prompt": "a" * 20_000}, "prompt"),
         ({"max_tokens": 0}, "max_tokens"),

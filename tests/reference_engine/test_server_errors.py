@@ -285,6 +285,9 @@ def test_wrong_urls_and_methods(client):
     error_of(client.get("/chat/completions"), 405)
     error_of(client.post("/chat/completions/"), 404)
     error_of(client.put("/responses"), 405)
+    reply = client.put("/responses/resp_1")
+    error_of(reply, 405)
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
 @pytest.mark.parametrize("megabytes", [1, 40])

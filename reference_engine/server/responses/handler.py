@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
 from harmony.parse import STOP_TOKENS
+from reference_engine.builtin.tools import Toolbox
 from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
@@ -46,9 +47,6 @@ class CompactRequest(ConversationRequest):
         self, history: tuple[ConversationItem, ...], current_date: str | None
     ) -> GenerationRequest:
         """What to generate for the summary of this history. Raises ApiError."""
-        if not history:
-            message = "There is nothing to compact: send 'input' or 'previous_response_id'."
-            raise invalid("input", message, "missing_required_parameter")
         conversation = Conversation(
             items=(*self.opening, *history, User(_SUMMARIZE)),
             effort="low",
@@ -112,16 +110,7 @@ class ResponsesHandler:
         body = await context.read(request, ResponsesRequest)
         memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
         history = _history(body, memory)
-        settings = context.settings
-        chosen = (body.tools, body.tool_choice, settings.tools)
-        builtin = builtin_of(*chosen)
-        tools = settings.tools.toolbox(builtin, offers_of(*chosen))
-        await tools.replay(history)
-        wanted = body.generation_request(history, settings.current_date, builtin)
-        most_calls = settings.tools.most_calls
-        if body.max_tool_calls is not None:
-            most_calls = min(most_calls, body.max_tool_calls)
-        steps = Steps(self._generate, wanted, tools, most_calls)
+        steps, tools = await self._steps(body, history)
         writer = OutputWriter(
             namespaces(body.tools),
             tools,
@@ -141,6 +130,28 @@ class ResponsesHandler:
         keep(response)
         return json_response(response)
 
+    async def count(self, request: Request) -> Response:
+        """Count the prompt tokens of a response without creating it."""
+        body = await self._context.read(request, ResponsesRequest)
+        steps, _ = await self._steps(body, _history(body, ResponseLookup(self._store)))
+        work = steps.count()
+        counted = await until_disconnect(request.receive, self._context.stop, work)
+        return json_response({"object": "response.input_tokens", "input_tokens": counted})
+
+    async def _steps(
+        self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
+    ) -> tuple[Steps, Toolbox]:
+        settings = self._context.settings
+        chosen = (body.tools, body.tool_choice, settings.tools)
+        builtin = builtin_of(*chosen)
+        tools = settings.tools.toolbox(builtin, offers_of(*chosen))
+        await tools.replay(history)
+        wanted = body.generation_request(history, settings.current_date, builtin)
+        most_calls = settings.tools.most_calls
+        if body.max_tool_calls is not None:
+            most_calls = min(most_calls, body.max_tool_calls)
+        return Steps(self._generate, wanted, tools, most_calls), tools
+
     async def compact(self, request: Request) -> Response:
         """Compact a conversation for later requests."""
         context = self._context
@@ -154,7 +165,11 @@ class ResponsesHandler:
     def _generate(self, request: GenerationRequest) -> Generation:
         return self._context.generation(self._context.engine, request)
 
-    async def get(self, request: Request) -> Response:
+    async def stored(self, request: Request) -> Response:
+        """Return or delete a stored response. Raises ApiError."""
+        return await (self._delete if request.method == "DELETE" else self._get)(request)
+
+    async def _get(self, request: Request) -> Response:
         """Return a stored response. Raises ApiError."""
         stored = self._stored(request)
         if request.query_params.get("stream", "false").lower() != "false":
@@ -173,7 +188,7 @@ class ResponsesHandler:
         message = "Only responses created with 'background' true can be cancelled."
         raise invalid("response_id", message)
 
-    async def delete(self, request: Request) -> Response:
+    async def _delete(self, request: Request) -> Response:
         """Delete a stored response. Raises ApiError."""
         response_id = self._stored(request).id
         self._store.delete(response_id)
@@ -189,7 +204,10 @@ class ResponsesHandler:
 
 
 def _history(body: ConversationRequest, memory: ResponseLookup) -> tuple[ConversationItem, ...]:
-    """The conversation: that of the previous response, then the input."""
+    """The conversation: that of the previous response, then the input. Raises ApiError."""
+    if body.input is None and body.previous_response_id is None:
+        message = "Missing required parameter: 'input' or 'previous_response_id'."
+        raise invalid("input", message, "missing_required_parameter")
     earlier: tuple[ConversationItem, ...] = ()
     calls: dict[str, str] = {}
     if body.previous_response_id is not None:

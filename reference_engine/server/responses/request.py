@@ -70,7 +70,6 @@ class ConversationRequest(ModelRequest):
 class ResponsesRequest(AnswerRequest, ConversationRequest):
     """The body of POST /v1/responses."""
 
-    input: _Input
     store: bool = True
     max_output_tokens: Limit | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0

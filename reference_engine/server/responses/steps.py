@@ -66,21 +66,27 @@ class Steps:
         cannot be used, or the engine fails or refuses the request.
         """
         async with aclosing(self._tools.mcp):
-            if listings := await self._listed():
-                self._request = _with_mcp(self._request, listings)
+            if listings := await self._begin():
                 self.history += [()] * len(listings)
-            self._start(self._request)
-            if listings:
                 yield list(listings)
             async with aclosing(self._run_steps()) as batches:
                 async for parts in batches:
                     yield parts
 
-    async def _listed(self) -> Sequence[McpListing]:
+    async def count(self) -> int:
+        """The tokens of the first prompt; the model writes nothing. Raises ApiError like `run`."""
+        async with aclosing(self._tools.mcp):
+            await self._begin()
+        return self.prompt_tokens
+
+    async def _begin(self) -> Sequence[McpListing]:
+        """Render the first prompt; the tools of MCP servers."""
         try:
-            return await self._tools.mcp.connect()
+            listings = await self._tools.mcp.connect()
         except McpError as error:
             raise ApiError(424, str(error), param="tools", code="mcp_server_failed") from error
+        self._start(_with_mcp(self._request, listings) if listings else self._request)
+        return listings
 
     async def _run_steps(self) -> AsyncGenerator[list[StepPart]]:
         while True:
