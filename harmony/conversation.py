@@ -11,11 +11,15 @@ Builtin = Literal["browser", "python"]
 
 @dataclass(frozen=True)
 class FunctionTool:
-    """A function that the model may call; `parameters` is a JSON schema, or None for none."""
+    """A function that the model may call.
+
+    `parameters` is a JSON schema, or None for none. If `strict`, calls must follow it.
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)

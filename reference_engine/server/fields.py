@@ -26,7 +26,7 @@ from harmony.conversation import AnswerFormat, Effort, FunctionTool
 from harmony.parse import STOP_TOKENS
 from reference_engine.generation.sampling import UNLIMITED, SamplingParams
 from reference_engine.server.errors import ApiError, invalid
-from reference_engine.server.grammar import rules_for
+from reference_engine.server.grammar import rules_for, rules_for_calls
 
 M = TypeVar("M", bound="RequestModel")
 
@@ -171,16 +171,23 @@ FunctionName = Annotated[str, AfterValidator(_valid_name)]
 
 
 class FunctionDefinition(RequestModel):
-    """A function tool. `strict` is accepted without effect."""
+    """A function tool. If `strict`, calls follow its schema."""
 
     name: FunctionName
     description: str = ""
     parameters: dict[str, Any] | None = None
-    strict: Ignored = None
+    strict: bool | None = None
+
+    @field_validator("strict")
+    @classmethod
+    def _enforceable(cls, strict: bool | None, given: ValidationInfo) -> bool | None:
+        if strict:
+            rules_for_calls(given.data.get("parameters"))
+        return strict
 
     def tool(self) -> FunctionTool:
         """The tool of the conversation."""
-        return FunctionTool(self.name, self.description, self.parameters)
+        return FunctionTool(self.name, self.description, self.parameters, bool(self.strict))
 
 
 class JsonSchema(RequestModel):

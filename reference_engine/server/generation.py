@@ -20,7 +20,7 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
-from reference_engine.server.grammar import AnswerGrammar
+from reference_engine.server.grammar import ReplyGrammar
 from reference_engine.server.pieces import Part, Piece, VisibleText
 from reference_engine.server.tool_choice import ToolPolicy, continuation
 
@@ -61,8 +61,7 @@ class Generation:
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
         self._limit = min(room, request.sampling.max_tokens)
-        wanted = request.conversation.answer_format
-        self._grammar = AnswerGrammar.of(wanted) if wanted else None
+        self._grammar = ReplyGrammar.of(request.conversation)
         self._parser = self.new_parser()
         self._shown = VisibleText(request.stop)
         self._boundary = 0

@@ -1,8 +1,9 @@
-"""Answers with a JSON format: the tokens that continue a valid document.
+"""Answers with a JSON format and arguments of strict functions: the tokens that continue them.
 
-Everything before the answer is free: the chain of thought, preambles and calls. Within the answer,
-llguidance follows the document token by token, and only `<|return|>` ends it. The vocabulary that
-it needs takes about a second and 100 MB, so it is built for the first such answer.
+Everything else is free: the chain of thought, preambles and other calls. Within an answer or the
+arguments, llguidance follows the document token by token, and only `<|return|>` or `<|call|>` ends
+it. The vocabulary that it needs takes about a second and 100 MB, so it is built for the first such
+document.
 """
 
 import json
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmony.conversation import AnswerFormat
-from harmony.parse import FIRST_SPECIAL, RETURN, HarmonyParser, Started, messages_in
+from harmony.conversation import Conversation
+from harmony.parse import CALL, FIRST_SPECIAL, RETURN, HarmonyParser, Started, messages_in
 from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.model.config import VOCABULARY
 
@@ -51,61 +52,85 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
     return rules
 
 
-@dataclass(frozen=True)
-class AnswerGrammar:
-    """Completions whose answer, if there is one, follows the rules of `rules_for`."""
+def rules_for_calls(parameters: Mapping[str, Any] | None) -> str:
+    """The rules of the arguments of a strict function. Raises ValueError."""
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    return rules_for(nothing if parameters is None else parameters, strict=True)
 
-    rules: str
+
+@dataclass(frozen=True)
+class ReplyGrammar:
+    """Completions whose answer and calls, if there are any, follow the rules of `rules_for`.
+
+    Attributes:
+        answer: the rules of the answer; None if any answer will do.
+        calls: the rules of the arguments of strict functions, by name.
+    """
+
+    answer: str | None
+    calls: Mapping[str, str]
 
     @classmethod
-    def of(cls, wanted: AnswerFormat) -> "AnswerGrammar":
-        """The grammar of an answer with this format. Raises ValueError."""
-        return cls(rules_for(wanted.schema, strict=wanted.strict))
+    def of(cls, conversation: Conversation) -> "ReplyGrammar | None":
+        """The grammar of the reply; None if everything is allowed. Raises ValueError."""
+        wanted = conversation.answer_format
+        answer = rules_for(wanted.schema, strict=wanted.strict) if wanted else None
+        strict = [tool for tool in conversation.tools if tool.strict]
+        calls = {tool.name: rules_for_calls(tool.parameters) for tool in strict}
+        return cls(answer, calls) if answer or calls else None
 
-    def start(self, prompt: Sequence[int]) -> "AnswerConstraint":
-        """See `generation.sampling.Grammar`. The prompt may end in a header of the answer."""
-        constraint = AnswerConstraint(self.rules)
+    def start(self, prompt: Sequence[int]) -> "ReplyConstraint":
+        """See `generation.sampling.Grammar`. The prompt may end in the header of a message."""
+        constraint = ReplyConstraint(self)
         for header in messages_in(prompt)[-1:]:
             for token in header:
                 constraint.take(token)
         return constraint
 
+    def rules_of(self, message: Started | None) -> str | None:
+        """The rules of the text of a message, if it has any."""
+        if message is None:
+            return None
+        return self.answer if message.kind == "answer" else self.calls.get(message.name)
 
-class AnswerConstraint:
+
+class ReplyConstraint:
     """See `generation.sampling.Constraint`."""
 
-    def __init__(self, rules: str) -> None:
-        self._rules = rules
+    def __init__(self, grammar: ReplyGrammar) -> None:
+        self._grammar = grammar
         self._parser = HarmonyParser()
-        self._answer: LLMatcher | None = None
+        self._document: LLMatcher | None = None
+        self._end = RETURN  # the token that ends the document
 
     def take(self, token: int) -> bool:
         """Take the next token if it is allowed."""
         before = self._parser.open
-        if self._answer and not _continues(self._answer, token):
+        if self._document and not self._continues(self._document, token):
             return False
         self._parser.feed(token)
-        if self._parser.open is not before:
-            self._answer = _matcher(self._rules, self._parser.open)
+        message = self._parser.open
+        if message is not before:
+            rules = self._grammar.rules_of(message)
+            self._document = None if rules is None else _matcher(rules)
+            self._end = CALL if message and message.kind == "call" else RETURN
         return True
 
     def allowed(self) -> Tensor:
-        """The tokens that continue the answer."""
-        assert self._answer is not None
-        bits = np.frombuffer(self._answer.compute_bitmask(), dtype=np.uint8)
+        """The tokens that continue the document."""
+        assert self._document is not None
+        bits = np.frombuffer(self._document.compute_bitmask(), dtype=np.uint8)
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little")
+        mask[self._end], mask[RETURN + CALL - self._end] = mask[RETURN], 0
         return torch.from_numpy(mask).bool()
 
+    def _continues(self, document: "LLMatcher", token: int) -> bool:
+        if token == self._end:
+            return document.is_accepting()
+        return token < FIRST_SPECIAL and document.try_consume_tokens([token]) == 1
 
-def _continues(answer: "LLMatcher", token: int) -> bool:
-    if token == RETURN:
-        return answer.is_accepting()
-    return answer.try_consume_tokens([token]) == 1
 
-
-def _matcher(rules: str, message: Started | None) -> "LLMatcher | None":
-    if message is None or message.kind != "answer":
-        return None
+def _matcher(rules: str) -> "LLMatcher":
     from llguidance import LLMatcher, LLParserLimits
 
     limits = LLParserLimits(max_lexer_states=_MOST_STATES)

@@ -1,4 +1,4 @@
-"""Answers with a JSON format: whatever the model wants to write, the answer follows the schema."""
+"""Whatever the model wants to write, formatted answers and strict calls follow their schema."""
 
 import json
 from dataclasses import replace
@@ -9,17 +9,17 @@ import pytest
 import torch
 from faulty import HI, chat, see
 from pydantic import BaseModel
-from scripted import CALL, CHAT_TOOL, COT, running
+from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running
 
-from harmony.conversation import AnswerFormat
+from harmony.conversation import AnswerFormat, Conversation, FunctionTool
 from harmony.vocabulary import bytes_of, encode
 from reference_engine.generation.sampling import Draw, sample
 from reference_engine.model.config import VOCABULARY
-from reference_engine.server.grammar import AnswerGrammar, rules_for
+from reference_engine.server.grammar import ReplyGrammar, rules_for
 
 FINAL = "<|channel|>final<|message|>"
 PROSE = COT + FINAL + "I would rather write prose.<|return|>"
-ENDS = [encode(text)[0] for text in ("<|return|>", '"', "}", "]", ",", "1")]
+ENDS = [encode(text)[0] for text in ("<|return|>", "<|call|>", '"', "}", "]", ",", "1")]
 """What the model writes if it must not write what it wants, the first one first."""
 
 
@@ -86,6 +86,37 @@ def test_the_sdk_parses_answers(client):
         assert isinstance(parsed, Report)
 
 
+def test_the_sdk_parses_calls_of_strict_functions():
+    tool = openai.pydantic_function_tool(Report)
+    asked = {"model": "gpt-oss-small", "messages": [HI], "tools": [tool]}
+    text = CALL_OF.format("Report", "I would rather write prose.")
+    with (
+        running(Unwilling(text)) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+    ):
+        replies = [client.chat.completions.parse(**asked)]
+        with client.chat.completions.stream(**asked) as stream:
+            replies.append(stream.get_final_completion())
+        response = client.responses.parse(
+            model="gpt-oss-small", input="Hi", tools=[{**tool["function"], "type": "function"}]
+        )
+    for reply in replies:
+        [choice] = reply.choices
+        assert choice.finish_reason == "tool_calls"
+        [call] = choice.message.tool_calls
+        assert isinstance(call.function.parsed_arguments, Report)
+    [call] = [item for item in response.output if item.type == "function_call"]
+    assert Report.model_validate_json(call.arguments)
+
+
+async def test_what_a_strict_function_cannot_enforce_is_refused():
+    function = {"name": "f", "parameters": SCHEMA | {"not": {"type": "null"}}, "strict": True}
+    with pytest.raises(openai.BadRequestError) as caught:
+        await answered(chat(tools=[{"type": "function", "function": function}]))
+    assert caught.value.param == "tools[0].function.strict"
+    assert "not" in caught.value.message
+
+
 async def test_any_object():
     asked = chat(response_format={"type": "json_object"}, n=2)
     reply = await answered(asked)
@@ -146,8 +177,13 @@ SCHEMA = {
 
 
 def constraint(schema, *, strict=True):
-    grammar = AnswerGrammar.of(AnswerFormat("x", schema, strict=strict))
-    return grammar.start(encode("<|start|>user<|message|>Hi<|end|><|start|>assistant" + FINAL))
+    asked = Conversation((), answer_format=AnswerFormat("x", schema, strict=strict))
+    return started(asked, FINAL)
+
+
+def started(conversation, header):
+    asked = "<|start|>user<|message|>Hi<|end|><|start|>assistant"
+    return ReplyGrammar.of(conversation).start(encode(asked + header))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +211,43 @@ def test_documents(kept, refused):
     for token in encode(refused)[-1:]:
         assert not rule.allowed()[token]
         assert not rule.take(token)
+
+
+@pytest.mark.parametrize(
+    ("kept", "refused"),
+    [
+        ('{"a": "x", "b": []}<|call|>', ""),
+        ('{"a": "x", "b": []}', "<|return|>"),
+        ('{"a": "x"', "<|call|>"),
+        ("", "I"),
+    ],
+)
+def test_arguments_of_strict_functions(kept, refused):
+    tool = FunctionTool("f", parameters=SCHEMA, strict=True)
+    header = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+    rule = started(Conversation((), (tool,)), header)
+    for token in encode(kept):
+        assert rule.allowed()[token] or rule.allowed().sum() == 1
+        assert rule.take(token)
+    for token in encode(refused):
+        assert not rule.allowed()[token]
+        assert not rule.take(token)
+
+
+def test_functions_that_are_not_strict_are_free():
+    strict, free = (FunctionTool(name, parameters=SCHEMA, strict=name == "f") for name in "fg")
+    assert ReplyGrammar.of(Conversation((), (free,))) is None
+    header = "<|channel|>commentary to=functions.g <|constrain|>json<|message|>"
+    rule = started(Conversation((), (strict, free)), header)
+    assert all(rule.take(token) for token in encode("prose<|call|>"))
+
+
+def test_a_strict_function_without_parameters_takes_none():
+    tool = FunctionTool("f", strict=True)
+    header = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+    rule = started(Conversation((), (tool,)), header)
+    assert not rule.take(encode('{"')[0])
+    assert all(rule.take(token) for token in encode("{}<|call|>"))
 
 
 def test_names_of_special_tokens_are_text():
