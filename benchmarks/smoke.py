@@ -121,6 +121,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
         made = tries * CONDITIONS * len(cases.splitlines())
         command = [PROGRAM, "--base-url", f"http://127.0.0.1:{port}/v1", "--model", "gpt-oss-small"]
         command += ["--cases", "cases.jsonl", "-k", str(tries), "--concurrency", "64"]
+        command += ["--out", f"runs-{number}"]  # so that no run is compared with one before
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         process = await asyncio.create_subprocess_exec(
             *command,
