@@ -423,12 +423,12 @@ def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(mock, tmp_path, capsy
     command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2",
                "--rule", "guide"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for _ in range(200):
+    for _ in range(600):
         if len(mock.posts) > 12:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     folder = only_run(tmp_path)
     assert f"--resume runs/{folder.name}" in err
