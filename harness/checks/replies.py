@@ -154,7 +154,7 @@ def _options(answer: Answer) -> Iterator[Problem]:
 
 _SAMPLED = ("temperature", "top_p")
 _SHORT_LIMIT = 32_768  # tokens; the CoT of hard tasks has tens of thousands
-_ROUND = 256  # limits and context lengths are multiples of it, and their differences hardly ever
+_ROUND = 256  # limits and context lengths are multiples of it; their differences hardly ever are
 
 
 @family.check("responses.defaults", answers, severity="warning", source=RESPONSES)
