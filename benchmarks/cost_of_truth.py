@@ -27,7 +27,7 @@ from harness.records.figures import Decision
 from harness.records.runs import RunSettings, SuiteName
 from harness.records.scores import Score
 from harness.selftest import runner
-from harness.selftest.matrix import Fault, catalogue
+from harness.selftest.faults import Fault, catalogue
 from harness.selftest.rows import row_without_run
 from harness.selftest.runner import sampled
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info

@@ -9,7 +9,6 @@ from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
 from harness.cli import judging, planning
-from harness.cli.choice import opened_to_stay
 from harness.cli.options import (
     COUNT,
     DEFAULT_OUT,
@@ -24,6 +23,7 @@ from harness.cli.options import (
     SamplingOptions,
     refuse,
 )
+from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say, stdout
 from harness.cli.verify import sample_shown
 from harness.comparison.columns import Column, read_run

@@ -7,8 +7,9 @@ from pathlib import Path
 from cyclopts import App
 
 from evals.baselines import measured
-from evals.restoring import merge as merge_runs
-from evals.restoring import merged_info, restored_evals, run_scores
+from evals.merging import merge as merge_runs
+from evals.merging import merged_info
+from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
 from harness.cli.options import DEFAULT_OUT, AsJson, Out, Run
 from harness.cli.screen import show

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli.choice import gate_changes, opened_to_stay, restore, thresholds_again
+from harness.cli.choice import gate_changes, thresholds_again
 from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
+from harness.cli.restoring import opened_to_stay, restore
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.api import DIALECTS
-from harness.cli.choice import opened_to_stay, same_provider
+from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, RunOrBundle
+from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError

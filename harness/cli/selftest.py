@@ -9,8 +9,9 @@ from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedErro
 from harness.records.runs import SuiteName
 from harness.sampling.run import run_until_stopped
 from harness.selftest import run
-from harness.selftest.matrix import Matrix, Row, catalogue
-from harness.selftest.matrix import chosen as chosen_faults
+from harness.selftest.faults import catalogue
+from harness.selftest.faults import chosen as chosen_faults
+from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import signatures as signatures_of
 from harness.storage import run_folder
 from reports import selftest as report

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from evals.cost import Cost, Expectation, Part, expect
 from harness.cli import planning
-from harness.cli.choice import budget_for, restore, resume, same_grader
+from harness.cli.choice import budget_for
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -34,6 +34,7 @@ from harness.cli.options import (
 )
 from harness.cli.planning import Draft, Options
 from harness.cli.progress import display
+from harness.cli.restoring import restore, resume, same_grader
 from harness.cli.screen import print_raw, say, show
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
@@ -66,14 +67,14 @@ def verify(
     """
     if run.resume is not None:
         if read_run_info(run.resume).agents:
-            from harness.cli.traffic import resume_agents
+            from harness.cli.agents import resume_agents
 
             _refuse_settings(run, provider, gate, budget, cases, sampling, evals=evals)
             return resume_agents(run.resume, provider, as_json=run.as_json)
         job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     if cases.suite == "agents":
-        from harness.cli.traffic import verify_agents
+        from harness.cli.agents import verify_agents
 
         reason, others = "--suite agents has tasks of its own;", replace(cases, suite=None)
         refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.cli import judging
-from harness.cli.choice import resume
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
+from harness.cli.restoring import resume
 from harness.cli.screen import say, show, stderr
 from harness.errors import (
     EXIT_FAIL,

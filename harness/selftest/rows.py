@@ -10,7 +10,8 @@ from harness.records.conditions import APIS, BOTH_APIS, Api
 from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Severity
 from harness.rules import RULES
-from harness.selftest.matrix import Detection, Fault, HealthyRuns, Matrix, Row, RowStatus
+from harness.selftest.faults import Fault
+from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
 

@@ -14,7 +14,8 @@ from harness.probes.suites import CASES, choose
 from harness.providers.entries import Provider
 from harness.records.runs import SuiteName
 from harness.selftest import rows
-from harness.selftest.matrix import Fault, Matrix, Row
+from harness.selftest.faults import Fault
+from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
 from harness.selftest.runner import CONCURRENCY, Runner, engine
 from harness.selftest.stages import Stage, stages

@@ -19,7 +19,7 @@ from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
 from harness.sampling.run import Observer
-from harness.selftest.matrix import HEALTHY, Fault
+from harness.selftest.faults import HEALTHY, Fault
 from harness.selftest.rows import DefectRun, has_error
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder

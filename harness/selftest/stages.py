@@ -12,7 +12,7 @@ from harness.probes import PROBES
 from harness.probes.suites import CASES, choose
 from harness.records.runs import SuiteName
 from harness.rules import RULES
-from harness.selftest.matrix import HEALTHY, Fault
+from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = (
     "weather-lisbon",

@@ -55,7 +55,7 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
 def rules_for_calls(parameters: Mapping[str, Any] | None) -> str:
     """The rules of the arguments of a strict function. Raises ValueError."""
     nothing = {"type": "object", "properties": {}, "additionalProperties": False}
-    return rules_for(nothing if parameters is None else parameters, strict=True)
+    return rules_for(parameters or nothing, strict=True)
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,16 @@ from typing import Any
 from evals.baselines.choice import baseline_column
 from evals.grader_trial import compare_graders
 from evals.healthbench.trials import Agreement
+from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
-from evals.restoring import merge, merged_info, restored_evals
+from evals.restoring import restored_evals
 from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
 from harness.cli import checks as catalogue
-from harness.cli.choice import restore
 from harness.cli.judging import changed, judge
+from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import history_of

@@ -242,8 +242,9 @@ def test_functions_that_are_not_strict_are_free():
     assert all(rule.take(token) for token in encode("prose<|call|>"))
 
 
-def test_a_strict_function_without_parameters_takes_none():
-    tool = FunctionTool("f", strict=True)
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_a_strict_function_without_parameters_takes_none(parameters):
+    tool = FunctionTool("f", parameters=parameters, strict=True)
     header = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
     rule = started(Conversation((), (tool,)), header)
     assert not rule.take(encode('{"')[0])

@@ -4,7 +4,8 @@ import json
 
 from harness.diagnosis.signatures import layers, links, shipped
 from harness.rules import RULES
-from harness.selftest.matrix import Fault, HealthyRuns, Matrix, Row
+from harness.selftest.faults import Fault
+from harness.selftest.matrix import HealthyRuns, Matrix, Row
 from harness.selftest.rows import signatures
 from reference_engine.faults.catalogue import listing_json
 

@@ -16,7 +16,8 @@ from harness.records.scores import Evidence, Finding, Severity
 from harness.rules import RULES, result
 from harness.selftest import matrix as faults
 from harness.selftest import rows
-from harness.selftest.matrix import Fault, Matrix, Row
+from harness.selftest.faults import Fault
+from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
 from harness.selftest.run import SelfTestPlan
 from harness.selftest.stages import SLICES, Stage, known, stages

@@ -7,7 +7,8 @@ import pytest
 
 from harness.cli.app import run
 from harness.cli.selftest import _finished
-from harness.selftest.matrix import Matrix, Row, catalogue
+from harness.selftest.faults import catalogue
+from harness.selftest.matrix import Matrix, Row
 from harness.selftest.run import SelfTestPlan, selftest
 
 SOON = "preamble-not-replayed"

@@ -1,0 +1,82 @@
+"""Earlier runs: their tasks from their folders, and the jobs that finish them."""
+
+from pathlib import Path
+from tempfile import mkdtemp
+
+from evals.healthbench.grading_tasks import DEFAULT_GRADER
+from evals.restoring import restored_evals
+from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
+from harness.cli.options import DEFAULT_OUT, BudgetOptions, GateOptions, ProviderOptions
+from harness.cli.screen import say
+from harness.errors import ConfigurationError, RunLogError
+from harness.integrity.archive import unpack
+from harness.pipeline.job import Job, resumed
+from harness.providers import entries as providers
+from harness.providers.entries import Provider, find_provider
+from harness.records.runs import SCHEMA_VERSION, ProviderInfo, RunInfo
+from harness.storage.run_log import read_run_info
+from harness.tasks.base import Task
+from harness.tasks.suite import restored_tasks
+
+
+def resume(
+    folder: Path,
+    provider: ProviderOptions,
+    gate: GateOptions,
+    budget: BudgetOptions,
+    concurrency: int | None,
+) -> Job:
+    """The job that finishes the run in `folder`. Raises ConfigurationError or RunLogError."""
+    info = read_run_info(folder)
+    if info.schema_version != SCHEMA_VERSION:
+        raise RunLogError(
+            f"{folder} was recorded by version {info.tool_version}, and only that version can "
+            "finish it; this version can judge it again with `gpt-oss-verify recheck`."
+        )
+    entry = same_provider(info.provider, provider, concurrency)
+    grader = _grader_again(info, entry, provider)
+    limits = gate_for(entry, provider.providers_file, gate, budget)
+    spending = budget_of(limits, entry, *filter(None, [grader]))
+    thresholds = thresholds_again(gate, info)
+    return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
+
+
+def opened_to_stay(run: Path) -> Path:
+    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept.
+
+    A name alone, as in the commands of a report, is looked up in the folder `runs`, too.
+    """
+    if not run.is_file():
+        return run if run.exists() or not (DEFAULT_OUT / run).is_dir() else DEFAULT_OUT / run
+    folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
+    say(f"{run} was unpacked into {folder}")
+    return folder
+
+
+def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
+    """The tasks of the run in a folder, of which `info` is `run.json`, perhaps changed.
+
+    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
+    be read, and RunLogError if it is not the one that `run.json` describes.
+    """
+    return [*restored_tasks(folder, info), *restored_evals(folder, info, grader)]
+
+
+def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
+    """The grader of an earlier run. Raises ConfigurationError."""
+    before = info.settings.grader
+    if before is None:
+        raise ConfigurationError("The run has no grader; name one with --grader.")
+    if before.name == DEFAULT_GRADER:
+        return find_provider(before.name, chosen.providers_file)
+    return same_provider(before, chosen, None)
+
+
+def _grader_again(info: RunInfo, provider: Provider, chosen: ProviderOptions) -> Provider | None:
+    before: ProviderInfo | None = info.settings.grader
+    if before is None:
+        return None
+    if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
+        # It grades itself, with the key that it was given now.
+        return providers.changed(provider, model=before.model)
+    return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))

@@ -1,0 +1,78 @@
+"""The catalogue of faults, read from the engine's command line."""
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+
+from pydantic import TypeAdapter
+
+from harness.errors import ConfigurationError
+from harness.records.base import Record
+from harness.text import suggestion
+
+HEALTHY = "healthy"  # the name of the engine without faults
+VARIATIONS = "allowed variations"  # a name for all of them, as a layer is for its faults
+
+
+class Fault(Record):
+    """A known defect, or an allowed variation.
+
+    `detectors` are ids of checks and probes, beginnings of ids, or families; at least one of them
+    must find a `visible` fault. A fault of the `model` needs its own server. The fault affects the
+    share `rate` of requests.
+    """
+
+    name: str
+    layer: str
+    description: str
+    source: str
+    detectors: tuple[str, ...]
+    visible: bool
+    allowed: bool
+    model: bool
+    rate: float = 1.0
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the fault is chosen by: its name, its layer, and whether it is allowed."""
+        return frozenset({self.name, self.layer, *([VARIATIONS] if self.allowed else [])})
+
+
+_NO_FAULT = Fault(
+    name=HEALTHY,
+    layer="none",
+    description="The engine as it is.",
+    source="",
+    detectors=(),
+    visible=False,
+    allowed=True,
+    model=False,
+)
+_LIST = TypeAdapter(tuple[Fault, ...])
+
+
+@functools.cache
+def catalogue() -> tuple[Fault, ...]:
+    """Every fault of the engine, the healthy engine first. Raises ConfigurationError."""
+    command = [sys.executable, "-m", "reference_engine", "faults", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise ConfigurationError(
+            f"`python -m reference_engine faults` failed: {done.stderr.strip()}"
+        )
+    return (_NO_FAULT, *_LIST.validate_python(json.loads(done.stdout), strict=False))
+
+
+def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
+    """The healthy engine, and faults by name or layer (all for none). Raises ConfigurationError."""
+    known = frozenset[str]().union(*(fault.names for fault in faults))
+    for name in names:
+        if name not in known:
+            listed = "`python -m reference_engine faults` lists them"
+            hint = suggestion(name, sorted(known), listed)
+            raise ConfigurationError(f"There is no fault or layer {name!r}; {hint}")
+    return tuple(
+        fault for fault in faults if not names or fault.name == HEALTHY or fault.names & set(names)
+    )
