@@ -14,8 +14,7 @@ from harness.probes.suites import choose
 from harness.records.analysis import CheckResult
 from harness.records.scores import Evidence, Finding, Severity
 from harness.rules import RULES, result
-from harness.selftest import matrix as faults
-from harness.selftest import rows
+from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
