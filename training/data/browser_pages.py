@@ -6,7 +6,7 @@ A display has a cursor in brackets, the title, the lines in view, and every line
 from collections.abc import Sequence
 from random import Random
 
-from training.data import natural, places, samples, words
+from training.data import natural, phrasings, places, samples, words
 from training.data.phrases import fill
 
 _KINDS = (
@@ -33,10 +33,16 @@ _VIEW = 16
 def topic(rng: Random) -> str:
     """Something that a page may be about."""
     draw = rng.random()
-    if draw < 0.12:
-        return samples.prose(rng, 2, 4)
     if draw < 0.35:
+        named = {"p": places.named(rng), "x": rng.choice((words.capital, words.nonce))(rng)}
+        return fill(rng, rng.choice(phrasings.lines("topics")), named)
+    if draw < 0.42:
+        return samples.prose(rng, 2, 4)
+    if draw < 0.55:
         return natural.phrase(rng)
+    if draw < 0.65:
+        where = rng.choice(("in", "in", "of", "near", "around", "from", "at", "for", "on"))
+        return f"{natural.phrase(rng)} {where} {places.named(rng)}"
     name = rng.choice((words.capital, words.capital, places.named, words.person))(rng)
     thing = natural.filled(rng, rng.choice(("{N}", "{S}", "{A} {S}", "{w}", "{N} {S}")))
     return fill(rng, rng.choice(_KINDS), {"x": name, "y": words.capital(rng), "z": thing})
@@ -64,8 +70,10 @@ def _segment(rng: Random) -> str:
 def titled(rng: Random, about: str) -> str:
     """The title of a page about something: mostly with the site or other words around it."""
     draw = rng.random()
-    if draw < 0.2:
+    if draw < 0.15:
         return about
+    if draw < 0.5:
+        return fill(rng, rng.choice(phrasings.lines("page_titles")), {"q": about})
     other = rng.choice((rng.choice(_SITES), natural.phrase(rng), words.capital(rng)))
     pair = (about, other) if draw < 0.75 else (other, about)
     return rng.choice(_SEPARATORS).join(pair)
@@ -100,15 +108,22 @@ def results(
     for at in range(count):
         title = titled(rng, about if at == right else _beside(rng, about))
         host = url(rng).split("/")[2]
-        note = statement if at == right else _paragraph(rng, 2)
+        note = statement if at == right else noted(rng)
         lines.append(f"  * 【{at}†{title}†{host}】 {note}")
     shown = display(rng, cursor, query, lines, last=len(lines) - 1)
     return shown, right, right + 3
 
 
+def noted(rng: Random) -> str:
+    """What search results say about a page that does not answer the question."""
+    if rng.random() < 0.5:
+        return rng.choice(phrasings.lines("result_notes"))
+    return _paragraph(rng, 2)
+
+
 def _beside(rng: Random, about: str) -> str:
     """Another topic, which may share a word with this one."""
-    if rng.random() < 0.75:
+    if rng.random() < 0.8:
         return topic(rng)
     return f"{rng.choice(about.split())} {rng.choice((natural.phrase, words.capital))(rng)}"
 

@@ -22,25 +22,6 @@ from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
 SEARCH, OPEN, FIND, PYTHON = "browser.search", "browser.open", "browser.find", "python"
-_ATTRIBUTES = (
-    "population", "height", "length", "area", "founder", "capital", "price", "author", "director",
-    "weight", "age", "opening year", "depth", "owner", "mayor", "currency", "top speed", "colour",
-    "postal code", "anthem", "inventor", "birthplace", "nickname", "motto", "release date", "cost",
-    "diameter", "temperature", "main export", "head office", "slogan", "manager", "melting point",
-)  # fmt: skip
-_UNNAMED = (
-    "How tall is {q}?", "How high is {q}?", "Who founded {q}?", "How many people live in {q}?",
-    "How much does {q} cost?", "Who wrote {q}?", "How long is {q}?", "How deep is {q}?",
-    "How old is {q}?", "When did {q} open?", "Who directed {q}?", "Who owns {q}?", "Who runs {q}?",
-    "How heavy is {q}?", "Who invented {q}?", "Where was {q} born?", "How fast is {q}?",
-    "How large is {q}?", "When was {q} released?", "When was {q} built?", "Who designed {q}?",
-    "Where is {q}?", "Who is {q}?", "What is {q} famous for?", "Which colour has {q}?",
-    "When does {q} close?", "How far away is {q}?", "How many members has {q}?",
-)  # fmt: skip
-_LOOK = (
-    "", "", "", " Look it up.", " Search the web.", " Check online.", " Use the browser.",
-    " Find out on the internet.", " Look online, please.", " Cite a page.", " With a source.",
-)  # fmt: skip
 _TOLD = (
     "The {a} of {q} is {v}.", "{q} has this {a}: {v}.", "Its {a} is {v}.", "{a}: {v}",
     "As of this year, the {a} is {v}.", "Sources give {v} as the {a}.", "* {a} – {v}",
@@ -114,7 +95,7 @@ def task(rng: Random, setting: Setting) -> Task:
     draw = rng.random()
     if lacking and draw < 0.08:
         return _refused(rng, setting, lacking[0])
-    if draw < 0.15:
+    if draw < 0.17:
         return _chat(rng, setting)
     return makers[rng.choice(setting.builtin)](rng, setting)
 
@@ -138,7 +119,7 @@ def _chat(rng: Random, setting: Setting) -> Task:
 
 def _ask(rng: Random, kind: str, **values: str) -> str:
     """A wish: written by hand or composed."""
-    if kind not in _VERBS or (kind in phrasings.builtin_asks() and rng.random() < 0.4):
+    if kind not in _VERBS or rng.random() < 0.55:
         text = fill(rng, rng.choice(phrasings.builtin_asks()[kind]), values)
         draw = rng.random()
         if draw < 0.08:
@@ -187,7 +168,7 @@ class _Fact:
         """The question."""
         if self.named:
             return _ask(rng, "fact", a=self.attribute, q=self.topic)
-        return fill(rng, rng.choice(_UNNAMED), {"q": self.topic}) + rng.choice(_LOOK)
+        return _ask(rng, "unnamed", q=self.topic)
 
     def sentence(self, rng: Random) -> str:
         """A line of a page that tells it, perhaps among other sentences."""
@@ -205,10 +186,10 @@ class _Fact:
 
 
 def _fact(rng: Random) -> _Fact:
-    attribute = rng.choice(_ATTRIBUTES)
+    attribute = rng.choice(phrasings.lines("attributes"))
     draw = rng.random()
-    if draw < 0.4:
-        attribute = words.word(rng) if draw < 0.2 else f"{words.word(rng)} {attribute}"
+    if draw < 0.25:
+        attribute = words.word(rng) if draw < 0.12 else f"{words.word(rng)} {attribute}"
     return _Fact(topic(rng), attribute, _value(rng), rng.random() < 0.75)
 
 
@@ -258,10 +239,12 @@ def _research(rng: Random, setting: Setting) -> Task:
     turns = (*turns, thought, call) if rng.random() < 0.7 else (*turns, call)
     at = rng.choice((0, 0, 0, 0, 0, 1, 1, 2))
     for seen in range(at):
-        vain, *_ = browser_pages.results(rng, seen, fact.query, topic(rng), natural.sentence(rng))
+        vain, *_ = browser_pages.results(
+            rng, seen, fact.query, topic(rng), browser_pages.noted(rng)
+        )
         turns = (*turns, BuiltinResult(SEARCH, vain), call)
     snippet = rng.random() < 0.25
-    note = fact.sentence(rng) if snippet else natural.sentence(rng)
+    note = fact.sentence(rng) if snippet else browser_pages.noted(rng)
     shown, link, line = browser_pages.results(rng, at, fact.query, fact.topic, note)
     turns = (*turns, BuiltinResult(SEARCH, shown))
     if snippet:
@@ -345,12 +328,7 @@ def _follow(rng: Random, setting: Setting) -> Task:
     """A link of a page that is open."""
     url, text, number = browser_pages.url(rng), topic(rng), rng.randint(0, 20)
     page, _ = browser_pages.page(rng, 0, browser_pages.link(rng, number, text), url)
-    how = rng.choice(
-        ("follow the link {x}", "open the link on {x}", "click {x}", "go on to {x}",
-         "open {x} there",
-         "follow its link to {x}", "then open the page about {x}")
-    ).replace("{x}", quoted(rng, text, 0.5))  # fmt: skip
-    asked = f"{_ask(rng, 'open', u=url).rstrip('.?!')} and {how}."
+    asked = _ask(rng, "follow", u=url, x=quoted(rng, text, 0.5))
     opening, call = _opening(setting, url)
     step = (opening, call) if rng.random() < 0.5 else (call,)
     thought = _thought(
@@ -367,7 +345,7 @@ def _final(setting: Setting, turns: tuple[ConversationItem, ...], said: str) -> 
 
 def _python(rng: Random, setting: Setting) -> Task:
     """A value to compute: the code, or the answer from what it printed."""
-    text, code = python_asks.computed(rng) if rng.random() < 0.8 else _computed_as_written(rng)
+    text, code = python_asks.computed(rng) if rng.random() < 0.9 else _computed_as_written(rng)
     thought = _thought(setting, "Run Python.", "I compute this with Python.")
     call = BuiltinCall(PYTHON, code)
     if rng.random() < 0.65:

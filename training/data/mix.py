@@ -172,9 +172,9 @@ def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
 
 
 def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    """Built-in tools, and functions beside them in one of six."""
+    """Built-in tools, and functions beside them in one of four."""
     setting = replace(_setting(rng), builtin=rng.choice(_BUILTIN))
-    scene = _scene(rng, setting, _offers(rng, 0.83))
+    scene = _scene(rng, setting, _offers(rng, 0.75))
     scene = replace(scene, manner=None, style=CANONICAL)
     return scene, [
         _task(rng, scene)

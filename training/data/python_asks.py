@@ -1,9 +1,10 @@
 """Wishes for Python: what to compute, and the code that prints it."""
 
+from collections.abc import Mapping
 from random import Random
 
-from training.data import natural, samples, words
-from training.data.phrases import listed, quoted, request
+from training.data import natural, phrasings, samples, words
+from training.data.phrases import fill, listed, quoted, request
 from training.data.spans import copy
 
 _Said = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -49,13 +50,13 @@ _ON_ONE: tuple[_Said, ...] = (
     ("print({x} ** 2)", ("square {x}",), ("the square of {x}", "{x} squared")),
 )  # fmt: skip
 _ON_TWO = (
-    ("{a} * {b}", ("{a} times {b}", "{a} multiplied by {b}", "the product of {a} and {b}")),
-    ("{a} + {b}", ("{a} plus {b}", "the sum of {a} and {b}", "{a} and {b} together")),
-    ("{a} - {b}", ("{a} minus {b}", "{a} less {b}", "{a} take away {b}")),
-    ("{a} / {b}", ("{a} divided by {b}", "{a} over {b}")),
-    ("{a} % {b}", ("{a} modulo {b}", "{a} mod {b}", "the remainder of {a} by {b}")),
-    ("{a} ** {b}", ("{a} to the power of {b}", "{a} to the power {b}", "{a} raised to {b}")),
-    ("{b} * {a} / 100", ("{a} percent of {b}", "{a}% of {b}")),
+    ("print({a} * {b})", ("{a} times {b}", "{a} multiplied by {b}", "the product of {a} and {b}")),
+    ("print({a} + {b})", ("{a} plus {b}", "the sum of {a} and {b}", "{a} and {b} together")),
+    ("print({a} - {b})", ("{a} minus {b}", "{a} less {b}", "{a} take away {b}")),
+    ("print({a} / {b})", ("{a} divided by {b}", "{a} over {b}")),
+    ("print({a} % {b})", ("{a} modulo {b}", "{a} mod {b}", "the remainder of {a} by {b}")),
+    ("print({a} ** {b})", ("{a} to the power of {b}", "{a} to the power {b}", "{a} raised to {b}")),
+    ("print({b} * {a} / 100)", ("{a} percent of {b}", "{a}% of {b}")),
 )  # fmt: skip
 _TO_COMPUTE = ("compute {x}", "calculate {x}", "evaluate {x}", "work out {x}", "run {x}")
 _TO_RUN = ("run {x} in Python", "execute {x}", "execute this Python code: {x}", "run {x}")
@@ -99,10 +100,12 @@ def computed(rng: Random) -> tuple[str, str]:
         text = _asked(rng, given, _TO_COMPUTE, ("{x}", "the value of {x}"))
         return text, f"print({copy(given)})"
     if draw < 0.42:
-        pattern, said = rng.choice(_ON_TWO)
+        code, said = rng.choice(_ON_TWO)
         pair = {"a": str(rng.randint(2, 99)), "b": str(rng.randint(2, 10 ** rng.randint(1, 5)))}
-        text = _asked(rng, rng.choice(said).format(**pair), ("calculate {x}",), ("{x}",))
-        return text, f"print({pattern.format(**{name: copy(of) for name, of in pair.items()})})"
+        text = _written(rng, code, pair) or _asked(
+            rng, rng.choice(said).format(**pair), ("calculate {x}",), ("{x}",)
+        )
+        return text, fill(rng, code, {name: copy(of) for name, of in pair.items()})
     if draw < 0.66:
         code, verbs, nouns = rng.choice(_ON_TEXTS)
         given = _text(rng)
@@ -119,7 +122,21 @@ def computed(rng: Random) -> tuple[str, str]:
         fence = given if rng.random() < 0.3 else f"`{given}`"
         text = request(rng, {"x": fence}, verbs=_TO_RUN, nouns=("the output of {x}",), tails=False)
         return text, copy(given)
-    return _asked(rng, shown, verbs, nouns), code.replace("{x}", copy(given))
+    text = _written(rng, code, {"x": shown}) or _asked(rng, shown, verbs, nouns)
+    return text, code.replace("{x}", copy(given))
+
+
+def _written(rng: Random, code: str, values: Mapping[str, str]) -> str:
+    """A wish for this code that was written by hand; in some of the cases none."""
+    if rng.random() < 0.4:
+        return ""
+    text = fill(rng, rng.choice(phrasings.python_asks()[code]), values)
+    draw = rng.random()
+    if draw < 0.1:
+        return text[:1].lower() + text[1:]
+    if draw < 0.2:
+        return text.rstrip(".?!")
+    return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.25 else text
 
 
 def _asked(rng: Random, shown: str, verbs: tuple[str, ...], nouns: tuple[str, ...]) -> str:

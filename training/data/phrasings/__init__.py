@@ -8,9 +8,11 @@ arguments that the text implies without a slot. `known_tools.jsonl` has asks for
 defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
 a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
 `small_talk.jsonl` has answers with the lines they answer; `builtin_asks.jsonl` has wishes for the
-browser and Python. `sentences.txt`, `everyday.txt`,
-`chatter.txt` and `instructions.txt` are no requests: texts in many languages, patterns of English
-sentences, what people say around a request, and what developers tell an assistant.
+browser and Python, and `python_asks.jsonl` wishes for each piece of code. Other files have no
+requests: `sentences.txt` texts in many languages, `everyday.txt` patterns of English sentences,
+`chatter.txt` what people say around a request, `instructions.txt` what developers tell an
+assistant, and `topics.txt`, `page_titles.txt`, `result_notes.txt` and `attributes.txt` what is on
+the web.
 """
 
 import json
@@ -59,6 +61,10 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "everyday": ("", "NSAVMPTDw"),
     "instructions": ("", "w"),
     "twice": ("v", ""),
+    "topics": ("", "px"),
+    "page_titles": ("q", ""),
+    "result_notes": ("", ""),
+    "attributes": ("", ""),
 }
 """For each file the slots that a line must have, and those that it may have."""
 
@@ -171,6 +177,12 @@ def builtin_asks() -> Mapping[str, tuple[str, ...]]:
     return {line["kind"]: tuple(line["lines"]) for line in _json_lines("builtin_asks.jsonl")}
 
 
+@cache
+def python_asks() -> Mapping[str, tuple[str, ...]]:
+    """Wishes for Python by the code that they call for, with its slots."""
+    return {line["code"]: tuple(line["lines"]) for line in _json_lines("python_asks.jsonl")}
+
+
 def _json_lines(file: str) -> list[dict[str, Any]]:
     text = files(__name__).joinpath(file).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -192,6 +204,7 @@ def fragments() -> Iterator[Fragments]:
     texts += [question for kind in kinds() for question in kind.questions]
     texts += [line for _, talk in small_talk() for line in talk]
     texts += [line for wishes in builtin_asks().values() for line in wishes]
+    texts += [line for wishes in python_asks().values() for line in wishes]
     for text in texts:
         parts = _SLOT.split(text)
         yield Fragments(tuple(parts[::2]), tuple(parts[1::2]))
