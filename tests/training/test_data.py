@@ -139,7 +139,7 @@ def test_a_tool_is_offered_once_under_its_name(scenes):
 
 
 def test_smoke_calls_are_the_largest_part(examples):
-    skills = Counter(example.skill for scene, *_, example in examples if not scene.is_long)
+    skills = Counter(example.skill for *_, example in examples)
     assert skills.most_common(1)[0][0] == "call smoke"
 
 
@@ -200,14 +200,12 @@ def test_smoke_tools_are_those_of_the_harness():
 
 def test_training_texts_are_not_close_to_any_test_prompt(scenes):
     cases = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
-    said = [*user_texts(), *(json.loads(case)["input"] for case in cases)]
-    kept = HeldOut(text for text in said if len(text.split()) > 4)  # a shorter one by chance
+    kept = HeldOut([*user_texts(), *(json.loads(case)["input"] for case in cases)])
     rng = Random(99)
     more = [task for _ in range(250) for task in mix.scene_tasks(rng, mix.Shares(0.1))[1]]
     tasks = [task for _, tasks in scenes for task in tasks] + more
     texts = {turn.text for task in tasks for turn in task.turns if isinstance(turn, User)}
     assert len(texts) > 3500
-    assert texts.isdisjoint(said)
     assert [text for text in texts if kept.is_close(text)] == []
     public = HeldOut(PUBLIC_CASES.read_text(encoding="utf-8").splitlines())
     assert [text for text in texts if public.is_close(hashed_words(text))] == []
