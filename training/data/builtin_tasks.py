@@ -17,7 +17,7 @@ from harmony.conversation import (
 from training.data import browser_pages, natural, phrasings, python_asks, words
 from training.data.browser_pages import topic
 from training.data.calls import NO_TOOL, past, small_talk
-from training.data.phrases import fill, quoted, request
+from training.data.phrases import fill, one_of, quoted, request
 from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
@@ -120,11 +120,7 @@ def _chat(rng: Random, setting: Setting) -> Task:
 def _ask(rng: Random, kind: str, **values: str) -> str:
     """A wish: written by hand or composed."""
     if kind not in _VERBS or rng.random() < 0.55:
-        text = fill(rng, rng.choice(phrasings.builtin_asks()[kind]), values)
-        draw = rng.random()
-        if draw < 0.08:
-            return text[:1].lower() + text[1:]
-        return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.16 else text
+        return one_of(rng, phrasings.builtin_asks()[kind], values)
     return request(
         rng,
         values,

@@ -98,6 +98,17 @@ def written(rng: Random, name: str, *, tails: bool = False) -> str:
     return text
 
 
+def one_of(rng: Random, lines: Sequence[str], values: Mapping[str, str]) -> str:
+    """A line with the values in its slots, now and then a little changed."""
+    text = fill(rng, rng.choice(lines), values)
+    draw = rng.random()
+    if draw < 0.08:
+        return text[:1].lower() + text[1:]
+    if draw < 0.16:
+        return text.rstrip(".?!")
+    return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.22 else text
+
+
 def pick(rng: Random, name: str, templates: Sequence[str]) -> str:
     """A line of the file `name`, or one of the templates; slots are open."""
     return rng.choice(phrasings.lines(name) if rng.random() < _WRITTEN_SHARE else templates)

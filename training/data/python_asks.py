@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 
 from training.data import natural, phrasings, samples, words
-from training.data.phrases import fill, listed, quoted, request
+from training.data.phrases import fill, listed, one_of, quoted, request
 from training.data.spans import copy
 
 _Said = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -130,13 +130,7 @@ def _written(rng: Random, code: str, values: Mapping[str, str]) -> str:
     """A wish for this code that was written by hand; in some of the cases none."""
     if rng.random() < 0.4:
         return ""
-    text = fill(rng, rng.choice(phrasings.python_asks()[code]), values)
-    draw = rng.random()
-    if draw < 0.1:
-        return text[:1].lower() + text[1:]
-    if draw < 0.2:
-        return text.rstrip(".?!")
-    return f"{rng.choice(phrasings.lines('chatter'))} {text}" if draw < 0.25 else text
+    return one_of(rng, phrasings.python_asks()[code], values)
 
 
 def _asked(rng: Random, shown: str, verbs: tuple[str, ...], nouns: tuple[str, ...]) -> str:
