@@ -94,14 +94,15 @@ class _Authentication:
 
     def __init__(self, app: ASGIApp, api_key: str | None) -> None:
         self._app = app
-        self._expected = f"Bearer {api_key}".encode() if api_key else None
+        self._expected = api_key.encode() if api_key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._expected is None or scope["path"] in _OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if hmac.compare_digest(given, self._expected):
+        scheme, _, key = given.partition(b" ")  # RFC 9110: schemes are case-insensitive
+        if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._expected):
             await self._app(scope, receive, send)
             return
         what = "Incorrect API key provided." if given else "You didn't provide an API key."

@@ -192,7 +192,7 @@ def test_input_items_come_in_pages(client):
         USER,
         {"role": "assistant", "content": "Yes?"},
         {"type": "reasoning", "id": "rs_1", "summary": [], "content": []},
-        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "async": False},
         {"type": "function_call_output", "call_id": "c", "output": "x"},
     ]
     reply = client.responses.create(model=MODEL, input=said)
@@ -200,6 +200,7 @@ def test_input_items_come_in_pages(client):
     assert [item.type for item in items] == [each.get("type", "message") for each in said]
     assert items[1].content[0].text == "Yes?"
     assert items[2].id == "rs_1"
+    assert "async" not in items[3].to_dict()
     backwards = client.responses.input_items.list(reply.id, after=items[1].id)
     assert [item.id for item in backwards] == [items[0].id]
     for item in items:

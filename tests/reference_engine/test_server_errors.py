@@ -271,10 +271,17 @@ def test_a_full_queue(served, path, stream):
 
 def test_keys(served):
     _, client = served
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "secret"},
+        {"Authorization": "Basic secret"},
+    ):
         reply = httpx.get(f"{client.base_url}models", headers=headers)
         assert error_of(reply, 401)["code"] == "invalid_api_key"
         assert reply.headers["www-authenticate"] == "Bearer"
+    lower = {"Authorization": "bearer secret"}
+    assert httpx.get(f"{client.base_url}models", headers=lower).status_code == 200
     root = str(client.base_url).removesuffix("v1/")
     assert httpx.get(f"{root}health").json() == {"status": "ok"}
 

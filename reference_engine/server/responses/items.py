@@ -56,7 +56,7 @@ class InputItem(RequestModel):
     """An item of the input."""
 
     prefix: ClassVar[str]  # how ids of items of this type start
-    hidden: ClassVar[frozenset[str]] = frozenset({"id", "status", "namespace", "caller"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"id", "status", "namespace", "caller", "async_"})
 
     id: Ignored = None
     status: Ignored = None
@@ -129,6 +129,7 @@ class CallItem(_ClientToolItem):
     type: Literal["function_call"]
     name: str
     arguments: str
+    async_: Ignored = Field(default=None, alias="async")
 
 
 class ResultItem(_ClientToolItem):
@@ -150,6 +151,7 @@ class CustomCallItem(_ClientToolItem):
     type: Literal["custom_tool_call"]
     name: str
     input: str
+    async_: Ignored = Field(default=None, alias="async")
 
 
 class CustomResultItem(ResultItem):
