@@ -21,7 +21,7 @@ _TOPICS = (
     "delivery", "marketing", "hardware", "software", "network", "health", "cooking", "fitness",
     "music", "research", "writing", "weather", "finance", "hiring", "training", "warranty",
 )  # fmt: skip
-_ROLES = (
+ROLES = (
     "agent", "assistant", "specialist", "expert", "desk", "team", "bot", "tutor", "department",
     "", "", "support", "advisor", "office", "worker",
 )  # fmt: skip
@@ -57,12 +57,11 @@ def handoffs(rng: Random, count: int) -> list[tuple[FunctionTool, Asker]]:
 
 
 def _handoff(rng: Random, topic: str) -> tuple[FunctionTool, Asker]:
-    agent = f"{topic} {rng.choice(_ROLES)}".strip()
+    agent = f"{topic} {rng.choice(ROLES)}".strip()
     about, beside = natural.filled(rng, "{S}"), natural.filled(rng, rng.choice(("{S}", "{A} {S}")))
     slots = {"t": rng.choice((topic, about)), "s": beside, "x": natural.sentence(rng)}
     handled = fill(rng, rng.choice(_HANDLED), slots)
-    shown = rng.choice((agent.title(), agent.title(), agent))
-    described = f"Handoff to the {shown} agent to handle the request. {handled}"
+    name, described = transfer(rng, agent, handled)
     if rng.random() < 0.2:
         described = handled or f"Talk to the {agent}."
     reason = rng.choice(("reason", "message", "request", "task")) if rng.random() < 0.15 else ""
@@ -88,8 +87,15 @@ def _handoff(rng: Random, topic: str) -> tuple[FunctionTool, Asker]:
         "properties": properties,
         "required": [reason] if reason else [],
     }
+    return FunctionTool(name, described, parameters), ask
+
+
+def transfer(rng: Random, agent: str, handled: str) -> tuple[str, str]:
+    """The name and the description of the function that hands over to an agent."""
     spelled = "_".join(agent.lower().split())
-    return FunctionTool(rng.choice(_NAMES).replace("{x}", spelled), described, parameters), ask
+    shown = rng.choice((agent.title(), agent.title(), agent))
+    described = f"Handoff to the {shown} agent to handle the request. {handled}"
+    return rng.choice(_NAMES).replace("{x}", spelled), described
 
 
 def _command(rng: Random) -> str:

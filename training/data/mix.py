@@ -23,6 +23,7 @@ from training.data import (
     composed_tools,
     copying,
     grading,
+    handovers,
     long_contexts,
     orders,
     phrasings,
@@ -186,12 +187,30 @@ def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
     """Tools as a client's library defines them, most of them called."""
+    if rng.random() < 0.3:
+        return _agents_scene(rng)
     scene = _scene(rng, _setting(rng), _client_offers(rng))
     scene = replace(scene, manner=None)
     return scene, [
         calls.call(rng, scene.setting, scene.offers) if rng.random() < 0.8 else _task(rng, scene)
         for _ in range(GROUP_SIZE)
     ]
+
+
+def _agents_scene(rng: Random) -> tuple[Scene, list[Task]]:
+    """An agent that hands requests over, or one to which they are handed over."""
+    offers = list(_few_offers(rng) if rng.random() < 0.4 else _client_offers(rng))
+    offers = rng.sample(offers, min(len(offers), rng.choice((1, 1, 2, 3))))
+    setting = _setting(rng)
+    if rng.random() < 0.5:
+        agents, rules = handovers.agents_for(rng, offers)
+        scene = replace(_scene(rng, setting, _in_style(rng, agents)), secret=None, manner=None)
+        scene = replace(scene, setting=replace(scene.setting, instructions=rules))
+        return scene, [calls.call(rng, scene.setting, scene.offers) for _ in range(GROUP_SIZE)]
+    scene = replace(_scene(rng, setting, _in_style(rng, offers)), secret=None, manner=None)
+    made = [rng.choice((calls.call, calls.call, calls.answer)) for _ in range(GROUP_SIZE)]
+    tasks = [make(rng, scene.setting, scene.offers) for make in made]
+    return scene, [handovers.handed_over(rng, scene.setting, task) for task in tasks]
 
 
 def _client_offers(rng: Random) -> tuple[Offer, ...]:
@@ -212,6 +231,11 @@ def _client_offers(rng: Random) -> tuple[Offer, ...]:
         elif draw < 0.65:
             pairs = pairs[: rng.choice((0, 0, 1, 3))] + agent_tools.coding(rng, rng.randint(1, 6))
         offers = _named(rng.sample(pairs, len(pairs)))
+    return _in_style(rng, offers)
+
+
+def _in_style(rng: Random, offers: Sequence[Offer]) -> tuple[Offer, ...]:
+    """The tools with the schemas that one library generates."""
     style = client(rng)
     drawn = [Offer(*generated(rng, style, one.tool, one.asker), one.family) for one in offers]
     return _distinct(drawn)
