@@ -52,7 +52,7 @@ LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
 _CROWD_SHARE = 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
-    ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
+    ("browser",), ("browser",), ("python",), ("python",), ("browser", "python"),
     ("browser", "python"),
 )  # fmt: skip
 _CROWD = (9, 28)
@@ -208,7 +208,7 @@ def _agents_scene(rng: Random) -> tuple[Scene, list[Task]]:
         scene = replace(scene, setting=replace(scene.setting, instructions=rules))
         return scene, [calls.call(rng, scene.setting, scene.offers) for _ in range(GROUP_SIZE)]
     scene = replace(_scene(rng, setting, _in_style(rng, offers)), secret=None, manner=None)
-    made = [rng.choice((calls.call, calls.call, calls.answer)) for _ in range(GROUP_SIZE)]
+    made = [rng.choice((calls.call, calls.answer)) for _ in range(GROUP_SIZE)]
     tasks = [make(rng, scene.setting, scene.offers) for make in made]
     return scene, [handovers.handed_over(rng, scene.setting, task) for task in tasks]
 
