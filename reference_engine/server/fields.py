@@ -238,10 +238,11 @@ def answer_format(chosen: object) -> AnswerFormat | None:
 
 
 class StreamOptions(RequestModel):
-    """`stream_options` of a request."""
+    """`stream_options` of a request. `continuous_usage_stats` is vLLM's."""
 
     include_usage: bool = False
     include_obfuscation: Ignored = None
+    continuous_usage_stats: Ignored = None
 
 
 class ModelRequest(RequestModel):

@@ -107,6 +107,15 @@ def test_an_agents_metadata_does_no_harm(client):
     )
 
 
+def test_the_usage_of_a_stream_for_benchmarks_comes_once(client):
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    fields = {"model": MODEL, "stream": True, "stream_options": options}
+    chunks = list(client.chat.completions.create(messages=[USER], **fields))
+    assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    chunks = list(client.completions.create(prompt="Hi", **fields))
+    assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+
+
 def test_allowed_tools_hide_the_others(client, engine):
     reply = client.responses.create(
         model=MODEL, input="Hi", tools=[FLAT_TOOL, OTHER], tool_choice=ALLOWED
