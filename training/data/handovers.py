@@ -25,7 +25,8 @@ _KNOWS = (
     "", "{d}", "{d}", "Handles {t}.", "Knows all about {t}. {d}", "For {t}: {d}",
     "Can do this: {d}",
 )  # fmt: skip
-_ANNOUNCED = ('{{"assistant": {n}}}', '{{"assistant": {n}}}', '{{"agent": {n}}}', "{n}")
+_ANNOUNCED = ('{{"assistant": {n}}}', '{{"assistant": {n}}}', '{{"agent": {n}}}')
+"""Objects only: a result in plain text is that of a function."""
 
 
 def agents_for(rng: Random, offers: Sequence[Offer]) -> tuple[list[Offer], str]:
