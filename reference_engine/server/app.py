@@ -9,6 +9,7 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -37,7 +38,16 @@ def create_app(
     context = Context(engine, settings, generation)
     app = Starlette(
         routes=_routes(context),
-        middleware=[Middleware(_Authentication, api_key=settings.api_key)],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["retry-after"],
+            ),
+            Middleware(_Authentication, api_key=settings.api_key),
+        ],
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,

@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -34,6 +35,13 @@ def _check_date(_: object, wanted: str | None) -> None:
             raise ValueError("It must be YYYY-MM-DD or 'today'.") from None
 
 
+def _check_origins(_: object, wanted: tuple[str, ...]) -> None:
+    for origin in wanted:
+        parts = urlsplit(origin)
+        if origin != "*" and origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError(f"{origin} is neither SCHEME://HOST nor SCHEME://HOST:PORT.")
+
+
 Device: TypeAlias = Annotated[str, Parameter(validator=_check_device)]
 CurrentDate: TypeAlias = Annotated[
     str | None,
@@ -56,6 +64,11 @@ class AppSettings:
     """The bearer token that clients must send, or None."""
     max_body_bytes: Annotated[int, COUNT, Parameter(name="--max-body")] = 16 * 2**20
     """Limit for request bodies in bytes. Default: 16777216."""
+    allowed_origins: Annotated[
+        tuple[str, ...], Parameter(name="--allow-origin", validator=_check_origins)
+    ] = ()
+    """Origin whose web pages may send requests, such as http://localhost:3000, or * for all; can
+    be repeated. Default: only the server's own."""
     dated: CurrentDate = None
     """ISO date for the system message, `today`, or None for no date line."""
     fingerprint: Annotated[str, Parameter(parse=False)] = "fp_reference"

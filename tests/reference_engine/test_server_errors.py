@@ -286,6 +286,28 @@ def test_keys(served):
     assert httpx.get(f"{root}health").json() == {"status": "ok"}
 
 
+def test_web_pages_of_allowed_origins_may_send_requests():
+    page, other = "http://localhost:3000", "http://localhost:4000"
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
+    }
+    settings = AppSettings(api_key="secret", allowed_origins=(page,))
+    with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
+        reply = client.options("/chat/completions", headers={"Origin": page, **asked})
+        assert reply.status_code == 200
+        assert reply.headers["access-control-allow-origin"] == page
+        assert "x-stainless-lang" in reply.headers["access-control-allow-headers"]
+        for headers, status in ((KEY, 200), ({}, 401)):
+            reply = client.get("/models", headers={"Origin": page, **headers})
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] == page
+        reply = client.options("/chat/completions", headers={"Origin": other, **asked})
+        assert reply.status_code == 400
+        reply = client.get("/models", headers={"Origin": other, **KEY})
+        assert "access-control-allow-origin" not in reply.headers
+
+
 def test_wrong_urls_and_methods(client):
     error_of(client.get("/nothing"), 404)
     error_of(client.post("/models"), 405)

@@ -206,6 +206,15 @@ def test_pages_of_other_sites_are_refused(url):
         assert ask(socket)["status"] == "completed"
 
 
+@pytest.mark.parametrize("allowed", ["https://example.com", "*"])
+def test_pages_of_allowed_origins_are_served(engine, allowed):
+    with (
+        running(engine, AppSettings(allowed_origins=(allowed,))) as url,
+        connected(url, origin="https://example.com") as socket,
+    ):
+        assert ask(socket)["status"] == "completed"
+
+
 def test_faults_and_variations_are_those_of_a_stream(engine):
     app = faulty_parts(["ok:open-responses-events"]).app(engine, AppSettings())
     with serving(app) as url, connected(url) as socket:

@@ -28,10 +28,12 @@ _POLICY_VIOLATION = 1008
 async def serve_websocket(settings: AppSettings, websocket: WebSocket) -> None:
     """Serve one client until it disconnects or reaches the time limit.
 
-    Browsers let pages of any site connect and read the responses, so other origins are refused.
+    Browsers let pages of any site connect and read the responses, so only the server's own origin
+    and those of the settings are accepted.
     """
     origin = websocket.headers.get("origin")
-    if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
+    own = not origin or urlsplit(origin).netloc == websocket.headers.get("host")
+    if not own and not {origin, "*"}.intersection(settings.allowed_origins):
         message = f"Connections from the origin {origin} are not allowed."
         error = ApiError(403, message, code="wrong_origin")
         await websocket.send_denial_response(error.response())
