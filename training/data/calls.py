@@ -1,7 +1,7 @@
 """Tasks around tools: call one, answer from its result, or do without."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from harmony.conversation import (
@@ -74,10 +74,19 @@ def closed_ask(rng: Random, offer: Offer) -> Ask:
     return ask
 
 
+def _ask(rng: Random, offer: Offer) -> Ask:
+    """A request, now and then with a sentence on how to serve it, which changes nothing."""
+    if rng.random() >= 0.1:
+        return offer.asker(rng, offer.tool)
+    ask = closed_ask(rng, offer)
+    stop = "" if ask.text[-1] in ".?!" else "."
+    return replace(ask, text=f"{ask.text}{stop} {rng.choice(phrasings.lines('manner_of_use'))}")
+
+
 def call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """One request, one call."""
     offer = rng.choices(offers, [_WEIGHTS.get(offer.family, 1.0) for offer in offers])[0]
-    ask = offer.asker(rng, offer.tool)
+    ask = _ask(rng, offer)
     thought, made = calling(setting, offer.tool, ask)
     before = (*past(rng, offers), User(ask.text))
     if rng.random() < 0.1:
@@ -138,7 +147,7 @@ def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """The final answer after a tool's result."""
     offer = rng.choice(offers)
     one = rng.random() < 0.15
-    ask = closed_ask(rng, offer) if one else offer.asker(rng, offer.tool)
+    ask = closed_ask(rng, offer) if one else _ask(rng, offer)
     thought, made = calling(setting, offer.tool, ask)
     outcome = results.outcome(rng)
     text, gist, said = ask.text, outcome.gist, outcome.said

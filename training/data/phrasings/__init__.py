@@ -58,6 +58,7 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "manner_after": ("p", ""),
     "sentences": ("", ""),
     "chatter": ("", ""),
+    "manner_of_use": ("", ""),
     "everyday": ("", "NSAVMPTDw"),
     "instructions": ("", "w"),
     "twice": ("v", ""),
