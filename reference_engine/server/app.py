@@ -38,16 +38,7 @@ def create_app(
     context = Context(engine, settings, generation)
     app = Starlette(
         routes=_routes(context),
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.allowed_origins,
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=["retry-after"],
-            ),
-            Middleware(_Authentication, api_key=settings.api_key),
-        ],
+        middleware=_middleware(settings),
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,
@@ -57,6 +48,21 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.stop = context.stop
     return app
+
+
+def _middleware(settings: AppSettings) -> Sequence[Middleware]:
+    """Preflight requests of browsers have no key, so origins come before authentication."""
+    authentication = Middleware(_Authentication, api_key=settings.api_key)
+    if not settings.allowed_origins:
+        return [authentication]
+    origins = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["retry-after"],
+    )
+    return [origins, authentication]
 
 
 def _routes(context: Context) -> Sequence[BaseRoute]:

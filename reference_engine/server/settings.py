@@ -38,7 +38,8 @@ def _check_date(_: object, wanted: str | None) -> None:
 def _check_origins(_: object, wanted: tuple[str, ...]) -> None:
     for origin in wanted:
         parts = urlsplit(origin)
-        if origin != "*" and origin != f"{parts.scheme}://{parts.netloc}":
+        complete = parts.scheme and parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"
+        if origin != "*" and not complete:
             raise ValueError(f"{origin} is neither SCHEME://HOST nor SCHEME://HOST:PORT.")
 
 

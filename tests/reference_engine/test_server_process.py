@@ -194,6 +194,9 @@ def run(capsys):
     [
         (["--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
         (["--current-date", "tomorrow"], "YYYY-MM-DD"),
+        (["--allow-origin", "http://localhost:3000/"], "SCHEME://HOST"),
+        (["--allow-origin", "http://"], "SCHEME://HOST"),
+        (["--allow-origin", "localhost"], "SCHEME://HOST"),
         (["--port", "70000"], "65535"),
         (["--port", "http"], 'unable to convert "http" into int'),
         (["--max-batch", "0"], "Must be >= 1"),
