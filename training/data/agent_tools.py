@@ -21,7 +21,7 @@ _TOPICS = (
     "delivery", "marketing", "hardware", "software", "network", "health", "cooking", "fitness",
     "music", "research", "writing", "weather", "finance", "hiring", "training", "warranty",
 )  # fmt: skip
-ROLES = (
+_ROLES = (
     "agent", "assistant", "specialist", "expert", "desk", "team", "bot", "tutor", "department",
     "", "", "support", "advisor", "office", "worker",
 )  # fmt: skip
@@ -57,7 +57,7 @@ def handoffs(rng: Random, count: int) -> list[tuple[FunctionTool, Asker]]:
 
 
 def _handoff(rng: Random, topic: str) -> tuple[FunctionTool, Asker]:
-    agent = f"{topic} {rng.choice(ROLES)}".strip()
+    agent = agent_name(rng, topic)
     about, beside = natural.filled(rng, "{S}"), natural.filled(rng, rng.choice(("{S}", "{A} {S}")))
     slots = {"t": rng.choice((topic, about)), "s": beside, "x": natural.sentence(rng)}
     handled = fill(rng, rng.choice(_HANDLED), slots)
@@ -88,6 +88,11 @@ def _handoff(rng: Random, topic: str) -> tuple[FunctionTool, Asker]:
         "required": [reason] if reason else [],
     }
     return FunctionTool(name, described, parameters), ask
+
+
+def agent_name(rng: Random, topic: str) -> str:
+    """What an agent for a topic is called."""
+    return f"{topic} {rng.choice(_ROLES)}".strip()
 
 
 def transfer(rng: Random, agent: str, handled: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from random import Random
 
 from harmony.conversation import Call, ConversationItem, FunctionTool, Reasoning, Result, User
 from training.data import thoughts
-from training.data.agent_tools import ROLES, transfer
+from training.data.agent_tools import agent_name, transfer
 from training.data.calls import Offer
 from training.data.phrases import fill
 from training.data.task import Ask, Asker, Setting, Task
@@ -38,7 +38,7 @@ def agents_for(rng: Random, offers: Sequence[Offer]) -> tuple[list[Offer], str]:
     rules: list[str] = []
     for offer in offers:
         topic = _topic(offer.tool)
-        name = f"{topic} {rng.choice(ROLES)}".strip()
+        name = agent_name(rng, topic)
         slots = {"t": topic, "n": name, "d": offer.tool.description.split("\n")[0]}
         tool = FunctionTool(*transfer(rng, name, fill(rng, rng.choice(_KNOWS), slots)), _NOTHING)
         agents.append(Offer(tool, _passing_on(offer), offer.family))
@@ -62,8 +62,7 @@ def _passing_on(offer: Offer) -> Asker:
 def handed_over(rng: Random, setting: Setting, task: Task) -> Task:
     """The task in the conversation of the second agent: a hand-over follows the user's request."""
     asked = max(at for at, turn in enumerate(task.turns) if isinstance(turn, User))
-    topic = _topic(rng.choice(setting.tools))
-    name = f"{topic} {rng.choice(ROLES)}".strip()
+    name = agent_name(rng, _topic(rng.choice(setting.tools)))
     tool, _ = transfer(rng, name, "")
     announced = rng.choice(_ANNOUNCED).format(n=json.dumps(rng.choice((name, name.title()))))
     passed_on: tuple[ConversationItem, ...] = (Call(tool, "{}"), Result(tool, announced))

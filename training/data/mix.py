@@ -1,6 +1,6 @@
 """Groups of examples: a shared setting, then tasks of several kinds in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -11,20 +11,18 @@ from harmony.conversation import (
     ConversationItem,
     Developer,
     Effort,
-    FunctionTool,
 )
 from harmony.render import render_prompt
 from training.data import (
-    agent_tools,
     builtin_tasks,
     calls,
     canary,
     chains,
-    composed_tools,
     copying,
     grading,
     handovers,
     long_contexts,
+    offered_tools,
     orders,
     phrasings,
     puzzles,
@@ -32,17 +30,13 @@ from training.data import (
 )
 from training.data.calls import Offer
 from training.data.canary import Secret
-from training.data.client_schemas import client, generated
-from training.data.invented_tools import synthetic
 from training.data.long_texts import LongText, long_text
 from training.data.orders import Manner
 from training.data.phrases import fill
-from training.data.relatives import FAMILIES, relative
 from training.data.spans import PromptText, Unit, complete, encode, plain, units
-from training.data.task import Asker, Setting, Task
+from training.data.task import Setting, Task
 from training.data.wording import CANONICAL, Style, completion, forced_header, history
 from training.data.wording import style as draw_style
-from training.data.written_asks import written_tools
 
 GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
@@ -50,12 +44,10 @@ BUILTIN_GROUP_SIZE = 12
 """Larger, because they share the system message that declares the tools, a fifth of the tokens."""
 LENGTHS = (150, 4096)
 """Fewest and most tokens of a long text; skipped positions extend it further."""
-_CROWD_SHARE = 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("python",), ("python",), ("browser", "python"),
     ("browser", "python"),
 )  # fmt: skip
-_CROWD = (9, 28)
 _EFFORTS: tuple[Effort, ...] = ("low", "low", "medium", "medium", "medium", "high")
 _ASSISTANT = "<|start|>assistant"
 
@@ -145,7 +137,7 @@ def scene_tasks(
 
 
 def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    scene = _scene(rng, _setting(rng), _offers(rng, 0.14))
+    scene = _scene(rng, _setting(rng), offered_tools.some(rng, 0.14))
     tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
     if scene.manner:
         tasks = [scene.manner.applied(task) for task in tasks]
@@ -154,7 +146,7 @@ def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 def _long_scene(rng: Random, lengths: tuple[int, int]) -> tuple[Scene, list[Task]]:
     """A long text, questions about it, and ordinary tasks where it stands in the instructions."""
-    scene = _scene(rng, _setting(rng), _offers(rng, 0.4))
+    scene = _scene(rng, _setting(rng), offered_tools.some(rng, 0.4))
     said = long_text(rng, *lengths)
     if rng.random() < 0.4:
         setting = replace(scene.setting, instructions=said.text)
@@ -175,7 +167,7 @@ def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
 def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
     """Built-in tools, and functions beside them in one of four."""
     setting = replace(_setting(rng), builtin=rng.choice(_BUILTIN))
-    scene = _scene(rng, setting, _offers(rng, 0.75))
+    scene = _scene(rng, setting, offered_tools.some(rng, 0.75))
     scene = replace(scene, manner=None, style=CANONICAL)
     return scene, [
         _task(rng, scene)
@@ -189,7 +181,7 @@ def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
     """Tools as a client's library defines them, most of them called."""
     if rng.random() < 0.3:
         return _agents_scene(rng)
-    scene = _scene(rng, _setting(rng), _client_offers(rng))
+    scene = _scene(rng, _setting(rng), offered_tools.of_client(rng))
     scene = replace(scene, manner=None)
     return scene, [
         calls.call(rng, scene.setting, scene.offers) if rng.random() < 0.8 else _task(rng, scene)
@@ -199,50 +191,20 @@ def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 def _agents_scene(rng: Random) -> tuple[Scene, list[Task]]:
     """An agent that hands requests over, or one to which they are handed over."""
-    offers = list(_few_offers(rng) if rng.random() < 0.4 else _client_offers(rng))
-    offers = rng.sample(offers, min(len(offers), rng.choice((1, 1, 2, 3))))
+    tools = list(offered_tools.few(rng) if rng.random() < 0.4 else offered_tools.of_client(rng))
+    tools = rng.sample(tools, min(len(tools), rng.choice((1, 1, 2, 3))))
     setting = _setting(rng)
+    rules = None
     if rng.random() < 0.5:
-        agents, rules = handovers.agents_for(rng, offers)
-        scene = replace(_scene(rng, setting, _in_style(rng, agents)), secret=None, manner=None)
+        tools, rules = handovers.agents_for(rng, tools)
+    scene = _scene(rng, setting, offered_tools.in_style(rng, tools))
+    scene = replace(scene, secret=None, manner=None)
+    if rules is not None:
         scene = replace(scene, setting=replace(scene.setting, instructions=rules))
         return scene, [calls.call(rng, scene.setting, scene.offers) for _ in range(GROUP_SIZE)]
-    scene = replace(_scene(rng, setting, _in_style(rng, offers)), secret=None, manner=None)
     made = [rng.choice((calls.call, calls.answer)) for _ in range(GROUP_SIZE)]
     tasks = [make(rng, scene.setting, scene.offers) for make in made]
     return scene, [handovers.handed_over(rng, scene.setting, task) for task in tasks]
-
-
-def _client_offers(rng: Random) -> tuple[Offer, ...]:
-    """Tools of one origin or several, with the schemas that one library generates."""
-    draw = rng.random()
-    count = rng.choice((1, 1, 1, 2, 3, 3, 4, 5, 6, 8, 12))
-    if draw < 0.15:
-        offers = list(_few_offers(rng))
-    elif draw < 0.25:
-        offers = _named(composed_tools.suite(rng, min(count, 6)))
-    else:
-        pairs = [composed_tools.composed(rng) for _ in range(count)]
-        pairs += rng.sample(written_tools(), rng.choice((0, 1, count)))
-        pairs = rng.sample(pairs, count)
-        if draw < 0.5:
-            pairs = pairs[: rng.choice((0, 1, 2, 4))]
-            pairs += agent_tools.handoffs(rng, rng.choice((1, 2, 2, 3, 5)))
-        elif draw < 0.65:
-            pairs = pairs[: rng.choice((0, 0, 1, 3))] + agent_tools.coding(rng, rng.randint(1, 6))
-        offers = _named(rng.sample(pairs, len(pairs)))
-    return _in_style(rng, offers)
-
-
-def _in_style(rng: Random, offers: Sequence[Offer]) -> tuple[Offer, ...]:
-    """The tools with the schemas that one library generates."""
-    style = client(rng)
-    drawn = [Offer(*generated(rng, style, one.tool, one.asker), one.family) for one in offers]
-    return _distinct(drawn)
-
-
-def _named(pairs: Sequence[tuple[FunctionTool, Asker]]) -> list[Offer]:
-    return [Offer(tool, asker, tool.name) for tool, asker in pairs]
 
 
 def _setting(rng: Random) -> Setting:
@@ -276,74 +238,6 @@ def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> 
     if len(parts) > 1 and rng.random() < 0.15:
         return "\n".join(f"- {part}" for part in parts)
     return rng.choice((" ", " ", "\n", "\n\n")).join(parts)
-
-
-def _offers(rng: Random, plain_share: float) -> tuple[Offer, ...]:
-    """Tools, or with the chance `plain_share` none."""
-    if rng.random() < plain_share:
-        return ()
-    return _crowd(rng) if rng.random() < _CROWD_SHARE else _few_offers(rng)
-
-
-def _crowd(rng: Random) -> tuple[Offer, ...]:
-    """Many tools, as agents offer them."""
-    written = [Offer(tool, asker, tool.name) for tool, asker in written_tools()]
-    known = [*rng.sample(calls.OTHER_OFFERS, 4), *rng.sample(calls.SMOKE_OFFERS, 2)]
-    offers = [*known, *rng.sample(written, rng.randint(*_CROWD))]
-    return _distinct(rng.sample(offers, len(offers)))
-
-
-def _few_offers(rng: Random) -> tuple[Offer, ...]:
-    draw = rng.random()
-    if draw < 0.6:
-        return calls.SMOKE_OFFERS
-    if draw < 0.64:
-        return calls.COMPATIBILITY_OFFERS
-    if draw < 0.7:
-        chosen = [_relative(rng, family) for family in FAMILIES]
-        return tuple(rng.sample(chosen, rng.randint(3, len(chosen))))
-    if draw < 0.72:
-        return (_relative(rng, rng.choice(list(FAMILIES))),)
-    if draw < 0.81:
-        return _catalogue(rng)
-    return _mixed(rng, 1 if draw < 0.84 else rng.randint(2, 8))
-
-
-def _catalogue(rng: Random) -> tuple[Offer, ...]:
-    """Tools of the catalogue; perhaps a smoke tool and one that nobody has seen among them."""
-    offers = rng.sample(calls.OTHER_OFFERS, rng.choice((1, 2, 3, 3, 4, 5, 6, 8, 12)))
-    if rng.random() < 0.5:
-        offers.append(rng.choice((*calls.SMOKE_OFFERS, _relative(rng, rng.choice(list(FAMILIES))))))
-    if rng.random() < 0.5:
-        offers.append(_invented(rng))
-    return _distinct(rng.sample(offers, len(offers)))
-
-
-def _relative(rng: Random, family: str) -> Offer:
-    return Offer(*relative(rng, family), family)
-
-
-def _mixed(rng: Random, count: int) -> tuple[Offer, ...]:
-    """Tools of all kinds, no two of them of one family."""
-    families = [
-        rng.choice((*calls.SMOKE_OFFERS, *calls.COMPATIBILITY_OFFERS)),
-        *(_relative(rng, family) for family in FAMILIES),
-    ]
-    written = [Offer(tool, asker, tool.name) for tool, asker in rng.sample(written_tools(), 14)]
-    invented = [_invented(rng) for _ in range(6)]
-    pool = [*families, *rng.sample(calls.OTHER_OFFERS, 5), *written, *invented]
-    chosen: dict[str, Offer] = {offer.family: offer for offer in rng.sample(pool, count)}
-    return _distinct(list(chosen.values()))
-
-
-def _distinct(offers: list[Offer]) -> tuple[Offer, ...]:
-    """The offers without those whose name another has."""
-    return tuple({offer.tool.name: offer for offer in offers}.values())
-
-
-def _invented(rng: Random) -> Offer:
-    tool, asker = synthetic(rng)
-    return Offer(tool, asker, tool.name)
 
 
 def _task(rng: Random, scene: Scene) -> Task:

@@ -10,9 +10,9 @@ a member is the answer; `second_wishes.jsonl` has wishes for a call on what a fi
 `small_talk.jsonl` has answers with the lines they answer; `builtin_asks.jsonl` has wishes for the
 browser and Python, and `python_asks.jsonl` wishes for each piece of code. Other files have no
 requests: `sentences.txt` texts in many languages, `everyday.txt` patterns of English sentences,
-`chatter.txt` what people say around a request, `instructions.txt` what developers tell an
-assistant, and `topics.txt`, `page_titles.txt`, `result_notes.txt` and `attributes.txt` what is on
-the web.
+`chatter.txt` what people say around a request, `manner_of_use.txt` how to serve it,
+`instructions.txt` what developers tell an assistant, and `topics.txt`, `page_titles.txt`,
+`result_notes.txt` and `attributes.txt` what is on the web.
 """
 
 import json
