@@ -71,7 +71,8 @@ def test_a_result_that_is_opened_is_the_one_on_what_was_asked():
     rng = Random(9)
     links = set()
     for _ in range(300):
-        shown, link, line = browser_pages.results(rng, 2, "q", "Zebra Farm", "A statement.")
+        shown, line = browser_pages.results(rng, 2, "q", "Zebra Farm", "A statement.")
+        link = line - browser_pages.FIRST_RESULT
         lines = [row for row in shown.splitlines() if row.startswith(f"L{line}: ")]
         assert len(lines) == 1
         assert f"【{link}†" in lines[0]
@@ -90,6 +91,13 @@ def test_a_page_tells_something_on_the_line_with_its_number(begins):
         assert f"\nL{line}: It is so." in shown
         numbers.add(line)
     assert len(numbers) > (2 if begins else 20)
+
+
+def test_a_quotation_leads_to_the_number_of_its_line():
+    shown = "[0] T (u)\n**viewing lines [7 - 9] of 20**\n\nL7: One.\nL8: Its age is 4.\nL9: Three."
+    middle, last = (browser_pages.quotation(shown, *at) for at in (("age", 8), ("Three", 9)))
+    assert plain(middle) == "age is 4.\nL9 is next, so it is L8"
+    assert plain(last) == "Three.\nEnd of viewing lines [7 - 9], so it is L9"
 
 
 def test_code_computes_what_is_asked():

@@ -3,11 +3,13 @@
 A display has a cursor in brackets, the title, the lines in view, and every line with its number.
 """
 
+import re
 from collections.abc import Sequence
 from random import Random
 
 from training.data import natural, phrasings, places, samples, words
 from training.data.phrases import fill
+from training.data.spans import copy
 
 _KINDS = (
     "Lake {x}", "Mount {x}", "{x} Bridge", "{x} University", "the {x} river", "{x}", "{x}", "{x}",
@@ -28,6 +30,8 @@ _ENDINGS = (
 _HOSTS = ("", "", "", "www.", "www.", "docs.", "en.", "blog.", "shop.", "news.", "api.", "m.")
 _FILES = ("", "", "", "", "/", ".html", ".php", ".pdf", ".htm")
 _VIEW = 16
+FIRST_RESULT = 3
+"""The line of the first search result."""
 
 
 def topic(rng: Random) -> str:
@@ -95,10 +99,8 @@ def numbered(lines: Sequence[str], first: int) -> str:
     return "\n".join(f"L{first + at}: {line}" for at, line in enumerate(lines))
 
 
-def results(
-    rng: Random, cursor: int, query: str, about: str, statement: str
-) -> tuple[str, int, int]:
-    """Search results; which link is about something, and the line that states something about it.
+def results(rng: Random, cursor: int, query: str, about: str, statement: str) -> tuple[str, int]:
+    """Search results, and the line of the link that is about something.
 
     Some of the other results share a word with it.
     """
@@ -111,7 +113,7 @@ def results(
         note = statement if at == right else noted(rng)
         lines.append(f"  * 【{at}†{title}†{host}】 {note}")
     shown = display(rng, cursor, query, lines, last=len(lines) - 1)
-    return shown, right, right + 3
+    return shown, right + FIRST_RESULT
 
 
 def noted(rng: Random) -> str:
@@ -126,6 +128,20 @@ def _beside(rng: Random, about: str) -> str:
     if rng.random() < 0.8:
         return topic(rng)
     return f"{rng.choice(about.split())} {rng.choice((natural.phrase, words.capital))(rng)}"
+
+
+def quotation(shown: str, begin: str, line: int) -> str:
+    """The end of a line from `begin` on, and its number as the lines after it show it.
+
+    The model copies forwards, so it reaches the next line's number, but not the line's own. The
+    last line has the number of the view's end.
+    """
+    text = re.findall(rf"^L{line}: (.*)$", shown, re.MULTILINE)[0]
+    text = text[text.index(begin) :]
+    if f"\nL{line + 1}: " in shown:
+        return copy(f"{text}\nL{line + 1}") + f" is next, so it is L{line}"
+    view = re.findall(r"viewing lines \[\d+ - \d+\]", shown)[0]
+    return f"{copy(text)}\nEnd of {copy(view)}, so it is L{line}"
 
 
 def _paragraph(rng: Random, most: int) -> str:

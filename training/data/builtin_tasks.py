@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 from harmony.conversation import (
@@ -14,22 +13,15 @@ from harmony.conversation import (
     Reasoning,
     User,
 )
-from training.data import browser_pages, natural, phrasings, python_asks, words
+from training.data import browser_pages, natural, page_facts, phrasings, python_asks, words
 from training.data.browser_pages import topic
 from training.data.calls import NO_TOOL, past, small_talk
-from training.data.phrases import fill, one_of, quoted, request
+from training.data.page_facts import Fact
+from training.data.phrases import one_of, quoted, request
 from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
 SEARCH, OPEN, FIND, PYTHON = "browser.search", "browser.open", "browser.find", "python"
-_TOLD = (
-    "The {a} of {q} is {v}.", "{q} has this {a}: {v}.", "Its {a} is {v}.", "{a}: {v}",
-    "As of this year, the {a} is {v}.", "Sources give {v} as the {a}.", "* {a} – {v}",
-    "Most people know that the {a} of {q} is {v}.", "| {a} | {v} |", "{v} is the {a} of {q}.",
-    "**{a}**: {v}", "{q}, whose {a} is {v}, {t}", "With {v} as its {a}, {q} {t}", "{a} ({q}): {v}",
-    "Today the {a} is {v}, {t}", "The {a} was measured again and is now {v}.", "{q} ({a} {v}) {t}",
-    "According to {y}, the {a} of {q} is {v}.", "{a}  {v}", "Quick facts: {a} {v}, {y}.",
-)  # fmt: skip
 _VERBS = {
     "search": (
         "search the web for {q}", "look up {q} online", "google {q}", "look for {q} on the net",
@@ -131,6 +123,12 @@ def _ask(rng: Random, kind: str, **values: str) -> str:
     )
 
 
+def _fact_asked(rng: Random, fact: Fact) -> str:
+    if fact.named:
+        return _ask(rng, "fact", a=fact.attribute, q=fact.topic)
+    return _ask(rng, "unnamed", q=fact.topic)
+
+
 def _thought(setting: Setting, short: str, medium: str) -> Reasoning:
     if setting.effort == "low":
         return Reasoning(short)
@@ -144,61 +142,6 @@ def _thought(setting: Setting, short: str, medium: str) -> Reasoning:
 
 def _call(name: str, **arguments: object) -> BuiltinCall:
     return BuiltinCall(name, to_json(arguments))
-
-
-@dataclass(frozen=True)
-class _Fact:
-    """A fact about a topic, found on a page; the question may not name the attribute."""
-
-    topic: str
-    attribute: str
-    value: str
-    named: bool
-
-    @property
-    def query(self) -> str:
-        """What to search for."""
-        return f"{copy(self.attribute)} of {copy(self.topic)}" if self.named else copy(self.topic)
-
-    def asked(self, rng: Random) -> str:
-        """The question."""
-        if self.named:
-            return _ask(rng, "fact", a=self.attribute, q=self.topic)
-        return _ask(rng, "unnamed", q=self.topic)
-
-    def sentence(self, rng: Random) -> str:
-        """A line of a page that tells it, perhaps among other sentences."""
-        slots = {"a": self.attribute, "q": self.topic, "v": self.value}
-        slots |= {"t": natural.sentence(rng), "y": words.capital(rng)}
-        text = fill(rng, rng.choice(_TOLD), slots)
-        parts = [natural.sentence(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]
-        parts.insert(rng.randint(0, len(parts)), text)
-        return " ".join(parts)
-
-    def answered(self, cursor: int, line: int) -> str:
-        """The answer with its citation."""
-        name = f"The {copy(self.attribute)} of {copy(self.topic)}" if self.named else "The answer"
-        return f"{name} is {copy(self.value)}【{cursor}†L{line}】."
-
-
-def _fact(rng: Random) -> _Fact:
-    attribute = rng.choice(phrasings.lines("attributes"))
-    draw = rng.random()
-    if draw < 0.25:
-        attribute = words.word(rng) if draw < 0.12 else f"{words.word(rng)} {attribute}"
-    return _Fact(topic(rng), attribute, _value(rng), rng.random() < 0.75)
-
-
-def _value(rng: Random) -> str:
-    number = words.number_text(rng)
-    return rng.choice(
-        (number, number, f"{number} {rng.choice(('m', 'km', 'metres', 'kg', 'people', 'years'))}",
-         f"{rng.randint(1, 99)},{rng.randint(100, 999)}",
-         f"{rng.randint(0, 99)}.{rng.randint(1, 99)}",
-         f"${number}", f"{number} €", str(rng.randint(1200, 2030)), words.capital(rng),
-         words.person(rng), words.nonce(rng), words.word(rng), natural.filled(rng, "{M}"),
-         natural.filled(rng, "{A} {N}"), f"{rng.randint(1, 28)} May {rng.randint(1900, 2030)}")
-    )  # fmt: skip
 
 
 def _web(rng: Random, setting: Setting) -> Task:
@@ -216,19 +159,20 @@ def _search(rng: Random, setting: Setting) -> Task:
     if rng.random() < 0.65:
         return Task("browser.search", (User(text),), (thought, call))
     statement = natural.sentence(rng)
-    shown, _, line = browser_pages.results(rng, 0, about, about, statement)
+    shown, line = browser_pages.results(rng, 0, about, about, statement)
     seen = (User(text), thought, call, BuiltinResult(SEARCH, shown))
-    return _final(setting, seen, f"I found this: {copy(statement)}【0†L{line}】")
+    said = f"I found this: {copy(statement)}【0†L{line}】"
+    return _cited(setting, seen, browser_pages.quotation(shown, about, line), said)
 
 
 def _research(rng: Random, setting: Setting) -> Task:
     """A search for a fact, the right link, and the fact with the line that tells it."""
-    fact = _fact(rng)
+    fact = page_facts.drawn(rng)
     medium = f"I search the web for {copy(fact.topic)}"
     medium += f" to learn the {copy(fact.attribute)}." if fact.named else "."
     thought = _thought(setting, "Search the web.", medium)
     call = _call(SEARCH, query=fact.query)
-    turns: tuple[ConversationItem, ...] = (User(fact.asked(rng)),)
+    turns: tuple[ConversationItem, ...] = (User(_fact_asked(rng, fact)),)
     draw = rng.random()
     if draw < 0.25:
         return Task("browser.search", turns, (thought, call))
@@ -240,20 +184,24 @@ def _research(rng: Random, setting: Setting) -> Task:
         )
         turns = (*turns, BuiltinResult(SEARCH, vain), call)
     snippet = rng.random() < 0.25
-    note = fact.sentence(rng) if snippet else browser_pages.noted(rng)
-    shown, link, line = browser_pages.results(rng, at, fact.query, fact.topic, note)
+    note, begin = fact.line(rng) if snippet else (browser_pages.noted(rng), fact.topic)
+    shown, line = browser_pages.results(rng, at, fact.query, fact.topic, note)
     turns = (*turns, BuiltinResult(SEARCH, shown))
+    quoted_line = browser_pages.quotation(shown, begin, line)
     if snippet:
-        return _final(setting, turns, fact.answered(at, line))
-    medium = f"The page on {copy(fact.topic)} is link {link}, so I open it."
-    opening = _thought(setting, f"Open link {link}.", medium)
+        return _cited(setting, turns, quoted_line, fact.answered(at, line))
+    link = line - browser_pages.FIRST_RESULT
+    chosen = f"{quoted_line}, link {link}."
+    opening = _thought(setting, f"Link: {chosen}", f"I open the right link: {chosen}")
     opened = _call(OPEN, cursor=at, id=link)
     if draw < 0.6:
         return Task("browser.open", turns, (opening, opened))
-    page, line = browser_pages.page(rng, at + 1, fact.sentence(rng))
+    stated, begin = fact.line(rng)
+    page, line = browser_pages.page(rng, at + 1, stated)
     step = (opening, opened) if rng.random() < 0.7 else (opened,)
     turns = (*turns, *step, BuiltinResult(OPEN, page))
-    return _final(setting, turns, fact.answered(at + 1, line))
+    quoted_line = browser_pages.quotation(page, begin, line)
+    return _cited(setting, turns, quoted_line, fact.answered(at + 1, line))
 
 
 def _visit(rng: Random, setting: Setting) -> Task:
@@ -267,7 +215,8 @@ def _visit(rng: Random, setting: Setting) -> Task:
     page, line = browser_pages.page(rng, 0, statement, url, begins=True)
     turns = (*turns, opening, call) if rng.random() < 0.7 else (*turns, call)
     turns = (*turns, BuiltinResult(OPEN, page))
-    return _final(setting, turns, f"The page says: {copy(statement)}【0†L{line}】")
+    said = f"The page says: {copy(statement)}【0†L{line}】"
+    return _cited(setting, turns, browser_pages.quotation(page, statement, line), said)
 
 
 def _opening(setting: Setting, url: str) -> tuple[Reasoning, BuiltinCall]:
@@ -336,6 +285,14 @@ def _follow(rng: Random, setting: Setting) -> Task:
 
 def _final(setting: Setting, turns: tuple[ConversationItem, ...], said: str) -> Task:
     thought = _thought(setting, "Answer now.", "I have what I need and answer with it.")
+    return Task("answer from built-in tool", turns, (thought, Answer(said)))
+
+
+def _cited(
+    setting: Setting, turns: tuple[ConversationItem, ...], quotation: str, said: str
+) -> Task:
+    """An answer that cites a line, after a thought that finds its number."""
+    thought = _thought(setting, f"Line: {quotation}.", f"This line answers it: {quotation}.")
     return Task("answer from built-in tool", turns, (thought, Answer(said)))
 
 
