@@ -17,7 +17,7 @@ from training.data import browser_pages, natural, page_facts, phrasings, python_
 from training.data.browser_pages import topic
 from training.data.calls import NO_TOOL, past, small_talk
 from training.data.page_facts import Fact
-from training.data.phrases import one_of, quoted, request
+from training.data.phrases import fill, one_of, quoted, request
 from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
@@ -78,6 +78,21 @@ _QUESTIONS = {
              "where on the page is {f}?", "does the page say {f}?", "which line has {f}?"),
     "both": ("does {u} mention {f}?", "where does {u} say {f}?", "is {f} anywhere on {u}?"),
 }  # fmt: skip
+
+_CONSULTED = (
+    "Open {u} and tell me the {a} of {q}.", "According to {u}, what is the {a} of {q}?",
+    "Go to {u}. What's the {a} of {q}?", "Please read {u} and say what {a} {q} has.",
+    "What does {u} give as the {a} of {q}?", "{u} – what is {q}'s {a}?",
+    "Check {u} for the {a} of {q}.", "Look at {u}: which {a} does {q} have?",
+    "read {u} and find the {a} of {q}", "Take the {a} of {q} from {u}.",
+    "I need the {a} of {q}. It should be on {u}.", "The {a} of {q}, as stated on {u}?",
+    "visit {u}, then tell me {q}'s {a}", "Does {u} state the {a} of {q}? Which is it?",
+    "Use the page {u} to tell me the {a} of {q}.", "Which {a} of {q} does {u} mention?",
+    "Look up the {a} of {q} on {u}, please.", "go to {u} — what's the {a} of {q}?",
+    "Can you get the {a} of {q} from {u}?", "Somebody wrote about {q} at {u}. Report its {a}.",
+    "Have a look at {u} and report the {a} of {q}.", "From {u}: the {a} of {q}?",
+    "Load {u} and answer this: what is the {a} of {q}?", "Read {u}. Tell me the {a} of {q}.",
+)  # fmt: skip
 
 
 def task(rng: Random, setting: Setting) -> Task:
@@ -145,7 +160,10 @@ def _call(name: str, **arguments: object) -> BuiltinCall:
 
 
 def _web(rng: Random, setting: Setting) -> Task:
-    makers = (_search, _search, _research, _research, _research, _visit, _visit, _locate, _follow)
+    makers = (
+        _search, _search, _research, _research, _research, _visit, _consult, _consult, _locate,
+        _follow,
+    )  # fmt: skip
     made = rng.choice(makers)(rng, setting)
     return Task(made.skill, (*past(rng, (), 0.08), *made.turns), made.reply)
 
@@ -217,6 +235,33 @@ def _visit(rng: Random, setting: Setting) -> Task:
     turns = (*turns, BuiltinResult(OPEN, page))
     said = f"The page says: {copy(statement)}【0†L{line}】"
     return _cited(setting, turns, browser_pages.quotation(page, statement, line), said)
+
+
+def _consult(rng: Random, setting: Setting) -> Task:
+    """A page by its address, and a fact from it."""
+    fact, url = page_facts.drawn(rng), browser_pages.url(rng)
+    turns: tuple[ConversationItem, ...] = (User(_consulted(rng, fact, url)),)
+    opening, call = _opening(setting, url)
+    if rng.random() < 0.25:
+        return Task("browser.open", turns, (opening, call))
+    stated, begin = fact.line(rng)
+    page, line = browser_pages.page(rng, 0, stated, url)
+    turns = (*turns, opening, call) if rng.random() < 0.6 else (*turns, call)
+    turns = (*turns, BuiltinResult(OPEN, page))
+    return _cited(
+        setting, turns, browser_pages.quotation(page, begin, line), fact.answered(0, line)
+    )
+
+
+def _consulted(rng: Random, fact: Fact, url: str) -> str:
+    """The request for a fact from a page."""
+    if fact.named and rng.random() < 0.6:
+        values = {"u": url, "a": fact.attribute, "q": fact.topic}
+        return fill(rng, rng.choice(_CONSULTED), values)
+    page = rng.choice((_ask(rng, "open", u=url), f"Open {url}.", f"Here is a page: {url}.", url))
+    stop = "" if page[-1] in ".?!" else "."
+    question = _fact_asked(rng, fact)
+    return rng.choice((f"{page}{stop} {question}", f"{question} {page}"))
 
 
 def _opening(setting: Setting, url: str) -> tuple[Reasoning, BuiltinCall]:
