@@ -13,86 +13,16 @@ from harmony.conversation import (
     Reasoning,
     User,
 )
-from training.data import browser_pages, natural, page_facts, phrasings, python_asks, words
+from training.data import browser_pages, natural, page_facts, python_asks, words
 from training.data.browser_pages import topic
+from training.data.builtin_asks import ask
 from training.data.calls import NO_TOOL, past, small_talk
 from training.data.page_facts import Fact
-from training.data.phrases import fill, one_of, quoted, request
+from training.data.phrases import quoted
 from training.data.spans import copy, to_json
 from training.data.task import Setting, Task
 
 SEARCH, OPEN, FIND, PYTHON = "browser.search", "browser.open", "browser.find", "python"
-_VERBS = {
-    "search": (
-        "search the web for {q}", "look up {q} online", "google {q}", "look for {q} on the net",
-        "find information on {q}", "run a web search for {q}", "check the internet for {q}",
-        "see what the web says about {q}", "dig up something on {q}", "research {q}",
-        "find me something about {q}", "search online for {q}", "browse for {q}", "look {q} up",
-        "find pages on {q}", "search for {q}", "read up on {q} online", "search {q}",
-    ),
-    "fact": (
-        "find out the {a} of {q}", "look up the {a} of {q}", "search for the {a} of {q}",
-        "check online what the {a} of {q} is", "look up {q} and tell me the {a}",
-        "find the {a} of {q} on the web", "search the web for {q} and report its {a}",
-        "tell me the {a} of {q}", "browse for the {a} of {q}", "get me the {a} of {q} online",
-    ),
-    "open": (
-        "open {u}", "go to {u}", "visit {u}", "read {u}", "load {u}", "navigate to {u}",
-        "browse to {u}", "have a look at {u}", "open the page {u}", "look at the site {u}",
-        "summarise {u}", "open {u} and tell me what it says", "go to {u} and read it",
-        "visit {u} and sum it up", "fetch {u}", "check {u}", "pull up {u}", "read the page at {u}",
-    ),
-    "find": (
-        "find {f}", "look for {f} on the page", "search the page for {f}", "find {f} on it",
-        "locate {f} there", "find the place that says {f}", "search it for {f}",
-        "tell me where it mentions {f}", "check whether it mentions {f}", "find {f} in the text",
-        "see if {f} is on that page", "jump to {f}", "look whether the page has {f}",
-    ),
-    "both": (
-        "open {u} and find {f}", "look for {f} on {u}", "find {f} on {u}", "go to {u}, find {f}",
-        "check whether {u} mentions {f}", "visit {u} and search it for {f}",
-        "search the page {u} for {f}", "read {u} and tell me where it says {f}",
-    ),
-}  # fmt: skip
-_NOUNS = {
-    "search": (
-        "web results for {q}", "search results on {q}", "links about {q}", "pages on {q}",
-        "something from the internet on {q}", "news about {q}", "web pages about {q}",
-        "articles on {q}", "what the internet knows about {q}", "a web search for {q}",
-    ),
-    "fact": (
-        "the {a} of {q}", "{q}'s {a}", "the {a} of {q} from the web",
-        "the {a} of {q}, with a source",
-        "a page that gives the {a} of {q}", "the {a} that {q} has",
-    ),
-    "open": ("the page {u}", "what is on {u}", "the text of {u}", "the content of {u}", "{u}"),
-    "find": ("the line with {f}", "the part about {f}", "the place where it says {f}"),
-    "both": ("the line of {u} with {f}", "the part of {u} about {f}"),
-}  # fmt: skip
-_QUESTIONS = {
-    "search": ("what does the web say about {q}?", "are there pages about {q}?",
-    "anything on {q}?"),
-    "fact": ("what is the {a} of {q}?", "what's the {a} of {q}?", "which {a} does {q} have?"),
-    "open": ("what does {u} say?", "what is {u} about?", "what can I read on {u}?"),
-    "find": ("does it mention {f}?", "where does it say {f}?", "is {f} on the page?",
-             "where on the page is {f}?", "does the page say {f}?", "which line has {f}?"),
-    "both": ("does {u} mention {f}?", "where does {u} say {f}?", "is {f} anywhere on {u}?"),
-}  # fmt: skip
-
-_CONSULTED = (
-    "Open {u} and tell me the {a} of {q}.", "According to {u}, what is the {a} of {q}?",
-    "Go to {u}. What's the {a} of {q}?", "Please read {u} and say what {a} {q} has.",
-    "What does {u} give as the {a} of {q}?", "{u} – what is {q}'s {a}?",
-    "Check {u} for the {a} of {q}.", "Look at {u}: which {a} does {q} have?",
-    "read {u} and find the {a} of {q}", "Take the {a} of {q} from {u}.",
-    "I need the {a} of {q}. It should be on {u}.", "The {a} of {q}, as stated on {u}?",
-    "visit {u}, then tell me {q}'s {a}", "Does {u} state the {a} of {q}? Which is it?",
-    "Use the page {u} to tell me the {a} of {q}.", "Which {a} of {q} does {u} mention?",
-    "Look up the {a} of {q} on {u}, please.", "go to {u} — what's the {a} of {q}?",
-    "Can you get the {a} of {q} from {u}?", "Somebody wrote about {q} at {u}. Report its {a}.",
-    "Have a look at {u} and report the {a} of {q}.", "From {u}: the {a} of {q}?",
-    "Load {u} and answer this: what is the {a} of {q}?", "Read {u}. Tell me the {a} of {q}.",
-)  # fmt: skip
 
 
 def task(rng: Random, setting: Setting) -> Task:
@@ -109,7 +39,7 @@ def task(rng: Random, setting: Setting) -> Task:
 
 def _refused(rng: Random, setting: Setting, name: Builtin) -> Task:
     if name == "browser":
-        text = _ask(rng, "search", q=topic(rng))
+        text = ask(rng, "search", q=topic(rng))
     else:
         text = f"Use Python. {python_asks.computed(rng)[0]}"
     thought = _thought(setting, "No tool needed.", "There is no tool for this. Say so briefly.")
@@ -124,24 +54,10 @@ def _chat(rng: Random, setting: Setting) -> Task:
     )
 
 
-def _ask(rng: Random, kind: str, **values: str) -> str:
-    """A wish: written by hand or composed."""
-    if kind not in _VERBS or rng.random() < 0.55:
-        return one_of(rng, phrasings.builtin_asks()[kind], values)
-    return request(
-        rng,
-        values,
-        verbs=_VERBS[kind],
-        nouns=_NOUNS[kind],
-        questions=_QUESTIONS[kind],
-        tails=rng.random() < 0.5,
-    )
-
-
 def _fact_asked(rng: Random, fact: Fact) -> str:
     if fact.named:
-        return _ask(rng, "fact", a=fact.attribute, q=fact.topic)
-    return _ask(rng, "unnamed", q=fact.topic)
+        return ask(rng, "fact", a=fact.attribute, q=fact.topic)
+    return ask(rng, "unnamed", q=fact.topic)
 
 
 def _thought(setting: Setting, short: str, medium: str) -> Reasoning:
@@ -171,7 +87,7 @@ def _web(rng: Random, setting: Setting) -> Task:
 def _search(rng: Random, setting: Setting) -> Task:
     """A search, which is the whole wish."""
     about = topic(rng)
-    text = _ask(rng, "search", q=quoted(rng, about, 0.2))
+    text = ask(rng, "search", q=quoted(rng, about, 0.2))
     thought = _thought(setting, "Search the web.", f"I search the web for {copy(about)}.")
     call = _call(SEARCH, query=copy(about))
     if rng.random() < 0.65:
@@ -226,7 +142,7 @@ def _visit(rng: Random, setting: Setting) -> Task:
     """A page by its address, and what it says first."""
     url = browser_pages.url(rng)
     opening, call = _opening(setting, url)
-    turns: tuple[ConversationItem, ...] = (User(_ask(rng, "open", u=url)),)
+    turns: tuple[ConversationItem, ...] = (User(ask(rng, "open", u=url)),)
     if rng.random() < 0.55:
         return Task("browser.open", turns, (opening, call))
     statement = natural.sentence(rng)
@@ -256,9 +172,8 @@ def _consult(rng: Random, setting: Setting) -> Task:
 def _consulted(rng: Random, fact: Fact, url: str) -> str:
     """The request for a fact from a page."""
     if fact.named and rng.random() < 0.6:
-        values = {"u": url, "a": fact.attribute, "q": fact.topic}
-        return fill(rng, rng.choice(_CONSULTED), values)
-    page = rng.choice((_ask(rng, "open", u=url), f"Open {url}.", f"Here is a page: {url}.", url))
+        return ask(rng, "consult", u=url, a=fact.attribute, q=fact.topic)
+    page = rng.choice((ask(rng, "open", u=url), f"Open {url}.", f"Here is a page: {url}.", url))
     stop = "" if page[-1] in ".?!" else "."
     question = _fact_asked(rng, fact)
     return rng.choice((f"{page}{stop} {question}", f"{question} {page}"))
@@ -276,12 +191,12 @@ def _locate(rng: Random, setting: Setting) -> Task:
     pattern = _pattern(rng, page)
     shown = quoted(rng, pattern, 0.4)
     if rng.random() < 0.4:
-        text = _ask(rng, "both", u=url, f=shown)
+        text = ask(rng, "both", u=url, f=shown)
     else:
-        one = _ask(rng, "open", u=url)
+        one = ask(rng, "open", u=url)
         stop = "" if one[-1] in ".?!" else "."
         text = (
-            f"{one}{stop}{rng.choice((' ', ' Then ', ' After that, '))}{_ask(rng, 'find', f=shown)}"
+            f"{one}{stop}{rng.choice((' ', ' Then ', ' After that, '))}{ask(rng, 'find', f=shown)}"
         )
     opening, call = _opening(setting, url)
     draw = rng.random()
@@ -318,7 +233,7 @@ def _follow(rng: Random, setting: Setting) -> Task:
     """A link of a page that is open."""
     url, text, number = browser_pages.url(rng), topic(rng), rng.randint(0, 20)
     page, _ = browser_pages.page(rng, 0, browser_pages.link(rng, number, text), url)
-    asked = _ask(rng, "follow", u=url, x=quoted(rng, text, 0.5))
+    asked = ask(rng, "follow", u=url, x=quoted(rng, text, 0.5))
     opening, call = _opening(setting, url)
     step = (opening, call) if rng.random() < 0.5 else (call,)
     thought = _thought(
@@ -361,4 +276,4 @@ def _python(rng: Random, setting: Setting) -> Task:
 def _computed_as_written(rng: Random) -> tuple[str, str]:
     """A request written by hand for the value of an expression."""
     given = python_asks.expression(rng)
-    return _ask(rng, "compute", e=given), f"print({copy(given)})"
+    return ask(rng, "compute", e=given), f"print({copy(given)})"
