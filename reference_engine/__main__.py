@@ -268,7 +268,7 @@ def validate(
         hub: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name: compare the weights files
             with the hashes that the Hugging Face Hub lists.
         device: Device: cpu, cuda or mps. Default: cpu.
-        dtype: Number format. Default: the fastest of the device.
+        dtype: Number format. Default: the fastest for the device.
         packed: Keep MXFP4 experts packed in memory (always on a GPU).
         threads: CPU threads. Default: all cores.
         as_json: Print the result as JSON.

@@ -35,7 +35,7 @@ class Computation:
     """How the reference engine computes."""
 
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Number format. Default: the fastest of the device; for `create` float32."""
+    """Number format. Default: the fastest for the device; for `create` float32."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute. Default: cpu."""
     current_date: str | None = None
@@ -50,13 +50,13 @@ class ServerOptions:
     """A server whose answers become the golden ones."""
 
     url: Annotated[str | None, Parameter(name="--from")] = None
-    """URL of its API, up to /v1, instead of a checkpoint; it must serve raw completions."""
+    """API URL of a server, up to /v1, instead of a checkpoint. It must serve raw completions."""
     engine: str | None = None
-    """Name and version of its engine, to record."""
+    """Name and version of the server's engine, to record."""
     numbers: str | None = None
-    """Its number formats, to record."""
+    """Number formats of the server, to record."""
     fp8: bool = False
-    """It stores weights or its KV cache in 8 bits."""
+    """The server stores weights or its KV cache in 8 bits."""
     long: Annotated[bool, Parameter(negative="--no-long")] = True
     """Also send the long prompts, of up to 60,000 tokens. Default: --long."""
     api_key_env: str | None = None
@@ -80,11 +80,12 @@ def create(
     """Create a golden file with the reference engine, or from a server that you trust.
 
     Only the reference engine learns the tolerances of several number formats and the patterns of
-    known defects. The file of a server is used after `golden merge` with that of another engine.
+    known defects. Before a server's file can judge providers, `golden merge` must combine it with
+    the file of another engine.
 
     Args:
         out: The file to write.
-        model: Name under which providers serve it; may be repeated. A server gets the first one.
+        model: Model name of providers; can be repeated. Requests to a server use the first one.
         checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
     """
     if (checkpoint is None) == (server.url is None):

@@ -46,7 +46,7 @@ _SUITE = (
 )
 _ONLY = (
     "Run only these probes: ids, beginnings of ids or families, separated by commas. `smoke`, or "
-    "the name of a check or of its family, means the cases."
+    "the name of a check or of its family, selects the tool-call cases."
 )
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
 """At least the tokens of the shortest of the long probes."""
@@ -145,7 +145,7 @@ class DataOptions:
     prompts: str | None = None
     """ours (the default), gpt-oss (those of the installed package), a wheel of it, or a FILE."""
     with_tools: Literal["python"] | None = None
-    """python: the model can run programs, in the provider's own tool or else in a sandbox here."""
+    """python: the model can run programs, in the provider's own tool or in a local sandbox."""
 
     def place(self, evals: Sequence[str]) -> str | Path:
         """Where to read. Raises ConfigurationError if that is ambiguous."""

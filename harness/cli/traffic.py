@@ -119,7 +119,7 @@ def tap(
     """Forward requests to a server unchanged, and judge them when you stop the proxy.
 
     Point your client at the address that the command prints, use it, and press Ctrl-C. The traffic
-    is recorded without keys, in a file next to the run folder, and judged like `import` does.
+    is recorded without keys, in a file next to the run folder, and judged as by `import`.
 
     Args:
         upstream: Base URL of the server, such as http://localhost:8000/v1.

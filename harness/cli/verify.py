@@ -104,7 +104,7 @@ def evaluate(
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
     show_questions: Annotated[ShowQuestions, _RUN] = False,
 ) -> int:
-    """Score a provider on AIME 2025, GPQA Diamond or HealthBench, and compare with a baseline.
+    """Score a provider on AIME 2025, GPQA Diamond or HealthBench against a baseline.
 
     Args:
         evals: aime25, gpqa, healthbench[_hard|_consensus], basic, separated by commas.

@@ -41,7 +41,7 @@ class ChoiceOptions:
     suite: SuiteName = "quick"
     """Probes to choose from. Default: quick."""
     only: Names = ()
-    """Run only these probes or families, separated by commas; `smoke` means the cases."""
+    """Run only these probes or families, separated by commas; `smoke` means the tool-call cases."""
     skip: Names = ()
     """Leave out these probes or families, separated by commas."""
     golden: Path | None = None

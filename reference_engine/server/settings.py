@@ -108,7 +108,7 @@ class EngineSettings:
     device: Device = "cpu"
     """Device: cpu, cuda or mps. Default: cpu."""
     dtype: NumberFormat | None = None
-    """Number format. Default: the fastest of the device."""
+    """Number format. Default: the fastest for the device."""
     residual: NumberFormat = "float32"
     """Number format of the residual stream; most other engines use that of --dtype. Default:
     float32."""
