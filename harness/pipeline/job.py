@@ -1,4 +1,4 @@
-"""A run as it is described: what to sample, from which provider, into which folder."""
+"""The description of a run: what to sample, from which provider, into which folder."""
 
 import platform
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ class Constraint(Protocol):
         ...
 
     def allowed(self) -> Tensor:
-        """Returns the tokens of which the next one must be one, as booleans, (vocabulary,)."""
+        """Returns whether each token may be the next one, (vocabulary,)."""
         ...
 
 
