@@ -78,7 +78,10 @@ def resumed(
 ) -> Job:
     """The job that finishes the run in `folder`. Raises RunLogError."""
     info = read_run_info(folder)
-    settings: dict[str, object] = {"concurrency": provider.concurrency, "budget": budget.noted}
+    settings: dict[str, object] = {
+        "concurrency": provider.concurrency,
+        "budget": budget.recorded_limits,
+    }
     if thresholds is not None:
         settings["thresholds"] = thresholds
     changed_settings = info.settings.model_copy(update=settings)

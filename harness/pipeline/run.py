@@ -212,9 +212,9 @@ async def _ready(job: Job, observer: Observer) -> AsyncIterator[Provider]:
     async with launched(job.provider, log) as provider:
         for model, used in apis.items():
             model_of_run = changed(provider, model=model)
-            job.budget.note(await preflight(model_of_run, tuple(used), observer.stage))
+            job.budget.add_requests(await preflight(model_of_run, tuple(used), observer.stage))
         for task in job.plan.tasks:
-            job.budget.note(await task.learn(provider))
+            job.budget.add_requests(await task.learn(provider))
         write_run_info(job.folder, learned(job))
         yield provider
 

@@ -66,7 +66,7 @@ async def run_attempts(
     Raises RunLogError if the log cannot be written; everything in flight is dropped.
     """
     waiting = iter(attempts)
-    limited = budget if budget is not None and budget.noted is not None else None
+    limited = budget if budget is not None and budget.recorded_limits is not None else None
     under_way: dict[str, asyncio.Event] = {}
 
     async def work() -> None:
