@@ -157,7 +157,7 @@ class EvalTask(Task):
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""
-        found, requests = await python_tool.found(self.info.sampling, provider)
+        found, requests = await python_tool.settled(self.info.sampling, provider)
         self.info = self.info.model_copy(update={"sampling": found})
         return requests
 
