@@ -47,7 +47,7 @@ def heads(line: ProviderHistory) -> list[str]:
     return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
 
 
-def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool) -> list[str]:
+def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
     """The cells of one run."""
     index = line.points.index(point)
     found = [values[index] for values in series(line).values()]
