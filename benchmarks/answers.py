@@ -82,7 +82,7 @@ def ours(answer: Labelled) -> str | None:
 
 
 def openais(answer: Labelled) -> str | None:
-    """The answer that OpenAI's script reads; what is no possible answer is none."""
+    """The answer that OpenAI's script reads; None if it is not a possible one."""
     if answer.choices:
         letter = openai_script.letter(answer.text)
         return letter if letter in {"A", "B", "C", "D"} else None

@@ -113,7 +113,7 @@ def openai_peer(model: Transformer) -> Peer:
 
 
 def _stored(model: Transformer, layout: Layout) -> dict[str, Tensor]:
-    """The weights under the names, and in the shapes, that an unpacked checkpoint has them."""
+    """The weights with the names and shapes of an unpacked checkpoint."""
     weights = dict(model.named_parameters())
     state = {}
     for name, source in sources(model.config, layout).items():

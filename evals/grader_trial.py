@@ -74,7 +74,7 @@ async def score_completions(
     )
 
 
-def compare_graders(folder: Path, names: Sequence[str] = ()) -> GraderComparison:
+def compare_graders(folder: Path, names: Sequence[str]) -> GraderComparison:
     """Compare two graders of a run, by entry or log. Raises ConfigurationError or RunLogError."""
     logs = graders_of(folder)
     known = ", ".join(logs) or "no grader"

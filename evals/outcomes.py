@@ -19,15 +19,14 @@ from harness.api.base import Reply
 from harness.parsing.rollout import ParsedRollout
 from harness.records.rollouts import Exchange
 from harness.records.scores import Outcome
+from harness.tasks.base import ScoreFields
 
 _DETAIL = 200
 _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
 """How gpt-oss itself begins a refusal."""
 
-Fields = dict[str, Any]  # fields of a `Score` that state its outcome
 
-
-def ending(parsed: ParsedRollout) -> tuple[Reply | None, Fields | None]:
+def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
     """The reply that ended an attempt, and its outcome unless it has an answer to mark."""
     reply, problem = _reply(parsed)
     return reply, _failure(reply, problem)
@@ -53,7 +52,7 @@ def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
     return last.reply, ""
 
 
-def _failure(reply: Reply | None, problem: str) -> Fields | None:
+def _failure(reply: Reply | None, problem: str) -> ScoreFields | None:
     """The outcome of an attempt without an answer to mark."""
     if reply is None:
         return _failed("provider_error", problem[:_DETAIL])
@@ -72,7 +71,7 @@ def _failure(reply: Reply | None, problem: str) -> Fields | None:
     return None
 
 
-def _failed(outcome: Outcome, detail: str) -> Fields:
+def _failed(outcome: Outcome, detail: str) -> ScoreFields:
     return {"outcome": outcome, "value": 0.0, "detail": detail}
 
 

@@ -62,7 +62,7 @@ def our_prompts() -> PromptsInfo:
 
 
 def fill(template: str, **values: str) -> str:
-    """A template with its placeholders replaced; what the values contain stays as it is."""
+    """A template with its placeholders replaced; those within the values are not."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 

@@ -32,12 +32,12 @@ _AT_ONCE = asyncio.Semaphore(4)
 
 
 def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
-    """Who can run programs, as far as it is known before the provider is asked."""
+    """Who may run programs, as far as known before any request."""
     possible = api == "responses" and "built_in_tools" not in limitations
     return "either" if possible else "function"
 
 
-async def found(sampling: Sampling, provider: Provider) -> tuple[Sampling, int]:
+async def settled(sampling: Sampling, provider: Provider) -> tuple[Sampling, int]:
     """The sampling once it is known who runs programs, and the number of requests it took.
 
     Raises ConfigurationError if this machine would have to, and cannot isolate programs, and

@@ -33,7 +33,7 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     return load_rows(BY_NAME[name], place, ROWS[name])
 
 
-def make_eval(data: Loaded[Any], seed: int = 0, prompts: PromptsInfo | None = None) -> AnyEval:
+def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:
     """The eval of these rows; `seed` orders choices. Raises ConfigurationError for equal ones."""
     match data.info.eval:
         case "aime25":

@@ -37,7 +37,7 @@ def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
     return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
 
 
-def ks(tries: int) -> list[int]:
+def curve_ks(tries: int) -> list[int]:
     """The k of pass@k to report: powers of two below the number of tries, and that number."""
     powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
     return [*powers, tries]
@@ -68,7 +68,7 @@ def curve(
         votes[score.sample].append(vote(score))
     padded = [found + [None] * (tries - len(found)) for found in votes.values()]
     counts = [(len(each), round(sum(each))) for each in counted]
-    for k in ks(tries):
+    for k in curve_ks(tries):
         won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
         yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})
 

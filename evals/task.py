@@ -46,7 +46,7 @@ from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import read_rollouts
-from harness.tasks.base import Fields, Task
+from harness.tasks.base import ScoreFields, Task
 
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
@@ -127,7 +127,7 @@ class EvalTask(Task):
                     Sample(question, messages, tools=tools), condition, number, **members
                 )
 
-    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """The outcome of an attempt by OpenAI's script, or before it is graded."""
         if not self._samples(parsed.rollout):
             return None
@@ -157,7 +157,7 @@ class EvalTask(Task):
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""
-        found, requests = await python_tool.found(self.info.sampling, provider)
+        found, requests = await python_tool.settled(self.info.sampling, provider)
         self.info = self.info.model_copy(update={"sampling": found})
         return requests
 

@@ -85,7 +85,7 @@ def bytes_of(token: int) -> bytes:
 
 def token_of(name: bytes) -> int | None:
     """The token with these bytes, or the special token with this name; None without one."""
-    found = _ids().get(name)
+    found = token_ids().get(name)
     if found is None and name.startswith(b"<|"):
         ids = encode(name.decode("utf-8", "replace"))
         return ids[0] if len(ids) == 1 else None
@@ -93,7 +93,8 @@ def token_of(name: bytes) -> int | None:
 
 
 @cache
-def _ids() -> Mapping[bytes, int]:
+def token_ids() -> Mapping[bytes, int]:
+    """The id of every ordinary token, by its bytes."""
     return {data: token for token, data in enumerate(token_bytes()) if data}
 
 

@@ -31,7 +31,7 @@ _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check jud
 def rule_results(
     examined: Iterable[Score],
     planned: Collection[tuple[Api, Mode]],
-    limitations: Collection[str] = (),
+    limitations: Collection[str],
 ) -> tuple[CheckResult, ...]:
     """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
 
@@ -76,7 +76,7 @@ def without_built_in_calls(result: CheckResult) -> CheckResult:
     return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
 
 
-def result(
+def judged_result(
     about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
 ) -> CheckResult:
     """The result of a rule that judged something; raises ValueError without trials.
@@ -136,7 +136,7 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     if not judged:
         return CheckResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
     counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
-    counted = result(about, findings, counts)
+    counted = judged_result(about, findings, counts)
     if not any(finding.severity != about.severity for _, finding in findings):
         return counted
     reason = f"The model itself causes this in up to {check.tolerated:.1%} of the attempts, and "
@@ -177,7 +177,7 @@ def _probe_result(
         reason = " ".join(dict.fromkeys(reasons))
         return CheckResult(check=about, status="not_verifiable", reason=reason)
     findings = list(_tolerated(problems, counts, probe.tolerated))
-    judged = result(about, findings, list(counts.values()))
+    judged = judged_result(about, findings, list(counts.values()))
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
 
 

@@ -1,1 +1,16 @@
-"""A readable gpt-oss: model, checkpoint, generation, harmony and a minimal server."""
+"""A readable gpt-oss with an API server, and other engines behind the same server.
+
+    model        the architecture in PyTorch, its configuration, MXFP4
+    checkpoint   read, write, convert and download checkpoints
+    kernels      the operations of a GPU, in PyTorch and in Triton
+    kv_cache     pages of keys and values, and who uses them
+    generation   forward passes, sampling, the scheduler, the engine
+    backends     other engines behind the interface of the engine
+    server       Chat Completions, Responses and raw completions
+    builtin      the tools that the server can run for the model
+    faults       known defects of servers, on demand
+    small        the bundled checkpoint
+    chat, scoring, validation, metrics
+
+The prompt format is in the package `harmony`.
+"""

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
 
 
 def application(program: str) -> App:
-    """The commands, under the name of the program that has them."""
+    """The commands as an application with this name in its help texts."""
     app = App(
         name=program,
         help=__doc__.partition("\n")[0],

@@ -38,13 +38,13 @@ def notes(diagnosis: Diagnosis) -> Iterator[str]:
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[RuleResult]]]:
     """The rules with findings under a title, by the cause that explains them, then the others."""
-    left = list(report.findings)
+    unassigned = list(report.findings)
     for number, cause in enumerate(report.analysis.causes, 1):
-        if rules := [rule for rule in left if rule.result.check.id in cause.explains]:
+        if rules := [rule for rule in unassigned if rule.result.check.id in cause.explains]:
             yield f"Findings of cause {number}", rules
-        left = [rule for rule in left if rule not in rules]
-    if left:
-        yield "Other findings" if report.analysis.causes else "Findings", left
+        unassigned = [rule for rule in unassigned if rule not in rules]
+    if unassigned:
+        yield "Other findings" if report.analysis.causes else "Findings", unassigned
 
 
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more

@@ -66,13 +66,13 @@ def limits(setup: Setup) -> Limits:
     return Limits(2 * source.nbytes / copied, 2 * size**3 / multiplied)
 
 
-def timed(work: Callable[[], object], setup: Setup, repeats: int = 20) -> float:
-    """Median seconds of a run, after three that do not count."""
+def timed(work: Callable[[], object], setup: Setup) -> float:
+    """Median seconds of 20 runs, after three that do not count."""
     if not setup.on_gpu:
         return seconds(work)
     for _ in range(3):
         work()
-    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(20)]
     for begin, end in events:
         begin.record()
         work()

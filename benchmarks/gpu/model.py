@@ -21,16 +21,13 @@ def shape(name: str, layers: int | None = None) -> ModelConfig:
     return config if layers is None else replace(config, num_hidden_layers=layers)
 
 
-def random_model(
-    config: ModelConfig, device: str, dtype: torch.dtype = torch.bfloat16, *, packed: bool = True
-) -> Transformer:
-    """A model with random weights; nothing is written to disk."""
+def random_model(config: ModelConfig, device: str) -> Transformer:
+    """A packed model with random weights in bfloat16; nothing is written to disk."""
     generator = torch.Generator(device).manual_seed(0)
     with torch.device("meta"):
         model = Transformer(config, kernels=resolve_kernels("triton", device))
-        if packed:
-            pack_experts(model)
-    model = model.to(dtype).to_empty(device=device).requires_grad_(False)
+        pack_experts(model)
+    model = model.to(torch.bfloat16).to_empty(device=device).requires_grad_(False)
     for name, parameter in model.named_parameters():
         if name.endswith("scale"):
             parameter.fill_(1)

@@ -197,7 +197,7 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
 
 
 def _asserted(text: str, *, last: bool, alone: bool) -> re.Match[str] | None:
-    """The only choice of which a sentence asserts something, if it speaks of the answer.
+    """The only choice that a sentence asserts something about, if it is about the answer.
 
     In the last sentence it is enough that the choice fits, or follows from what precedes; there
     it may also be all that is left: `alone`, after other sentences.

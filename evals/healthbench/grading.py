@@ -65,7 +65,7 @@ async def grade_with(
         observer.begin(sum(1 for _ in tasks()), ledger.graded, unit)
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
-                budget.note(await preflight(ready, (grader_api(ready),)))
+                budget.add_requests(await preflight(ready, (grader_api(ready),)))
                 async with open_transport(ready) as transport:
                     # An item without a readable grade is requested again in the next round.
                     for _ in range(REQUESTS):

@@ -67,7 +67,7 @@ async def run_agents(
     provider: Provider,
     names: Collection[str],
     ended: Callable[[str, AgentResult, Path], object],
-    suffix: str = "",
+    suffix: str,
 ) -> None:
     """Run agents of a running provider until their result is right, and record their traffic.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.base import Body, Items, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.fields import excerpt, read_object
+from harness.api.fields import quoted, read_object
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
@@ -124,9 +124,7 @@ def json_events(
     """The events of a streaming response with their data, without the final `[DONE]`."""
     if response.body is not None:
         kind = response.headers.get("content-type", "no content type")
-        raise UnreadableReplyError(
-            f"expected an event stream, got {kind}: {excerpt(response.body)}"
-        )
+        raise UnreadableReplyError(f"expected an event stream, got {kind}: {quoted(response.body)}")
     empty = True
     for event in events:
         if event.data is None and event.is_done:
@@ -137,7 +135,7 @@ def json_events(
         yield event, event.data
     if empty:
         first = response.parts[0].raw if response.parts else ""
-        raise UnreadableReplyError(f"the stream has no events with data: {excerpt(first)}")
+        raise UnreadableReplyError(f"the stream has no events with data: {quoted(first)}")
 
 
 def is_done(response: Response) -> bool:

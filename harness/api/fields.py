@@ -19,7 +19,7 @@ NAMES: dict[type, str] = {
     dict: "an object",
     type(None): "null",
 }
-EXCERPT = 80
+LONGEST_QUOTE = 80
 DEEPEST = 100
 
 
@@ -32,9 +32,9 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return _lenient_object(text), f"is not JSON ({error}): {excerpt(text)}"
+        return _lenient_object(text), f"is not JSON ({error}): {quoted(text)}"
     if not isinstance(value, dict):
-        return None, f"should be a JSON object: {excerpt(text)}"
+        return None, f"should be a JSON object: {quoted(text)}"
     if _is_too_deep(text, value):
         return None, f"is nested deeper than {DEEPEST} levels"
     if value.get("error"):
@@ -98,7 +98,7 @@ def objects(value: object) -> list[Mapping[str, Any]]:
 def error_message(error: object) -> str:
     """The message of an OpenAI-style error object, or an excerpt of any other value."""
     message = error.get("message") if isinstance(error, Mapping) else error
-    return message if isinstance(message, str) else excerpt(orjson.dumps(error).decode())
+    return message if isinstance(message, str) else quoted(orjson.dumps(error).decode())
 
 
 def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
@@ -121,9 +121,9 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
     )
 
 
-def excerpt(text: str) -> str:
+def quoted(text: str) -> str:
     """The beginning of a text, quoted."""
-    return repr(text if len(text) <= EXCERPT else text[:EXCERPT] + "…")
+    return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")
 
 
 def _lenient_object(text: str) -> dict[str, Any] | None:

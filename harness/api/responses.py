@@ -21,11 +21,11 @@ from harness.api.base import (
 from harness.api.dialect import Dialect, json_events
 from harness.api.fields import (
     error_message,
-    excerpt,
     member,
     objects,
     objects_at,
     optional_member,
+    quoted,
     read_usage,
 )
 from harness.api.sse import StreamEvent
@@ -116,7 +116,7 @@ class ResponsesDialect(Dialect):
                 final = member(data, "response", dict, place)
             elif last == "error":
                 message = data.get("message")
-                shown = message if isinstance(message, str) else excerpt(str(dict(data)))
+                shown = message if isinstance(message, str) else quoted(str(dict(data)))
                 raise UnreadableReplyError(f"stream part {event.number} is an error: {shown}")
         if final is None:
             raise UnreadableReplyError(

@@ -41,7 +41,8 @@ def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     Agents use finish_reason to decide whether to run tools or to stop.
     """
     exchange, reply = answer
-    if reply.finish not in ("tool_calls", "length") and not _forced(exchange):
+    # OpenAI itself returns finish_reason stop after a forced call.
+    if reply.finish not in ("tool_calls", "length") and not exchange.request.forces_call:
         message = "The message has tool calls, but finish_reason is not tool_calls."
         path = "$.choices[0].finish_reason"
         yield Problem(exchange, message, "tool_calls", _finish_reason(reply.raw), path)
@@ -196,11 +197,6 @@ def _headers(exchange: ParsedExchange) -> Iterator[int]:
         with suppress(RenderError):
             spelling = len(text_tokens(name)) // _SPELLED_OTHERWISE
             yield header_tokens(Call(name, "")) + spelling
-
-
-def _forced(exchange: ParsedExchange) -> bool:
-    """Whether the request forced a call; OpenAI itself then returns finish_reason stop."""
-    return exchange.request.tool_choice in ("required", "named")
 
 
 def _finish_reason(raw: Mapping[str, Any]) -> str:

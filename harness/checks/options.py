@@ -28,7 +28,7 @@ def _choice(answer: Answer) -> Iterator[Problem]:
     truncated = reply.finish in ("length", "content_filter")
     if choice == "none" and called:
         expected = "no tool call"
-    elif choice in ("required", "named") and not called and not truncated:
+    elif exchange.request.forces_call and not called and not truncated:
         expected = "a tool call"
     elif choice == "named" and any(name != named for name in called):
         expected = f"a call of {named}"

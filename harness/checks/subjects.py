@@ -188,8 +188,7 @@ def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
 
 def forced(parsed: ParsedRollout) -> Iterator[Answer]:
     """Replies to requests that force a tool call."""
-    must_call = ("required", "named")
-    return (each for each in answers(parsed) if each.exchange.request.tool_choice in must_call)
+    return (each for each in answers(parsed) if each.exchange.request.forces_call)
 
 
 def opening(parsed: ParsedRollout) -> Iterator[Answer]:

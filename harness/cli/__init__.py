@@ -6,7 +6,8 @@ A run goes through these modules; most others have one command each:
     options     the options that commands share
     verify      the main job, `eval` and `grade`
     planning    options → tasks, settings and budget
-    choice      the provider, gate and budget among them; the tasks of an earlier run
+    choice      the provider, gate and budget that the options choose
+    restoring   an earlier run: its tasks, and the job that finishes it
     progress    what is shown while the run is sampled
     judging     the run judged from its folder, reported, and its exit code
 """

@@ -210,7 +210,7 @@ def learn(golden: Path, run: Path, /, *, engine: str, numbers: str, fp8: bool = 
 
 def _write(path: Path, golden: Golden) -> None:
     with os_errors(ConfigurationError, f"{path} cannot be written"):
-        path.write_text(files.text(golden), encoding="utf-8", newline="")
+        path.write_text(files.serialized(golden), encoding="utf-8", newline="")
     show(str(path))
 
 

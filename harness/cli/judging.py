@@ -88,16 +88,14 @@ def report(
     return 0
 
 
-def report_again(
-    run: Path, formats: Iterable[Format] = RENDERED, *, show_questions: bool = False
-) -> Analysis:
+def report_again(run: Path, formats: Iterable[Format], *, show_questions: bool = False) -> Analysis:
     """Write reports of a run, judged first unless this version judged it; raises as `judge`."""
     tasks = restore(run, read_run_info(run))
     try:
         analysis = run_folder.read_analysis(run)
         next(iter(run_folder.read_scores(run)), None)
     except RunLogError:
-        analysis = _judge(run, read_run_info(run), tasks, None)
+        analysis = _judge_and_store(run, read_run_info(run), tasks, None)
     write_reports(run, analysis, tasks, formats, show_questions=show_questions)
     return analysis
 
@@ -114,9 +112,9 @@ def judge(
     `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
     if a file of a task or the baseline cannot be read, RunLogError if the folder cannot.
     """
-    info = changed(read_run_info(folder), changes)
+    info = with_settings(read_run_info(folder), changes)
     tasks = restore(folder, info)
-    analysis = _judge(folder, info, tasks, thresholds)
+    analysis = _judge_and_store(folder, info, tasks, thresholds)
     if analysis.complete:
         write_regressions(folder)
     return write_reports(folder, analysis, tasks, RENDERED, show_questions=show_questions)
@@ -169,7 +167,7 @@ def write_reports(
     tasks: Sequence[Task],
     formats: Iterable[Format],
     *,
-    show_questions: bool = False,
+    show_questions: bool,
 ) -> Report:
     """Write reports of a judged run. Raises RunLogError."""
     made = _report(folder, analysis, tasks, show_questions=show_questions)
@@ -179,7 +177,7 @@ def write_reports(
     return made
 
 
-def changed(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
+def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
     """`run.json` with other settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
@@ -196,7 +194,7 @@ def not_reproducible(folder: Path) -> Iterator[str]:
     Raises RunLogError if this version did not judge it, or a file cannot be read.
     """
     stored = run_folder.read_analysis(folder)
-    info = changed(read_run_info(folder), gate_of(stored))
+    info = with_settings(read_run_info(folder), gate_of(stored))
     tasks = restore(folder, info)
     same = [True]
 
@@ -225,7 +223,7 @@ def not_reproducible(folder: Path) -> Iterator[str]:
                 yield path.name
 
 
-def _judge(
+def _judge_and_store(
     folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
 ) -> Analysis:
     keep = partial(run_folder.write_scores, folder)

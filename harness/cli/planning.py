@@ -142,7 +142,7 @@ def _check(options: Options, budget: Budget) -> None:
     choose_baseline(options.baseline.baseline)
     if options.shard is not None and decision.until_decided:
         raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
-    whole = (options.shard, decision.until_decided, options.data.with_tools, budget.noted)
+    whole = (options.shard, decision.until_decided, options.data.with_tools, budget.recorded_limits)
     if options.executor is not None and any(whole):
         raise ConfigurationError(
             "--executor samples on other machines, where no budget and no sandbox is enforced; "
@@ -218,7 +218,7 @@ def _settings(
         until_decided=options.decision.until_decided,
         budget_samples=options.decision.budget_samples,
         budget_tokens=options.decision.budget_tokens,
-        budget=budget.noted,
+        budget=budget.recorded_limits,
         **baseline,
     )
 

@@ -54,7 +54,7 @@ def opened_to_stay(run: Path) -> Path:
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
-    """The tasks of the run in a folder, of which `info` is `run.json`, perhaps changed.
+    """The tasks of the run in `folder`; `info` is its `run.json`, perhaps with other settings.
 
     Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
     be read, and RunLogError if it is not the one that `run.json` describes.

@@ -164,7 +164,7 @@ def grade(
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
-    info = judging.changed(info, {"unread_grader" if unread else "grader": chosen.info()})
+    info = judging.with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
     tasks = restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")

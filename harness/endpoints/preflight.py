@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
 from harness.api.chat import REASONING_FIELDS
-from harness.api.fields import error_message, excerpt, json_object, objects
+from harness.api.fields import error_message, json_object, objects, quoted
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.client import TRIES, Answer, NotConnectedError, Say, request
 from harness.errors import (
@@ -211,6 +211,6 @@ def _available(provider: Provider, models: list[str] | None) -> str:
 def _explanation(answer: Answer) -> str:
     content = json_object(answer.text)
     if content is None:
-        return excerpt(answer.text) if answer.text else "no explanation"
+        return quoted(answer.text) if answer.text else "no explanation"
     content = content.get("error") or content.get("message") or content.get("detail") or content
     return " ".join(error_message(content).split())[:200]

@@ -137,7 +137,7 @@ class Server:
     exact: bool
 
     def answers(self, questions: Sequence[Question], at_once: int) -> Sequence[Answer]:
-        """Answer all questions, so many at once.
+        """Answer all questions, `at_once` at a time.
 
         Raises ConfigurationError if a reply is not usable, ProviderUnreachableError if none came.
         """

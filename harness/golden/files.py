@@ -55,14 +55,14 @@ def _parsed(path: Path, content: bytes) -> Golden:
         ) from None
 
 
-def text(golden: Golden) -> str:
-    """Serialize a golden file."""
+def serialized(golden: Golden) -> str:
+    """The text of a golden file."""
     return golden.model_dump_json() + "\n"
 
 
 def digest(golden: Golden) -> str:
-    """SHA-256 of a golden file as written by `text`."""
-    return sha256(text(golden).encode()).hexdigest()
+    """SHA-256 of a golden file as written by `serialized`."""
+    return sha256(serialized(golden).encode()).hexdigest()
 
 
 def kept(folder: Path, info: RunInfo) -> Golden | None:

@@ -54,7 +54,7 @@ def sealed(folder: Path) -> Iterator[Ending]:
 
 
 def seal(folder: Path, info: Record | None = None) -> None:
-    """Add a seal to `run.json`, or to `info` in its place, if it changed. Raises RunLogError."""
+    """Write `run.json`, or `info` in its place, with a seal if it changed. Raises RunLogError."""
     members = read_members(folder) if info is None else info.model_dump(mode="json")
     seals = [Seal.model_validate(each) for each in members.get(SEALS, [])]
     last = seals[-1] if seals else None

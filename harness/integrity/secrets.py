@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -29,14 +29,14 @@ _PATH = re.compile(r"(?<![\w:/.~-])(?:~?/)(?:[\w.+@%-]+/)+([\w.+@%-]*)")
 _SHORTEST_HOST = 4
 
 
-def known_secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+def known_secrets() -> Iterator[str]:
     """The values of variables that providers.yaml names, or whose own names suggest keys."""
     try:
         providers = list(load_providers().values())
     except ConfigurationError:
         providers = []
     named = {name for provider in providers for name in key_variables(provider)}
-    for name, value in environ.items():
+    for name, value in os.environ.items():
         if value.strip() and (name in named or _SECRET_VARIABLE.search(name)):
             yield value.strip()
 

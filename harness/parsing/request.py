@@ -47,6 +47,11 @@ class ParsedRequest:
         return "named" if self.chosen_tool else "auto"
 
     @property
+    def forces_call(self) -> bool:
+        """Whether a tool must be called."""
+        return self.tool_choice in ("required", "named")
+
+    @property
     def chosen_tool(self) -> str | None:
         """The function that `tool_choice` names, if any."""
         choice = self.body.get("tool_choice")

@@ -189,7 +189,7 @@ class ParsedRollout:
 
     @property
     def mode(self) -> Mode:
-        """Whether the requests set `stream`."""
+        """`streaming` if the requests set `stream`."""
         return self.rollout.condition.mode
 
     @cached_property

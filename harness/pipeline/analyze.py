@@ -38,8 +38,9 @@ def analyze(
 ) -> Analysis:
     """Judge a whole run, from its log, or from scores made before.
 
-    Tasks that read grades have been given them. `thresholds` replace those of the run; `keep` is
-    called with all scores, `exchanges` once all rollouts are read.
+    Tasks that read grades have been given them. `thresholds` replace those of the run. `keep` is
+    called with all scores; by default, nothing happens. `exchanges` is called once all rollouts
+    are read.
     """
     limits = thresholds or info.settings.thresholds
     scorer = Scorer(plan)

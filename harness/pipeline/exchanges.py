@@ -13,7 +13,7 @@ from harness.records.rollouts import Exchange, Rollout, TransportFailure
 _PARTS = 60  # of the time of a run
 
 
-class Sent(NamedTuple):
+class TimedExchange(NamedTuple):
     """When an exchange began and ended, in Unix time; why it failed, and why it was repeated."""
 
     began: float
@@ -22,14 +22,15 @@ class Sent(NamedTuple):
     retries: Sequence[str]
 
 
-def sent(rollout: Rollout) -> list[Sent]:
+def timed_exchanges(rollout: Rollout) -> list[TimedExchange]:
     """The exchanges of a rollout whose time is known."""
     found = []
     for each in rollout.exchanges:
         with suppress(ValueError):
             began = datetime.fromisoformat(each.started_at).timestamp()
             retries = [_cause(retry.status, retry.failure) for retry in each.retries]
-            found.append(Sent(began, began + each.elapsed, _error(each), retries))
+            ended = began + each.elapsed
+            found.append(TimedExchange(began, ended, _error(each), retries))
     return found
 
 
@@ -42,7 +43,7 @@ class ExchangeCounter:
         self._errors, self._retries = Counter[str](), Counter[str]()
         self._ended, self._failed, self._retried = (array("d") for _ in range(3))
 
-    def add(self, exchanges: Iterable[Sent]) -> None:
+    def add(self, exchanges: Iterable[TimedExchange]) -> None:
         """Count the exchanges of one rollout."""
         self._rollouts += 1
         for began, ended, error, retries in exchanges:

@@ -1,4 +1,4 @@
-"""A run as it is described: what to sample, from which provider, into which folder."""
+"""The description of a run: what to sample, from which provider, into which folder."""
 
 import platform
 from collections.abc import Sequence
@@ -78,7 +78,10 @@ def resumed(
 ) -> Job:
     """The job that finishes the run in `folder`. Raises RunLogError."""
     info = read_run_info(folder)
-    settings: dict[str, object] = {"concurrency": provider.concurrency, "budget": budget.noted}
+    settings: dict[str, object] = {
+        "concurrency": provider.concurrency,
+        "budget": budget.recorded_limits,
+    }
     if thresholds is not None:
         settings["thresholds"] = thresholds
     changed_settings = info.settings.model_copy(update=settings)

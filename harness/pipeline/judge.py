@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.errors import RunLogError
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.analyze import analyze
-from harness.pipeline.exchanges import ExchangeCounter, Sent, sent
+from harness.pipeline.exchanges import ExchangeCounter, TimedExchange, timed_exchanges
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import share_values
 from harness.records.analysis import Analysis
@@ -35,7 +35,8 @@ BYTES_AT_ONCE = 4 * 2**20
 _MOST_PROCESSES = 8
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
-Entry = tuple[list[Sent], Rollout | Score]  # the exchanges of a rollout, and its score or itself
+Entry = tuple[list[TimedExchange], Rollout | Score]
+"""The exchanges of a rollout, and its score, or the rollout if it is still to be scored."""
 
 _run: tuple[Path, Plan]  # in the processes: the folder and plan of the run that they read
 
@@ -68,13 +69,13 @@ def judge(
 
 
 def read_scored(
-    folder: Path, plan: Plan, count: Callable[[list[Sent]], object] = len
+    folder: Path, plan: Plan, count: Callable[[list[TimedExchange]], object] = len
 ) -> Iterator[Rollout | Score]:
     """A log in its order, each id once: a score, or a rollout that is still to be scored.
 
-    `count` is called with the exchanges of each.
-    Short logs, all logs on systems other than Linux, and those read in another thread than the main
-    one, which must not fork, yield rollouts alone. Tasks that read grades have been given them.
+    `count` is called with the exchanges of each; by default, nothing happens. Only long logs are
+    scored here, on Linux and in the main thread, because other threads must not fork. Tasks that
+    read grades have been given them.
 
     Raises RunLogError if the log is damaged or cannot be read, or a process was killed.
     """
@@ -83,7 +84,7 @@ def read_scored(
     main = threading.current_thread() is threading.main_thread()
     if processes < 2 or sys.platform != "linux" or not main:
         entries: Iterator[Entry] = (
-            (sent(rollout), rollout) for rollout, _ in follow_rollouts(folder)
+            (timed_exchanges(rollout), rollout) for rollout, _ in follow_rollouts(folder)
         )
     else:
         entries = chain(_scored(folder, plan, *first), _forked(folder, plan, processes, others))
@@ -139,7 +140,7 @@ def _scored(folder: Path, plan: Plan, start: int, end: int) -> list[Entry]:
         task = tasks.get(rollout.task)
         score = None if task is None else task.score(parse_rollout(rollout))
         entry = rollout if score is None else share_values(score, values)
-        entries.append((sent(rollout), entry))
+        entries.append((timed_exchanges(rollout), entry))
         if position >= end:
             break
     return entries

@@ -12,6 +12,16 @@ from harness.tasks.tool_calling import ToolCalling
 
 T = TypeVar("T")
 Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
+FIRST_PORTION = 16  # attempts after which `until_fail` first looks at the verdict
+FEW_CASES = 6  # cases at which the first attempts are made: one for each shipped tool
+DECISIVE_GROUPS = (
+    "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
+    "errors", "structured", "tools.choice", "options", "sampling", "tools.loop", "echo",
+)  # fmt: skip
+"""Probe groups by how many further faults of the catalogue each of their requests can show.
+
+The order is greedy: a group counts the faults that no earlier one can show.
+"""
 
 
 @dataclass(frozen=True)
@@ -76,18 +86,6 @@ def _part(attempts: Iterable[Attempt], shard: Shard | None) -> Iterator[Attempt]
             yield attempt
 
 
-FIRST_PORTION = 16  # attempts after which `until_fail` first looks at the verdict
-FEW_CASES = 6  # cases at which the first attempts are made: one for each shipped tool
-GROUPS = (
-    "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
-    "errors", "structured", "tools.choice", "options", "sampling", "tools.loop", "echo",
-)  # fmt: skip
-"""Probe groups by how many further faults of the catalogue each of their requests can show.
-
-The order is greedy: a group counts the faults that no earlier one can show.
-"""
-
-
 def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
     """The attempts in portions, each of half as many as came before."""
     made = 0
@@ -99,7 +97,7 @@ def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
     """A few cases once, then probes, the most decisive groups first, then all other attempts."""
-    ranks = {name: number for number, name in enumerate(GROUPS, 1)}
+    ranks = {name: number for number, name in enumerate(DECISIVE_GROUPS, 1)}
     probes = {task.name for task in tasks if task.info.kind == "probes"}
     few = {
         (task.name, case.id)

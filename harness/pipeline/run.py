@@ -98,10 +98,10 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
 
 
 async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Observer) -> bool:
-    """Make every planned request that is not in the log yet; whether it made all of them.
+    """Make every planned request that is not in the log yet, as far as the budget allows.
 
-    With `until_fail`, it judges the run after each portion, and stops at a verdict of fail.
-    Raises RunLogError.
+    With `until_fail`, the run is judged after each portion, and ends at a verdict of fail: then
+    the result is False. Raises RunLogError.
     """
     looks = Looks(job.folder, job.plan) if job.info.settings.until_fail else None
     for stage in job.plan.stages:
@@ -207,15 +207,14 @@ async def _ready(job: Job, observer: Observer) -> AsyncIterator[Provider]:
     observer.stage("starting the provider" if job.provider.launch else "contacting the provider")
     log = job.folder / run_folder.PROVIDER_LOG
     apis: dict[str, dict[Api, None]] = {}
-    for task in job.info.tasks:
-        for condition in task.conditions:
-            apis.setdefault(condition.model, {})[condition.api] = None
+    for condition in (each for info in job.info.tasks for each in info.conditions):
+        apis.setdefault(condition.model, {})[condition.api] = None
     async with launched(job.provider, log) as provider:
         for model, used in apis.items():
             model_of_run = changed(provider, model=model)
-            job.budget.note(await preflight(model_of_run, tuple(used), observer.stage))
-        for planned in job.plan.tasks:
-            job.budget.note(await planned.learn(provider))
+            job.budget.add_requests(await preflight(model_of_run, tuple(used), observer.stage))
+        for task in job.plan.tasks:
+            job.budget.add_requests(await task.learn(provider))
         write_run_info(job.folder, learned(job))
         yield provider
 

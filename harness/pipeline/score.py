@@ -13,7 +13,6 @@ from harness.tasks.base import not_run
 
 _SHARED = ("task", "sample", "condition", "usage", "applicable", "accounts", "edges", "call")
 _SHARED_TRAITS = ("conversation", "user", "strange", "calls", "replicas", "models")
-Key = tuple[str, str, Condition, int]  # task, sample, condition and number of an attempt
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Scorer:
         """
         tasks = {task.name: task for task in self.plan.tasks}
         values: dict[object, object] = {}
-        done: set[Key] = set()
+        done: set[tuple[str, str, Condition, int]] = set()
         for each in rollouts:
             self.read[each.task] += 1
             if isinstance(each, Score):

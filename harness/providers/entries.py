@@ -230,7 +230,7 @@ def own_providers(path: Path | None = None) -> dict[str, Provider]:
     return _providers(*_own_file(path))
 
 
-def gate_layers(provider: Provider, path: Path | None = None) -> Iterator[GateLayer]:
+def gate_layers(provider: Provider, path: Path | None) -> Iterator[GateLayer]:
     """The gates of the user's file: for all providers, then for one. Raises ConfigurationError."""
     source, content = _own_file(path)
     if (gate := content.get("gate")) is not None:

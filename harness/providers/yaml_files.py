@@ -35,7 +35,7 @@ def parse_yaml(text: str, source: str) -> object:
         raise ConfigurationError(f"{source}: contains an invalid value: {error}") from None
 
 
-def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str] = ()) -> str:
+def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
     """The first validation error of an entry with its key; `place` has the keys that lead to it."""
     first, *more = error.errors(include_url=False, include_input=False)
     keys = [str(part) for part in first["loc"]]

@@ -8,8 +8,7 @@ last of them may exceed the limit. A request that is repeated after an overload 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 
@@ -21,7 +20,7 @@ from harness.records.rollouts import Exchange, Key
 from harness.records.runs import Limits
 from harness.sampling.attempts import Attempt
 from harness.steps import interleaved
-from harness.transport.base import Transport
+from harness.transport.base import Payload, Transport
 
 USUAL_TURNS = 2  # requests of a successful attempt with tools: one for the call, one for the answer
 
@@ -60,8 +59,8 @@ class Budget:
         return f"Stopped by the budget, {self._reached}: {spent}; finish it with --resume RUN."
 
     @property
-    def noted(self) -> Limits | None:
-        """The limits, if there are any."""
+    def recorded_limits(self) -> Limits | None:
+        """The limits as `run.json` has them: None without any."""
         return None if self.limits == Limits() else self.limits
 
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
@@ -91,7 +90,7 @@ class Budget:
                 "its entry of providers.yaml"
             )
 
-    def note(self, requests: int) -> None:
+    def add_requests(self, requests: int) -> None:
         """Count requests that were made elsewhere."""
         self.requests += requests
 
@@ -162,9 +161,7 @@ class Metered:
     def __exit__(self, *_: object) -> None:
         self._budget.reserve(-self._reserved)
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """Send within the budget. Raises SpentError."""
         if self._reserved:
             self._reserved -= 1

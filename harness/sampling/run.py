@@ -21,9 +21,9 @@ from harness.transport.base import Transport
 
 
 class Observer:
-    """Is told what happens in a run; does nothing unless methods are overridden.
+    """Its methods are called when something happens in a run; they do nothing unless overridden.
 
-    Methods are called on the event loop, so they must return quickly. Attempts that were already in
+    They are called on the event loop, so they must return quickly. Attempts that were already in
     the log are not reported.
     """
 
@@ -66,7 +66,7 @@ async def run_attempts(
     Raises RunLogError if the log cannot be written; everything in flight is dropped.
     """
     waiting = iter(attempts)
-    limited = budget if budget is not None and budget.noted is not None else None
+    limited = budget if budget is not None and budget.recorded_limits is not None else None
     under_way: dict[str, asyncio.Event] = {}
 
     async def work() -> None:

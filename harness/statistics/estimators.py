@@ -117,17 +117,17 @@ def cohens_kappa(both: int, first_only: int, second_only: int, neither: int) -> 
     return None if chance == 1 else ((both + neither) / items - chance) / (1 - chance)
 
 
-def bootstrap_std(values: Sequence[float], seed: int = 0) -> float:
+def bootstrap_std(values: Sequence[float]) -> float:
     """Standard deviation of the mean, clipped to [0, 1], over 1,000 resamples of `values`.
 
     This is the error that OpenAI's HealthBench script reports (`_compute_clipped_stats` in
-    `gpt_oss/evals/healthbench_eval.py`), with a seed. `scipy.stats.bootstrap` rejects a single
-    value and divides by 999 instead of 1,000.
+    `gpt_oss/evals/healthbench_eval.py`), but with a fixed seed. `scipy.stats.bootstrap` rejects a
+    single value and divides by 999 instead of 1,000.
     """
     import numpy as np
 
     known = np.asarray(values, dtype=np.float64)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     batches = [random.choice(known, (50, len(known))).mean(axis=1) for _ in range(20)]
     return float(np.std(np.clip(np.concatenate(batches), 0, 1)))
 

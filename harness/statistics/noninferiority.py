@@ -74,17 +74,14 @@ def detectable_beyond(run: Mean, baseline: Mean, margin: float, tail: float) -> 
     return None if found is None else found - margin
 
 
-def run_error(mean: float, questions: int, tries: int, between: float = 0.0) -> float:
-    """Standard error of a mean of binary scores over fixed questions with some tries each.
-
-    `between` is the share of the variance between questions; 0 if all are equally hard.
-    """
-    return math.sqrt(mean * (1 - mean) * (1 - between) / (questions * tries))
+def run_error(mean: float, questions: int, tries: int) -> float:
+    """Standard error of a mean of binary scores over fixed questions, all equally hard."""
+    return math.sqrt(mean * (1 - mean) / (questions * tries))
 
 
-def detectable_drop(error: float, tail: float = TAIL, power: float = POWER) -> float:
-    """Smallest true drop that is detected with `power`, given the difference's standard error."""
-    return (critical_value(tail) + critical_value(1 - power)) * error
+def detectable_drop(error: float) -> float:
+    """Smallest true drop detected with 80 % power, given the standard error of the difference."""
+    return (critical_value(TAIL) + critical_value(1 - POWER)) * error
 
 
 def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:

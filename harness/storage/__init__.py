@@ -1,1 +1,1 @@
-"""The run folder on disk: its log, the hash chain through it, and its seal."""
+"""The run folder on disk: its files, its logs, and the hash chain through each log."""

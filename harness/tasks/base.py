@@ -18,7 +18,7 @@ from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.run import Observer
 
-Fields = Mapping[str, Any]  # members of a `Score` that state its outcome
+ScoreFields = Mapping[str, Any]  # fields of a `Score` that state its outcome
 
 
 class Task(ABC):
@@ -48,7 +48,7 @@ class Task(ABC):
         """Every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
-    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """The outcome of one rollout while others are under way; None if it is not planned.
 
         It takes microseconds, as longer work would delay the recorded arrival times of others.

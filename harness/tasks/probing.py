@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.api import DIALECTS
 from harness.api.base import Reasoning, Settings
 from harness.endpoints.preflight import ALTERNATIVES, cot_field, most_alternatives
-from harness.golden.files import digest, text
+from harness.golden.files import digest, serialized
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.providers.entries import Provider
@@ -20,7 +20,7 @@ from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text
-from harness.tasks.base import Fields, Task
+from harness.tasks.base import ScoreFields, Task
 
 
 class ProbeTask(Task):
@@ -90,7 +90,7 @@ class ProbeTask(Task):
     def write_files(self, folder: Path) -> None:
         """Keep the golden file, if the group has one. Raises RunLogError."""
         if self.info.files and self._options.golden is not None:
-            write_text(folder / GOLDEN_FILE, text(self._options.golden))
+            write_text(folder / GOLDEN_FILE, serialized(self._options.golden))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
         """The `number`-th repetition of every request that has so many."""
@@ -116,7 +116,7 @@ class ProbeTask(Task):
             return None
         return self.attempt_id(request.id, condition, number - 1)
 
-    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """Whether a request was answered: the probes judge the replies together."""
         planned = (parsed.rollout.sample, parsed.rollout.api) in self._requests
         return {"outcome": _outcome(parsed)} if planned else None

@@ -43,7 +43,7 @@ from harness.scoring import latency, measured_score, token_counts
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
-from harness.tasks.base import Fields, Task
+from harness.tasks.base import ScoreFields, Task
 from harness.tasks.made_call import made_call
 from harness.text import strict_json
 
@@ -95,7 +95,7 @@ class ToolCalling(Task):
             for condition in self.info.conditions:
                 yield self.attempt(sample, condition, number)
 
-    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """The outcome of an attempt, unless checks find that it is invalid."""
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
@@ -193,11 +193,11 @@ def _failed_sample(case: Case, planned: Sequence[Score]) -> FailedSample | None:
     )
 
 
-def _failure(outcome: Outcome, detail: str, **more: object) -> Fields:
+def _failure(outcome: Outcome, detail: str, **more: object) -> ScoreFields:
     return {"outcome": outcome, "value": 0.0, "detail": detail, **more}
 
 
-def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> Fields:
+def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> ScoreFields:
     return (
         _failed_exchange(parsed)
         or _unreadable_reply(parsed)
@@ -206,7 +206,7 @@ def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> 
     )
 
 
-def _failed_exchange(parsed: ParsedRollout) -> Fields | None:
+def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:
     if parsed.rollout.end != "failed":
         return None
     exchange = parsed.rollout.exchanges[-1]
@@ -227,7 +227,7 @@ def _status(exchange: Exchange) -> str:
     return f"Status {response.status}: {body[:200]}" if body else f"Status {response.status}."
 
 
-def _unreadable_reply(parsed: ParsedRollout) -> Fields | None:
+def _unreadable_reply(parsed: ParsedRollout) -> ScoreFields | None:
     if parsed.rollout.end != "unreadable":
         return None
     reason = next((each.unreadable for each in parsed.exchanges if each.unreadable), None)
@@ -236,7 +236,7 @@ def _unreadable_reply(parsed: ParsedRollout) -> Fields | None:
     return _failure(outcome, reason or "The reply could not be read.")
 
 
-def _unfinished(parsed: ParsedRollout) -> Fields | None:
+def _unfinished(parsed: ParsedRollout) -> ScoreFields | None:
     if any(reply.finish in ("length", "content_filter") for _, reply in parsed.replies):
         return _failure("truncated", "A reply was truncated.")
     if parsed.rollout.end == "max_turns":
@@ -245,7 +245,7 @@ def _unfinished(parsed: ParsedRollout) -> Fields | None:
     return None
 
 
-def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> Fields:
+def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> ScoreFields:
     calls = [call for _, reply in parsed.replies for call in reply.calls]
     expected = f"{tool.name}({json.dumps(case.expected_arguments, ensure_ascii=False)})"
     if not calls:

@@ -15,7 +15,7 @@ from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score, Traits
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
-from harness.tasks.base import Fields, Task
+from harness.tasks.base import ScoreFields, Task
 
 NAME = "traffic"
 
@@ -65,7 +65,7 @@ class ImportedTraffic(Task):
         """Nothing: no attempt is missing."""
         return iter(())
 
-    def provisional(self, parsed: ParsedRollout) -> Fields | None:
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """Whether the last request of a conversation was answered."""
         rollout = parsed.rollout
         return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}

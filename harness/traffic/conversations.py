@@ -51,7 +51,7 @@ def read_traffic(
 
 
 def joined_traffic(
-    paths: Sequence[Path], *, host: str | None = None, models: Sequence[str] = ()
+    paths: Sequence[Path], *, host: str | None = None, models: Sequence[str]
 ) -> Traffic:
     """Read recordings and join their exchanges to conversations, perhaps none.
 

@@ -20,7 +20,7 @@ BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 @dataclass(frozen=True)
 class ResponseLimits:
-    """ResponseLimits of one response.
+    """Limits of time and size of one response.
 
     `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
     first `kept_bytes` are recorded.

@@ -117,8 +117,8 @@ def accepted(watched: Watched, now: float) -> tuple[list[Incident], Past]:
     """The open incidents, ended as accepted, and the past without that of their signals."""
     every = signals((rule.about for rule in RULES.values()), APIS)
     names = {each.signal for each in watched.open}
-    left = frozenset[str]().union(*(each.streams for each in every if each.name in names))
-    counts = {name: each for name, each in watched.past.counts.items() if name not in left}
+    dropped = frozenset[str]().union(*(each.streams for each in every if each.name in names))
+    counts = {name: each for name, each in watched.past.counts.items() if name not in dropped}
     ended = [replace(each, ended=now, accepted=True) for each in watched.open]
     return ended, replace(watched.past, counts=counts)
 

@@ -1,1 +1,1 @@
-"""The tools that gpt-oss was trained with: a browser of local pages, and Python in a sandbox."""
+"""The tools that the server runs: a browser, Python in a sandbox, and those of MCP servers."""

@@ -205,10 +205,10 @@ class Engine:
         return None
 
     def _drop_cancelled(self) -> None:
-        left = deque(request for request in self._waiting if not request.cancelled)
-        for _ in range(len(self._waiting) - len(left)):
+        remaining = deque(request for request in self._waiting if not request.cancelled)
+        for _ in range(len(self._waiting) - len(remaining)):
             self.metrics.ended("cancelled")
-        self._waiting = left
+        self._waiting = remaining
 
     def _step(self) -> list[_Delivery]:
         deliveries: list[_Delivery] = []

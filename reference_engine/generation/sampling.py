@@ -38,7 +38,7 @@ class Constraint(Protocol):
         ...
 
     def allowed(self) -> Tensor:
-        """Returns the tokens of which the next one must be one, as booleans, (vocabulary,)."""
+        """Returns whether each token may be the next one, (vocabulary,)."""
         ...
 
 
@@ -183,8 +183,8 @@ def read_tokens(logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> list[To
     """Returns the tokens that `draw_tokens` drew; `logits` are for undecided rows and logprobs."""
     chosen: list[int] = drawn.tolist()
     if rows := [row for row, token in enumerate(chosen) if token == UNDECIDED]:
-        left, again = logits[rows], [draws[row] for row in rows]
-        exact = draw_tokens(left, _settings(again, left), left.shape[1])
+        undecided, again = logits[rows], [draws[row] for row in rows]
+        exact = draw_tokens(undecided, _settings(again, undecided), undecided.shape[1])
         for row, token in zip(rows, exact.tolist(), strict=True):
             chosen[row] = token
     return _tokens(logits, chosen, draws)
@@ -240,9 +240,9 @@ def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
     The number of the second draw is independent of that of the first. So the two draws together
     follow the distribution of the allowed tokens, exactly so without a top_p.
     """
-    left = logits.masked_fill(~allowed.to(logits.device), -math.inf)[None]
-    settings = _settings([replace(draw, seed=~draw.seed)], left)
-    return int(draw_tokens(left, settings, left.shape[1] if is_nucleus([draw]) else 0))
+    masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)[None]
+    settings = _settings([replace(draw, seed=~draw.seed)], masked)
+    return int(draw_tokens(masked, settings, masked.shape[1] if is_nucleus([draw]) else 0))
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:

@@ -145,7 +145,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Removes a sequence, finished or not, and releases its pages."""
-        sequence.left = True
+        sequence.removed = True
         self._release(sequence)
 
     def _release(self, sequence: Sequence) -> None:
@@ -194,7 +194,7 @@ class Scheduler:
         steps = []
         for sequence, place in flight.places.items():
             sequence.launched -= 1
-            if not sequence.left:
+            if not sequence.removed:
                 steps.append(self._gain(sequence, tokens[place]))
         return steps
 

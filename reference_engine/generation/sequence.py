@@ -21,7 +21,7 @@ class Sequence:
     order: int = 0  # position in the order in which sequences joined
     table: BlockTable | None = None  # the pages; None while the sequence waits for pages
     launched: int = 0  # number of tokens that are being drawn and have not been read
-    left: bool = False  # whether the scheduler has removed the sequence
+    removed: bool = False  # whether the scheduler has removed the sequence
 
     def __post_init__(self) -> None:
         self.seed = seed_of(self.params)

@@ -1,1 +1,1 @@
-"""An OpenAI-compatible server for one model: Chat Completions and Responses."""
+"""An OpenAI-compatible server for one model: Chat Completions, Responses, raw completions."""

@@ -72,7 +72,7 @@ def _backend(settings: ServeSettings) -> Backend:
     from reference_engine.backends.remote import connect
     from reference_engine.backends.vllm import Vllm
 
-    if settings.faults or settings.faults_by_request:
+    if settings.faulty:
         raise SetupError("--fault needs the reference engine: remove --backend.")
     prepare(settings)
     if settings.backend.is_remote:

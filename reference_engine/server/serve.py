@@ -96,7 +96,7 @@ def serve(settings: ServeSettings) -> None:
 
 def _serve(settings: ServeSettings, shard: Shard) -> None:
     parts = _parts(settings)
-    if shard.ranks > 1 and not _can_be_shared(settings):
+    if shard.ranks > 1 and (settings.faulty or settings.backend.name != "reference"):
         raise SetupError("Faults and --backend need a single process: do not use torchrun.")
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
         leader = Leader(shard)
@@ -129,11 +129,6 @@ def _follow(settings: ServeSettings, shard: Shard) -> None:
     run_follower(load(settings, shard))
 
 
-def _can_be_shared(settings: ServeSettings) -> bool:
-    plain = not settings.faults and not settings.faults_by_request
-    return plain and settings.backend.name == "reference"
-
-
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -150,7 +145,7 @@ def _restored_handlers() -> Iterator[None]:
 
 
 def _parts(settings: ServeSettings) -> Parts:
-    if not settings.faults and not settings.faults_by_request:
+    if not settings.faulty:
         return Parts()
     from reference_engine.faults.server import faulty_parts
 

@@ -155,3 +155,8 @@ class ServeSettings(BatchSettings):
     """Maximum number of waiting requests; further ones get status 429. Default: 256."""
     faults_by_request: bool = False
     """Let requests name their faults in the header X-Fault."""
+
+    @property
+    def faulty(self) -> bool:
+        """Whether some requests may show faults."""
+        return bool(self.faults) or self.faults_by_request

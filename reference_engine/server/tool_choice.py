@@ -108,27 +108,27 @@ class Choice:
 
     def applied(self, tools: Sequence[OfferedTool]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
         """The tools that the model sees, and the policy. Raises ApiError."""
-        self._check([each.tool.name for each in tools], tools)
-        left = tuple(
+        self._check(tools)
+        seen = tuple(
             each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed
         )
-        names = (self.chosen,) if self.chosen else tuple(tool.name for tool in left)
+        names = (self.chosen,) if self.chosen else tuple(tool.name for tool in seen)
         if self.mode == "required":
-            return left, ToolPolicy("required", names)
+            return seen, ToolPolicy("required", names)
         if self.mode == "none":
             return (), ToolPolicy("forbidden")
-        withheld = tuple(each.tool.name for each in tools if each.tool not in left)
-        return left, ToolPolicy(withheld=withheld) if left else ToolPolicy("forbidden")
+        withheld = tuple(each.tool.name for each in tools if each.tool not in seen)
+        return seen, ToolPolicy(withheld=withheld) if seen else ToolPolicy("forbidden")
 
-    def _check(self, names: Sequence[str], tools: Sequence[OfferedTool]) -> None:
-        seen: set[str] = set()
+    def _check(self, tools: Sequence[OfferedTool]) -> None:
+        names: set[str] = set()
         for each in tools:
-            if each.tool.name in seen:
+            if each.tool.name in names:
                 raise invalid(each.place, f"There are two tools named '{each.tool.name}'.")
-            seen.add(each.tool.name)
+            names.add(each.tool.name)
         if self.mode == "required" and not names:
             raise invalid("tool_choice", "'tool_choice' requires a call but 'tools' is empty.")
         for name in (self.chosen, *(self.allowed or ())):
-            if name is not None and name not in seen:
+            if name is not None and name not in names:
                 message = f"'tool_choice' names '{name}', which is not in 'tools'."
                 raise invalid("tool_choice", message)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harmony.vocabulary import encode, token_bytes
+from harmony.vocabulary import encode, token_ids
 
 VOCAB_SIZE = 201_088
 CODE = 64
@@ -33,12 +33,6 @@ WIDTH = 192
 _FLAG_RUNS = ((0, 6), (6, 11), (11, 16))
 _FLAG_SIZE = 1.5
 _NO_PIECE = -1
-
-
-@cache
-def token_ranks() -> dict[bytes, int]:
-    """Maps the bytes of each ordinary token to its ID."""
-    return {text: token for token, text in enumerate(token_bytes()) if text}
 
 
 def split_pieces(word: bytes) -> list[int]:
@@ -51,7 +45,7 @@ def split_pieces(word: bytes) -> list[int]:
 
 def merged_pieces(word: bytes) -> list[int]:
     """Returns the token IDs of a bare word by byte-pair merging, for any bytes, but slowly."""
-    ranks = token_ranks()
+    ranks = token_ids()
     parts = [word[at : at + 1] for at in range(len(word))]
     while len(parts) > 1:
         joined = [ranks.get(parts[at] + parts[at + 1]) for at in range(len(parts) - 1)]
@@ -69,7 +63,7 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     ids = np.arange(VOCAB_SIZE)
     pieces = np.stack([ids, np.full_like(ids, _NO_PIECE), ids], axis=1)
     flags = np.zeros((VOCAB_SIZE, 3), dtype=np.bool_)
-    ranks = token_ranks()
+    ranks = token_ids()
     for text, token in ranks.items():
         if text[:1] != b" " or len(text) == 1:
             continue

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding, token_ids
 from reference_engine.checkpoint.layouts import (
     GENERATION_CONFIG,
     Layout,
@@ -26,7 +26,6 @@ from reference_engine.checkpoint.layouts import (
 )
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import write_json
-from reference_engine.small.codes import token_ranks
 
 FIRST_SPECIAL, SPECIALS = 199_998, 21
 _FILES = Path(__file__).parent
@@ -48,7 +47,7 @@ def _written(token: bytes) -> str:
 
 def _merges() -> list[list[str]]:
     """Returns every pair of tokens that merges into a token, in the order of the results."""
-    ranks = token_ranks()
+    ranks = token_ids()
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
         halves = [(token[:at], token[at:]) for at in range(1, len(token))]
@@ -81,7 +80,7 @@ def tokenizer_json() -> dict[str, Any]:
     ]
     content: dict[str, Any] = json.loads((_FILES / "tokenizer.json").read_text(encoding="utf-8"))
     content["added_tokens"] = added
-    content["model"]["vocab"] = {_written(token): rank for token, rank in token_ranks().items()}
+    content["model"]["vocab"] = {_written(token): rank for token, rank in token_ids().items()}
     content["model"]["merges"] = _merges()
     return content
 

@@ -76,7 +76,7 @@ def heatmap(
     attempts: Mapping[str, Collection[Score]],
     width: int,
     hints: Mapping[str, str],
-    most: int = MOST_CELLS,
+    most: int,
 ) -> Heatmap:
     """Draw the attempts by condition, the samples with the lowest values first, in `most` cells."""
     counts: dict[Outcome, int] = dict.fromkeys(LOOKS, 0)

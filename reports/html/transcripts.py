@@ -226,7 +226,7 @@ _HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log
 
 
 def read_transcripts(
-    read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str] = ()
+    read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str]
 ) -> Mapping[str, orjson.Fragment]:
     """The transcripts, by record, that there is room for, those of the first records in `order`.
 

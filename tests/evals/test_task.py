@@ -9,7 +9,7 @@ from healthy import Say, chat_whole, exchange, json_response, responses_whole
 from healthy import rollout as recorded
 from sample_evals import CONDITION, eval_task
 
-from evals.results import filled, ks, rounds_of, vote
+from evals.results import curve_ks, filled, rounds_of, vote
 from evals.verdict import hold_back_ungraded
 from harness.errors import ConfigurationError
 from harness.parsing.rollout import parse_rollout
@@ -309,7 +309,7 @@ def test_figures_at_k():
                          (5, [1, 2, 4, 5])],
 )  # fmt: skip
 def test_the_k_that_are_reported(tries, sizes):
-    assert ks(tries) == sizes
+    assert curve_ks(tries) == sizes
 
 
 def test_a_vote_is_for_a_choice_and_not_for_its_letter():

@@ -52,6 +52,14 @@ def right(case: Case) -> list[Say]:
     return [Say(call=(case.tool_name, arguments)), Say(text="All done.")]
 
 
+def polluted(case: Case) -> list[Say]:
+    """What a server says that leaves a piece of the header in the names of tools."""
+    return [
+        replace(say, call=(f"{say.call[0]}<|channel|>commentary", say.call[1])) if say.call else say
+        for say in right(case)
+    ]
+
+
 # --- Chat Completions
 
 

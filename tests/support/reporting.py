@@ -7,7 +7,7 @@ from typing import Any
 
 from healthy import MODEL, STARTED, Say, exchange, response
 
-from harness.pipeline.exchanges import ExchangeCounter, sent
+from harness.pipeline.exchanges import ExchangeCounter, timed_exchanges
 from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import (
@@ -331,7 +331,7 @@ def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> s
     """The HTML page of a run with this log; its exchanges are counted if it is a sequence."""
     counter = ExchangeCounter()
     for each in log if isinstance(log, Sequence) else ():
-        counter.add(sent(each))
+        counter.add(timed_exchanges(each))
     analysis = report.analysis.model_copy(update={"exchanges": counter.counts()})
     return render_html(
         replace(report, analysis=analysis),

@@ -12,7 +12,7 @@ from harness.probes.long.requests import GROUP, PREFIXES
 from harness.probes.refusals import required
 
 _INFORMATIVE = (-100.0, -0.01)
-"""Logprobs beyond these tell nothing: an API's floor, or a token of which the model is certain."""
+"""Only logprobs in between show changes: below is an API's floor, above the model is certain."""
 _TOLERANCE = 1.0
 """Nats. Twice the median of healthy engines of different number formats, a KV cache in 8 bits
 included, is 0.6 (docs/numerics.md, small checkpoint). A server differs less from itself."""

@@ -280,7 +280,8 @@ class ChatRequest(AnswerRequest):
         match self.tool_choice:
             case NamedTool(function=function):
                 return Choice("required", chosen=function.name)
-            case AllowedTools(allowed_tools=left):
-                return Choice(left.mode, allowed=tuple(tool.function.name for tool in left.tools))
+            case AllowedTools(allowed_tools=listed):
+                names = tuple(tool.function.name for tool in listed.tools)
+                return Choice(listed.mode, allowed=names)
             case mode:
                 return Choice(mode)

@@ -141,7 +141,7 @@ class CustomCallOutput(OutputItem):
 
 
 def _custom_input(text: str) -> str:
-    """The text of the only parameter; what is no such JSON object is the text itself.
+    """The only parameter, if the text is a JSON object with one text; else the text itself.
 
     gpt-oss writes both, and with other names than the declared one (openai/gpt-oss `chat.py`).
     """

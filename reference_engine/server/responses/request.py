@@ -7,7 +7,7 @@ from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
 from harmony.conversation import Builtin, Conversation, ConversationItem, Developer
-from reference_engine.server.errors import invalid
+from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,
@@ -114,7 +114,7 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
 
 
-def unknown_previous(response_id: str) -> Exception:
+def unknown_previous(response_id: str) -> ApiError:
     """The error for a `previous_response_id` that is not stored."""
     message = f"Previous response with id '{response_id}' not found."
     return invalid("previous_response_id", message, "previous_response_not_found")

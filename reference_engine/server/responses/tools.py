@@ -293,8 +293,8 @@ def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
     match choice:
         case NamedTool(name=name):
             return Choice("required", chosen=name)
-        case AllowedTools(mode=mode, tools=left):
-            return Choice(mode, allowed=tuple(tool.name for tool in left))
+        case AllowedTools(mode=mode, tools=listed):
+            return Choice(mode, allowed=tuple(tool.name for tool in listed))
         case "none" | "auto" | "required":
             return Choice(choice)
     raise AssertionError(choice)

@@ -118,7 +118,7 @@ class Curve:
     points: Sequence[tuple[int, Estimate]]
 
 
-def curves(name: str, drawn: Sequence[Curve], required: Sequence[float] = ()) -> Markup:
+def curves(name: str, drawn: Sequence[Curve], required: Sequence[float]) -> Markup:
     """Draw the curves of one condition, which end at the same k; thin lines are required rates."""
     most = max(k for curve in drawn for k, _ in curve.points)
     x = Scale(min(1, most), max(most, 2), _LEFT, WIDTH - _LABELS)

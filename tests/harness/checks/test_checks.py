@@ -8,7 +8,7 @@ import re
 import mutations
 import pytest
 from analyses import analysis_of, planned
-from defects import DEFECTS
+from defects import DEFECTS, _open_responses, _reasoning_parts
 from healthy import (
     SUITE,
     Say,
@@ -233,18 +233,9 @@ def test_a_summary_without_its_part_is_a_warning():
 
 
 def test_other_reasoning_dialects_are_reported_as_info():
-    def open_responses(events):
-        for event in events:
-            event["type"] = event["type"].replace("reasoning_text.", "reasoning.")
-
-    def parts(events):
-        for event in events:
-            if event.get("part", {}).get("type") == "reasoning_text":
-                event["type"] = event["type"].replace("content_part", "reasoning_part")
-
     expected = {"responses.stream.reasoning_dialect"}
-    assert responses_stream(open_responses) == expected
-    assert responses_stream(parts) == expected
+    assert responses_stream(_open_responses) == expected
+    assert responses_stream(_reasoning_parts) == expected
 
 
 def test_a_header_that_the_model_wrote_as_text_is_not_a_leak():

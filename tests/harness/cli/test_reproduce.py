@@ -6,29 +6,19 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from background import in_background
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, polluted, provider_of
 from mock_provider import MockProvider
 
-from harness.cases import Case
 from harness.cli.app import run
 from harness.reproduction.commands import python
 from harness.reproduction.resend import smaller
 
 POLLUTED = "calls.name.polluted"
-
-
-def polluted(case: Case) -> list[Say]:
-    """What a server says that leaves a piece of the header in the names of tools."""
-    return [
-        replace(say, call=(f"{say.call[0]}<|channel|>commentary", say.call[1])) if say.call else say
-        for say in right(case)
-    ]
 
 
 @pytest.fixture

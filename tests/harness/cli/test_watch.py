@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
-from healthy import MODEL, provider_of, right
+from healthy import MODEL, polluted, provider_of
 from mock_provider import MockProvider
 
 from harness.cli.app import run
@@ -18,13 +18,6 @@ from harness.watching.state import State
 
 KEY = "sk-secret-value-1234567890"
 ONCE = ["watch", "-p", "mine", "--once", "--only", "smoke", "--budget", "240"]
-
-
-def polluted(case):
-    return [
-        replace(say, call=(f"{say.call[0]}<|channel|>commentary", say.call[1])) if say.call else say
-        for say in right(case)
-    ]
 
 
 @pytest.fixture

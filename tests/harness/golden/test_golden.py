@@ -49,7 +49,7 @@ def test_an_invalid_file_is_rejected_with_a_reason(tmp_path):
 
 
 def test_runs_of_earlier_versions_keep_files_that_can_be_read(tmp_path):
-    old = orjson.loads(files.text(files.shipped()))
+    old = orjson.loads(files.serialized(files.shipped()))
     for name in ("engine", "command", "exact_tolerance", "patterns"):
         del old[name]
     old["tool_version"] = "0.1.0"

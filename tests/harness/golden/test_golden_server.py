@@ -153,7 +153,7 @@ def test_merging_takes_the_long_prompts_of_both():
 
 def test_the_command_merges_files(tmp_path, capsys):
     path, out = tmp_path / "a.json", tmp_path / "merged.json"
-    path.write_text(files.text(GOLDEN), encoding="utf-8")
+    path.write_text(files.serialized(GOLDEN), encoding="utf-8")
     assert run(["golden", "merge", str(path), str(path), "--out", str(out)]) == 0
     assert len(files.load(out).healthy) == len(GOLDEN.healthy) + 1
     assert "tolerated: |Δ logprob|" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from recorded_runs import troubled
 from scipy.stats import binom
 
 from harness.pipeline import run as module
-from harness.pipeline.plan import FEW_CASES, GROUPS, Plan, decisive_first, portions
+from harness.pipeline.plan import DECISIVE_GROUPS, FEW_CASES, Plan, decisive_first, portions
 from harness.pipeline.run import Looks
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
@@ -57,7 +57,8 @@ def test_the_most_decisive_attempts_come_first():
     few = len(tools[0].info.conditions) * FEW_CASES
     assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
     used = list(dict.fromkeys(each.task for each in ordered[few:]))
-    assert used[: len(GROUPS) - 1] == [name for name in GROUPS if name != "numerics"]
+    groups = [name for name in DECISIVE_GROUPS if name != "numerics"]
+    assert used[: len(groups)] == groups
     assert used[-1] == "tool_calling"
 
 

@@ -13,7 +13,7 @@ from harness.probes import PROBES
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult
 from harness.records.scores import Evidence, Finding, Severity
-from harness.rules import RULES, result
+from harness.rules import RULES, judged_result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
@@ -46,7 +46,7 @@ def found(check_id: str, severity: Severity) -> CheckResult:
     about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
     finding = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
-    return result(about, [("chat", finding)], [(1, 4)])
+    return judged_result(about, [("chat", finding)], [(1, 4)])
 
 
 def made(**severities: Severity) -> DefectRun:

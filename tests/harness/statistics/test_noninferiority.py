@@ -32,12 +32,6 @@ def test_detectable_drops_are_the_published_ones(mean, questions, tries, fixed, 
     assert round(100 * detectable_drop(math.sqrt(2) * error), 1) == equal
 
 
-def test_unequal_questions_reduce_the_error():
-    assert run_error(0.8, 198, 8, between=0.5) == pytest.approx(
-        run_error(0.8, 198, 8) / math.sqrt(2)
-    )
-
-
 def test_a_detectable_drop_is_detected_with_the_stated_power():
     assert power_to_detect(detectable_drop(0.012), 0.012) == pytest.approx(0.8)
     assert power_to_detect(0.0, 0.012) == pytest.approx(0.05)

@@ -21,9 +21,8 @@ from harmony.conversation import (
     User,
 )
 from harmony.render import render_prompt
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding, token_ids
 from reference_engine.checkpoint import load_model
-from reference_engine.small.codes import token_ranks
 from reference_engine.small.export import SHIPPED, export_small
 from training.data import Shares, groups
 
@@ -173,7 +172,7 @@ def test_the_template_renders_as_harmony_does(tokenizer: Any, name: str) -> None
 def test_the_tokenizer_splits_as_harmony_does(tokenizer: Any) -> None:
     rng = random.Random(0)
     encoding = harmony_encoding()
-    tokens = list(token_ranks())
+    tokens = list(token_ids())
     texts = ["", " ", "\n\n", "it's I'LL", "1234567 x", "a/b//\r\n\tc  d", "e\u0301 ﬁ 🇩🇪👩‍🚀 ١٢٣"]
     texts += [b"".join(rng.choices(tokens, k=12)).decode("utf-8", "ignore") for _ in range(300)]
     planes = ((32, 127), (32, 0x3000), (0x4E00, 0x9FFF), (0x1F300, 0x1F700), (9, 14))
