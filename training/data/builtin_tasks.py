@@ -78,7 +78,7 @@ def _call(name: str, **arguments: object) -> BuiltinCall:
 def _web(rng: Random, setting: Setting) -> Task:
     makers = (
         _search, _search, _research, _research, _research, _visit, _consult, _consult, _locate,
-        _follow,
+        _locate, _follow,
     )  # fmt: skip
     made = rng.choice(makers)(rng, setting)
     return Task(made.skill, (*past(rng, (), 0.08), *made.turns), made.reply)
