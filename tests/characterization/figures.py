@@ -29,7 +29,7 @@ from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
 from harness.cli import checks as catalogue
-from harness.cli.judging import changed, judge
+from harness.cli.judging import judge, with_settings
 from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare, labelled
@@ -75,7 +75,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
     scores: list[Score] = []
-    info = changed(read_run_info(run), _baseline(baseline))
+    info = with_settings(read_run_info(run), _baseline(baseline))
     tasks = restore(run, info)
     analysis = judge_folder(run, info, tasks, keep=scores.extend)
     figures = {
