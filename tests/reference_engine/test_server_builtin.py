@@ -37,11 +37,6 @@ def engine(served):
     return served[0]
 
 
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def ask(client, given="How deep is Lake Orla?", **fields) -> Response:
     fields = {"tools": [WEB, CODE], "include": INCLUDE} | fields
     response = client.responses.create(model=MODEL, input=given, **fields)

@@ -14,26 +14,6 @@ MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
 
 
-@pytest.fixture(scope="module")
-def served():
-    engine = ScriptedEngine()
-    with running(engine) as url, httpx.Client(base_url=url) as client:
-        yield engine, client
-
-
-@pytest.fixture
-def engine(served):
-    served[0].script = lambda *_: ANSWER
-    served[0].prompts.clear()
-    served[0].params.clear()
-    return served[0]
-
-
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def say(engine, *said):
     """Make the engine say these texts, one for each generation, the last one for ever."""
     texts = list(said)

@@ -40,11 +40,6 @@ def engine(served):
     return served[0]
 
 
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def test_a_namespace_is_offered_as_functions_and_comes_back_with_its_calls(client, engine):
     reply = client.responses.create(model=MODEL, input="Hi", tools=[TEAM])
     assert "type get_weather" in engine.prompts[-1]

@@ -1,12 +1,11 @@
 """Compaction over a real socket: what is kept, the summary's way back, and what is refused."""
 
-import httpx
 import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, FLAT_TOOL
 
 from reference_engine.server.responses.items import Summary, encode_summary
 
@@ -20,23 +19,11 @@ TALK = [
 ]
 
 
-@pytest.fixture(scope="module")
-def served():
-    engine = ScriptedEngine()
-    with running(engine) as url, httpx.Client(base_url=url) as client:
-        yield engine, client
-
-
 @pytest.fixture
 def engine(served):
     served[0].script = lambda prompt, _: SUMMARY if "Summarize our" in prompt else ANSWER
     served[0].prompts.clear()
     return served[0]
-
-
-@pytest.fixture
-def client(served):
-    return served[1]
 
 
 def compact(client, **fields) -> dict:

@@ -27,13 +27,6 @@ def served():
 
 
 @pytest.fixture
-def engine(served):
-    served[0].script = lambda *_: ANSWER
-    served[0].prompts.clear()
-    return served[0]
-
-
-@pytest.fixture
 def ask(served):
     """Send a request whose default is the prompt as token ids and room for the whole answer."""
     create = served[1].completions.create

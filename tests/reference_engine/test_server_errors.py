@@ -23,11 +23,6 @@ def served():
         yield engine, client
 
 
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def error_of(reply: httpx.Response, status: int) -> dict:
     assert reply.status_code == status, reply.text
     body = reply.json()

@@ -67,11 +67,6 @@ def engine(served):
     return served[0]
 
 
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def ask(client, given="How deep is Lake Orla?", **fields) -> Response:
     response = client.responses.create(model=MODEL, input=given, **({"tools": [LAKES]} | fields))
     Response.model_validate(response.model_dump(warnings=False))

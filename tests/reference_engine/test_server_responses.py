@@ -23,26 +23,6 @@ REQUIRED = frozenset({
 })  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def served():
-    engine = ScriptedEngine()
-    with running(engine) as url, httpx.Client(base_url=url) as client:
-        yield engine, client
-
-
-@pytest.fixture
-def engine(served):
-    served[0].script = lambda *_: ANSWER
-    served[0].prompts.clear()
-    served[0].params.clear()
-    return served[0]
-
-
-@pytest.fixture
-def client(served):
-    return served[1]
-
-
 def ask(client, given="Hi", **fields) -> dict:
     reply = client.post("/responses", json={"model": MODEL, "input": given, **fields})
     assert reply.status_code == 200, reply.text

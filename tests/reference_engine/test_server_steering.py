@@ -1,8 +1,7 @@
 """tool_choice: where the model goes disallowed, it is put back on the way by a prefilled header."""
 
-import httpx
 import pytest
-from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL
 
 from harmony.parse import CALL as CALL_TOKEN
 from harmony.vocabulary import harmony_encoding
@@ -14,24 +13,6 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
 OPEN_HEADER = "<|start|>assistant<|channel|>commentary to=functions"
 FULL_HEADER = OPEN_HEADER + ".get_weather <|constrain|>json<|message|>"
 FINAL_HEADER = "<|start|>assistant<|channel|>final<|message|>"
-
-
-@pytest.fixture(scope="module")
-def served():
-    engine = ScriptedEngine()
-    with running(engine) as url, httpx.Client(base_url=url) as client:
-        yield engine, client
-
-
-@pytest.fixture
-def engine(served):
-    served[0].prompts.clear()
-    return served[0]
-
-
-@pytest.fixture
-def client(served):
-    return served[1]
 
 
 def ask(client, **fields) -> dict:
