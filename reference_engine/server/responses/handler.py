@@ -28,7 +28,7 @@ from reference_engine.server.responses.request import (
     unknown_previous,
 )
 from reference_engine.server.responses.steps import Steps
-from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored, page
+from reference_engine.server.responses.store import VisibleResponses, ResponseStore, Stored, page
 from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
@@ -108,7 +108,7 @@ class ResponsesHandler:
         """Create a response, streaming or not."""
         context = self._context
         body = await context.read(request, ResponsesRequest)
-        memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
+        memory = VisibleResponses(self._store, getattr(request.state, CONNECTION_STORE, None))
         history = _history(body, memory)
         steps, tools = await self._steps(body, history)
         writer = OutputWriter(
@@ -133,7 +133,7 @@ class ResponsesHandler:
     async def count(self, request: Request) -> Response:
         """Count the prompt tokens of a response without creating it."""
         body = await self._context.read(request, ResponsesRequest)
-        steps, _ = await self._steps(body, _history(body, ResponseLookup(self._store)))
+        steps, _ = await self._steps(body, _history(body, VisibleResponses(self._store)))
         work = steps.count()
         counted = await until_disconnect(request.receive, self._context.stop, work)
         return json_response({"object": "response.input_tokens", "input_tokens": counted})
@@ -156,7 +156,7 @@ class ResponsesHandler:
         """Compact a conversation for later requests."""
         context = self._context
         body = await context.read(request, CompactRequest)
-        history = _history(body, ResponseLookup(self._store))
+        history = _history(body, VisibleResponses(self._store))
         wanted = body.generation_request(history, context.settings.current_date)
         steps = Steps(self._generate, wanted)
         await until_disconnect(request.receive, context.stop, _write(steps, OutputWriter()))
@@ -203,7 +203,7 @@ class ResponsesHandler:
         return stored
 
 
-def _history(body: ConversationRequest, memory: ResponseLookup) -> tuple[ConversationItem, ...]:
+def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[ConversationItem, ...]:
     """The conversation: that of the previous response, then the input. Raises ApiError."""
     if body.input is None and body.previous_response_id is None:
         message = "Missing required parameter: 'input' or 'previous_response_id'."

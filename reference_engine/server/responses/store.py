@@ -81,8 +81,8 @@ class ResponseStore:
 
 
 @dataclass(frozen=True)
-class ResponseLookup:
-    """The responses that a request can continue: those of the server and of its connection."""
+class VisibleResponses:
+    """The responses that a client can continue: those of the server and of its connection."""
 
     shared: ResponseStore
     own: ResponseStore | None = None
