@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.cases import Case, load_suite, planned_cases
 from harness.comparison.records import Entry
-from harness.comparison.settings import Settings, settings_of
+from harness.comparison.settings import SettingsByScope, settings_of
 from harness.frames import Run, load
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import Condition, known_model, varying
@@ -71,7 +71,7 @@ class Column:
 
     entry: Entry
     groups: Mapping[Key, Group]
-    settings: Settings = field(default_factory=dict)
+    settings: SettingsByScope = field(default_factory=dict)
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
 
 

@@ -13,10 +13,10 @@ _MOVING = frozenset({
 })  # fmt: skip
 """Settings that can change the result of the same sample."""
 
-Settings = Mapping[str, Mapping[str, str]]  # by scope (`RUN` or a task) and name
+SettingsByScope = Mapping[str, Mapping[str, str]]  # the scope is `RUN` or a task, then the name
 
 
-def settings_of(info: RunInfo) -> Settings:
+def settings_of(info: RunInfo) -> SettingsByScope:
     """The settings of a run that matter for a comparison, as text."""
     settings = info.settings
     run: dict[str, object] = {
@@ -48,7 +48,9 @@ def as_text(values: Mapping[str, object]) -> dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
 
 
-def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[SettingChange, ...]:
+def changes(
+    here: SettingsByScope, there: SettingsByScope, *, moving: bool = False
+) -> tuple[SettingChange, ...]:
     """The settings that differ; with `moving`, those that can change the result of a sample."""
     found: list[SettingChange] = []
     shared = [scope for scope in here if scope in there]

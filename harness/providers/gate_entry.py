@@ -12,7 +12,7 @@ from harness.errors import ConfigurationError, read_text
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml
 from harness.records.runs import GateRule, Limits, SuiteName, Thresholds
 
-Settings = TypeVar("Settings", Thresholds, Limits)
+GateValues = TypeVar("GateValues", Thresholds, Limits)
 
 MARGIN = "margins."
 FLAG = None  # the source of the settings from the command line
@@ -86,7 +86,7 @@ class Gate:
     values: Mapping[str, Any]
     origins: Mapping[str, str]
 
-    def applied_to(self, base: Settings) -> Settings:
+    def applied_to(self, base: GateValues) -> GateValues:
         """Thresholds or limits, overridden by the gate or its budget."""
         fields = type(base).model_fields.keys()
         values = {name: value for name, value in self.values.items() if name in fields}

@@ -28,7 +28,7 @@ from reference_engine.server.responses.request import (
     unknown_previous,
 )
 from reference_engine.server.responses.steps import Steps
-from reference_engine.server.responses.store import VisibleResponses, ResponseStore, Stored, page
+from reference_engine.server.responses.store import ResponseStore, Stored, VisibleResponses, page
 from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
