@@ -43,7 +43,7 @@ from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.opening import load
-from reference_engine.server.responses.items import history_of
+from reference_engine.server.responses.history import history_of
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import ServeSettings
 

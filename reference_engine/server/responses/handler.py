@@ -17,7 +17,8 @@ from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest
-from reference_engine.server.responses.items import encode_summary, history_of
+from reference_engine.server.responses.history import history_of
+from reference_engine.server.responses.items import encode_summary
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, usage_of
 from reference_engine.server.responses.request import (

@@ -1,0 +1,145 @@
+"""The input items of a Responses request, as items of a conversation."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from harmony.conversation import (
+    Answer,
+    BuiltinCall,
+    BuiltinResult,
+    Call,
+    ConversationItem,
+    Developer,
+    Preamble,
+    Reasoning,
+    Result,
+    User,
+)
+from reference_engine.server.errors import invalid
+from reference_engine.server.responses.items import (
+    CUSTOM_INPUT,
+    CallItem,
+    CodeInterpreterItem,
+    CompactionItem,
+    CustomCallItem,
+    Item,
+    McpCallItem,
+    MessageItem,
+    ReasoningItem,
+    ReferenceItem,
+    ResultItem,
+    WebSearchItem,
+)
+
+_SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
+
+StoredItem = Callable[[str], tuple[tuple[ConversationItem, ...], str | None] | None]
+
+
+def history_of(
+    items: Sequence[Item],
+    earlier: Sequence[ConversationItem],
+    calls: dict[str, str],
+    stored_item: StoredItem,
+) -> tuple[ConversationItem, ...]:
+    """The earlier conversation items, then those of the input. Raises ApiError.
+
+    `calls` are the earlier calls without a result, name by call id, and are updated in place.
+    `stored_item` finds the conversation items of an output item, with the call id of a call.
+    """
+    history: list[ConversationItem] = list(earlier)
+    for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
+        match item:
+            case MessageItem():
+                history.append(_message(item, calls_next=calls_next))
+            case ReasoningItem():
+                history += _reasoning(item)
+            case CallItem() | CustomCallItem():
+                history.append(_call(item))
+                calls[item.call_id] = item.name
+            case ResultItem():
+                history.append(_result(item, at, calls))
+            case CompactionItem():
+                history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
+            case ReferenceItem():
+                history += _referenced(item, at, calls, stored_item)
+            case WebSearchItem() | CodeInterpreterItem() | McpCallItem():
+                history += _builtin(item, stored_item)
+    if calls:
+        message = f"No function_call_output answers the function call '{next(iter(calls))}'."
+        raise invalid("input", message)
+    return tuple(history)
+
+
+def _call(item: CallItem | CustomCallItem) -> Call:
+    if isinstance(item, CallItem):
+        return Call(item.name, item.arguments)
+    return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
+
+
+def _reasoning(item: ReasoningItem) -> tuple[Reasoning, ...]:
+    text = "".join(part.text for part in item.content)
+    return (Reasoning(text),) if text else ()
+
+
+def _calls_next(items: Sequence[Item]) -> list[bool]:
+    """For each item, whether the next item except reasoning is a call."""
+    after = []
+    calls = False
+    for item in reversed(items):
+        after.append(calls)
+        if not isinstance(item, ReasoningItem):
+            calls = isinstance(item, CallItem | CustomCallItem | McpCallItem)
+    return after[::-1]
+
+
+def _message(item: MessageItem, *, calls_next: bool) -> ConversationItem:
+    """Without a phase, an assistant's message is a preamble if a call follows."""
+    match item.role:
+        case "user":
+            return User(item.content)
+        case "assistant":
+            preamble = item.phase == "commentary" or (item.phase is None and calls_next)
+            return Preamble(item.content) if preamble else Answer(item.content)
+        case _:
+            return Developer(item.content)
+
+
+def _result(item: ResultItem, at: int, calls: dict[str, str]) -> Result:
+    name = calls.pop(item.call_id, None)
+    if name is None:
+        raise invalid(
+            f"input[{at}].call_id",
+            f"No function call with the call_id '{item.call_id}' is waiting for an output.",
+        )
+    return Result(name, item.output)
+
+
+def _referenced(
+    item: ReferenceItem, at: int, calls: dict[str, str], stored_item: StoredItem
+) -> tuple[ConversationItem, ...]:
+    found = stored_item(item.id)
+    if found is None:
+        raise invalid(f"input[{at}].id", f"No stored item has the id '{item.id}'.")
+    entries, call_id = found
+    for entry in entries:
+        if isinstance(entry, Call) and call_id:
+            calls[call_id] = entry.name
+    return entries
+
+
+def _builtin(
+    item: WebSearchItem | CodeInterpreterItem | McpCallItem, stored_item: StoredItem
+) -> tuple[ConversationItem, ...]:
+    """The call and its result; nothing if the result is not known."""
+    if found := stored_item(item.id):
+        return found[0]
+    if isinstance(item, McpCallItem):
+        output = item.output if item.error is None else json.dumps(item.error)
+        if output is None:
+            return ()
+        return Call(item.name, item.arguments), Result(item.name, output)
+    if isinstance(item, WebSearchItem) or item.outputs is None:
+        return ()
+    output = "".join(each.logs for each in item.outputs)
+    return BuiltinCall("python", item.code), BuiltinResult("python", output)
