@@ -11,7 +11,7 @@ from scripted import ANSWER, ScriptedEngine, running
 def served() -> Iterator[tuple[ScriptedEngine, httpx.Client]]:
     """An engine, and a client of the server in front of it."""
     engine = ScriptedEngine()
-    with running(engine) as url, httpx.Client(base_url=url) as client:
+    with running(engine) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield engine, client
 
 
