@@ -98,3 +98,16 @@ def test_an_answer_about_an_error_is_no_error():
     said = Say(text=text)
     assert findings(chat(lambda _: None, said)) == set()
     assert findings(responses_stream(lambda _: None, said)) == set()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        both(put("choices.0.finish_reason", "content_filter")),
+        both(put("choices.0.message.refusal", "Blocked."), put("choices.0.message.content", None)),
+    ],
+)
+def test_what_a_filter_returns_need_not_have_cot_or_tokens(refused):
+    counts = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    blocked = both(refused, put("choices.0.message.reasoning", None), put("usage", counts))
+    assert findings(chat(blocked, ANSWER)) == {"reply.refused"}
