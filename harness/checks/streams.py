@@ -125,8 +125,8 @@ grammar_checks(
     {
         grammar.DONE_MARK: (
             "error",
-            "A stream ends with exactly one `data: [DONE]` event. Clients use it to tell a "
-            "finished stream from a broken one.",
+            "A stream has a `data: [DONE]` event, and no output or usage follows it. Clients stop "
+            "reading there, and use it to tell a finished stream from a broken one.",
         ),
         grammar.FINISH: (
             "error",

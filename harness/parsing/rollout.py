@@ -236,6 +236,8 @@ def _of_model(turn: object) -> bool:
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
     judged: set[object] = set()
     for event in exchange.events:
+        if event.data is None and event.is_done:
+            break  # Clients stop reading here.
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error or exchange.simulated:
             continue

@@ -2,13 +2,23 @@
 
 import pytest
 from defects import _answer_as_call, _simulate
-from healthy import Say
-from mutations import asked, both, chat, put, responses, responses_stream
+from healthy import Say, chat_blocks
+from mock_provider import data
+from mutations import (
+    asked,
+    both,
+    chat,
+    chat_stream,
+    put,
+    responses,
+    responses_stream,
+)
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
 
 ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
 COT = "The user wants a comparison of two numbers, so I compare them."
 
 
@@ -72,3 +82,26 @@ def test_masked_words(said, masked):
     body = {"messages": [{"role": "user", "content": asked_for}]}
     found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
     assert ("text.masked" in found) == masked
+
+
+@pytest.mark.parametrize("late", ["[DONE]", '{"choices": [], "cost": "0"}', '{"type": "ping"}'])
+def test_clients_miss_nothing_that_follows_done(late):
+    found = findings(chat_stream(lambda c: [*chat_blocks(c), f"data: {late}"], ANSWER))
+    assert found == set()
+
+
+def test_clients_miss_usage_and_output_that_follow_done():
+    for at in (-1, 2):
+        late = chat_stream(lambda c, at=at: [*chat_blocks(c), data(c[at])], ANSWER)
+        assert "chat.stream.done" in findings(late)
+
+
+def test_usage_beside_an_empty_delta_after_the_finish_reason():
+    def with_delta(chunks):
+        chunks[-1]["choices"] = [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]
+
+    def early(chunks):
+        chunks[1]["usage"] = chunks[-1]["usage"]
+
+    assert findings(chat_stream(with_delta, ANSWER)) == set()
+    assert findings(chat_stream(early, ANSWER)) == {"chat.stream.usage"}
