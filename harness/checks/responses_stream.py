@@ -184,7 +184,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
         data = event.data or {}
         if event.type == "response.output_item.done" and isinstance(data.get("item"), dict):
             index = data.get("output_index")
-            streamed[index if isinstance(index, int) else -1] = data["item"]
+            streamed[index if isinstance(index, int) else len(streamed)] = data["item"]
     for event, response in _responses(exchange):
         if event.type in TERMINAL:
             output = response.get("output")

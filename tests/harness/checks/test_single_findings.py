@@ -7,6 +7,7 @@ from mock_provider import data
 from mutations import (
     asked,
     both,
+    change_event,
     chat,
     chat_stream,
     put,
@@ -105,3 +106,36 @@ def test_usage_beside_an_empty_delta_after_the_finish_reason():
 
     assert findings(chat_stream(with_delta, ANSWER)) == set()
     assert findings(chat_stream(early, ANSWER)) == {"chat.stream.usage"}
+
+
+def test_absent_indices_are_no_different_texts():
+    def unnumbered(events):
+        for event in events:
+            event.pop("content_index", None)
+            if event["type"] == "response.output_item.done":
+                event.pop("output_index")
+
+    found = findings(responses_stream(unnumbered, ANSWER))
+    assert "responses.schema" in found
+    assert not found & {"responses.stream.item_text", "responses.stream.final"}
+
+
+@pytest.mark.parametrize("step", ["added", "done"])
+def test_a_part_of_the_cot_that_has_the_type_of_an_answer(step):
+    change = change_event(
+        f"response.content_part.{step}",
+        part={"type": "output_text", "text": ANSWER.reasoning, "annotations": [], "logprobs": []},
+    )
+    assert "responses.stream.reasoning_parts" in findings(responses_stream(change, ANSWER))
+
+
+def test_a_text_without_deltas_says_so():
+    kind = "response.reasoning_text.delta"
+
+    def whole(events):
+        for event in [each for each in events if each["type"] == kind]:
+            events.remove(event)
+
+    found = checks.examine(parse_rollout(responses_stream(whole, ANSWER)))[1]
+    messages = {each.id: each.message for each in found}
+    assert messages["responses.stream.done_text"].startswith("No delta precedes")
