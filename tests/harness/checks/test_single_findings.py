@@ -10,6 +10,8 @@ from mutations import (
     change_event,
     chat,
     chat_stream,
+    drop,
+    nothing,
     put,
     responses,
     responses_stream,
@@ -83,6 +85,47 @@ def test_masked_words(said, masked):
     body = {"messages": [{"role": "user", "content": asked_for}]}
     found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
     assert ("text.masked" in found) == masked
+
+
+@pytest.mark.parametrize(
+    ("written", "doubled"),
+    [
+        ('{"location": "Lisbon"}{"location": "Lisbon"}', True),
+        ('{"location": "Lisbon"}\n{"location": "Lisbon"}', True),
+        ('{"location": "Lisbon"}', False),
+        ("{}", False),
+        ("xyxy", False),
+    ],
+)
+def test_arguments_that_a_stream_repeats(written, doubled):
+    found = findings(chat(nothing, Say(call=("get_weather", written))))
+    assert ("calls.repeated" in found) == doubled
+
+
+@pytest.mark.parametrize(
+    ("said", "is_call"),
+    [
+        ('[{ "name": "get_weather", "parameters": { "location": "Lisbon" } }]', True),
+        ('[{"location": "Lisbon"}, {"location": "Porto"}]', True),
+        ('[{"name": "another_tool", "parameters": {}}]', False),
+        ("[Lisbon]", False),
+    ],
+)
+def test_a_list_of_calls_in_the_answer(said, is_call):
+    assert ("calls.in_text" in findings(chat(nothing, Say(text=said)))) == is_call
+
+
+def test_a_call_without_its_type_is_one_finding():
+    untyped = drop("choices.0.message.tool_calls.0.type")
+    found = checks.examine(parse_rollout(chat(untyped, CALL)))[1]
+    assert [each.evidence.path for each in found] == ["$.choices[0].message.tool_calls[0].type"]
+
+
+def test_two_objects_without_their_types_are_two_findings():
+    output = [{"id": "rs_1", "summary": []}, {"id": "rs_2"}]
+    found = checks.examine(parse_rollout(responses(put("output", output), ANSWER)))[1]
+    paths = {each.evidence.path for each in found if each.id == "responses.schema"}
+    assert {"$.output[0].type", "$.output[1].type"} <= paths
 
 
 @pytest.mark.parametrize("late", ["[DONE]", '{"choices": [], "cost": "0"}', '{"type": "ping"}'])
