@@ -37,9 +37,22 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
         return None, f"should be a JSON object: {quoted(text)}"
     if _is_too_deep(text, value):
         return None, f"is nested deeper than {DEEPEST} levels"
-    if value.get("error"):
-        return value, f"is an error: {error_message(value['error'])}"
+    if '"error"' in text and (reported := reported_error(value)):
+        return value, f"is an error: {error_message(reported)}"
     return value, None
+
+
+def reported_error(value: Mapping[str, Any]) -> object:
+    """The error that a body or an event reports in place of output; None if it reports none.
+
+    Gateways put it in a choice, or give only the finish reason `error`.
+    """
+    if value.get("error") or value.get("object") == "error":
+        return value.get("error") or value
+    for choice in objects(value.get("choices")):
+        if choice.get("error") or choice.get("finish_reason") == "error":
+            return choice.get("error") or "a choice has the finish_reason error"
+    return None
 
 
 def json_object(text: str) -> Mapping[str, Any] | None:

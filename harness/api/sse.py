@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from harness.api.fields import read_object
+from harness.api.fields import error_message, quoted, read_object, reported_error
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
@@ -59,9 +59,13 @@ def stream_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
 def _parsed(number: int, at: float, name: str, text: str) -> StreamEvent:
     data, problem = read_object(text)
     if data is None:
-        return StreamEvent(number, at, name, text, None, problem, "", is_error=False)
+        is_error = name == "error"
+        problem = f"is an error: {quoted(text)}" if is_error else problem
+        return StreamEvent(number, at, name, text, None, problem, "", is_error)
     kind = data.get("type")
     if not isinstance(kind, str):
         kind = ""
-    is_error = kind == "error" or bool(data.get("error"))
+    if name == "error" != kind:
+        problem = problem or f"is an error: {error_message(data)}"
+    is_error = "error" in (name, kind) or ('"error"' in text and bool(reported_error(data)))
     return StreamEvent(number, at, name, text, data, problem, kind, is_error)

@@ -186,7 +186,9 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
     The provider's harmony parser failed. Agents show the arguments to the user and stop.
     """
     exchange, reply = answer
-    tool = _tool_of(trailing_object(reply.text), exchange.request.functions.values())
+    text = reply.text.strip()
+    text = text[1:-1] if text.startswith("[") and text.endswith("]") else text  # a list of calls
+    tool = _tool_of(trailing_object(text), exchange.request.functions.values())
     if tool is not None and not exchange.request.wants_json:
         message = f"The answer contains what looks like the arguments of {tool.name}."
         yield Problem(exchange, message, "a tool call", reply.text[-200:])

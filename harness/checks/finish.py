@@ -90,12 +90,8 @@ def _refused(answer: Answer) -> Iterator[Problem]:
     gpt-oss writes its own refusals as ordinary answers. A `refusal` or the finish reason
     content_filter comes from a filter of the provider, which also stops harmless agents.
     """
-    raw = answer.reply.raw
-    messages = [choice.get("message") for choice in objects(raw.get("choices"))]
-    parts = [part for item in objects(raw.get("output")) for part in objects(item.get("content"))]
-    refusals = [each["refusal"] for each in objects([*messages, *parts]) if each.get("refusal")]
-    if refusals or answer.reply.finish == "content_filter":
-        message, got = "The reply is a refusal by a filter.", str(refusals or "content_filter")
+    if refusals := answer.refusals:
+        message, got = "The reply is a refusal by a filter.", ", ".join(refusals)
         yield Problem(answer.exchange, message, "an answer or a tool call", got)
 
 

@@ -36,6 +36,12 @@ def parsed_value(text: str) -> object:
     return value
 
 
+def is_doubled(text: str) -> bool:
+    """Whether a text is the same JSON object twice."""
+    first = text[: len(text) // 2].strip()
+    return first == text[len(text) // 2 :].strip() and parsed_object(first) is not None
+
+
 def leaves(value: object) -> Iterator[object]:
     """The texts, numbers, booleans and nulls in a JSON value, in order."""
     if isinstance(value, Mapping | list | tuple):

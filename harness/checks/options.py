@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.checks.base import Family
-from harness.checks.json_text import misfit, parsed_value
+from harness.checks.json_text import is_doubled, misfit, parsed_value
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 from harness.findings import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 
@@ -72,8 +72,13 @@ def _several(answer: Answer) -> Iterator[Problem]:
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """A reply does not contain the same call twice.
 
-    gpt-oss stops after one call, so the server repeated it. Agents call the tool twice.
+    gpt-oss stops after one call, so the server repeated it. Agents call the tool twice. Some
+    streams repeat only the arguments of the call, which then are not JSON.
     """
+    doubled = next((call for call in answer.reply.calls if is_doubled(call.arguments)), None)
+    if doubled is not None:
+        message = f"The call of {doubled.name} has its arguments twice."
+        yield Problem(answer.exchange, message, "the arguments once", doubled.arguments)
     made = [(each.name, each.arguments) for each in answer.reply.calls]
     twice = next((each for at, each in enumerate(made) if each in made[:at]), None)
     if twice is not None:

@@ -92,6 +92,8 @@ def _sequence(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     last = -1
     for event in exchange.known_events:
+        if event.is_error:
+            return
         number = (event.data or {}).get("sequence_number")
         if not isinstance(number, int) or number <= last:
             message = "sequence_number does not increase."
@@ -108,6 +110,8 @@ def _sequence(exchange: ParsedExchange) -> Iterator[Problem]:
 )
 def _created(exchange: ParsedExchange) -> Iterator[Problem]:
     for position, event in enumerate(exchange.known_events):
+        if event.is_error:
+            return
         if (event.type == "response.created") is not (position == 0):
             message = "The stream does not begin with exactly one response.created event."
             expected = "response.created" if position == 0 else "no second response.created"
@@ -180,7 +184,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
         data = event.data or {}
         if event.type == "response.output_item.done" and isinstance(data.get("item"), dict):
             index = data.get("output_index")
-            streamed[index if isinstance(index, int) else -1] = data["item"]
+            streamed[index if isinstance(index, int) else len(streamed)] = data["item"]
     for event, response in _responses(exchange):
         if event.type in TERMINAL:
             output = response.get("output")

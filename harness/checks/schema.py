@@ -38,7 +38,8 @@ _MINOR_WHY = (
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
-    No client can use an unreadable reply. The check stream.error_event reports error events.
+    No client can use an unreadable reply, nor an error in place of one. The check
+    stream.error_event reports error events.
     """
     if exchange.unreadable is not None and not exchange.error_events:
         response = exchange.recorded.response

@@ -56,7 +56,7 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients parse each event as JSON and abort on invalid data.
     """
     for event in exchange.events:
-        if event.data is None and not event.is_done:
+        if event.data is None and not (event.is_done or event.is_error):
             message = "The data of an event is not a JSON object."
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
@@ -66,7 +66,7 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
     Many clients ignore such events and show a truncated answer. An overload may cause one
-    occasionally.
+    occasionally. A chunk with the finish_reason error counts, too.
     """
     for event in exchange.error_events:
         message = "The stream contains an error event."
@@ -125,8 +125,8 @@ grammar_checks(
     {
         grammar.DONE_MARK: (
             "error",
-            "A stream ends with exactly one `data: [DONE]` event. Clients use it to tell a "
-            "finished stream from a broken one.",
+            "A stream has a `data: [DONE]` event, and no output or usage follows it. Clients stop "
+            "reading there, and use it to tell a finished stream from a broken one.",
         ),
         grammar.FINISH: (
             "error",

@@ -38,6 +38,19 @@ class Answer(NamedTuple):
         return next((item for item in items if _holds_json(item)), None)
 
     @property
+    def refusals(self) -> list[str]:
+        """What a filter returned in place of the model's answer."""
+        raw = self.reply.raw
+        messages = [choice.get("message") for choice in objects(raw.get("choices"))]
+        parts = [
+            part for item in objects(raw.get("output")) for part in objects(item.get("content"))
+        ]
+        found = [
+            str(each["refusal"]) for each in objects([*messages, *parts]) if each.get("refusal")
+        ]
+        return found or ["content_filter"] * (self.reply.finish == "content_filter")
+
+    @property
     def choices(self) -> list[Mapping[str, Any]]:
         """The choices of a Chat reply, or of all its chunks."""
         return [choice for body in bodies(self.exchange) for choice in objects(body.get("choices"))]
@@ -207,11 +220,11 @@ def truncated_opening(parsed: ParsedRollout) -> Iterator[Answer]:
 
 
 def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:
-    """The first reply, if it answers the user and may be of any form."""
+    """The first reply, if the model answers the user and may do so in any form."""
     for answer in islice(answers(parsed), 1):
         request = answer.exchange.request
         free = request.tool_choice in ("auto", "none") and not request.wants_json
-        if free and request.answers_user:
+        if free and request.answers_user and not answer.refusals:
             yield answer
 
 

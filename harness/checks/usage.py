@@ -63,7 +63,8 @@ def _zero(found: CountedReply) -> Iterator[Problem]:
     Providers bill by these counts, and users plan budgets with them.
     """
     usage, reply = found.usage, found.reply
-    has_content = reply.reasoning or reply.text or reply.calls
+    refused = Answer(found.exchange, reply).refusals  # The filter may have run before the model.
+    has_content = not refused and (reply.reasoning or reply.text or reply.calls)
     for name, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
         if has_content and count is not None and count <= 0:
             message = f"The reply has content, but reports no {name} tokens."

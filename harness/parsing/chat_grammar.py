@@ -58,11 +58,8 @@ class _Walker:
         if not events:
             return
         last = events[-1]
-        marks = sum(event.is_done for event in events)
-        if not self._error and (marks != 1 or not last.is_done):
-            message = "The stream does not end with exactly one `data: [DONE]` event."
-            got = f"{marks} [DONE] events; last event: {last.text}"
-            self._report(DONE_MARK, last, message, "data: [DONE]", got)
+        if not self._error:
+            self._check_done(events)
         if self._finish is None and not self._error:
             message = "No chunk in the stream has a finish_reason."
             self._report(FINISH, last, message, "a finish_reason", "none")
@@ -74,6 +71,17 @@ class _Walker:
         self, rule: str, event: StreamEvent, message: str, expected: str, got: str, path: str = ""
     ) -> None:
         self.found.append(Violation(rule, message, expected, got, path or None, event.number))
+
+    def _check_done(self, events: Sequence[StreamEvent]) -> None:
+        marks = [at for at, event in enumerate(events) if event.is_done]
+        if not marks:
+            message, got = "The stream does not end with `data: [DONE]`.", events[-1].text
+            self._report(DONE_MARK, events[-1], message, "data: [DONE]", f"last event: {got}")
+            return
+        for event in events[marks[0] + 1 :]:
+            if event.data is not None and not _is_keep_alive(event.data):
+                message = "Output or usage follows `data: [DONE]`."
+                self._report(DONE_MARK, event, message, "data: [DONE] at the end", event.text)
 
     def _check_constants(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         for key, rule in (("id", ID), ("model", CONSTANT), ("created", CONSTANT)):
@@ -137,7 +145,7 @@ class _Walker:
     ) -> None:
         if not isinstance(data.get("usage"), dict):
             return
-        early = any(not choice.get("finish_reason") for choice in choices)
+        early = self._finish is None and any(not each.get("finish_reason") for each in choices)
         if early or self._usage is not None:
             message = "Usage is sent before the end." if early else "Usage is sent more than once."
             expected = "one chunk with usage, after the finish_reason"

@@ -201,7 +201,8 @@ class _Walker:
         item = self._live(event, data, data.get("item_id"))
         if item is None:
             return
-        place = (index_key, repr(data.get(index_key)))
+        self._part_type(event, data.get("part"), item)
+        place = (index_key, repr(data.get(index_key, 0)))  # The schema requires the index.
         part = item.parts.get(place)
         if step == "added":
             if part is not None:
@@ -221,6 +222,12 @@ class _Walker:
             if part.texts and (text or "") != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._differ(ITEM_TEXT, event, message, part.text, text)
+
+    def _part_type(self, event: StreamEvent, part: object, item: _Item) -> None:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if item.kind in _REASONING and kind == "output_text":
+            message, expected = "A part of the CoT has the type of an answer.", "reasoning_text"
+            self._report(REASONING_PARTS, event, message, expected, kind)
 
     def _text(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
@@ -247,12 +254,14 @@ class _Walker:
                 self._report(CALL_DELTAS, event, message, "deltas before the done event")
             elif data.get(kind.full) != part.text:
                 message = f"{event.type} differs from the preceding deltas."
+                if not part.texts:
+                    message = f"No delta precedes {event.type}, which has a text."
                 self._differ(DONE_TEXT, event, message, part.text, data.get(kind.full))
 
     def _part_of(
         self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item
     ) -> _Part:
-        place = (kind.index, repr(data.get(kind.index)) if kind.index else "")
+        place = (kind.index, repr(data.get(kind.index, 0)) if kind.index else "")
         if place in item.parts:
             return item.parts[place]
         if kind.index is not None:

@@ -11,7 +11,7 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
-from harness.api.fields import json_object
+from harness.api.fields import json_object, reported_error
 from harness.api.sse import StreamEvent, stream_events
 from harness.parsing import chat_grammar, responses_grammar
 from harness.parsing.events import Violation, carries_text
@@ -236,6 +236,8 @@ def _of_model(turn: object) -> bool:
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
     judged: set[object] = set()
     for event in exchange.events:
+        if event.data is None and event.is_done:
+            break  # Clients stop reading here.
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error or exchange.simulated:
             continue
@@ -244,8 +246,14 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
             added = exchange.api == "chat" and event.data.get("choices") == []
             if not added or miss.path.startswith("$.usage"):
                 yield event.number, miss
-    response = exchange.recorded.response
-    if exchange.delivered and response is not None and response.body and exchange.body is not None:
-        model = reply_model(exchange.api)
-        for miss in mismatches(model, response.body, exchange.body, judged):
+    response, body = exchange.recorded.response, exchange.body
+    if exchange.delivered and response and response.body and body and _is_reply(exchange.api, body):
+        for miss in mismatches(reply_model(exchange.api), response.body, body, judged):
             yield None, miss
+
+
+def _is_reply(api: Api, body: Mapping[str, Any]) -> bool:
+    """Whether a body is a reply of its API, rather than an error or another object."""
+    if api == "responses":
+        return "output" in body
+    return "choices" in body and not reported_error(body)

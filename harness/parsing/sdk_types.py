@@ -251,7 +251,11 @@ def _readable(
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
-    """Drop the errors of union members that `type` rules out, but keep one about `type`."""
+    """Drop the errors of union members that `type` rules out, but keep one about `type`.
+
+    Without a `type`, the member with the fewest errors counts.
+    """
+    errors = _without_worse_members(errors)
     wrong_type = {
         error["loc"][:-1]: error
         for error in errors
@@ -264,6 +268,23 @@ def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
             continue
         kept.append(error | {"msg": "Input should be a known type"})
     return kept
+
+
+def _without_worse_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
+    """The errors without those of union members that lack `type` and more than another member."""
+    missing = [error["loc"] for error in errors if error["type"] == "missing"]
+    untyped = [loc[:-1] for loc in missing if loc[-1] == "type" and _is_member(loc[:-1])]
+    counts = {member: sum(_below(each["loc"], [member]) for each in errors) for member in untyped}
+    best: dict[_Location, _Location] = {}
+    for member in sorted(counts, key=counts.__getitem__):
+        best.setdefault(member[:-1], member)
+    worse = counts.keys() - best.values()
+    return [error for error in errors if not _below(error["loc"], worse)]
+
+
+def _is_member(loc: _Location) -> bool:
+    """Whether a location is that of a union member, whose last step is the name of a class."""
+    return bool(loc) and str(loc[-1])[:1].isupper()
 
 
 def _below(loc: _Location, prefixes: Iterable[_Location]) -> bool:

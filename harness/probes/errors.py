@@ -31,7 +31,7 @@ from harness.records.scores import Severity
 _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
 # Where servers put the message of an error: OpenAI, FastAPI, and others.
-_MESSAGES = ("error", "message", "detail", "msg")
+_MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
 _CONFUSED = "If the server answers, the mistake of the client goes unnoticed."

@@ -20,7 +20,7 @@ from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
-_STREAMS = ("chunks", "events", "lines", "parts")
+_STREAMS = ("chunks", "events", "lines", "parts", "sse")
 _URLS = ("url", "uri", "path")
 _HEADERS = ("headers", "header")
 _STATUSES = ("status", "status_code", "statusCode", "code")

@@ -2,13 +2,26 @@
 
 import pytest
 from defects import _answer_as_call, _simulate
-from healthy import Say
-from mutations import asked, both, chat, put, responses, responses_stream
+from healthy import Say, chat_blocks
+from mock_provider import data
+from mutations import (
+    asked,
+    both,
+    change_event,
+    chat,
+    chat_stream,
+    drop,
+    nothing,
+    put,
+    responses,
+    responses_stream,
+)
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
 
 ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
 COT = "The user wants a comparison of two numbers, so I compare them."
 
 
@@ -72,3 +85,100 @@ def test_masked_words(said, masked):
     body = {"messages": [{"role": "user", "content": asked_for}]}
     found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
     assert ("text.masked" in found) == masked
+
+
+@pytest.mark.parametrize(
+    ("written", "doubled"),
+    [
+        ('{"location": "Lisbon"}{"location": "Lisbon"}', True),
+        ('{"location": "Lisbon"}\n{"location": "Lisbon"}', True),
+        ('{"location": "Lisbon"}', False),
+        ("{}", False),
+        ("xyxy", False),
+    ],
+)
+def test_arguments_that_a_stream_repeats(written, doubled):
+    found = findings(chat(nothing, Say(call=("get_weather", written))))
+    assert ("calls.repeated" in found) == doubled
+
+
+@pytest.mark.parametrize(
+    ("said", "is_call"),
+    [
+        ('[{ "name": "get_weather", "parameters": { "location": "Lisbon" } }]', True),
+        ('[{"location": "Lisbon"}, {"location": "Porto"}]', True),
+        ('[{"name": "another_tool", "parameters": {}}]', False),
+        ("[Lisbon]", False),
+    ],
+)
+def test_a_list_of_calls_in_the_answer(said, is_call):
+    assert ("calls.in_text" in findings(chat(nothing, Say(text=said)))) == is_call
+
+
+def test_a_call_without_its_type_is_one_finding():
+    untyped = drop("choices.0.message.tool_calls.0.type")
+    found = checks.examine(parse_rollout(chat(untyped, CALL)))[1]
+    assert [each.evidence.path for each in found] == ["$.choices[0].message.tool_calls[0].type"]
+
+
+def test_two_objects_without_their_types_are_two_findings():
+    output = [{"id": "rs_1", "summary": []}, {"id": "rs_2"}]
+    found = checks.examine(parse_rollout(responses(put("output", output), ANSWER)))[1]
+    paths = {each.evidence.path for each in found if each.id == "responses.schema"}
+    assert {"$.output[0].type", "$.output[1].type"} <= paths
+
+
+@pytest.mark.parametrize("late", ["[DONE]", '{"choices": [], "cost": "0"}', '{"type": "ping"}'])
+def test_clients_miss_nothing_that_follows_done(late):
+    found = findings(chat_stream(lambda c: [*chat_blocks(c), f"data: {late}"], ANSWER))
+    assert found == set()
+
+
+def test_clients_miss_usage_and_output_that_follow_done():
+    for at in (-1, 2):
+        late = chat_stream(lambda c, at=at: [*chat_blocks(c), data(c[at])], ANSWER)
+        assert "chat.stream.done" in findings(late)
+
+
+def test_usage_beside_an_empty_delta_after_the_finish_reason():
+    def with_delta(chunks):
+        chunks[-1]["choices"] = [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]
+
+    def early(chunks):
+        chunks[1]["usage"] = chunks[-1]["usage"]
+
+    assert findings(chat_stream(with_delta, ANSWER)) == set()
+    assert findings(chat_stream(early, ANSWER)) == {"chat.stream.usage"}
+
+
+def test_absent_indices_are_no_different_texts():
+    def unnumbered(events):
+        for event in events:
+            event.pop("content_index", None)
+            if event["type"] == "response.output_item.done":
+                event.pop("output_index")
+
+    found = findings(responses_stream(unnumbered, ANSWER))
+    assert "responses.schema" in found
+    assert not found & {"responses.stream.item_text", "responses.stream.final"}
+
+
+@pytest.mark.parametrize("step", ["added", "done"])
+def test_a_part_of_the_cot_that_has_the_type_of_an_answer(step):
+    change = change_event(
+        f"response.content_part.{step}",
+        part={"type": "output_text", "text": ANSWER.reasoning, "annotations": [], "logprobs": []},
+    )
+    assert "responses.stream.reasoning_parts" in findings(responses_stream(change, ANSWER))
+
+
+def test_a_text_without_deltas_says_so():
+    kind = "response.reasoning_text.delta"
+
+    def whole(events):
+        for event in [each for each in events if each["type"] == kind]:
+            events.remove(event)
+
+    found = checks.examine(parse_rollout(responses_stream(whole, ANSWER)))[1]
+    messages = {each.id: each.message for each in found}
+    assert messages["responses.stream.done_text"].startswith("No delta precedes")

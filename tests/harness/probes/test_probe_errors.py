@@ -71,7 +71,12 @@ def test_a_defect_of_streams_alone_is_reported_as_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [DETAIL, {"error": "No."}, {"object": "error", "message": "No."}, {"detail": "No."}]
+    "body",
+    [
+        *(DETAIL, {"error": "No."}, {"object": "error", "message": "No."}, {"detail": "No."}),
+        {"success": False, "result": {}, "errors": [{"code": 5006, "message": "No."}]},
+        {"Message": "No."},
+    ],
 )
 def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
     found = results(json_response(body, 422))

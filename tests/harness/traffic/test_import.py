@@ -154,6 +154,16 @@ def test_keys_are_redacted(tmp_path: Path):
     assert "session=1" not in text
 
 
+@pytest.mark.parametrize("name", ["chunks", "lines", "sse"])
+def test_a_stream_beside_the_body(tmp_path: Path, name: str):
+    sent = pair({"messages": [ASK]}, None)
+    sent["response"][name] = ["data: {}\n", "\n", "data: [DONE]\n", "\n"]
+    (found,) = traffic(tmp_path, sent).rollouts
+    response = found.exchanges[0].response
+    assert response is not None
+    assert [part.raw for part in response.parts] == ["data: {}", "data: [DONE]"]
+
+
 @pytest.mark.parametrize(
     ("reply", "lost", "parts"),
     [

@@ -1,0 +1,113 @@
+"""Failures that a server or a filter reports in place of the model's reply are named as such."""
+
+import json
+
+import pytest
+from healthy import (
+    Say,
+    chat_blocks,
+    chat_chunks,
+    json_response,
+    responses_blocks,
+    responses_events,
+    rollout,
+    stream_response,
+)
+from mock_provider import data
+from mutations import both, chat, put, responses, responses_stream
+
+from harness import checks
+from harness.parsing.rollout import parse_rollout
+
+ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you.")
+FAILED = {"code": 502, "message": "The upstream server failed"}
+FLAT = {"object": "error", "message": "The parser failed", "type": "BadRequestError", "code": 400}
+CHOICE = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+COMPLETION = {"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "Hi"}}]}
+
+
+def findings(recorded):
+    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": FAILED},
+        {"error": FAILED, "choices": []},
+        FLAT,
+        {"result": COMPLETION, "success": True},
+        {"code": 50505, "message": "The service is overloaded", "data": None},
+        {"detail": "Internal Server Error"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_body_that_is_no_reply_is_one_finding(body, api):
+    assert findings(rollout([json_response(body)], api=api)) == {"reply.unreadable"}
+
+
+def test_a_completion_in_place_of_a_response_is_one_finding():
+    assert findings(rollout([json_response(COMPLETION)], api="responses")) == {"reply.unreadable"}
+
+
+@pytest.mark.parametrize("reported", [{"error": FAILED}, {"native_finish_reason": "error"}])
+def test_a_choice_that_failed_is_no_reply_of_the_model(reported):
+    failed = both(
+        put("choices.0.finish_reason", "error"),
+        put("choices.0.message", {"role": "assistant", "content": ""}),
+        lambda body: body["choices"][0].update(reported),
+    )
+    assert findings(chat(failed, ANSWER)) == {"reply.unreadable"}
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [data({"id": "gen-1", "choices": [CHOICE]}), "data: [DONE]"],
+        [data({"id": "gen-1", "choices": [{**CHOICE, "error": FAILED}]}), "data: [DONE]"],
+        [data(FLAT), "data: [DONE]"],
+        ['event: error\ndata: {"message": "The model crashed", "code": 500}'],
+        ["event: error\ndata: Internal Server Error"],
+    ],
+)
+def test_a_failure_within_a_chat_stream_is_one_finding(blocks):
+    begun = chat_blocks(chat_chunks(ANSWER))[:3]
+    assert findings(rollout([stream_response(begun + blocks)], streaming=True)) == {
+        "stream.error_event"
+    }
+
+
+@pytest.mark.parametrize("begun", [0, 6])
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_failure_within_a_responses_stream_is_one_finding(begun, typed):
+    error = {"message": "The parser failed", "code": "server_error"}
+    event = {"type": "error", **error} if typed else {"error": error}
+    blocks = [*responses_blocks(responses_events(ANSWER)[:begun]), data(event)]
+    found = findings(rollout([stream_response(blocks)], api="responses", streaming=True))
+    assert found - {"responses.stream.event_name"} == {"stream.error_event"}
+
+
+def test_a_failed_response_is_still_validated():
+    failed = both(put("status", "failed"), put("error", FAILED), put("output", []))
+    assert {"reply.unreadable", "responses.schema"} <= findings(responses(failed, ANSWER))
+
+
+def test_an_answer_about_an_error_is_no_error():
+    text = json.dumps({"error": "none", "object": "error", "finish_reason": "error"})
+    said = Say(text=text)
+    assert findings(chat(lambda _: None, said)) == set()
+    assert findings(responses_stream(lambda _: None, said)) == set()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        both(put("choices.0.finish_reason", "content_filter")),
+        both(put("choices.0.message.refusal", "Blocked."), put("choices.0.message.content", None)),
+    ],
+)
+def test_what_a_filter_returns_need_not_have_cot_or_tokens(refused):
+    counts = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    blocked = both(refused, put("choices.0.message.reasoning", None), put("usage", counts))
+    assert findings(chat(blocked, ANSWER)) == {"reply.refused"}
