@@ -65,7 +65,7 @@ def _parsed(number: int, at: float, name: str, text: str) -> StreamEvent:
     kind = data.get("type")
     if not isinstance(kind, str):
         kind = ""
-    if name == "error" != kind:
+    if name == "error" and kind != "error":
         problem = problem or f"is an error: {error_message(data)}"
     is_error = "error" in (name, kind) or ('"error"' in text and bool(reported_error(data)))
     return StreamEvent(number, at, name, text, data, problem, kind, is_error)
