@@ -187,6 +187,10 @@ def _rename_reasoning(chunks: list[dict[str, Any]]) -> None:
                 each["delta"]["thought"] = each["delta"].pop("reasoning")
 
 
+def _without_deltas_of_cot(chunks: list[dict[str, Any]]) -> None:
+    chunks[:] = [chunk for chunk in chunks if "'reasoning': '" not in str(chunk)]
+
+
 def _more_in_deltas(chunks: list[dict[str, Any]]) -> None:
     for chunk in chunks[:4]:
         chunk["choices"][0]["delta"].update(EXTRA)
@@ -689,6 +693,10 @@ def _rest_of_context(body: dict[str, Any]) -> None:
 ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V01", "reasoning_content", whole(_reasoning_content)),
     ("V01", "reasoning_details", whole(_reasoning_details)),
+    ("V01", "CoT that the request excludes",
+     whole(drop(f"{MESSAGE}.reasoning"), reasoning={"exclude": True})),
+    ("V01", "CoT that the request does not include",
+     streamed(_without_deltas_of_cot, CALL, include_reasoning=False)),
     ("V02", "one call with parallel calls on", whole(nothing, CALL, parallel_tool_calls=True)),
     ("V03", "stop after a forced call",
      whole(put("choices.0.finish_reason", "stop"), CALL, tool_choice="required")),
@@ -720,6 +728,11 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V14", "a preamble as a message before a call", response(lambda body: body["output"].insert(
         1, {"type": "message", "id": "msg_9", "role": "assistant", "status": "completed",
             "content": [{"type": "output_text", "text": PREAMBLE, "annotations": []}]}), CALL)),
+    ("V14", "a call of a tool of the client that is no function", response(
+        lambda body: body["output"].append(
+            {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1",
+             "name": "apply_patch", "input": "*** Begin Patch", "status": "completed"}),
+        Say(), tools=[{"type": "custom", "name": "apply_patch"}])),
     ("V14", "JSON that was asked for",
      whole(content('{"city": "Lisbon"}'), response_format=FORMAT)),
     ("V14", "an answer cut at its limit",

@@ -62,6 +62,15 @@ def test_tools_of_the_training_are_the_models_doing(name):
     assert findings(name) == {"calls.name.built_in"}
 
 
+def test_functions_of_a_namespace_are_offered():
+    """Codex sends them beside other functions."""
+    inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
+    tools = [{"type": "namespace", "name": "agents", "tools": inner}]
+    recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")
+    found = checks.examine(parse_rollout(asked(recorded, {"tools": tools})))[1]
+    assert not found
+
+
 def called(name, arguments, reasoning, wrote=None):
     """The findings on a call of one of three functions; the third has no parameters."""
     tools = [
