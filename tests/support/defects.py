@@ -125,6 +125,11 @@ def _mcp(body: dict[str, Any]) -> None:
     body["output"].append({**call, "arguments": '{"city": "Lisbon"}'})
 
 
+def _call_as_mcp_call(body: dict[str, Any]) -> None:
+    body["output"][-1].update(type="mcp_call", server_label="functions")
+    del body["output"][-1]["call_id"]
+
+
 def _same_call_twice(body: dict[str, Any]) -> None:
     calls = body["choices"][0]["message"]["tool_calls"]
     calls.append({**calls[0], "id": "call_2"})
@@ -273,7 +278,11 @@ DEFECTS = (
         "A10", "the content type glued to it",
         whole(put(TOOL_NAME, "get_weatherjson"), CALL), "calls.name.polluted",
     ),
-    _defect("A12", "a function call as mcp_call", response(_mcp), "responses.item_type.undeclared"),
+    _defect("A12", "a call of an MCP server", response(_mcp), "responses.item_type.undeclared"),
+    _defect(
+        "A12", "a function call as mcp_call", response(_call_as_mcp_call, CALL),
+        "responses.item_type.undeclared", "responses.call.item",
+    ),
     _defect(
         "A15", "a call left out in silence",
         whole(drop(f"{MESSAGE}.tool_calls"), CALL), "chat.finish.no_calls",
@@ -313,6 +322,10 @@ DEFECTS = (
     _defect(
         "A21", "the call's JSON glued to text",
         whole(content(f"I will look.{ARGUMENTS}")), "calls.in_text",
+    ),
+    _defect(
+        "A21", "the role and the content type glued to it",
+        whole(content(f"assistantcode{ARGUMENTS}")), "calls.in_text", "harmony.remains",
     ),
     # B. Tool calls
     _defect("B01", "arguments as content", whole(content(ARGUMENTS)), "calls.in_text"),
