@@ -35,8 +35,6 @@ Message = Reasoning | Preamble | Answer | Call
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
-# Members of a request that can hide the CoT.
-_HIDES_COT = frozenset({"include_reasoning", "reasoning_format"})
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 FRAMING = 3
@@ -125,11 +123,12 @@ def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accou
 
 
 def hides_cot(exchange: ParsedExchange) -> bool:
-    """Whether the request can hide the CoT."""
+    """Whether the request asks for a reply without CoT, or with it in another place."""
     body = exchange.request.body
     options = body.get("reasoning")
     excluded = isinstance(options, dict) and options.get("exclude")
-    return bool(excluded or _HIDES_COT & body.keys())
+    elsewhere = body.get("reasoning_format") not in (None, "parsed")
+    return bool(excluded or elsewhere or body.get("include_reasoning") is False)
 
 
 def has_lost_cot(exchange: ParsedExchange) -> bool:

@@ -65,7 +65,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "reply.empty",
     ended,
-    lambda answer: not answer.misplaced and not answer.exchange.request.stops,
+    lambda answer: not (answer.misplaced or answer.exchange.request.stops or _calls_client(answer)),
     source=GUIDE,
     tolerated=0.02,
 )
@@ -168,6 +168,15 @@ def _item_status(found: Item) -> Iterator[Problem]:
     if status not in (None, "completed"):
         message = "An item in a completed response does not have status completed."
         yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
+
+
+def _calls_client(answer: Answer) -> bool:
+    """Whether a response calls a tool of the client that is no function, such as a shell.
+
+    Calls that the provider runs have no `call_id`.
+    """
+    items = objects(answer.reply.raw.get("output"))
+    return bool(answer.exchange.request.built_in) and any(item.get("call_id") for item in items)
 
 
 def _is_empty(reply: Reply) -> bool:

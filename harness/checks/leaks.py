@@ -15,7 +15,7 @@ _SPECIAL_TOKEN = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
 )
 # A header whose special tokens a detokenizer or parser dropped.
-_MERGED_HEADER = r"assistant(?:analysis|commentary|final)"
+_MERGED_HEADER = r"assistant(?:analysis|commentary|final|(?:code|json)(?=\s*\{))"
 # The last form is the header where a grammar of JSON begins before it.
 _HEADER = re.compile(
     rf"^\s*(?:analysis|commentary|final)[A-Z]|{_MERGED_HEADER}|\bto=functions\."

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import objects
-from harness.checks.accounting import has_lost_cot, hides_cot
+from harness.checks.accounting import has_lost_cot
 from harness.checks.base import Family
 from harness.checks.subjects import (
     Answer,
@@ -112,7 +112,7 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
 
     Some servers return a CoT that is cut as the answer, and users see it.
     """
-    if not answer.reply.reasoning and not hides_cot(answer.exchange):
+    if not answer.reply.reasoning:
         message = "The reply was truncated at the token limit, and its text has no CoT before it."
         yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from harness.api.fields import objects
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
-from harness.findings import CHAT, RAW_COT, RESPONSES, Problem
+from harness.findings import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
@@ -20,6 +20,7 @@ _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # More than clock skew and queueing explain, from the client's clock and from the server's own.
 _SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
+_FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
 
 @family.check("reply.id", answers)
@@ -68,6 +69,23 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
         message = f"The response contains a {kind} item, but the request declared no such tool."
         expected = "reasoning, message or function_call"
         yield Problem(found.exchange, message, expected, kind, f"{found.path}.type")
+
+
+@family.check(
+    "responses.call.item", items, lambda found: not found.exchange.request.built_in, source=HARMONY
+)
+def _call_item(found: Item) -> Iterator[Problem]:
+    """A call of an offered function is an item of type function_call.
+
+    Parsers that expect calls only in the channel commentary take the others, about one in 100, for
+    calls of an MCP server. Agents do not run them.
+    """
+    kind, name = str(found.item.get("type")), str(found.item.get("name"))
+    in_functions = found.item.get("server_label") in (None, _FUNCTIONS)
+    called = kind.endswith("_call") and in_functions and name in found.exchange.request.functions
+    if called and kind != "function_call":
+        message = f"The call of {name} is an item of type {kind}."
+        yield Problem(found.exchange, message, "function_call", kind, f"{found.path}.type")
 
 
 @family.check(

@@ -1,7 +1,8 @@
 """Requests that were rejected, failed, or succeeded only after a retry.
 
 A provider may reject what gpt-oss cannot do (images, sound, files), tools that the provider itself
-would have to run, and prompts beyond its context length.
+would have to run, prompts beyond its context length, and options that it may lack, if the rejection
+names the option.
 """
 
 import json
@@ -14,7 +15,7 @@ from harness.checks.subjects import delivered, exchanges
 from harness.findings import GUIDE, Problem
 from harness.parsing.request import ParsedRequest
 from harness.parsing.rollout import ParsedExchange
-from harness.records.conditions import APIS
+from harness.records.conditions import APIS, EFFORTS
 
 family = Family("errors", GUIDE)
 
@@ -38,6 +39,7 @@ _TOO_LONG = re.compile(
 )
 # Characters of a request, and its output tokens, that every provider has room for.
 _SHORT, _FEW = 4_000, 2_048
+_OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
 
@@ -52,7 +54,10 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     response = exchange.recorded.response
     if response is not None and response.status in _REJECTED:
-        if _TOO_LONG.search(response.body or "") and _is_long(exchange.request):
+        body = response.body or ""
+        if _TOO_LONG.search(body) and _is_long(exchange.request):
+            return
+        if any(option in body for option in _may_be_missing(exchange.request)):
             return
         got = f"status {response.status}: {response.body or ''}"
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
@@ -105,6 +110,17 @@ def _beyond_text(request: ParsedRequest) -> bool:
     turns = objects(request.body.get("messages")) + objects(request.body.get("input"))
     parts = (part for turn in turns for part in objects(turn.get("content")))
     return bool(request.built_in) or any(part.get("type") in _NO_TEXT for part in parts)
+
+
+def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
+    """The options of a request that a provider may lack: servers of gpt-oss differ in them."""
+    reasoning = request.body.get("reasoning")
+    nested = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    if request.body.get("reasoning_effort", nested) not in (None, *EFFORTS):
+        yield "effort"
+    if request.forces_call:
+        yield "tool_choice"
+    yield from (name for name in _OPTIONAL if request.body.get(name))
 
 
 def _is_long(request: ParsedRequest) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.api.base import Reply, ToolCall, Usage
 from harness.api.fields import objects
+from harness.checks.accounting import hides_cot
 from harness.checks.json_text import parsed_object
 from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 
@@ -220,11 +221,12 @@ def truncated_opening(parsed: ParsedRollout) -> Iterator[Answer]:
 
 
 def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:
-    """The first reply, if the model answers the user and may do so in any form."""
+    """The first reply, if the model answers the user, in any form, and its CoT is not hidden."""
     for answer in islice(answers(parsed), 1):
         request = answer.exchange.request
         free = request.tool_choice in ("auto", "none") and not request.wants_json
-        if free and request.answers_user and not answer.refusals:
+        hidden = answer.refusals or hides_cot(answer.exchange)
+        if free and request.answers_user and not hidden:
             yield answer
 
 

@@ -23,7 +23,7 @@ class ParsedRequest:
 
     @cached_property
     def functions(self) -> Mapping[str, Tool]:
-        """The offered functions by name; their `output` is empty."""
+        """The offered functions by name, those of namespaces included; their `output` is empty."""
         return {tool.name: tool for tool in self._functions()}
 
     @property
@@ -109,7 +109,10 @@ class ParsedRequest:
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
         yield from objects(self.body.get("functions"))  # The form before there were tools.
-        for tool in objects(self.body.get("tools")):
+        tools = objects(self.body.get("tools"))
+        groups = (tool for tool in tools if tool.get("type") == "namespace")
+        inner = (tool for group in groups for tool in objects(group.get("tools")))
+        for tool in (*tools, *inner):
             function = tool.get("function", tool)
             if tool.get("type", "function") == "function" and isinstance(function, dict):
                 yield function

@@ -230,6 +230,9 @@ HISTORY = {
     "reasoning-items-not-replayed": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),
     "tool-loop-reasoning-dropped": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),
     "stale-reasoning-kept": Row(chat(HI, *DONE), lambda s: "Old thought." in s.prompt),
+    "reasoning-dropped-by-library": Row(
+        chat(HI, *DONE, *LOOP[1:]), lambda s: "Old thought." in s.prompt and "Why not." in s.prompt
+    ),
     "reasoning-items-refused": Row(respond(ITEMS), lambda s: s.status == 400),
     "chat-reasoning-refused": Row(chat(*LOOP), lambda s: s.status == 400),
     "thinking-with-calls-crashes": Row(

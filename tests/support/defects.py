@@ -125,6 +125,11 @@ def _mcp(body: dict[str, Any]) -> None:
     body["output"].append({**call, "arguments": '{"city": "Lisbon"}'})
 
 
+def _call_as_mcp_call(body: dict[str, Any]) -> None:
+    body["output"][-1].update(type="mcp_call", server_label="functions")
+    del body["output"][-1]["call_id"]
+
+
 def _same_call_twice(body: dict[str, Any]) -> None:
     calls = body["choices"][0]["message"]["tool_calls"]
     calls.append({**calls[0], "id": "call_2"})
@@ -185,6 +190,10 @@ def _rename_reasoning(chunks: list[dict[str, Any]]) -> None:
         for each in chunk["choices"]:
             if "reasoning" in each["delta"]:
                 each["delta"]["thought"] = each["delta"].pop("reasoning")
+
+
+def _without_deltas_of_cot(chunks: list[dict[str, Any]]) -> None:
+    chunks[:] = [chunk for chunk in chunks if "'reasoning': '" not in str(chunk)]
 
 
 def _more_in_deltas(chunks: list[dict[str, Any]]) -> None:
@@ -269,7 +278,11 @@ DEFECTS = (
         "A10", "the content type glued to it",
         whole(put(TOOL_NAME, "get_weatherjson"), CALL), "calls.name.polluted",
     ),
-    _defect("A12", "a function call as mcp_call", response(_mcp), "responses.item_type.undeclared"),
+    _defect("A12", "a call of an MCP server", response(_mcp), "responses.item_type.undeclared"),
+    _defect(
+        "A12", "a function call as mcp_call", response(_call_as_mcp_call, CALL),
+        "responses.item_type.undeclared", "responses.call.item",
+    ),
     _defect(
         "A15", "a call left out in silence",
         whole(drop(f"{MESSAGE}.tool_calls"), CALL), "chat.finish.no_calls",
@@ -309,6 +322,10 @@ DEFECTS = (
     _defect(
         "A21", "the call's JSON glued to text",
         whole(content(f"I will look.{ARGUMENTS}")), "calls.in_text",
+    ),
+    _defect(
+        "A21", "the role and the content type glued to it",
+        whole(content(f"assistantcode{ARGUMENTS}")), "calls.in_text", "harmony.remains",
     ),
     # B. Tool calls
     _defect("B01", "arguments as content", whole(content(ARGUMENTS)), "calls.in_text"),
@@ -689,6 +706,10 @@ def _rest_of_context(body: dict[str, Any]) -> None:
 ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V01", "reasoning_content", whole(_reasoning_content)),
     ("V01", "reasoning_details", whole(_reasoning_details)),
+    ("V01", "CoT that the request excludes",
+     whole(drop(f"{MESSAGE}.reasoning"), reasoning={"exclude": True})),
+    ("V01", "CoT that the request does not include",
+     streamed(_without_deltas_of_cot, CALL, include_reasoning=False)),
     ("V02", "one call with parallel calls on", whole(nothing, CALL, parallel_tool_calls=True)),
     ("V03", "stop after a forced call",
      whole(put("choices.0.finish_reason", "stop"), CALL, tool_choice="required")),
@@ -720,6 +741,11 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V14", "a preamble as a message before a call", response(lambda body: body["output"].insert(
         1, {"type": "message", "id": "msg_9", "role": "assistant", "status": "completed",
             "content": [{"type": "output_text", "text": PREAMBLE, "annotations": []}]}), CALL)),
+    ("V14", "a call of a tool of the client that is no function", response(
+        lambda body: body["output"].append(
+            {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1",
+             "name": "apply_patch", "input": "*** Begin Patch", "status": "completed"}),
+        Say(), tools=[{"type": "custom", "name": "apply_patch"}])),
     ("V14", "JSON that was asked for",
      whole(content('{"city": "Lisbon"}'), response_format=FORMAT)),
     ("V14", "an answer cut at its limit",

@@ -37,7 +37,12 @@ hooks.ITEM_FILTER.faults(
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
 )
 hooks.ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
-hooks.PROMPT.faults(stale_reasoning_kept=lambda _, conversation: render_all(conversation))
+hooks.PROMPT.faults(
+    stale_reasoning_kept=lambda _, conversation: render_all(conversation),
+    reasoning_dropped_by_library=lambda _, conversation: render_all(
+        replace(conversation, items=tuple(_dropped_by_library(conversation.items)))
+    ),
+)
 hooks.item_text(Result).faults(
     long_result_cut=lambda text: text[:16_000],
     empty_results_filled=lambda text: text or "(no output)",
@@ -89,6 +94,15 @@ def _ended(message: Message, header: str, end: str) -> list[Message]:
     """The message with another end token if it has content and its header starts like this."""
     matches = message.content is not None and message.header.startswith(header)
     return [replace(message, end=end) if matches else message]
+
+
+def _dropped_by_library(items: Sequence[ConversationItem]) -> Sequence[ConversationItem]:
+    """What openai-harmony keeps by default, see `harmony.render`."""
+    written = [item for item in items if isinstance(item, Reasoning | Preamble | Answer | Call)]
+    if not written or not isinstance(written[-1], Answer):
+        return items
+    first = next(at for at, item in enumerate(items) if isinstance(item, Answer))
+    return [item for at, item in enumerate(items) if at > first or not isinstance(item, Reasoning)]
 
 
 @hooks.ITEMS

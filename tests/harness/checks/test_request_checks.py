@@ -11,6 +11,15 @@ TOO_LONG = "This model's maximum context length is 8192 tokens. However, you req
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 LONG = {"messages": [{"role": "user", "content": "information " * 9_000}]}
 
+OPTIONS = [
+    ("reasoning_effort must be low, medium or high", {"reasoning_effort": "xhigh"}),
+    ("reasoning.effort: none is not supported", {"reasoning": {"effort": "none"}}),
+    ("logprobs are not supported", {"logprobs": True}),
+    ("top_logprobs may be 5 at most", {"top_logprobs": 20}),
+    ("tool_choice must be auto or none", {"tool_choice": "required"}),
+    ("previous_response_id is not supported", {"previous_response_id": "resp_1"}),
+]
+
 
 def findings(message, status=400, **request):
     refused = json_response({"error": {"message": message}}, status)
@@ -30,10 +39,24 @@ def test_a_rejection_of_a_short_text_is_reported():
         (TOO_LONG, LONG),
         ("prompt is too long", {"max_tokens": 100_000}),
         ("unknown tool type", {"tools": [{"type": "web_search"}]}),
+        *OPTIONS,
     ],
 )
 def test_what_a_provider_may_reject_is_not_reported(message, request_body):
     assert findings(message, **request_body) == set()
+
+
+@pytest.mark.parametrize(("message", "request_body"), OPTIONS)
+def test_a_rejection_that_does_not_name_the_option_is_reported(message, request_body):
+    assert findings("bad request", **request_body) == {"request.refused"}
+    assert findings(message) == {"request.refused"}
+
+
+@pytest.mark.parametrize(
+    "usual", [{"reasoning_effort": "low"}, {"reasoning": {"effort": "high"}}, {"logprobs": False}]
+)
+def test_options_that_every_provider_serves_are_not_rejected(usual):
+    assert findings("no effort, no logprobs", **usual) == {"request.refused"}
 
 
 def test_another_rejection_of_a_long_prompt_is_reported():

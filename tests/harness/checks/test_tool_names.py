@@ -1,7 +1,7 @@
 """Names of called tools: header remains are the server's, other names the model's."""
 
 import pytest
-from healthy import Say, rollout
+from healthy import Say, json_response, responses_whole, rollout
 from mutations import asked
 
 from harness import checks
@@ -60,6 +60,38 @@ def test_names_that_a_model_invents_are_unknown_tools(name):
 )  # fmt: skip
 def test_tools_of_the_training_are_the_models_doing(name):
     assert findings(name) == {"calls.name.built_in"}
+
+
+@pytest.mark.parametrize(
+    ("item", "found"),
+    [
+        ({"type": "mcp_call", "server_label": "functions", "name": "search"}, True),
+        ({"type": "custom_tool_call", "name": "search", "input": "{}"}, True),
+        ({"type": "mcp_call", "server_label": "search", "name": "search"}, False),
+        ({"type": "mcp_call", "server_label": "functions", "name": "json"}, False),
+        ({"type": "function_call_output", "name": "search", "output": "{}"}, False),
+    ],
+)
+def test_a_call_of_an_offered_function_as_an_item_of_another_type(item, found):
+    """A model that leaves out `functions.` calls no offered function."""
+    tools = [{"type": "function", "name": each} for each in OFFERED]
+    body = responses_whole(Say(text=""))
+    body["output"][-1] = {"id": "x_1", "arguments": "{}", **item}
+    for declared in ([], [{"type": "mcp", "server_label": "functions"}]):
+        recorded = asked(
+            rollout([json_response(body)], api="responses"), {"tools": tools + declared}
+        )
+        ids = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+        assert ("responses.call.item" in ids) == (found and not declared)
+
+
+def test_functions_of_a_namespace_are_offered():
+    """Codex sends them beside other functions."""
+    inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
+    tools = [{"type": "namespace", "name": "agents", "tools": inner}]
+    recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")
+    found = checks.examine(parse_rollout(asked(recorded, {"tools": tools})))[1]
+    assert not found
 
 
 def called(name, arguments, reasoning, wrote=None):

@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import openai_harmony as oh
 import pytest
 from healthy import Say, chat_whole, json_response, rollout
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
+from harness.probes import rendering
 from harness.probes.base import ProbeOptions
 from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.rendering import (
@@ -297,7 +299,10 @@ def _quotes(marks: str, others: str) -> Count:
         (without(_cot), {"prompt.cot.kept"}),
         (
             lambda prompt: _SYSTEM_MESSAGE + count(prompt, _LIBRARY),
-            {"prompt.cot.dropped", "prompt.cot.dropped.no_tools"},
+            {
+                *("prompt.cot.dropped", "prompt.cot.dropped.no_tools"),
+                *("prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"),
+            },
         ),
         (_later_systems, {"prompt.system.second"}),
         (_first_part, {"prompt.parts", "prompt.parts.system"}),
@@ -322,6 +327,21 @@ def test_lost_input_is_detected(tokens: Count, found: set[str]) -> None:
     assert found <= {name for name, each in results.items() if each.status == "failed"}
     kept = {"prompt.history", "prompt.scripts", "prompt.special", "prompt.tool.with_system"}
     assert not {name for name in kept if results[name].status != "passed"}
+
+
+def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """vLLM PR#45048."""
+    with monkeypatch.context() as patched:
+        default = oh.RenderConversationConfig(auto_drop_analysis=True)
+        patched.setattr(rendering, "_AS_WRITTEN", default)
+        kept = {
+            id(prompt): _SYSTEM_MESSAGE + count(prompt, _LIBRARY) for prompt in PROMPTS.values()
+        }
+    results = judged(lambda prompt: kept[id(prompt)])
+    failed = {name for name, each in results.items() if each.status == "failed"}
+    assert failed == {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
 
 
 @pytest.mark.parametrize(
