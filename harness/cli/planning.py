@@ -140,6 +140,9 @@ def _check(options: Options, budget: Budget) -> None:
     decision = options.decision
     decision.check()
     choose_baseline(options.baseline.baseline)
+    effort = options.sampling.reasoning_effort
+    if effort is not None and not effort.isprintable():
+        raise ConfigurationError(f"--reasoning-effort takes a name such as low, not {effort!r}.")
     if options.shard is not None and decision.until_decided:
         raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
     whole = (options.shard, decision.until_decided, options.data.with_tools, budget.recorded_limits)

@@ -82,7 +82,7 @@ def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
     Such files know neither patterns of defects nor engines with numbers in 8 bits, and name no
     command. Other files are unchanged.
     """
-    if "tool_version" not in old:
+    if not isinstance(old, dict) or "tool_version" not in old:
         return old
     kept = {name: value for name, value in old.items() if name != "tool_version"}
     engine = f"gpt-oss-verify {old['tool_version']}"

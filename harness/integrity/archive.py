@@ -64,7 +64,7 @@ def unpack(file: Path, parent: Path, most: int = MOST_BYTES) -> Path:
             tarfile.open(fileobj=cast("IO[bytes]", _Reader(stream)), mode="r:") as archive,
         ):
             folder = _unpack(archive, parent, most)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile):
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, gzip.BadGzipFile):
         raise RunLogError(f"{file} is not a bundle, or is damaged.") from None
     except OSError as error:
         raise RunLogError(f"{file} cannot be unpacked: {error.strerror}.") from None
@@ -99,6 +99,8 @@ class _Reader:
     def read(self, size: int) -> bytes:
         if size > _BLOCK:
             raise _RejectedError("a header is too large")
+        if size < 0:
+            raise _RejectedError("a header has a negative size")
         return self._stream.read(size)
 
 
@@ -106,7 +108,7 @@ def _unpack(archive: tarfile.TarFile, parent: Path, most: int) -> Path | None:
     folder: Path | None = None
     size = 0
     for number, member in enumerate(archive, start=1):
-        if not member.isreg() or not _NAME.fullmatch(member.name):
+        if not member.isreg() or member.size < 0 or not _NAME.fullmatch(member.name):
             raise _RejectedError(f"{member.name[:100]!r} is not a regular file of one folder")
         size += member.size
         if number > MOST_FILES or size > most:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 from harness.records.runs import Thresholds
 from harness.statistics.reliability import shown_rate
 from harness.storage.run_folder import read_analysis
@@ -76,7 +76,9 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
 
 def cases_of(run: Path) -> dict[str, tuple[int, int]]:
     """Passes and tries of each case in a run; raises as `with_reference`."""
-    if not run.is_dir():
+    with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
+        found = run.is_dir()
+    if not found:
         raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for result in read_analysis(run).tool_calling:

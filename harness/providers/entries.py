@@ -30,6 +30,8 @@ SHIPPED = "the shipped providers.yaml"
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CHARACTERS_PER_TOKEN = 4  # of English text, an assumption for replies without reported usage
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FRAMING_HEADERS = ("content-length", "transfer-encoding")
 _KEY_SHAPES = (
     # A vendor's prefix, then a long run of letters and digits.
     re.compile(
@@ -69,6 +71,17 @@ def _url(value: str) -> str:
 def _environment_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("must be the name of an environment variable, never a key")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of an HTTP header")
+        if name.lower() in _FRAMING_HEADERS:
+            raise ValueError(f"they must not set {name}, which depends on the request")
+        if not text.isprintable():
+            raise ValueError(f"the value of {name} has a character that headers cannot have")
     return value
 
 
@@ -135,7 +148,7 @@ class Provider(Entry):
     apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
     api_key_env: Annotated[str, AfterValidator(_environment_name)] | None = None
     extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout: float = Field(default=600, gt=0)
     concurrency: int = Field(default=8, ge=1)
     rpm: int | None = Field(default=None, ge=1)

@@ -17,6 +17,10 @@ from yaml.nodes import MappingNode
 from harness.errors import ConfigurationError
 from harness.text import suggestion
 
+VALUE_ERRORS = (ValueError, RecursionError, LookupError, AttributeError, TypeError)
+"""What PyYAML raises for an impossible date or number, nesting that is too deep, and a value that
+does not fit its tag, such as `!!bool x`."""
+
 
 class Entry(BaseModel):
     """Base of the models of these files: immutable, without unknown keys."""
@@ -30,8 +34,7 @@ def parse_yaml(text: str, source: str) -> object:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
-    except (ValueError, RecursionError) as error:
-        # An impossible date or number, or nesting that is too deep.
+    except VALUE_ERRORS as error:
         raise ConfigurationError(f"{source}: contains an invalid value: {error}") from None
 
 

@@ -60,6 +60,14 @@ def decoded(value: object) -> object:
     return value
 
 
+def as_json(value: object) -> bytes:
+    """A recorded value as JSON. Raises LeftOutError if JSON has no such values."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # Integers of more than 64 bits, half a surrogate pair, or a cycle of YAML.
+        raise LeftOutError("body with values that JSON does not have") from None
+
+
 def read_body(value: object, media_type: str) -> Body:
     """The body of a recorded response of this media type, or ''. Raises LeftOutError."""
     content = decoded(value)
@@ -67,11 +75,14 @@ def read_body(value: object, media_type: str) -> Body:
         return Body()
     if isinstance(content, str):
         return _of_text(content, media_type)
-    lost = FRAMING | _lost_by_sdk(content)
-    plain = _unwrapped(content)
+    try:
+        lost = FRAMING | _lost_by_sdk(content)
+        plain = _unwrapped(content)
+    except RecursionError:
+        raise LeftOutError("body that is nested too deeply") from None
     if isinstance(plain, list):
         return Body(parts=_parts(_blocks(plain)), lost=lost)
-    return Body(text=orjson.dumps(plain, default=str).decode(), lost=lost)
+    return Body(text=as_json(plain).decode(), lost=lost)
 
 
 def _of_text(text: str, media_type: str) -> Body:
@@ -107,7 +118,7 @@ def _blocks(entries: Sequence[object]) -> Iterator[str]:
             head = f"event: {entry['event']}\n" if entry.get("event") else ""
             yield f"{head}data: {entry['data']}"
         else:
-            yield f"data: {orjson.dumps(entry, default=str).decode()}"
+            yield f"data: {as_json(entry).decode()}"
 
 
 def _text(content: bytes) -> str:

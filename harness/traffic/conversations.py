@@ -186,8 +186,9 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
         if reply is not None:
             turns = [*_sent(each), *_returned(each, reply)]
             after.setdefault(_key(each, turns), []).append(number)
-            if each.api == "responses" and reply.raw.get("id"):
-                after.setdefault(reply.raw["id"], []).append(number)
+            identity = reply.raw.get("id")
+            if each.api == "responses" and identity and isinstance(identity, str):
+                after.setdefault(identity, []).append(number)
     follower: dict[int, int] = {}
     continued = set()
     for number, each in enumerate(found):
@@ -211,7 +212,7 @@ def _chain(start: int, found: Sequence[Imported], follower: Mapping[int, int]) -
 def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
     """The exchanges that this one continues: those with the longest common beginning."""
     previous = each.body.get("previous_response_id")
-    if previous is not None and previous in after:
+    if isinstance(previous, str) and previous in after:
         return after[previous]
     turns = _sent(each)
     for length in range(len(turns) - 1, 0, -1):

@@ -15,7 +15,7 @@ from harness.api import DIALECTS
 from harness.integrity.secrets import Scrubber
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response
-from harness.traffic.bodies import LeftOutError, decoded, headers_of, read_body
+from harness.traffic.bodies import LeftOutError, as_json, decoded, headers_of, read_body
 from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
 
@@ -109,14 +109,24 @@ def _request(sent: object, members: Mapping[str, Any]) -> Request:
     bare = "model" in fields and not any(fields.get(name) for name in ("body", "payload", "url"))
     body = fields if bare else _json(_first(fields, _BODIES))
     url = _first(fields, _URLS) or _first(members, _URLS) or ""
-    parts = urlsplit(str(url))
-    host = parts.netloc.rpartition("@")[2]
     return Request(
         method=str(fields.get("method") or "POST").upper(),
-        url=f"{parts.scheme}://{host}{parts.path}" if host else parts.path,
+        url=_address(str(url)),
         headers=headers_of(_first(fields, _HEADERS)),
         body=dict(body) if isinstance(body, dict) else None,
     )
+
+
+def _address(url: str) -> str:
+    """A URL without user, query and fragment. Raises LeftOutError if it is not one."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        address = f"{parts.scheme}://{host}{parts.path}" if host else parts.path
+        urlsplit(address)
+    except ValueError:
+        raise LeftOutError("address that is not a URL") from None
+    return address
 
 
 def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
@@ -167,7 +177,7 @@ def _json(value: object) -> object:
             return orjson.loads(content)
     except (LeftOutError, orjson.JSONDecodeError):
         return None
-    return orjson.loads(orjson.dumps(content, default=str))
+    return orjson.loads(as_json(content))
 
 
 def _objects(response: Response) -> list[Mapping[str, Any]]:
@@ -215,7 +225,7 @@ def _time(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return parse(value)
     return None
 

@@ -18,6 +18,7 @@ import orjson
 import yaml
 
 from harness.errors import ConfigurationError, os_errors
+from harness.providers.yaml_files import VALUE_ERRORS
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 _DEEPEST = 20
@@ -166,7 +167,7 @@ def _object(text: str, start: int) -> tuple[Mapping[str, Any], int]:
     """The JSON object at a place of a text and its end; an empty one if there is none."""
     try:
         return _DECODER.raw_decode(text, start)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}, start + 1
 
 
@@ -186,8 +187,8 @@ def _yaml(text: bytes, path: Path) -> object:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise ConfigurationError(f"{path}{line} is not YAML: {problem}.") from None
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ConfigurationError(f"{path} is not YAML: {error}.") from None
+    except VALUE_ERRORS as error:
+        raise ConfigurationError(f"{path} has an invalid value: {error}.") from None
     return documents[0] if len(documents) == 1 else documents
 
 

@@ -32,7 +32,13 @@ class Redactor:
             spelling
             for secret in self._secrets
             if len(secret) >= SHORTEST_SECRET
-            for spelling in (secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""))
+            for spelling in (
+                secret,
+                orjson.dumps(secret).decode()[1:-1],
+                secret.replace("/", "\\/"),
+                quote(secret, safe=""),
+                quote(secret),
+            )
         }
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
         self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
@@ -40,11 +46,22 @@ class Redactor:
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Headers with the values of secret ones replaced."""
         return {
-            name: REDACTED
-            if _is_secret(name) or any(_holds(value, secret) for secret in self._secrets)
-            else value
+            self._name(name): REDACTED if _is_secret(name) or self._held_by(value) else value
             for name, value in headers.items()
         }
+
+    def _name(self, name: str) -> str:
+        """The name of a header; names are recorded in lower case."""
+        lower = name.lower()
+        held = any(spelling.lower() in lower for spelling in self._spellings)
+        return REDACTED if held else name
+
+    def _held_by(self, value: str) -> bool:
+        """Whether a value has a secret, or a short secret as one of its words."""
+        words = value.split()
+        return any(spelling in value for spelling in self._spellings) or any(
+            secret in words for secret in self._secrets
+        )
 
     def text(self, text: str) -> str:
         """A text with every secret replaced."""
@@ -60,10 +77,6 @@ class Redactor:
         text = encoded.decode()
         clean = self.text(text)
         return dict(body) if clean is text else orjson.loads(clean)
-
-
-def _holds(value: str, secret: str) -> bool:
-    return secret in (value if len(secret) >= SHORTEST_SECRET else value.split())
 
 
 @lru_cache(maxsize=1024)

@@ -219,6 +219,33 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
         archive.unpack(file, tmp_path)
 
 
+def negative() -> bytes:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, -512
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(512)
+
+
+def sparse() -> bytes:
+    info = member("run/run.json", size=512)
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "run/run.json",
+        "GNU.sparse.realsize": "many",
+    }
+    return info.tobuf(tarfile.PAX_FORMAT) + b"many\n".ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(("content", "message"), [(negative, "negative"), (sparse, "damaged")])
+def test_sizes_that_are_none_are_refused(
+    tmp_path: Path, content: Callable[[], bytes], message: str
+) -> None:
+    file = tmp_path / "bundle.tar.gz"
+    file.write_bytes(gzip.compress(content()))
+    with pytest.raises(RunLogError, match=message):
+        archive.unpack(file, tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -166,6 +166,8 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["-p", "reference", "--max-tokens", f"{10**25}"], "Must be <= "),
         (["-p", "reference", "--temperature", "nan"], "Invalid value 'nan' for --temperature"),
         (["-p", "reference", "--deadline", "9" * 400], "--deadline"),
+        (["-p", "reference", "--reference", "x" * 300], "cannot be read: File name too long."),
+        (["-p", "reference", "--reasoning-effort", "\udcff"], "--reasoning-effort takes a name"),
         (["--resume", "none"], "none"),
         (["recheck", "none"], "is not a run folder"),
         (["report", "none"], "is not a run folder"),

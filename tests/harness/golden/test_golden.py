@@ -43,6 +43,9 @@ def test_an_invalid_file_is_rejected_with_a_reason(tmp_path):
     path = tmp_path / "golden.json"
     with pytest.raises(ConfigurationError, match="cannot be read"):
         files.load(path)
+    path.write_text("null")
+    with pytest.raises(ConfigurationError, match=r"not a golden file .*valid dictionary"):
+        files.load(path)
     path.write_text('{"models": 7}')
     with pytest.raises(ConfigurationError, match=r"not a golden file .*\(models: .*golden create"):
         files.load(path)

@@ -268,6 +268,8 @@ http_interactions:
         ("a.har", '{"log": {"entries": []}}', "has no recorded requests"),
         ("a.yaml", "a: [1", r"a.yaml, line \d+ is not YAML"),
         ("a.yaml", "a: 1", "has no recorded requests"),
+        ("a.yaml", "a: !!bool x", "a.yaml has an invalid value"),
+        ("a.txt", '{"model": ' + "9" * 5000, "has no recorded requests"),
         ("a.jsonl", '{"request": 1, "response": 2}\n{"a"\n', "a.jsonl, line 2 is not JSON"),
         ("a.json", "[1, 2]", "has no recorded requests"),
         ("a.json", '{"request": 1, "response": 2}', "have no request to gpt-oss"),
@@ -280,6 +282,50 @@ def test_bad_files_are_refused(tmp_path: Path, name: str, content: str, message:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
         read_traffic([path])
+
+
+BODY = f"{{model: {MODEL}, messages: [{{role: user, content: Hi}}], extra: %s}}"
+REPLY = f"{{object: chat.completion, model: {MODEL}, choices: [], extra: %s}}"
+FITTING = "1"
+
+
+@pytest.mark.parametrize(
+    ("url", "sent", "received", "reason"),
+    [
+        ("http://[x/v1/chat/completions", FITTING, FITTING, "address that is not a URL"),
+        ("http://[x@y]/v1/chat/completions", FITTING, FITTING, "address that is not a URL"),
+        ("", "9" * 30, FITTING, "values that JSON does not have"),
+        ("", "&a [*a]", FITTING, "values that JSON does not have"),
+        ("", "{!!binary /w==: 1}", FITTING, "values that JSON does not have"),
+        ("", FITTING, "9" * 30, "values that JSON does not have"),
+        ("", FITTING, "&a [*a]", "nested too deeply"),
+    ],
+)
+def test_a_pair_that_cannot_be_recorded_is_left_out(
+    tmp_path: Path, url: str, sent: str, received: str, reason: str
+):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        f"request:\n  url: '{url}'\n  body: {BODY % sent}\nresponse:\n  body: {REPLY % received}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigurationError, match=f"left out: 1 × .*{reason}"):
+        read_traffic([path])
+
+
+def test_odd_keys_times_and_ids_are_read(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    odd = "{1: 2}"
+    path.write_text(f"request: {{body: {BODY % odd}}}\nresponse: {{body: {REPLY % odd}}}\n")
+    assert read_traffic([path]).info.requests == 1
+    time = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    assert traffic(tmp_path, pair({"messages": [ASK]}, chat(ANSWER), time=time)).info.requests == 1
+    url = "https://api.test/v1/responses"
+    body = {"model": MODEL, "input": "Hi", "previous_response_id": {"a": 1}}
+    reply = {**responses_whole(ANSWER), "id": ["a"], "model": MODEL}
+    response = {"status": 200, "body": reply}
+    found = traffic(tmp_path, {"request": {"url": url, "body": body}, "response": response})
+    assert lengths(found) == [1]
 
 
 def test_missing_and_useless_places_are_refused(tmp_path: Path):

@@ -73,6 +73,14 @@ def test_redaction_finds_every_spelling() -> None:
     }
 
 
+def test_a_key_is_found_in_every_part_of_a_header() -> None:
+    redactor = Redactor({"sk-Secret/Key+1"})
+    for value in ("/v1?k=sk-Secret%2FKey%2B1", "/v1?k=sk-Secret/Key%2B1", r'"sk-Secret\/Key+1"'):
+        assert redactor.headers({"Location": value}) == {"Location": "[redacted]"}
+        assert "Secret" not in redactor.text(value)
+    assert Redactor({"sk-Long-One"}).headers({"x-sk-long-one": "a"}) == {"[redacted]": "a"}
+
+
 def test_limits_of_tokens_and_requests_are_not_secrets() -> None:
     told = {"x-ratelimit-remaining-tokens": "5", "x-request-id": "a"}
     assert Redactor(()).headers(told) == told
