@@ -20,7 +20,7 @@ from reports.model import (
     count_statuses,
 )
 from reports.results import evals_table, outcome_name, rubric_table, tool_calling_table
-from reports.text import address, counted, percent
+from reports.text import address, counted, interval, percent
 
 SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that everything works. "
@@ -231,8 +231,8 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     ):
         if rates:
             rate = min(rates, key=lambda each: each.value)
-            interval = f"interval {rate.low * 100:.0f}–{rate.high * 100:.0f} %"
-            note = f"worst condition, {interval}"
+            bounds = f"interval {interval(rate)} %"
+            note = f"worst condition, {bounds}"
             if thresholds.by_guide:
                 note += f"; required: more than {least * 100:g} %"
             yield Tile(f"{prefix}{last[0].k}", f"{percent(rate.value)} %", note)
@@ -261,7 +261,7 @@ def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
     for result in analysis.evals:
         if result.score is not None:
             score = result.score.estimate
-            note = f"interval {score.low * 100:.0f}–{score.high * 100:.0f} %"
+            note = f"interval {interval(score)} %"
             compared = result.baseline.comparison if result.baseline else None
             if compared is not None:
                 note += (

@@ -127,8 +127,9 @@ def _statistics(comparison: Comparison, index: int) -> str:
     samples = [each.pairs for each in tested if each.pairs is not None]
     few = f" with {counted(min(samples), 'sample')}" if samples else ""
     if len(known) < len(sizes):
-        return f"{text}; no gap would have been detected{few}."
-    return f"{text}; only a gap above {max(known) * 100:.0f} points would have been detected{few}."
+        return f"{text}. No difference could have been detected{few}."
+    least = f"{max(known) * 100:.0f} points"
+    return f"{text}. Only a difference of more than {least} would have been detected{few}."
 
 
 def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:

@@ -27,9 +27,13 @@ def percent(value: float | None) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """A rate and its 95 % interval in percent, `97.8 (94–100)`; bounds are rounded outwards."""
-    low, high = math.floor(value.low * 100), math.ceil(value.high * 100)
-    return f"{value.value * 100:.1f} ({low}–{high})"
+    """A rate and its 95 % interval in percent, `97.8 (94–100)`."""
+    return f"{value.value * 100:.1f} ({interval(value)})"
+
+
+def interval(value: Estimate) -> str:
+    """A 95 % interval in percent, `94–100`; bounds are rounded outwards."""
+    return f"{math.floor(value.low * 100)}–{math.ceil(value.high * 100)}"
 
 
 def spread(value: Percentiles | None, digits: int = 2) -> str:

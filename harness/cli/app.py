@@ -35,7 +35,8 @@ app = App(
     ),
     help_epilogue=(
         "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
-        "3 provider unreachable or unauthorized · 4 inconclusive · 70 an error of the tool itself"
+        "3 provider unreachable or unauthorized · 4 inconclusive · "
+        "70 an error of the tool itself · 130 stopped by Ctrl-C"
     ),
     help_format="plaintext",
     default_parameter=Parameter(show_default=False, negative=()),
@@ -85,7 +86,11 @@ _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(
-        ("providers", "checks", "report", "history", "export", "bundle", "site"), _NO_VERDICT
+        (
+            *("providers", "checks", "report", "history", "export", "bundle", "site"),
+            "export-small",
+        ),
+        _NO_VERDICT,
     ),
     **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "watch": f"{_NO_VERDICT}; with --once also 1 an alert · {_UNREACHABLE}",
@@ -110,7 +115,7 @@ app.command(
 )
 
 
-@app.command(group=_GROUPS["Set up"])
+@app.command(group=_GROUPS["Set up"], help_epilogue=f"Exit codes: {_NO_VERDICT}")
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print the script that makes a shell complete commands and options.
 

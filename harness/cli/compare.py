@@ -22,6 +22,7 @@ from harness.cli.options import (
     ProvidersFile,
     SamplingOptions,
     refuse,
+    run_place,
 )
 from harness.cli.restoring import opened_to_stay
 from harness.cli.screen import print_raw, say, stdout
@@ -152,7 +153,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
 
 
 def _column(name: str) -> Column:
-    path = Path(name)
+    path = run_place(Path(name))
     if path.is_dir():
         return read_run(path)
     return read_run(opened_to_stay(path)) if _is_bundle(path) else baseline_column(name)

@@ -11,20 +11,23 @@ from evals.merging import merge as merge_runs
 from evals.merging import merged_info
 from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
-from harness.cli.options import DEFAULT_OUT, AsJson, Out, Run
+from harness.cli.options import DEFAULT_OUT, AsJson, Out, Run, RunPath
 from harness.cli.screen import show
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
 
-baseline = App(name="baseline", help="Create measured baselines.")
+baseline = App(
+    name="baseline",
+    help="Create measured baselines.",
+    help_epilogue="Exit codes: 0 done · 2 usage or configuration",
+)
 
 
-def merge(run: Path, /, *runs: Path, out: Out = None, as_json: AsJson = False) -> int:
+def merge(run: Run, /, *runs: RunPath, out: Out = None, as_json: AsJson = False) -> int:
     """Join eval runs into one: the shards of a run, or tries from different days or machines.
 
     Args:
-        run: The folder of a run.
-        runs: The folders of the others.
+        runs: The other runs.
     """
     folders = [run, *runs]
     info = merged_info(folders)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from harness.cli.options import AsJson, Run
+from harness.cli.options import AsJson, Run, RunPath
 from harness.cli.screen import print_raw, say, show
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, os_errors
 from harness.golden import files, teacher_forcing
@@ -173,7 +173,7 @@ def _describe(golden: Golden) -> None:
 
 
 @app.command
-def learn(golden: Path, run: Path, /, *, engine: str, numbers: str, fp8: bool = False) -> int:
+def learn(golden: Path, run: RunPath, /, *, engine: str, numbers: str, fp8: bool = False) -> int:
     """Widen the tolerances of a golden file to cover an engine that is known to be healthy.
 
     The run is compared with the golden file that it used, which may have another date line.

@@ -23,6 +23,7 @@ from harness.cli.options import (
     Debug,
     Out,
     ProvidersFile,
+    RunPath,
     data_place,
 )
 from harness.cli.progress import display
@@ -123,7 +124,7 @@ def physicians(
 
 
 @app.command
-def compare(run: Path, /, *graders: str, as_json: AsJson = False) -> int:
+def compare(run: RunPath, /, *graders: str, as_json: AsJson = False) -> int:
     """Measure the agreement of two graders of one run: rate and Cohen's kappa, by axis.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
 from harness.errors import ConfigurationError
@@ -31,8 +31,23 @@ ProvidersFile = Annotated[
         name="--providers", help="Your providers file. Default: ./providers.yaml, if it exists."
     ),
 ]
-Run = Annotated[Path, Parameter(help="The run's folder.")]
-RunOrBundle = Annotated[Path, Parameter(help="The run's folder, or a bundle of it.")]
+
+
+def run_place(run: Path) -> Path:
+    """Where a run is: a name alone, as in the commands of a report, is one in the folder `runs`."""
+    inside = DEFAULT_OUT / run
+    return inside if inside.is_dir() and not run.exists() else run
+
+
+def _run_place(_: object, tokens: Sequence[Token]) -> Path:
+    return run_place(Path(tokens[0].value))
+
+
+RunPath = Annotated[Path, Parameter(converter=_run_place)]
+Run = Annotated[RunPath, Parameter(help="The run's folder, or its name in `runs`.")]
+RunOrBundle = Annotated[
+    RunPath, Parameter(help="The run's folder or its name in `runs`, or a bundle of it.")
+]
 ShowQuestions = Annotated[
     bool,
     Parameter(help="Include the text of eval questions; the authors of GPQA ask not to."),
@@ -254,8 +269,8 @@ class RunOptions:
 
     concurrency: Annotated[int | None, COUNT] = None
     """Attempts in flight. Default: the provider entry's, or 8."""
-    resume: Path | None = None
-    """Folder of a run to finish; finished attempts are kept."""
+    resume: Annotated[Path | None, Parameter(converter=_run_place)] = None
+    """Folder of a run to finish, or its name in `runs`; finished attempts are kept."""
     out: Out = None
     dry_run: bool = False
     """Print the requests, tokens and cost of the run, and send nothing."""

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from evals.withholding import gated_texts
 from harness.cli import judging
 from harness.cli.judging import not_reproducible
-from harness.cli.options import AsJson, ProvidersFile, RunOrBundle
+from harness.cli.options import AsJson, ProvidersFile, RunOrBundle, RunPath
 from harness.cli.screen import print_raw, say, show, stdout
 from harness.comparison.history import history, site_of
 from harness.comparison.regressions import run_folders
@@ -32,7 +32,7 @@ from reports.html.site import INDEX, render_site
 
 
 def bundle(
-    run: Path,
+    run: RunPath,
     /,
     *,
     out: Path | None = None,
@@ -44,7 +44,7 @@ def bundle(
     the answers to them. Its manifest.json lists what was removed.
 
     Args:
-        run: The run's folder; with --open, the bundle.
+        run: The run's folder, or its name in `runs`; with --open, the bundle.
         out: The file to write. Default: <run>.tar.gz.
         open_in: Unpack a bundle into a folder below this one.
     """
@@ -102,7 +102,7 @@ def audit(run: RunOrBundle, /, *, seal: str | None = None, as_json: AsJson = Fal
 BUNDLE = "bundle.tar.gz"
 
 
-def site(*runs: Path, out: Path, providers_file: ProvidersFile = None) -> int:
+def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int:
     """Make a static site of runs: a table of providers, a page for each run, and its records.
 
     Pages are made from the bundle of each run, which has no keys, no paths of this machine, and no

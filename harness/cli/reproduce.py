@@ -55,7 +55,7 @@ def reproduce(
     Args:
         finding: Id of the check or probe, as in the report.
         record: The record to use. Default: the first example in the report.
-        times: How often to send the request; 0 only prints the recorded one.
+        times: How often to send the request; 0 only prints the recorded one. Default: 5.
         as_recorded: Leave the request as it is, instead of removing parts while the finding shows.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """

@@ -6,7 +6,7 @@ from tempfile import mkdtemp
 from evals.healthbench.grading_tasks import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
-from harness.cli.options import DEFAULT_OUT, BudgetOptions, GateOptions, ProviderOptions
+from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
 from harness.integrity.archive import unpack
@@ -42,12 +42,9 @@ def resume(
 
 
 def opened_to_stay(run: Path) -> Path:
-    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept.
-
-    A name alone, as in the commands of a report, is looked up in the folder `runs`, too.
-    """
+    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
     if not run.is_file():
-        return run if run.exists() or not (DEFAULT_OUT / run).is_dir() else DEFAULT_OUT / run
+        return run
     folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
     say(f"{run} was unpacked into {folder}")
     return folder

@@ -146,6 +146,6 @@ def _overlap(here: Group, there: Group, label: str) -> str:
     if not shared:
         return f"{here.task} is not compared: the cases or data differ from those of {label}."
     return (
-        f"{here.task} is paired over the samples with the same content: {shared}, of "
+        f"{here.task}: only samples with the same content are paired, {shared} of the "
         f"{len(here.contents)} here and {len(there.contents)} in {label}."
     )

@@ -95,7 +95,9 @@ def providers_line(path: Path | None) -> tuple[Line, dict[str, Provider]]:
             "providers", "ok", f"no {file} here; {len(everything)} shipped entries"
         ), everything
     return Line(
-        "providers", "ok", f"{file}: {len(own)} entries; {len(everything)} with the shipped ones"
+        "providers",
+        "ok",
+        f"{file}: {len(own)} of your own; {len(everything)} with the shipped ones",
     ), own
 
 

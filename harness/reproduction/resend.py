@@ -82,9 +82,8 @@ def choose(
                 return result, example
     where = "" if record is None else f" with an example in {record}"
     known = [result.check.id for result in analysis.checks if result.examples]
-    raise ConfigurationError(
-        f"There is no finding {rule_id!r}{where} in this run; {suggestion(rule_id, known)}"
-    )
+    hint = suggestion(rule_id, known) if known else "it has no findings."
+    raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
 
 
 def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:

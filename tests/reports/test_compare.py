@@ -59,8 +59,8 @@ def test_the_summary_leads_with_verdicts_causes_and_failing_checks():
         "a (reference): PASS. No check fails.",
         f"b: FAIL. Likely cause: {CAUSE} 1 check fails: cot.used.",
         "b tested 1 check that a did not; 1 of them failed.",
-        "The pass rates of b and a do not differ by more than chance; only a gap above 41 points "
-        "would have been detected with 6 samples.",
+        "The pass rates of b and a do not differ by more than chance. Only a difference of more "
+        "than 41 points would have been detected with 6 samples.",
     ]
 
 

@@ -541,6 +541,20 @@ def test_reports_are_written_again(mock, tmp_path, capsys):
     assert {name: (folder / name).read_text() for name in names} == first
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["report"], ["recheck"], ["audit"], ["bundle"], ["export", "--format", "csv"]),
+        *(["site", "--out", "pages"], ["compare", "card"], ["--resume"]),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_run_is_found_by_its_name_as_the_report_prints_it(command, mock, tmp_path):
+    run(at(mock))
+    before = run(["recheck", str(only_run(tmp_path))])
+    assert run([*command, only_run(tmp_path).name]) in {0, before}
+
+
 @pytest.mark.parametrize("lost", ["analysis.json", "scores.jsonl"])
 def test_what_another_version_judged_is_judged_again_for_a_report(lost, mock, tmp_path, capsys):
     run(at(mock))

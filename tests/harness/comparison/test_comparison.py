@@ -138,7 +138,7 @@ def test_only_cases_with_the_same_content_are_paired(made, tmp_path):
     found = compared(made / "good", tmp_path / "other")
     assert {row.differences[1].pairs for row in rows(found, "pass@1").values()} == {2}
     assert found.entries[1].notes == (
-        "tool_calling is paired over the samples with the same content: 2, of 4 here and 4 in "
+        "tool_calling: only samples with the same content are paired, 2 of the 4 here and 4 in "
         "good.",
     )
 
