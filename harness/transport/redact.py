@@ -41,26 +41,28 @@ class Redactor:
             )
         }
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
+        self._lowered = tuple({spelling.lower() for spelling in spellings})
+        self._short = tuple(each for each in self._secrets if len(each) < SHORTEST_SECRET)
         self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Headers with the values of secret ones replaced."""
+        """Headers with the values of secret ones replaced, and names that contain a secret."""
         return {
-            self._name(name): REDACTED if _is_secret(name) or self._held_by(value) else value
+            REDACTED if self._names_secret(name) else name: REDACTED
+            if _is_secret(name) or self._held_by(value)
+            else value
             for name, value in headers.items()
         }
 
-    def _name(self, name: str) -> str:
-        """The name of a header; names are recorded in lower case."""
+    def _names_secret(self, name: str) -> bool:
+        """Whether the name of a header, recorded in lower case, contains a secret."""
         lower = name.lower()
-        held = any(spelling.lower() in lower for spelling in self._spellings)
-        return REDACTED if held else name
+        return any(spelling in lower for spelling in self._lowered)
 
     def _held_by(self, value: str) -> bool:
-        """Whether a value has a secret, or a short secret as one of its words."""
-        words = value.split()
-        return any(spelling in value for spelling in self._spellings) or any(
-            secret in words for secret in self._secrets
+        """Whether a value contains a secret, or a short secret as one of its words."""
+        return any(spelling in value for spelling in self._spellings) or (
+            bool(self._short) and any(word in self._short for word in value.split())
         )
 
     def text(self, text: str) -> str:

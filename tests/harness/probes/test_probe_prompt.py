@@ -324,7 +324,7 @@ def _quotes(marks: str, others: str) -> Count:
 )  # fmt: skip
 def test_lost_input_is_detected(tokens: Count, found: set[str]) -> None:
     results = judged(tokens)
-    assert found <= {name for name, each in results.items() if each.status == "failed"}
+    assert found <= {name for name, each in results.items() if each.status in ("failed", "warned")}
     kept = {"prompt.history", "prompt.scripts", "prompt.special", "prompt.tool.with_system"}
     assert not {name for name in kept if results[name].status != "passed"}
 
@@ -340,8 +340,8 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
             id(prompt): _SYSTEM_MESSAGE + count(prompt, _LIBRARY) for prompt in PROMPTS.values()
         }
     results = judged(lambda prompt: kept[id(prompt)])
-    failed = {name for name, each in results.items() if each.status == "failed"}
-    assert failed == {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
+    found = {name for name, each in results.items() if each.status in ("failed", "warned")}
+    assert found == {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
 
 
 @pytest.mark.parametrize(
