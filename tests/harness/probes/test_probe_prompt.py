@@ -340,8 +340,12 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
             id(prompt): _SYSTEM_MESSAGE + count(prompt, _LIBRARY) for prompt in PROMPTS.values()
         }
     results = judged(lambda prompt: kept[id(prompt)])
-    found = {name for name, each in results.items() if each.status in ("failed", "warned")}
-    assert found == {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
+    by_status = {
+        status: {name for name, each in results.items() if each.status == status}
+        for status in ("failed", "warned")
+    }
+    assert not by_status["failed"]
+    assert by_status["warned"] >= {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
 
 
 @pytest.mark.parametrize(
