@@ -220,7 +220,7 @@ class GateOptions:
     """Invalid responses allowed for each API and mode. Default: 0."""
     reference: str | None = None
     """Success rate of good tool calling, or the folder of a run that sets it. Default: 0.98."""
-    lower_rate: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None
+    lower_rate: Annotated[float | None, Parameter(validator=Number(gte=0.001, lt=1))] = None
     """Success rate that is not acceptable. Default: 0.9."""
     rule: GateRule | None = None
     """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: reliability."""

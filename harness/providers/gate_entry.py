@@ -53,7 +53,7 @@ class GateEntry(Entry):
     max_invalid: int | None = Field(default=None, ge=0)
     rule: GateRule | None = None
     reference: Annotated[float, Field(gt=0, lt=1)] | str | None = None
-    lower_rate: float | None = Field(default=None, gt=0, lt=1)
+    lower_rate: float | None = Field(default=None, ge=0.001, lt=1)
     min_pass_at_k: float | None = Field(default=None, ge=0, le=1)
     min_pass_hat_k: float | None = Field(default=None, ge=0, le=1)
     may_warn: tuple[str, ...] | None = None

@@ -25,7 +25,9 @@ does not fit its tag, such as `!!bool x`."""
 class Entry(BaseModel):
     """Base of the models of these files: immutable, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
 
 def parse_yaml(text: str, source: str) -> object:

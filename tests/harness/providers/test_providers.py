@@ -76,6 +76,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"headers": {"X-A": "b\nX-B: c"}}, "the value of X-A has a character"),
         ({"headers": {"Content-Length": "5"}}, "they must not set Content-Length"),
         ({"timeout": "soon"}, "providers.mine.timeout: input should be a valid number"),
+        ({"timeout": float("inf")}, "providers.mine.timeout: input should be a finite number"),
         ({"timeout": 0, "rpm": 0}, r"greater than 0 (and 1 more)"),
         ({"concurrency": 0}, "providers.mine.concurrency"),
         ({"launch": {}}, "providers.mine.launch.command is missing"),
