@@ -19,6 +19,7 @@ LARGEST = 2**63 - 1
 
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
 """A number from 1."""
+_MOST_TRIES = 10_000  # more would take minutes to plan, and years to sample
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print the result as JSON on stdout.")]
 Debug = Annotated[
@@ -126,7 +127,9 @@ class CaseOptions:
 class SamplingOptions:
     """How to sample. The defaults of evals are those of OpenAI's guide."""
 
-    tries: Annotated[int | None, Parameter(alias="-k"), COUNT] = None
+    tries: Annotated[
+        int | None, Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES))
+    ] = None
     """Attempts at each sample under each condition. Default: 5; aime25 16, gpqa 8, others 1."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
