@@ -33,6 +33,7 @@ class Tally:
     def __init__(self, tasks: Sequence[Task] = ()) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._outcomes: Counter[Outcome] = Counter()
+        self._probed: Counter[Outcome] = Counter()
         self._values: list[float] = [0.0, 0.0]
         self._tokens = 0
         self._grades: Counter[str] = Counter()
@@ -45,9 +46,10 @@ class Tally:
         self.finished += 1
         task, parsed = self._tasks.get(rollout.task), parse_rollout(rollout)
         ended = None if task is None else task.provisional(parsed)
-        if ended is None:
+        if task is None or ended is None:
             return True
-        self._outcomes[ended["outcome"]] += 1
+        counter = self._probed if task.info.kind == "probes" else self._outcomes
+        counter[ended["outcome"]] += 1
         self._tokens += usage(parsed).output or 0
         if ended.get("value") is not None:
             self._values[0] += ended["value"]
@@ -66,11 +68,14 @@ class Tally:
         if not self.finished:
             return "nothing finished yet"
         passed, judged = self._values
-        probed = self._outcomes["answered"]
+        probed = self._probed.total()
         what = " of cases" if probed else ""
         parts = [f"{passed / judged:.1%}{what} passed so far"] if judged else []
-        if probed:
-            parts.append(counted(probed, "probe reply", "probe replies") + ", judged at the end")
+        if probed:  # Many probes provoke errors.
+            failed = sum(self._probed[outcome] for outcome in _ERRORS)
+            of_them = f", {failed:,} of them errors" if failed else ""
+            replies = counted(probed, "probe reply", "probe replies")
+            parts.append(f"{replies}{of_them}, judged at the end")
         if self._outcomes["graded"]:
             parts.append(f"{self._outcomes['graded']:,} to grade")
         parts.append(counted(sum(self._outcomes[outcome] for outcome in _ERRORS), "error"))

@@ -50,6 +50,8 @@ def test_probes_are_not_counted_as_passed():
     assert str(tally) == (
         "100.0% of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
     )
+    tally.add(rollout([], sample="base", task="prompt", end="unreadable"))
+    assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in str(tally)
 
 
 def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
