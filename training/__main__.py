@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = snapshot.start(options.seed, Shape())
     Trainer(
         run,
-        Schedule(options.minutes, options.peak, options.decay_share),
+        Schedule(options.minutes, options.peak),
         seed=options.seed,
         rank=rank,
         out=options.out,
@@ -69,12 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--peak", type=float, default=1.0, help="largest factor of the learning rates"
-    )
-    parser.add_argument(
-        "--decay-share",
-        type=float,
-        default=Schedule.decay_share,
-        help="share of the whole run, at its end, over which a rate of 1 falls to 0",
     )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
     add = parser.add_argument

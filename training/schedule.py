@@ -14,8 +14,7 @@ class Schedule:
         minutes: the whole run, earlier parts of a resumed run included.
         peak: the largest factor of the learning rates. A trained checkpoint is continued with a
             small one.
-        decay_share: the part of it, at its end, over which a factor of 1 falls; a smaller `peak`
-            falls later, and as steeply.
+        decay_share: the part of it, at its end, over which the learning rate falls.
         quantized_share: the part of it, at its end, that trains with rounded experts.
         copy_share_of_time: the part of it, at its start, that mostly trains copying.
     """
