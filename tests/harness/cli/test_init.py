@@ -34,7 +34,7 @@ providers:   # all of them
         apis:
         - chat
         headers:
-            X-Note: |
+            X-Note: >-
                 two
                 lines
 
