@@ -8,7 +8,7 @@ document.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ class ReplyGrammar:
     """
 
     answer: str | None
-    calls: Mapping[str, str]
+    calls: Mapping[str, str] = field(hash=False)
 
     @classmethod
     def of(cls, conversation: Conversation) -> "ReplyGrammar | None":

@@ -60,6 +60,17 @@ def test_a_fault_that_changes_the_prompt_or_the_sampling_gets_new_completions(se
     assert served.reply(temperature=0.5) == "Answer 3."
 
 
+def test_requests_with_a_schema_share_completions_too(served: Served):
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    function = {"name": "wait", "parameters": schema, "strict": True}
+    fields = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
+        "tools": [{"type": "function", "function": function}],
+    }
+    assert served.reply(**fields) == served.reply("usage-zero", **fields) == "Answer 1."
+    assert served.reply("usage-zero", tools=fields["tools"]) == "Answer 2."
+
+
 def test_a_completion_that_no_request_reads_to_its_end_is_cancelled_and_not_shared(served: Served):
     served.engine.pause = 0.01
     assert served.reply(stop="swer") == "An"
