@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import mock_provider as mock
 import pytest
@@ -15,6 +16,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key
 from harness.transport import NO_RETRIES, ResponseLimits, RetryPolicy, open_transport
+from harness.transport.redact import Redactor
 
 KEY = "sk-very/secret+key=123"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -367,6 +369,25 @@ async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -
             assert secret not in recorded
         assert exchange.request.body is not None
         assert exchange.request.body["user"] == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        json.dumps(KEY),
+        KEY.replace("/", "\\/"),
+        KEY.replace("/", "\\\\/"),
+        KEY.replace("+", "\\u002B"),
+        "".join(f"\\u{ord(character):04x}" for character in KEY),
+        quote(KEY),
+        quote(KEY, safe=""),
+        KEY.replace("+", "%2b"),
+        KEY.replace("+", "&#x2B;").replace("/", "&#47;"),
+    ],
+)
+def test_key_is_redacted_in_every_spelling(spelling: str) -> None:
+    said = Redactor([KEY]).text(f"<{spelling}> caf\\u00e9")
+    assert said.replace('"', "") == "<[redacted]> caf\\u00e9"
 
 
 @pytest.mark.parametrize(("key", "sent"), [("none", None), ("wrong", "Bearer gpt-oss-verify")])
