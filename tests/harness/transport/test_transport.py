@@ -185,6 +185,18 @@ async def test_oversized_response_is_not_read_to_its_end(content_type: str, endi
     assert len(exchange.model_dump_json()) < 5000
 
 
+async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end() -> None:
+    limits = ResponseLimits(stream_lines=2000, kept_bytes=1000)
+    script = [mock.endless(b":\n\n", "text/event-stream")]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, limits=limits)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "too_large"
+    assert exchange.failure.message == "the response has more than 2,000 lines"
+    assert exchange.response is not None
+    assert 300 < len(exchange.response.parts) < 400
+
+
 async def test_a_hundred_megabytes_meet_the_default_limit() -> None:
     script = [mock.text(b"x" * 100 * 2**20)]
     async with MockProvider(script=script) as provider:
