@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,7 +16,7 @@ from harness.cli.screen import print_raw, say, show, stdout
 from harness.comparison.history import history, site_of
 from harness.comparison.regressions import run_folders
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.integrity.archive import opened, unpack
+from harness.integrity.archive import opened, scratch_folder, unpack
 from harness.integrity.audit import audit as audit_run
 from harness.integrity.bundle import bundle as bundle_run
 from harness.integrity.records import Manifest
@@ -146,11 +145,11 @@ def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
 
 def _publish(run: Path, out: Path) -> Analysis:
     """Write the bundle of a run and its page, made from the bundle, into a folder of the site."""
-    with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
-        file = run if run.is_file() else Path(place) / BUNDLE
+    with scratch_folder() as place:
+        file = run if run.is_file() else place / BUNDLE
         if file != run:
             packed(run, file)
-        copy = unpack(file, Path(place))
+        copy = unpack(file, place)
         analysis = judging.report_again(copy, ("html",))
         folder = out / copy.name
         with os_errors(RunLogError, f"{folder} cannot be written"):

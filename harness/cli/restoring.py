@@ -1,7 +1,6 @@
 """Earlier runs: their tasks from their folders, and the jobs that finish them."""
 
 from pathlib import Path
-from tempfile import mkdtemp
 
 from evals.healthbench.grading_tasks import DEFAULT_GRADER
 from evals.restoring import restored_evals
@@ -9,7 +8,7 @@ from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_ag
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
-from harness.integrity.archive import unpack
+from harness.integrity.archive import kept_folder, unpack
 from harness.pipeline.job import Job, resumed
 from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
@@ -45,7 +44,7 @@ def opened_to_stay(run: Path) -> Path:
     """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
     if not run.is_file():
         return run
-    folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
+    folder = unpack(run, kept_folder())
     say(f"{run} was unpacked into {folder}")
     return folder
 

@@ -2,12 +2,13 @@
 
 import gzip
 import re
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import IO, cast
 
 from pydantic import ValidationError
@@ -81,8 +82,24 @@ def opened(run: Path) -> Iterator[Path]:
     if not run.is_file():
         yield run
         return
-    with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
-        yield unpack(run, Path(place))
+    with scratch_folder() as place:
+        yield unpack(run, place)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder for the time of the block; raises as `kept_folder`."""
+    place = kept_folder()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
+def kept_folder() -> Path:
+    """A new temporary folder that is kept. Raises RunLogError, as on a full disk."""
+    with os_errors(RunLogError, "No temporary folder can be made; free space or set TMPDIR"):
+        return Path(mkdtemp(prefix="gpt-oss-verify-"))
 
 
 class _RejectedError(Exception):

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 
 from harness.errors import ConfigurationError, RunLogError
-from harness.integrity.archive import MANIFEST_FILE, pack
+from harness.integrity.archive import MANIFEST_FILE, pack, scratch_folder
 from harness.integrity.records import Manifest, Removal
 from harness.integrity.seal import SEALS, file_hashes, hash_of_file, logs_of, member_hashes
 from harness.integrity.secrets import Scrubber, known_secrets, shortened
@@ -58,8 +57,8 @@ def bundle(
             "version can audit, recheck and compare the run and its bundles."
         )
     stored = read_analysis(run)
-    with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
-        copy = Path(place) / run.resolve().name
+    with scratch_folder() as place:
+        copy = place / run.resolve().name
         copy.mkdir()
         manifest = _copy(run, copy, withholding(run), Scrubber(known_secrets()))
         judge(copy, stored)
@@ -140,7 +139,9 @@ def _copy_log(
                 link = chain.read_link(line)
                 out.write(line if clean == record else chain.relinked(clean, link))
                 withheld += clean != record and link.chain is not None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be copied: {error.strerror}.") from None
+    except ValueError as error:
         raise RunLogError(f"{path} cannot be copied: {error}") from None
     return withheld
 

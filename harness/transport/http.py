@@ -26,7 +26,6 @@ from harness.steps import interleaved
 from harness.transport.base import Payload
 from harness.transport.receiver import (
     EVENT_STREAM,
-    MEBIBYTE,
     Receiver,
     ResponseLimits,
     without_surrogates,
@@ -160,8 +159,7 @@ class HttpTransport:
             detail = self._redactor.text(without_surrogates(detail))
             return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
         if receiver.too_large:
-            size = f"{receiver.limit / MEBIBYTE:g} MiB"
-            return TransportFailure(kind="too_large", message=f"the response is larger than {size}")
+            return TransportFailure(kind="too_large", message=f"the response {receiver.excess()}")
         return None
 
     def _timed_out(

@@ -23,13 +23,15 @@ class ResponseLimits:
     """Limits of time and size of one response.
 
     `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
-    first `kept_bytes` are recorded.
+    first `kept_bytes` are recorded. An event of a stream takes hundreds of bytes of memory however
+    short it is, so `stream_lines` limits the line ends; the longest reply of gpt-oss has fewer.
     """
 
     connect: float = 10
     idle: float = 300
     body_bytes: int = 32 * MEBIBYTE
     stream_bytes: int = 256 * MEBIBYTE
+    stream_lines: int = 2_000_000
     kept_bytes: int = 64 * 1024
 
 
@@ -53,6 +55,7 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
     too_large: bool = False
+    lines: int = 0
     received: bytearray = field(default_factory=bytearray)
     times: array[float] = field(default_factory=lambda: array("d"))
     extents: array[int] = field(default_factory=lambda: array("q"))
@@ -87,9 +90,17 @@ class Receiver:
         if first and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
             self.streaming = True
         self.received += chunk
-        if len(self.received) > self.limit:
+        if self.streaming:
+            self.lines += chunk.count(b"\n") + chunk.count(b"\r")
+        if len(self.received) > self.limit or self.lines > self.limits.stream_lines:
             self.too_large = True
             del self.received[self.limits.kept_bytes :]
+
+    def excess(self) -> str:
+        """What of a response that is too large is too much."""
+        if self.lines > self.limits.stream_lines:
+            return f"has more than {self.limits.stream_lines:,} lines"
+        return f"is larger than {self.limit / MEBIBYTE:g} MiB"
 
     def response(self, redactor: Redactor, *, complete: bool) -> Steps[Response | None]:
         """The response as far as it was received, or None; in small steps."""

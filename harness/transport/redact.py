@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
 REDACTED = "[redacted]"
 SECRET_NAMES = re.compile(r"auth|key|secret|password|cookie|^x-.*token$", re.IGNORECASE)
 SHORTEST_SECRET = 8
+_WORDS = re.compile(r"[A-Za-z0-9]*")
+_ESCAPE = "\\u00"  # of an ASCII character in JSON
 
 
 def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
@@ -28,22 +29,12 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secrets)
-        spellings = {
-            spelling
-            for secret in self._secrets
-            if len(secret) >= SHORTEST_SECRET
-            for spelling in (
-                secret,
-                orjson.dumps(secret).decode()[1:-1],
-                secret.replace("/", "\\/"),
-                quote(secret, safe=""),
-                quote(secret),
-            )
-        }
-        self._spellings = tuple(sorted(spellings, key=len, reverse=True))
-        self._lowered = tuple({spelling.lower() for spelling in spellings})
+        spelled = [secret for secret in self._secrets if len(secret) >= SHORTEST_SECRET]
+        pattern = "|".join(map(_spellings, sorted(spelled, key=len, reverse=True)))
+        self._marks = tuple(max(_WORDS.findall(secret), key=len) for secret in spelled)
         self._short = tuple(each for each in self._secrets if len(each) < SHORTEST_SECRET)
-        self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
+        self._pattern = re.compile(pattern)
+        self._in_any_case = re.compile(pattern, re.IGNORECASE)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Headers with the values of secret ones replaced, and names that contain a secret."""
@@ -56,25 +47,29 @@ class Redactor:
 
     def _names_secret(self, name: str) -> bool:
         """Whether the name of a header, recorded in lower case, contains a secret."""
-        lower = name.lower()
-        return any(spelling in lower for spelling in self._lowered)
+        return bool(self._marks) and self._in_any_case.search(name) is not None
 
     def _held_by(self, value: str) -> bool:
         """Whether a value contains a secret, or a short secret as one of its words."""
-        return any(spelling in value for spelling in self._spellings) or (
+        return self._found_in(value) or (
             bool(self._short) and any(word in self._short for word in value.split())
+        )
+
+    def _found_in(self, text: str) -> bool:
+        """Whether a text contains a secret; most texts are ruled out without the slow pattern."""
+        return (
+            bool(self._marks)
+            and (_ESCAPE in text or any(mark in text for mark in self._marks))
+            and self._pattern.search(text) is not None
         )
 
     def text(self, text: str) -> str:
         """A text with every secret replaced."""
-        for spelling in self._spellings:
-            if spelling in text:
-                return self._pattern.sub(REDACTED, text)
-        return text
+        return self._pattern.sub(REDACTED, text) if self._found_in(text) else text
 
     def body(self, body: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
         """A JSON object with every secret replaced; `encoded` is the object as bytes."""
-        if not self._spellings:
+        if not self._marks:
             return dict(body)
         text = encoded.decode()
         clean = self.text(text)
@@ -84,3 +79,19 @@ class Redactor:
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
+
+
+def _spellings(secret: str) -> str:
+    """A pattern for a secret with any of its characters as JSON, a URL or HTML may write them."""
+    return "".join(map(_spellings_of_character, secret))
+
+
+def _spellings_of_character(character: str) -> str:
+    plain = re.escape(character)
+    if not character.isalnum():
+        plain = rf"\\{{0,4}}{plain}"
+    units = re.findall("....", character.encode("utf-16-be").hex())
+    escaped = "".join(rf"\\{{1,4}}u{unit}" for unit in units)
+    percent = "".join(f"%{byte:02x}" for byte in character.encode())
+    number = ord(character)
+    return f"(?:{plain}|(?i:{escaped}|{percent}|&#x{number:x};|&#{number};))"

@@ -106,7 +106,7 @@ def _paths(data: object, steps: Sequence[int | str], *, missing: bool) -> Iterat
         return
     step, *rest = steps
     if isinstance(step, int):
-        inner = data[step] if isinstance(data, list) else None
+        inner = data[step] if isinstance(data, list) and step < len(data) else None
         yield from (f"[{step}]{path}" for path in _paths(inner, rest, missing=missing))
         return
     value = data.get(step) if isinstance(data, dict) else None

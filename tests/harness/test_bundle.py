@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def test_it_has_no_secrets(packed: Path) -> None:
         assert secret not in content
     assert "…/python" in content
     assert "--log=…/some.log" in content
+
+
+@pytest.mark.parametrize("command", ["bundle", "site", "audit", "report"])
+def test_without_room_for_a_temporary_folder_nothing_is_packed_or_unpacked(
+    command: str,
+    packed: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    reads = command in ("audit", "report")
+    arguments = [str(packed)] if reads else [str(folder), "--out", str(tmp_path / "new")]
+    assert run([command, *arguments]) == 2
+    assert "No temporary folder can be made; free space or set TMPDIR" in capsys.readouterr().err
 
 
 def test_the_path_of_a_gate_file_is_shortened_everywhere(folder: Path, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_ends_of_a_completion(engine, ask):
         ({"prompt": ""}, "prompt"),
         ({"prompt": ["Hi", "Ho"]}, "prompt"),
         ({"prompt": [201088]}, "prompt[0]"),
+        ({"prompt": [[1, 201088]]}, "prompt[1]"),
         ({"prompt": "a" * 20_000}, "prompt"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"logprobs": 21}, "logprobs"),

@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import mock_provider as mock
 import pytest
@@ -15,6 +16,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key
 from harness.transport import NO_RETRIES, ResponseLimits, RetryPolicy, open_transport
+from harness.transport.redact import Redactor
 
 KEY = "sk-very/secret+key=123"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -181,6 +183,18 @@ async def test_oversized_response_is_not_read_to_its_end(content_type: str, endi
     assert exchange.failure.kind == "too_large"
     assert "1 MiB" in exchange.failure.message
     assert len(exchange.model_dump_json()) < 5000
+
+
+async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end() -> None:
+    limits = ResponseLimits(stream_lines=2000, kept_bytes=1000)
+    script = [mock.endless(b":\n\n", "text/event-stream")]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, limits=limits)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "too_large"
+    assert exchange.failure.message == "the response has more than 2,000 lines"
+    assert exchange.response is not None
+    assert 300 < len(exchange.response.parts) < 400
 
 
 async def test_a_hundred_megabytes_meet_the_default_limit() -> None:
@@ -367,6 +381,25 @@ async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -
             assert secret not in recorded
         assert exchange.request.body is not None
         assert exchange.request.body["user"] == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        json.dumps(KEY),
+        KEY.replace("/", "\\/"),
+        KEY.replace("/", "\\\\/"),
+        KEY.replace("+", "\\u002B"),
+        "".join(f"\\u{ord(character):04x}" for character in KEY),
+        quote(KEY),
+        quote(KEY, safe=""),
+        KEY.replace("+", "%2b"),
+        KEY.replace("+", "&#x2B;").replace("/", "&#47;"),
+    ],
+)
+def test_key_is_redacted_in_every_spelling(spelling: str) -> None:
+    said = Redactor([KEY]).text(f"<{spelling}> caf\\u00e9")
+    assert said.replace('"', "") == "<[redacted]> caf\\u00e9"
 
 
 @pytest.mark.parametrize(("key", "sent"), [("none", None), ("wrong", "Bearer gpt-oss-verify")])
