@@ -87,10 +87,13 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
         yield Step("Create a baseline for other runs:", command)
     elif decision == "pass":
         yield _after_a_pass(analysis)
-    elif decision == "inconclusive" and analysis.evals:
-        yield Step("The reasons state what is missing; --until-decided samples until it is enough.")
     elif decision == "inconclusive":
-        yield Step("The reasons state what is missing, such as more tries (-k).")
+        decidable = analysis.evals and not run.settings.until_decided
+        missing = "The reasons state what is missing"
+        if decidable:
+            yield Step(f"{missing}; --until-decided samples until it is enough.")
+        else:
+            yield Step(f"{missing}, such as more tries (-k).")
     else:
         yield Step(_worst(analysis))
 
