@@ -85,7 +85,7 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
         display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
         with display.progress:
             sample(job, display)
-    assert str(tally).startswith("100.0% passed so far · 0 errors")
+    assert str(tally).startswith("100.0 % passed so far · 0 errors")
     return job
 
 

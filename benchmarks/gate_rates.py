@@ -30,6 +30,7 @@ from harness.statistics.reliability import (
     pass_level,
     spread_failures,
 )
+from harness.text import percentage
 
 CASES, CONDITIONS, BETWEEN = 36, 4, 0.3
 LOWER = Thresholds().lower_rate
@@ -129,8 +130,8 @@ def error_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
                 simulate(case_rates(mean, kind, runs, rng), tries, rng, DEFAULT_REFERENCE)
                 for tries in (1, 5, 10, 20)
             )
-            cells = " | ".join(f"{x.passed:.1%} / {x.failed:.1%}" for x in found)
-            yield f"| {mean:.1%} | {name} | {cells} |"
+            cells = " | ".join(f"{percentage(x.passed)} / {percentage(x.failed)}" for x in found)
+            yield f"| {percentage(mean)} | {name} | {cells} |"
 
 
 def special_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
@@ -140,17 +141,20 @@ def special_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
     one_weak = case_rates(1.0, "equal", runs, rng).copy()
     one_weak[:, 0] = LOWER
     for name, found in (
-        (f"one condition at {LOWER:.0%}, k = 5", simulate(one_weak, 5, rng, DEFAULT_REFERENCE)),
         (
-            f"rate {DEFAULT_REFERENCE:.0%}, judged after each of 20 rounds",
+            f"one condition at {percentage(LOWER, 0)}, k = 5",
+            simulate(one_weak, 5, rng, DEFAULT_REFERENCE),
+        ),
+        (
+            f"rate {percentage(DEFAULT_REFERENCE, 0)}, judged after each of 20 rounds",
             growing(case_rates(DEFAULT_REFERENCE, "fixed", runs, rng), 20, rng, DEFAULT_REFERENCE),
         ),
         (
-            f"rate {LOWER:.0%}, judged after each of 20 rounds",
+            f"rate {percentage(LOWER, 0)}, judged after each of 20 rounds",
             growing(case_rates(LOWER, "fixed", runs, rng), 20, rng, DEFAULT_REFERENCE),
         ),
     ):
-        yield f"| {name} | {found.passed:.1%} | {found.failed:.1%} |"
+        yield f"| {name} | {percentage(found.passed)} | {percentage(found.failed)} |"
 
 
 def guide_table() -> Iterator[str]:
@@ -159,10 +163,10 @@ def guide_table() -> Iterator[str]:
     yield "| ---: | ---: | ---: | ---: |"
     for rate in (0.98, 0.99, 0.995, 0.999):
         cells = " | ".join(
-            f"{guide_false_alarm(CASES, tries, CONDITIONS, rate, 0.9, 0.9):.1%}"
+            percentage(guide_false_alarm(CASES, tries, CONDITIONS, rate, 0.9, 0.9))
             for tries in (5, 10, 20)
         )
-        yield f"| {rate:.1%} | {cells} |"
+        yield f"| {percentage(rate)} | {cells} |"
 
 
 def main() -> None:

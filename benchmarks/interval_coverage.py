@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.statistics.intervals import mean_interval
+from harness.text import percentage
 
 DESIGNS = {"AIME, 30 × 16": (30, 16), "GPQA, 198 × 8": (198, 8), "smoke test, 36 × 5": (36, 5)}
 BETWEEN = (0.02, 0.2, 0.5, 0.85, 1.0)
@@ -39,13 +40,16 @@ def coverage(
 def rows(runs: int, rng: np.random.Generator) -> Iterator[str]:
     """The lines of the table."""
     yield (
-        "| design | between questions | " + " | ".join(f"mean {mean:.1%}" for mean in MEANS) + " |"
+        "| design | between questions | "
+        + " | ".join(f"mean {percentage(mean)}" for mean in MEANS)
+        + " |"
     )
     yield "| --- " + "| ---: " * (len(MEANS) + 1) + "|"
     for name, (questions, tries) in DESIGNS.items():
         for between in BETWEEN:
             shares = (coverage(questions, tries, between, mean, runs, rng) for mean in MEANS)
-            yield f"| {name} | {between:.0%} | " + " | ".join(f"{x:.1%}" for x in shares) + " |"
+            cells = " | ".join(percentage(share) for share in shares)
+            yield f"| {name} | {percentage(between, 0)} | {cells} |"
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from harness.statistics.noninferiority import (
     power_to_detect,
     run_error,
 )
+from harness.text import percentage
 
 OTHER_MARGIN = 0.05  # margin of an eval about which nothing is published
 PROMPT_ALLOWANCE = 0.5
@@ -68,7 +69,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     looks = every_round and scores.planned >= FIRST_LOOK
     tail = always_valid_tail(scores.planned, scores.planned) if looks else TAIL
     points = f"{margin * 100:g} points"
-    against = f"{theirs.value:.1%} ({_baseline(reference.info)})"
+    against = f"{percentage(theirs.value)} ({_baseline(reference.info)})"
     if compare(endless, theirs, margin, tail).decision != "pass":
         return (
             f"{scores.name}: CANNOT BE DECIDED for a provider as good as its baseline, {against}:"
@@ -77,7 +78,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     chance = power_to_detect(margin, math.hypot(noise, theirs.error), tail)
     return (
         f"{scores.name}: compared with {against}, margin {points}; a provider as good passes with"
-        f" a probability of about {chance:.0%}, otherwise the run is inconclusive."
+        f" a probability of about {percentage(chance, 0)}, otherwise the run is inconclusive."
     )
 
 
@@ -90,8 +91,8 @@ def hold_back_ungraded(
         return verdict
     reason = (
         f"{scores.name}: undecided: {rubric.ungraded_items} of {rubric.items} rubric items have no "
-        f"grade, so the score is between {overall.low:.1%} and {overall.high:.1%}; grade them with "
-        "`gpt-oss-verify grade RUN`."
+        f"grade, so the score is between {percentage(overall.low)} and {percentage(overall.high)}; "
+        "grade them with `gpt-oss-verify grade RUN`."
     )
     return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
 
@@ -150,7 +151,8 @@ def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tupl
 def _sentence(comparison: BaselineComparison, reference: Reference) -> str:
     between = comparison.difference
     measured = (
-        f"{comparison.score:.1%} against {comparison.baseline:.1%} ({_baseline(reference.info)}),"
+        f"{percentage(comparison.score)} against {percentage(comparison.baseline)}"
+        f" ({_baseline(reference.info)}),"
         f" a difference of {_points(between.value)} points"
         f" (at least {_points(between.low)}, at most {_points(between.high)})"
     )
@@ -185,7 +187,7 @@ def _what_next(comparison: BaselineComparison) -> str:
 def _baseline(info: BaselineInfo) -> str:
     if info.low == info.high:
         return info.name
-    return f"{info.name}, {info.low:.1%} to {info.high:.1%}"
+    return f"{info.name}, {percentage(info.low)} to {percentage(info.high)}"
 
 
 def _points(value: float) -> str:

@@ -17,6 +17,7 @@ from harness.records.runs import Capability
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import LEVEL, excess
+from harness.text import percentage
 
 RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, comparisons and probes by id
 
@@ -139,8 +140,10 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     counted = judged_result(about, findings, counts)
     if not any(finding.severity != about.severity for _, finding in findings):
         return counted
-    reason = f"The model itself causes this in up to {check.tolerated:.1%} of the attempts, and "
-    reason += "this run does not significantly exceed that."
+    reason = (
+        f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
+        "and this run does not significantly exceed that."
+    )
     return counted.model_copy(update={"reason": reason})
 
 

@@ -1,4 +1,4 @@
-"""Text helpers: terminal output, strict JSON, endless repetition, and lists of names."""
+"""Text helpers: terminal output, percentages, strict JSON, repetitions, and lists of names."""
 
 import difflib
 import json
@@ -18,6 +18,11 @@ def plain(text: str, kept: str = "\n\t") -> str:
         else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def percentage(share: float, digits: int = 1) -> str:
+    """A share in percent, with the sign: `97.8 %`."""
+    return f"{share:.{digits}%}".replace("%", " %")
 
 
 def strict_json(text: str) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
+from harness.text import percentage
 from reports.facts import facts
 from reports.labels import Labels
 from reports.model import (
@@ -72,10 +73,10 @@ def _guide(analysis: Analysis) -> Iterator[str]:
     rule, thresholds = analysis.verdict.guide, analysis.verdict.thresholds
     if rule is not None:
         yield (
-            f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g}% and "
-            f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g}% under every condition: "
-            f"{rule.decision}. With this number of tries, it fails {rule.false_alarm:.1%} of "
-            f"providers whose tries succeed {rule.rate:.1%} of the time."
+            f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g} % and "
+            f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g} % under every condition: "
+            f"{rule.decision}. With this number of tries, it fails {percentage(rule.false_alarm)} "
+            f"of providers whose tries succeed {percentage(rule.rate)} of the time."
         )
 
 

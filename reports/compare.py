@@ -150,7 +150,7 @@ def entry_line(entry: Entry, folder: Path) -> str:
 
 
 def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
-    """Settings that differ: `tries 5 (reference: 2), seed 1 (reference: not sent)`."""
+    """Settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
     return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
 
 

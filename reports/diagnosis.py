@@ -85,16 +85,26 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision in ("pass", None) and analysis.evals:
         command = f"gpt-oss-verify baseline create {folder}"
         yield Step("Create a baseline for other runs:", command)
-    elif decision == "pass" and analysis.tool_calling:
-        yield Step("Try --strict, or a higher --tries for narrower intervals.")
     elif decision == "pass":
-        yield Step("This run had no tool-calling cases; --suite smoke has them.")
-    elif decision == "inconclusive" and analysis.evals:
-        yield Step("The reasons state what is missing; --until-decided samples until it is enough.")
+        yield _after_a_pass(analysis)
     elif decision == "inconclusive":
-        yield Step("The reasons state what is missing, such as more tries (-k).")
+        decidable = analysis.evals and not run.settings.until_decided
+        missing = "The reasons state what is missing"
+        if decidable:
+            yield Step(f"{missing}; --until-decided samples until it is enough.")
+        else:
+            yield Step(f"{missing}, such as more tries (-k).")
     else:
         yield Step(_worst(analysis))
+
+
+def _after_a_pass(analysis: Analysis) -> Step:
+    """What else can be tested after a pass without evals."""
+    if analysis.tool_calling:
+        return Step("Try --strict, or a higher --tries for narrower intervals.")
+    if any(task.kind == "traffic" for task in analysis.run.tasks):
+        return Step("Test more with tool calls and probes:", "gpt-oss-verify --provider NAME")
+    return Step("This run had no tool-calling cases; --suite smoke has them.")
 
 
 def _after_a_fix(analysis: Analysis, failed: Sequence[RuleResult]) -> Iterator[Step]:

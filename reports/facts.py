@@ -11,13 +11,15 @@ Fact = tuple[str, str]
 def facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
     """Provider, settings, gate, tasks, versions and times of a run."""
     yield from _provider(run.provider)
-    excluded = {"thresholds", "budget", "grader", "origins"}
+    excluded = {"thresholds", "budget", "grader", "origins", "prompts"}
     for name, value in run.settings.model_dump(mode="json", exclude=excluded).items():
         if value not in (None, False, [], {}):
             origin = run.settings.origins.get(name)
             yield name.replace("_", " "), setting(value) + (f" ({origin})" if origin else "")
     if run.settings.grader is not None:
         yield "grader", f"{run.settings.grader.name}, {run.settings.grader.model}"
+    if (prompts := run.settings.prompts) is not None:
+        yield "prompts", f"{prompts.source}, sha256 {prompts.sha256[:16]}…"
     yield from _limits(thresholds)
     yield from _limits(run.settings.budget)
     for task in run.tasks:
@@ -77,4 +79,4 @@ def _times(run: RunInfo) -> Iterator[Fact]:
         yield "resumed", ", ".join(run.resumed)
     yield "finished", run.finished_at or "not finished"
     if run.seal is not None:
-        yield "seal", f"{run.seal} (compare it with `gpt-oss-verify audit RUN --seal SEAL`)"
+        yield "seal", f"{run.seal} (to compare: gpt-oss-verify audit RUN --seal SEAL)"

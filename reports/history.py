@@ -1,5 +1,6 @@
 """A history as tables and sentences, and on a terminal."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "unfinished": "yellow"}
-_LEFT = 2
+_LEFT = 2  # columns that every table of a line begins with
 _WIDE = 110  # the width of a terminal from which on tables have intervals
 
 
@@ -24,7 +25,7 @@ def print_history(history: History, console: Console) -> None:
     for line in history.lines:
         console.print()
         console.print(Text(visible(title(line)), style="bold"))
-        console.print(_table(line, intervals=console.width >= _WIDE))
+        _print_tables(line, console)
         for point in line.points:
             for remark in remarks(point):
                 console.print(Text(f"┄ before {moment(point.started_at)}: {remark}", "yellow"))
@@ -90,14 +91,39 @@ def sparkline(values: Sequence[Estimate | None]) -> str:
     )
 
 
-def _table(line: ProviderHistory, *, intervals: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for index, head in enumerate(heads(line)):
-        justify = "left" if index < _LEFT else "right"
-        table.add_column(visible(head), justify=justify, no_wrap=index < _LEFT)  # type: ignore[arg-type]
-    for point in line.points:
-        date, verdict, *others = cells(line, point, intervals=intervals)
-        table.add_row(date, Text(verdict, style=_STYLES.get(verdict, "")), *others)
+def _print_tables(line: ProviderHistory, console: Console) -> None:
+    """Print the table of a line, split into as few as fit the width of the terminal."""
+    intervals, wide = console.width >= _WIDE, Console(width=10_000)
+    left = list(range(_LEFT, len(heads(line))))
+    while left:
+        fitting = (
+            count
+            for count in range(len(left), 1, -1)
+            if wide.measure(_table(line, left[:count], intervals)).maximum <= console.width
+        )
+        count = next(fitting, 1)
+        console.print(_table(line, left[:count], intervals))
+        left = left[count:]
+        if left:
+            console.print()
+
+
+def _table(line: ProviderHistory, columns: Sequence[int], intervals: bool) -> Table:
+    """The date and the verdict of each run, and these columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    names = list(map(visible, heads(line)))
+    rows = [cells(line, point, intervals=intervals) for point in line.points]
+    for name in names[:_LEFT]:
+        table.add_column(name, no_wrap=True)
+    for index in columns:
+        texts = [*(row[index] for row in rows), *names[index].split()]
+        widest = max(map(len, texts))
+        head = "\n".join(textwrap.wrap(names[index], widest, break_on_hyphens=False))
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    for row in rows:
+        date, verdict, *_ = row
+        status = Text(verdict, style=_STYLES.get(verdict, ""))
+        table.add_row(date, status, *(row[index] for index in columns))
     return table
 
 

@@ -12,13 +12,13 @@ from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
 Status = Literal["failed", "warned", "declared", "noted", "passed", "not_verifiable", "skipped"]
-"""The status of a rule in reports: `noted` passed, but has findings for information."""
+"""The status of a rule in reports: `noted` passed, but has findings (for information)."""
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "failed": ("✕", "failed"),
     "warned": ("!", "warned"),
     "declared": ("§", "declared"),
-    "noted": ("i", "for information"),
+    "noted": ("i", "noted"),
     "passed": ("✓", "passed"),
     "not_verifiable": ("?", "not verifiable"),
     "skipped": ("–", "skipped"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from harness.records.analysis import TaskResult
 from harness.records.figures import AtK, RubricFigure
 from harness.records.scores import Estimate, Outcome
+from harness.text import percentage
 from reports.labels import Labels
 from reports.model import Cell, Row, Table, Tone
 from reports.text import NOTHING, counted, estimate, percent, spread
@@ -198,7 +199,7 @@ def _eval_outcome(result: TaskResult, outcome: Outcome) -> Cell:
     count = result.outcomes.get(outcome, 0)
     if count:
         tone: Tone = "" if outcome in _EXPECTED else "poor"
-        return Cell(f"{count:,} ({count / result.planned:.0%})", tone)
+        return Cell(f"{count:,} ({percentage(count / result.planned, 0)})", tone)
     impossible = _ONLY_MARKED if result.rubric else _ONLY_GRADED
     return Cell(NOTHING if outcome in impossible else "0")
 

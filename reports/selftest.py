@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.selftest.matrix import Detection, Matrix, Row, RowStatus
+from harness.text import percentage
 from reports import markup
 from reports.html.page import render_template
 
@@ -30,8 +31,8 @@ def summary(matrix: Matrix) -> str:
     healthy = seen["clean"] + seen["false alarm"]
     found = matrix.innocent
     rate = (
-        f"errors in {found.accused} of {found.runs} runs: at most {found.rate_at_most:.2%} of "
-        "runs, 95 % confidence"
+        f"errors in {found.accused} of {found.runs} runs: at most "
+        f"{percentage(found.rate_at_most, 2)} of runs, 95 % confidence"
     )
     parts = [f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})"]
     if visible:

@@ -22,6 +22,7 @@ from harness.records.figures import BaselineFigure, BaselineInfo, SourceKind
 from harness.records.runs import Sampling
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import run_error
+from harness.text import percentage
 
 
 class Source(Record):
@@ -158,11 +159,12 @@ def _why_not_the_card(chosen: Sequence[BaselineFigure], card: Sequence[BaselineF
     figure = card[0].value
     if figure > max(reproduced.value for reproduced in chosen):
         return (
-            f"What {stacks} reached: none came to the {figure:.1%} of the model card, so that the"
-            " card alone would fail good providers."
+            f"What {stacks} reached: none came to the {percentage(figure)} of the model card, so"
+            " that the card alone would fail good providers."
         )
     return (
-        f"What {stacks} reached; the model card's {figure:.1%} is the figure of one stack, its own."
+        f"What {stacks} reached; the model card's {percentage(figure)} is the figure of one stack,"
+        " its own."
     )
 
 

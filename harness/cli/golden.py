@@ -25,6 +25,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.probes import golden_prompts, numerics
 from harness.providers.entries import adhoc_provider
 from harness.storage.run_log import read_rollouts, read_run_info
+from harness.text import percentage
 
 app = App(name="golden", help="Create and use golden files: the logprobs of a trusted engine.")
 
@@ -248,7 +249,7 @@ def follow(
     else:
         show(
             f"{found.replies} replies, {figures.tokens} tokens, {figures.values} logprobs: "
-            f"{shown(figures)}; {figures.agreement:.1%} have the same most likely token.\n"
+            f"{shown(figures)}; {percentage(figures.agreement)} have the same most likely token.\n"
             f"Tolerance: {shown(golden.tolerance)}. {'Within' if passed else 'Beyond'} tolerance."
         )
     return EXIT_PASS if passed else EXIT_FAIL

@@ -19,7 +19,7 @@ from harness.records.scores import Outcome
 from harness.sampling.run import Observer
 from harness.scoring import usage
 from harness.tasks.base import Task
-from harness.text import plain
+from harness.text import percentage, plain
 from reports.text import counted
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -70,7 +70,7 @@ class Tally:
         passed, judged = self._values
         probed = self._probed.total()
         what = " of cases" if probed else ""
-        parts = [f"{passed / judged:.1%}{what} passed so far"] if judged else []
+        parts = [f"{percentage(passed / judged)}{what} passed so far"] if judged else []
         if probed:  # Many probes provoke errors.
             failed = sum(self._probed[outcome] for outcome in _ERRORS)
             of_them = f", {failed:,} of them errors" if failed else ""

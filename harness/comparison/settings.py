@@ -6,7 +6,7 @@ from harness.comparison.records import SettingChange
 from harness.records.runs import RunInfo, Sampling, TaskInfo
 
 RUN = ""  # the scope of settings that are not those of a single task
-_NOT_SENT = "not sent"
+_NOT_SET = "not set"
 _MOVING = frozenset({
     *("model", "extra body", "strict", "grader", "prompts", "tools", "reasoning effort", "api"),
     *("temperature", "top p", "max tokens", "max turns", "python"),
@@ -58,7 +58,7 @@ def changes(
     for scope in shared:
         ours, theirs = here[scope], there[scope]
         for name in dict.fromkeys([*ours, *theirs]):
-            mine, other = ours.get(name, _NOT_SENT), theirs.get(name, _NOT_SENT)
+            mine, other = ours.get(name, _NOT_SET), theirs.get(name, _NOT_SET)
             if mine != other and (name in _MOVING or not moving):
                 what = f"{scope} {name}" if several and scope != RUN else name
                 found.append(SettingChange(what=what, here=mine, there=other))
@@ -93,7 +93,7 @@ def _of_task(task: TaskInfo) -> dict[str, object]:
 
 def _text(value: object) -> str:
     if value is None or value == ():
-        return _NOT_SENT
+        return _NOT_SET
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):

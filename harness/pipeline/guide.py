@@ -6,6 +6,7 @@ from harness.pipeline.reliability import most_frequent_failure
 from harness.records.analysis import GuideRule, TaskResult
 from harness.records.runs import Thresholds
 from harness.statistics.reliability import exceeds, guide_false_alarm
+from harness.text import percentage
 
 
 def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
@@ -39,7 +40,7 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
     for name, rate, setting in zip(("pass@", "pass^"), rates, settings, strict=True):
         if not exceeds(rate, getattr(thresholds, setting)):
             yield (
-                f"{result.name}: {name}{result.tries} {verb} {rate:.1%},"
+                f"{result.name}: {name}{result.tries} {verb} {percentage(rate)},"
                 f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
                 f" most failures: {most_frequent_failure([result])}."
             )
@@ -56,11 +57,11 @@ def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
     }
     where = "under the worst condition" if len(results) > 1 else "tool calling:"
     return (
-        f"By the guide's rule, {where} pass@{k} is {at_k:.1%} ({required['min_pass_at_k']})"
-        f" and pass^{k} {hat_k:.1%} ({required['min_pass_hat_k']})."
+        f"By the guide's rule, {where} pass@{k} is {percentage(at_k)} ({required['min_pass_at_k']})"
+        f" and pass^{k} {percentage(hat_k)} ({required['min_pass_hat_k']})."
     )
 
 
 def percent(thresholds: Thresholds, setting: str) -> str:
     """A threshold in percent."""
-    return f"{getattr(thresholds, setting) * 100:g}%"
+    return f"{getattr(thresholds, setting) * 100:g} %"

@@ -11,7 +11,7 @@ from harness.records.analysis import TaskResult
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
 from harness.statistics import reliability
-from harness.text import first_few
+from harness.text import first_few, percentage
 
 MOST_TRIES = 1000  # tries of every case that a run may reasonably make
 SHOWN_CASES = 5
@@ -37,8 +37,8 @@ class PassCounts:
 
     @property
     def text(self) -> str:
-        """`174 of 180 (96.7%)`."""
-        return f"{self.passed} of {self.tries} ({self.passed / self.tries:.1%})"
+        """`174 of 180 (96.7 %)`."""
+        return f"{self.passed} of {self.tries} ({percentage(self.passed / self.tries)})"
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _undecided_reason(
         )
     if tries > MOST_TRIES:
         turning = reliability.turning_point(*rates)
-        return f"{found}. Near {turning:.1%}, more tries hardly help; examine the failures."
+        return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
     return f"{found}. At the same rate, -k {tries} would settle it."
 
 
@@ -218,7 +218,7 @@ def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, cond
     required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"
     return (
         f"Tool calls succeed more than {required} of the time{place}, {worst.name},"
-        f" {worst.text} did, which shows at least {shown:.1%}."
+        f" {worst.text} did, which shows at least {percentage(shown)}."
     )
 
 
@@ -233,4 +233,4 @@ def most_frequent_failure(results: Sequence[TaskResult]) -> str:
 
 
 def _rate(rate: float) -> str:
-    return f"{rate * 100:.3g}%"
+    return f"{rate * 100:.3g} %"

@@ -13,6 +13,7 @@ from harness.errors import ConfigurationError, os_errors
 from harness.records.runs import Thresholds
 from harness.statistics.reliability import shown_rate
 from harness.storage.run_folder import read_analysis
+from harness.text import percentage
 
 DEFAULT_REFERENCE = 0.98
 """The success rate at which a run may be expected to reach the bar of OpenAI's guide: pass^5 is
@@ -42,8 +43,9 @@ def target_of(thresholds: Thresholds) -> Target:
     reference = DEFAULT_REFERENCE if reference is None else reference
     if not thresholds.lower_rate < reference:
         raise ConfigurationError(
-            f"The reference rate, {reference:.1%} ({source}), must be above the lower rate, "
-            f"{thresholds.lower_rate:.1%}{thresholds.where('lower_rate')}; set --lower-rate."
+            f"The reference rate, {percentage(reference)} ({source}), must be above the lower "
+            f"rate, {percentage(thresholds.lower_rate)}{thresholds.where('lower_rate')}; "
+            "set --lower-rate."
         )
     return Target(reference, thresholds.lower_rate, source)
 

@@ -10,6 +10,7 @@ from harness.probes.base import NotVerifiableError, ProbeRequest, ProbeResponses
 from harness.probes.structured import answer_format
 from harness.records.conditions import EFFORTS, Api
 from harness.statistics.differences import share_larger
+from harness.text import percentage
 
 TOOL, SCHEMA = " with a tool", " with a schema"
 """What a request has besides the question, as the end of its name."""
@@ -74,8 +75,8 @@ def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "")
     exchange, _ = found[more][0]
     message = f"The model does not reason longer at {more} effort than at {less} effort{beside}."
     pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
-    got = f"{share:.0%}; medians {high:g} and {low:g} characters"
-    return Problem(exchange, message, f"at least {_LEAST_ORDER:.0%} {pairs}", got)
+    got = f"{percentage(share, 0)}; medians {high:g} and {low:g} characters"
+    return Problem(exchange, message, f"at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
 
 
 def _reasoning(reply: Reply) -> int:

@@ -18,6 +18,7 @@ from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, 
 from harness.probes.refusals import first_replies
 from harness.records.conditions import APIS
 from harness.statistics.model_equality import p_value
+from harness.text import percentage
 
 GROUP = ProbeGroup(
     "numerics", golden_prompts.greedy, HARMONY, apis=APIS, golden=lambda golden: golden
@@ -143,7 +144,7 @@ def _defect(responses: ProbeResponses) -> Trials:
         f"({found.pattern.defect}): {found.pattern.text}"
     )
     expected = "0 % of the changes that the defect causes"
-    got = f"{found.share:.0%} of them (± {found.error:.0%})"
+    got = f"{percentage(found.share, 0)} of them (± {percentage(found.error, 0)})"
     yield Problem(compared[0].exchange, message, expected, got)
 
 
@@ -320,8 +321,8 @@ def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) ->
         return None
     message = (
         "The logprobs differ from the reference's by more than those of healthy engines: "
-        f"{found.values} logprobs at {found.tokens} positions, {found.agreement:.0%} of which have "
-        "the same most probable token."
+        f"{found.values} logprobs at {found.tokens} positions, {percentage(found.agreement, 0)} of "
+        "which have the same most probable token."
     )
     return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
 

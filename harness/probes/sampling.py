@@ -25,6 +25,7 @@ from harness.probes.refusals import outcome, required, served
 from harness.records.conditions import EFFORTS
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
+from harness.text import percentage
 
 _TRIES = 6
 _OPEN_TOKENS = 64
@@ -338,7 +339,7 @@ def _as_varied(
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if not _exceeds_noise(cold):
         return None
-    expected = f"odd replies as rare as noise, about {_NOISE:.0%}"
+    expected = f"odd replies as rare as noise, about {percentage(_NOISE, 0)}"
     return Problem(exchange, message, expected, f"{odd} of {replies}; at temperature 1, {usual}")
 
 

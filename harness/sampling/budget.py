@@ -129,7 +129,8 @@ class Budget:
 
     def _named(self, name: str) -> str:
         value, where = getattr(self.limits, name), self.limits.origins.get(name, "the limit")
-        amount = {"max_cost": f"${value:,g}", "deadline": f"{value:g} s"}.get(name, f"{value:,}")
+        dollars, seconds = f"${round(value, 4):,g}", f"{value:g} s"
+        amount = {"max_cost": dollars, "deadline": seconds}.get(name, f"{value:,}")
         return f"{name} {amount} ({where})"
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from harness.errors import ConfigurationError
+from harness.text import percentage
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident
 
 LEAST = 0.001  # the smallest probability that is stated
@@ -29,7 +30,7 @@ def worse(incident: Incident) -> str:
         f"{_subject(incident, _present(incident))} more often {begun}: "
         f"{_share(incident, incident.after)}; before, {_share(incident, incident.before)}. If "
         "nothing had changed, such evidence would appear within a month with a probability of at "
-        f"most {max(incident.chance, LEAST):.1%}."
+        f"most {percentage(max(incident.chance, LEAST))}."
     )
 
 
@@ -71,7 +72,7 @@ def _present(incident: Incident) -> str:
 def _share(incident: Incident, counts: tuple[int, int]) -> str:
     failures, trials = counts
     unit = "" if incident.stream == TOOL_CALLS else " rounds"
-    return f"{failures:,} of {trials:,}{unit} ({failures / trials:.1%})"
+    return f"{failures:,} of {trials:,}{unit} ({percentage(failures / trials)})"
 
 
 WebhookFormat = Literal["json", "slack"]

@@ -63,13 +63,22 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_escaped,
     )
-    environment.filters |= {"codes": codes, "trimmed": trimmed}
+    environment.filters |= {"codes": codes, "trimmed": trimmed, "unbroken": unbroken}
     return environment
+
+
+_UNBROKEN = re.compile(r"(?<![^\s`(])(--?[a-z][a-z-]{0,30}|gpt-oss-verify)(?![\w-])")
 
 
 def codes(text: str) -> Markup:
     """The text with the parts in backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(plain(text)))))  # noqa: S704
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(unbroken(text))))  # noqa: S704
+
+
+def unbroken(text: str) -> Markup:
+    """The text without line breaks after the hyphens of options and of the tool's name."""
+    made = _UNBROKEN.sub(r'<span class="unbroken">\1</span>', str(escape(plain(text))))
+    return Markup(made)  # noqa: S704
 
 
 def _escaped(value: object) -> object:

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from harness.statistics.intervals import clustered_rate
-from harness.text import first_few
+from harness.text import first_few, percentage
 from harness.watching.alerts import moment, past, worse
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from reports.html.charts.rates import Moment, over_time
@@ -34,7 +34,7 @@ def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
         else f"No provider is worse than before ({counted(len(shown), 'provider')})",
         providers=shown,
         pause=_interval(pause),
-        alarms=f"{alarms:.1%}",
+        alarms=percentage(alarms),
     )
 
 

@@ -79,7 +79,7 @@ def test_a_score_is_drawn_with_the_range_of_its_baseline():
     text = page()
     assert "gpqa: <code>low</code> is worse" in text
     drawings = re.findall(r'<svg [^>]*aria-label="gpqa: (low[^"]*)"', text)
-    assert drawings == ["low effort 33.3%; high effort 66.7%"]
+    assert drawings == ["low effort 33.3 %; high effort 66.7 %"]
     assert text.count('class="reference"') == 2
     band = re.search(r'<rect x="\S+" y="(\S+)" width="60" height="(\S+)" class="reference"', text)
     top, height = map(float, band.groups())
@@ -99,7 +99,7 @@ def test_every_try_is_a_cell_the_worst_question_first():
 
 def test_curves_have_the_majority():
     drawings = re.findall(r'aria-label="gpqa, high effort: (pass@2[^"]*)"', page())
-    assert drawings == ["pass@2 66.7%; maj@2 66.7%; pass^2 33.3%"]
+    assert drawings == ["pass@2 66.7 %; maj@2 66.7 %; pass^2 33.3 %"]
 
 
 def test_grades_are_shown_in_tenths():

@@ -174,7 +174,7 @@ def test_what_the_provider_declares_and_information_are_no_failures():
     assert "### § `usage.sum` declared in" in text
     assert "The entry declares it." in text
     noted = markdown(analysis(checks=[failed_rule("usage.sum", "passed", example)]))
-    assert "### i `usage.sum` for information in" in noted
+    assert "### i `usage.sum` noted in 1 of" in noted
 
 
 def test_hostile_text_stays_text():

@@ -1,8 +1,9 @@
 """What a report tells the user to do."""
 
 import pytest
-from reporting import analysis, failed_rule, finding, rule
+from reporting import CHAT, analysis, eval_result, failed_rule, finding, rule, score
 
+from harness.records.runs import RunSettings, TaskInfo
 from reports.build import build_report
 from reports.diagnosis import next_steps
 
@@ -63,3 +64,25 @@ def test_an_unfinished_run_with_findings_is_finished_first():
 def test_a_passed_run_of_probes_alone_is_not_repeated_with_options_of_tool_calling():
     (only,) = lines(analysis(results=(), decision="pass", run={"command": COMMAND}))
     assert "no tool-calling cases" in only
+
+
+def test_after_imported_traffic_that_passed_the_provider_can_be_tested():
+    traffic = TaskInfo(
+        name="traffic", kind="traffic", conditions=(CHAT,), samples=1, tries=1, planned=1
+    )
+    (only,) = lines(analysis(decision="pass", run={"tasks": (traffic,)}))
+    assert only == "Test more with tool calls and probes: gpt-oss-verify --provider NAME"
+
+
+@pytest.mark.parametrize("until_decided", [False, True])
+def test_until_decided_is_not_advised_to_a_run_that_had_it(until_decided):
+    settings = RunSettings(
+        apis=("chat",), modes=("non-streaming",), concurrency=8, until_decided=until_decided
+    )
+    found = analysis(
+        [eval_result([score("a", 1, "wrong", task="aime25")])],
+        decision="inconclusive",
+        run={"settings": settings},
+    )
+    (only,) = lines(found)
+    assert ("--until-decided" in only) is not until_decided

@@ -8,10 +8,11 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from harness.records.scores import Estimate
+from harness.text import percentage
 from reports.html.charts.svg import WIDTH, Scale, chart, line, path, rates_grid, tag, text
 
 _HEIGHT = 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 18, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 30
 _DATES = 4
 
 
@@ -102,7 +103,7 @@ def _summary(moments: Sequence[Moment]) -> str:
     measured = [one.value.value for one in moments if one.value is not None]
     if not measured:
         return "nothing measured"
-    return f"{len(measured)} points, from {measured[0]:.1%} to {measured[-1]:.1%}"
+    return f"{len(measured)} points, from {percentage(measured[0])} to {percentage(measured[-1])}"
 
 
 _LABELS = 92  # width of the names at the ends of curves, in user units
@@ -124,8 +125,9 @@ def curves(name: str, drawn: Sequence[Curve], required: Sequence[float]) -> Mark
     x = Scale(min(1, most), max(most, 2), _LEFT, WIDTH - _LABELS)
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
     summary = "; ".join(
-        f"{curve.label.replace('k', str(curve.points[-1][0]))} {curve.points[-1][1].value:.1%}"
+        f"{curve.label.replace('k', str(k))} {percentage(rate.value)}"
         for curve in drawn
+        for k, rate in curve.points[-1:]
     )
     parts = [*_curve_grid(x, y, sorted({k for curve in drawn for k, _ in curve.points}))]
     parts += [
@@ -167,7 +169,9 @@ def _curve_names(drawn: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
         at = max(height + 4, lowest + _LEAST_GAP)
         value = curve.points[-1][1].value
         end = x(curve.points[-1][0]) + 8
-        parts.append(text(end, at, f"{curve.label} {value * 100:.0f}%", kind=f"name {curve.kind}"))
+        parts.append(
+            text(end, at, f"{curve.label} {percentage(value, 0)}", kind=f"name {curve.kind}")
+        )
         lowest = at
     return parts
 
@@ -192,7 +196,7 @@ def score_chart(name: str, scores: Sequence[EffortScore]) -> Markup:
     step = (WIDTH - _LEFT - _RIGHT) / len(scores)
     for index, each in enumerate(scores):
         parts += _score(each, _LEFT + step * (index + 0.5), y)
-    summary = "; ".join(f"{each.effort} effort {each.score.value:.1%}" for each in scores)
+    summary = "; ".join(f"{each.effort} effort {percentage(each.score.value)}" for each in scores)
     return chart(_HEIGHT, f"{name}: {summary}", *parts)
 
 
@@ -209,7 +213,7 @@ def _score(one: EffortScore, x: float, y: Scale) -> list[Markup]:
     parts += [
         line(x, y(max(0.0, score.low)), x, y(min(1.0, score.high)), "interval"),
         tag("circle", cx=x, cy=y(max(0.0, score.value)), r=4, class_="dot first"),
-        text(x + _HALF + 5, y(score.value) + 4, f"{score.value * 100:.1f}%", kind="name first"),
+        text(x + _HALF + 5, y(score.value) + 4, percentage(score.value), kind="name first"),
         text(x, _HEIGHT - _BOTTOM + 18, one.effort, anchor="middle"),
     ]
     return parts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.text import plain
+from harness.text import percentage, plain
 
 WIDTH = 360  # width of every chart in user units, about the width of a phone in pixels
 
@@ -67,7 +67,7 @@ def rates_grid(y: Scale, left: float, right: float) -> list[Markup]:
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)
         for part in (
             line(left, y(share), right, y(share), "grid"),
-            text(left - 6, y(share) + 4, f"{share:.0%}", anchor="end"),
+            text(left - 6, y(share) + 4, percentage(share, 0), anchor="end"),
         )
     ]
 

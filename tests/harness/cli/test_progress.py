@@ -39,7 +39,7 @@ def test_plain_lines_when_not_a_terminal():
     assert shown(LineDisplay, Console(file=io.StringIO(), width=200)).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of them already done",
-        "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
+        "4/4 · 66.7 % passed so far · 0 errors · 117 tokens",
     ]
 
 
@@ -48,7 +48,7 @@ def test_probes_are_not_counted_as_passed():
     tally.add(rollout(right(CASE), sample=CASE.id))
     tally.add(rollout([Say(text="Hello.")], sample="base", task="prompt"))
     assert str(tally) == (
-        "100.0% of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
+        "100.0 % of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
     )
     tally.add(rollout([], sample="base", task="prompt", end="unreadable"))
     assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in str(tally)
@@ -75,7 +75,7 @@ def test_a_live_line_on_a_terminal():
     console = Console(file=stream, width=120, force_terminal=True, color_system=None)
     text = shown(LiveDisplay, console)
     assert "4/4" in text
-    assert "66.7% passed so far · 0 errors · 117 tokens" in text
+    assert "66.7 % passed so far · 0 errors · 117 tokens" in text
 
 
 def test_the_live_line_names_the_current_activity():

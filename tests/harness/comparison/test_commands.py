@@ -217,6 +217,20 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     assert printed(capsys).count(": 1 run ") == 2
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_history_cuts_no_figure(columns, runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(["history", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert run(["history"]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= columns
+    words = text.split()
+    for point in (point for line in found["lines"] for point in line["points"]):
+        assert {f"{point['tokens']:,}", point["tool_version"]} <= set(words)
+
+
 def test_history_is_a_table_and_json(runs, capsys):
     assert run(["history"]) == 0
     text = printed(capsys)

@@ -145,7 +145,7 @@ def test_what_is_rare_enough_to_be_healthy_is_a_pass_with_a_reason():
     some = [thoughtless, quiet, quiet, quiet, quiet]
     rare = results(analysis_of(some, CHAT))["chat.reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
-    assert "up to 1.0%" in rare.reason
+    assert "up to 1.0 %" in rare.reason
     always = results(analysis_of([thoughtless] * 3, CHAT))["chat.reasoning.missing"]
     assert always.status == "failed"
 

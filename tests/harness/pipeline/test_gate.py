@@ -62,8 +62,8 @@ def decide(groups, thresholds, **more):
     [
         ([group()], "pass", 0, "0 invalid responses"),
         ([group(failed=[1] * 7)], "pass", 0, "0 invalid responses"),
-        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6%)"),
-        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8%)"),
+        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6 %)"),
+        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8 %)"),
         ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
         ([group(finished=36)], "inconclusive", 4, "144 of 180 planned attempts were not made"),
         ([group(finished=36, invalid=2)], "fail", 1, "2 invalid"),
@@ -197,9 +197,9 @@ def test_probes_that_judged_nothing_are_no_pass():
 @pytest.mark.parametrize(
     ("groups", "decision", "reason"),
     [
-        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1%"),
-        ([group(hat=0.9)], "fail", "pass^5 is 90.0%"),
-        ([group(at=0.85)], "fail", "pass@5 is 85.0%"),
+        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1 %"),
+        ([group(hat=0.9)], "fail", "pass^5 is 90.0 %"),
+        ([group(at=0.85)], "fail", "pass@5 is 85.0 %"),
     ],
 )
 def test_the_rule_of_the_guide(groups, decision, reason):
@@ -230,7 +230,7 @@ def test_what_cannot_be_reached_any_more_fails_before_the_end():
     lost = group(finished=36).model_copy(update={"best_pass_hat": 0.9})
     verdict = decide([lost], guide(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
-    assert "pass^5 can reach at most 90.0%, required: above 90%" in verdict.reasons[0]
+    assert "pass^5 can reach at most 90.0 %, required: above 90 %" in verdict.reasons[0]
     assert verdict.reasons[-1] == "Stopped by the budget."
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
     assert decide([hopeful], guide()).decision == "inconclusive"
@@ -244,5 +244,5 @@ def test_demands_count_beside_the_rates():
 
 def test_a_reason_says_where_what_is_asked_was_said():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
-    assert "required: above 95.5% (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
-    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[1]
+    assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
+    assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]

@@ -113,7 +113,7 @@ def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
     accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
     shown = report.markdown(_matrix(accused))
     assert "| healthy | none | false alarm (1 of 2 runs) |" in shown
-    assert "errors in 1 of 2 runs: at most 97.47% of runs" in shown
+    assert "errors in 1 of 2 runs: at most 97.47 % of runs" in shown
 
 
 def test_repetitions_of_a_variation_ask_every_probe() -> None:

@@ -259,8 +259,8 @@ def receiver(status=200):
 def test_sentences():
     assert worse(INCIDENT) == (
         "Tool calls fail more often since 1970-01-01 07:00 UTC (90 %: 1970-01-01 06:00 UTC to "
-        "1970-01-01 08:00 UTC): 9 of 24 (37.5%); before, 2 of 400 (0.5%). If nothing had "
-        "changed, such evidence would appear within a month with a probability of at most 1.3%."
+        "1970-01-01 08:00 UTC): 9 of 24 (37.5 %); before, 2 of 400 (0.5 %). If nothing had "
+        "changed, such evidence would appear within a month with a probability of at most 1.3 %."
     )
     rule = replace(INCIDENT, signal="tools", stream=RULE, since=8 * HOUR, earliest=8 * HOUR)
     assert worse(rule).startswith(
@@ -268,7 +268,7 @@ def test_sentences():
     )
     assert past(replace(rule, ended=10 * HOUR)) == (
         f"{RULE} failed more often from 1970-01-01 08:00 UTC to 1970-01-01 10:00 UTC: 9 of 24 "
-        "rounds (37.5%) until it was noticed; before, 2 of 400 rounds (0.5%)."
+        "rounds (37.5 %) until it was noticed; before, 2 of 400 rounds (0.5 %)."
     )
     assert ended(replace(INCIDENT, ended=10 * HOUR)) == (
         "Tool calls no longer fail more often than before, noticed 1970-01-01 10:00 UTC. The "
@@ -346,7 +346,7 @@ def test_the_page_shows_incidents_and_rounds_and_runs_nothing_of_others():
     assert hostile not in page
     assert "1 of 2 providers worse than before" in page
     assert "One round every hour." in page
-    assert "at most 5.0%" in page
+    assert "at most 5.0 %" in page
     assert worse(INCIDENT).replace("&", "&amp;") in page
     assert 'href="runs/day/p-60/report.html"' in page
     assert RULE in page
