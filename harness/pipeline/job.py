@@ -92,10 +92,13 @@ def resumed(
 
 
 def prepare(job: Job) -> None:
-    """Write `run.json` and the files of the tasks. Raises RunLogError."""
-    write_run_info(job.folder, job.info)
+    """Write the files of the tasks, then `run.json`, without which no run can be resumed.
+
+    Raises RunLogError.
+    """
     for task in job.plan.tasks:
         task.write_files(job.folder)
+    write_run_info(job.folder, job.info)
 
 
 def ended(job: Job, end: RunEnd | None) -> RunInfo:

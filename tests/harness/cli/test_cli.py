@@ -21,6 +21,7 @@ from harness.cli.app import main, run
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions
 from harness.errors import ConfigurationError
+from harness.pipeline import job
 from harness.records.runs import ProviderInfo
 
 KEY = "sk-very-secret"
@@ -358,6 +359,22 @@ def test_a_run_without_a_record_outlives_a_resume_that_finds_nobody(tmp_path, ca
     assert run(["--resume", str(folder)]) == 3
     assert "does not answer" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} >= before
+
+
+def test_a_run_that_was_killed_while_it_began_can_be_resumed_or_is_none(
+    mock, tmp_path, monkeypatch
+):
+    """`run.json` comes last, after all that a resume reads."""
+    real, seen = job.write_run_info, []
+
+    def recorded(folder, info):
+        seen.append({path.name for path in folder.glob("*")})
+        real(folder, info)
+
+    monkeypatch.setattr(job, "write_run_info", recorded)
+    run(at(mock))
+    assert seen[0] >= {"cases.jsonl", "tools.json"}
+    assert "run.json" not in seen[0]
 
 
 def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
