@@ -241,6 +241,10 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error or exchange.simulated:
             continue
+        if exchange.api == "chat" and not event.data.keys() & {"choices", "object"}:
+            message = "should be a chat.completion.chunk"
+            yield event.number, Mismatch("$", message, event.text, minor=False)
+            continue
         for miss in mismatches(model, event.text, event.data, judged):
             # Gateways add chunks of their own, in which only usage matters.
             added = exchange.api == "chat" and event.data.get("choices") == []

@@ -52,6 +52,13 @@ def test_a_misplaced_json_answer_is_one_finding():
     assert findings(recorded) - {"responses.schema"} == {"responses.answer.item"}
 
 
+@pytest.mark.parametrize("other", ['{"type": "ping"}', "{}", '{"code": 7, "message": "busy"}'])
+def test_an_object_in_a_chat_stream_that_is_no_chunk_is_one_finding(other):
+    recorded = chat_stream(lambda c: [f"data: {other}", *chat_blocks(c)], ANSWER)
+    found = [each for each in checks.examine(parse_rollout(recorded))[1] if "schema" in each.id]
+    assert [each.message for each in found] == ["$: should be a chat.completion.chunk."]
+
+
 @pytest.mark.parametrize(
     ("written", "sent"),
     [
