@@ -37,16 +37,19 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
         return None, f"should be a JSON object: {quoted(text)}"
     if _is_too_deep(text, value):
         return None, f"is nested deeper than {DEEPEST} levels"
-    if '"error"' in text and (reported := reported_error(value)):
+    if reported := reported_error(value, text):
         return value, f"is an error: {error_message(reported)}"
     return value, None
 
 
-def reported_error(value: Mapping[str, Any]) -> object:
+def reported_error(value: Mapping[str, Any], text: str) -> object:
     """The error that a body or an event reports in place of output; None if it reports none.
 
-    Gateways put it in a choice, or give only the finish reason `error`.
+    Gateways put it in a choice, or give only the finish reason `error`. `text` encodes the value:
+    most texts are ruled out by a search.
     """
+    if '"error"' not in text:
+        return None
     if value.get("error") or value.get("object") == "error":
         return value.get("error") or value
     for choice in objects(value.get("choices")):

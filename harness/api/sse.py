@@ -67,5 +67,5 @@ def _parsed(number: int, at: float, name: str, text: str) -> StreamEvent:
         kind = ""
     if name == "error" and kind != "error":
         problem = problem or f"is an error: {error_message(data)}"
-    is_error = "error" in (name, kind) or ('"error"' in text and bool(reported_error(data)))
+    is_error = "error" in (name, kind) or bool(reported_error(data, text))
     return StreamEvent(number, at, name, text, data, problem, kind, is_error)

@@ -251,13 +251,14 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
             if not added or miss.path.startswith("$.usage"):
                 yield event.number, miss
     response, body = exchange.recorded.response, exchange.body
-    if exchange.delivered and response and response.body and body and _is_reply(exchange.api, body):
-        for miss in mismatches(reply_model(exchange.api), response.body, body, judged):
+    text = response and response.body
+    if exchange.delivered and text and body and _is_reply(exchange.api, body, text):
+        for miss in mismatches(reply_model(exchange.api), text, body, judged):
             yield None, miss
 
 
-def _is_reply(api: Api, body: Mapping[str, Any]) -> bool:
+def _is_reply(api: Api, body: Mapping[str, Any], text: str) -> bool:
     """Whether a body is a reply of its API, rather than an error or another object."""
     if api == "responses":
         return "output" in body
-    return "choices" in body and not reported_error(body)
+    return "choices" in body and not reported_error(body, text)

@@ -67,6 +67,7 @@ def _environment() -> Environment:
     return environment
 
 
+_SPAN = Markup('<span class="unbroken">{}</span>')
 _UNBROKEN = re.compile(r"(?<![^\s`(])(--?[a-z][a-z-]{0,30}|gpt-oss-verify)(?![\w-])")
 
 
@@ -77,8 +78,9 @@ def codes(text: str) -> Markup:
 
 def unbroken(text: str) -> Markup:
     """The text without line breaks after the hyphens of options and of the tool's name."""
-    made = _UNBROKEN.sub(r'<span class="unbroken">\1</span>', str(escape(plain(text))))
-    return Markup(made)  # noqa: S704
+    parts = _UNBROKEN.split(plain(text))  # every second one is an option or the name
+    made = (_SPAN.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+    return Markup("").join(made)
 
 
 def _escaped(value: object) -> object:

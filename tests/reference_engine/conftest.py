@@ -9,7 +9,7 @@ from scripted import ANSWER, ScriptedEngine, running
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[ScriptedEngine, httpx.Client]]:
-    """An engine, and a client of the server in front of it."""
+    """A scripted engine and an HTTP client of its server."""
     engine = ScriptedEngine()
     with running(engine) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield engine, client

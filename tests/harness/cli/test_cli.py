@@ -165,6 +165,8 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["-p", "reference", "--api-key-env", "sk-123"], "never a key"),
         (["-p", "reference", "--seed", f"{10**25}"], "Must be <= 9223372036854775807"),
         (["-p", "reference", "--max-tokens", f"{10**25}"], "Must be <= "),
+        (["-p", "reference", "--tries", "10001"], "Must be <= 10000"),
+        (["-p", "reference", "--lower-rate", "1e-320"], "Must be >= 0.001"),
         (["-p", "reference", "--temperature", "nan"], "Invalid value 'nan' for --temperature"),
         (["-p", "reference", "--deadline", "9" * 400], "--deadline"),
         (["-p", "reference", "--reference", "x" * 300], "cannot be read: File name too long."),
