@@ -1,13 +1,12 @@
 # Every target installs what it needs. It requires only make and python3 (3.11 or newer, with venv).
-# A current pip selects the versions twice as fast as the one of Python 3.11, and it does not
-# compile: most of the 18,000 modules of PyTorch and others are never imported.
+# A current pip resolves versions twice as fast as that of Python 3.11. --no-compile: most of the
+# 18,000 modules of PyTorch and other packages are never imported.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-# Python keeps compiled modules, even where the environment says otherwise: the tests start many
-# processes, and each would compile PyTorch again.
+# The tests start many processes; without compiled modules, each would compile PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help verify evals selftest golden test pytest lint format bench gpu real docs wheel clean
@@ -15,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
 	@echo "make evals    run the sample questions of all evals against it, with a report"
-	@echo "make selftest check that every known defect of the reference engine is found"
+	@echo "make selftest check that every known defect of the reference engine is detected"
 	@echo "make test     run all linters, type checks, import contracts and tests"
 	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
@@ -41,10 +40,10 @@ golden: $(VENV)/.reference
 		--model gpt-oss-small --out harness/golden/gpt-oss-small.json
 
 # Three processes share the test files, because many tests wait for servers; a file stays in one
-# process, with what its tests share.
-# A process that only collects goes first: it compiles once what all three would at the same time.
-# One thread each: two threads next to a busy process wait for each other.
-# The linters run beside the tests; they use one process.
+# process, because its tests share fixtures.
+# Collecting first compiles the modules once; otherwise all three processes would compile them.
+# One thread per process: two threads of a process wait for each other while others use the cores.
+# The linters run at the same time, in one process.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(MAKE) --jobs 2 lint pytest

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ends the job with the exit code of the tool, but with 0 for an inconclusive run (4) if the input
-# fail-on-inconclusive is not true.
+# Exits with the tool's exit code, except that an inconclusive run (4) exits with 0 unless the input
+# fail-on-inconclusive is true.
 set -euo pipefail
 
 if [ "$EXIT_CODE" = 4 ] && [ "$FAIL_ON_INCONCLUSIVE" != true ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the tool that this action belongs to, in an environment of its own.
+# Installs this action's version of the tool in a separate virtual environment.
 set -euo pipefail
 
 place="$RUNNER_TEMP/gpt-oss-verify"

@@ -1,43 +1,43 @@
 #!/usr/bin/env bash
-# Verifies a provider as the inputs of action.yml say, and reports to GitHub. The exit code of the
-# tool becomes an output; ci/finish.sh turns it into that of the job, after the report is kept.
+# Verifies a provider with the inputs of action.yml, and reports to GitHub. The tool's exit code
+# becomes an output; ci/finish.sh exits with it after the report has been uploaded.
 set -euo pipefail
 
 place="$RUNNER_TEMP/gpt-oss-verify"
 mkdir -p "$place"
 arguments=(--json "--out=$place/runs")
 
-give() {
+add() {
     if [ -n "$2" ]; then
         arguments+=("$1=$2")
     fi
 }
 
-give --provider "$PROVIDER"
-give --providers "$PROVIDERS_FILE"
-give --base-url "$BASE_URL"
-give --model "$MODEL"
-give --apis "$APIS"
-give --api-key-env "$API_KEY_ENV"
-give --suite "$SUITE"
-give --evals "$EVALS"
-give --tries "$TRIES"
-give --gate "$GATE"
-give --max-invalid "$MAX_INVALID"
-give --min-pass-at-k "$MIN_PASS_AT_K"
-give --min-pass-hat-k "$MIN_PASS_HAT_K"
-give --max-cost "$MAX_COST"
-give --max-requests "$MAX_REQUESTS"
-give --deadline "$DEADLINE"
+add --provider "$PROVIDER"
+add --providers "$PROVIDERS_FILE"
+add --base-url "$BASE_URL"
+add --model "$MODEL"
+add --apis "$APIS"
+add --api-key-env "$API_KEY_ENV"
+add --suite "$SUITE"
+add --evals "$EVALS"
+add --tries "$TRIES"
+add --gate "$GATE"
+add --max-invalid "$MAX_INVALID"
+add --min-pass-at-k "$MIN_PASS_AT_K"
+add --min-pass-hat-k "$MIN_PASS_HAT_K"
+add --max-cost "$MAX_COST"
+add --max-requests "$MAX_REQUESTS"
+add --deadline "$DEADLINE"
 if [ -n "$ARGS" ]; then
-    # Words as a shell would read them, quotes and all, but nothing in them is expanded.
+    # Split into words with a shell's quoting rules, but without expansion.
     printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"
     while IFS= read -r -d '' word; do
         arguments+=("$word")
     done <"$place/words"
 fi
 
-# Output of the tool may quote the provider, which must not give commands to the runner.
+# The output may quote the provider, which must not be able to send workflow commands to the runner.
 token="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
 echo "::stop-commands::$token"
 set +e
