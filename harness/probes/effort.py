@@ -13,10 +13,10 @@ from harness.statistics.differences import share_larger
 from harness.text import percentage
 
 TOOL, SCHEMA = " with a tool", " with a schema"
-"""What a request has besides the question, as the end of its name."""
+"""What a request has in addition to the question, as the end of its name."""
 _TRIES = 5
 _FEWEST_COTS = 3
-"""Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
+"""Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
 _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
@@ -74,9 +74,11 @@ def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "")
         return None
     exchange, _ = found[more][0]
     message = f"The model does not reason longer at {more} effort than at {less} effort{beside}."
-    pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
-    got = f"{percentage(share, 0)}; medians {high:g} and {low:g} characters"
-    return Problem(exchange, message, f"at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
+    pairs = (
+        f"of the pairs of a reply at {more} and one at {less} effort, the first has the longer CoT"
+    )
+    got = f"in {percentage(share, 0)}; medians of {high:g} and {low:g} characters"
+    return Problem(exchange, message, f"in at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
 
 
 def _reasoning(reply: Reply) -> int:

@@ -84,7 +84,7 @@ def _content(responses: ProbeResponses) -> Trials:
     At temperature 0 the provider answers deterministically, so the server lost, repeated or swapped
     pieces.
     """
-    # One prompt alone may differ because of a near-tie that happened to fall by mode.
+    # One prompt alone may differ by chance, because a near-tie was decided differently by mode.
     judged = False
     different: dict[bool | None, dict[str, Problem]] = {True: {}, False: {}, None: {}}
     for name in PROMPTS:
@@ -142,7 +142,7 @@ def _output_tokens(responses: ProbeResponses) -> Trials:
 def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     """Reasoning tokens are reported in both modes or in neither.
 
-    Otherwise costs are only explained in one mode; clients cope.
+    Otherwise costs are explained in one mode only; clients cope.
     """
     pairs = [_pair(responses, name) for name in PROMPTS]
     streaming, non_streaming = (
