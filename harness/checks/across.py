@@ -147,7 +147,7 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
 
     Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
-    tickets and stored responses cannot tell such replies apart.
+    tickets and stored responses cannot tell these replies apart.
     """
     yield from _collisions(_by_range(examined, small=False))
 
@@ -156,7 +156,7 @@ def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     """Reply ids come from a range that is large enough to make them unique.
 
     Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
-    tickets cannot tell such replies apart.
+    tickets cannot tell these replies apart.
     """
     yield from _collisions(_by_range(examined, small=True))
 

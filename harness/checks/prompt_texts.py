@@ -1,7 +1,7 @@
 """User texts, counted in the prompt tokens of requests that differ in nothing else.
 
 In harmony, a user's text is between two special tokens, so its tokens are those of the text
-alone, in every template. Requests that are equal apart from such texts differ in their prompt
+alone, in every template. Requests that are equal apart from these texts differ in their prompt
 tokens by exactly the tokens of these texts.
 """
 

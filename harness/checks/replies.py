@@ -35,7 +35,7 @@ def _reply_id(answer: Answer) -> Iterator[Problem]:
 def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """The replies of a conversation have distinct ids.
 
-    Logs cannot tell such replies apart; the conversation itself is not affected.
+    Logs cannot tell these replies apart; the conversation itself is not affected.
     """
     ids = ((exchange, reply.raw.get("id") or None) for exchange, reply in answers(parsed))
     for exchange, reply_id in repeats(ids):

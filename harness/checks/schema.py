@@ -38,7 +38,7 @@ _MINOR_WHY = (
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
-    Clients cannot use an unreadable reply, or an error that is sent with such a status. The check
+    Clients cannot use an unreadable reply, or an error that is sent as one. The check
     stream.error_event reports error events.
     """
     if exchange.unreadable is not None and not exchange.error_events:

@@ -65,7 +65,7 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
-    Many clients ignore such events and show a truncated answer. An overload may cause one
+    Many clients ignore error events and show a truncated answer. An overload may cause one
     occasionally. A chunk with the finish_reason error is also reported.
     """
     for event in exchange.error_events:

@@ -102,7 +102,7 @@ class _Model:
 
     A variant is a known defect, or an unknown one that resembles it (owner -1), that shows in a
     share of the replies of some APIs. Known defects that explain no finding are left out. `_leaks`
-    are, by finding, the probabilities that it has no such cause.
+    are, by finding, the probabilities that no defect causes it.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ def _fires(
     """By fault and check, the probability that the check has findings.
 
     Without `unmeasured`, it is 0 where a fault was not tested with a check that the catalogue does
-    not name: that such a check has no findings is no evidence against the fault.
+    not name: if this check has no findings, that is not evidence against the fault.
     """
     made = np.zeros((len(faults), len(checks)))
     for row, fault in enumerate(faults):

@@ -165,7 +165,7 @@ class ComparedReply:
 def compared_replies(
     golden: Golden, replies: Iterable[tuple[str, ParsedExchange, Reply]]
 ) -> Iterator[ComparedReply]:
-    """Compare named replies, except those to prompts of another length than the golden ones."""
+    """Compare named replies, except those to prompts that are not as long as the golden ones."""
     for name, exchange, reply in replies:
         continuation = golden.continuations[name]
         if reply.input_tokens == continuation.prompt_tokens:

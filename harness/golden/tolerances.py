@@ -46,17 +46,17 @@ def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
 def _require_same(first: Golden, other: Golden, name: str) -> None:
     hashes = {first.weights_sha256, other.weights_sha256} - {""}
     if len(hashes) > 1:
-        raise ConfigurationError(f"{name} was created with other weights than the first file.")
+        raise ConfigurationError(f"{name} and the first file were created with different weights.")
     if first.requests_sha256 != other.requests_sha256:
         raise ConfigurationError(
-            f"{name} answers other requests than the first file: create both with the same version."
+            f"{name} and the first file answer different requests: create both with one version."
         )
     for request, continuation in first.continuations.items():
         due, found = continuation.prompt_tokens, other.continuations[request].prompt_tokens
         if due != found:
             raise ConfigurationError(
-                f"{name} has {found} prompt tokens in {request!r}, the first file {due}: create "
-                "both with the same date (--current-date)."
+                f"{name} has {found} prompt tokens in {request!r}, but the first file has {due}: "
+                "create both with the same date (--current-date)."
             )
 
 

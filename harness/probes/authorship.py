@@ -60,7 +60,7 @@ class ExtraTokens:
 
 
 def named_calls(responses: ProbeResponses, *names: str) -> Iterator[tuple[str, FoundCall]]:
-    """The calls in replies, with request names. Raises NotVerifiableError if nothing was sent."""
+    """The calls in replies, with request names. Raises NotVerifiableError without replies."""
     return ((name, call) for name, rollout in responses.named(*names) for call in calls(rollout))
 
 

@@ -36,9 +36,9 @@ _ANSWER = {
 _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=2048, tries=_TRIES, whole=False)
 
 
-def requests_with(beside: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
+def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
     """The names of the requests at these efforts."""
-    return tuple(f"effort {effort}{beside}" for effort in efforts)
+    return tuple(f"effort {effort}{suffix}" for effort in efforts)
 
 
 def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -51,19 +51,19 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (
         *(_puzzled(f"effort {effort}", effort=effort) for effort in EFFORTS),
         *(
-            new(f"effort {effort}{beside}", effort=effort)
-            for beside, new in ((TOOL, partial(_puzzled, tools=(_UNUSED,))), (SCHEMA, schema))
+            new(f"effort {effort}{suffix}", effort=effort)
+            for suffix, new in ((TOOL, partial(_puzzled, tools=(_UNUSED,))), (SCHEMA, schema))
             for effort in ("low", "high")
         ),
     )
 
 
-def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "") -> Problem | None:
+def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "") -> Problem | None:
     """The problem if the CoT is not longer at one effort than at a lower one.
 
     Raises NotVerifiableError if too few replies have CoT.
     """
-    found = {each: list(responses.replies(f"effort {each}{beside}")) for each in (less, more)}
+    found = {each: list(responses.replies(f"effort {each}{suffix}")) for each in (less, more)}
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     lengths[more] = [each for each in lengths[more] if each]
     if len(lengths[more]) < _FEWEST_COTS:
@@ -73,7 +73,7 @@ def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "")
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
     exchange, _ = found[more][0]
-    message = f"The model does not reason longer at {more} effort than at {less} effort{beside}."
+    message = f"The model does not reason longer at {more} effort than at {less} effort{suffix}."
     pairs = (
         f"of the pairs of a reply at {more} and one at {less} effort, the first has the longer CoT"
     )

@@ -118,7 +118,7 @@ IMAGE = InvalidRequest(
             )
         },
     },
-    "An image that gpt-oss cannot read",
+    "An image for a model without vision",
     "If the server drops it, the model describes an image that it has not seen.",
 )
 """Valid for other models. Only a reply is a problem, not the status of the rejection."""

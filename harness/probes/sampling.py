@@ -205,7 +205,7 @@ def _whole(responses: ProbeResponses, name: str) -> list[str]:
 
 
 def _repeats(texts: Sequence[str]) -> tuple[int, int]:
-    """How many texts after the first equal an earlier one, and how many there are."""
+    """How many texts after the first equal an earlier one, and how many follow the first."""
     return len(texts) - len(set(texts)), max(len(texts) - 1, 0)
 
 

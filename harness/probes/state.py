@@ -150,7 +150,7 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
     Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
-    claim to store them, or it refuses to continue them with another status than 404.
+    claim to store them, or it refuses to continue them with a status other than 404.
     """
     rollouts = responses.all(name)
     if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):

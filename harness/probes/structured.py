@@ -180,7 +180,7 @@ def _applied_to_streams(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe("structured.asked.tools", ("free with a tool", "tool without a schema"))
-def _applied_beside_tools(responses: ProbeResponses) -> Trials:
+def _applied_with_tools(responses: ProbeResponses) -> Trials:
     """In requests with tools, a JSON schema is also shown to the model or enforced.
 
     Agents with a typed result send both. A provider that does not support this must reject the

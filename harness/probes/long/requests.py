@@ -1,8 +1,8 @@
 """All requests with long prompts, their texts of known length, and the group of their probes.
 
 A text has distinct lines, one code word, and values that resemble it. Over one API with a context
-of 131,072 tokens, all requests have about a million prompt tokens, which `gpt-oss-verify --suite
-long --dry-run` lists per probe.
+of 131,072 tokens, all requests have about a million prompt tokens, which
+`gpt-oss-verify --suite long --dry-run` lists per probe.
 """
 
 import json
