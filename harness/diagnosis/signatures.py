@@ -20,9 +20,7 @@ LEAK = 0.0002
 """Probability that a check has errors or warnings that no defect of the server causes, unless
 healthy runs show a higher one: one of about 250 checks has some in 5 % of runs of good servers."""
 
-_MOST_LEAK = (
-    0.2  # upper limit of that: real models may not make the mistakes of the small checkpoint
-)
+_MOST_LEAK = 0.2  # the highest: real models may not make the mistakes of the small checkpoint
 _MOST = 0.92  # highest probability: servers with one defect differ in other respects
 _COLLATERAL = 0.002
 """Prior probability that a defect causes findings of a check that the catalogue does not name."""

@@ -144,12 +144,12 @@ def record(
     """A golden file of a trusted server's answers, without patterns of defects.
 
     `requests` are those of raw completions, `sha256` identifies them. The server answers the greedy
-    ones twice, one by one and all concurrently, because its numbers depend on the batch. Other
+    ones twice, one by one and concurrently, because its numbers depend on the batch. Other
     healthy engines differ more: `merge` the file with theirs.
     """
     progress("golden answers, one request at a time")
     greedy = {answer.id: answer for answer in server.answers(_greedy(requests), at_once=1)}
-    progress("the same requests, all concurrently")
+    progress("the same requests, concurrently")
     again = server.answers(_greedy(requests), at_once=len(requests.greedy))
     drawn = server.answers(_drawn(requests), at_once=_DRAWN_AT_ONCE)
     greedy = marked(greedy, [again])

@@ -95,7 +95,7 @@ def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float 
 
 
 def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
-    """By how many nats the first divergent token of a defective engine is less probable.
+    """By how many nats a defect's first divergent token is less probable than the golden one.
 
     0 if its answer does not diverge. The patterns do not show whether its CoT diverges.
     """
