@@ -39,7 +39,7 @@ _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
     "reasoning": ("CoT", lambda reply: bool(reply.reasoning)),
     "calls": ("tool calls", lambda reply: bool(reply.calls)),
     "text": ("text", lambda reply: bool(reply.text)),
-    "finish": ("finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
+    "finish": ("the finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
 }
 """Properties of a reply that must not depend on the mode."""
 
