@@ -5,9 +5,10 @@ by rendering the reply as harmony messages, so a healthy reply with CoT and answ
 tokens more than its texts: the headers of two messages and their end tokens, without the
 `<|start|>assistant` that ends the prompt.
 
-A model can spell a text with other tokens than the tokenizer. The large models hardly do: of 83
-recorded replies of five providers with plain text, 80 had exactly the expected count, and the texts
-of the others lacked words. The small model of the reference engine does in one reply of eight.
+A model can spell a text with other tokens than the tokenizer does. The large models rarely do so:
+of 83 recorded plain-text replies of five providers, 80 had exactly the expected count, and the
+texts of the others lacked words. The small model of the reference engine does so in one reply of
+eight.
 """
 
 import json
@@ -40,7 +41,7 @@ _INDENTS = (None, 1, 2, 4)
 FRAMING = 3
 """Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
-# Pieces for each token of a text, in a stream with one token in nearly every piece.
+# The fewest pieces per token of text in a stream that sends about one token per piece.
 _ONE_TOKEN_EACH = 0.9
 
 
@@ -54,7 +55,7 @@ class Accounted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A message with the fewest tokens of its text, and the most tokens of it as a whole."""
+    """A message, with the fewest tokens of its text and the most tokens of the whole message."""
 
     message: Message
     least: int
@@ -64,19 +65,19 @@ class _Counted:
 
 @once
 def account(exchange: ParsedExchange) -> TokenAccount | None:
-    """The account of the reply of an exchange, see `account_of`; several checks read it."""
+    """The token account of the reply (see `account_of`), cached because several checks read it."""
     return None if exchange.reply is None else account_of(exchange, exchange.reply)
 
 
 def account_of(
     exchange: ParsedExchange, reply: Reply, *, stopped: bool = False
 ) -> TokenAccount | None:
-    """The account of a reply; None where its tokens cannot be counted.
+    """The token account of a reply; None if its tokens cannot be counted.
 
-    They cannot if the provider reports no count, if a limit cut the reply or may have, if the
-    request has several choices, stop strings, tools that the provider runs or an option that hides
-    the CoT, if a text contains special tokens, if a response has items of other types, or without
-    the vocabulary. With `stopped`, only replies to requests with stop strings are counted.
+    That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
+    if the request has several choices, stop strings, tools that the provider runs or an option that
+    hides the CoT, if a text contains special tokens, if a response has items of other types, or if
+    there is no vocabulary. With `stopped`, only replies to requests with stop strings are counted.
     """
     request = exchange.request
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
@@ -114,7 +115,7 @@ def account_of(
 def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
     """The replies of a rollout whose tokens can be counted.
 
-    With `stopped`, those that a stop string of the request may have cut, without its tokens.
+    With `stopped`, those to requests with stop strings. Their texts lack the stop string.
     """
     for exchange, reply in parsed.replies:
         found = account_of(exchange, reply, stopped=True) if stopped else account(exchange)
@@ -123,7 +124,7 @@ def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accou
 
 
 def hides_cot(exchange: ParsedExchange) -> bool:
-    """Whether the request asks for a reply without CoT, or with it in another place."""
+    """Whether the request disables CoT in the reply, or moves it to another place."""
     body = exchange.request.body
     options = body.get("reasoning")
     excluded = isinstance(options, dict) and options.get("exclude")
@@ -132,9 +133,10 @@ def hides_cot(exchange: ParsedExchange) -> bool:
 
 
 def has_lost_cot(exchange: ParsedExchange) -> bool:
-    """Whether a reply without CoT reports more tokens than its own, or some that nobody can count.
+    """Whether a reply without CoT reports tokens that its text does not explain.
 
-    CoT within the answer has a header of its own.
+    Tokens that cannot be counted are unexplained. If the CoT is in the answer, the unexplained
+    tokens are those of its header.
     """
     reply, found = exchange.reply, account(exchange)
     if reply is None or reply.reasoning or not reply.output_tokens:
@@ -143,9 +145,9 @@ def has_lost_cot(exchange: ParsedExchange) -> bool:
 
 
 def may_be_headers(tokens: int) -> bool:
-    """Whether these may be the tokens of messages that a reply does not show as messages.
+    """Whether this many tokens may be headers of messages that a reply does not show separately.
 
-    They are empty ones, pieces of the CoT, and a preamble before the answer.
+    These are empty messages, further messages of CoT, and a preamble before the answer.
     """
     thought, preamble = header_tokens(Reasoning("")), header_tokens(Preamble(""))
     pieces = range(0, _MOST_PIECES * thought + 1, thought)
@@ -153,25 +155,25 @@ def may_be_headers(tokens: int) -> bool:
 
 
 def tokens_of(message: Message) -> int:
-    """The tokens of a message without content type. Raises RenderError."""
+    """The number of tokens of a message without a content type. Raises RenderError."""
     return header_tokens(message) + _text_length(_text(message))
 
 
 def header_tokens(message: Message) -> int:
-    """The tokens of a message without its text: header and end token. Raises RenderError."""
+    """The number of tokens of a message's header and end token. Raises RenderError."""
     empty = Call(message.name, "") if isinstance(message, Call) else type(message)("")
     return _rendered(empty)
 
 
 @lru_cache(maxsize=256)
 def _rendered(message: Message) -> int:
-    """The tokens of a message; rendering one takes 0.5 ms."""
+    """The number of tokens of a message, cached because rendering one takes 0.5 ms."""
     return len(message_tokens(message))
 
 
 @lru_cache(maxsize=64)
 def _text_length(text: str) -> int:
-    """The number of tokens of a text. Several checks count the same texts of a rollout."""
+    """The number of tokens of a text, cached because several checks count the same texts."""
     return len(text_tokens(text))
 
 
@@ -185,15 +187,15 @@ def token_count(text: str) -> int | None:
 
 @lru_cache(maxsize=8192)
 def _piece_tokens(piece: str) -> int:
-    """The number of tokens of a piece of a stream; most are single words, and repeat."""
+    """The number of tokens of a stream's piece; most pieces are single words that repeat."""
     return len(text_tokens(piece))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
-    """The tokens of the pieces of CoT and answer in a stream, each counted alone.
+    """The number of tokens in the CoT and answer pieces of a stream, each piece counted alone.
 
-    None if the pieces are too few for the `tokens` of the texts: then they have several each, and
-    do not show how the model spelled the text.
+    None if there are too few pieces for the `tokens` of the texts: pieces of several tokens do not
+    show how the model spelled the text.
     """
     pieces = [piece for event in exchange.events for piece in texts_of(event)]
     if len(pieces) < _ONE_TOKEN_EACH * tokens:
@@ -205,8 +207,8 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
 def _messages(reply: Reply) -> Iterator[Message]:
     """The harmony messages that a reply consists of.
 
-    The text of all CoT is in the first one, and so is that of all messages; each further item adds
-    its header.
+    The first reasoning message has the text of all CoT, and the first text message that of all
+    texts; each further item adds only its header.
     """
     items = Counter(item.get("type") for item in objects(reply.raw.get("output")))
     tagged = "".join(found[2] for found in _TAGGED.finditer(reply.text))
@@ -233,10 +235,10 @@ def _counted(message: Message) -> _Counted:
 
 @lru_cache(maxsize=256)
 def _counts(text: str) -> Collection[int]:
-    """The tokens of a text and, if it is a JSON object, of its other spellings.
+    """The token counts of a text and, if it is a JSON object, of its other serializations.
 
-    The server may have serialized the object again, with other spaces. Many attempts at a case have
-    the same arguments.
+    The server may have serialized the object again, with other spaces. The counts are cached
+    because many attempts at a case have the same arguments.
     """
     texts = [text]
     value = parsed_object(text)
@@ -259,7 +261,7 @@ def _text(message: Message) -> str:
 
 @cache
 def in_prompt() -> int:
-    """The tokens of `<|start|>assistant`, which end the prompt."""
+    """The number of tokens of `<|start|>assistant`, which ends the prompt."""
     return message_tokens(Answer("")).index(CHANNEL)
 
 

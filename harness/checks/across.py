@@ -1,11 +1,10 @@
 """Comparisons: rules about several rollouts of a run.
 
-Texts that a server adds to every CoT or answer, such as a heading, and beginnings that it cuts,
-show across requests of many kinds: a model writes what the request needs, so its replies share no
-words at their beginnings and ends, and begin like sentences. A hidden limit of the server shows,
-too: replies end below the limit of their request. A full context also ends a reply early; then
-prompt and reply together always have the same number of tokens: the longer the prompt, the shorter
-the reply.
+A model writes what the request needs, so replies to many kinds of requests share no words at their
+beginnings and ends, and begin like sentences. Text that a server adds to every CoT or answer, such
+as a heading, and beginnings that it cuts therefore show across requests. So does a hidden limit of
+the server: replies end below the limit of their request. A full context also ends replies early,
+but then prompt and reply together always have the same number of tokens.
 """
 
 import re
@@ -22,7 +21,7 @@ from harness.text import shared_beginning
 
 _LONGEST = 40
 _CONTINUES = re.compile(r"[a-z.,;:!?]")
-_SHORTEST = 4  # characters that all texts share; a full stop or line break may end all
+_SHORTEST = 4  # shared characters; fewer, such as a full stop or line break, may end all texts
 _MOST_BEGUN = 0.05  # of cut texts: what follows a lost character may look like a beginning
 _FEWEST_TEXTS, _FEWEST_KINDS = 30, 6
 """Different texts, and kinds of requests: the cases or problems of one kind may be alike."""
@@ -31,7 +30,7 @@ _RECORDED = "traffic"
 
 
 def edges(parsed: ParsedRollout) -> Iterator[Edges]:
-    """The beginning and end of CoT and answer of the first reply, if it is whole."""
+    """The beginning and end of the CoT and answer of the first reply, if it is complete."""
     reply = next((reply for _, reply in parsed.replies), None)
     if reply is not None and reply.finish in ("stop", "tool_calls"):
         for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
@@ -42,7 +41,7 @@ def edges(parsed: ParsedRollout) -> Iterator[Edges]:
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """CoT and answers begin like sentences, and do not all begin or end with the same text.
 
-    Otherwise the server added a text or lost one. Users see it, and it is part of later prompts.
+    Otherwise the server adds or loses text. Users see the change, and later prompts contain it.
     """
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:
@@ -55,7 +54,9 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
         if len(different) < _FEWEST_TEXTS or len(kinds) < _FEWEST_KINDS:
             continue
         if _within_sentences(different):
-            message = f"Hardly any {place} begins like a sentence: its first words may be lost."
+            message = (
+                f"Hardly any {place} begins like a sentence: the server may lose the first words."
+            )
             for score, edge in group:
                 got = repr(edge.begin)
                 yield message, evidence(score.record, "$", "the beginning of a sentence", got)
@@ -78,7 +79,7 @@ def _same_edge(different: Collection[Edges]) -> tuple[str, str] | None:
 
 
 def _within_sentences(different: Collection[Edges]) -> bool:
-    """Whether the texts lack their first words; a text that all begin with is an added one."""
+    """Whether the texts lack their first words; a beginning that all share was added instead."""
     if len(_shared([edge.begin.lstrip() for edge in different])) >= _SHORTEST:
         return False
     capitals = sum(any(map(str.isupper, edge.begin[1:] + edge.end)) for edge in different)
@@ -87,7 +88,7 @@ def _within_sentences(different: Collection[Edges]) -> bool:
 
 
 def _shared(texts: Collection[str]) -> str:
-    """What all texts begin with; the first and the last in order share no more than that."""
+    """The beginning that all texts share: what the first and the last in sorted order share."""
     first, last = min(texts), max(texts)
     return first[: shared_beginning(first, last)]
 
@@ -99,7 +100,8 @@ _CONTEXT = 64  # tokens by which servers may deviate when they count what fills 
 def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
     """The truncated replies of a rollout that have fewer tokens than the request allows.
 
-    Both the reported tokens and those of the text are fewer, as servers may not count all.
+    Both the reported tokens and those of the text are fewer, because servers may not count all
+    tokens.
     """
     for exchange, reply in parsed.replies:
         request, count = exchange.request, reply.output_tokens
@@ -116,8 +118,9 @@ def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     """A reply is truncated only at the token limit of its request, or where the context is full.
 
-    A hidden limit of the server ends long CoT and answers. A provider that has one must reject
-    requests with a higher limit. If the reply is complete, clients needlessly repeat the request.
+    A hidden limit of the server cuts long CoT and answers. A provider with such a limit must reject
+    requests with a higher one. A complete reply that is reported as truncated makes clients repeat
+    the request needlessly.
     """
     groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
     for each in examined:
@@ -143,17 +146,17 @@ _FEWEST_VARYING = 2
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
 
-    The reply to one request was delivered to another one, or came from a cache. Logs, support
-    tickets and stored responses cannot tell such replies apart.
+    Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
+    tickets and stored responses cannot tell these replies apart.
     """
     yield from _collisions(_by_range(examined, small=False))
 
 
 def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
-    """The ids of replies come from a range that is large enough for them to be unique.
+    """Reply ids come from a range that is large enough to make them unique.
 
     Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
-    tickets cannot tell such replies apart.
+    tickets cannot tell these replies apart.
     """
     yield from _collisions(_by_range(examined, small=True))
 
@@ -175,7 +178,7 @@ def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
-    """Whether ids differ in a few digits at their end only, like a counter or a clock."""
+    """Whether ids differ only in a few digits at the end, as those of a counter or a clock do."""
     ids = {reply_id for each in examined for reply_id in each.reply_ids}
     if len(ids) < 2:
         return False
@@ -187,8 +190,8 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
 def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.
 
-    Any name is fine if it stays the same, also after a path. A second name in some replies means
-    that another model, or another version, wrote them.
+    Any name is fine, with or without a path, if it stays the same. A second name in some replies
+    means that another model, or another version, wrote them.
     """
     groups: dict[Condition, list[Score]] = defaultdict(list)
     for each in examined:
@@ -198,7 +201,9 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
         usual = max(times, key=lambda name: times[name])
         for each in group:
             if (others := each.traits.models - {usual}) and 2 * times[usual] > len(group):
-                message = "The reply names another model than most replies under this condition."
+                message = (
+                    "The reply names a different model from most replies under this condition."
+                )
                 got = ", ".join(sorted(others))
                 yield message, evidence(each.record, "$.model", usual, got)
 
@@ -217,7 +222,9 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
         usual = Counter(each.first_input for each in group).most_common(1)[0][0]
         for each in group:
             if each.first_input != usual:
-                message = "The prompt token count differs from other attempts at the same request."
+                message = (
+                    "The number of prompt tokens differs from other attempts at the same request."
+                )
                 got = str(each.first_input)
                 yield message, evidence(each.record, "$.usage", str(usual), got)
 

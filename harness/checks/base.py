@@ -58,7 +58,7 @@ class Family:
             severity: Error if it violates the specification or harms the model's replies; warning
                 if clients cope.
             source: Documents the requirement; the family's source by default.
-            apis: The APIs it applies to; those that the id implies, or else both.
+            apis: The APIs it applies to; by default those that the id implies, otherwise both.
             modes: The modes it applies to, if the id does not imply them.
             tolerated: See `Rule`.
             needs: See `Rule`.
@@ -91,7 +91,7 @@ def _modes(rule_id: str) -> Iterable[Mode]:
     return ("streaming",) if streaming else MODES
 
 
-Difference = tuple[str, Evidence]  # what is wrong in the first exchange of a rollout
+Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,16 @@ family = Family("tools", CHAT)
 _BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
 # What a harmony header can leave around the name of a tool, with or without its special tokens:
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
-# where it is glued to the name, because a model may invent `search_code` for `search`.
+# where it directly follows the name, because a model may invent `search_code` for `search`.
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
 _ARGUMENTS = ("arguments", "parameters")
-# The longest text without arguments, such as `{}` or `null`, and the fewest tokens of arguments.
+# The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
+# ones.
 _EMPTY, _FEWEST_LOST = 4, 4
-# The share of conversations in which the model invents a tool or writes invalid JSON at most. Of
-# 170 recorded calls of the large models, 2 have stray quotes or escapes; most of them parse.
+# The largest share of conversations in which the model itself invents a tool or writes invalid
+# JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
+# parse.
 _MISTAKES = 0.02
 _AFTER_NAME = (
     r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
@@ -62,8 +64,8 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
-    Models occasionally invent tools or correct odd names; the outcome of the attempt counts that as
-    a failure. More often, the server changes names or does not show the model its tools.
+    A model occasionally invents a tool or corrects an odd name, and the attempt fails. More often,
+    the server changes names or does not show the tools to the model.
     """
     offered = found.exchange.request.functions
     if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
@@ -88,15 +90,16 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
     """Tool names are returned as the model wrote them, without parts of the harmony header.
 
     The model may write the recipient before or after the channel, and the provider's harmony parser
-    does not expect one of them. Agents see an unknown tool and abort. A call has the name of
-    another tool if only that one is in the CoT, and the arguments fit only its schema.
+    handles only one of the two. Agents see an unknown tool and abort. A call with the name of
+    another tool is also reported if the CoT names only one tool, and the arguments fit only the
+    schema of that tool.
     """
     intended, meant = _intended(found), _meant(found)
     if intended is not None:
         message = f"The tool name {intended} was returned with parts of its harmony header."
         yield Problem(found.exchange, message, intended, found.call.name)
     elif meant is not None:
-        message = "The call has the arguments of the tool in the CoT and the name of another one."
+        message = "The call has the arguments of the tool that the CoT names, but another name."
         yield Problem(found.exchange, message, meant.name, found.call.name)
 
 
@@ -104,9 +107,8 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
 def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
-    Models occasionally write invalid JSON; the outcome of the attempt counts that as a failure.
-    More often, the server changes or cuts the arguments. Those of the built-in tool python are a
-    program.
+    A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
+    or truncates the arguments. The arguments of the built-in tool python are a program instead.
     """
     is_program = found.call.name == "python" and _is_built_in(found)
     if parsed_object(found.call.arguments) is None and not is_program:
@@ -116,14 +118,14 @@ def _arguments(found: Call) -> Iterator[Problem]:
 
 @family.check("calls.arguments.cut", calls, lambda found: not _is_cut(found), tolerated=0.005)
 def _ends_early(found: Call) -> Iterator[Problem]:
-    """The arguments of a finished tool call are not the beginning of an unfinished JSON object.
+    """The arguments of a finished tool call are not a truncated JSON object.
 
-    The model completes the JSON before it ends the call, as in all of 170 recorded calls. A server
-    that reads the call in pieces can lose the last piece, or all pieces. Empty arguments count if
-    the function requires some, and the reply has fewer tokens than it reports.
+    The model completes the JSON before it ends the call, as in all 170 recorded calls. A server
+    that reads the call in pieces can lose the last piece, or all pieces. Empty arguments are
+    reported if the function requires some and the reply has fewer tokens than it reports.
     """
     if ends_early(found.call.arguments):
-        message = f"The arguments of {found.call.name} are an unfinished JSON object."
+        message = f"The arguments of {found.call.name} are a truncated JSON object."
         yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
     elif (missing := _missing_tokens(found)) is not None:
         message = f"The arguments of {found.call.name} are empty, although the model wrote some."
@@ -142,13 +144,13 @@ def _missing_tokens(found: Call) -> int | None:
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
 def _escaped(found: Call) -> Iterator[Problem]:
-    """The arguments of a tool call are not JSON encoded twice.
+    """The arguments of a tool call are encoded as JSON only once.
 
     Clients parse the arguments once and pass a string to the tool instead of an object.
     """
     inner = parsed_value(found.call.arguments)
     if isinstance(inner, str) and parsed_object(inner) is not None:
-        message = f"The arguments of {found.call.name} are JSON encoded twice."
+        message = f"The arguments of {found.call.name} are encoded as JSON twice."
         yield Problem(found.exchange, message, inner, found.call.arguments)
 
 
@@ -161,8 +163,7 @@ def _escaped(found: Call) -> Iterator[Problem]:
 def _strict(found: Call) -> Iterator[Problem]:
     """The arguments of a function with `strict: true` conform to its schema.
 
-    `strict` is a guarantee that clients rely on. A provider that cannot give it must reject the
-    request.
+    Clients rely on this guarantee. A provider that cannot give it must reject the request.
     """
     name, arguments = found.call.name, parsed_object(found.call.arguments)
     problem: str | None = "not a JSON object"
@@ -203,8 +204,9 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
 def _lost(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with a tool call that is missing from the reply.
 
-    The provider's harmony parser took the call for reasoning, or dropped it. Agents stop without an
-    answer. A CoT that announces a call counts if the reply also lacks the tokens of a call.
+    Otherwise the provider's harmony parser took the call for reasoning, or dropped it. Agents stop
+    without an answer. A CoT that only announces a call is reported if the reply also lacks the
+    tokens of a call.
     """
     exchange, reply = answer
     request = exchange.request
@@ -239,7 +241,7 @@ def _is_cut(found: Call) -> bool:
 def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
     """The tool that these arguments fit, without unknown or missing properties.
 
-    They may be part of an object that names the tool, as other models write calls.
+    The arguments may be part of an object that names the tool, the format of other models.
     """
     if not isinstance(arguments, dict) or not arguments:
         return None
@@ -257,7 +259,7 @@ def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
 
 
 def _meant(found: Call) -> Tool | None:
-    """The tool that the model means, if the CoT and the arguments show that it is another one."""
+    """The tool that the model means, if CoT and arguments show that it is not the called one."""
     functions, reply = found.exchange.request.functions, found.exchange.reply
     own, arguments = functions.get(found.call.name), parsed_object(found.call.arguments)
     if own is None or arguments is None or reply is None:

@@ -1,15 +1,16 @@
-"""Calls with other arguments than the case expects, where the server changed them.
+"""Calls whose arguments differ from those of the case because the server changed them.
 
-Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
-are those of the expected call and not those of the returned one; the calls of the run with the
-expected arguments show how many further tokens the model writes. So do numbers, booleans and
-lists that differ from the prompt in every attempt at several cases, numbers and words that differ
-from the CoT where other attempts at the case have those of the CoT, and parameters that all have
-names in another style.
+Models may choose other arguments, so a single different call proves nothing. The evidence is one of
+these:
 
-One changed text proves nothing either, because models write cities with a capital letter and
-shorten titles. A server changes all texts alike: then one rule explains the calls of several cases
-and parameters, no text escapes it, and the CoT has the texts as they were.
+- The reported tokens fit the expected call and not the returned one. The calls of the run with the
+  expected arguments show how many further tokens the model writes.
+- Numbers, booleans and lists differ from the prompt in every attempt at several cases.
+- Numbers and words differ from the CoT, and other attempts at the case agree with the CoT.
+- All parameters have names in another style.
+- All texts are changed alike: one rule explains the calls of several cases and parameters, no text
+  is an exception, and the CoT has the original texts. A single changed text proves nothing, because
+  models capitalize cities and shorten titles.
 """
 
 import re
@@ -23,7 +24,7 @@ from harness.checks.json_text import parsed_object, strings
 from harness.records.conditions import Condition
 from harness.records.scores import MadeCall, Score
 
-# A model may read a case, or a parameter in all cases, in its own way.
+# A model may interpret one case, or one parameter in all cases, in its own way.
 _FEWEST_CASES_ALIKE, _FEWEST_PARAMETERS = 3, 2
 
 _Arguments = dict[str, object]
@@ -65,7 +66,7 @@ def changed_alike(group: Sequence[Score]) -> Iterator[Score]:
 
 
 def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> list[Score]:
-    """The changed calls, if they are enough, and no affected call has its expected arguments."""
+    """The changed calls, if there are enough and no affected call has its expected arguments."""
     cases = {each.score.sample for each in changed}
     others = {
         name
@@ -85,7 +86,7 @@ def _ends_within_word(made: _Made, length: int) -> bool:
 
 
 def _has_exchanged(made: _Made) -> bool:
-    """Whether the texts are the expected ones, in other parameters."""
+    """Whether the texts are the expected ones, but in other parameters."""
     expected, got = _texts(made.expected), _texts(made.got)
     moved = expected.keys() == got.keys() and expected != got
     return moved and sorted(expected.values()) == sorted(got.values())
@@ -138,15 +139,15 @@ _ORDERS: Sequence[Callable[[list[object]], list[object]]] = (
 )
 
 
-# Samples: a model that spells a call in an odd way can have the tokens of another by chance.
+# In samples. A call that the model spells in an odd way can have the tokens of another by chance.
 _FEWEST_PROVEN = 2
-# A model may understand one case in another way, two of a kind, but hardly three.
+# A model may misunderstand one case, or two similar ones, but hardly three.
 _FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
-# Shares of the calls with the expected arguments: the numbers of extra tokens
-# that are usual, and those that occur.
+# Shares of the calls with the expected arguments above which a number of extra tokens is usual, or
+# is one that occurs at all.
 _USUAL, _SEEN = 0.2, 0.01
 _FEWEST_CALLS = 20
-# The share of calls with other words than planned that a model may write.
+# The share of calls that a model may write with other words than it planned.
 _MISTAKES = 0.02
 _FEWEST_RENAMED = 2
 _SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
@@ -155,7 +156,7 @@ _SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
 def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     """Calls reach the client with the arguments that the model wrote.
 
-    Changed arguments that still match the schema make a tool do what the model did not decide.
+    Changed arguments that still match the schema make a tool do what the model did not intend.
     """
     by_condition: dict[Condition, list[Score]] = defaultdict(list)
     by_case: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
@@ -175,24 +176,24 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     if len({each.sample for each in proven}) < _FEWEST_PROVEN:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
-        found.setdefault(each.record, (each, "every attempt at the case differs from its prompt"))
+        found.setdefault(each.record, (each, "every attempt at the case differs from the prompt"))
     for each in _unlike_cot(examined):
         found.setdefault(each.record, (each, "the CoT and other attempts have the expected values"))
     for each in (each for group in by_condition.values() for each in _renamed(group)):
-        found.setdefault(each.record, (each, "all names of parameters have another style"))
+        found.setdefault(each.record, (each, "all parameter names have another style"))
     for each in (each for group in by_condition.values() for each in changed_alike(group)):
-        found.setdefault(each.record, (each, "all such texts are changed in the same way"))
+        found.setdefault(each.record, (each, "all texts of this kind are changed in the same way"))
     for record, (each, why) in found.items():
         if each.call is not None:
-            message = f"The arguments are not those that the model wrote: {why}."
+            message = f"The server changed the arguments that the model wrote: {why}."
             call = each.call
             yield message, evidence(record, "$", call.expected, call.got, call.exchange)
 
 
 def _extra_tokens(group: Sequence[Score]) -> tuple[set[int | None], set[int | None]]:
-    """The numbers of extra tokens that calls with the expected arguments usually and ever have.
+    """The usual numbers of extra tokens of calls with the expected arguments, and all that occur.
 
-    None are known if there are too few such calls.
+    Both sets are empty if there are too few such calls.
     """
     counted = Counter(each.call.extra_tokens for each in group if each.call and each.call.same)
     counted.pop(None, None)
@@ -206,9 +207,9 @@ def _extra_tokens(group: Sequence[Score]) -> tuple[set[int | None], set[int | No
 
 
 def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
-    """The calls with other values than their CoT, if other attempts at the case have those.
+    """The calls whose values differ from their CoT, if other attempts have the expected values.
 
-    Other words count only if they are more frequent than mistakes of a model.
+    Different words count only if they are more frequent than a model's mistakes.
     """
     intact = {each.sample for each in examined if each.call and each.call.same}
     worded = [each for each in examined if each.call and _has_words_from_nowhere(each.call)]
@@ -223,16 +224,16 @@ def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
 
 
 def _has_words_from_nowhere(call: MadeCall) -> bool:
-    """Whether a call has other words than its CoT, and the tokens of the expected ones.
+    """Whether a call has words that its CoT lacks, and the tokens of the expected words.
 
-    A model may word a text in another way than it planned; then it reports the tokens of that.
+    If the model itself worded a text differently, the tokens are those of the new wording.
     """
     as_expected = call.extra_tokens is not None and call.extra_tokens in call.expected_extra_tokens
     return call.planned and call.strange and as_expected
 
 
 def _renamed(group: Sequence[Score]) -> list[Score]:
-    """The calls with renamed parameters, if no call has a name of several words as it is."""
+    """The calls with renamed parameters, if no call has an unchanged name of several words."""
     names: dict[str, set[str]] = {}
     for each in group:
         if each.call is not None:
@@ -260,7 +261,7 @@ def _has_other_tokens(score: Score, usual: set[int | None], seen: set[int | None
 
 
 def _always_other(same: Sequence[Score], usual: set[int | None], seen: set[int | None]) -> bool:
-    """Whether all calls have other values than the prompt; not if their tokens are their own."""
+    """Whether all calls differ from the prompt, and no tokens show that the model wrote them so."""
     calls = [each.call for each in same if each.call and each.call.values and each.call.asked]
     own = [
         each for each in calls

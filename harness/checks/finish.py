@@ -31,7 +31,7 @@ family = Family("finish", CHAT)
 _EMPTY_MESSAGES = 2
 """Messages without text, or further messages of CoT, that the model may have written."""
 _SPELLED_OTHERWISE = 4
-"""One token in so many of a tool's name may be a further one, if the model spells it otherwise."""
+"""The model may spell a tool's name with one extra token for this many tokens."""
 
 
 @family.check("chat.finish.tool_calls", every_choice, lambda answer: answer.reply.calls)
@@ -72,9 +72,9 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 
-    Otherwise the user gets nothing, and no error explains it. The model may end its reply after the
-    CoT. The checks reply.lost, finish.limit and stop.early report replies that the server emptied
-    or cut.
+    Otherwise the user gets nothing, and no error explains why. The model itself may end its reply
+    after the CoT. The checks reply.lost, finish.limit and stop.early report replies that the server
+    emptied or cut.
     """
     exchange, reply = answer
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(exchange, account(exchange)):
@@ -100,7 +100,7 @@ def _lost(found: Accounted) -> Iterator[Problem]:
     """A reply without an answer or a tool call has no tokens beyond its CoT.
 
     Otherwise the model wrote an answer or a call, and the server lost it. A call whose header the
-    model misspelled is no call: its tokens are not counted.
+    model misspelled is not a call, and its tokens are not counted.
     """
     exchange, reply, counted = found
     if _is_empty(reply) and (lost := _lost_tokens(exchange, counted)):
@@ -127,8 +127,8 @@ def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
 def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit contains the text before the limit.
 
-    Users pay for it, and see from the CoT that the limit is too low. A limit may fall inside the
-    header of a message or call.
+    Users pay for this text, and the CoT shows them that the limit is too low. A limit that falls
+    inside the header of a message or call is not reported.
     """
     exchange, reply, usage = found
     calls = (header_tokens(Call(name, "")) for name in exchange.request.functions)
@@ -171,7 +171,7 @@ def _item_status(found: Item) -> Iterator[Problem]:
 
 
 def _calls_client(answer: Answer) -> bool:
-    """Whether a response calls a tool of the client that is no function, such as a shell.
+    """Whether a response calls a tool of the client that is not a function, such as a shell.
 
     Calls that the provider runs have no `call_id`.
     """
@@ -184,7 +184,7 @@ def _is_empty(reply: Reply) -> bool:
 
 
 def _lost_tokens(exchange: ParsedExchange, counted: TokenAccount | None) -> int:
-    """The tokens beyond the CoT of an empty reply, if they are more than those of headers."""
+    """The tokens of an empty reply beyond its CoT; 0 if headers explain them."""
     if counted is None or not counted.reasoning:
         return 0
     explained = max(*_headers(exchange), counted.spelling)
@@ -192,7 +192,7 @@ def _lost_tokens(exchange: ParsedExchange, counted: TokenAccount | None) -> int:
 
 
 def _headers(exchange: ParsedExchange) -> Iterator[int]:
-    """The tokens of messages that the model may have begun without writing a text.
+    """The numbers of tokens of messages that the model may have begun without writing a text.
 
     Parsers drop a call whose header the model misspelled: 4 % of the small model's replies with a
     tool name of 64 letters.

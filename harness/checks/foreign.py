@@ -16,20 +16,20 @@ CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
 _WORD = re.compile(r"\w{3,}")
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
-"""Attempts at a sample that show what is usual there, and at others that make a call."""
+"""Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
 _FEWEST_OFF, _MOST_OFF = 4, 0.1
-"""Tokens by which a borrowed answer differs from what the model wrote, and the share of replies
-with such a difference that shows another cause."""
+"""The fewest tokens by which a borrowed answer differs from what the model wrote, and the largest
+share of replies with such a difference: a larger one has another cause."""
 _COMMON_WORDS = 0.3  # requests with a smaller share of common words are unrelated
 
 
 def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
-    Users see each other's data. The evidence is an invented word of another request; a call with a
-    value of another prompt, which attempts at that sample make and other attempts at this sample do
-    not; the same long text as the reply to an unrelated request; or the answer of an unrelated
-    reply, without the tokens of that answer.
+    Otherwise users see each other's data. The evidence is an invented word of another request; a
+    call with a value of another prompt, which attempts at that sample make and other attempts at
+    this one do not; the same long text as the reply to an unrelated request; or the answer of an
+    unrelated reply with a number of tokens that does not fit it.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for each in examined:
@@ -49,7 +49,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
             words = _strange_words(each, unusual, conversations)
             word, other = next((found for found in words if found[1] != sample), ("", ()))
             if other:
-                message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
+                message = f"The reply contains {word!r}, a word of the request {'/'.join(other)}."
                 expected = "no content of another request"
                 yield message, evidence(each.record, "$", expected, word)
                 continue
@@ -58,7 +58,9 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 continue
             twin = next((other for other in contents[content] if unrelated(each, other)), None)
             if twin is not None and not _is_stock(each, twin, answers, unrelated):
-                message = f"The reply has the same text as the reply in {twin.record}."
+                message = (
+                    f"The reply has the text of the reply to an unrelated request, {twin.record}."
+                )
                 yield message, evidence(each.record, "$", "a reply to its own request", "the same")
     yield from _borrowed(examined, unrelated)
 
@@ -82,10 +84,10 @@ def _is_stock(
 def _borrowed(
     examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
 ) -> Iterator[Difference]:
-    """Replies with the answer of a reply to an unrelated request, and not with its tokens.
+    """Replies with the answer to an unrelated request and a number of tokens that does not fit it.
 
-    Nothing is judged if the tokens of many replies differ from their texts: then the server counts
-    otherwise, or loses text. A model may give the same short answer to many requests, and write
+    Nothing is judged if the tokens of many replies differ from their texts: the server then counts
+    differently, or loses text. A model may give the same short answer to many requests, and write
     its CoT in several messages.
     """
     for group in by_condition(examined):
@@ -105,7 +107,9 @@ def _borrowed(
             same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
             twin = next((other for other in same if unrelated(each, other)), None)
             if twin is not None:
-                message = f"The answer is that of {twin.record}, but the number of tokens is not."
+                message = (
+                    f"The answer is that of {twin.record}, but its number of tokens does not fit."
+                )
                 expected = f"{account.most + usual} tokens for this text"
                 yield message, evidence(each.record, "$.usage", expected, str(account.reported))
 
@@ -122,10 +126,9 @@ def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:
 def _strange_words(
     each: Score, unusual: Mapping[str, Counter[_Sample]], conversations: Mapping[_Sample, str]
 ) -> Iterator[tuple[str, _Sample]]:
-    """Words that the reply cannot have from its own request, with the samples that have them.
+    """Words that cannot come from the reply's own request, with the samples that contain them.
 
-    They are code words, and words in `unusual` calls, which are given with the samples that make
-    them.
+    They are code words, and words in `unusual` calls, which map to the samples that make them.
     """
     for word in sorted(each.traits.strange):
         holders = [sample for sample, text in conversations.items() if word in text]
@@ -137,7 +140,7 @@ def _strange_words(
 
 
 def _unrelated() -> Callable[[Score, Score], bool]:
-    """A function that tells whether the requests of two rollouts have few words in common."""
+    """A function that returns whether the requests of two rollouts have few words in common."""
     words = cache(lambda conversation: frozenset(_WORD.findall(conversation)))
 
     def unrelated(one: Score, other: Score) -> bool:

@@ -57,7 +57,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def ends_early(text: str) -> bool:
-    """Whether a text is the beginning of a JSON object, and not a whole one."""
+    """Whether a text is an unfinished JSON object."""
     text = text.strip()
     try:
         _LENIENT.decode(text)
@@ -70,7 +70,7 @@ def ends_early(text: str) -> bool:
 
 
 def trailing_object(text: str) -> dict[str, object] | None:
-    """The JSON object at the end of a text, before closing tags; None without one."""
+    """The JSON object at the end of a text, before closing tags; None if the end is not one."""
     text = text.rstrip()
     if text.endswith(">"):
         text = _CLOSING_TAGS.sub("", text)

@@ -16,13 +16,13 @@ _SPECIAL_TOKEN = re.compile(
 )
 # A header whose special tokens a detokenizer or parser dropped.
 _MERGED_HEADER = r"assistant(?:analysis|commentary|final|(?:code|json)(?=\s*\{))"
-# The last form is the header where a grammar of JSON begins before it.
+# The last alternative is a header inside JSON, where a JSON grammar began too early.
 _HEADER = re.compile(
     rf"^\s*(?:analysis|commentary|final)[A-Z]|{_MERGED_HEADER}|\bto=functions\."
     r"|^\s*(?:analysis|commentary|final)(?:json|code)?message(?![a-z])"
     r'|^\s*\{\s*"(?:analysis|commentary|final)\{'
 )
-# Without CoT, an answer that begins so has the header of its own message.
+# In a reply without CoT, an answer that begins like this contains its own header.
 _ANSWER_HEADER = re.compile(r'^final(?=[\d*#"{|$\\])')
 _HEADER_IN_REASONING = re.compile(rf"^\s*analysis[A-Z]|{_MERGED_HEADER}")
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>|</(think|thinking|reasoning)>", re.I)
@@ -77,9 +77,9 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
 def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
-    The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
-    text if the reported tokens are exactly those of the reply, without further special ones, and
-    if it does not begin with the header of a CoT that is missing.
+    The provider's harmony parser failed. Clients show or execute the markup. Nothing is reported if
+    the number of tokens shows that the model wrote the header as text, unless the reply begins with
+    the header of a missing CoT.
     """
     reply, what = answer.reply, "parts of a harmony header"
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
@@ -123,7 +123,7 @@ def _tagged(answer: Answer) -> Iterator[Problem]:
 def _untagged(answer: Answer) -> Iterator[Problem]:
     """An answer without separate CoT does not begin like the CoT of gpt-oss.
 
-    The answer may be the CoT. The check judges the wording, so it may also be an unusual answer.
+    The answer may be the CoT. The check judges only the wording, and also reports unusual answers.
     """
     exchange, reply = answer
     if not reply.reasoning and _COT_OPENING.match(reply.text):
@@ -145,8 +145,8 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
 def _same(answer: Answer) -> Iterator[Problem]:
     """The answer and the CoT are different texts.
 
-    Identical texts come from a parser that does not separate channels, unless the reported tokens
-    suffice for both.
+    Identical texts come from a parser that does not separate channels. They are not reported if the
+    number of tokens suffices for both.
     """
     exchange, text, reasoning = _stripped(answer)
     copied = len(text) > _SHORTEST_COPY and reasoning.startswith(text)
@@ -159,8 +159,8 @@ def _same(answer: Answer) -> Iterator[Problem]:
 def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with the answer.
 
-    Clients that hide the CoT are not affected, but the parser missed the end of the CoT. The model
-    drafted its answer there if the reported tokens suffice for both texts.
+    The parser missed the end of the CoT. Clients that hide the CoT are not affected. Nothing is
+    reported if the number of tokens suffices for both texts: the model then drafted its answer.
     """
     exchange, text, reasoning = _stripped(answer)
     copied = len(reasoning) > len(text) > _SHORTEST_COPY and reasoning.endswith(text)

@@ -1,4 +1,4 @@
-"""Replies whose output tokens are not those of their text: the server lost or added something."""
+"""Replies whose number of tokens does not fit their text: the server lost or added something."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,29 +10,31 @@ from harness.records.conditions import Api, Mode
 from harness.records.scores import Score, TokenAccount
 from harness.statistics.intervals import clustered_rate
 
-# At how many samples, and in which share of the replies, other tokens than those of the text are no
-# defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
-# recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
+# Up to this number of samples and these shares of the replies, tokens that do not fit the text are
+# not a defect. The first share is for replies whose stream has one token in each piece or whose
+# tokens are too few, the second for all. There were none in 80 recorded replies of healthy servers
+# and in 280 streams of the small model.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _SPELLED_ODDLY = 0.4
-"""Share of replies that a model spells in an odd way at most: the small one does in a quarter."""
+"""The largest share of replies that a model spells in an odd way: a quarter for the small one."""
 _OFTEN = 0.2  # share of replies from which a difference of counts is frequent
 _FRAMED = 0.8
-"""Share of replies in which a server that counts additional tokens does so: less odd spellings."""
+"""The smallest share of replies in which a server counts additional tokens, if it does so at all:
+the others have odd spellings."""
 _LEAST_HEADER = 3  # the tokens of a message header: `<|start|>`, the role, and `<|message|>`
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
-_FEWEST_WHOLE = 5  # replies of one mode, from which to tell how the model spells texts of the other
+_FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of the other
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
 
 
 def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     """With rare exceptions, the reported output tokens of a reply are those of its text.
 
-    Replies that often have too few words for their tokens lost some; replies that often have too
-    many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer. The pieces of a stream show that; elsewhere the
-    replies of the other mode do. A hidden limit ends the longest replies at one length, without an
+    If replies often have too few words for their tokens, the server loses words; if they often have
+    too many, it repeats or rewrites words. Rare differences are healthy, because a model can spell
+    a text with other tokens than the tokenizer does, as the pieces of a stream or the replies of
+    the other mode show. A hidden limit shows if the longest replies end at one length, without an
     end token.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
@@ -49,17 +51,19 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         ]  # fmt: skip
         proven = [(one, each) for one, each in odd if _is_proven(each, usual)]
         message = (
-            f"{len(odd)} of {len(counted)} replies report another number of output tokens than "
-            "their text has; on healthy servers, nearly none do."
+            f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
+            "fit their text; on healthy servers, nearly none do."
         )
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             odd = _longer(counted, usual)
         if not odd and (odd := _moved(counted, usual)):
-            message = "The count of the reply fits its text, but the count of reasoning does not."
+            message = (
+                "The output tokens fit the text of the reply, but the reasoning tokens do not."
+            )
         if not odd and (odd := _cut_alike(counted, usual)):
             message = (
-                "The longest replies have equally many tokens and no end token, but claim to be "
-                "complete."
+                "The longest replies all have the same number of tokens and no end token, but are "
+                "reported as complete."
             )
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
@@ -79,9 +83,9 @@ def _counted(group: Sequence[Score]) -> Iterator[tuple[Score, TokenAccount]]:
 
 
 def _lacks_end_token(account: TokenAccount) -> bool:
-    """Whether a count is that of a server that counts no end token, or only the texts.
+    """Whether the reported tokens may exclude the end token, or include only the texts.
 
-    Of several servers behind one address, some may count so, in each API and mode.
+    Some of several servers behind one address may count like this, in each API and mode.
     """
     return account.reported in {account.most - 1, account.least}
 
@@ -89,10 +93,10 @@ def _lacks_end_token(account: TokenAccount) -> bool:
 def _longer(
     counted: Sequence[tuple[Score, TokenAccount]], usual: int
 ) -> list[tuple[Score, TokenAccount]]:
-    """The replies with more tokens than their texts, if they are too many for odd spellings.
+    """The replies with more tokens than their texts, if odd spellings cannot explain so many.
 
-    Nor are they replies of one of several servers, which counts additional tokens of the format:
-    then the difference is the same.
+    Replies with the most frequent difference must not be all of them: these may come from one of
+    several servers, which counts additional tokens of the format.
     """
     longer = [
         (one, each) for one, each in counted
@@ -108,9 +112,9 @@ def _longer(
 def _moved(
     counted: Sequence[tuple[Score, TokenAccount]], usual: int
 ) -> list[tuple[Score, TokenAccount]]:
-    """The replies with text on the wrong side of the CoT's end: only the CoT's tokens differ.
+    """The replies with text on the wrong side of the CoT's end: only the reasoning tokens differ.
 
-    A server that counts the tokens of the CoT in another way does so in nearly all replies.
+    A server that merely counts reasoning tokens differently does so in nearly all replies.
     """
     whole = [(o, each) for o, each in counted if each.unexplained == usual and each.thinking]
     differences = Counter((each.thinking or 0) - each.reasoning for _, each in whole)
@@ -128,9 +132,9 @@ def _moved(
 def _cut_alike(
     counted: Sequence[tuple[Score, TokenAccount]], usual: int
 ) -> list[tuple[Score, TokenAccount]]:
-    """The replies with the most tokens that lack some, if they are replies to several samples.
+    """The longest replies that lack tokens, if they are replies to several samples.
 
-    A reply that the model ended has an end token, and rarely the length of another one.
+    A reply that the model ended has an end token, and rarely the length of another reply.
     """
     odd = [each for each in counted if each[1].unexplained < usual]
     longest = max(each.reported for _, each in counted)
@@ -144,10 +148,10 @@ def _exceeds(
     counted: Sequence[tuple[Score, TokenAccount]],
     share: float,
 ) -> bool:
-    """Whether more than this share of the replies is odd, to several conversations.
+    """Whether more than this share of the replies is odd, in several conversations.
 
-    A model that spells the reply to one of them in an odd way does so in each attempt, with each
-    option.
+    A model that spells a reply in an odd way does so in each attempt at the conversation, whatever
+    the options.
     """
     found = _conversations(odd)
     if len(found) < _FEWEST_ODD:
@@ -164,8 +168,8 @@ def _conversations(replies: Sequence[tuple[Score, TokenAccount]]) -> Counter[obj
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
     """If a provider returns CoT, a reply without CoT has no tokens beyond its answer and calls.
 
-    The model wrote a CoT, and the server dropped it. Replies that lack CoT because the model wrote
-    none have no such tokens.
+    Otherwise the model wrote a CoT, and the server dropped it. Replies for which the model wrote no
+    CoT do not have these tokens.
     """
     for group in by_condition(examined):
         every = [(one, each) for one in group for each in one.accounts]
@@ -203,10 +207,11 @@ def usual_difference(differences: Iterable[int]) -> int:
 
 
 def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
-    """A few tokens that a server counts in addition to those of nearly every reply, or 0.
+    """The few tokens that a server adds to the count of nearly every reply; 0 if it adds none.
 
-    Where it lost them instead, they are tokens of the CoT or the ends of sentences: replies without
-    CoT tell, those of the whole run if the group has few.
+    If the server lost text instead, the tokens are missing from the CoT or at the ends of
+    sentences. Replies without CoT show which it is; those of the whole run are used if the group
+    has few.
     """
     exact = _exact(group)
     plain = _without_cot(exact)
@@ -227,7 +232,7 @@ def _without_cot(accounts: Sequence[TokenAccount]) -> list[int]:
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
-    """Whether enough replies that are streamed, or not, show that the model spells texts so."""
+    """Whether enough replies of a mode show that the model spells texts as the tokenizer does."""
     others = [
         each.pieces if streamed else each.unexplained
         for one in examined

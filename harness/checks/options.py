@@ -34,7 +34,7 @@ def _choice(answer: Answer) -> Iterator[Problem]:
         expected = f"a call of {named}"
     else:
         return
-    message = f"The request set tool_choice to {choice}, and the reply does not follow it."
+    message = f"The request set tool_choice to {choice}, but the reply does not follow it."
     yield Problem(exchange, message, expected, f"calls: {', '.join(called) or 'none'}")
 
 
@@ -50,7 +50,7 @@ def _parallel(answer: Answer) -> Iterator[Problem]:
     Programs set it because they cannot handle several calls.
     """
     if len(answer.reply.calls) > 1:
-        message = "The request disabled parallel tool calls, and the reply has several."
+        message = "The request disabled parallel tool calls, but the reply has several calls."
         yield Problem(
             answer.exchange, message, "at most 1 call", f"{len(answer.reply.calls)} calls"
         )
@@ -72,8 +72,8 @@ def _several(answer: Answer) -> Iterator[Problem]:
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """A reply does not contain the same call twice.
 
-    gpt-oss stops after one call, so the server repeated it. Agents call the tool twice. Some
-    streams repeat only the arguments of the call, which then are not JSON.
+    gpt-oss stops after one call, so the server repeated it. Agents run the tool twice. Some streams
+    repeat only the arguments of the call, which are then not valid JSON.
     """
     doubled = next((call for call in answer.reply.calls if is_doubled(call.arguments)), None)
     if doubled is not None:
@@ -110,12 +110,12 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
 def _stop_early(answer: Answer) -> Iterator[Problem]:
     """A stop string ends only the answer, not the CoT or the harmony format before it.
 
-    Programs get no answer at all. Many engines match stop strings against the CoT, too. The model
-    may end its reply after the CoT.
+    Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
+    The model itself may end its reply after the CoT.
     """
     reply = answer.reply
     if not reply.calls and not reply.text.strip():
-        message = "The request set stop strings, and the reply ended before its answer."
+        message = "The request set stop strings, but the reply ended before its answer began."
         got = (
             f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
         )
@@ -159,7 +159,7 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
     found = parsed_value(reply.text.strip())
     if found is None or (schema is None and not isinstance(found, dict)):
         expected = "a JSON object" if schema is None else "a JSON value"
-        message = f"The request set a JSON response format, and the answer is not {expected}."
+        message = f"The request set a JSON response format, but the answer is not {expected}."
         yield Problem(exchange, message, expected, reply.text or "no text")
     elif schema is not None:
         problem = misfit(found, schema)
@@ -177,8 +177,8 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
 def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is the text of a message.
 
-    The provider's harmony parser took the content type of the answer for the name of a tool.
-    Programs find no answer.
+    Otherwise the provider's harmony parser took the content type of the answer for the name of a
+    tool, and programs find no answer.
     """
     item = answer.misplaced
     if item is not None:
@@ -190,7 +190,7 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     "finish.limit", counted, lambda found: found.exchange.request.limit is not None, tolerated=0.02
 )
 def _limit(found: CountedReply) -> Iterator[Problem]:
-    """A reply that was truncated at the token limit reports it.
+    """A reply that was truncated at the token limit reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one.
     """

@@ -1,8 +1,9 @@
-"""Types of values in the arguments of calls, compared with the CoT or with the tool's schema.
+"""Types of argument values, compared with the CoT or with the tool's schema.
 
 gpt-oss often writes the JSON of a call into its CoT before it makes the call. If the server changes
-the arguments on their way to the client, the two differ in a way that models hardly produce. So do
-arguments that only conform to the schema without the quotes around numbers and booleans.
+the arguments on their way to the client, the two differ in a way that models rarely produce. The
+same is true of arguments that conform to the schema only if quotes around numbers and booleans are
+removed.
 """
 
 import json
@@ -21,7 +22,7 @@ _EMPTY = ("", "null", "None")
 
 
 class Planned(NamedTuple):
-    """The arguments of a call, and as they should be."""
+    """The arguments of a call as made, and as planned."""
 
     exchange: ParsedExchange
     name: str
@@ -31,7 +32,7 @@ class Planned(NamedTuple):
 
 
 def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
-    """The calls with other values than texts, by their CoT (its last statement) or their schema."""
+    """The calls with values that are not texts, or should not be by their last CoT or schema."""
     for exchange, reply in every_choice(parsed):
         stated = list(objects_in(reply.reasoning)) if reply.calls else []
         for call in reply.calls:
@@ -54,13 +55,15 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
 def _retyped(found: Planned) -> Iterator[Problem]:
     """Values in arguments are not turned into strings, nor lists of one entry into the entry.
 
-    The CoT or the schema of the function has the types. Tools that check types reject such a call.
+    The CoT or the schema of the function shows the correct types. Tools that check types reject a
+    changed call.
     """
     pairs = [(found.planned[key], value) for key, value in found.made.items()]
     others = all(planned == made for planned, made in pairs if not _is_retyped(planned, made))
     wrong = [made for planned, made in pairs if _is_retyped(planned, made)]
     if wrong and others:
-        message = f"The arguments of {found.name} have values of other types than planned."
+        source = "its CoT" if found.in_cot else "its schema"
+        message = f"Values in the arguments of {found.name} have other types than in {source}."
         expected = json.dumps(found.planned, ensure_ascii=False)
         yield Problem(found.exchange, message, expected, json.dumps(found.made, ensure_ascii=False))
 
@@ -76,14 +79,14 @@ family.check(
 
 
 def _fitting(value: object, schema: object) -> object:
-    """The value without quotes, as a list of one entry if the schema has a list."""
+    """The value without quotes, as a list of one entry if the schema requires a list."""
     plain = _unquoted(value)
     listed = isinstance(schema, dict) and schema.get("type") == "array"
     return [plain] if listed and plain and not isinstance(plain, list) else plain
 
 
 def _unquoted(value: object) -> object:
-    """The value with the numbers, booleans, lists and objects that its texts are."""
+    """The value, where texts that are JSON numbers, booleans, lists or objects are parsed."""
     if isinstance(value, dict):
         return {name: _unquoted(each) for name, each in value.items()}
     if isinstance(value, list):

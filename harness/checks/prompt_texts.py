@@ -1,7 +1,7 @@
-"""Texts of the user, counted in the prompt tokens of requests that differ in nothing else.
+"""User texts, counted in the prompt tokens of requests that differ in nothing else.
 
 In harmony, a user's text is between two special tokens, so its tokens are those of the text
-alone, in every template. Requests that are equal apart from such texts differ in their prompt
+alone, in every template. Requests that are equal apart from these texts differ in their prompt
 tokens by exactly the tokens of these texts.
 """
 
@@ -36,9 +36,9 @@ _SPECIAL = re.compile(r"<\|\w+\|>")
 def user_texts(parsed: ParsedRollout) -> UserTexts | None:
     """The user's texts in the first request of a rollout; None if they cannot be counted.
 
-    They cannot if a message has several parts or an image, if the server has further messages of
-    the conversation, if a text contains special tokens, in imported traffic, where the server may
-    have changed in the meantime, or without the vocabulary.
+    That is the case if a message has several parts or an image, if the server stores further
+    messages of the conversation, if a text contains special tokens, in imported traffic, where the
+    server may have changed in the meantime, or if there is no vocabulary.
     """
     if not parsed.exchanges or parsed.rollout.recording is not None:
         return None
@@ -74,7 +74,7 @@ def _text(turn: Mapping[str, Any]) -> str | None:
 def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     """Requests that differ only in the user's text differ by the prompt tokens of that text.
 
-    Otherwise the model reads another text than the user wrote. The other requests show what the
+    Otherwise the model does not read the text that the user wrote. The other requests show what the
     server adds to every prompt. Nothing is judged if identical requests have different counts.
     """
     by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)

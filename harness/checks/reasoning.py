@@ -25,7 +25,7 @@ from harness.parsing.rollout import ParsedExchange, once
 family = Family("cot", RAW_COT)
 
 # CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results of
-# agents. After short results, 17 of 48 conversations with six servers had none, by their tokens.
+# agents. After short results, 17 of 48 conversations with six servers had none, judged by tokens.
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
@@ -48,8 +48,8 @@ def _chat_missing(answer: Answer) -> Iterator[Problem]:
 def _chat_field(answer: Answer) -> Iterator[Problem]:
     """Chat messages return the CoT in the field `reasoning`.
 
-    OpenAI's guide specifies this field. Many clients also read `reasoning_content`, and send CoT
-    back in the field in which they got it; so do the probes.
+    OpenAI's guide specifies this field. Many clients also read `reasoning_content`. Like the
+    probes, they send CoT back in the field in which they received it.
     """
     exchange = answer.exchange
     messages = _messages(exchange)
@@ -92,7 +92,8 @@ def _responses_missing(answer: Answer) -> Iterator[Problem]:
 def _rare(answer: Answer) -> Iterator[Problem]:
     """Nearly all replies to the user contain CoT.
 
-    The model occasionally answers without CoT. A server that hides the CoT may not count it.
+    The model itself occasionally answers without CoT. A server that hides CoT may also omit its
+    tokens from the count.
     """
     yield from _unwritten(answer)
 
@@ -101,7 +102,7 @@ def _rare(answer: Answer) -> Iterator[Problem]:
 def _absent(answer: Answer) -> Iterator[Problem]:
     """At most one reply to the user in 100 lacks CoT.
 
-    None of 380 recorded replies does. Some requests may go to a server that hides the CoT.
+    None of 380 recorded replies lacks it. Some requests may go to a server that hides the CoT.
     """
     yield from _unwritten(answer)
 
@@ -110,16 +111,16 @@ def _absent(answer: Answer) -> Iterator[Problem]:
 def _truncated(answer: Answer) -> Iterator[Problem]:
     """Truncated replies to the user contain CoT: the limit cuts it, or the answer after it.
 
-    Some servers return a CoT that is cut as the answer, and users see it.
+    Some servers return a truncated CoT as the answer, and users see it.
     """
     if not answer.reply.reasoning:
-        message = "The reply was truncated at the token limit, and its text has no CoT before it."
+        message = "The reply was truncated at the token limit, and has no CoT before its text."
         yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
 
 
 def _unwritten(answer: Answer) -> Iterator[Problem]:
     if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
-        message = "The reply contains no reasoning, and reports no tokens of it."
+        message = "The reply contains no reasoning, and reports no tokens for it."
         yield Problem(answer.exchange, message, "reasoning", "no reasoning")
 
 
@@ -160,7 +161,7 @@ def _forced(answer: Answer) -> Iterator[Problem]:
     Some servers skip the CoT if tool_choice forces a call, and document this.
     """
     if not answer.reply.reasoning:
-        message = "The reply to a forced tool call contains no CoT."
+        message = "The reply with a forced tool call contains no CoT."
         yield Problem(answer.exchange, message, "reasoning", "none")
 
 

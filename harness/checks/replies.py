@@ -18,7 +18,7 @@ family = Family("schema", CHAT)
 
 _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
-# More than clock skew and queueing explain, from the client's clock and from the server's own.
+# Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
 _SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
@@ -35,7 +35,7 @@ def _reply_id(answer: Answer) -> Iterator[Problem]:
 def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """The replies of a conversation have distinct ids.
 
-    Logs cannot tell such replies apart; the conversation itself is not affected.
+    Logs cannot tell these replies apart; the conversation itself is not affected.
     """
     ids = ((exchange, reply.raw.get("id") or None) for exchange, reply in answers(parsed))
     for exchange, reply_id in repeats(ids):
@@ -77,8 +77,8 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
 def _call_item(found: Item) -> Iterator[Problem]:
     """A call of an offered function is an item of type function_call.
 
-    Parsers that expect calls only in the channel commentary take the others, about one in 100, for
-    calls of an MCP server. Agents do not run them.
+    About one call in 100 is not in the channel commentary. Parsers that expect calls only there
+    take it for a call of an MCP server, and agents do not run it.
     """
     kind, name = str(found.item.get("type")), str(found.item.get("name"))
     in_functions = found.item.get("server_label") in (None, _FUNCTIONS)
@@ -94,8 +94,8 @@ def _call_item(found: Item) -> Iterator[Problem]:
 def _repeated_item(answer: Answer) -> Iterator[Problem]:
     """No reasoning or message appears twice in a response.
 
-    Clients show it twice and send it back twice. Between calls of tools that the provider runs, the
-    model may repeat itself.
+    Clients show it twice and send it back twice. Responses with tools that the provider runs are
+    not judged, because the model may repeat itself between calls.
     """
     if answer.exchange.request.built_in:
         return
@@ -153,11 +153,11 @@ _REPORTED: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
 
 @family.check("responses.options", answers, severity="info", source=RESPONSES)
 def _options(answer: Answer) -> Iterator[Problem]:
-    """A response reports the options of its request, and no instructions that it did not send.
+    """A response reports the options of its request, and no other instructions.
 
-    These are tool_choice, effort, format, store, parallel_tool_calls, previous_response_id and
-    instructions. Some servers always report the defaults, even if they follow the request. Users
-    who read the logs of responses see a wrong setting.
+    The options are tool_choice, effort, format, store, parallel_tool_calls, previous_response_id
+    and instructions. Some servers always report the defaults, even if they follow the request.
+    Users then find wrong settings in their logs.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
     for name, read in _REPORTED.items():
@@ -166,7 +166,7 @@ def _options(answer: Answer) -> Iterator[Problem]:
         lost = name == "previous_response_id" and wanted and name in got and not reported
         added = name == "instructions" and reported and not wanted
         if differs or lost or added:
-            message = f"The response reports another `{name}` than its request."
+            message = f"The response reports a `{name}` that differs from the request."
             yield Problem(answer.exchange, message, str(wanted), str(reported), f"$.{name}")
 
 
@@ -179,8 +179,9 @@ _ROUND = 256  # limits and context lengths are multiples of it; their difference
 def _defaults(answer: Answer) -> Iterator[Problem]:
     """A response reports no temperature, top_p or low token limit that its request did not set.
 
-    The defaults are 1, 1 and no limit below the rest of the context. With others, evals score
-    differently, replies are less varied, and long CoT ends before the answer.
+    The defaults are temperature 1, top_p 1, and no limit below the rest of the context. Other
+    defaults change the scores of evals, make replies less varied, or end long CoT before the
+    answer.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
     defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
@@ -197,7 +198,7 @@ def _defaults(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reply.model", answers, severity="warning")
 def _model(answer: Answer) -> Iterator[Problem]:
-    """A reply names one model of the requested size, and of no other family.
+    """A reply names a single model, of the requested size and of no other family.
 
     Providers choose their own names, but another size or family means another model. If the name
     changes within a stream, another model may have written the rest.
@@ -208,7 +209,8 @@ def _model(answer: Answer) -> Iterator[Problem]:
     sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in both]
     families = [{*_FAMILY.findall(str(name))} for name in both]
     if not named or (all(sizes) and sizes[0] != sizes[1]) or families[1] - families[0]:
-        message = "The reply names another model." if named else "The reply has no model."
+        message = "The reply names a model of another size or family."
+        message = message if named else "The reply does not name its model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
         return
     names = [(event, (event.data or {}).get("model")) for event in answer.exchange.events]
@@ -237,7 +239,7 @@ def _created(answer: Answer) -> Iterator[Problem]:
         message = f"`{key}` is more than a day away from the time of the request."
         yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
     elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
-        message = f"`{key}` does not agree with the header Date of the same response."
+        message = f"`{key}` differs from the Date header of the same response."
         yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
 
 

@@ -101,7 +101,8 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     failed = sum(retry.status == _INTERNAL_ERROR for retry in exchange.recorded.retries)
     if failed:
-        message, got = "The request succeeded only after a retry.", f"{failed} before the reply"
+        message = "The request succeeded only after status 500 and a retry."
+        got = f"{failed} times status 500 before the reply"
         yield Problem(exchange, message, "no status 500", got)
 
 
@@ -124,5 +125,5 @@ def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
 
 
 def _is_long(request: ParsedRequest) -> bool:
-    """Whether a request may exceed a context length that a provider may have."""
+    """Whether a request may exceed the context length of some provider."""
     return len(json.dumps(request.body)) > _SHORT or (request.limit or 0) > _FEW

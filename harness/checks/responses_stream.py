@@ -74,7 +74,7 @@ def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent while the reply is generated, with sequence numbers.
 
     Some gateways make the stream from a complete reply, with each text in a single delta. Users
-    wait for the complete reply, and clients cannot resume. No other check judges such a stream.
+    wait for the complete reply, and clients cannot resume. Other checks do not judge the stream.
     """
     if exchange.simulated:
         message = (

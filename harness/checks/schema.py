@@ -27,7 +27,7 @@ _REQUIRED_OF_RESPONSES = frozenset(
 _REQUIRED_OF_CHOICES = ("index", "finish_reason")
 _REQUIRED_OF_MESSAGES = ("role", "content")
 
-_ERROR_WHY = "Typed clients fail on a violation, or pass values of the wrong type on."
+_ERROR_WHY = "Typed clients fail on a violation, or pass on values of the wrong type."
 _MINOR_WHY = (
     "The affected fields are recent, often omitted, or irrelevant to gpt-oss; clients cope "
     "without them."
@@ -38,7 +38,7 @@ _MINOR_WHY = (
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
-    No client can use an unreadable reply, nor an error in place of one. The check
+    Clients cannot use an unreadable reply, or an error that is sent as one. The check
     stream.error_event reports error events.
     """
     if exchange.unreadable is not None and not exchange.error_events:
@@ -72,7 +72,7 @@ for _api, _objects, _name, _source in (
         readable,
         severity="warning",
         source=_source,
-        text=f"{_objects} conform to the {_name} API in minor fields, too. {_MINOR_WHY}",
+        text=f"{_objects} also conform to the {_name} API in minor fields. {_MINOR_WHY}",
     )(partial(_mismatches, True))
 
 
@@ -103,7 +103,7 @@ def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     other = next((event for event in exchange.events if event.type in OTHER_REASONING_EVENTS), None)
     if other is not None:
-        message = "The stream uses other reasoning events than OpenAI's guide."
+        message = "The stream uses reasoning events that differ from OpenAI's guide."
         expected = "response.reasoning_text.delta in a response.content_part"
         yield Problem(exchange, message, expected, other.type, "$.type", other.number)
 

@@ -13,7 +13,7 @@ family = Family("stream", CHAT_STREAM)
 
 # The share of streams that end because of an overload or of the network.
 _BROKEN = 0.005
-# Faster than any known server decodes a single reply, in tokens per second.
+# Tokens per second; no known server decodes a single reply this fast.
 _TOO_FAST = 20_000
 # A stream arrives in a burst if its reader waits for this share of the total time, and at least
 # for this many seconds.
@@ -65,8 +65,8 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
-    Many clients ignore such events and show a truncated answer. An overload may cause one
-    occasionally. A chunk with the finish_reason error counts, too.
+    Many clients ignore error events and show a truncated answer. An overload may cause one
+    occasionally. A chunk with the finish_reason error is also reported.
     """
     for event in exchange.error_events:
         message = "The stream contains an error event."
@@ -93,10 +93,10 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
 def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream arrives while it is generated, not in one burst at the end.
 
-    Users wait for the complete answer. A proxy or the server buffers the stream.
+    Otherwise a proxy or the server buffers the stream, and users wait for the complete answer.
     """
     # No server decodes as fast as _TOO_FAST, so a higher rate means buffering. A single piece of
-    # text is a burst, too.
+    # text is also a burst.
     times = exchange.text_times
     usage = exchange.reply.usage if exchange.reply else None
     tokens = (usage.output_tokens or 0) if usage else 0

@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
     @property
     def misplaced(self) -> Mapping[str, Any] | None:
-        """The output item that holds the JSON answer which the message lacks, if there is one."""
+        """The output item that contains the JSON answer instead of a message, if any."""
         if not self.exchange.request.wants_json or self.reply.text.strip() or self.reply.calls:
             return None
         items = objects(self.reply.raw.get("output"))
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
     @property
     def refusals(self) -> list[str]:
-        """What a filter returned in place of the model's answer."""
+        """What a filter returned instead of the model's answer."""
         raw = self.reply.raw
         messages = [choice.get("message") for choice in objects(raw.get("choices"))]
         parts = [
@@ -93,7 +93,7 @@ class Item(NamedTuple):
 
 
 def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
-    """The parts whose text is also that of an earlier part; without text, a part is left out."""
+    """The parts that have the text of an earlier part; parts without text are left out."""
     known: set[str] = set()
     for part, text in found:
         if isinstance(text, str):

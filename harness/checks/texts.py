@@ -19,7 +19,7 @@ GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _SHORTEST_DOUBLED = 80
-# A word of asterisks within a line, or the names that filters put in place of words.
+# A word of asterisks within a line, or the names with which filters replace words.
 _MASK = re.compile(
     r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
     r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]",
@@ -65,7 +65,7 @@ family.check(
 def _mojibake(answer: Answer) -> Iterator[Problem]:
     """No text is UTF-8 that was decoded as Latin-1 or Windows-1252.
 
-    All letters beyond ASCII are wrong, also in the arguments that tools receive.
+    All letters beyond ASCII are wrong, including those in the arguments that tools receive.
     """
     for place, text in answer.texts:
         found = [run for run in misread(text) if run not in answer.exchange.prompt]
@@ -78,8 +78,8 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
 def _escaped(found: Accounted) -> Iterator[Problem]:
     """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
 
-    Clients show `&lt;` in place of `<`. The finding requires that the reported tokens are those of
-    the text without the escapes, so the model did not write them.
+    Otherwise clients show `&lt;` instead of `<`. Escapes are reported only if the number of tokens
+    is that of the text without them, so the model did not write them.
     """
     exchange, reply, account = found
     if account.unexplained >= 0:
@@ -89,7 +89,7 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
         other = account_of(exchange, written) if written != reply else None
         if other is not None and other.unexplained == 0 < account.most - other.most:
             message = (
-                f"The text is escaped for {language}, but the reported tokens do not count escapes."
+                f"The text is escaped for {language}, but the tokens are those of unescaped text."
             )
             place = next(
                 (got, want)
@@ -116,7 +116,7 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
 def _masked(answer: Answer) -> Iterator[Problem]:
     """No word of a text is replaced by asterisks or by a name such as [REDACTED].
 
-    A filter of the server took words for personal data or insults. The model rarely writes so.
+    A filter of the server took words for personal data or insults. The model rarely masks words.
     """
     for place, text in answer.texts:
         found = _MASK.search(text)

@@ -14,8 +14,8 @@ family = Family("usage", CHAT)
 _PATH = "$.usage"
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
-# Differences that another spelling of the same text with tokens cannot explain: in a few words, in
-# a longer text as one token of 20, and if the model also wrote empty messages.
+# Differences that another spelling of the same text cannot explain: a few tokens in a short text,
+# one token of 20 in a longer text, and more if the model also wrote empty messages.
 _FEW_TOKENS, _SLACK, _MANY_TOKENS, _MANY_MESSAGES = 3, 20, 24, 8
 
 
@@ -36,7 +36,7 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     """
     usage = answer.reply.usage
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        message, expected = "The reply has no token counts.", "input and output token counts"
+        message, expected = "The reply lacks token counts.", "input and output token counts"
         got = "none" if usage is None else "only some of them"
         yield Problem(answer.exchange, message, expected, got, _PATH)
 
@@ -108,12 +108,14 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "more than 0", str(reported), _PATH)
     elif reported and isinstance(usage, dict) and counted_at and not usage.get(counted_at):
         message = "The reasoning tokens are outside the details, where few clients read them."
-        yield Problem(found.exchange, message, f"in {counted_at}", "beside the other counts", _PATH)
+        yield Problem(
+            found.exchange, message, f"in {counted_at}", "next to the other counts", _PATH
+        )
 
 
 @family.check("usage.reasoning.differs", accounted, severity="warning")
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
-    """The reasoning tokens are those of the CoT.
+    """The number of reasoning tokens matches the CoT.
 
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
     may count the header of the CoT or not.
@@ -145,7 +147,7 @@ def _unseen(found: Accounted) -> Iterator[Problem]:
 
     Otherwise part of the CoT or of the answer was lost, is billed although it was not generated, or
     was generated after a stop string. A few tokens may be missing, because a model can spell a text
-    with other tokens than the tokenizer, and those of empty messages or of messages that the server
+    with other tokens than the tokenizer does, or write empty messages or several that the server
     joins.
     """
     account = found.account

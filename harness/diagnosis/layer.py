@@ -1,8 +1,8 @@
 """Whether the engine or its API conversion is at fault: the same tool calls with and without it.
 
-Over harmony, the tool renders prompts and parses answers itself, so only the provider's engine is
-left. What fails there and over Chat or Responses is the engine's doing; what fails only over these,
-with the same cases, is the doing of their conversion. Pure.
+Over harmony, the tool renders prompts and parses answers itself, which leaves only the provider's
+engine. The engine is at fault for cases that fail there and over Chat or Responses, the API
+conversion for cases that fail only over Chat or Responses. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.statistics.differences import mantel_haenszel
 from harness.statistics.reliability import evidence, fail_level, spread_failures
 
 _LEVEL = 0.05
-"""Two-sided p-value at which a failing API passes fewer tries than harmony, of the same cases."""
+"""Two-sided p-value up to which an API passes fewer tries of the same cases than harmony."""
 _RAW: Api = "harmony"
 
 
@@ -66,7 +66,7 @@ def faulty_layers(
     reference: float,
     lower: float,
 ) -> tuple[LayerFault, ...]:
-    """The layers that are at fault; none if the run does not show it, or did not use harmony.
+    """The layers at fault; empty if the run does not show any, or did not use harmony.
 
     `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
     is not acceptable.
@@ -117,8 +117,8 @@ def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> LayerFault:
     compared = ", and ".join(f"{each.passes} of {each.total} over {each.api}" for each in worse)
     return LayerFault(
         layer="API conversion",
-        text=f"The API conversion of {names} is at fault: of the same cases, {raw}, where the tool "
-        f"renders prompts and parses answers itself, but {compared}.",
+        text=f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
+        f"tool renders prompts and parses answers itself, but {compared}.",
     )
 
 

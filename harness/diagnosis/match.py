@@ -4,9 +4,9 @@ Each defect makes each check have findings with its own probability, independent
 (a two-level network of causes and findings, Shwe et al. 1991). Sets of up to six defects are
 weighed by Bayes' rule. A defect may show in only some replies or in one API, so its rate and its
 APIs are hidden variables. For every known defect, an unknown one is weighed that resembles it but
-shares only some of its findings, and each finding may be that of an unknown defect without others;
-a pattern that fits no known defect well is therefore left unexplained. Defects that the findings
-cannot tell apart are one cause; if they are too many to name, the cause is their layer.
+shares only some of its findings, and each finding may come from an unknown defect that has no
+others; a pattern that fits no known defect well is therefore left unexplained. Defects that the
+findings cannot tell apart are one cause; if they are too many to name, the cause is their layer.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from harness.records.diagnosis import Cause, Diagnosis, LayerFault, Signature, S
 CONFIDENT = 0.6  # probability from which a cause is named
 MOST_CAUSES = 3  # causes that are named
 _MOST_DEFECTS = 6  # defects that are weighed together
-_NUMBER = 3.0  # defects that a server with any has on average
+_NUMBER = 3.0  # average number of defects of a server that has any
 _UNKNOWN = 0.15
 """Prior share of defects that are not in the catalogue: half of them resemble a known one."""
 _LIKENESS = 0.5
 """Share of its pattern that an unknown defect has in common with the known one it resembles."""
 _SAME_LAYER = 0.8
 """Probability that an unknown defect is in the layer of the known one it resembles."""
-_USUAL = 0.004  # probability at least that an unknown defect makes a check have findings
+_USUAL = 0.004  # lowest probability that an unknown defect makes a check have findings
 _RATES: Mapping[float, float] = {1.0: 0.5, 0.2: 0.3, 0.05: 0.2}
 """Shares of replies that show a defect, with their prior probabilities."""
 _WIDTH = 30  # sets of defects of each size that are extended by another defect
@@ -47,9 +47,9 @@ _OTHER_APIS, _OTHER_APIS_OF_FEW = 0.02, 0.3
 runs had too few findings to tell."""
 _MANY = 3  # findings in one API from which their absence in another one is significant
 _OTHER_NAMED = 0.02  # relative probability that a defect causes a finding that names another one
-_LISTED = 4  # defects at most that are named as one cause
+_LISTED = 4  # most defects that are named as one cause
 _ENOUGH = 0.99
-"""Share of their joint probability without which the less probable of them are not named."""
+"""Share of their joint probability that suffices to leave out the less probable of them."""
 _SAME = 0.5  # share of explained findings in common from which two defects are one cause
 
 _Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ def diagnose(
     apis: Collection[Api],
     layers: tuple[LayerFault, ...] = (),
 ) -> Diagnosis | None:
-    """The likely causes of the errors and warnings of a run; None without any and without layers.
+    """The likely causes of the errors and warnings of a run; None without findings and layers.
 
     Causes of errors precede causes of warnings; within both, the more probable precede the others.
     Only checks that judged something are evidence, and only errors and warnings are findings.
@@ -102,7 +102,7 @@ class _Model:
 
     A variant is a known defect, or an unknown one that resembles it (owner -1), that shows in a
     share of the replies of some APIs. Known defects that explain no finding are left out. `_leaks`
-    are, by finding, the probabilities that it has no such cause.
+    are, by finding, the probabilities that no defect causes it.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class _Model:
         return every, odds_of / odds_of.sum()
 
     def _extended(self, base: _Set) -> Iterator[_Set]:
-        """The set with each further defect; the more probable ones only."""
+        """The set extended by one further defect; only the more probable ones."""
         silent = base.silent * (1 - self._shown)
         prior = base.prior + self._priors
         weights = prior + np.log1p(-silent * (1 - self._leaks)).sum(axis=1)
@@ -169,11 +169,11 @@ class _Model:
                 yield _Set(variants, silent[index], float(prior[index]), float(weights[index]))
 
     def probability(self, faults: Sequence[int]) -> float:
-        """That at least one of these faults is present."""
+        """The probability that at least one of these faults is present."""
         return self._sum(set(faults), self.owners)
 
     def probability_of_layer(self, faults: Sequence[int]) -> float:
-        """That the layer of these faults has a defect: one of them, or one that resembles them."""
+        """The probability that the layer of these faults has one of them, or a similar defect."""
         known = self.probability(faults)
         return known + _SAME_LAYER * (self._sum(set(faults), self._resembled) - known)
 
@@ -214,7 +214,7 @@ def _fires(
     """By fault and check, the probability that the check has findings.
 
     Without `unmeasured`, it is 0 where a fault was not tested with a check that the catalogue does
-    not name: that such a check has no findings is no evidence against the fault.
+    not name: if this check has no findings, that is not evidence against the fault.
     """
     made = np.zeros((len(faults), len(checks)))
     for row, fault in enumerate(faults):
@@ -283,7 +283,7 @@ def _clear(counts: tuple[int, int]) -> bool:
 
 
 def _causes(model: _Model) -> Iterator[Cause]:
-    """All causes that are probable enough to be named, the most probable first."""
+    """All causes that are probable enough to be named, most probable first."""
     groups: list[list[int]] = []
     for fault in model.ranked():
         group = next((each for each in groups if _alike(model, each[0], fault)), None)
@@ -339,7 +339,7 @@ def _named(
     alternatives: tuple[str, ...],
     explains: Sequence[str],
 ) -> Cause:
-    """A cause with what is known about a fault, or about its layer if that is the name."""
+    """A cause with what is known about a fault, or about its layer if the layer is named."""
     about, exact = layers()[fault.layer], name == fault.name
     return Cause(
         name=name,

@@ -1,7 +1,7 @@
-"""The signatures of known defects, as shipped, and how likely a defect makes a check fail.
+"""The shipped signatures of known defects, and how likely a defect makes a check fail.
 
-`gpt-oss-verify selftest --signatures FILE` writes the file. Of each layer, it also has what its
-defects break in clients, how they were corrected, and links to threads.
+`gpt-oss-verify selftest --signatures FILE` writes the file. This module also has, for each layer,
+what its defects break in clients, how they were corrected, and links to threads.
 """
 
 import re
@@ -17,13 +17,13 @@ from pydantic import TypeAdapter
 from harness.records.diagnosis import Signature, Signatures
 
 LEAK = 0.0002
-"""Probability that a check has errors or warnings which no defect of the server causes, where no
-healthy run shows more: one of about 250 checks has, in 5 % of runs of good servers."""
+"""Probability that a check has errors or warnings that no defect of the server causes, unless
+healthy runs show a higher one: one of about 250 checks has some in 5 % of runs of good servers."""
 
-_MOST_LEAK = 0.2  # the same at most: what the small checkpoint does wrong, real models may not
-_MOST = 0.92  # probability at most: servers with one defect differ in what else they do
+_MOST_LEAK = 0.2  # the highest: real models may not make the mistakes of the small checkpoint
+_MOST = 0.92  # highest probability: servers with one defect differ in other respects
 _COLLATERAL = 0.002
-"""Prior probability that a defect makes a check have findings which the catalogue does not name."""
+"""Prior probability that a defect causes findings of a check that the catalogue does not name."""
 _STRENGTH = 10.0  # how many measured defects of a layer this prior counts as
 
 
@@ -56,8 +56,8 @@ def firing(signature: Signature, check_id: str, by_layer: Mapping[tuple[str, str
     """Probability that a server whose every reply shows a defect makes a check have findings.
 
     Measured shares are smoothed with Jeffreys' prior. The catalogue names the checks of which at
-    least one should find the defect, so where nothing was measured, each of n has 1.5 / n, but 30 %
-    at least. For any other check, what other defects of the layer do decides (`collateral`).
+    least one should find the defect, so where nothing was measured, each of n has 1.5 / n, but at
+    least 30 %. For any other check, the other defects of the layer decide (`collateral`).
     """
     if (counts := signature.found.get(check_id)) is not None:
         share = (counts[0] + 0.5) / (counts[1] + 1)
@@ -107,7 +107,7 @@ _COMMIT = re.compile(r"ollama ([0-9a-f]{9})\b")
 
 
 def links(source: str) -> tuple[str, ...]:
-    """The threads and commits that a source of the catalogue names, as URLs; else its text."""
+    """The URLs of the threads and commits that a source names; its text if it names none."""
     if source == "hypothetical":
         return ()
     found = []

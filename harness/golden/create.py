@@ -35,8 +35,8 @@ DEFECTS = (
     *("history-ends-with-return", "calls-end-with-end", "result-order-reversed"),
     *("user-named-human", "knowledge-cutoff-altered", "tools-before-instructions"),
 )
-"""Faults of the reference engine that leave a pattern: of the computation, and of prompts whose
-length stays the same."""
+"""Faults of the reference engine that leave a pattern: faults of the computation, and of prompts
+that keep their length."""
 _MOST_ALTERNATIVES = 200
 """Alternatives at which a defect is computed; it may move a golden one far down."""
 _BFLOAT16 = {"dtype": "bfloat16", "batch": 32, "residual": "float32"}
@@ -50,7 +50,7 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
     "bfloat16, batch 32, residual stream in bfloat16, KV cache in fp8 (e4m3)": _ALL_BFLOAT16
     | {"fault": "kv-cache-fp8"},
 }
-"""Healthy ways to compute that providers use, as options of the engine."""
+"""Healthy numeric configurations that providers use, as options of the engine."""
 _DATE = "2026-06-15"
 _OTHER_DATES = ("2025-08-05", "2025-12-31", "2026-06-16", "2026-11-23", "2027-01-01", "2029-12-31")
 HEALTHY_DATED: Mapping[str, Mapping[str, Any]] = {
@@ -59,7 +59,7 @@ HEALTHY_DATED: Mapping[str, Mapping[str, Any]] = {
 }
 """The same on other days: many servers write the current date into the prompt."""
 HEALTHY_LONG = dict(list(HEALTHY.items())[-2:])
-"""Those that differ most, for prompts whose computation takes long."""
+"""The two that differ most, for prompts that take long to compute."""
 
 Progress = Callable[[str], None]
 
@@ -74,7 +74,7 @@ def create(
     healthy: Mapping[str, Mapping[str, Any]] = HEALTHY,
     defects: Sequence[str] = DEFECTS,
 ) -> Golden:
-    """Answer all requests, once for the golden answers and once per healthy way to compute.
+    """Answer all requests, once for the golden answers and once per healthy configuration.
 
     The tolerances are learned from these runs. Then each of the `defects` scores the golden
     answers. `models` are the names under which providers serve the model, `command` is recorded.
@@ -119,7 +119,7 @@ def create_all(
 ) -> Golden:
     """A golden file also with dated prompts, unless all have a date, and with long ones.
 
-    Long prompts are computed in fewer ways and without defects.
+    Long prompts are computed in fewer configurations and without defects.
     """
     golden = create(models, options, requests, progress, command)
     if options.current_date is None:
@@ -144,12 +144,12 @@ def record(
     """A golden file of a trusted server's answers, without patterns of defects.
 
     `requests` are those of raw completions, `sha256` identifies them. The server answers the greedy
-    ones twice, one by one and all at once, because its numbers depend on the batch. Other healthy
-    engines differ more: `merge` the file with theirs.
+    ones twice, one by one and concurrently, because its numbers depend on the batch. Other
+    healthy engines differ more: `merge` the file with theirs.
     """
     progress("golden answers, one request at a time")
     greedy = {answer.id: answer for answer in server.answers(_greedy(requests), at_once=1)}
-    progress("the same requests, all at once")
+    progress("the same requests, concurrently")
     again = server.answers(_greedy(requests), at_once=len(requests.greedy))
     drawn = server.answers(_drawn(requests), at_once=_DRAWN_AT_ONCE)
     greedy = marked(greedy, [again])
@@ -221,7 +221,7 @@ def _pattern_of(
     options: EngineOptions,
     golden: Mapping[str, Answer],
 ) -> Pattern | None:
-    """The pattern that a defect leaves in the golden answers; None if it leaves none."""
+    """The pattern that a defect leaves in the golden answers; None if it changes nothing."""
     questions = [
         replace(
             question,

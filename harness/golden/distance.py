@@ -21,7 +21,7 @@ from harness.golden.records import RETURNED, Distance, HealthyRun, Token, Tolera
 from harness.parsing.rollout import ParsedExchange
 
 _MARGIN = 2.0
-"""A provider may differ this many times as much as the most different healthy run.
+"""The factor by which a provider may differ more than the most different healthy run.
 
 vLLM and transformers, which round at more places, differed up to 1.6 times as much as the reference
 engine with the same number formats (docs/numerics.md).
@@ -88,7 +88,7 @@ class Compared:
 
     @property
     def near(self) -> list[float]:
-        """Those of the alternatives that noise can make the most probable."""
+        """The |Δ logprob| values of the alternatives that noise can make the most probable."""
         pairs = (pair for each in self.tokens for pair in zip(each.changes, each.near, strict=True))
         return [abs(change) for change, near in pairs if near and change is not None]
 
@@ -96,8 +96,8 @@ class Compared:
 def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compared:
     """Compare the tokens of one reply with the golden ones up to the first different token.
 
-    Only steady tokens of the answer count, whether the server returns the logprobs of others or
-    not: those of markers and CoT have other alternatives, and differ more.
+    Only steady tokens of the answer count, whether or not the server returns the logprobs of
+    others: markers and CoT have other alternatives, and differ more.
     """
     compared: list[ComparedToken] = []
     for at, (token, entry) in enumerate(zip(golden, entries, strict=False)):

@@ -61,7 +61,7 @@ def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Diverge
 
 
 def _serializations(arguments: str) -> Iterator[str]:
-    """Arguments as received, and as a server may have serialized them again after parsing."""
+    """The arguments as received, and as a server may have serialized them after parsing."""
     yield arguments
     try:
         parsed = json.loads(arguments)
@@ -137,7 +137,7 @@ def _gap(token: Token, left: bytes) -> float:
 
 
 def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Reply) -> Divergence:
-    """The reply has a call instead of an answer, or vice versa."""
+    """The divergence of a reply that has a call instead of an answer, or vice versa."""
     first = next(at for at, token in enumerate(golden) if token.part in expected)
     header = first
     while header and golden[header - 1].part == "marker":
@@ -165,7 +165,7 @@ class ComparedReply:
 def compared_replies(
     golden: Golden, replies: Iterable[tuple[str, ParsedExchange, Reply]]
 ) -> Iterator[ComparedReply]:
-    """Compare named replies, except those to prompts of another length than the golden ones."""
+    """Compare named replies, except those to prompts that are not as long as the golden ones."""
     for name, exchange, reply in replies:
         continuation = golden.continuations[name]
         if reply.input_tokens == continuation.prompt_tokens:

@@ -1,8 +1,8 @@
 """Trusted engines: requests in, tokens with logprobs out.
 
-The reference engine is a subprocess, any other a server with raw completions. Golden files hold
-every token of an answer, CoT and special tokens included, and only an endpoint that continues
-tokens returns all of them (`/v1/completions` of vLLM, SGLang and others).
+The reference engine is a subprocess; any other engine is a server with raw completions. Golden
+files contain every token of an answer, CoT and special tokens included, and only an endpoint that
+continues tokens returns all of them (`/v1/completions` of vLLM, SGLang and others).
 """
 
 import asyncio

@@ -26,12 +26,12 @@ def shipped() -> Golden:
 
 
 def fitting(model: str) -> Golden | None:
-    """The shipped golden file for a model of this name, if there is one."""
+    """The shipped golden file for a model of this name, if any."""
     return shipped() if model.rpartition("/")[2] in shipped().models else None
 
 
 def chosen(path: Path | None, model: str) -> Golden | None:
-    """The golden file at a path, else the shipped one for the model. Raises ConfigurationError."""
+    """The golden file at `path`, by default the shipped one. Raises ConfigurationError."""
     return fitting(model) if path is None else load(path)
 
 
@@ -66,7 +66,7 @@ def digest(golden: Golden) -> str:
 
 
 def kept(folder: Path, info: RunInfo) -> Golden | None:
-    """The golden file of a run, if it has one. Raises ConfigurationError or RunLogError."""
+    """The golden file of a run, if any. Raises ConfigurationError or RunLogError."""
     hashes = {task.files[GOLDEN_FILE] for task in info.tasks if GOLDEN_FILE in task.files}
     if not hashes:
         return None

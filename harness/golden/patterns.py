@@ -1,8 +1,8 @@
 """Recognize a known defect by its pattern of changes in the logprobs. Pure.
 
 A defect of the computation changes every logprob by an amount that follows from the weights, and
-the reference engine computes these amounts by reproducing the defect. Rounding changes logprobs,
-too, but independently of the defect's pattern. The regression of a provider's changes x on the
+the reference engine computes these amounts by reproducing the defect. Rounding also changes
+logprobs, but independently of the defect's pattern. The regression of a provider's changes x on the
 pattern s through the origin, Σ x·s / Σ s², is therefore near 0 for a healthy engine and near 1 for
 one with the defect, even if the defect's changes are smaller than those of rounding (a matched
 filter). The standard error is that of a cluster-robust regression with requests as clusters.
@@ -43,12 +43,12 @@ class Share:
 
     @property
     def sure(self) -> bool:
-        """Whether the share is surely nearer to 1 than to 0 or 2."""
+        """Whether the share is certainly nearer to 1 than to 0 or 2."""
         return 0.5 + _SURE * self.error < self.share < 1.5 - _SURE * self.error
 
 
 def recognized(golden: Golden, replies: Replies) -> Share | None:
-    """The defect that the replies surely have, if there is one."""
+    """The defect that the replies certainly show, if any."""
     listed = list(replies)
     shares = (share_of(pattern, listed) for pattern in golden.patterns)
     found = [share for share in shares if share is not None and share.sure]
@@ -80,7 +80,7 @@ def share_of(pattern: Pattern, replies: Replies) -> Share | None:
 
 
 def with_defect(reply: ComparedReply, pattern: Pattern) -> ComparedReply:
-    """The reply as it would be compared if its engine had the defect, too."""
+    """The reply as it would be compared if its engine also had the defect."""
     expected = pattern.changes[reply.name]
     tokens = (
         replace(each, changes=_added(each, expected[each.at])) for each in reply.compared.tokens
@@ -95,9 +95,9 @@ def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float 
 
 
 def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
-    """How much less probable than the golden token the first one of a defective engine is, in nats.
+    """By how many nats a defect's first divergent token is less probable than the golden one.
 
-    0 if its answer does not diverge. The patterns do not show whether its CoT does.
+    0 if its answer does not diverge. The patterns do not show whether its CoT diverges.
     """
     for token, changes in zip(golden.tokens(), pattern.changes[name], strict=True):
         moved = [
@@ -139,7 +139,7 @@ def _standard_error(clusters: Sequence[Sums], share: float) -> float:
     """The cluster-robust standard error of a regression through the origin.
 
     The number n of clusters corrects for small samples by n / (n - 1). With one cluster there is no
-    estimate, and that of single tokens counts.
+    estimate, and that from single tokens is used.
     """
     residuals = [product - share * square for product, square in clusters]
     count = len(residuals)

@@ -143,7 +143,7 @@ class Golden(Record):
     created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
     identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
     `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact. `long` has the
-    answers to long prompts, with tolerances of their own, if they were computed. `dated` has those
+    answers to long prompts, with their own tolerances, if they were computed. `dated` has those
     to prompts with a date line, with tolerances that cover other dates. `weights_sha256`
     is empty if a server answered. `license` is that of the file.
     """
@@ -167,7 +167,7 @@ class Golden(Record):
 
     @property
     def lone(self) -> bool:
-        """Whether the healthy runs are all of the engine and number format of the answers.
+        """Whether all healthy runs have the engine and number format of the answers.
 
         They do not show how much rounding changes the numbers of other healthy engines.
         """

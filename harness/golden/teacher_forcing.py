@@ -35,7 +35,7 @@ class Scored(NamedTuple):
 
 
 def score_replies(rollouts: Iterable[Rollout], options: EngineOptions) -> Scored:
-    """Score answers with logprobs; to other prompts, count them. Raises ConfigurationError."""
+    """Score answers with logprobs, and count those to other prompts. Raises ConfigurationError."""
     recorded = [each for rollout in rollouts for each in _recorded(rollout)]
     if not recorded:
         return Scored(0, 0, Compared())

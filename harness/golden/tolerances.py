@@ -19,7 +19,7 @@ from harness.golden.engine import Answer
 from harness.golden.records import Continuation, Golden, HealthyRun, Token
 
 _UNSTEADY = 10
-"""Times the usual change of a token beyond which a golden token is unsteady."""
+"""A golden token is unsteady if it changes by more than this many times the usual change."""
 
 
 def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
@@ -46,17 +46,17 @@ def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
 def _require_same(first: Golden, other: Golden, name: str) -> None:
     hashes = {first.weights_sha256, other.weights_sha256} - {""}
     if len(hashes) > 1:
-        raise ConfigurationError(f"{name} was created with other weights than the first file.")
+        raise ConfigurationError(f"{name} and the first file were created with different weights.")
     if first.requests_sha256 != other.requests_sha256:
         raise ConfigurationError(
-            f"{name} answers other requests than the first file: create both with the same version."
+            f"{name} and the first file answer different requests: create both with one version."
         )
     for request, continuation in first.continuations.items():
         due, found = continuation.prompt_tokens, other.continuations[request].prompt_tokens
         if due != found:
             raise ConfigurationError(
-                f"{name} has {found} prompt tokens in {request!r}, the first file {due}: create "
-                "both with the same date (--current-date)."
+                f"{name} has {found} prompt tokens in {request!r}, but the first file has {due}: "
+                "create both with the same date (--current-date)."
             )
 
 
@@ -85,9 +85,10 @@ def _answers(continuations: Mapping[str, Continuation]) -> dict[str, Answer]:
 
 
 def with_long(golden: Golden, long: Golden) -> Golden:
-    """The golden file with the answers to long prompts, whose replies may diverge as early.
+    """The golden file with the answers to long prompts.
 
-    These answers have few near-ties, from which the tolerated gap could be learned.
+    Their tolerated gap is at least that of the other answers, because they have too few near-ties
+    to learn it from.
     """
     gap = max(long.tolerance.gap, golden.tolerance.gap)
     allowed = long.tolerance.model_copy(update={"gap": gap})
@@ -131,7 +132,7 @@ def _gap(golden: Token, other: Token) -> float:
 
 
 def marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
-    """The golden answers, where tokens are unsteady that a healthy engine changes most.
+    """The golden answers, with the tokens that a healthy engine changes most marked as unsteady.
 
     The median |Δ logprob| of such a token is more than `_UNSTEADY` times that of a usual token. A
     rounding error there leads to other experts, for example. Without this, a single token would
@@ -177,7 +178,7 @@ def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
 def healthy_run(
     name: str, numbers: str, *, exact: bool, replies: Sequence[Compared], gaps: Sequence[float]
 ) -> HealthyRun:
-    """The deviation of a healthy engine. `gaps` are those of the replies that diverge."""
+    """The deviation of a healthy engine. `gaps` belong to the replies that diverge."""
     judged = [one for one in replies if len(one.differences) >= LEAST_ALONE]
     return HealthyRun(
         engine=name,

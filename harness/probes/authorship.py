@@ -1,9 +1,9 @@
-"""Who changed what a call should contain: the server, or the model that wrote it so.
+"""Who changed the content of a call: the server, or the model.
 
 The reported completion tokens are those that the model wrote. If they fit the returned call, the
-model wrote it; if they only fit the intended one, the server changed it. How many tokens of the
-format a model and a server add shows in the other calls. The server also changed a call if the CoT
-of the same reply has the intended name, or the intended texts, and not the returned ones.
+model wrote it; if they only fit the intended one, the server changed it. The other calls show how
+many tokens of the format a model and a server add. The server also changed a call if the CoT of the
+same reply has the intended name, or the intended texts, and not the returned ones.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ExtraTokens:
 
     @classmethod
     def of(cls, made: Iterable[tuple[FoundCall, bool]]) -> ExtraTokens:
-        """What calls show, each with whether it is intact; all count if too few are."""
+        """The extra tokens of the intact calls in `made`; of all calls if too few are intact."""
         calls = list(made)
         intact = [each for each, is_intact in calls if is_intact]
         enough = len(intact) >= _FEWEST_INTACT
@@ -60,7 +60,7 @@ class ExtraTokens:
 
 
 def named_calls(responses: ProbeResponses, *names: str) -> Iterator[tuple[str, FoundCall]]:
-    """The calls in replies, with the names of requests. Raises NotVerifiableError if none."""
+    """The calls in replies, with request names. Raises NotVerifiableError without replies."""
     return ((name, call) for name, rollout in responses.named(*names) for call in calls(rollout))
 
 
@@ -90,8 +90,8 @@ def author(made: FoundCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -
 def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
     """The trials without the model's mistakes.
 
-    A problem whose author is unknown counts if it is repeated: in two replies at least, and in two
-    thirds of them.
+    A problem whose author is unknown counts if it is repeated: in at least two replies, and in two
+    thirds of all.
     """
     judged = [(result, who) for result, who in found if result is None or who != "model"]
     unproven = sum(result is not None and who == "unknown" for result, who in judged)
@@ -119,7 +119,7 @@ def _texts(arguments: str) -> set[str]:
 
 
 def with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
-    """The reply with another call in place of one."""
+    """The reply with one call replaced by another."""
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 

@@ -48,16 +48,16 @@ class ProbeRequest(Sample):
     max_tokens: int | None = REPLY_TOKENS
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
-    sequential: bool = False  # whether each try begins when the one before has ended
+    sequential: bool = False  # whether each try begins when the previous one has ended
     after: str | None = None
     """The request of the same group whose try of the same number ends before this begins."""
-    context: int = 0  # tokens of prompt and reply that the context must hold; 0 if any context does
+    context: int = 0  # tokens of prompt and reply that must fit the context; 0 if they always do
     max_turns: int = 1
     stored: bool = False
     key: Key = "right"
     whole: bool = True
     """Whether only a whole reply can be judged. One that the token limit cut is requested once more
-    with `MORE_TOKENS`, and is not judged if that limit cuts it, too."""
+    with `MORE_TOKENS`, and is not judged if that limit also cuts it."""
     valid: bool = True
     """Whether the request is valid. No check judges the response to an invalid one."""
     provokes: frozenset[str] = frozenset()
@@ -68,7 +68,7 @@ class ProbeRequest(Sample):
         return self if self.context <= max_context else None
 
     def unusable(self, rollout: ParsedRollout) -> str | None:
-        """Why a rollout is no evidence about the provider, as a predicate; None if it is."""
+        """Why a rollout is not evidence about the provider, as a predicate; None if it is."""
         if not rollout.exchanges:
             return "was not sent"
         last = rollout.exchanges[-1]
@@ -113,7 +113,7 @@ class ProbeResponses:
     """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
 
     `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
-    is the part of the run's golden file that the group needs, if there is one. `max_context` is the
+    is the part of the run's golden file that the group needs, if any. `max_context` is the
     context length that the provider is expected to have, in tokens.
     """
 
@@ -159,7 +159,7 @@ class ProbeResponses:
         return found
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
-        """The usable rollouts of requests, with names. Raises NotVerifiableError for none."""
+        """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
         return ((each.rollout.sample, each) for each in self.all(*names))
 
     def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
@@ -225,16 +225,16 @@ class ProbeGroup:
     modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own
     needs: Capability | None = None
     """The capability that its probes need, unless a probe has its own."""
-    burst: int | None = None  # send the requests after all others, this many at once
+    burst: int | None = None  # send the requests after all others, this many concurrently
     golden: Callable[[Golden], Golden | None] | None = None
-    """The part of a golden file that the probes need; without it in the run's, no request is
-    sent."""
+    """The part of a golden file that the probes need; no request is sent if the run's golden file
+    lacks it."""
     expensive: bool = False
     """Send the requests over the first API of the run only, and list the cost of each probe."""
     probes: list[Probe] = field(default_factory=list)  # filled by `probe`
 
     def golden_of(self, options: ProbeOptions) -> Golden | None:
-        """The part of the run's golden file that its probes need, if there is one."""
+        """The part of the run's golden file that its probes need, if any."""
         whole = options.golden
         return self.golden(whole) if self.golden and whole else None
 

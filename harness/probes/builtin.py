@@ -114,7 +114,8 @@ GROUP = ProbeGroup(
 def _refused(responses: ProbeResponses) -> Trials:
     """A request with a built-in tool is served or refused with a 4xx status.
 
-    Clients fall back to functions if a refusal names the missing tool. A failure does not.
+    After a refusal that names the missing tool, clients can fall back to functions. After a
+    failure, they cannot.
     """
     rollouts = responses.all("hash", "search")
     if all(map(refused, rollouts)):
@@ -127,7 +128,7 @@ def _refused(responses: ProbeResponses) -> Trials:
 def _offered(responses: ProbeResponses) -> Trials:
     """A built-in tool reaches the prompt.
 
-    gpt-oss calls a built-in tool if the system message declares it. The tool costs prompt tokens.
+    gpt-oss calls a built-in tool if the system message declares it, which costs prompt tokens.
     """
     _, plain = responses.reply("plain")
     for exchange, reply in _served(responses, "hash"):
@@ -163,8 +164,8 @@ def _shown(responses: ProbeResponses) -> Trials:
 def _results(responses: ProbeResponses) -> Trials:
     """The answer has the value that a program printed.
 
-    A model that answers with another value does not see the result, or not as the result of its
-    call.
+    A model that answers with another value does not see the result, or does not recognize it as the
+    result of its call.
     """
     judged = [
         (exchange, reply, value)
@@ -177,9 +178,9 @@ def _results(responses: ProbeResponses) -> Trials:
         for exchange, reply, value in judged
         if value.form.search(text := _SEPARATOR.sub("", reply.text))
     ]
-    reason = "The model did not compute a value with Python and answer with one."
+    reason = "The model did not compute a value with Python and answer with it."
     for exchange, text, value in required(answered, reason):
-        message = "The answer has another value than the program computed."
+        message = "The answer does not have the value that the program computed."
         yield None if value.value in text else Problem(exchange, message, value.value, text)
 
 
@@ -187,11 +188,11 @@ def _results(responses: ProbeResponses) -> Trials:
 def _answered(responses: ProbeResponses) -> Trials:
     """A completed response does not end with a built-in call.
 
-    The provider runs the call and lets the model continue. Clients cannot do it instead.
+    The provider runs the call and lets the model continue. Clients cannot do this themselves.
     """
     for exchange, reply in _with_calls(responses, *_UNLIMITED):
         last = _items(reply)[-1].get("type")
-        message = "A completed response ends with the call of a built-in tool."
+        message = "A completed response ends with a call of a built-in tool."
         open_ = reply.finish == "stop" and last in _KINDS
         yield Problem(exchange, message, "a message", str(last), "$.output") if open_ else None
 

@@ -3,8 +3,8 @@
 A code word that occurs only in the CoT shows whether the model sees that CoT. A model cannot guess
 it, so one repeated stale code word proves that stale CoT was in the prompt. A code word given by
 the user shows whether the model repeats code words at all. A model may call another tool instead of
-answering, or keep the code word to itself: if the prompt has the tokens of the CoT, such a reply is
-no evidence. Chat requests send CoT back in the field in which the provider returns it.
+answering, or keep the code word to itself: if the prompt has the tokens of the CoT, this reply is
+not evidence. Chat requests send CoT back in the field in which the provider returns it.
 """
 
 from collections.abc import Iterable
@@ -106,13 +106,13 @@ _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in 
 
 @GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT)
 def _returned(responses: ProbeResponses) -> Trials:
-    """Replies that have the tokens of a CoT contain it in the field of the API.
+    """Replies whose tokens include a CoT contain it in the field that the API defines.
 
     Clients must send it back between tool calls. The model occasionally answers without CoT.
     """
     replies = responses.replies(*_TOLD, *_STALE)
     thought = (each for each in replies if each[1].reasoning or has_lost_cot(each[0]))
-    for exchange, reply in required(thought, "The replies have no tokens of a CoT."):
+    for exchange, reply in required(thought, "The tokens of the replies include no CoT."):
         summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
         what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
         missing = Problem(exchange, f"The reply contains {what}.", "chain of thought", got)
@@ -129,7 +129,7 @@ def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:
 
 @GROUP.probe("cot.accepted", (*_KEPT, *_ACROSS, *_STALE))
 def _accepts(responses: ProbeResponses) -> Trials:
-    """The provider accepts CoT in the field of the API.
+    """The provider accepts CoT in the field that the API defines.
 
     The model calls tools from within its CoT, so clients must send it back.
     """
@@ -159,7 +159,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("cot.accepted.reasoning_content", ("other field",), apis=("chat",), severity="warning")
 def _accepts_other_field(responses: ProbeResponses) -> Trials:
-    """The provider accepts CoT in the field reasoning_content, too.
+    """The provider also accepts CoT in the field reasoning_content.
 
     Many servers and clients use this name. A server that reads only `reasoning` should ignore it.
     """
@@ -172,7 +172,7 @@ def _knows(reply: Reply, name: str) -> bool:
 
 
 def _require_able(responses: ProbeResponses) -> None:
-    """Raise NotVerifiableError if the model does not even repeat a code word of the user."""
+    """Raise NotVerifiableError if the model does not even repeat the user's code word."""
     if not all(_knows(reply, name) for name in _TOLD for _, reply in responses.replies(name)):
         raise NotVerifiableError("The model does not repeat a code word that the user gave it.")
 
@@ -245,6 +245,6 @@ def _dropped(responses: ProbeResponses) -> Trials:
     The model was not trained on stale CoT. It costs tokens and misleads the model.
     """
     for name, exchange, reply in _code_word_replies(responses, _STALE):
-        message = "The model knows a code word that occurs only in CoT before a final answer."
+        message = "The model knows a code word that occurs only in CoT from before a final answer."
         kept = Problem(exchange, message, "a reply without the code word", reply.text)
         yield kept if _knows(reply, name) else None

@@ -1,13 +1,13 @@
 """Texts that the model repeats: unchanged on their way to the model and back to the client.
 
-The user's message ends with the text, and the answer should be the text; at temperature 0, because
-a sampled word is a wrong one now and then. A model may copy a text incorrectly even so. A changed
-answer therefore counts only if the reported tokens are those of the unchanged text, and not those
-of the answer, or if two pieces of a stream have changed places (`echo.returned`). Changes that keep
-the count, on the way to the model or back, show in what the model seems to repeat every time, or in
-a word or two of several texts that it otherwise repeats correctly (`echo.received`). A change is
-the model's if both counts exclude it: the prompt has the tokens of the text as it is, and the reply
-those of the changed one.
+The user's message ends with a text that the answer should repeat, at temperature 0 because a
+sampled word is sometimes wrong. Even then, a model may copy a text incorrectly. A changed answer
+therefore counts only if the reported tokens are those of the unchanged text, and not those of the
+answer, or if two pieces of a stream are swapped (`echo.returned`). Changes that keep the number of
+tokens, on the way to the model or back, show if the model seems to make them every time, or if a
+word or two of several texts are wrong that it otherwise repeats correctly (`echo.received`). The
+model itself made a change if the prompt has the tokens of the original text, and the reply those of
+the changed one.
 """
 
 import html
@@ -90,10 +90,12 @@ def _answers(responses: ProbeResponses) -> Trials:
         if TEXTS[name] in reply.text:
             yield None
         elif extra_tokens(reply) not in (None, *extra) and extra_tokens(written) in usual - {None}:
-            message = "The answer is not what the model wrote, according to its tokens."
+            message = (
+                "The reported tokens are those of the requested text, not those of the answer."
+            )
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
         elif name in intact and _has_exchanged_pieces(exchange, reply, TEXTS[name]):
-            message = "Two adjacent pieces of the stream are exchanged; other replies are correct."
+            message = "Two adjacent pieces of the stream are swapped; other replies are correct."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 
@@ -113,9 +115,9 @@ def _has_exchanged_pieces(exchange: ParsedExchange, reply: Reply, text: str) -> 
 def _received(responses: ProbeResponses) -> Trials:
     """The model repeats a text as the user wrote it.
 
-    If the text always returns with the same typical change, the server made that change, on the way
-    to the model or back. If some replies to several texts have one or two other words, and all
-    others are correct, a server is likely to change words now and then.
+    If the text always comes back with the same typical change, the server made that change, on the
+    way to the model or back. If some replies to several texts have one or two other words, and all
+    other replies are correct, the server probably changes words occasionally.
     """
     found: dict[str, list[tuple[ParsedExchange, Reply]]] = {}
     for name, exchange, reply in _replies(responses):
@@ -141,7 +143,7 @@ def _received(responses: ProbeResponses) -> Trials:
 def _wrote_so(
     name: str, changed: str, found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]
 ) -> bool:
-    """Whether the tokens show that the model got a text unchanged, and wrote the changed one."""
+    """Whether the tokens show that the model got the original text and wrote the changed one."""
     others = {
         each: (replies[0][1].input_tokens or 0) - len(text_tokens(_ASK + TEXTS[each]))
         for each, replies in found.items()
@@ -160,9 +162,9 @@ def _wrote_so(
 
 
 def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) -> Trials:
-    """The replies with one or two other words, if there are some to several texts.
+    """The replies with one or two other words, if several texts have such replies.
 
-    Only texts count that all other replies, and at least as many, repeat exactly.
+    A text counts only if all other replies, and at least as many, repeat it exactly.
     """
     changed = []
     for name, replies in found.items():
@@ -171,7 +173,7 @@ def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) ->
         if exact >= len(others) > 0 and exact + len(others) == len(replies):
             changed.append((name, *others[0]))
     for name, exchange, reply in changed if len(changed) >= _FEWEST_TEXTS else ():
-        message = f"One or two words of the copy differ, as in replies to {len(changed)} texts."
+        message = f"One or two words of the copy are wrong, as in replies to {len(changed)} texts."
         yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 
@@ -184,7 +186,7 @@ def _has_other_word(text: str, answer: str) -> bool:
 
 
 def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:
-    """The typical changes of a text, each with what it makes of the text."""
+    """The typical changes of a text, each with the changed text."""
     if (masked := _masked(text, answer)) is not None:
         yield "words are masked", masked
     made = ((name, change(text)) for name, change in CHANGES.items())
@@ -192,7 +194,7 @@ def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:
 
 
 def _masked(text: str, answer: str) -> str | None:
-    """The text in which asterisks and the like replace some words, if the answer has it so."""
+    """The text with the words masked that the answer masks, with asterisks or the like."""
     words = [rf"(?:{re.escape(word)}|{_MASK})" for word in text.split(" ")]
     found = re.search(" ".join(words), answer)
     return found[0] if found and found[0] != text else None

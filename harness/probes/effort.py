@@ -13,10 +13,10 @@ from harness.statistics.differences import share_larger
 from harness.text import percentage
 
 TOOL, SCHEMA = " with a tool", " with a schema"
-"""What a request has besides the question, as the end of its name."""
+"""What a request has in addition to the question, as the end of its name."""
 _TRIES = 5
 _FEWEST_COTS = 3
-"""Replies with CoT at the higher effort; the CoT of the others is lost, whatever its length was."""
+"""Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
 _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
@@ -36,9 +36,9 @@ _ANSWER = {
 _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=2048, tries=_TRIES, whole=False)
 
 
-def requests_with(beside: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
+def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
     """The names of the requests at these efforts."""
-    return tuple(f"effort {effort}{beside}" for effort in efforts)
+    return tuple(f"effort {effort}{suffix}" for effort in efforts)
 
 
 def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -51,19 +51,19 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (
         *(_puzzled(f"effort {effort}", effort=effort) for effort in EFFORTS),
         *(
-            new(f"effort {effort}{beside}", effort=effort)
-            for beside, new in ((TOOL, partial(_puzzled, tools=(_UNUSED,))), (SCHEMA, schema))
+            new(f"effort {effort}{suffix}", effort=effort)
+            for suffix, new in ((TOOL, partial(_puzzled, tools=(_UNUSED,))), (SCHEMA, schema))
             for effort in ("low", "high")
         ),
     )
 
 
-def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "") -> Problem | None:
+def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "") -> Problem | None:
     """The problem if the CoT is not longer at one effort than at a lower one.
 
     Raises NotVerifiableError if too few replies have CoT.
     """
-    found = {each: list(responses.replies(f"effort {each}{beside}")) for each in (less, more)}
+    found = {each: list(responses.replies(f"effort {each}{suffix}")) for each in (less, more)}
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     lengths[more] = [each for each in lengths[more] if each]
     if len(lengths[more]) < _FEWEST_COTS:
@@ -73,10 +73,12 @@ def unordered(responses: ProbeResponses, less: str, more: str, beside: str = "")
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
     exchange, _ = found[more][0]
-    message = f"The model does not reason longer at {more} effort than at {less} effort{beside}."
-    pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
-    got = f"{percentage(share, 0)}; medians {high:g} and {low:g} characters"
-    return Problem(exchange, message, f"at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
+    message = f"The model does not reason longer at {more} effort than at {less} effort{suffix}."
+    pairs = (
+        f"of the pairs of a reply at {more} and one at {less} effort, the first has the longer CoT"
+    )
+    got = f"in {percentage(share, 0)}; medians of {high:g} and {low:g} characters"
+    return Problem(exchange, message, f"in at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
 
 
 def _reasoning(reply: Reply) -> int:

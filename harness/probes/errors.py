@@ -34,7 +34,7 @@ _FEW_TOKENS = 16
 _MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
-_CONFUSED = "If the server answers, the mistake of the client goes unnoticed."
+_CONFUSED = "If the server answers, the client's mistake goes unnoticed."
 _LOST = "If the server answers, it has probably dropped this part of the request."
 _NAMED = "Users who mistype a name get replies from a model that they did not choose."
 
@@ -72,7 +72,7 @@ INVALID_REQUESTS = (
                    raw='["Hi"]'),
     InvalidRequest("unknown_model", _both(model="no-such-model-gpt-oss-verify"),
                    "A model that does not exist", _NAMED),
-    InvalidRequest("wrong_type", _both(temperature="hot"), "A string in place of a number"),
+    InvalidRequest("wrong_type", _both(temperature="hot"), "A temperature that is a string"),
     InvalidRequest("no_messages", {"chat": {"messages": "Hi there!"}, "responses": {"input": 7}},
                    "A conversation of the wrong type"),
     InvalidRequest("empty", {"chat": {"messages": []}, "responses": {"input": []}},
@@ -118,7 +118,7 @@ IMAGE = InvalidRequest(
             )
         },
     },
-    "An image, which gpt-oss cannot read,",
+    "An image for a model without vision",
     "If the server drops it, the model describes an image that it has not seen.",
 )
 """Valid for other models. Only a reply is a problem, not the status of the rejection."""
@@ -177,8 +177,8 @@ def _stream(responses: ProbeResponses) -> Trials:
     SDKs raise errors by status. Few programs handle an error event in a stream.
     """
     if any(_rejected_or_answered(responses.all("wrong_type", mode="non-streaming"), "")):
-        raise NotVerifiableError("The same request without streaming fails, too.")
-    message = "An invalid streaming request was not rejected by its status."
+        raise NotVerifiableError("The same request without streaming also fails.")
+    message = "An invalid streaming request was not rejected with a 4xx status."
     yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
 
 
@@ -189,7 +189,7 @@ def _body(responses: ProbeResponses) -> Trials:
     Clients show it. Without it, users cannot correct the request.
     """
     for exchange in _rejections(responses):
-        message = "The rejection is not JSON with a message."
+        message = "The body of the rejection is not JSON with an error message."
         expected = '{"error": {"message": …}}'
         problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
         yield None if _has_message(_json_body(exchange)) else problem
@@ -197,10 +197,10 @@ def _body(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("errors.body.fields", _NAMES, severity="warning")
 def _fields(responses: ProbeResponses) -> Trials:
-    """A rejection has OpenAI's form: `error` with message, type, and a param and a code or null.
+    """A rejection has OpenAI's form: `error` with message, type, and nullable param and code.
 
-    SDKs read the message there, and programs distinguish errors by the other fields. The type of a
-    rejection is not server_error, because clients repeat requests that failed in the server.
+    SDKs read the message there, and programs distinguish errors by the other fields. The type must
+    not be server_error, because clients retry requests that failed in the server.
     """
     for exchange in _rejections(responses):
         error = (exchange.body or {}).get("error")
@@ -231,7 +231,7 @@ def _json_body(exchange: ParsedExchange) -> object:
 
 
 def _has_message(value: object) -> bool:
-    """Whether an error has a message where some server puts it: in an object, or its `error`."""
+    """Whether an error has a message where a known server puts it: in an object or its `error`."""
     if isinstance(value, list):
         return any(map(_has_message, value))
     if not isinstance(value, dict):
@@ -289,7 +289,7 @@ def _overflow_requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, whole=False, valid=False),)
 
 
-# Rejecting the request is cheap, but sending it is not; hence the full suite only.
+# Rejecting the request is cheap, but sending it is not, so only the full suite has it.
 OVERFLOW_GROUP = ProbeGroup("errors.overflow", _overflow_requests, ERRORS, suite="full")
 
 
@@ -297,7 +297,7 @@ OVERFLOW_GROUP = ProbeGroup("errors.overflow", _overflow_requests, ERRORS, suite
 def _overflow(responses: ProbeResponses) -> Trials:
     """A prompt that exceeds the context length is rejected.
 
-    Silent truncation loses input of the client, and clients retry a request that failed.
+    Silent truncation loses the client's input, and clients retry a request that failed.
     """
     for rollout in responses.all("overflow"):
         last = rollout.exchanges[-1]

@@ -2,7 +2,7 @@
 
 Their lengths lie within the sliding window of 128 tokens, beyond it, and far enough that YaRN
 stretches positions strongly; long ones lie around and beyond the 4,096 positions that the model was
-first trained on. Short replies serve best because two servers eventually diverge.
+first trained on. Replies are short because two servers eventually diverge.
 Golden files answer exactly these requests: after a change here, create them again.
 """
 
@@ -185,7 +185,7 @@ def long_requests(api: Api = "chat", model: str = "") -> Requests:
 
 @cache
 def fingerprint() -> str:
-    """SHA-256 of all requests but those with long prompts."""
+    """SHA-256 of all requests except those with long prompts."""
     return requests().sha256
 
 

@@ -26,8 +26,8 @@ LEAST = 1024  # output tokens that a reply without a limit may have at least
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
 _TRIES, _FEWEST_REPEATED = 3, 2
-"""Requests with a stop string, and how many must show a problem: servers match the string with
-other parts of a reply than others, and a model may spell it in another way."""
+"""Requests with a stop string, and how many of them must show a problem: servers differ in the
+parts of a reply that they match, and a model may spell the string in another way."""
 
 _LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
 _LONG_ANSWERS = {
@@ -158,8 +158,8 @@ def _default(responses: ProbeResponses) -> Trials:
 def _long(responses: ProbeResponses) -> Trials:
     """A reply of more than 1,024 tokens is not truncated below the limit of its request.
 
-    The CoT of hard problems is longer. A provider that has a limit of its own must reject requests
-    with a higher one.
+    The CoT of hard problems is longer. A provider with its own limit must reject requests with a
+    higher one.
     """
     replies = list(responses.replies(*_LONG_ANSWERS))
     ends = {reply.output_tokens for exchange, reply in replies if exchange.truncated}
@@ -173,7 +173,7 @@ def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
     """Judge a reply; `hidden`: all truncated replies have one length, but different prompts."""
     count = reply.output_tokens or 0
     if exchange.truncated and hidden and count < MORE_TOKENS:
-        message = "Replies are truncated below the limit of the request, all at the same length."
+        message = "Replies are truncated below the limit of their request, all at the same length."
         yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
     elif count >= LEAST:
         yield None
@@ -185,7 +185,7 @@ def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
 def _stop(responses: ProbeResponses) -> Trials:
     """A stop string ends the answer, and neither it nor its beginning is part of the answer.
 
-    Programs use it to delimit the answer. Servers that stream every token at once send the
+    Programs use it to delimit the answer. Servers that stream every token immediately send the
     beginning before they recognize the string.
     """
     _require_stop(responses.reply("whole")[1].text, "answer")
@@ -241,7 +241,7 @@ def _any_stop(responses: ProbeResponses) -> Trials:
 def _stop_in_cot(responses: ProbeResponses) -> Trials:
     """A stop string does not end the reply within its CoT.
 
-    Programs get no answer at all. Many engines also match stop strings against the CoT.
+    Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
     """
     _, whole = responses.reply("whole")
     _require_stop(whole.reasoning, "CoT")

@@ -20,7 +20,7 @@ WORDS: Mapping[Api, Sequence[str]] = {
              "Abbelow", "Xantrey", "Lomquist", "Orphand", "Thessow", "Bluvard", "Kezmarin",
              "Pirrholm", "Squanto"),
 }  # fmt: skip
-"""Invented words: the model repeats the first half, and looks up the weather of the others."""
+"""Invented words: the model repeats the first half, and looks up the weather of the second."""
 
 _OVERLOADED = 503
 _UNREACHED, _NOT_REPEATED = 0.02, 0.05
@@ -42,8 +42,8 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     "load.cross_talk",
     _USES,
     source="https://github.com/openai/harmony/pull/26",
-    text=f"With {AT_ONCE} concurrent requests, no reply contains content of another request. One "
-    "user reads what another user wrote.",
+    text=f"With {AT_ONCE} concurrent requests, no reply contains content of another request. "
+    "Otherwise one user reads what another user wrote.",
 )
 def _cross_talk(responses: ProbeResponses) -> Trials:
     for word, rollout in _answered(responses):

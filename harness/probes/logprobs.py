@@ -1,9 +1,9 @@
-"""Logprobs: valid values that belong to the tokens of the answer, and from which tokens are drawn.
+"""Logprobs: valid values that belong to the tokens of the answer and fit the sampled tokens.
 
-Most servers report logprobs of the model, whatever the sampler does. At temperature 1, a lower
-temperature or a top_p that the request did not ask for then draws probable tokens too often. This
-needs no reference, but positions where the model is uncertain, so those questions have no correct
-answer.
+Most servers report the logprobs of the model, whatever the sampler does. If the request sets
+temperature 1, and the server samples with a lower temperature or a top_p, probable tokens are drawn
+too often. Detecting this needs no reference, but positions where the model is uncertain, so these
+questions have no correct answer.
 """
 
 import math
@@ -62,14 +62,14 @@ def _given(responses: ProbeResponses) -> Trials:
         entries = _entries(exchange, reply)
         counts = [len(objects(each.get("top_logprobs"))) for each in entries]
         if not entries:
-            message, expected, got = "The reply has none.", "one entry per token", "none"
+            message, expected, got = "the reply has none", "one entry per token", "none"
         elif median(counts) >= _ALTERNATIVES:
             yield None
             continue
         else:
-            message, expected = "Most tokens have fewer alternatives.", f"{_ALTERNATIVES}"
+            message, expected = "most tokens have fewer alternatives", f"{_ALTERNATIVES}"
             got = f"{min(counts)} to {max(counts)}"
-        message = f"The request set logprobs. {message}"
+        message = f"The request set logprobs, but {message}."
         yield Problem(exchange, message, expected, got, _path(exchange))
 
 
@@ -93,7 +93,7 @@ def _values(responses: ProbeResponses) -> Trials:
 def _tokens(responses: ProbeResponses) -> Trials:
     """The tokens with logprobs are the tokens of the answer.
 
-    A logprob of another token is worse than none.
+    A logprob of the wrong token is worse than none.
     """
     for exchange, reply in _with_entries(responses):
         text = _text(_entries(exchange, reply))
@@ -141,7 +141,7 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         return message, f"at least {chosen}", f"{ranked[0]}"
     for each in (entry, *top):
         if (wrote := _decoded(each)) not in (None, each.get("token")):
-            message = "A token is not the text of its bytes."
+            message = "The text of a token differs from its bytes."
             return message, repr(wrote), repr(each.get("token"))
     if math.fsum(map(math.exp, ranked)) > 1 + _SUM_TOLERANCE:
         return "The probabilities of the alternatives exceed 1 in total.", "at most 1", f"{ranked}"
@@ -150,7 +150,9 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         value for other, value in zip(top, ranked, strict=True) if entry_bytes(other) == written
     ]
     if len(same) == 1 and abs(same[0] - chosen) > slack:
-        message = "The logprob of a token differs from its logprob among the alternatives."
+        message = (
+            "The logprob of a token differs from that of the same token among the alternatives."
+        )
         return message, f"{same[0]}", f"{chosen}"
     if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
         message = "A token outside the alternatives is more probable than the last of them."
@@ -202,9 +204,9 @@ _DRAWN_QUESTIONS = {
 
 
 def _draw(entry: ReportedToken) -> Iterator[Draw]:
-    """The draw of a token among the most probable ones; nothing without alternatives.
+    """The draw of a token from the most probable ones; nothing without alternatives.
 
-    Some servers list the drawn token in place of the last alternative, so this one is left out.
+    Some servers list the drawn token instead of the last alternative, so this one is left out.
     """
     ranked = sorted(entry.top, key=entry.top.__getitem__, reverse=True)[: _DRAWN_ALTERNATIVES - 1]
     if len(ranked) == _DRAWN_ALTERNATIVES - 1:

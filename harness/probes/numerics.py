@@ -51,7 +51,7 @@ def _proven(
 ) -> str:
     """Which known defects would have failed a probe that passed."""
     if not golden.patterns:
-        return "The golden file has no patterns of defects, so the strength of this is unknown."
+        return "The golden file has no patterns of defects, so it is unknown what this proves."
     found = [pattern.defect for pattern in golden.patterns if fails(pattern)]
     listed = f": {', '.join(found)}" if found else ""
     return f"{len(found)} of {len(golden.patterns)} known defects would show in {method}{listed}."
@@ -140,7 +140,7 @@ def _defect(responses: ProbeResponses) -> Trials:
         yield None
         return
     message = (
-        "The logprobs differ from the reference's as those of an engine with a known defect "
+        "The logprobs differ from the reference's like those of an engine with a known defect "
         f"({found.pattern.defect}): {found.pattern.text}"
     )
     expected = "0 % of the changes that the defect causes"
@@ -153,7 +153,7 @@ def _greedy(responses: ProbeResponses) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
     A token that the reference clearly rejects means another model, other weights or a defect of
-    the engine. Detecting it needs no logprobs.
+    the engine. This comparison needs no logprobs.
     """
     golden = _reference(responses)
     yield from _divergences(_comparable(responses, golden, _USES), golden.tolerance)
@@ -173,7 +173,7 @@ def _long_logprobs(responses: ProbeResponses) -> Trials:
 def _long_greedy(responses: ProbeResponses) -> Trials:
     """After long prompts, the reply at temperature 0 equals the reference's, except at near-ties.
 
-    Detecting another reply needs no logprobs.
+    This comparison needs no logprobs.
     """
     golden = _reference(responses, golden_prompts.long_fingerprint)
     yield from _divergences(_comparable(responses, golden, _LONG_USES), golden.tolerance)
@@ -182,7 +182,7 @@ def _long_greedy(responses: ProbeResponses) -> Trials:
 _DRAWN_TEXT = (
     "Replies at temperature 1 are distributed like those of the reference engine. A different "
     "temperature, a hidden top_p or other weights change the distribution, even if each reply "
-    f"looks good; healthy providers fail once in {1 / _SIGNIFICANCE:,.0f} times."
+    f"looks good; healthy providers fail in one of {1 / _SIGNIFICANCE:,.0f} runs."
 )
 
 
@@ -213,7 +213,7 @@ def _distribution(responses: ProbeResponses) -> Trials:
     for name, _, reply in same:
         texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
     found = p_value({name: each.texts for name, each in golden.drawn.items()}, texts)
-    message = f"{len(same)} replies at temperature 1 are distributed unlike the reference's."
+    message = f"{len(same)} replies at temperature 1 are not distributed like the reference's."
     expected = f"a p-value above {_SIGNIFICANCE:g}"
     other = Problem(same[0][1], message, expected, f"p = {found:.2g}")
     yield other if found <= _SIGNIFICANCE else None
@@ -224,7 +224,7 @@ def _reference(
 ) -> Golden:
     """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
     if responses.golden is None:
-        raise NotVerifiableError(f"There are no golden answers of this model; {_HINT}.")
+        raise NotVerifiableError(f"There is no golden file for this model; {_HINT}.")
     if responses.golden.requests_sha256 != fingerprint():
         raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
     if responses.golden.lone:
@@ -286,7 +286,7 @@ def _compared(
 
 
 def _divergences(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
-    """One trial of each reply: whether it diverges where the reference is certain."""
+    """One trial per reply: whether it diverges where the reference is certain."""
     for each in compared:
         found = each.divergence
         if found is None or found.gap <= allowed.gap:
@@ -303,9 +303,9 @@ def _divergences(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trial
 
 
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
-    """One trial of all replies together, and one of each reply that is long enough.
+    """One trial for all replies together, and one for each reply that is long enough.
 
-    A reply alone is judged without the token that differs most: in a short one, a token whose
+    A single reply is judged without the token that differs most: in a short reply, one token whose
     logprobs all change through rounding would decide.
     """
     together = sum((each.compared for each in compared), Compared())

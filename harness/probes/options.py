@@ -130,14 +130,14 @@ def _metadata(responses: ProbeResponses) -> Trials:
         if "metadata" in reply.raw:
             yield _differs(exchange, "metadata", _METADATA, reply.raw["metadata"])
         else:
-            message = "The response has no `metadata`, although its request has."
+            message = "The response has no `metadata`, although its request set it."
             yield Problem(exchange, message, "the metadata of the request", "none", "$.metadata")
 
 
 def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:
     if sent == got:
         return None
-    message = f"`{name}` of the response differs from the request."
+    message = f"The `{name}` of the response differs from that of the request."
     expected, found = (orjson.dumps(value).decode() for value in (sent, got))
     return Problem(exchange, message, expected, found, f"$.{name}")
 
@@ -153,8 +153,8 @@ def _precedence(responses: ProbeResponses) -> Trials:
     """System and developer instructions take precedence over the user.
 
     gpt-oss is trained to rank system over developer over user. It follows instructions less if
-    they are rendered elsewhere in the prompt. The result depends on the model, too: instructions
-    that it does not follow when the user asks for nothing else are no evidence.
+    they are rendered elsewhere in the prompt. The result also depends on the model: instructions
+    that it does not follow when the user asks for nothing else are not evidence.
     """
     alone = {rule: responses.replies(rule) for rule in _PRECEDENCE.values()}
     followed = {rule for rule, replies in alone.items() if any(map(_keeps_rule, replies))}
@@ -166,7 +166,7 @@ def _precedence(responses: ProbeResponses) -> Trials:
     message = "The reply follows the user instead of the instructions."
     for exchange, reply in required(clear, reason):
         kept = _keeps_rule((exchange, reply))
-        yield None if kept else Problem(exchange, message, "anchor …", reply.text)
+        yield None if kept else Problem(exchange, message, "an answer with 'anchor'", reply.text)
 
 
 def _keeps_rule(answer: tuple[ParsedExchange, Reply]) -> bool:

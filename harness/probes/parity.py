@@ -39,7 +39,7 @@ _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
     "reasoning": ("CoT", lambda reply: bool(reply.reasoning)),
     "calls": ("tool calls", lambda reply: bool(reply.calls)),
     "text": ("text", lambda reply: bool(reply.text)),
-    "finish": ("finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
+    "finish": ("the finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
 }
 """Properties of a reply that must not depend on the mode."""
 
@@ -84,7 +84,7 @@ def _content(responses: ProbeResponses) -> Trials:
     At temperature 0 the provider answers deterministically, so the server lost, repeated or swapped
     pieces.
     """
-    # One prompt alone may differ because of a near-tie that happened to fall by mode.
+    # One prompt alone may differ by chance, because a near-tie was decided differently by mode.
     judged = False
     different: dict[bool | None, dict[str, Problem]] = {True: {}, False: {}, None: {}}
     for name in PROMPTS:
@@ -142,7 +142,7 @@ def _output_tokens(responses: ProbeResponses) -> Trials:
 def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     """Reasoning tokens are reported in both modes or in neither.
 
-    Otherwise costs are only explained in one mode; clients cope.
+    Otherwise costs are explained in one mode only; clients cope.
     """
     pairs = [_pair(responses, name) for name in PROMPTS]
     streaming, non_streaming = (

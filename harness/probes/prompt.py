@@ -28,7 +28,7 @@ _CORPUS = yaml.load((resources.files("harness") / "data" / "prompts.yaml").read_
 _LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
 """20 kB in 759 tokens."""
 _MORE_TOKENS = 600
-"""What is added to that for more than 1,024 tokens, a usual limit of servers that cut prompts."""
+"""Tokens added to that, to exceed 1,024 tokens: a common limit of servers that cut prompts."""
 _HOURS, _TOOLS = 12, 20
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
 
@@ -107,7 +107,7 @@ def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
     A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
-    shorter one lacks part of the system message. One token less and two more are harmless.
+    shorter one lacks part of the system message. One token less, or up to two more, is harmless.
     """
     exchange, count = responses.prompt_tokens("base")
     right = bare_lengths(PROMPTS["base"])

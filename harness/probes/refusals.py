@@ -1,4 +1,4 @@
-"""Responses that a provider may refuse, failures that it must not have, and missing evidence."""
+"""Refusals that a provider may send, failures that it must not have, and missing evidence."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -50,7 +50,7 @@ def served_replies(
             exchange = rollout.exchanges[-1]
             if exchange.reply is None:
                 reason = outcome(exchange)
-                raise NotVerifiableError(f"The provider fails with {feature}: {reason}.")
+                raise NotVerifiableError(f"The provider fails on {feature}: {reason}.")
             yield exchange, exchange.reply
 
 
@@ -68,7 +68,7 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
         raise NotVerifiableError(
             f"The provider sends streams instead of non-streaming replies, also with {feature}."
         )
-    return Problem(last, f"The provider fails with {feature}.", "a reply", outcome(last))
+    return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
 
 
 def outcome(exchange: ParsedExchange) -> str:

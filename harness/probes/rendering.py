@@ -42,13 +42,13 @@ class Rendering:
     """Between the parts of a text, and between the instructions of several messages."""
     separate: bool = False  # whether each message with instructions remains a separate message
     instructions_last: bool = False
-    """Whether instructions follow the tools, after a blank line that precedes them also without
-    tools, as in Ollama's template."""
+    """Whether instructions follow the tools, after a blank line, as in Ollama's template. The blank
+    line also precedes instructions without tools."""
     call_type: str = "<|constrain|>json"
     """The content type of an earlier tool call (openai/harmony issue 91)."""
     arguments: Arguments = "as sent"  # how the arguments of an earlier tool call are written
     quoted_results: bool = False
-    """Whether a tool result is written as a JSON string, as in that template."""
+    """Whether a tool result is written as a JSON string, as in Ollama's template."""
 
 
 _WRITINGS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")

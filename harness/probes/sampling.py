@@ -111,8 +111,8 @@ GROUP = ProbeGroup("sampling", lambda api: (*effort_requests(api), *_REQUESTS), 
 def _effort(responses: ProbeResponses) -> Trials:
     """High effort produces more reasoning than low effort.
 
-    Scores differ by many points between efforts, so a provider that ignores effort serves another
-    configuration than requested.
+    Scores differ by many points between efforts, so a provider that ignores effort does not serve
+    the requested configuration.
     """
     yield unordered(responses, "low", "high")
 
@@ -131,9 +131,9 @@ def _effort_steps(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("sampling.effort.tools", requests_with(TOOL), source=GUIDE)
 def _effort_with_tools(responses: ProbeResponses) -> Trials:
-    """In requests with tools, too, high effort produces more reasoning than low effort.
+    """High effort also produces more reasoning than low effort in requests with tools.
 
-    Agents send tools in every request, and some servers make such prompts in another way.
+    Agents send tools in every request, and some servers build these prompts differently.
     """
     yield unordered(responses, "low", "high", TOOL)
 
@@ -146,10 +146,10 @@ def _effort_with_tools(responses: ProbeResponses) -> Trials:
     needs="json_schema",
 )
 def _effort_in_streams(responses: ProbeResponses) -> Trials:
-    """In streams with a JSON schema, too, high effort produces more reasoning than low effort.
+    """High effort also produces more reasoning than low effort in streams with a JSON schema.
 
-    Some servers read such requests in another way. One request tests both, so a provider that
-    refuses schemas is not judged.
+    Some servers read these requests differently. One request tests streams and schemas, so a
+    provider that refuses schemas is not judged.
     """
     for name in requests_with(SCHEMA):
         served(responses, name, "a JSON schema for the answer")
@@ -167,7 +167,9 @@ def _hot(responses: ProbeResponses) -> Trials:
         for hot, fresh in zip(_HOT, _FRESH, strict=True)
     ]
     exchange, _ = responses.reply(_HOT[0])
-    message = "At temperature 1, all replies to the same question are equal, for three questions."
+    message = (
+        "At temperature 1, all replies to the same question are equal, for each of three questions."
+    )
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
     yield same if all(len(set(each)) == 1 for each in texts) else None
@@ -177,8 +179,8 @@ def _hot(responses: ProbeResponses) -> Trials:
 def _cached(responses: ProbeResponses) -> Trials:
     """At temperature 1, a repeated request gets a new sample, not the reply to an earlier one.
 
-    Evals and agents that retry rely on new samples. The repeats are sent one after the other;
-    requests that differ in their token limit only show how often this model repeats itself.
+    Evals and agents that retry rely on new samples. The repeated requests are sent one after the
+    other; others with different token limits show how often the model itself repeats a reply.
     """
     repeated, fresh = (
         [_repeats([reply for name in names for reply in _whole(responses, name)]) for names in each]
@@ -203,13 +205,13 @@ def _whole(responses: ProbeResponses, name: str) -> list[str]:
 
 
 def _repeats(texts: Sequence[str]) -> tuple[int, int]:
-    """How many texts after the first equal an earlier one, and of how many."""
+    """How many texts after the first equal an earlier one, and how many follow the first."""
     return len(texts) - len(set(texts)), max(len(texts) - 1, 0)
 
 
 @GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD), suite="full")
 def _cold(responses: ProbeResponses) -> Trials:
-    """At temperature 0, replies are nearly equal.
+    """At temperature 0, replies to the same request are nearly equal.
 
     Batching causes small differences. If the provider ignores the temperature, replies differ as
     much as at temperature 1.
@@ -261,7 +263,9 @@ def _n(responses: ProbeResponses) -> Trials:
             missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST
             yield lost if any(have) and not all(have) and missing else None
             same = len({reply.reasoning + reply.text for reply in replies}) == 1
-            message = "All choices are the same, but repeated requests never get the same reply."
+            message = (
+                "All choices are the same, although repeated requests always get different replies."
+            )
             copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")
             yield copies if same and _never_repeats(responses) else None
 
@@ -274,10 +278,10 @@ def _n(responses: ProbeResponses) -> Trials:
     needs="n",
 )
 def _n_streamed(responses: ProbeResponses) -> Trials:
-    """In streams, too, a request for several choices gets that many, each with its own CoT.
+    """A streaming request for several choices also gets that many, each with its own CoT.
 
-    The pieces of the choices arrive in turns. A parser that all choices share takes the CoT of one
-    for the answer of another.
+    The pieces of the choices are interleaved. A parser that all choices share takes the CoT of one
+    choice for the answer of another.
     """
     trials: list[Problem | None] = []
     for rollout in served(responses, "choices streamed", "several choices"):
@@ -288,7 +292,7 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
         wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if len(replies) == _CHOICES else wrong
         have = [bool(reply.reasoning) for reply in replies]
-        message = "In every stream, some choices have CoT and others have none."
+        message = "In every stream, some choices have CoT and others do not."
         mixed = Problem(last, message, "CoT in all choices", f"in {sum(have)} of {len(have)}")
         trials.append(mixed if any(have) and not all(have) else None)
     if len(trials) >= _STREAMS and all(trials):
@@ -308,7 +312,7 @@ def _n_counted(responses: ProbeResponses) -> Trials:
     once = responses.prompt_tokens(_HOT[0])[1]
     for exchange, reply in required(replies, "No reply has several choices."):
         tokens, texts = prompt_tokens(reply), [reply, *reply.others]
-        message = "The prompt tokens are counted for each choice, and not once."
+        message = "The prompt tokens are counted for each choice instead of once."
         again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
         yield again if once and tokens == once * len(texts) else None
         least = sum(len(text_tokens(each.reasoning + each.text)) for each in texts)
@@ -339,7 +343,7 @@ def _as_varied(
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if not _exceeds_noise(cold):
         return None
-    expected = f"odd replies as rare as noise, about {percentage(_NOISE, 0)}"
+    expected = f"about {percentage(_NOISE, 0)} odd replies, as noise causes"
     return Problem(exchange, message, expected, f"{odd} of {replies}; at temperature 1, {usual}")
 
 
@@ -352,12 +356,12 @@ def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> l
 
 
 def _exceeds_noise(questions: Sequence[Sequence[str]]) -> bool:
-    """Whether more replies are odd than batching makes so at temperature 0."""
+    """Whether more replies are odd than batching explains at temperature 0."""
     return at_least(*_odd(questions), _NOISE) <= _LUCK
 
 
 def _odd(questions: Sequence[Sequence[str]]) -> tuple[int, int]:
-    """How many replies differ from the most frequent one to the same question, and of how many."""
+    """How many replies differ from the most frequent one to the same question, and the total."""
     usual = sum(Counter(texts).most_common(1)[0][1] for texts in questions)
     replies = sum(map(len, questions))
     return replies - usual, replies

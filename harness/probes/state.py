@@ -47,8 +47,8 @@ _NEW = (
 )
 _PromptList = Iterator[tuple[str, Prompt]]
 _Prompts = Callable[[Prompt, Reply], _PromptList]
-"""The prompts that the second request may have, right ones first, with the message of the problem,
-if it is one; from the first prompt and its reply."""
+"""The prompts that the second request may have, right ones first, from the first prompt and its
+reply. Each has the message of its problem, which is empty for a right prompt."""
 _FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
@@ -134,12 +134,12 @@ def _unknown(responses: ProbeResponses) -> Trials:
 def _unstored(responses: ProbeResponses) -> Trials:
     """A response to a request with `store: false` cannot be continued by its id.
 
-    The client forbade the provider to keep the conversation, often for reasons of privacy.
+    The client forbade the provider to keep the conversation, often for privacy.
     """
     reason = "The first reply cannot be continued."
     for rollout in required((r for r in responses.all("unkept") if len(r.exchanges) > 1), reason):
         first, second = rollout.exchanges[:2]
-        message = "The provider kept a response, although its request has `store: false`."
+        message = "The provider kept a response, although its request set `store: false`."
         got = "a reply that knows the earlier conversation"
         kept = Problem(second, message, "status 404 or 400", got, "$.previous_response_id")
         known = first.reply and second.reply and _continues_from(first.reply, second.reply)
@@ -150,7 +150,7 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
     Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
-    claim to, or refuses to continue one otherwise than by not finding it.
+    claim to store them, or it refuses to continue them with a status other than 404.
     """
     rollouts = responses.all(name)
     if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
@@ -171,7 +171,7 @@ def _stores_nothing(rollout: ParsedRollout) -> bool:
 
 
 def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
-    """The problem of a continued conversation, if it has one."""
+    """The problem of a continued conversation, if any."""
     first, second = rollout.exchanges[:2]
     if second.reply is None or first.reply is None:
         message = "A stored response cannot be continued by its id."
@@ -191,7 +191,7 @@ def _continues_from(first: Reply, second: Reply) -> bool:
 
 
 def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
-    """Judge what the prompts of continued responses hold, by the tokens that they have more."""
+    """Judge the content of the prompts of continued responses by their additional tokens."""
     request = next(each for each in _REQUESTS if each.id == name)
     before = Prompt((*_instructing(request.instructions), *request.turns), request.tools)
     found: list[TrialResult] = []
@@ -238,15 +238,15 @@ for _id, _wrong, _message, _text in (
         "state.previous_response.instructions",
         lambda texts: _NEW not in texts,
         "The instructions of a request that continues a response are ignored.",
-        "Instructions apply to the request that sends them, also if it continues a stored "
+        "Instructions apply to the request that sends them, even if it continues a stored "
         "response. Agents change them between turns.",
     ),
     (
         "state.previous_response.instructions.earlier",
         lambda texts: _OLD in texts,
         "The instructions of an earlier request remain in the prompt.",
-        "A request that continues a stored response does not have its instructions. The model "
-        "follows instructions that the client has replaced.",
+        "The instructions of a stored response do not apply to the request that continues it. "
+        "Otherwise the model follows instructions that the client has replaced.",
     ),
 ):
     GROUP.probe(_id, ("instructed",), modes=MODES, needs="previous_response_id", text=_text)(
@@ -260,7 +260,7 @@ for _id, _wrong, _message, _text in (
 
 @GROUP.probe("state.previous_response.answer", ("told",), modes=MODES, needs="previous_response_id")
 def _answer(responses: ProbeResponses) -> Trials:
-    """If a message continues a stored response, its prompt contains the answer of that response.
+    """If a message continues a stored response, the prompt contains the answer of that response.
 
     A model that does not see its earlier answers contradicts them.
     """
@@ -303,9 +303,9 @@ def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
 
 @GROUP.probe("state.previous_response.cot", ("called",), modes=MODES, needs="previous_response_id")
 def _cot(responses: ProbeResponses) -> Trials:
-    """If a tool result continues a stored response, its prompt has the CoT before the call.
+    """If a tool result continues a stored response, the prompt contains the CoT before the call.
 
-    The model calls tools from within its CoT; without it, the model forgets why.
+    The model calls tools from within its CoT; without it, the model forgets why it called them.
     """
     yield from _by_prompt_tokens(responses, "called", _with_cot)
 

@@ -44,11 +44,11 @@ _EITHER = (
 )
 """Providers reject a JSON format without a schema if no message mentions JSON."""
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
-"""What the model may do: not follow a schema that it is only shown, reason in a few symbols."""
+"""Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 _FEWEST_FENCED = _FEWEST_EMPTY = 2
 _FEATURE = "a JSON schema for the answer"
-_BESIDE_TOOLS = f"{_FEATURE} beside tools"
+_WITH_TOOLS = f"{_FEATURE} together with tools"
 
 
 def _schema(member: str) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def _place(responses: ProbeResponses) -> Trials:
     )
     placed = ((e, r, other) for e, r, other in found if r.text or other is not None)
     for exchange, reply, other in required(placed, "No reply has an answer."):
-        message = "The answer is not in the text of the reply, but elsewhere in it."
+        message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
         yield None if reply.text else moved
 
 
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
-    """A string of the reply that is JSON and conforms to the schema, or else the beginning of JSON.
+    """A string of the reply that is JSON and conforms to the schema, or one that begins as JSON.
 
     Other JSON may be the arguments of a call that the model made instead.
     """
@@ -144,7 +144,7 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
 
 @GROUP.probe("structured.asked", ("free", "without", "object", "without object"))
 def _applied(responses: ProbeResponses) -> Trials:
-    """A JSON format of the answer, with a schema or without, is shown to the model or enforced.
+    """A JSON format of the answer, with or without a schema, is shown to the model or enforced.
 
     If the server silently ignores the format, programs cannot parse the answers.
     """
@@ -157,7 +157,7 @@ def _applied(responses: ProbeResponses) -> Trials:
 def _object_with_members(responses: ProbeResponses) -> Trials:
     """An answer in JSON mode is not an empty object.
 
-    A server that replaces JSON mode by a schema without properties leaves the model no other
+    A server that replaces JSON mode with a schema without properties leaves the model no other
     answer. Programs get no data.
     """
     found = list(served_replies(responses, ["object"], "a JSON object as the answer"))
@@ -172,7 +172,7 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))
 def _applied_to_streams(responses: ProbeResponses) -> Trials:
-    """In streams, too, a JSON schema for the answer is shown to the model or enforced.
+    """In streams, a JSON schema for the answer is also shown to the model or enforced.
 
     Some servers read the format only in requests without `stream`.
     """
@@ -180,23 +180,23 @@ def _applied_to_streams(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe("structured.asked.tools", ("free with a tool", "tool without a schema"))
-def _applied_beside_tools(responses: ProbeResponses) -> Trials:
-    """Beside tools, too, a JSON schema for the answer is shown to the model or enforced.
+def _applied_with_tools(responses: ProbeResponses) -> Trials:
+    """In requests with tools, a JSON schema is also shown to the model or enforced.
 
     Agents with a typed result send both. A provider that does not support this must reject the
     request.
     """
-    yield _ignored(responses, "free with a tool", "tool without a schema", _BESIDE_TOOLS)
+    yield _ignored(responses, "free with a tool", "tool without a schema", _WITH_TOOLS)
 
 
 @GROUP.probe("structured.tools", ("free with a tool", "free", "without"))
 def _tools_offered(responses: ProbeResponses) -> Trials:
-    """Tools beside a JSON schema for the answer are offered to the model.
+    """In requests with a JSON schema for the answer, the tools are also offered to the model.
 
     Agents with a typed result send both. If the prompt has as many tokens as without the tool, the
     model does not know the tool. A provider that does not support this must reject the request.
     """
-    (exchange, reply), *_ = served_replies(responses, ["free with a tool"], _BESIDE_TOOLS)
+    (exchange, reply), *_ = served_replies(responses, ["free with a tool"], _WITH_TOOLS)
     tokens = prompt_tokens(reply)
     others = [responses.prompt_tokens(name)[1] for name in ("free", "without")]
     message = "The prompt of a request with tools and a JSON schema does not contain the tools."
@@ -231,7 +231,7 @@ def _reasoning(responses: ProbeResponses) -> Trials:
     """
     _, without = responses.reply("without")
     if not without.reasoning:
-        raise NotVerifiableError("The reply without a schema contains no CoT, either.")
+        raise NotVerifiableError("The reply without a schema also contains no CoT.")
     for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE):
         message = "The reply with a schema contains no CoT in prose."
         lost = Problem(exchange, message, "chain of thought in prose", reply.reasoning or "none")
@@ -240,7 +240,7 @@ def _reasoning(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("structured.later", ("named", "named later"))
 def _after_answers(responses: ProbeResponses) -> Trials:
-    """After an earlier answer, too, a reply with a schema has text, and CoT as usual.
+    """After an earlier answer, a reply with a schema still has text and CoT.
 
     Servers that find the end of the CoT in the prompt apply the grammar to the whole reply.
     """
@@ -255,7 +255,7 @@ def _after_answers(responses: ProbeResponses) -> Trials:
             got = f"none in {len(later)} replies; {reply.text or 'no text'}"
             yield Problem(exchange, message, expected, got)
         elif lost:
-            raise NotVerifiableError(f"Without an earlier answer, some replies lack {what}, too.")
+            raise NotVerifiableError(f"Without an earlier answer, some replies also lack {what}.")
         else:
             yield None
 
@@ -279,7 +279,7 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
 
 
 def _added_fences(responses: ProbeResponses) -> list[Problem | None]:
-    """The answers in a code fence that is not in their tokens, unlike all of another reply."""
+    """The answers in a code fence that their tokens do not include."""
     try:
         usual = extra_tokens(responses.reply("without")[1])
     except NotVerifiableError:

@@ -26,8 +26,7 @@ class Task(ABC):
 
     info: TaskInfo  # the task as `run.json` describes it
     burst: int | None = None
-    """Attempts in flight at once, if the task needs its own number; such tasks are sampled after
-    all others."""
+    """Concurrent attempts, if the task needs its own number; such tasks are sampled last."""
     extra_body: Mapping[str, Any] = {}  # further members of every request body
     patient: bool = False
     """Whether a broken response is requested again several times, because it says nothing about
@@ -51,7 +50,7 @@ class Task(ABC):
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """The outcome of one rollout while others are under way; None if it is not planned.
 
-        It takes microseconds, as longer work would delay the recorded arrival times of others.
+        It must take microseconds, because longer work delays the recorded arrival times of others.
         """
 
     @abstractmethod
@@ -76,7 +75,7 @@ class Task(ABC):
         return ()
 
     async def learn(self, provider: Provider) -> int:
-        """Find out what sampling this provider needs; the number of requests that took.
+        """Find out what sampling this provider needs; returns the number of requests sent.
 
         Raises ConfigurationError if the task cannot be sampled on this machine, and
         ProviderUnavailableError if the provider does not answer.

@@ -19,7 +19,7 @@ _SAME_START = 3
 
 
 def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
-    """The first call of the expected tool; None without one or if its arguments are not JSON."""
+    """The first call of the expected tool; None without a call with JSON arguments."""
     made = next((each for each in calls(parsed) if each.call.name == case.tool_name), None)
     reply = None if made is None else made.exchange.reply
     got = None if made is None else parsed_object(made.call.arguments)
@@ -72,9 +72,9 @@ def _is_asked(prompt: str, expected: object, got: object) -> bool:
 
 
 def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) -> Iterator[str]:
-    """Words of the returned texts that stand in place of others, in lower case.
+    """Words of the returned texts that replace expected words, in lower case.
 
-    Words that begin alike are other forms of one word.
+    Words that begin alike are forms of the same word, and do not count.
     """
     for key, text in expected.items():
         other = got.get(key)

@@ -24,7 +24,7 @@ from harness.tasks.base import ScoreFields, Task
 
 
 class ProbeTask(Task):
-    """The requests of one probe group that its `probes` use; `expensive` if they cost much."""
+    """The requests of one probe group that its `probes` use; `expensive` if they are costly."""
 
     def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
         """Prepare those probes of a group that the run includes."""
@@ -93,7 +93,7 @@ class ProbeTask(Task):
             write_text(folder / GOLDEN_FILE, serialized(self._options.golden))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th repetition of every request that has so many."""
+        """The `number`-th repetition of every request that has that many."""
         for request, condition in self._planned:
             if number <= request.tries:
                 yield Attempt(
@@ -136,7 +136,7 @@ class ProbeTask(Task):
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
-    """One task for each group of the chosen probes; without a golden file some plan nothing."""
+    """One task for each group of the chosen probes; some plan nothing without a golden file."""
     groups = {probe.group.name: probe.group for probe in probes}
     return [
         ProbeTask(group, [probe for probe in probes if probe.group is group], options)

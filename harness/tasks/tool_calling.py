@@ -103,7 +103,7 @@ class ToolCalling(Task):
         return _outcome(parsed, case, self.suite.tool(case.tool_name), strict=self._strict)
 
     def score(self, parsed: ParsedRollout) -> Score | None:
-        """Score one attempt; an error makes it invalid, unless it is tolerated later."""
+        """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
         outcome = self.provisional(parsed)
         if outcome is None:
             return None

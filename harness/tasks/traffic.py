@@ -58,7 +58,7 @@ class ImportedTraffic(Task):
     """The conversations of an import; there is nothing to sample."""
 
     def __init__(self, info: TaskInfo) -> None:
-        """Use the description that `traffic_info` made or `run.json` holds."""
+        """Use the description from `traffic_info` or `run.json`."""
         self.info = info
 
     def attempts(self, number: int) -> Iterator[Attempt]:

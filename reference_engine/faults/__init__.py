@@ -10,7 +10,7 @@ against the healthy engine, and reports which faults they detect and which false
   detect it, whether a client can see it, and the share of requests that it affects by default. The
   `ok:` faults are allowed differences between correct servers: an error reported for one of them is
   a false alarm.
-- `layers` has the change of the server that each fault makes, one module per layer.
+- `layers` has the change that each fault makes to the server, one module per layer.
 - `hooks` lists the points at which a fault can act, from the request's JSON to the model's weights.
 - `catalogue` joins rows and changes, and parses the `--fault` option.
 - `server` wraps the healthy server. A server without faults loads nothing of this package.

@@ -69,7 +69,7 @@ class Fault:
         return self.name.startswith(ALLOWED)
 
     def at(self, hook: Hook[C]) -> C | None:
-        """The change at a hook, if there is one."""
+        """The change at a hook, if any."""
         return cast("C | None", self.changes.get(hook.point))
 
 

@@ -1,8 +1,8 @@
 """Completions of an engine that requests with different faults share.
 
 Most faults change requests and replies, not what the model generates: runs against many of them
-send the same prompts. Each repetition of a prompt needs a completion of its own, but two faults can
-have the same ones.
+send the same prompts. Each repetition of a prompt needs its own completion, but two faults can
+share the same ones.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ NAMED: ContextVar[str] = ContextVar("named_faults", default="")
 """The faults that the current request names, whether or not they affect it."""
 
 _SECONDS_PER_TOKEN = 0.001
-"""A finished completion arrives token by token, too, as a fast engine would generate it."""
+"""A finished completion also arrives token by token, as if a fast engine generated it."""
 
 _Prompt = tuple[tuple[int, ...], SamplingParams]
 

@@ -249,7 +249,7 @@ PAYLOAD = Hook[JsonChange]("payload")
 
 
 def _part(select: Callable[[Json], Iterator[Json]]) -> Hook[PartChange]:
-    """A hook for changes in place of the selected parts of each payload."""
+    """A hook for changes of the selected parts of each payload, in place."""
 
     def adapt(change: PartChange) -> JsonChange:
         def edit(data: Json, request: ClientRequest) -> Json:
@@ -263,7 +263,7 @@ def _part(select: Callable[[Json], Iterator[Json]]) -> Hook[PartChange]:
 
 
 CHOICE = _part(choices)
-"""Each choice of a Chat response or chunk, changed in place; so for the hooks that follow."""
+"""Each choice of a Chat response or chunk. This and the following hooks change parts in place."""
 CHAT_MESSAGE = _part(chat_messages)  # each message of a Chat response, or delta of a chunk
 OUTPUT_ITEM = _part(output_items)  # each output item of a response or a Responses event
 CALL = _part(calls)  # each tool call, in both APIs

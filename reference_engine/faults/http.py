@@ -48,7 +48,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class SseEvent:
-    """A server-sent event: JSON with an optional name, `[DONE]` if there is none, or raw bytes."""
+    """A server-sent event: JSON with an optional name, `[DONE]` without JSON, or raw bytes."""
 
     data: Json | None = None
     name: str | None = None
@@ -153,7 +153,7 @@ def calls(data: Json) -> Iterator[Json]:
 
 
 def usages(data: Json) -> Iterator[Json]:
-    """The usage in a payload, if there is one."""
+    """The usage in a payload, if any."""
     if usage := response_of(data).get("usage"):
         yield usage
 

@@ -42,7 +42,7 @@ def _tokens(reply: Reply) -> int:
 
 
 def _ended_early(responses: ProbeResponses, name: str, message: str, expected: str) -> Trials:
-    """Judge whether a limit of the server cut a reply. Where the context is full, none did."""
+    """Judge whether a limit of the server cut a reply, rather than a full context."""
     longest = max((_tokens(reply) for _, reply in _replies(responses)), default=0)
 
     def judged() -> Trials:
@@ -65,8 +65,8 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
 def _limited(responses: ProbeResponses) -> Trials:
     """A long reply is not truncated below the limit of its request.
 
-    CoT and answers of hard tasks have tens of thousands of tokens. A provider that has a limit of
-    its own must reject requests with a higher one.
+    CoT and answers of hard tasks have tens of thousands of tokens. A provider with its own limit
+    must reject requests with a higher one.
     """
     message = "A long reply was truncated below the limit of its request."
     yield from _ended_early(responses, COPY, message, "the limit of the request")
@@ -84,10 +84,10 @@ def _default(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("long.output.lines", (UNLIMITED,), severity="info")
 def _lines(responses: ProbeResponses) -> Trials:
-    """A reply that copies a long document has every line of it.
+    """A reply that copies a long document contains every line of it.
 
-    Lost parts of a stream, wrong positions or cache pages damage long replies, and so does the
-    model's limit.
+    Lost parts of a stream, wrong positions and wrong cache pages damage long replies, but the model
+    itself may also fail.
     """
     responses.all(*COPIED)
     found = [
@@ -127,7 +127,7 @@ def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iter
 def _gaps(responses: ProbeResponses) -> Trials:
     """A long stream has no gap after which clients and proxies close the connection.
 
-    A server that generates for a long time without an event must send comments meanwhile. The time
+    A server that generates for a long time without an event must send comments in between. The time
     until the first text does not count, because the request may wait in a queue.
     """
     message = "Nothing arrived for a long time while the reply was generated."

@@ -1,4 +1,4 @@
-"""The same prompt several times: a prefix cache must not change its numbers."""
+"""The same prompt sent several times: a prefix cache must not change its logprobs or replies."""
 
 from collections.abc import Iterator
 from statistics import median
@@ -59,7 +59,7 @@ def _one(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, Reply] |
 def _numbers(responses: ProbeResponses) -> Trials:
     """A prompt that is sent again has the same logprobs, within rounding.
 
-    A cached prefix with other positions, lost pages or values of another prompt changes them.
+    A cached prefix with wrong positions, lost pages or values of another prompt changes them.
     """
     judged = (
         (later, changes)
@@ -69,7 +69,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
     reason = "No prompt that was sent again has enough logprobs after the same CoT."
     for later, changes in required(judged, reason):
         found = median(changes)
-        message = "The same prompt has other logprobs when it is sent again."
+        message = "The same prompt has different logprobs when it is sent again."
         expected = f"median |Δ logprob| up to {_TOLERANCE} nats"
         got = f"{found:.2f} nats, of {len(changes)} values"
         yield None if found <= _TOLERANCE else Problem(later, message, expected, got)
@@ -79,7 +79,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
 def _other_replies(responses: ProbeResponses) -> Trials:
     """Repeated prompts do not all get one reply when new and another one when sent again.
 
-    A cached prefix with other positions, lost pages or values of another prompt changes replies.
+    A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """
     documents = [
         [_one(responses, f"{kind} {n}") for kind in ("cold", "warm", "again")] for n in PREFIXES
@@ -115,10 +115,10 @@ def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
     needs="logprobs",
 )
 def _effort(responses: ProbeResponses) -> Trials:
-    """A prompt with another reasoning effort has other logprobs.
+    """A prompt with another reasoning effort has different logprobs.
 
-    The same numbers mean that the model read the same prompt: the effort is lost, or the cache
-    ignores it.
+    The same logprobs mean that the model read the same prompt: the server lost the effort, or the
+    cache ignores it.
     """
     judged = [
         (later, cold.reasoning == reply.reasoning and max(changes) <= _SAME)
@@ -128,6 +128,6 @@ def _effort(responses: ProbeResponses) -> Trials:
     if not judged:
         raise NotVerifiableError("No reply has enough logprobs.")
     for later, same in judged:
-        message = "A prompt with effort high has exactly the logprobs of the one with effort low."
-        expected = "another reply, or other logprobs"
+        message = "The prompt with effort high has exactly the logprobs of the one with effort low."
+        expected = "another reply, or different logprobs"
         yield Problem(later, message, expected, "the same CoT and logprobs") if same else None

@@ -1,7 +1,7 @@
 """All requests with long prompts, their texts of known length, and the group of their probes.
 
-A text has distinct lines, one code word, and values that resemble it. About a million prompt
-tokens over one API with a context of 131,072 tokens, which
+A text has distinct lines, one code word, and values that resemble it. Over one API with a context
+of 131,072 tokens, all requests have about a million prompt tokens, which
 `gpt-oss-verify --suite long --dry-run` lists per probe.
 """
 
@@ -69,7 +69,7 @@ def document(tokens: int, code_word: str | None = None, depth: float = 0.0, firs
 
 
 def _similar(at: int) -> str | None:
-    """A line with a value that resembles a code word, if it is the turn of this line."""
+    """A line with a value that resembles a code word, at every `_SIMILAR_EVERY`-th place."""
     if at % _SIMILAR_EVERY != _SIMILAR_EVERY // 2:
         return None
     value = f"{_OTHER_NAMES[at % 3]}{2000 + 7 * at % 5000}"
@@ -111,7 +111,7 @@ COPY_REQUEST = (
     "Write the report above twice, one copy after the other: every line, in the same order, each "
     "on its own line. Leave none out, do not abbreviate, and write nothing else."
 )
-_MODELS_DOING = GARBLED | {
+_CAUSED_BY_MODEL = GARBLED | {
     "text.runaway",
     "reply.empty",
     "chat.reasoning.missing",
@@ -127,7 +127,7 @@ _MODELS_DOING = GARBLED | {
 
 @dataclass(frozen=True)
 class FillingRequest(ProbeRequest):
-    """A request whose prompt is as long as the context: `beyond` tokens longer in harmony."""
+    """A request whose prompt is `beyond` tokens longer in harmony than the context."""
 
     beyond: int = 0
 
@@ -182,7 +182,7 @@ def _code_word_request(name: str, text: str, tokens: int) -> ProbeRequest:
         max_tokens=_REPLY_TOKENS,
         whole=False,
         context=tokens + _FRAME_TOKENS + _REPLY_TOKENS,
-        provokes=_MODELS_DOING,
+        provokes=_CAUSED_BY_MODEL,
     )
 
 
@@ -234,7 +234,7 @@ _OFFERED = tuple(
 
 
 def conversation(count: int, code_word: str) -> Sequence[ConversationItem]:
-    """A user's request, and `count` calls, each with its CoT and its result."""
+    """A user's request and `count` calls, each with its CoT and its result."""
     items: list[ConversationItem] = [
         Message("user", "Turn all pages of the log, then tell me the code word from your notes.")
     ]
@@ -260,7 +260,7 @@ def _loops() -> Iterator[ProbeRequest]:
             )
             yield replace(question, turns=tuple(conversation(count, words[name])))
     first = tuple(conversation(1, words[steps(1, 0)]))
-    few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_MODELS_DOING)
+    few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_CAUSED_BY_MODEL)
     yield few("one tool", first, (_TURN_PAGE,))
     result = ToolResult("call_1", document(RESULT_TOKENS, first=60_000))
     yield few("long result", (*first[:-1], result), (_TURN_PAGE,), context=RESULT_TOKENS + 500)
@@ -268,7 +268,7 @@ def _loops() -> Iterator[ProbeRequest]:
 
 def _limits() -> Iterator[ProbeRequest]:
     few = partial(FillingRequest, turns=(), max_tokens=FEW_TOKENS, whole=False)
-    yield few("fits", beyond=-SLACK - FEW_TOKENS, provokes=_MODELS_DOING)
+    yield few("fits", beyond=-SLACK - FEW_TOKENS, provokes=_CAUSED_BY_MODEL)
     yield few("over", beyond=1, valid=False)
 
 
@@ -288,7 +288,7 @@ def _copies() -> Iterator[ProbeRequest]:
             max_tokens=_COPY_LIMIT if name == COPY else None,
             whole=False,
             context=COPIED_TOKENS + _FRAME_TOKENS + _COPY_LIMIT,
-            provokes=_MODELS_DOING,
+            provokes=_CAUSED_BY_MODEL,
         )
 
 

@@ -95,7 +95,7 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         "long.tokens.tools",
         (steps(STEPS[0], 0),),
         "one tool",
-        "All of 64 offered tools are in the prompt. The model cannot call a tool that is silently "
+        "All 64 offered tools are in the prompt. The model cannot call a tool that is silently "
         "left out.",
     ),
     (
@@ -155,7 +155,7 @@ def _fits(responses: ProbeResponses) -> Trials:
 def _over(responses: ProbeResponses) -> Trials:
     """A prompt that is one token too long is rejected with a 4xx status, or read completely.
 
-    Silent truncation loses input of the client, and clients retry a request that failed with 5xx.
+    Silent truncation loses the client's input, and clients retry a request that failed with 5xx.
     """
     for rollout in responses.all("over"):
         last = rollout.exchanges[-1]

@@ -26,7 +26,7 @@ from harness.statistics.reliability import chance_of_worse
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
 _WORDS = code_words()
 _SIGNIFICANCE = 0.01
-"""Of all comparisons of a probe together: each length and all longer ones are one comparison."""
+"""For all comparisons of a probe together: each length with all longer ones is one comparison."""
 _LEAST_FOUND = 5 / 6
 """The share of words in the shortest prompts that a model must find to be judged at longer ones."""
 _TOOLS = ("tools A", "tools B", "tools C")
@@ -86,7 +86,8 @@ def _lost(
 def _needles(responses: ProbeResponses) -> Trials:
     """Code words in long prompts are found as often as in the shortest ones.
 
-    Wrong positions, windows or cache pages hide parts of a prompt, and so does the model's limit.
+    Wrong positions, windows or cache pages hide parts of a prompt, but the model itself may also
+    fail.
     """
     responses.all(*next(iter(_CELLS.values())))
     shortest, *longer = (_found(responses, names) for names in _CELLS.values())

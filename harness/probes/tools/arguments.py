@@ -3,7 +3,7 @@
 The model may copy a text incorrectly. Only typical server defects count as problems: the requested
 text with its special part deleted, escaped once more, or replaced, unless the tokens show that the
 model wrote it so (see `harness.probes.authorship`). Schema-valid arguments can still differ from
-what the model wrote, so other values count only if the server is likely to have made them, too.
+what the model wrote, so other values also count only if the server probably changed them.
 """
 
 import html
@@ -204,13 +204,24 @@ def _text(found: Call) -> str:
     return "\n".join(value for value in values if isinstance(value, str))
 
 
+_CONTENT = {
+    "prefix": "the prefix 'functions.'",
+    "line break": "a line break",
+    "empty line": "an empty line",
+    "other script": "Greek letters",
+    "ampersand": "an ampersand",
+    "typography": "typographic marks",
+    "capitals": "capital letters",
+    "spaces": "runs of spaces",
+    "json": "JSON",
+}
 for _name, _value in TEXTS.items():
     GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
         source=_value.source,
-        text=f"Tool-call arguments with this content reach the client unchanged: {_name}. "
-        "Otherwise the client runs the tool with other arguments than the model generated.",
+        text=f"Tool-call arguments with {_CONTENT.get(_name, _name)} reach the client unchanged. "
+        "Otherwise the client runs the tool with arguments that the model did not generate.",
     )(partial(_judge_text, _name))
 
 
@@ -289,9 +300,9 @@ VALUES: Mapping[str, Typed] = {
 
 
 RELIABLE = frozenset({"number"})
-"""Values that models write as requested. Nor do they repeatedly write another number, the opposite
-boolean, or a text where the schema allows only a boolean. Otherwise tokens must show what the model
-wrote."""
+"""Values that models write as requested. Models also do not repeatedly write another number, the
+opposite boolean, or a text where the schema allows only a boolean. For all other values, tokens
+must show what the model wrote."""
 
 _VALUE_REQUESTS = tuple(
     offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items()
@@ -325,15 +336,21 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
             who = author(found, intended, tokens)
             if who == "unknown" and not (name in RELIABLE or other):
                 continue
-            message = "An argument of a tool call has another value than requested."
+            message = "An argument of a tool call does not have the requested value."
             problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
             yield problem, who
 
 
+_KINDS = {
+    "number": "a number",
+    "boolean": "a boolean",
+    "empty string": "an empty string",
+    "list": "a list of one entry",
+}
 for _name in VALUES:
     TYPES_GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
-        text=f"An argument of this kind keeps its JSON type and value: {_name}. A value of another "
-        "type may conform to the schema and still do something else.",
+        text=f"An argument that is {_KINDS.get(_name, _name)} keeps its JSON type and value. A "
+        "value of another type may conform to the schema and still do something else.",
     )(partial(_judge_value, _name))

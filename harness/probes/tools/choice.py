@@ -46,7 +46,7 @@ def _recall(responses: ProbeResponses) -> Trials:
     gpt-oss calls tools reliably. If calls are missing, the prompt or the parser is broken.
     """
     for exchange, reply in responses.replies(*NEEDED):
-        message, got = "The prompt needs a tool, and the reply calls none.", reply.text
+        message, got = "The prompt needs a tool, but the reply calls none.", reply.text
         missing = Problem(exchange, message, "a tool call", got or "no text, no call")
         yield None if reply.calls else missing
 
@@ -61,7 +61,7 @@ def _precision(responses: ProbeResponses) -> Trials:
     """
     for exchange, reply in responses.replies(*NOT_NEEDED):
         if reply.calls:
-            message = "The prompt needs no tool, and the reply calls one."
+            message = "The prompt needs no tool, but the reply calls one."
             yield Problem(exchange, message, "no tool call", reply.calls[0].name)
         else:
             yield None
@@ -168,7 +168,7 @@ def _followed(name: str, responses: ProbeResponses) -> Trials:
     for exchange, reply in first_replies(rollouts):
         called = [call.name for call in reply.calls]
         followed = bool(called) if allowed is None else set(called) == allowed
-        message = f"The request set tool_choice to {choice}, and the reply does not follow it."
+        message = f"The request set tool_choice to {choice}, but the reply does not follow it."
         got = f"calls: {', '.join(called) or 'none'}"
         yield None if followed else Problem(exchange, message, expected, got)
 
@@ -183,18 +183,18 @@ for _name, _text in (
     ("named", f"With tool_choice naming a function, the reply calls that function. {_WHY}"),
     (
         "none streamed",
-        "In streams, too, a reply calls no tool if tool_choice is none. Some servers parse the "
-        "calls of every stream, whatever the request says.",
+        "With tool_choice none, a streamed reply calls no tool. Some servers parse the calls "
+        "of every stream, whatever the request says.",
     ),
     (
         "required streamed",
-        "In streams, too, a reply calls a tool if tool_choice is required. Some servers stream a "
+        "With tool_choice required, a streamed reply calls a tool. Some servers stream a "
         "forced call as text, or force calls only in requests without `stream`.",
     ),
     (
         "named streamed",
-        "In streams, too, a reply calls the function that tool_choice names. Otherwise a program "
-        "that works without streaming gets another call, or none.",
+        "With tool_choice naming a function, a streamed reply calls that function. Otherwise "
+        "a program that works without streaming gets another call, or none.",
     ),
 ):
     GROUP.probe(
@@ -222,6 +222,6 @@ def _parallel(responses: ProbeResponses) -> Trials:
             yield failure(rollout, "parallel_tool_calls")
         for exchange, reply in first_replies(rollouts):
             several = name == "not parallel" and len(reply.calls) > 1
-            message = "The request disabled parallel tool calls, and the reply has several."
+            message = "The request disabled parallel tool calls, but the reply has several calls."
             got = f"{len(reply.calls)} calls"
             yield Problem(exchange, message, "at most one call", got) if several else None

@@ -58,9 +58,9 @@ def _unchanged(responses: ProbeResponses) -> Trials:
 
 
 def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
-    """Judge one call. The model corrects odd names, so a changed one must be proven."""
+    """Judge one call. The model corrects odd names, so a change by the server must be proven."""
     got = call.call.name
-    message = "The reply calls a function by a changed name."
+    message = "The reply calls a function under a changed name."
     if got == offered:
         yield None
     elif _changed(offered, got):

@@ -40,6 +40,8 @@ def _announcements(responses: ProbeResponses) -> Trials:
         if reply.text:
             yield None
         elif lost >= _LEAST:
-            message = "The reply lacks the text whose tokens were counted before a tool call."
+            message = (
+                "The reply lacks the text before a tool call, although its tokens were counted."
+            )
             got = f"{lost} tokens not returned"
             yield Problem(exchange, message, "text next to the tool call", got, "$.usage")

@@ -52,7 +52,7 @@ LOOP_GROUP = ProbeGroup("tools.loop", lambda _api: _LOOPS, GUIDE)
 def _continues(responses: ProbeResponses) -> Trials:
     """A conversation continues after any tool result.
 
-    Tools fail, return long results, or return nothing. Agents must not fail because of it.
+    Tools fail, return long results, or return nothing. Agents must not fail for that reason.
     """
     rollouts = _with_results(responses, "dependent", *RESULTS)
     return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)

@@ -186,7 +186,7 @@ def _echo(responses: ProbeResponses) -> Trials:
         if echo is not None and _contains(echo, definition.parameters):
             yield None
         else:
-            message = f"The response repeats a function with {definition.feature} changed."
+            message = f"The response has a changed copy of a function with {definition.feature}."
             expected = str(dict(definition.parameters))
             yield Problem(exchange, message, expected, str(echo), "$.tools")
 

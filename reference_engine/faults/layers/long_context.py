@@ -1,4 +1,4 @@
-"""Faults that show in long prompts only: positions, pages of the KV cache, and cached prefixes."""
+"""Faults that only long prompts show: positions, pages of the KV cache, and cached prefixes."""
 
 from __future__ import annotations
 

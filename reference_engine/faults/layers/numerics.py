@@ -274,7 +274,7 @@ def _gated(alpha: float, offset: float) -> Activation:
 
 
 def _shares_of_all(scores: Tensor, top: int) -> Tensor:
-    """A softmax over all experts, of which only the chosen ones count."""
+    """A softmax over all experts, of which only the chosen ones are used."""
     chosen = scores.softmax(-1).topk(top, dim=-1)
     return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values)
 

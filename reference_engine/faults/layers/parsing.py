@@ -1,4 +1,4 @@
-"""Faults in parsing the model's harmony output, answers that must follow a schema among them."""
+"""Faults in parsing the model's harmony output, including answers that must follow a schema."""
 
 import html
 import re
@@ -45,7 +45,7 @@ def dropped(kind: Kind) -> hooks.EventChange:
 
 
 def repeated(kind: Kind) -> Callable[[], hooks.EventChange]:
-    """A change after which each message of this kind comes twice."""
+    """A change by which each message of this kind comes twice."""
 
     def new() -> hooks.EventChange:
         message: list[Event] = []

@@ -31,7 +31,7 @@ def _of_call(change: hooks.TextChange) -> hooks.TextChange:
 CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt(_of_call(change)))
 """The header of each earlier call in the prompt."""
 FORCED = hooks.parsed_if(lambda request: request.policy.mode == "required")
-"""Each event of the parser, if the request requires a call."""
+"""Each event of the parser, in responses to requests that require a call."""
 
 hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
 hooks.DEVELOPER_TEXT.faults(

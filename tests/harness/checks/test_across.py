@@ -19,7 +19,7 @@ from harness.parsing.rollout import parse_rollout
 from harness.records.scores import Score
 from harness.scoring import measured_score
 
-CUT = "Hardly any CoT begins like a sentence: its first words may be lost."
+CUT = "Hardly any CoT begins like a sentence: the server may lose the first words."
 LISBON, HTML = (
     next(case for case in SUITE.cases if case.id == name)
     for name in ("weather-lisbon", "markdown-bold")

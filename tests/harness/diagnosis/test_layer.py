@@ -35,7 +35,7 @@ def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
     ((layer, text),) = found(*both, *others)
     assert layer == "API conversion"
     assert text == (
-        "The API conversion of chat and responses is at fault: of the same cases, 48 of 48 tool "
+        "The API conversion of chat and responses is at fault: for the same cases, 48 of 48 tool "
         "calls succeed over harmony, where the tool renders prompts and parses answers itself, "
         "but 6 of 24 over chat, and 0 of 24 over responses."
     )

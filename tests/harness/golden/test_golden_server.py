@@ -126,8 +126,8 @@ async def test_an_engine_in_eight_bits_does_not_widen_the_exact_tolerance():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"weights_sha256": "0f"}, "b.json was created with other weights"),
-        ({"requests_sha256": "0f"}, "b.json answers other requests"),
+        ({"weights_sha256": "0f"}, "b.json and the first file were created with different weights"),
+        ({"requests_sha256": "0f"}, "b.json and the first file answer different requests"),
     ],
 )
 def test_files_that_do_not_belong_together_are_not_merged(changes, problem):

@@ -395,7 +395,7 @@ def test_options_that_are_not_repeated() -> None:
     silent = judged(options.GROUP, repeats(*every), ["responses"])["options.repeated"]
     assert (silent.status, silent.reason) == ("not_verifiable", "No response allows a judgement.")
     assert [each.message for each in results["options.metadata"].examples] == [
-        "The response has no `metadata`, although its request has."
+        "The response has no `metadata`, although its request set it."
     ]
 
 
