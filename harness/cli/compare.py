@@ -68,7 +68,7 @@ def compare(
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
-        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        concurrency: Attempts in flight. Default: that of the provider's entry, or 8.
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
     """
     extra = int(against is not None and against not in runs)
@@ -96,10 +96,10 @@ def compare(
 
 
 def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
-    """Run every provider; the folders of the runs, and the exit code.
+    """Run every provider, and return the folders of the runs and the exit code.
 
-    A provider that is unreachable is left out, and the exit code is then that of an unreachable
-    provider, because the comparison is incomplete. If an option is wrong, no provider is run.
+    An unreachable provider is left out, and determines the exit code, because the comparison is
+    incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
     for draft in [planning.draft(each) for each in options]:
@@ -140,7 +140,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
         chosen.insert(0, against)
     twice = [name for name in chosen if chosen.count(name) > 1]
     if twice:
-        raise ConfigurationError(f"{twice[0]} is given twice; name each run once.")
+        raise ConfigurationError(f"{twice[0]} is given twice; give each run only once.")
     columns = labelled([_column(name) for name in chosen])
     if all(column.entry.kind == "published" for column in columns):
         raise ConfigurationError("Only published baselines are given; add a run to compare.")
@@ -173,14 +173,14 @@ def history(
     runs: Path = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
-    """Show the runs of a provider over time; `site` makes pages of them.
+    """Show the runs of a provider over time; `site` publishes them as pages.
 
     Args:
         provider: Only this provider. Default: all.
         runs: The folder with the run folders. Default: runs.
     """
     if not runs.is_dir():
-        raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
+        raise ConfigurationError(f"There is no folder {runs}; pass your folder of runs as --runs.")
     found = history_of(runs, provider)
     if provider is not None and not found.lines and not found.unread:
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")

@@ -119,7 +119,7 @@ def _refuse_keys(*arguments: str | None) -> None:
 def _completed(
     entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
 ) -> Provider:
-    """The entry with model and APIs, from the provider or the user where they are not given."""
+    """The entry with model and APIs; those not given come from the provider or the user."""
     models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
     provider = changed(entry, model=model or _model(models or []))
     if apis is None:
@@ -141,7 +141,7 @@ def _listed_models(provider: Provider) -> list[str] | None:
 
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
-    """The APIs that work; none, with a message, if the provider does not answer."""
+    """The APIs that work; empty, with a message, if the provider does not answer."""
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
@@ -170,7 +170,7 @@ def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
         text = with_entry(read_text(path), str(path), provider.name, entry)
     else:
         text = NEW_FILE + entry_text(provider.name, entry)
-    # Replace the file in one step, behind a symbolic link if it is one, and keep its mode.
+    # Replace the file atomically, follow a symbolic link, and keep the file mode.
     target = path.resolve()
     with replacing(target) as file:
         file.write(text.encode())
@@ -235,7 +235,7 @@ def _ask(question: str, check: Callable[[str], object] = str, default: str | Non
 
 
 def _short(base_url: str) -> str:
-    """The part of a host name that identifies the provider: groq of api.groq.com."""
+    """The part of a host name that identifies the provider: `groq` for `api.groq.com`."""
     host = urlsplit(base_url).hostname or ""
     parts = host.split(".")
     is_domain = len(parts) > 1 and not parts[-1].isdigit()

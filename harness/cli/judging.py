@@ -1,4 +1,4 @@
-"""How a run ends: it is judged, reported in its folder and on stdout, and gets an exit code."""
+"""Judge a run, report it in its folder and on stdout, and choose the exit code."""
 
 import json
 import webbrowser
@@ -89,7 +89,7 @@ def report(
 
 
 def report_again(run: Path, formats: Iterable[Format], *, show_questions: bool = False) -> Analysis:
-    """Write reports of a run, judged first unless this version judged it; raises as `judge`."""
+    """Write reports of a run; judge it first unless this version has. Raises as `judge`."""
     tasks = restore(run, read_run_info(run))
     try:
         analysis = run_folder.read_analysis(run)
@@ -110,7 +110,7 @@ def judge(
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
     `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
-    if a file of a task or the baseline cannot be read, RunLogError if the folder cannot.
+    if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
     tasks = restore(folder, info)
@@ -178,13 +178,13 @@ def write_reports(
 
 
 def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
-    """`run.json` with other settings."""
+    """`run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
 
 
 def gate_of(analysis: Analysis) -> dict[str, object]:
-    """The settings that a run was judged by, as changes of its own."""
+    """The settings with which a run was judged, as `changes` for `judge`."""
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 

@@ -73,6 +73,6 @@ def _grader_again(info: RunInfo, provider: Provider, chosen: ProviderOptions) ->
     if before is None:
         return None
     if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
-        # It grades itself, with the key that it was given now.
+        # The provider grades its own answers, with the key of this call.
         return providers.changed(provider, model=before.model)
     return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))

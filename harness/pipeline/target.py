@@ -51,7 +51,7 @@ def target_of(thresholds: Thresholds) -> Target:
 
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
-    """The gate of a run without settings: its model must do what the bundled reference does."""
+    """The gate of a run without settings: the model must be as good as the bundled reference."""
     shipped = _shipped()
     if model.rpartition("/")[2] not in shipped["models"]:
         return Thresholds()

@@ -71,7 +71,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ),
         ({"api_key_env": "sk-abc/123"}, "the name of an environment variable, never a key"),
         ({"api_key": "x"}, "unknown key providers.mine.api_key; did you mean 'api_key_env'?"),
-        ({"zzz": "x"}, "unknown key providers.mine.zzz; there are base_url, model, apis"),
+        ({"zzz": "x"}, "unknown key providers.mine.zzz; choose from base_url, model, apis"),
         ({"headers": {"X A": "b"}}, "providers.mine.headers: 'X A' is not the name of an HTTP"),
         ({"headers": {"X-A": "b\nX-B: c"}}, "the value of X-A has a character"),
         ({"headers": {"Content-Length": "5"}}, "they must not set Content-Length"),
@@ -166,7 +166,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
     assert find_provider("mine", path).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
         find_provider("mien", path)
-    with pytest.raises(ConfigurationError, match=r"there are reference, .*, mine"):
+    with pytest.raises(ConfigurationError, match=r"choose from reference, .*, mine"):
         find_provider("x", path)
 
 
