@@ -105,7 +105,7 @@ def read_run(folder: Path) -> Column:
 
 
 def group_name(task: TaskInfo, condition: Condition) -> str:
-    """How rows call a task under a condition; providers name the same model differently."""
+    """The name of a task under a condition in rows; providers name the same model differently."""
     parts = varying(task.conditions)
     model = known_model(condition.model) or condition.model
     effort = f"{condition.effort or 'default'} effort"
