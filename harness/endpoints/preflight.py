@@ -1,4 +1,4 @@
-"""A few cheap requests before a run, to refuse a provider that cannot be sampled."""
+"""A few cheap requests before a run, which reject a provider that cannot be sampled."""
 
 import difflib
 from collections.abc import Sequence
@@ -116,10 +116,10 @@ async def cot_field(provider: Provider) -> str:
 
 
 async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, int]:
-    """How many alternatives per token a request may ask for; and the number of requests.
+    """The number of alternatives per token that a request may set, and the number of requests made.
 
-    Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected, and the
-    most if an error has another cause, which the run records. Raises as `request`.
+    Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected,
+    and the maximum if an error has another cause, which the run records. Raises as `request`.
     """
     for number, count in enumerate(ALTERNATIVES, 1):
         options = DIALECTS[api].logprob_options(count)
@@ -130,10 +130,11 @@ async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, i
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:
-    """Whether the provider runs the model's Python programs itself; and the number of requests.
+    """Whether the provider runs the model's Python programs, and the number of requests made.
 
-    A request over Responses asks for a program. It counts if the reply has a call of the built-in
-    tool and goes on after it. A model may also answer without one, so it gets up to three requests.
+    A request over Responses asks for a program. The answer is yes if a reply has a call of the
+    built-in tool and continues after it. A model may answer without a call, so up to three requests
+    are sent.
     Raises as `request`.
     """
     text = "Use Python to compute 482719 * 917353, and answer with the product."
@@ -148,7 +149,7 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
-    """Refuse an answer after which no request can succeed. Raises ProviderUnavailableError."""
+    """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
     if status < 300 and answer.headers.get("content-type", "").startswith("text/html"):
@@ -162,7 +163,7 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         remedy = (
             f"check the key in {provider.api_key_env}"
             if provider.api_key_env
-            else "give the name of the variable that holds your key as api_key_env"
+            else "set api_key_env to the name of the variable that holds your key"
         )
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:

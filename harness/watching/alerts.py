@@ -1,4 +1,4 @@
-"""Incidents in sentences, the content of alerts, and their delivery to a command or a webhook.
+"""Describe incidents in sentences, and deliver alerts to a command or a webhook.
 
 The URL of a webhook is a secret, because anyone who knows it can post. Messages name only its host.
 """
@@ -18,7 +18,7 @@ from harness.errors import ConfigurationError
 from harness.text import percentage
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident
 
-LEAST = 0.001  # the smallest probability that is stated
+LEAST = 0.001  # smallest probability that is shown
 
 
 def worse(incident: Incident) -> str:
@@ -109,10 +109,10 @@ class Sinks:
             except ValueError as error:
                 raise ConfigurationError(f"--on-alert cannot be read: {error}.") from None
             if not words:
-                raise ConfigurationError("--on-alert takes a command; this one is empty.")
+                raise ConfigurationError("--on-alert takes a command, not an empty text.")
 
     def deliver(self, sink: str, content: str) -> str | None:
-        """Deliver an alert; the reason if that failed, else None."""
+        """Deliver an alert; the reason if that failed, otherwise None."""
         alert = json.loads(content)
         if sink == COMMAND and self.command:
             return _run(self.command, alert, self.hidden)

@@ -1,4 +1,4 @@
-"""What a round samples: some cases under one condition, and a part of the probes, in turn. Pure."""
+"""Plan rounds: some cases under one condition, and a part of the probes, in turn. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def of_round(daily: Limits, every: float, used: tuple[int, float]) -> Limits:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What rounds of a provider choose from."""
+    """The cases and probes that rounds of a provider choose from."""
 
     provider: Provider
     suite: Suite
@@ -92,7 +92,7 @@ def plan_rounds(
 
 
 def next_round(planned: RoundPlan, watched: Watched, limits: Limits) -> NextRound:
-    """The next round; APIs and modes take turns, as do suspects and probes sampled longest ago."""
+    """The next round; APIs and modes alternate, as do suspects and probes sampled longest ago."""
     provider, number = planned.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]
     turn = number // len(provider.apis)
@@ -157,7 +157,7 @@ def _longest_ago(
 def _parts(
     probes: Sequence[Probe], room: int, options: ProbeOptions
 ) -> Iterator[tuple[Probe, ...]]:
-    """The probes in parts of at most `room` requests; groups stay together if they fit."""
+    """The probes in parts of at most `room` requests; groups that fit stay together."""
     part: list[Probe] = []
     groups: dict[str, list[Probe]] = {}
     for probe in probes:

@@ -60,7 +60,7 @@ def test_what_is_to_be_copied_stands_in_the_prompt():
         (line(expected_arguments="{}"), "do not match the schema of get_weather"),
         (line(extra=1), "unknown key 'extra'"),
         (line(id="a/b"), "id must consist of"),
-        (line(instructions=3), "instructions must be a string"),
+        (line(instructions=3), "instructions must be a non-empty string"),
     ],
 )
 def test_a_bad_line_is_numbered_and_explained_and_the_rest_is_kept(bad, reason):

@@ -59,7 +59,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"base_url": "http://[::1"}, "is not a URL"),
         ({"base_url": "http://ex ample/v1"}, "is not a URL"),
         ({"base_url": "http://h:99999/v1"}, "is not a URL"),
-        ({"base_url": "http://me:pw@h/v1"}, "holds a user name or password"),
+        ({"base_url": "http://me:pw@h/v1"}, "contains a user name or password"),
         ({"base_url": "http://h/v1?key=sk-abc"}, "has a ? or # part"),
         ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
         ({"apis": ...}, "providers.mine.apis is missing"),
@@ -100,9 +100,9 @@ def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "needs a key `providers`"),
-        ("- a", "needs a key `providers`"),
-        ("providers: [a]", "needs a key `providers`"),
+        ("", "needs the key `providers`"),
+        ("- a", "needs the key `providers`"),
+        ("providers: [a]", "needs the key `providers`"),
         ("providers: {}\nprovider: {}", "unknown key 'provider'"),
         ("providers: {a: 3}", "providers.a must be a mapping"),
         ("providers: {a: {b: [}", "line 1, column 21"),
