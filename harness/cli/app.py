@@ -124,7 +124,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     ~/.config/fish/completions/gpt-oss-verify.fish.
 
     Args:
-        shell: The shell.
+        shell: Name of the shell.
     """
     print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
     return 0
@@ -164,7 +164,7 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def running_text(docstring: str) -> str:
+def unwrapped_description(docstring: str) -> str:
     """The description of a Google-style docstring, one line per paragraph, without sections."""
     description = inspect.cleandoc(docstring).partition("\n\nArgs:")[0]
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
@@ -195,7 +195,7 @@ def _load_main_job() -> None:
 def _reflow(group: App) -> None:
     """Unwrap the descriptions of all commands."""
     for command in group.resolved_commands().values():
-        command.help = running_text(command.help)
+        command.help = unwrapped_description(command.help)
         _reflow(command)
 
 

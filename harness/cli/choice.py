@@ -130,7 +130,7 @@ def _checked(gate: Gate) -> Gate:
     return gate
 
 
-def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
+def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
     """The thresholds of a finished run: its own, or those of --gate FILE; options override both."""
     base = info.settings.thresholds
     if options.gate is not None:

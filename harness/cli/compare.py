@@ -24,9 +24,9 @@ from harness.cli.options import (
     refuse,
     run_place,
 )
-from harness.cli.restoring import opened_to_stay
+from harness.cli.restoring import unpacked
 from harness.cli.screen import print_raw, say, stdout
-from harness.cli.verify import sample_shown
+from harness.cli.verify import sample_with_progress
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare as compare_columns
 from harness.comparison.compare import labelled
@@ -106,7 +106,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
         job = draft.job(DEFAULT_OUT)
         say(f"{draft.provider.name}: {job.folder}")
         try:
-            sample_shown(job)
+            sample_with_progress(job)
         except ProviderUnavailableError as error:
             say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
@@ -156,7 +156,7 @@ def _column(name: str) -> Column:
     path = run_place(Path(name))
     if path.is_dir():
         return read_run(path)
-    return read_run(opened_to_stay(path)) if _is_bundle(path) else baseline_column(name)
+    return read_run(unpacked(path)) if _is_bundle(path) else baseline_column(name)
 
 
 def _is_bundle(path: Path) -> bool:

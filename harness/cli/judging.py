@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli.choice import gate_changes, thresholds_again
+from harness.cli.choice import gate_changes, thresholds_of_run
 from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
-from harness.cli.restoring import opened_to_stay, restore
+from harness.cli.restoring import restore, unpacked
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -54,8 +54,8 @@ def recheck(
     as_json: AsJson = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version."""
-    run = opened_to_stay(run)
-    thresholds = thresholds_again(gate, read_run_info(run))
+    run = unpacked(run)
+    thresholds = thresholds_of_run(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
     return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 
@@ -79,8 +79,8 @@ def report(
     formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
-    run = opened_to_stay(run)
-    report_again(run, formats, show_questions=show_questions)
+    run = unpacked(run)
+    rewrite_reports(run, formats, show_questions=show_questions)
     for each in formats:
         show(str(run / FILES[each]))
     if open_page:
@@ -88,7 +88,9 @@ def report(
     return 0
 
 
-def report_again(run: Path, formats: Iterable[Format], *, show_questions: bool = False) -> Analysis:
+def rewrite_reports(
+    run: Path, formats: Iterable[Format], *, show_questions: bool = False
+) -> Analysis:
     """Write reports of a run; judge it first unless this version has. Raises as `judge`."""
     tasks = restore(run, read_run_info(run))
     try:

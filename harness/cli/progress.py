@@ -103,7 +103,7 @@ class LineDisplay(Observer):
         self._print(f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Print how much is to be sampled."""
+        """Print the number of planned attempts."""
         self._planned, self._done = planned, finished
         already = f", {finished} of them already done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
@@ -146,7 +146,7 @@ class LiveDisplay(LineDisplay):
         self.progress.reset(self._task, total=None, description=f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Show a bar for what is to be sampled."""
+        """Show a bar for the planned attempts."""
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:

@@ -136,7 +136,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
 
 
 def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
-    """Runs and bundles; any other folder stands for the runs and bundles in it."""
+    """Runs and bundles; any other folder is replaced with the runs and bundles in it."""
     for run in runs:
         single = run.is_file() or (run / RUN_FILE).exists()
         inner = [] if single else [*run_folders(run), *sorted(run.glob("*.tar.gz"))]
@@ -150,7 +150,7 @@ def _publish(run: Path, out: Path) -> Analysis:
         if file != run:
             packed(run, file)
         copy = unpack(file, place)
-        analysis = judging.report_again(copy, ("html",))
+        analysis = judging.rewrite_reports(copy, ("html",))
         folder = out / copy.name
         with os_errors(RunLogError, f"{folder} cannot be written"):
             folder.mkdir(parents=True, exist_ok=True)

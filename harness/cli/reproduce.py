@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from harness.api import DIALECTS
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, RunOrBundle
-from harness.cli.restoring import opened_to_stay
+from harness.cli.restoring import unpacked
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
@@ -59,7 +59,7 @@ def reproduce(
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
-    run = opened_to_stay(run)
+    run = unpacked(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)

@@ -52,7 +52,7 @@ def import_traffic(
         file: A recording, or a folder of recordings.
         files: More recordings.
         provider: Name of the provider that answered; an entry of providers.yaml or any other name.
-        model: Name of a model that is gpt-oss under another name; can be repeated.
+        model: Other name under which gpt-oss is served; can be repeated.
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
@@ -125,7 +125,7 @@ def tap(
         upstream: Base URL of the server, such as http://localhost:8000/v1.
         port: Local port of the proxy. Default: 8100.
         provider: Name of the provider in the report. Default: the host of the server.
-        model: Name of a model that is gpt-oss under another name; can be repeated.
+        model: Other name under which gpt-oss is served; can be repeated.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
     url = _checked(upstream)

@@ -187,14 +187,16 @@ def carry_out(
     show_questions: bool = False,
     sample: Sampler = pipeline.sample,
 ) -> int:
-    """Sample, judge and report, and return the exit code. Raises as `sample_shown`."""
-    sample_shown(job, debug=debug, sample=sample)
+    """Sample, judge and report, and return the exit code. Raises as `sample_with_progress`."""
+    sample_with_progress(job, debug=debug, sample=sample)
     from harness.cli import judging  # after sampling: it imports the reports
 
     return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
 
 
-def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample) -> None:
+def sample_with_progress(
+    job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample
+) -> None:
     """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
 
     Raises ConfigurationError if a task cannot be sampled on this machine,

@@ -62,9 +62,9 @@ class AlertOptions:
     webhook_format: WebhookFormat | None = None
     """json or slack. Default: slack for hooks.slack.com, else json."""
     metrics_port: int | None = None
-    """Serve Prometheus metrics at this port."""
+    """Serve Prometheus metrics on this port."""
     metrics_host: str = "127.0.0.1"
-    """Address to serve them on. Default: 127.0.0.1."""
+    """Address to serve metrics on. Default: 127.0.0.1."""
 
 
 def watch(

@@ -247,7 +247,7 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
             yield event.number, Mismatch("$", message, event.text, minor=False)
             continue
         for miss in mismatches(model, event.text, event.data, judged):
-            # Gateways add chunks of their own, in which only usage matters.
+            # Gateways add their own chunks, in which only usage matters.
             added = exchange.api == "chat" and event.data.get("choices") == []
             if not added or miss.path.startswith("$.usage"):
                 yield event.number, miss

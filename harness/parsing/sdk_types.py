@@ -3,7 +3,7 @@
 The package itself builds its objects without validation, so it never rejects a reply. This module
 applies its types strictly: correct JSON types (no "3" for 3), required fields and closed sets of
 values. Unknown fields are allowed. In a union, only the member that `type` names is considered.
-Whatever a release of the past year accepts is accepted; see `data/sdk_history.json`. The types are
+What any release of the past year accepts is accepted; see `data/sdk_history.json`. The types are
 imported on first use, which takes half a second.
 """
 

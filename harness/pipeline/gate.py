@@ -120,7 +120,7 @@ def decide_tool_calling(
     decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return PartVerdict("inconclusive", (*_nothing(probes), *ended))
+        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None
@@ -149,7 +149,7 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
             None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
         )
     missing = tuple(_missing_evals(info.settings))
-    decision = _of_evals(evals, complete=complete and not missing)
+    decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:
         return PartVerdict(None, (NO_BASELINE,))
     stopped = _stopped(info)
@@ -252,7 +252,7 @@ def _judged(result: CheckResult) -> bool:
     return result.status not in ("not_verifiable", "skipped")
 
 
-def _nothing(probes: Sequence[CheckResult]) -> Iterator[str]:
+def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
     """Why nothing was judged."""
     reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
     if any(reasons):
@@ -298,7 +298,7 @@ def _margins(settings: RunSettings) -> Iterator[str]:
                 yield f"The margin of {name}, {settings.margins[name]:g} points, is from {where}."
 
 
-def _of_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
+def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
     decisions = [None if each.baseline is None else each.baseline.decision for each in evals]
     if "fail" in decisions:
         return "fail"

@@ -56,7 +56,7 @@ class Thresholds(Record):
 
     max_invalid: int = 0
     rule: GateRule | None = Field(
-        default=None, description="guide if a setting of its own is stated, else reliability"
+        default=None, description="guide if one of its settings is stated, otherwise reliability"
     )
     reference: float | None = None
     lower_rate: float = 0.9

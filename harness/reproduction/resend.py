@@ -99,7 +99,7 @@ def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -
             compared.setdefault(f"{rollout.api}/{rollout.sample}", rollout)
     if found is None or len(found.exchanges) <= finding.evidence.exchange:
         raise ConfigurationError(
-            f"the run has no record {finding.evidence.record}, which the finding refers to; "
+            f"the run lacks the record {finding.evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
     same = [compared.get(f"{found.api}/{name}") for name in uses if name != found.sample]

@@ -34,7 +34,7 @@ a condition."""
 _COMMON = ("parity", "tools.choice", "prompt.cot")
 """Prefixes of the ids of probes whose requests resemble those of most clients."""
 
-_CARRIERS: Mapping[str, tuple[str, ...]] = {
+_JUDGED_REQUESTS: Mapping[str, tuple[str, ...]] = {
     "answer.json": ("structured",),
     "calls.choice": ("tools.choice",),
     "calls.id.repeated": ("tools.loop.dependent",),
@@ -89,23 +89,25 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
-        common = [probe for probe in PROBES if any(_is(probe, each) for each in _COMMON)]
+        common = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in _COMMON)]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         ids = [probe.id for probe in choose(suite).probes]
         some = [*([] if repetition else common), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
-    carriers = [carrier for detector in known(fault) for carrier in _carriers(detector)]
-    cases = (CASES,) if CASES in carriers else ()
-    probes = [probe for probe in PROBES if any(_is(probe, each) for each in carriers)]
+    requests = [request for detector in known(fault) for request in _judged_requests(detector)]
+    cases = (CASES,) if CASES in requests else ()
+    probes = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in requests)]
     tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
     return (Stage(suite, (*cases, *probes), tries), Stage(suite, ()))
 
 
-def _carriers(check_id: str) -> Sequence[str]:
+def _judged_requests(check_id: str) -> Sequence[str]:
     """The requests that a rule judges: prefixes of ids of probes, or the cases."""
     if check_id in PROBES:
         return (check_id,)
-    return next((to for each, to in _CARRIERS.items() if _is(check_id, each)), (CASES,))
+    return next(
+        (to for each, to in _JUDGED_REQUESTS.items() if _has_prefix(check_id, each)), (CASES,)
+    )
 
 
 def known(fault: Fault) -> tuple[str, ...]:
@@ -115,11 +117,11 @@ def known(fault: Fault) -> tuple[str, ...]:
 
 def detects(detector: str, check_id: str) -> bool:
     """Whether a detector of the catalogue names this check or probe."""
-    if _is(check_id, detector):
+    if _has_prefix(check_id, detector):
         return True
     probe = PROBES.get(check_id)
     return probe is not None and probe.about.family == detector
 
 
-def _is(check_id: str, beginning: str) -> bool:
-    return check_id == beginning or check_id.startswith(f"{beginning}.")
+def _has_prefix(check_id: str, prefix: str) -> bool:
+    return check_id == prefix or check_id.startswith(f"{prefix}.")

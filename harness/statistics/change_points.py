@@ -7,7 +7,7 @@ f0 failures in n0 trials before that time and f1 in n1 since, F = f0 + f1 and N 
     E = m(f0, n0; BEFORE) * m(f1, n1; SINCE) / max over p of p^F (1 - p)^(N - F),
 
 where m is the probability of the trials if their rate has a beta distribution. If the rate is
-constant, whatever it is, E is an e-process (universal inference: Wasserman, Ramdas and
+constant at any value, E is an e-process (universal inference: Wasserman, Ramdas and
 Balakrishnan 2020, arXiv 1912.11436). Its expectation is at most 1 whenever one looks.
 
 Possible times are weighted by the time since the observation before, in months. A weighted sum of

@@ -16,7 +16,7 @@ from harness.statistics.mean_scores import UNSEEN, Mean, clustered_error, run_me
 
 TAIL = 0.05  # one-sided error probability of a bound
 POWER = 0.8  # probability that a run detects the drop that is reported as detectable
-_TAILS = (1e-9, 0.49)  # range of one-sided p-values; at 0.5 a bound is the mean, whatever its noise
+_TAILS = (1e-9, 0.49)  # range of one-sided p-values; at 0.5 a bound is the mean for any noise
 _STEPS = 4096
 """Resolution of the smallest detectable worsening, as a fraction of the largest possible one."""
 

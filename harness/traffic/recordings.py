@@ -51,7 +51,7 @@ class RecordingFile:
 
 
 def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
-    """Read recordings; a folder stands for all recordings in it and its subfolders.
+    """Read recordings; for a folder, all recordings in it and its subfolders.
 
     Files of a folder without pairs are left out. Raises ConfigurationError if a path cannot
     be read, or a named file is not a recording.

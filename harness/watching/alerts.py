@@ -27,7 +27,7 @@ def worse(incident: Incident) -> str:
     if incident.earliest < incident.latest:
         begun += f" (90 %: {moment(incident.earliest)} to {moment(incident.latest)})"
     return (
-        f"{_subject(incident, _present(incident))} more often {begun}: "
+        f"{_subject(incident, _perfect(incident))} more often {begun}: "
         f"{_share(incident, incident.after)}; before, {_share(incident, incident.before)}. If "
         "nothing had changed, such evidence would appear within a month with a probability of at "
         f"most {percentage(max(incident.chance, LEAST))}."
@@ -36,10 +36,10 @@ def worse(incident: Incident) -> str:
 
 def ended(incident: Incident) -> str:
     """What is no longer worse."""
-    when = "" if incident.ended is None else f", noticed {moment(incident.ended)}"
+    when = "" if incident.ended is None else f"; this was noticed at {moment(incident.ended)}"
     return (
         f"{_subject(incident, f'no longer {_present(incident)}')} more often than before{when}. "
-        f"The incident began {moment(incident.since)}."
+        f"The incident began at {moment(incident.since)}."
     )
 
 
@@ -63,6 +63,10 @@ def _subject(incident: Incident, verb: str) -> str:
     if incident.stream == AVAILABILITY:
         return f"The provider {verb} to answer"
     return f"{'Tool calls' if incident.stream == TOOL_CALLS else incident.stream} {verb}"
+
+
+def _perfect(incident: Incident) -> str:
+    return "have failed" if incident.stream == TOOL_CALLS else "has failed"
 
 
 def _present(incident: Incident) -> str:

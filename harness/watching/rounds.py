@@ -96,7 +96,7 @@ def next_round(planned: RoundPlan, watched: Watched, limits: Limits) -> NextRoun
     provider, number = planned.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]
     turn = number // len(provider.apis)
-    again = _again(planned, watched, api) if turn % 2 else ()
+    again = _suspect_probes(planned, watched, api) if turn % 2 else ()
     probes = again or _longest_ago(planned.parts[api], watched, api)
     cases = _cases(planned, number, len(provider.apis) * len(MODES))
     ids = tuple(case.id for case in cases)
@@ -135,7 +135,7 @@ def _cases(planned: RoundPlan, number: int, conditions: int) -> Sequence[Case]:
     return planned.suite.cases[block::blocks]
 
 
-def _again(planned: RoundPlan, watched: Watched, api: Api) -> tuple[Probe, ...]:
+def _suspect_probes(planned: RoundPlan, watched: Watched, api: Api) -> tuple[Probe, ...]:
     """The suspect probes of an API, as many as fit into a round."""
     doubted = suspects(watched)
     every = [probe for part in planned.parts[api] for probe in part]
