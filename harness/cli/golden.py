@@ -117,7 +117,7 @@ def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command
     short = golden_prompts.requests("harmony", models[0])
     golden = made(requests=short, sha256=golden_prompts.fingerprint())
     if options.long:
-        say("long prompts")
+        say("requesting the long prompts")
         long = golden_prompts.long_requests("harmony", models[0])
         golden = with_long(golden, made(requests=long, sha256=golden_prompts.long_fingerprint()))
     say("This file covers only one engine; merge it with another before you compare providers.")
@@ -157,7 +157,7 @@ def describe(golden: Path, /) -> int:
 
 def _describe(golden: Golden) -> None:
     show(f"Golden answers of {golden.engine}, {golden.dtype}, for {', '.join(golden.models)}")
-    show(f"weights   {golden.weights_sha256 or 'unknown: a server answered'}")
+    show(f"weights   {golden.weights_sha256 or 'unknown (from a server)'}")
     current = golden.requests_sha256 == golden_prompts.fingerprint()
     show(f"requests  {'of this version' if current else 'of another version, not usable'}")
     show(f"date line {golden.current_date or 'none'}")

@@ -91,7 +91,7 @@ def report(
 def rewrite_reports(
     run: Path, formats: Iterable[Format], *, show_questions: bool = False
 ) -> Analysis:
-    """Write reports of a run; judge it first unless this version has. Raises as `judge`."""
+    """Write reports of a run, judged by this version. Raises the errors of `judge`."""
     tasks = restore(run, read_run_info(run))
     try:
         analysis = run_folder.read_analysis(run)
@@ -130,7 +130,7 @@ def finish(
     show_questions: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Judge a run, print its report, and return the exit code; raises as `judge`."""
+    """Judge a run, print its report, and return the exit code; raises the errors of `judge`."""
     made = judge(folder, thresholds, changes, show_questions=show_questions)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))

@@ -187,7 +187,10 @@ def carry_out(
     show_questions: bool = False,
     sample: Sampler = pipeline.sample,
 ) -> int:
-    """Sample, judge and report, and return the exit code. Raises as `sample_with_progress`."""
+    """Sample, judge and report, and return the exit code.
+
+    Raises the errors of `sample_with_progress`.
+    """
     sample_with_progress(job, debug=debug, sample=sample)
     from harness.cli import judging  # after sampling: it imports the reports
 

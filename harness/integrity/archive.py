@@ -88,7 +88,7 @@ def opened(run: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A temporary folder that is deleted after the block; raises as `kept_folder`."""
+    """A temporary folder that is deleted after the block; raises the errors of `kept_folder`."""
     place = kept_folder()
     try:
         yield place

@@ -80,7 +80,10 @@ def sample(job: Job, observer: Observer) -> None:
 
 
 def grade(job: Job, observer: Observer) -> None:
-    """Grade the answers of a run without sampling; sets its grader. Raises as `sample`."""
+    """Grade the answers of a run without sampling, and set its grader.
+
+    Raises the errors of `sample`.
+    """
     with sealed(job.folder) as ending:
         run_until_stopped(_grade(job, observer))
         sampled = sum(1 for _ in read_rollouts(job.folder))

@@ -77,7 +77,7 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
 
 
 def cases_of(run: Path) -> dict[str, tuple[int, int]]:
-    """Passes and tries of each case in a run; raises as `with_reference`."""
+    """Passes and tries of each case in a run; raises the errors of `with_reference`."""
     with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
         found = run.is_dir()
     if not found:

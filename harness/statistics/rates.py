@@ -21,8 +21,8 @@ LEVEL_OF_A_LOOK = LEVEL / LOOKS
 def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
     """Probability of at least this many hits if at most the share `rate` of trials is hit.
 
-    `counts` has the hits and trials of each cluster, such as the attempts at one sample. Raises as
-    `clustered_rate`.
+    `counts` has the hits and trials of each cluster, such as the attempts at one sample.
+    Raises the errors of `clustered_rate`.
     """
     trials = effective_trials(counts)
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
