@@ -24,7 +24,7 @@ DEEPEST = 100
 
 
 def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
-    """The JSON object that a text encodes, and why it cannot be read as (part of) a reply.
+    """The JSON object that a text encodes, and why it cannot be read as a reply or a part of one.
 
     The object is None if the text encodes anything else or is nested too deeply to report. JSON
     that only Python accepts, such as NaN, is an object that cannot be read; so is an error.

@@ -1,4 +1,4 @@
-"""harmony: prompts are rendered and answers parsed here; a raw completions endpoint continues.
+"""harmony over a raw completions endpoint: prompts are rendered and answers parsed here.
 
 The endpoint is the engine without the provider's conversion of prompts and answers. The fields are
 those of `/v1/completions` in vLLM and SGLang, with a prompt of token ids; llama.cpp's also reads
