@@ -146,7 +146,7 @@ def _wait_for(url: str, proxy: subprocess.Popen[bytes]) -> None:
 
 
 def codex(_task: str) -> str:
-    """Codex: a command in a scratch folder and in Codex's own sandbox; the file that it writes."""
+    """Codex: run a command in a scratch folder and Codex's own sandbox; return the written file."""
     server = {
         "name": "provider",
         "base_url": os.environ["OPENAI_BASE_URL"],

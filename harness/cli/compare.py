@@ -160,7 +160,7 @@ def _column(name: str) -> Column:
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether a path is a gzip file, as bundles are; baseline files are JSON."""
+    """Whether a path is a gzip file, like bundles; baseline files are JSON."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -60,7 +60,7 @@ class AlertOptions:
     webhook: str | None = None
     """URL to post alerts to, or the name of an environment variable that holds it."""
     webhook_format: WebhookFormat | None = None
-    """json or slack. Default: slack for hooks.slack.com, else json."""
+    """json or slack. Default: slack for hooks.slack.com, otherwise json."""
     metrics_port: int | None = None
     """Serve Prometheus metrics on this port."""
     metrics_host: str = "127.0.0.1"

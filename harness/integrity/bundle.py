@@ -124,7 +124,7 @@ def _copy(source: Path, target: Path, withholding: Withholding, scrubber: Scrubb
 def _copy_log(
     path: Path, target: Path, withholding: Withholding, scrubber: Scrubber, texts: Counter[str]
 ) -> int:
-    """Copy a log; the number of records whose contents were replaced."""
+    """Copy a log, and return the number of records whose contents were replaced."""
     withheld = 0
     try:
         with path.open("rb") as log, target.open("wb") as out:
@@ -150,7 +150,7 @@ def _copy_log(
 def _copy_files(
     source: Path, target: Path, replaced: Mapping[str, str], scrubber: Scrubber
 ) -> dict[str, str]:
-    """Copy the files of tasks; the original hashes of replaced ones."""
+    """Copy the files of tasks, and return the original hashes of replaced ones."""
     hashes = file_hashes(source)
     for name in hashes:
         text = replaced.get(name) or (source / name).read_bytes().decode(errors="replace")

@@ -51,7 +51,7 @@ def create(parent: Path, name: str) -> Path:
 
 
 def discard_unused(folder: Path) -> bool:
-    """Delete the folder of a run that sampled nothing, except provider output; whether deleted."""
+    """Delete the folder of a run without samples, except provider output; return whether it did."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:
         return False

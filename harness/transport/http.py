@@ -134,7 +134,7 @@ class HttpTransport:
     async def _receive(
         self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes | None
     ) -> TransportFailure | None:
-        """Send the request and pass the response to `receiver`; the failure, if any."""
+        """Send the request, pass the response to `receiver`, and return the failure, if any."""
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
         try:

@@ -116,7 +116,7 @@ class Sinks:
                 raise ConfigurationError("--on-alert takes a command, not an empty text.")
 
     def deliver(self, sink: str, content: str) -> str | None:
-        """Deliver an alert; the reason if that failed, otherwise None."""
+        """Deliver an alert; return the reason if that failed, otherwise None."""
         alert = json.loads(content)
         if sink == COMMAND and self.command:
             return _run(self.command, alert, self.hidden)
