@@ -98,7 +98,7 @@ async def test_a_key_that_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -
     wrong = "sk-this-is-a-wrong-key"
     monkeypatch.setenv("MOCK_KEY", wrong)
     async with MockProvider(api_key="right") as provider:
-        with pytest.raises(ProviderUnauthorizedError, match="as api_key_env"):
+        with pytest.raises(ProviderUnauthorizedError, match="set api_key_env"):
             await check(provider)
         with pytest.raises(
             ProviderUnauthorizedError, match=r"401.*check the key in MOCK_KEY"

@@ -285,7 +285,7 @@ def test_a_webhook_gets_json_or_what_slack_reads():
     assert plain["event"] == "worse"
     assert plain["incidents"][0]["after"] == [9, 24]
     assert slack.keys() == {"text"}
-    assert slack["text"].startswith("p &amp; q: Tool calls fail")
+    assert slack["text"].startswith("p &amp; q: Tool calls have failed")
 
 
 def test_messages_about_webhooks_name_no_secrets():
