@@ -10,7 +10,7 @@ Its packages; each imports only packages below it:
     watching        rounds of small samples of a provider, and alerts when it gets worse
     frames          runs as pandas DataFrames, and their export
     pipeline        every run: plan, run, score, analyze, gate
-    reproduction    a finding's request as a command, sent again, reduced, as an issue text
+    reproduction    the request of a finding, sent again, reduced, as a command and an issue text
     traffic         recorded traffic of other clients as rollouts
     tasks           tool calling, probe groups, evals and imported traffic as tasks
     diagnosis       the likely causes of a run's findings

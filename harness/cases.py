@@ -78,11 +78,11 @@ class Suite:
         return self if count is None else replace(self, cases=self.cases[:count])
 
     def spread(self, count: int | None) -> Suite:
-        """The suite with `count` cases of as many tools and kinds as possible; all for None.
+        """The suite with `count` cases of as many tools and kinds as possible; all cases for None.
 
-        Each next case is of the tool with the fewest cases so far, and among these the one that
-        adds the most traits. More cases therefore include the same ones, and every tool has its
-        turn. The order of the file is kept.
+        Each case is of the tool with the fewest cases so far and, among those, adds the most
+        traits. A larger `count` therefore includes the cases of a smaller one, and every tool is
+        used in turn. The order of the file is kept.
         """
         if count is None or count >= len(self.cases):
             return self
@@ -110,14 +110,14 @@ class _BadCaseError(ValueError):
 
 
 def planned_cases(suite: Suite, settings: RunSettings) -> Suite:
-    """The cases of a run; a run of an older version records only how many of the first ones."""
+    """The cases of a run; a run of an older version records only the number of its first cases."""
     if settings.case_ids:
         return suite.named(settings.case_ids)
     return suite.first(settings.first_cases)
 
 
 def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
-    """Read cases and tools; the shipped ones for None. Raises ConfigurationError."""
+    """Read cases and tools; None means the shipped ones. Raises ConfigurationError."""
     tools_file = _read(tools, "tools.json")
     cases_file = _read(cases, "cases.jsonl")
     offered = parse_tools(tools_file.text, tools_file.name)
@@ -193,14 +193,14 @@ def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
         raise _BadCaseError("expected_arguments must be a JSON object, or one in a string")
     problem = schema_problem(value, tool)
     if problem:
-        raise _BadCaseError(f"expected_arguments do not fit {tool.name}: {problem}")
+        raise _BadCaseError(f"expected_arguments do not match the schema of {tool.name}: {problem}")
     return value
 
 
 def _field(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise _BadCaseError(f"{key} must be a string that is not empty")
+        raise _BadCaseError(f"{key} must be a non-empty string")
     if not value.isascii() and _SURROGATE.search(value):
         raise _BadCaseError(f"{key} contains a lone surrogate")
     return value

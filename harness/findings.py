@@ -48,8 +48,8 @@ class Rule:
     about: Description  # what the rule requires and where it applies, as written into results
     tolerated: float
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
-    most; 0 if only a server can. Problems are information unless their number exceeds it
-    significantly, see `harness.statistics.rates`."""
+    most; 0 if only a server can. Problems are info unless their number exceeds it
+    significantly; see `harness.statistics.rates`."""
     needs: Capability | None  # a capability that a provider's entry may declare missing
     suite: SuiteName  # the smallest suite that includes the rule
 

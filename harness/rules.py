@@ -1,4 +1,4 @@
-"""All rules, and their results over a run. Pure."""
+"""All rules, and their results over a run. No I/O."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def probe_results(
 
 
 def without_prompt_tokens(result: CheckResult) -> CheckResult:
-    """The result if counts of prompt tokens prove nothing: a failure by them is not verifiable."""
+    """The result if prompt-token counts are unreliable: a failure that rests on them is void."""
     evidence = [example.evidence.path for example in result.examples]
     if result.check.family != "prompt" or not evidence or {*evidence} != {"$.usage"}:
         return result
@@ -68,7 +68,7 @@ def without_prompt_tokens(result: CheckResult) -> CheckResult:
 
 
 def without_built_in_calls(result: CheckResult) -> CheckResult:
-    """The result if the prompt advertises no built-in tools: the model calls them on its own."""
+    """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
     if result.check.id != "calls.name.built_in" or result.status != "warned":
         return result
     info = {"severity": "info"}
@@ -111,7 +111,7 @@ class _Tally:
 
 
 def _tally(examined: Iterable[Score]) -> _Tally:
-    """Count the results of all checks in one pass: few sets of applicable checks occur."""
+    """Count the results of all checks in one pass, by the few sets of applicable checks."""
     alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
     tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
     for each in examined:
@@ -167,7 +167,7 @@ def _probe_result(
             reasons.append(str(error))
             continue
         if not trials:
-            reasons.append("No response allows a judgement.")
+            reasons.append("No response can be judged.")
         else:
             failed = [trial for trial in trials if trial is not None]
             counts[api] = len(failed), len(trials)
@@ -194,7 +194,7 @@ def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
 def _tolerated(
     findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
 ) -> Iterator[tuple[Api, Finding]]:
-    """The findings; information unless failures exceed what is tolerated, in all or in one API."""
+    """The findings, as info unless failures exceed the tolerated share, overall or in one API."""
     failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
     everywhere = _exceeds(failed, trials, tolerated)
     for api, finding in findings:

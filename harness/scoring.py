@@ -1,4 +1,4 @@
-"""What every scorer needs: usage, timing, findings and traits of single rollouts, and sums. Pure.
+"""What every scorer needs: usage, timing, findings and traits of single rollouts, and sums.
 
 Traits are the properties by which the rollouts of a run are compared: requests, contents, servers.
 """
@@ -36,7 +36,7 @@ _OF_RESPONSES = re.compile(
 )
 """Headers that describe a response or a connection, not the server."""
 _INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
-"""Such words in recorded traffic, where `python312`, `user123` and `january2026` are usual."""
+"""Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
 _WORD = re.compile(r"\w{3,}")
 
@@ -50,7 +50,7 @@ def measured_score(
 ) -> Score:
     """A score with all measurements of a rollout, and `judged`: its outcome and other members.
 
-    The checks of single rollouts run with `checks`, but for those in `except_for`, which do not
+    With `checks`, the checks of single rollouts run, except those in `except_for`, which do not
     apply because the request provokes what they find.
     """
     rollout = parsed.rollout
@@ -83,7 +83,7 @@ def measured_score(
 
 
 def _first_input(parsed: ParsedRollout) -> int | None:
-    """None with built-in tools: the count sums as many prompts as the model made calls."""
+    """None with built-in tools, where the count is the sum over several prompts."""
     first = parsed.exchanges[0] if parsed.exchanges else None
     if first is None or first.reply is None or first.request.built_in:
         return None

@@ -1,7 +1,7 @@
 """Split long computations into steps, so that the event loop records arrival times in between.
 
 A computation is a generator that yields between steps and returns its result. Reading a stream of
-10,000 events takes about 50 ms; in one piece, it would delay the recorded arrival times of all
+10,000 events takes about 50 ms; without pauses, it would delay the recorded arrival times of all
 other streams by as much.
 """
 

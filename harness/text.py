@@ -41,7 +41,7 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
 
 
 def repeated_piece(text: str) -> str | None:
-    """The piece that a text repeats at its end; None without one."""
+    """The piece that a text repeats at its end; None if it repeats nothing."""
     end = text.rstrip()
     if len(end) < _SHORTEST_RUN:
         return None
@@ -60,11 +60,11 @@ def first_few(names: Sequence[str], most: int, separator: str = ", ") -> str:
 
 
 def suggestion(name: str, known: Sequence[str], otherwise: str | None = None) -> str:
-    """`did you mean 'that'?`, or another hint: by default the list of names."""
+    """`did you mean 'that'?`, or another hint, by default the list of names."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return otherwise or f"there are {', '.join(known)}"
+    return otherwise or f"choose from {', '.join(known)}"
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -1,1 +1,1 @@
-"""Agents of other projects as clients of a provider, with tasks whose results are known."""
+"""Agents of other projects as clients of a provider, with tasks that have known results."""

@@ -1,7 +1,7 @@
-"""The programs of the agents, each run in a process of its own.
+"""The programs of the agents, each run in a separate process.
 
-`python -m harness.agents.programs NAME TASK` prints the agent's final answer. `OPENAI_BASE_URL` and
-`OPENAI_API_KEY` say where to send requests, `AGENT_MODEL` and `AGENT_API` what to ask for. Each
+`python -m harness.agents.programs NAME TASK` prints the agent's final answer. `OPENAI_BASE_URL`,
+`OPENAI_API_KEY`, `AGENT_MODEL` and `AGENT_API` set the endpoint, key, model and API. Each program
 imports its framework when it runs, so that no other framework needs to be installed.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 TEMPERATURES = {"Oslo": 21.7, "Lima": 28.4}
-"""In degrees Celsius. Only the tool has them."""
+"""In degrees Celsius. Only the tool knows them."""
 _QUESTION = "What is the temperature in {city}? Use the tool, and answer with the number."
 _NUMBER = 4182
 EXPECTED_NUMBER = str(2 * _NUMBER)
@@ -40,7 +40,7 @@ def get_temperature(city: str) -> str:
 
 
 def openai_agents(task: str) -> str:
-    """The OpenAI Agents SDK: a function, a handoff, two agents at once, or a stream."""
+    """The OpenAI Agents SDK: a function, a handoff, two concurrent agents, or a stream."""
     return asyncio.run(_openai_agents(task))
 
 
@@ -105,7 +105,7 @@ def langchain(_task: str) -> str:
 
 
 def litellm(_task: str) -> str:
-    """The OpenAI Agents SDK through a LiteLLM proxy of its own."""
+    """The OpenAI Agents SDK through a separate LiteLLM proxy."""
     model = os.environ["AGENT_MODEL"]
     behind = {
         "model": f"openai/{model}",
@@ -146,7 +146,7 @@ def _wait_for(url: str, proxy: subprocess.Popen[bytes]) -> None:
 
 
 def codex(_task: str) -> str:
-    """Codex: a command in a scratch folder, within Codex's own sandbox; the file that it writes."""
+    """Codex: run a command in a scratch folder and Codex's own sandbox; return the written file."""
     server = {
         "name": "provider",
         "base_url": os.environ["OPENAI_BASE_URL"],
@@ -168,7 +168,7 @@ def codex(_task: str) -> str:
             ).returncode
 
         Path(place, "number.txt").write_text(f"{_NUMBER}\n", encoding="utf-8")
-        if run("sandbox", "true"):  # Its commands would fail, whatever the provider answers.
+        if run("sandbox", "true"):  # Its commands would fail regardless of the provider.
             raise SystemExit("Codex cannot isolate commands on this machine.")
         assigned = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         options = [word for each in assigned for word in ("--config", each)]

@@ -23,9 +23,9 @@ from harness.traffic.proxy import Recorder, forward
 from harness.transport.redact import Redactor
 
 TRIES = 3
-"""A healthy model may answer without its tool once; a server that breaks an agent always does."""
+"""A healthy model may answer without its tool once; a server that breaks an agent always fails."""
 SECONDS = 300
-"""How long a try may take. Speed is not judged here."""
+"""Timeout of a try. Speed is not judged here."""
 _SHOWN = 200
 
 
@@ -36,7 +36,7 @@ class Agent:
     program: str  # the function in `harness.agents.programs`
     task: str  # its argument
     packages: tuple[str, ...]
-    """The distributions that it needs, the framework first; or the name of a command."""
+    """The required distributions, the framework first; or the name of a command."""
     expected: tuple[str, ...] = (str(TEMPERATURES["Oslo"]),)  # what the final answer must contain
     apis: tuple[Api, ...] = BOTH_APIS  # the APIs that it can use
 
@@ -71,8 +71,8 @@ async def run_agents(
 ) -> None:
     """Run agents of a running provider until their result is right, and record their traffic.
 
-    `ended` is called with the name of an agent, its result, and its recording, which `import` reads
-    and which is empty or missing if no request was sent. `suffix` ends the names of recordings.
+    `ended` is called with the name of an agent, its result, and its recording, which `import` can
+    read and which is empty or missing if no request was sent. Names of recordings end in `suffix`.
 
     Raises ConfigurationError if an environment variable of the provider is not set.
     """
@@ -103,7 +103,7 @@ async def _result(agent: Agent, provider: Provider, path: Path) -> AgentResult:
 async def _tried(
     agent: Agent, provider: Provider, api: Api, recorder: Recorder
 ) -> tuple[Literal["right", "wrong", "not verifiable"], str]:
-    """How an agent ends, and why if it is not right."""
+    """How the task of an agent ended, and why unless the result is right."""
     wanted = " and ".join(agent.expected)
     got = ""
     for _ in range(TRIES):
@@ -118,7 +118,7 @@ async def _tried(
 
 
 def _installed(name: str) -> str | None:
-    """The version of a package; of a command only that it is there."""
+    """The version of a package; for a command, only that it is on the PATH; None if missing."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -62,7 +62,7 @@ class UnreadableReplyError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """A function tool with a JSON schema; each call gets `output`, or what `run` returns for it."""
+    """A function tool with a JSON schema; each call gets `output`, or the result of `run`."""
 
     name: str
     description: str
@@ -72,7 +72,7 @@ class Tool:
 
     @cached_property
     def validator(self) -> Draft202012Validator:
-        """Validates arguments; to make one takes as long as several validations."""
+        """Validates arguments; cached, because creating it takes as long as several validations."""
         from jsonschema import Draft202012Validator
 
         return Draft202012Validator(self.parameters)
@@ -126,9 +126,8 @@ class Reply:
 class Settings:
     """The parts of a request other than its conversation.
 
-    `seed` applies to Chat Completions only, and so does `cot_field`, the member of a message that
-    sends CoT back. `stored` applies to Responses only and requests that
-    the provider stores its replies.
+    `seed` and `cot_field`, the member of a message that sends CoT back, apply only to Chat
+    Completions. `stored` applies only to Responses and requests that the provider stores replies.
     """
 
     model: str

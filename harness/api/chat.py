@@ -168,7 +168,7 @@ def _messages(items: Items, cot_field: str = "reasoning") -> list[Body]:
 
 
 def _assistant_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last message if it is the assistant's, else a new one."""
+    """The last message if it is from the assistant, otherwise a new one."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
@@ -180,7 +180,7 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def _first_choice(choices: Sequence[tuple[str, Body]]) -> tuple[str, Body]:
-    """The choice with index 0 or none; the others are only read for `n` above 1."""
+    """The choice with index 0 or without an index; others are read only for `n` above 1."""
     return next((each for each in choices if not each[1].get("index")), choices[0])
 
 
@@ -248,7 +248,7 @@ class _ChoiceBuilder:
                     self._add_call(call, call_path)
 
     def _add_detail(self, delta: Mapping[str, Any]) -> None:
-        """Join the pieces of one detail: gateways require details back as they were before."""
+        """Join the pieces of one detail: gateways require the original details back."""
         last = self._details[-1] if self._details else {}
         text, before = delta.get("text"), last.get("text")
         same = all(last.get(key) == delta.get(key) for key in ("type", "index", "id"))

@@ -1,4 +1,4 @@
-"""The base of all APIs: build a request, and read the response of an exchange as a reply. Pure."""
+"""The base of all APIs: build requests, and read responses as replies. No I/O."""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ Events = Callable[[], Iterable[StreamEvent]]
 class Dialect:
     """Requests and replies of one API as pure functions over JSON, without network access.
 
-    It reads each exchange once and caches the reply while the exchange is in use.
+    Each exchange is read once, and its reply is cached while the exchange is in use.
     """
 
     api: Api
@@ -37,7 +37,7 @@ class Dialect:
         streaming: bool,
         settings: Settings,
     ) -> dict[str, Any]:
-        """The body of the first request of a rollout; `instructions` have a place of their own."""
+        """The body of the first request of a rollout; `instructions` are separate."""
         body = {"model": settings.model, **self._conversation(items, instructions, tools, settings)}
         if streaming:
             body |= self.streaming
@@ -52,11 +52,11 @@ class Dialect:
         raise NotImplementedError
 
     def offered(self, tools: Sequence[Tool]) -> Body:
-        """The body member that offers these tools; none without tools."""
+        """The body member that offers these tools; empty without tools."""
         return {"tools": list(map(self._tool, tools))} if tools else {}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
-        """The messages or items of a request, as far as they can be read: it may be malformed."""
+        """The readable messages or items of a request, which may be malformed."""
         raise NotImplementedError
 
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Dialect:
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The entries of a reply's `raw` object in the form of Chat Completions, one per token.
 
-        Chat and Responses have those of the answer.
+        Chat and Responses have only those of the answer.
         """
         raise NotImplementedError
 
@@ -114,7 +114,7 @@ class Dialect:
         raise NotImplementedError
 
     def _reply(self, raw: Body) -> Reply:
-        """The reply that a complete response object holds."""
+        """The reply in a complete response object."""
         raise NotImplementedError
 
 

@@ -26,8 +26,8 @@ DEEPEST = 100
 def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     """The JSON object that a text encodes, and why it cannot be read as a reply or a part of one.
 
-    There is no object if the text is anything else, or nested too deeply to report. JSON that only
-    Python accepts, such as NaN, is an object that cannot be read. Neither can an error.
+    The object is None if the text encodes anything else or is nested too deeply to report. JSON
+    that only Python accepts, such as NaN, is an object that cannot be read; so is an error.
     """
     try:
         value = orjson.loads(text)
@@ -43,10 +43,10 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def reported_error(value: Mapping[str, Any], text: str) -> object:
-    """The error that a body or an event reports in place of output; None if it reports none.
+    """The error that a body or an event reports instead of output; None without an error.
 
-    Gateways put it in a choice, or give only the finish reason `error`. `text` encodes the value:
-    most texts are ruled out by a search.
+    Gateways put the error in a choice, or send only the finish reason `error`. `text` encodes the
+    value; most texts are ruled out by a search.
     """
     if '"error"' not in text:
         return None
@@ -97,7 +97,7 @@ def objects_at(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str,
 
 
 def too_deep(value: object) -> bool:
-    """Whether JSON is nested more than `DEEPEST` levels, too deep to be written and read back."""
+    """Whether JSON has more than `DEEPEST` levels, too many to be written and read back."""
     layer = [value]
     for _ in range(DEEPEST):
         layer = [inner for outer in layer for inner in _children(outer)]
@@ -118,9 +118,9 @@ def error_message(error: object) -> str:
 
 
 def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
-    """The usage of a reply in the API's words for tokens; a count that is no integer is None.
+    """The usage of a reply, given the API's names for tokens; a non-integer count is None.
 
-    SGLang reports reasoning tokens beside the others, without details.
+    SGLang reports reasoning tokens alongside the other counts, without details.
     """
     usage = value.get("usage")
     if not isinstance(usage, dict):

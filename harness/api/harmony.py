@@ -1,9 +1,9 @@
-"""harmony: prompts rendered here, continued by a raw completions endpoint, answers parsed here.
+"""harmony over a raw completions endpoint: prompts are rendered and answers parsed here.
 
 The endpoint is the engine without the provider's conversion of prompts and answers. The fields are
 those of `/v1/completions` in vLLM and SGLang, with a prompt of token ids; llama.cpp's also reads
-such a prompt. The tokens of an answer are `token_ids` where the endpoint returns them, else those
-of its text, which must have the special tokens.
+such a prompt. The tokens of an answer are `token_ids` if the endpoint returns them, otherwise
+those of its text, which must include the special tokens.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
 
 MOST_TOKENS = 4096
-"""Output tokens unless the run sets a limit: these endpoints otherwise stop after 16."""
+"""Token limit unless the run sets one: without a limit, these endpoints stop after 16 tokens."""
 _SEPARATOR = "\n\n"
 _NAMED_BY_ID = "token_id:"
 _FINISHES: Mapping[str, Finish] = {"stop": "stop", "length": "length"}
@@ -61,7 +61,7 @@ class HarmonyDialect(Dialect):
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
     ) -> Body:
-        """The body after `reply`, whose tokens go back as the model wrote them."""
+        """The body after `reply`, whose tokens are sent back as the model wrote them."""
         path, choice = _first_choice(reply.raw)
         answer = completion_of(choice, path)
         added = items_of(items, {call.id: call.name for call in reply.calls})

@@ -44,7 +44,7 @@ INCOMPLETE: Mapping[str, Finish] = {
 
 
 class ResponsesDialect(Dialect):
-    """POST /responses. Unless `stored` is set, each request carries the whole conversation."""
+    """POST /responses. Unless `stored` is set, each request contains the whole conversation."""
 
     api: Api = "responses"
     path = "/responses"

@@ -1,4 +1,4 @@
-"""Server-sent events of a stream, decoded and parsed; the only decoder in the harness. Pure."""
+"""Server-sent events of a stream, decoded and parsed; the only decoder in the harness."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ class StreamEvent(NamedTuple):
     at: float  # arrival, in seconds since the request was sent
     name: str  # its `event:` field, or ''
     text: str
-    data: Mapping[str, Any] | None  # the JSON object of the text; must not be changed
+    data: Mapping[str, Any] | None  # the JSON object of the text; must not be modified
     problem: str | None  # why the data cannot be read as part of a reply
     type: str  # of a Responses event, or ''
     is_error: bool

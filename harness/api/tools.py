@@ -1,4 +1,4 @@
-"""The offered tools: read from a tools file; arguments validated against a tool's schema."""
+"""Read tools from a tools file, and validate arguments against the schema of a tool."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _LONGEST_MESSAGE = 200
 
 
 def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
-    """Read a JSON list of tools in our form or OpenAI's. Raises ConfigurationError."""
+    """Read a JSON list of tools in this tool's form or OpenAI's. Raises ConfigurationError."""
     try:
         entries = strict_json(text)
     except ValueError as error:
@@ -31,12 +31,12 @@ def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
         raise ConfigurationError(f"{name} must be a JSON list with at least one tool.")
     tools = tuple(_tool(entry, f"Tool {i} of {name}") for i, entry in enumerate(entries, start=1))
     if len({tool.name for tool in tools}) < len(tools):
-        raise ConfigurationError(f"{name} names a tool twice.")
+        raise ConfigurationError(f"{name} has two tools of the same name.")
     return tools
 
 
 def schema_problem(arguments: object, tool: Tool) -> str | None:
-    """Why `arguments` do not fit the tool's schema, in one sentence; None where they do."""
+    """Why `arguments` do not match the schema of the tool, in one sentence; None if they do."""
     errors = tool.validator.iter_errors(arguments)
     try:
         worst = min(errors, key=lambda err: (len(err.absolute_path), err.message), default=None)
@@ -82,14 +82,14 @@ def _schema(parameters: object, where: str) -> Mapping[str, Any]:
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
-        reason = f"{where}: parameters is no JSON schema: {error.message}."
+        reason = f"{where}: parameters is not a JSON schema: {error.message}."
         raise ConfigurationError(reason) from None
     root = DRAFT202012.create_resource(parameters)
     for reference in _references(parameters):
         try:
             Registry().resolver_with_root(root).lookup(reference)
         except (Unresolvable, ValueError):
-            reason = f"{where}: parameters has a $ref that leads nowhere: {reference!r}."
+            reason = f"{where}: parameters has a $ref to a missing definition: {reference!r}."
             raise ConfigurationError(reason) from None
     return parameters
 

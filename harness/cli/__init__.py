@@ -1,15 +1,15 @@
 """The command line. `main` is the console script `gpt-oss-verify`.
 
-A run goes through these modules; most others have one command each:
+A run passes through these modules; most of the others implement one command each:
 
-    app         finds the function of a command, and ends with its exit code
+    app         calls the function of a command, and exits with its code
     options     the options that commands share
     verify      the main job, `eval` and `grade`
     planning    options → tasks, settings and budget
-    choice      the provider, gate and budget that the options choose
+    choice      the provider, gate and budget that the options select
     restoring   an earlier run: its tasks, and the job that finishes it
     progress    what is shown while the run is sampled
-    judging     the run judged from its folder, reported, and its exit code
+    judging     judging and reporting a run from its folder, and its exit code
 """
 
 from harness.cli.app import main

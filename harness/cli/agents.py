@@ -1,4 +1,4 @@
-"""`--suite agents`: agents of other projects use the provider, and their traffic is judged."""
+"""`--suite agents`: run agents of other projects against a provider, and judge their traffic."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.traffic.conversations import joined_traffic
 
 
 def verify_agents(options: ProviderOptions, *, out: Path, as_json: bool = False) -> int:
-    """Run the agents, write a run folder with their traffic, and judge it; the exit code."""
+    """Run the agents, record and judge their traffic in a run folder, and return the exit code."""
     provider = chosen_provider(options, None)
     provider = changed(provider, apis=parse_apis(options.apis) or provider.apis)
     command = planning.typed_command()
@@ -31,16 +31,16 @@ def verify_agents(options: ProviderOptions, *, out: Path, as_json: bool = False)
 
 
 def resume_agents(folder: Path, options: ProviderOptions, *, as_json: bool = False) -> int:
-    """Run the agents that have not ended, and judge the run; the exit code."""
+    """Run the agents that have not finished, judge the run, and return the exit code."""
     info = read_run_info(folder)
     provider = changed(same_provider(info.provider, options, None), apis=info.settings.apis)
     return _carry_out(folder, provider, as_json=as_json, again=True)
 
 
 def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool = False) -> int:
-    """Run the agents. If the user stops it, those that have ended are judged, and nothing passes.
+    """Run the agents and judge the run; after a stop by the user, the run cannot pass.
 
-    Raises ConfigurationError if no agent could be run, and as `preflight`.
+    Raises ConfigurationError if no agent could be run, and the errors of `preflight`.
     """
     try:
         with opened(folder) as run:
@@ -49,7 +49,7 @@ def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool =
             try:
                 run_until_stopped(_run(provider, folder, run))
             except StoppedError:
-                say(f"stopped; run the other agents with --resume {folder}")
+                say(f"stopped; run the remaining agents with --resume {folder}")
             if not run.imported.requests:
                 results = run.info.agents.items()
                 reasons = "; ".join(f"{name}: {each.detail or each.end}" for name, each in results)

@@ -1,6 +1,6 @@
-"""The commands, and how their errors become a sentence and an exit code.
+"""The commands, and the conversion of their errors to a message and an exit code.
 
-Commands are named by module and function, and imported when they are used: a run starts fast.
+Commands are listed as `module:function` and imported on first use, so that a run starts fast.
 """
 
 import gc
@@ -36,7 +36,7 @@ app = App(
     help_epilogue=(
         "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
         "3 provider unreachable or unauthorized · 4 inconclusive · "
-        "70 an error of the tool itself · 130 stopped by Ctrl-C"
+        "70 internal error of the tool · 130 stopped by Ctrl-C"
     ),
     help_format="plaintext",
     default_parameter=Parameter(show_default=False, negative=()),
@@ -93,11 +93,11 @@ _OWN_EXIT_CODES = {
         _NO_VERDICT,
     ),
     **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
-    "watch": f"{_NO_VERDICT}; with --once also 1 an alert · {_UNREACHABLE}",
-    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed: an older version made the run, or "
-    "it was killed",
-    "doctor": "0 no problem · 2 a problem · 3 a provider that was contacted cannot be used",
-    "reproduce": "0 the finding does not show again, or nothing was sent · 1 it shows again · "
+    "watch": f"{_NO_VERDICT}; with --once also 1 after an alert · {_UNREACHABLE}",
+    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the "
+    "run or it was killed",
+    "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",
+    "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
 }
 for _title, _commands in _COMMANDS.items():
@@ -117,21 +117,21 @@ app.command(
 
 @app.command(group=_GROUPS["Set up"], help_epilogue=f"Exit codes: {_NO_VERDICT}")
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print the script that makes a shell complete commands and options.
+    """Print a shell completion script for commands and options.
 
-    bash: put `eval "$(gpt-oss-verify completion bash)"` into ~/.bashrc. zsh: write the script to a
-    file _gpt-oss-verify in a folder of $fpath. fish: write it to
+    bash: add `eval "$(gpt-oss-verify completion bash)"` to ~/.bashrc. zsh: write the script to a
+    file named _gpt-oss-verify in a folder of $fpath. fish: write it to
     ~/.config/fish/completions/gpt-oss-verify.fish.
 
     Args:
-        shell: The shell.
+        shell: Name of the shell.
     """
     print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
     return 0
 
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Few objects are in reference cycles: fewer garbage collections save 5 % of a run's time."""
+"""Few objects are in reference cycles, so fewer collections save 5 % of the time of a run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code."""
+    """Run one command, and return its exit code."""
     try:
         _prepare(arguments)
         code = app(
@@ -149,23 +149,23 @@ def run(arguments: Sequence[str]) -> int:
         )
     except CycloptsError as error:
         command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
-        return _complain(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
+        return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
-        return _complain(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("stopped", EXIT_INTERRUPTED)
+        return _print_error("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output is gone; nothing more must be written, not even at exit.
+        # Nobody reads the output any more, so nothing may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception:  # noqa: BLE001 (a crash must not read as a verdict, which exit code 1 is)
+    except Exception:  # noqa: BLE001 (a crash must not exit with 1, which is a verdict)
         traceback.print_exc()
-        return _complain("this is an error of the tool itself; please report it", EXIT_CRASH)
+        return _print_error("this is a bug in the tool; please report it", EXIT_CRASH)
     return code if isinstance(code, int) else 0
 
 
-def running_text(docstring: str) -> str:
-    """The description in a Google-style docstring: a line per paragraph, without its sections."""
+def unwrapped_description(docstring: str) -> str:
+    """The description of a Google-style docstring, one line per paragraph, without sections."""
     description = inspect.cleandoc(docstring).partition("\n\nArgs:")[0]
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
 
@@ -180,7 +180,7 @@ def _prepare(arguments: Sequence[str]) -> None:
 
 
 def prepare_help() -> None:
-    """Import all commands, and give them their descriptions as running text."""
+    """Import all commands, and unwrap their descriptions."""
     _load_main_job()
     _reflow(app)
 
@@ -193,9 +193,9 @@ def _load_main_job() -> None:
 
 
 def _reflow(group: App) -> None:
-    """Give all commands their descriptions as running text."""
+    """Unwrap the descriptions of all commands."""
     for command in group.resolved_commands().values():
-        command.help = running_text(command.help)
+        command.help = unwrapped_description(command.help)
         _reflow(command)
 
 
@@ -210,6 +210,6 @@ def _sentence(error: CycloptsError) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     say(f"gpt-oss-verify: {plain(text)}")
     return code

@@ -29,25 +29,26 @@ _HEAD = """\
 # Checks and probes
 
 `gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
-or probe, and the requests that a probe sends, under the names that its findings use.
+or probe, with the requests that a probe sends, named as in its findings.
 
 A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
-judged together. An **error** violates a specification or harms the model's replies, and fails the
+judged together. An **error** violates a specification or harms the model's replies; it fails the
 run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict.
 
-The *tolerated* share is what the model itself causes; without one, only a server can cause the
-problem. With one, findings are info until the affected attempts of the whole run, or of one API,
-mode or replica, significantly exceed the share. All these exact binomial tests together fail at
-most 1 % of healthy servers ([rare-defects.md](rare-defects.md)).
+The *tolerated* share is the share of attempts in which the model itself causes the problem; without
+one, only a server can cause it. Findings of a check with a tolerated share are info until the
+affected attempts of the whole run, or of one API, mode or replica, significantly exceed the share.
+Together, these exact binomial tests fail at most 1 % of healthy servers
+([rare-defects.md](rare-defects.md)).
 
-In a run, every check and probe is passed, failed, warned, declared (the provider's entry declares
-the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not
-apply to the run).
+In a run, every check and probe has one of these results: passed, failed, warned, declared (the
+provider's entry declares the limitation), not verifiable (the run contains nothing to judge) or
+skipped (it does not apply to the run).
 
 A probe does not judge a request that timed out or was not admitted (status 408, 425,
 429, 504, 522, 524 or 529).
 If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
-unless it repeats one piece of text without end. It does not judge a reply that ends at a limit."""
+unless the reply repeats one piece of text endlessly. A reply that ends at a limit is not judged."""
 
 
 def checks(
@@ -60,7 +61,7 @@ def checks(
     """List all checks and probes: what they require, why, and the source of the requirement.
 
     Args:
-        rule_id: Id of a check or probe: show only this one, and the requests that a probe sends.
+        rule_id: Show only the check or probe with this id, and the requests that a probe sends.
         family: List only the checks and probes of this family.
         as_markdown: Print Markdown, as in docs/checks.md.
     """
@@ -96,7 +97,7 @@ def _named(rule_id: str) -> Rule:
 
 
 def _requests(probe: Probe) -> Iterator[str]:
-    """What a probe sends, under the names that its findings use; the first body of each request."""
+    """The requests of a probe, named as in its findings, each with its first body."""
     options = ProbeOptions("gpt-oss-20b", BOTH_APIS, golden=golden_files.shipped())
     (task,) = probe_tasks([probe], options)
     for attempt in task.attempts(1):
@@ -116,7 +117,7 @@ def _requests(probe: Probe) -> Iterator[str]:
 
 
 def _shortened(value: object) -> object:
-    """A JSON value with its long texts cut."""
+    """A JSON value with long texts shortened."""
     if isinstance(value, Mapping):
         return {key: _shortened(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -130,7 +131,7 @@ def entries(family: str | None = None) -> tuple[Rule, ...]:
     """All checks, then all probes, or those of one family. Raises ConfigurationError."""
     known = dict.fromkeys(rule.about.family for rule in RULES.values())
     if family is not None and family not in known:
-        raise ConfigurationError(f"There is no family {family!r}; families are {', '.join(known)}.")
+        raise ConfigurationError(f"There is no family {family!r}; choose from {', '.join(known)}.")
     return tuple(rule for rule in RULES.values() if family in (None, rule.about.family))
 
 

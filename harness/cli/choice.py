@@ -1,4 +1,4 @@
-"""The provider, the gate and the budget that the options on the command line choose."""
+"""The provider, the gate and the budget that the options on the command line select."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def same_provider(
 ) -> Provider:
     """The provider of an earlier run, from its current entry or from the record of the run.
 
-    Raises ConfigurationError if the options select another one, or the record is not sufficient.
+    Raises ConfigurationError if the options select another provider, or the record is incomplete.
     """
     overrides = {"timeout": options.timeout, "concurrency": concurrency}
     if (options.provider, options.base_url, options.model) == (None, None, None):
@@ -66,7 +66,7 @@ def same_provider(
 
 
 def _overridden(provider: Provider, **overrides: object) -> Provider:
-    """`provider` with the overrides that are not None; another address is not launched."""
+    """`provider` with the overrides that are not None; with another address, it is not launched."""
     given = {name: value for name, value in overrides.items() if value is not None}
     if "base_url" in given:
         given["launch"] = None
@@ -76,13 +76,13 @@ def _overridden(provider: Provider, **overrides: object) -> Provider:
 def gate_for(
     provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
 ) -> Gate:
-    """The gate of a new run: options over --gate FILE over providers.yaml."""
+    """The gate of a new run; options override --gate FILE, which overrides providers.yaml."""
     layers = providers.gate_layers(provider, providers_file)
     return _checked(joined([*layers, *_own_layers(gate, budget)]))
 
 
 def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
-    """The thresholds of a gate, over others. Raises ConfigurationError."""
+    """`base` with the thresholds that a gate sets. Raises ConfigurationError."""
     stated = gate.values.get("reference")
     others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
     thresholds = others.applied_to(base)
@@ -94,7 +94,7 @@ def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
 
 
 def budget_of(gate: Gate, *paid: Provider) -> Budget:
-    """The budget of a gate, if it can be kept with these providers. Raises ConfigurationError."""
+    """The budget of a gate. Raises ConfigurationError if a provider has no prices to enforce it."""
     budget = Budget(gate.applied_to(Limits()))
     for provider in paid:
         budget.check(provider)
@@ -130,8 +130,8 @@ def _checked(gate: Gate) -> Gate:
     return gate
 
 
-def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
-    """The thresholds of a finished run: its own, or another file's; options override both."""
+def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
+    """The thresholds of a finished run: its own, or those of --gate FILE; options override both."""
     base = info.settings.thresholds
     if options.gate is not None:
         base = default_thresholds(info.provider.model, strict=info.settings.strict)
@@ -139,7 +139,7 @@ def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
 
 
 def gate_changes(options: GateOptions) -> dict[str, object]:
-    """What another gate file changes in the settings of evals. Raises ConfigurationError."""
+    """The settings of evals that --gate FILE changes. Raises ConfigurationError."""
     if options.gate is None:
         return {}
     return {"margin": None, **eval_settings(_checked(joined([load_gate_file(options.gate)])))}

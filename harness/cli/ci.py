@@ -16,9 +16,9 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     """Write the step summary, annotations and outputs of a run in a GitHub workflow.
 
     Args:
-        result: What the run printed with --json; empty if there was nothing.
-        log: What it printed on stderr.
-        code: Its exit code.
+        result: File with what the run printed with --json; it may be empty.
+        log: File with what the run printed on stderr.
+        code: Exit code of the run.
     """
     printed = _json(_read(result))
     folders = [Path(printed["run"])] if printed else _judged(result.parent)
@@ -36,7 +36,7 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
 
 
 def _json(text: str) -> Mapping[str, Any]:
-    """What the run printed; nothing if it was cut off."""
+    """The JSON object that the run printed; empty if the output was cut off."""
     try:
         printed = json.loads(text)
     except ValueError:

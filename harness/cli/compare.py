@@ -24,9 +24,9 @@ from harness.cli.options import (
     refuse,
     run_place,
 )
-from harness.cli.restoring import opened_to_stay
+from harness.cli.restoring import unpacked
 from harness.cli.screen import print_raw, say, stdout
-from harness.cli.verify import sample_shown
+from harness.cli.verify import sample_with_progress
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare as compare_columns
 from harness.comparison.compare import labelled
@@ -68,7 +68,7 @@ def compare(
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
-        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        concurrency: Attempts in flight. Default: that of the provider's entry, or 8.
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
     """
     extra = int(against is not None and against not in runs)
@@ -96,17 +96,17 @@ def compare(
 
 
 def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
-    """Run every provider; the folders of the runs, and the exit code.
+    """Run every provider, and return the folders of the runs and the exit code.
 
-    A provider that is unreachable is left out, and the exit code is then that of an unreachable
-    provider, because the comparison is incomplete. If an option is wrong, no provider is run.
+    An unreachable provider is left out, and determines the exit code, because the comparison is
+    incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
     for draft in [planning.draft(each) for each in options]:
         job = draft.job(DEFAULT_OUT)
         say(f"{draft.provider.name}: {job.folder}")
         try:
-            sample_shown(job)
+            sample_with_progress(job)
         except ProviderUnavailableError as error:
             say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
@@ -140,7 +140,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
         chosen.insert(0, against)
     twice = [name for name in chosen if chosen.count(name) > 1]
     if twice:
-        raise ConfigurationError(f"{twice[0]} is given twice; name each run once.")
+        raise ConfigurationError(f"{twice[0]} is given twice; give each run only once.")
     columns = labelled([_column(name) for name in chosen])
     if all(column.entry.kind == "published" for column in columns):
         raise ConfigurationError("Only published baselines are given; add a run to compare.")
@@ -156,11 +156,11 @@ def _column(name: str) -> Column:
     path = run_place(Path(name))
     if path.is_dir():
         return read_run(path)
-    return read_run(opened_to_stay(path)) if _is_bundle(path) else baseline_column(name)
+    return read_run(unpacked(path)) if _is_bundle(path) else baseline_column(name)
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether a path is a gzip file, as bundles are; baseline files are JSON."""
+    """Whether a path is a gzip file, like bundles; baseline files are JSON."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -173,14 +173,14 @@ def history(
     runs: Path = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
-    """Show the runs of a provider over time; `site` makes pages of them.
+    """Show the runs of a provider over time; `site` publishes them as pages.
 
     Args:
         provider: Only this provider. Default: all.
         runs: The folder with the run folders. Default: runs.
     """
     if not runs.is_dir():
-        raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
+        raise ConfigurationError(f"There is no folder {runs}; pass your folder of runs as --runs.")
     found = history_of(runs, provider)
     if provider is not None and not found.lines and not found.unread:
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")

@@ -39,8 +39,8 @@ def doctor(
 ) -> int:
     """Check your setup: the installation, the machine, providers.yaml, keys and providers.
 
-    It contacts only the providers that you name, and does not start providers that have a launch
-    entry.
+    The command contacts only the providers that you name, and does not start providers that have a
+    launch entry.
 
     Args:
         all_providers: Contact every provider of your file whose key variables are set.

@@ -40,7 +40,7 @@ def merge(run: Run, /, *runs: RunPath, out: Out = None, as_json: AsJson = False)
 def create(run: Run, file: Path | None = None, /) -> int:
     """Create a baseline from a finished run, for comparisons with --baseline FILE.
 
-    The file has the score of every attempt by question, and how it was sampled, but no texts.
+    The file has the scores of all attempts by question and the sampling settings, but no texts.
 
     Args:
         file: The file to write. Default: baseline-<run>.json.

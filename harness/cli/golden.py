@@ -48,7 +48,7 @@ class Computation:
 @Parameter(name="*", group="Trusted server")
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """A server whose answers become the golden ones."""
+    """A server whose answers become the golden answers."""
 
     url: Annotated[str | None, Parameter(name="--from")] = None
     """API URL of a server, up to /v1, instead of a checkpoint. It must serve raw completions."""
@@ -63,7 +63,7 @@ class ServerOptions:
     api_key_env: str | None = None
     """Name of the environment variable with the API key."""
     timeout: float = 600.0
-    """Seconds that a request may take. Default: 600."""
+    """Timeout of a request in seconds. Default: 600."""
 
 
 _COMPUTATION, _NO_SERVER = Computation(), ServerOptions()
@@ -80,13 +80,13 @@ def create(
 ) -> int:
     """Create a golden file with the reference engine, or from a server that you trust.
 
-    Only the reference engine learns the tolerances of several number formats and the patterns of
-    known defects. Before a server's file can judge providers, `golden merge` must combine it with
-    the file of another engine.
+    Only files of the reference engine have tolerances for several number formats and patterns of
+    known defects. Before the file of a server can be used to judge providers, `golden merge` must
+    combine it with the file of another engine.
 
     Args:
         out: The file to write.
-        model: Model name of providers; can be repeated. Requests to a server use the first one.
+        model: Model name at providers; can be repeated. Requests to a server use the first one.
         checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
     """
     if (checkpoint is None) == (server.url is None):
@@ -117,22 +117,22 @@ def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command
     short = golden_prompts.requests("harmony", models[0])
     golden = made(requests=short, sha256=golden_prompts.fingerprint())
     if options.long:
-        say("long prompts")
+        say("requesting the long prompts")
         long = golden_prompts.long_requests("harmony", models[0])
         golden = with_long(golden, made(requests=long, sha256=golden_prompts.long_fingerprint()))
-    say("This file knows only one engine: merge it with another before you compare providers.")
+    say("This file covers only one engine; merge it with another before you compare providers.")
     return golden
 
 
 @app.command
 def merge(first: Path, /, *others: Path, out: Path) -> int:
-    """Merge golden files of several engines: the answers of the first, tolerances of all.
+    """Merge golden files of several engines: the answers of the first, the tolerances of all.
 
-    Each other file counts as a healthy engine, whose deviation from the first file's answers is
-    tolerated. The files must answer the same requests, with the same weights.
+    Every other file is treated as a healthy engine, whose deviation from the answers of the first
+    file is tolerated. The files must answer the same requests with the same weights.
 
     Args:
-        first: The file with the golden answers, best one of the reference engine with its patterns.
+        first: The file with the golden answers, preferably from the reference engine.
         others: Files of other engines or number formats.
         out: The file to write.
     """
@@ -157,7 +157,7 @@ def describe(golden: Path, /) -> int:
 
 def _describe(golden: Golden) -> None:
     show(f"Golden answers of {golden.engine}, {golden.dtype}, for {', '.join(golden.models)}")
-    show(f"weights   {golden.weights_sha256 or 'unknown: a server answered'}")
+    show(f"weights   {golden.weights_sha256 or 'unknown (from a server)'}")
     current = golden.requests_sha256 == golden_prompts.fingerprint()
     show(f"requests  {'of this version' if current else 'of another version, not usable'}")
     show(f"date line {golden.current_date or 'none'}")
@@ -170,7 +170,7 @@ def _describe(golden: Golden) -> None:
             for run in part.healthy:
                 show(f"  {run.engine}, {run.numbers}: {shown(run.distance)}")
             show(f"  tolerated: {shown(part.tolerance)}")
-            show(f"  tolerated of 16-bit engines: {shown(part.exact_tolerance)}")
+            show(f"  tolerated for 16-bit engines: {shown(part.exact_tolerance)}")
 
 
 @app.command
@@ -184,12 +184,12 @@ def learn(golden: Path, run: RunPath, /, *, engine: str, numbers: str, fp8: bool
         run: Folder of a run of the engine with `--only numerics`.
         engine: Name and version of the engine, to record.
         numbers: Its number formats, to record.
-        fp8: It stores weights or keys and values in 8 bits: do not widen the tolerance of exact
-            engines.
+        fp8: The engine stores weights or its KV cache in 8 bits: do not widen the tolerance of
+            16-bit engines.
     """
     file, used = files.load(golden), _golden_of(run, None)
     if used.weights_sha256 != file.weights_sha256:
-        raise ConfigurationError(f"{run} used a golden file of other weights than {golden}.")
+        raise ConfigurationError(f"{run} used a golden file for other weights than {golden}.")
     replies = (
         (parsed.rollout.sample, exchange, reply)
         for parsed in map(parse_rollout, read_rollouts(run))

@@ -49,7 +49,7 @@ app = App(
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrialOptions:
-    """Where the data come from and where the results go."""
+    """Where to read the data and write the results."""
 
     samples: bool = False
     """Use the sample rows that ship with the tool instead of the published ones."""
@@ -59,7 +59,7 @@ class TrialOptions:
     """A folder with local copies of the published files, under their own names."""
     providers_file: ProvidersFile = None
     concurrency: Annotated[int | None, COUNT] = None
-    """Requests in flight. Default: the entry's."""
+    """Requests in flight. Default: that of the entry."""
     out: Out = None
     resume: Path | None = None
     """Folder of an earlier call to continue; its grades are kept."""
@@ -88,7 +88,7 @@ def check(
     Args:
         grader: Entry of providers.yaml.
         examples: Use only N rows, chosen at random.
-        seed: Seed of that choice. Default: 0.
+        seed: Seed of the random choice. Default: 0.
     """
     entry = _entry(grader, trial)
     data = load_meta(trial.place)
@@ -109,12 +109,12 @@ def physicians(
     references: bool = False,
     trial: TrialOptions = TrialOptions(),
 ) -> int:
-    """Score the answers that physicians wrote like those of a model; no provider is sampled.
+    """Score answers of physicians like those of a model; no provider is sampled.
 
     Args:
         grader: Entry of providers.yaml.
-        eval_name: Whose conversations. Default: healthbench.
-        references: Score the models' answers that the physicians were shown instead.
+        eval_name: Eval whose conversations are used. Default: healthbench.
+        references: Score instead the model answers that the physicians were shown.
     """
     entry = _entry(grader, trial)
     bench = load(eval_name, trial.place)
@@ -128,7 +128,7 @@ def compare(run: RunPath, /, *graders: str, as_json: AsJson = False) -> int:
     """Measure the agreement of two graders of one run: rate and Cohen's kappa, by axis.
 
     Args:
-        run: Folder of a run that both have graded (with gpt-oss-verify grade).
+        run: Folder of a run that both graders have graded (with gpt-oss-verify grade).
         graders: The two graders; not needed if exactly two have graded the run.
     """
     found = compare_graders(run, graders)
@@ -149,7 +149,7 @@ def _finish(
 ) -> int:
     """Grade, write `grader.json` and `report.md`, print the result, and return the exit code."""
     if trial.resume is not None and not trial.resume.is_dir():
-        raise ConfigurationError(f"There is no folder {trial.resume} to continue.")
+        raise ConfigurationError(f"There is no folder {trial.resume} to resume.")
     if trial.resume is not None and (trial.resume / RUN_FILE).exists():
         raise ConfigurationError(
             f"{trial.resume} is the folder of a run; use the folder of an earlier grader command."

@@ -64,7 +64,7 @@ def init(
 
     Args:
         name: Name of the entry.
-        base_url: Address of the API.
+        base_url: Base URL of the API, such as http://localhost:8000/v1.
         model: Model name as the provider knows it. Default: the only model that it lists.
         apis: responses, chat, or both, separated by a comma. Default: those that work.
         api_key_env: Name of the environment variable that holds the key, never the key.
@@ -94,7 +94,7 @@ def init(
     limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
     given = {key: limit for key, limit in limits.items() if limit is not None}
     provider = changed(
-        _completed(changed(entry, name=name), model, wanted, offline=offline), **given
+        _with_model_and_apis(changed(entry, name=name), model, wanted, offline=offline), **given
     )
     _write(providers_file, provider, given)
     option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
@@ -116,10 +116,10 @@ def _refuse_keys(*arguments: str | None) -> None:
         )
 
 
-def _completed(
+def _with_model_and_apis(
     entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
 ) -> Provider:
-    """The entry with model and APIs, from the provider or the user where they are not given."""
+    """The entry with model and APIs; those not given come from the provider or the user."""
     models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
     provider = changed(entry, model=model or _model(models or []))
     if apis is None:
@@ -141,7 +141,7 @@ def _listed_models(provider: Provider) -> list[str] | None:
 
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
-    """The APIs that work; none, with a message, if the provider does not answer."""
+    """The APIs that work; empty, with a message, if the provider does not answer."""
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
@@ -170,7 +170,7 @@ def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
         text = with_entry(read_text(path), str(path), provider.name, entry)
     else:
         text = NEW_FILE + entry_text(provider.name, entry)
-    # Replace the file in one step, behind a symbolic link if it is one, and keep its mode.
+    # Replace the file atomically, follow a symbolic link, and keep the file mode.
     target = path.resolve()
     with replacing(target) as file:
         file.write(text.encode())
@@ -187,8 +187,8 @@ def _ask_address(
 ) -> tuple[str, str, str | None]:
     """The address, the name of the entry, and the variable with the key, all checked."""
     check = partial(adhoc_provider, model="any", apis=("chat",))
-    address = base_url or _ask("Address of the API, such as http://localhost:8000/v1", check)
-    name = name or _ask("Name of the entry", default=_short(address))
+    address = base_url or _ask("Base URL of the API, such as http://localhost:8000/v1", check)
+    name = name or _ask("Name of the entry", default=_short_name(address))
     key = key or _ask(
         "Environment variable that holds the key (its name, not the key; empty for none)",
         lambda text: check(address, api_key_env=text or None),
@@ -234,8 +234,8 @@ def _ask(question: str, check: Callable[[str], object] = str, default: str | Non
             return text
 
 
-def _short(base_url: str) -> str:
-    """The part of a host name that identifies the provider: groq of api.groq.com."""
+def _short_name(base_url: str) -> str:
+    """The part of a host name that identifies the provider: `groq` for `api.groq.com`."""
     host = urlsplit(base_url).hostname or ""
     parts = host.split(".")
     is_domain = len(parts) > 1 and not parts[-1].isdigit()

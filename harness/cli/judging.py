@@ -1,4 +1,4 @@
-"""How a run ends: it is judged, reported in its folder and on stdout, and gets an exit code."""
+"""Judge a run, report it in its folder and on stdout, and choose the exit code."""
 
 import json
 import webbrowser
@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli.choice import gate_changes, thresholds_again
+from harness.cli.choice import gate_changes, thresholds_of_run
 from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
-from harness.cli.restoring import opened_to_stay, restore
+from harness.cli.restoring import restore, unpacked
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -54,8 +54,8 @@ def recheck(
     as_json: AsJson = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version."""
-    run = opened_to_stay(run)
-    thresholds = thresholds_again(gate, read_run_info(run))
+    run = unpacked(run)
+    thresholds = thresholds_of_run(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
     return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 
@@ -79,8 +79,8 @@ def report(
     formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
-    run = opened_to_stay(run)
-    report_again(run, formats, show_questions=show_questions)
+    run = unpacked(run)
+    rewrite_reports(run, formats, show_questions=show_questions)
     for each in formats:
         show(str(run / FILES[each]))
     if open_page:
@@ -88,8 +88,10 @@ def report(
     return 0
 
 
-def report_again(run: Path, formats: Iterable[Format], *, show_questions: bool = False) -> Analysis:
-    """Write reports of a run, judged first unless this version judged it; raises as `judge`."""
+def rewrite_reports(
+    run: Path, formats: Iterable[Format], *, show_questions: bool = False
+) -> Analysis:
+    """Write reports of a run, judged by this version. Raises the errors of `judge`."""
     tasks = restore(run, read_run_info(run))
     try:
         analysis = run_folder.read_analysis(run)
@@ -110,7 +112,7 @@ def judge(
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
     `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
-    if a file of a task or the baseline cannot be read, RunLogError if the folder cannot.
+    if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
     tasks = restore(folder, info)
@@ -128,7 +130,7 @@ def finish(
     show_questions: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Judge a run, print its report, and return the exit code; raises as `judge`."""
+    """Judge a run, print its report, and return the exit code; raises the errors of `judge`."""
     made = judge(folder, thresholds, changes, show_questions=show_questions)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
@@ -178,13 +180,13 @@ def write_reports(
 
 
 def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
-    """`run.json` with other settings."""
+    """`run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
 
 
 def gate_of(analysis: Analysis) -> dict[str, object]:
-    """The settings that a run was judged by, as changes of its own."""
+    """The settings with which a run was judged, as `changes` for `judge`."""
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and how their texts become values."""
+"""Options that commands share, and the conversion of their texts to values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
 
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
-"""A number from 1."""
+"""An integer of at least 1."""
 _MOST_TRIES = 10_000  # more would take minutes to plan, and years to sample
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print the result as JSON on stdout.")]
@@ -35,7 +35,7 @@ ProvidersFile = Annotated[
 
 
 def run_place(run: Path) -> Path:
-    """Where a run is: a name alone, as in the commands of a report, is one in the folder `runs`."""
+    """The path of a run; a bare name, as in the commands of a report, is a folder in `runs`."""
     inside = DEFAULT_OUT / run
     return inside if inside.is_dir() and not run.exists() else run
 
@@ -51,21 +51,21 @@ RunOrBundle = Annotated[
 ]
 ShowQuestions = Annotated[
     bool,
-    Parameter(help="Include the text of eval questions; the authors of GPQA ask not to."),
+    Parameter(help="Include the text of eval questions; the authors of GPQA ask you not to."),
 ]
 _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
     "smoke (default): the tool-call cases; quick, full: progressively more probes; long: only long "
-    "prompts, up to 131,072 tokens; agents: agents of other projects use the provider."
+    "prompts of up to 131,072 tokens; agents: agents of other projects as clients."
 )
 _ONLY = (
-    "Run only these probes: ids, beginnings of ids or families, separated by commas. `smoke`, or "
-    "the name of a check or of its family, selects the tool-call cases."
+    "Run only these probes: ids, prefixes of ids or families, separated by commas. `smoke`, or the "
+    "name of a check or of its family, selects the tool-call cases."
 )
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
-"""At least the tokens of the shortest of the long probes."""
+"""The minimum is the number of tokens of the shortest long probe."""
 
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
@@ -90,7 +90,7 @@ class ProviderOptions:
     api_key_env: str | None = None
     """Name of the environment variable with the API key."""
     timeout: float | None = None
-    """Seconds that a request may take. Default: the entry's, or 600; evals: 1,800."""
+    """Timeout of a request in seconds. Default: that of the entry, or 600; evals: 1,800."""
 
 
 @Parameter(name="*", group=_CASES)
@@ -99,9 +99,9 @@ class CaseOptions:
     """Which tool-call cases and probes to run, and how often."""
 
     cases: Annotated[Path | None, Parameter(alias="-c")] = None
-    """Case file, JSON lines. Default: the 36 shipped cases."""
+    """Case file (JSON Lines). Default: the 36 shipped cases."""
     tools: Path | None = None
-    """Tools file, a JSON list. Default: the six shipped tools."""
+    """Tools file (a JSON list). Default: the six shipped tools."""
     first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
     """Run only N cases, spread over tools and kinds of cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
@@ -115,7 +115,7 @@ class CaseOptions:
     skip: Names = ()
     """Leave out these probes or families, separated by commas."""
     max_context: Annotated[int | None, _CONTEXT] = None
-    """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
+    """Context length of the provider in tokens; skips longer probes. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
     until_fail: bool = False
@@ -134,15 +134,15 @@ class SamplingOptions:
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
-    """low, medium, high; several with commas in evals. Default: not sent; evals: medium."""
+    """low, medium or high; in evals, several with commas. Default: not sent; evals: medium."""
     temperature: Annotated[float | None, _NOT_NEGATIVE] = None
     """Sampling temperature. Default: not sent; evals: 1."""
     top_p: Annotated[float | None, _NOT_NEGATIVE] = None
     """Threshold of nucleus sampling. Default: not sent; evals: 1."""
     max_tokens: Annotated[int | None, COUNT] = None
-    """Limit of each reply, CoT included. Default: not sent; evals: 131,072."""
+    """Token limit of each reply, including the CoT. Default: not sent; evals: 131,072."""
     seed: Annotated[int | None, _SEED] = None
-    """Seed of Chat requests, different for each attempt; it also selects and orders questions."""
+    """Base seed of Chat requests, varied by attempt; it also selects and orders questions."""
 
 
 @Parameter(name="*", group=EVALS)
@@ -157,16 +157,16 @@ class DataOptions:
     data: str | None = None
     """Rows with the published columns: hf:NAME[@REVISION], a file, or a folder."""
     data_file: Path | None = None
-    """A local copy, JSONL or CSV, of the one eval that runs."""
+    """A local copy (JSONL or CSV) of the dataset, if only one eval runs."""
     data_dir: Path | None = None
     """A folder with local copies under their published names."""
     prompts: str | None = None
-    """ours (the default), gpt-oss (those of the installed package), a wheel of it, or a FILE."""
+    """ours (default), gpt-oss (the installed package), a wheel of gpt-oss, or a FILE."""
     with_tools: Literal["python"] | None = None
-    """python: the model can run programs, in the provider's own tool or in a local sandbox."""
+    """python: the model can run programs, with the provider's own tool or in a local sandbox."""
 
     def place(self, evals: Sequence[str]) -> str | Path:
-        """Where to read. Raises ConfigurationError if that is ambiguous."""
+        """Where to read the data. Raises ConfigurationError if the options conflict."""
         place = data_place(self, ("samples", "data", "data_file", "data_dir"))
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
@@ -179,7 +179,7 @@ class BaselineOptions:
     """What to compare scores with."""
 
     baseline: str | None = None
-    """range (of the reproductions; the default), card, another source, or a measured FILE."""
+    """range (of published reproductions; default), card, another source, or a measured FILE."""
     margin: Annotated[float | None, Parameter(validator=Number(gt=0, lte=100))] = None
     """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
 
@@ -204,7 +204,7 @@ class DecisionOptions:
     """With --until-decided: start no round once N output tokens are used."""
 
     def check(self) -> None:
-        """Refuse contradictions. Raises ConfigurationError."""
+        """Refuse conflicting options. Raises ConfigurationError."""
         budget = self.budget_samples or self.budget_tokens
         if budget is not None and not self.until_decided:
             raise ConfigurationError(
@@ -222,9 +222,9 @@ class GateOptions:
     max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     reference: str | None = None
-    """Success rate of good tool calling, or the folder of a run that sets it. Default: 0.98."""
+    """Success rate of tool calls of a good provider, or a run that sets it. Default: 0.98."""
     lower_rate: Annotated[float | None, Parameter(validator=Number(gte=0.001, lt=1))] = None
-    """Success rate that is not acceptable. Default: 0.9."""
+    """Success rate of tool calls that is not acceptable. Default: 0.9."""
     rule: GateRule | None = None
     """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: reliability."""
     min_pass_at_k: Annotated[float | None, _SHARE] = None
@@ -232,13 +232,13 @@ class GateOptions:
     min_pass_hat_k: Annotated[float | None, _SHARE] = None
     """Rate that pass^k must exceed; selects the rule `guide`. Default: 0.9."""
     may_warn: str | None = None
-    """Checks, probes or families whose errors count as warnings, separated by commas."""
+    """Checks, probes or families whose errors become warnings, separated by commas."""
     must_pass: str | None = None
-    """Checks, probes or families that must be judged, and must pass without warnings."""
+    """Checks, probes or families that must be judged and must pass without warnings."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the options set, without the file; None where not given."""
+        """The settings of the options, without the file; None where not given."""
         lists = {name: names(getattr(self, name)) or None for name in ("may_warn", "must_pass")}
         return {name: value for name, value in vars(self).items() if name != "gate"} | lists
 
@@ -249,15 +249,15 @@ class BudgetOptions:
     """Limits of one session; when one is reached, the finished attempts are judged."""
 
     max_cost: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
-    """US dollars; needs `prices` in the provider's entry."""
+    """Cost in US dollars; needs `prices` in the provider's entry."""
     max_requests: Annotated[int | None, COUNT] = None
-    """Requests, including those before the run."""
+    """Number of requests, including those before sampling."""
     deadline: str | None = None
     """Time from now, such as 20m, 1h30m or a number of seconds."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the options set; None where not given. Raises ConfigurationError."""
+        """The settings of the options; None where not given. Raises ConfigurationError."""
         try:
             deadline = None if self.deadline is None else seconds(self.deadline)
         except ValueError as error:
@@ -271,7 +271,7 @@ class RunOptions:
     """How a run is carried out."""
 
     concurrency: Annotated[int | None, COUNT] = None
-    """Attempts in flight. Default: the provider entry's, or 8."""
+    """Attempts in flight. Default: that of the provider's entry, or 8."""
     resume: Annotated[Path | None, Parameter(converter=_run_place)] = None
     """Folder of a run to finish, or its name in `runs`; finished attempts are kept."""
     out: Out = None
@@ -282,19 +282,19 @@ class RunOptions:
 
 
 def data_place(options: object, names: Sequence[str]) -> str | Path:
-    """Where to read data: what the only given one of these options says, else `hub`.
+    """Where to read data: the value of the one option that is given, or `hub` if none is.
 
     Raises ConfigurationError if several are given.
     """
     given = {name: value for name in names if (value := getattr(options, name))}
     if len(given) > 1:
         *first, last = (f"--{name.replace('_', '-')}" for name in names)
-        raise ConfigurationError(f"Give one of {', '.join(first)} and {last}.")
+        raise ConfigurationError(f"Give only one of {', '.join(first)} and {last}.")
     return "samples" if "samples" in given else next(iter(given.values()), "hub")
 
 
 def refuse(reason: str, *options: object, **others: object) -> None:
-    """Raise ConfigurationError with the reason if one of the options is given, and name it."""
+    """Raise ConfigurationError, naming the option, if one of the options is given."""
     flags = {"first": "-n", "apis": "--api", "providers_file": "--providers"}
     values = {name: value for each in options for name, value in vars(each).items()}
     for name, value in (values | others).items():
@@ -334,5 +334,7 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
         return None
     part, slash, parts = text.partition("/")
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ConfigurationError(f"--shard is i/n with i from 1 to n, such as 1/4, not {text!r}.")
+        raise ConfigurationError(
+            f"--shard takes i/n with i from 1 to n, such as 1/4, not {text!r}."
+        )
     return int(part), int(parts)

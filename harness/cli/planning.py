@@ -52,8 +52,8 @@ DEFAULT_EFFORT = "medium"
 DEFAULT_MAX_TOKENS = 131_072
 QUICK_TRIES: Mapping[str, int] = {"aime25": 4, "gpqa": 1}
 QUICK_MARGIN = 10.0
-"""With 318 requests the bounds of a healthy provider's difference are about 6 points away, and
-broken providers were 13 points and more below (sources in `evals/data/baselines.json`)."""
+"""With 318 requests, the bounds of the difference of a healthy provider are about 6 points away;
+broken providers were at least 13 points below (sources in `evals/data/baselines.json`)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Options:
     gate: GateOptions
     budget: BudgetOptions
     evals: str | None = None
-    """Names, or `quick`; None for the gate's, or in a run of evals alone the default ones."""
+    """Names, or `quick`; None for those of the gate or, with `evals_alone`, the default ones."""
     concurrency: int | None = None
     cases: CaseOptions = field(default_factory=CaseOptions)
     evals_alone: bool = False
@@ -75,7 +75,7 @@ class Options:
     decision: DecisionOptions = field(default_factory=DecisionOptions)
     shard: Shard | None = None
     executor: str | None = None
-    """What divides the run among machines."""
+    """What distributes the run over machines."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class Draft:
 
 
 def draft(options: Options) -> Draft:
-    """Plan a new run. Raises ConfigurationError if the options make no sense."""
+    """Plan a new run. Raises ConfigurationError if the options are invalid."""
     provider, models = _provider(options)
     gate = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
     evals = _evals(options, gate)
     apis = parse_apis(options.provider.apis) or provider.apis
     if options.evals_alone and len(apis) > 1:
         if options.provider.apis is not None:
-            raise ConfigurationError("Evals use one API: --api responses or --api chat.")
+            raise ConfigurationError("Evals use one API; choose --api responses or --api chat.")
         apis = apis[:1]
     grader = _grader(evals, options, provider) if evals else None
     budget = budget_of(gate, provider, *filter(None, [grader]))
@@ -136,7 +136,7 @@ def typed_command() -> tuple[str, ...]:
 
 
 def _check(options: Options, budget: Budget) -> None:
-    """Refuse contradictions before anything is loaded. Raises ConfigurationError."""
+    """Refuse conflicting options before anything is loaded. Raises ConfigurationError."""
     decision = options.decision
     decision.check()
     choose_baseline(options.baseline.baseline)
@@ -148,7 +148,7 @@ def _check(options: Options, budget: Budget) -> None:
     whole = (options.shard, decision.until_decided, options.data.with_tools, budget.recorded_limits)
     if options.executor is not None and any(whole):
         raise ConfigurationError(
-            "--executor samples on other machines, where no budget and no sandbox is enforced; "
+            "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
     if options.cases.suite == "agents":
@@ -165,7 +165,7 @@ def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
 
 
 def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
-    """The evals to run: those requested, else those that the gate requires."""
+    """The evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
         return parse_list("--eval", requested, NAMES)
@@ -257,7 +257,7 @@ def _eval_tasks(
     if not settings.evals:
         return
     sampling = options.sampling
-    if not options.evals_alone:  # The other options are those of tool calling.
+    if not options.evals_alone:  # The other options apply to tool calling.
         sampling = SamplingOptions(seed=sampling.seed)
     wanted = sampling.reasoning_effort or DEFAULT_EFFORT
     efforts = parse_list("--reasoning-effort", wanted, EFFORTS)
@@ -291,19 +291,19 @@ def _eval_tasks(
 
 
 def _load(name: str, options: Options) -> Loaded[Any]:
-    """The rows of an eval; with tool calling, samples if the hub cannot be reached."""
+    """The rows of an eval; in the main job, sample data if the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
     if options.evals_alone:
         return load_data(name, options.data.place(evals))
     try:
         return load_data(name)
     except ConfigurationError as error:
-        say(f"Sample questions instead of {name}: {error}")
+        say(f"Using sample questions instead of {name}: {error}")
         return load_data(name, "samples")
 
 
 def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provider | None:
-    """The provider that grades, with its key, before anything is paid for."""
+    """The provider that grades, after checking its key, before anything is paid for."""
     if not set(evals) & set(HEALTHBENCH):
         return None
     name = options.decision.grader

@@ -40,7 +40,7 @@ class Tally:
         self.finished = 0
 
     def add(self, rollout: Rollout) -> bool:
-        """Count one more rollout; False for a grader's reply without a grade: it is repeated."""
+        """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
         if rollout.task == GRADING:
             return self._add_grade(rollout)
         self.finished += 1
@@ -88,7 +88,7 @@ class Tally:
 
 
 class LineDisplay(Observer):
-    """Prints a line now and then; for logs, pipes and CI."""
+    """Prints a line at intervals, for logs, pipes and CI."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
         self._console = console
@@ -103,7 +103,7 @@ class LineDisplay(Observer):
         self._print(f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Print how much is to be sampled."""
+        """Print the number of planned attempts."""
         self._planned, self._done = planned, finished
         already = f", {finished} of them already done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
@@ -126,7 +126,7 @@ class LineDisplay(Observer):
 
 
 class LiveDisplay(LineDisplay):
-    """A line that redraws itself; for terminals."""
+    """A line that redraws itself, for terminals."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
         super().__init__(console, tally)
@@ -146,7 +146,7 @@ class LiveDisplay(LineDisplay):
         self.progress.reset(self._task, total=None, description=f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Show a bar for what is to be sampled."""
+        """Show a bar for the planned attempts."""
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
@@ -158,7 +158,7 @@ class LiveDisplay(LineDisplay):
 
 
 class DebugDisplay(LineDisplay):
-    """Prints every request and response, too; keys were redacted when they were recorded."""
+    """Also prints every request and response; keys were redacted when they were recorded."""
 
     def finished(self, rollout: Rollout) -> None:
         """Print the exchanges of one rollout."""
@@ -185,7 +185,7 @@ def display(
 
 def pace(limit: int, most: int) -> str:
     """A note on a provider that is overloaded by `most` concurrent requests; '' otherwise."""
-    return f" · overloaded, {limit} at once" if limit < most else ""
+    return f" · overloaded, concurrency {limit}" if limit < most else ""
 
 
 def _exchange_text(exchange: Exchange) -> str:

@@ -1,4 +1,4 @@
-"""The commands `audit`, `bundle` and `site`: runs that others can trust, judge and read."""
+"""The commands `audit`, `bundle` and `site`, for sharing runs with others."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -39,13 +39,13 @@ def bundle(
 ) -> int:
     """Pack a run into one file, which audit, recheck, report and compare accept as a run.
 
-    The bundle has no keys, no paths of this machine, and no texts of gated questions (GPQA) or of
-    the answers to them. Its manifest.json lists what was removed.
+    The bundle contains no keys, no paths of this machine, and no texts of gated questions (GPQA) or
+    of the answers to them. Its manifest.json lists what was removed.
 
     Args:
         run: The run's folder, or its name in `runs`; with --open, the bundle.
         out: The file to write. Default: <run>.tar.gz.
-        open_in: Unpack a bundle into a folder below this one.
+        open_in: Unpack a bundle into a new folder in this one.
     """
     if open_in is not None:
         if out is not None:
@@ -104,9 +104,9 @@ BUNDLE = "bundle.tar.gz"
 def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int:
     """Make a static site of runs: a table of providers, a page for each run, and its records.
 
-    Pages are made from the bundle of each run, which has no keys, no paths of this machine, and no
-    texts of gated questions. The site works offline; it depends on the runs and on the prices in
-    your providers file only.
+    Pages are made from the bundle of each run, which contains no keys, no paths of this machine,
+    and no texts of gated questions. The site works offline and depends only on the runs and on the
+    prices in your providers file.
 
     Args:
         runs: Run folders, bundles, or folders that contain them.
@@ -136,7 +136,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
 
 
 def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
-    """Runs and bundles; any other folder is replaced by the runs and bundles in it."""
+    """Runs and bundles; any other folder is replaced with the runs and bundles in it."""
     for run in runs:
         single = run.is_file() or (run / RUN_FILE).exists()
         inner = [] if single else [*run_folders(run), *sorted(run.glob("*.tar.gz"))]
@@ -150,7 +150,7 @@ def _publish(run: Path, out: Path) -> Analysis:
         if file != run:
             packed(run, file)
         copy = unpack(file, place)
-        analysis = judging.report_again(copy, ("html",))
+        analysis = judging.rewrite_reports(copy, ("html",))
         folder = out / copy.name
         with os_errors(RunLogError, f"{folder} cannot be written"):
             folder.mkdir(parents=True, exist_ok=True)

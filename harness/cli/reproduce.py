@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from harness.api import DIALECTS
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, RunOrBundle
-from harness.cli.restoring import opened_to_stay
+from harness.cli.restoring import unpacked
 from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
@@ -36,7 +36,7 @@ MOST_COMPARED = 3
 """Requests of a probe that are shown next to the one with the evidence."""
 
 _Outcome = tuple[Repeats | None, Body | None]
-"""What sending the requests again showed, and a smaller request, if one was found."""
+"""How often the finding was reproduced, and a reduced request, if one was found."""
 
 
 def reproduce(
@@ -50,16 +50,16 @@ def reproduce(
     form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
     provider: ProviderOptions = ProviderOptions(),
 ) -> int:
-    """Show the request behind a finding, send it again, and make it smaller.
+    """Show the request behind a finding, send it again, and reduce it.
 
     Args:
         finding: Id of the check or probe, as in the report.
         record: The record to use. Default: the first example in the report.
-        times: How often to send the request; 0 only prints the recorded one. Default: 5.
-        as_recorded: Leave the request as it is, instead of removing parts while the finding shows.
+        times: How often to send the request; 0 prints only the recorded one. Default: 5.
+        as_recorded: Do not reduce the request by removing parts that the finding does not need.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
-    run = opened_to_stay(run)
+    run = unpacked(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
@@ -88,7 +88,8 @@ async def _experiment(
                     return None, None
                 smallest = None
                 if repeats.seen and subject.single and subject.body is not None and not as_recorded:
-                    say(f"Shown in {repeats.seen} of {repeats.sent} tries; reducing the request.")
+                    seen = f"{repeats.seen} of {repeats.sent} tries"
+                    say(f"Reproduced in {seen}; reducing the request.")
                     smallest = await shrink(
                         subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
                     )
@@ -131,10 +132,10 @@ def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
         f"got       {finding.evidence.got}",
-        f"in the run: {result.failures} of {result.applicable} have it",
+        f"in the run: {result.failures} of {result.applicable} affected",
     ]
     if repeats is not None:
-        lines.append(f"sent again: shown in {repeats.seen} of {repeats.sent}")
+        lines.append(f"sent again: reproduced in {repeats.seen} of {repeats.sent}")
     if smaller is not None and subject.body is not None:
         before, after = size(subject.body), size(smaller)
         lines.append(f"reduced request: {after:,} of {before:,} characters")
@@ -157,7 +158,7 @@ def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
 
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:
-    """The name of the environment variable with the key, if the request had one."""
+    """The name of the environment variable with the key, if the request had a key."""
     sent = any(name.lower() == "authorization" for name in exchange.request.headers)
     if entry is not None and entry.api_key_env is not None:
         return entry.api_key_env

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from evals.healthbench.grading_tasks import DEFAULT_GRADER
 from evals.restoring import restored_evals
-from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
+from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_of_run
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import say
 from harness.errors import ConfigurationError, RunLogError
@@ -33,14 +33,14 @@ def resume(
             "finish it; this version can judge it again with `gpt-oss-verify recheck`."
         )
     entry = same_provider(info.provider, provider, concurrency)
-    grader = _grader_again(info, entry, provider)
+    grader = _grader_of_run(info, entry, provider)
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
-    thresholds = thresholds_again(gate, info)
+    thresholds = thresholds_of_run(gate, info)
     return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
 
 
-def opened_to_stay(run: Path) -> Path:
+def unpacked(run: Path) -> Path:
     """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
     if not run.is_file():
         return run
@@ -68,11 +68,11 @@ def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
     return same_provider(before, chosen, None)
 
 
-def _grader_again(info: RunInfo, provider: Provider, chosen: ProviderOptions) -> Provider | None:
+def _grader_of_run(info: RunInfo, provider: Provider, chosen: ProviderOptions) -> Provider | None:
     before: ProviderInfo | None = info.settings.grader
     if before is None:
         return None
     if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
-        # It grades itself, with the key that it was given now.
+        # The provider grades its own answers, with the key of this call.
         return providers.changed(provider, model=before.model)
     return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))

@@ -34,17 +34,17 @@ def selftest(
     """Run the tool against the reference engine with known defects, and report what it detects.
 
     Each fault is first tested with the rules that should detect it and, if they find nothing, with
-    the whole suite. The healthy engine and its allowed variations must have no error. With
-    --repeat 20, every variation is tested with the whole suite, too. To list the defects, run
+    the whole suite. The healthy engine and its allowed variations must cause no errors. With
+    --repeat 20, every variation is also tested with the whole suite. To list the defects, run
     `python -m reference_engine faults`.
 
     Args:
         faults: Only these faults or layers (or 'allowed variations'), separated by commas.
             Default: all.
         suite: The whole suite, which the healthy engine must pass. Default: full.
-        workers: Concurrent runs; each fault of the model has its own server of 1 GB. Default: 4.
+        workers: Concurrent runs; each fault of the model needs its own server of 1 GB. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
-        whole: Test every fault with the whole suite at once, except faults of the model.
+        whole: Test every fault with the whole suite from the start, except faults of the model.
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
@@ -75,7 +75,7 @@ def selftest(
 
 
 def _write(matrix: Matrix, folder: Path, signatures: Path | None) -> None:
-    """Write the matrix in each format, and on request the signatures. Raises RunLogError."""
+    """Write the matrix in each format, and the signatures if requested. Raises RunLogError."""
     texts = {
         folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
         folder / "matrix.md": report.markdown(matrix),

@@ -1,4 +1,4 @@
-"""The commands `import` and `tap`: runs made of the traffic of other clients, recorded or live."""
+"""The commands `import` and `tap`: runs from recorded or live traffic of other clients."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -44,15 +44,15 @@ def import_traffic(
     """Judge recorded traffic of other clients like a run.
 
     Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON), recordings of httpmock (Rust),
-    JSON or JSON Lines of objects with `request` and `response`, and texts (such as a terminal
-    session or an issue) with the JSON of requests and replies. Requests to other models and APIs
-    are left out. Keys are redacted.
+    JSON or JSON Lines of objects with `request` and `response`, and text that contains the
+    JSON of requests and replies, such as a terminal session or an issue. Requests to other
+    models and APIs are left out. Keys are redacted.
 
     Args:
         file: A recording, or a folder of recordings.
         files: More recordings.
         provider: Name of the provider that answered; an entry of providers.yaml or any other name.
-        model: A model that is gpt-oss although its name does not say so; can be repeated.
+        model: Other name under which gpt-oss is served; can be repeated.
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
@@ -60,7 +60,7 @@ def import_traffic(
     if len(traffic.hosts) > 1 and verdict:
         hosts = ", ".join(sorted(traffic.hosts))
         raise ConfigurationError(
-            f"--verdict judges one server, but the recordings have {hosts}; choose one with --host."
+            f"--verdict judges one server, but requests went to {hosts}; choose one with --host."
         )
     for line in _notes(traffic):
         say(line)
@@ -119,13 +119,13 @@ def tap(
     """Forward requests to a server unchanged, and judge them when you stop the proxy.
 
     Point your client at the address that the command prints, use it, and press Ctrl-C. The traffic
-    is recorded without keys, in a file next to the run folder, and judged as by `import`.
+    is recorded without keys, in a file next to the run folder, and judged as with `import`.
 
     Args:
         upstream: Base URL of the server, such as http://localhost:8000/v1.
         port: Local port of the proxy. Default: 8100.
         provider: Name of the provider in the report. Default: the host of the server.
-        model: A model that is gpt-oss although its name does not say so; can be repeated.
+        model: Other name under which gpt-oss is served; can be repeated.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
     url = _checked(upstream)
@@ -160,7 +160,7 @@ def _checked(upstream: str) -> SplitResult:
     url = urlsplit(upstream)
     if url.username or url.password:
         raise ConfigurationError(
-            "--upstream takes no user name or password; send them as a header."
+            "--upstream must not have a user name or password; send them in a header."
         )
     try:
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0

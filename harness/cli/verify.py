@@ -76,7 +76,7 @@ def verify(
     if cases.suite == "agents":
         from harness.cli.agents import verify_agents
 
-        reason, others = "--suite agents has tasks of its own;", replace(cases, suite=None)
+        reason, others = "--suite agents runs its own tasks;", replace(cases, suite=None)
         refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
         return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
@@ -111,7 +111,7 @@ def evaluate(
             Default: aime25,gpqa.
         gate: File with margins by eval, evals that must run, and a budget.
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
-        executor: ray: sample the run in shards, as tasks of a Ray cluster, and join them here.
+        executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
     """
     limits = GateOptions(gate=gate)
     finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
@@ -151,8 +151,8 @@ def grade(
     """Grade the HealthBench answers of a run without sampling the provider again.
 
     Args:
-        grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
-        unread: Read the answers to AIME and GPQA that the rules cannot read. Needs --grader.
+        grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.
+        unread: Let the grader read AIME and GPQA answers that the rules cannot. Needs --grader.
     """
     from harness.cli import judging  # it imports the reports
 
@@ -174,7 +174,8 @@ def grade(
         with display(debug=debug) as screen:
             pipeline.grade(job, screen)
     except StoppedError:
-        raise StoppedError(f"stopped before the end; finish with: grade {run}") from None
+        again = f"gpt-oss-verify grade {run}"
+        raise StoppedError(f"stopped before the end; finish with: {again}") from None
     return judging.finish(run, as_json=as_json)
 
 
@@ -186,18 +187,24 @@ def carry_out(
     show_questions: bool = False,
     sample: Sampler = pipeline.sample,
 ) -> int:
-    """Sample, judge and report; the exit code. Raises as `sample_shown`."""
-    sample_shown(job, debug=debug, sample=sample)
+    """Sample, judge and report, and return the exit code.
+
+    Raises the errors of `sample_with_progress`.
+    """
+    sample_with_progress(job, debug=debug, sample=sample)
     from harness.cli import judging  # after sampling: it imports the reports
 
     return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
 
 
-def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample) -> None:
-    """Sample with progress on stderr; what was finished is judged even if it is not all.
+def sample_with_progress(
+    job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample
+) -> None:
+    """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
 
     Raises ConfigurationError if a task cannot be sampled on this machine,
-    ProviderUnavailableError for provider and grader, and StoppedError when the user stops the run.
+    ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
+    user stops the run.
     """
     try:
         with display(job.plan.tasks, debug=debug) as screen:
@@ -206,7 +213,7 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         _judge(job.folder)
-        say(f"What was finished is judged in {job.folder}/report.md")
+        say(f"The finished attempts are judged in {job.folder}/report.md")
         raise
     except StoppedError as stop:
         _judge(job.folder)
@@ -227,7 +234,7 @@ def _resumed(
     *given: object,
     **others: object,
 ) -> Job:
-    """The job that finishes the run of --resume; the other options must not be given."""
+    """The job that finishes the run of --resume; refuses the other options."""
     _refuse_settings(run, provider, *given, **others)
     return resume(run.resume or Path(), provider, limits, budget, run.concurrency)
 

@@ -36,7 +36,7 @@ _ASSUMED_REQUESTS = 40
 @Parameter(name="*", group=Group("What to sample", sort_key=1))
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """What rounds choose from."""
+    """The cases and probes that rounds choose from."""
 
     suite: SuiteName = "quick"
     """Probes to choose from. Default: quick."""
@@ -60,11 +60,11 @@ class AlertOptions:
     webhook: str | None = None
     """URL to post alerts to, or the name of an environment variable that holds it."""
     webhook_format: WebhookFormat | None = None
-    """json or slack. Default: slack for hooks.slack.com, else json."""
+    """json or slack. Default: slack for hooks.slack.com, otherwise json."""
     metrics_port: int | None = None
-    """Serve Prometheus metrics at this port."""
+    """Serve Prometheus metrics on this port."""
     metrics_host: str = "127.0.0.1"
-    """Address to serve them on. Default: 127.0.0.1."""
+    """Address to serve metrics on. Default: 127.0.0.1."""
 
 
 def watch(
@@ -82,7 +82,7 @@ def watch(
 ) -> int:
     """Run a few cases and probes every hour, and raise an alert when a provider gets worse.
 
-    Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state: when you start the
+    Each round is a run in OUT/runs/DATE. The state is in OUT/state.sqlite: when you start the
     command again, it finishes the interrupted round and continues. OUT/index.html shows all
     providers.
 
@@ -91,9 +91,9 @@ def watch(
         every: Time between rounds, such as 15m or 1h. Default: 1h.
         budget: Requests, such as 1000, or dollars, such as 2usd, per provider and 24 hours.
             Default: 1000.
-        once: Make one round and exit: with 1 after an alert, with 3 if a provider is unreachable.
+        once: Run one round and exit: with 1 after an alert, with 3 if a provider is unreachable.
         accept: Accept the new level of this provider, which ends its open incidents, and exit.
-        keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
+        keep_days: Delete the folders of older rounds and keep only their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
     """
     if accept is not None:
@@ -138,7 +138,7 @@ def parse_budget(text: str) -> Limits:
 def _round_plan(
     name: str, file: Path | None, limits: Limits, every: float, choice: ChoiceOptions
 ) -> RoundPlan:
-    """A provider, ready to be sampled. Raises ConfigurationError."""
+    """The plan for the rounds of a provider. Raises ConfigurationError."""
     provider = providers.find_provider(name, file)
     providers.access(provider)
     first = of_round(limits, every, (0, 0.0))

@@ -1,4 +1,4 @@
-"""The rounds of `gpt-oss-verify watch`: sampled, judged, shown, and alerts delivered."""
+"""The rounds of `gpt-oss-verify watch`: sample, judge, print, and deliver alerts."""
 
 import shutil
 import time
@@ -55,7 +55,7 @@ class Watch:
 
 
 def accept_level(name: str, state: State) -> int:
-    """End the open incidents of a provider, whose new level is then the usual one."""
+    """End the open incidents of a provider; its new level becomes the usual one."""
     watched = state.watched(name)
     if not watched.open:
         raise ConfigurationError(f"{name} has no open incident, so there is no level to accept.")
@@ -67,7 +67,7 @@ def accept_level(name: str, state: State) -> int:
 
 
 def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> int:
-    """Make rounds until the user stops it, or one; the exit code."""
+    """Run rounds until the user stops, or one with `once`, and return the exit code."""
     _print_plan(plan)
     _publish(plan, state, metrics)
     while True:
@@ -117,7 +117,7 @@ def _round(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, list[I
 def _interrupted(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, Job] | None:
     """The interrupted round, if it can be finished; otherwise it is deleted.
 
-    Its earlier usage is unknown, so it counts with its whole budget.
+    Its earlier usage is unknown, so its whole budget is assumed to be used.
     """
     name = planned.provider.name
     one = state.unfinished(name)
@@ -140,7 +140,7 @@ def _interrupted(plan: Watch, state: State, planned: RoundPlan) -> tuple[Round, 
 def _next(
     plan: Watch, state: State, planned: RoundPlan, watched: Watched
 ) -> tuple[Round, Job] | None:
-    """A new round; None if the budget does not suffice."""
+    """A new round; None if the budget is too small for it."""
     provider, now = planned.provider, time.time()
     limits = of_round(plan.budget, plan.every, state.used(provider.name, now - DAY))
     limits = limits.model_copy(
@@ -183,13 +183,13 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
 
 
 def _prune(plan: Watch, state: State, planned: RoundPlan) -> None:
-    """Delete the folders of old rounds, and sum their counts."""
+    """Delete the folders of old rounds, and keep the sums of their counts."""
     before = time.time() - plan.keep_days * DAY
     watched = state.watched(planned.provider.name)
     old = [Path(each.folder) for each in watched.rounds if each.folder and each.started < before]
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # The folder of a day that has other rounds remains.
+        with suppress(OSError):  # A folder of a day with other rounds is not empty and remains.
             folder.parent.rmdir()
     past = pruned(watched, planned.signals, before)
     if past != watched.past:

@@ -1,4 +1,4 @@
-"""Runs compared: what differs between them, and which differences exceed chance.
+"""Compare runs: what differs between them, and which differences exceed chance.
 
     columns      what is compared: runs, baseline files and published baselines in one form
     settings     the settings in which two runs differ

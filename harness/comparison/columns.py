@@ -105,7 +105,7 @@ def read_run(folder: Path) -> Column:
 
 
 def group_name(task: TaskInfo, condition: Condition) -> str:
-    """How rows call a task under a condition; providers name the same model differently."""
+    """The name of a task under a condition in rows; providers name the same model differently."""
     parts = varying(task.conditions)
     model = known_model(condition.model) or condition.model
     effort = f"{condition.effort or 'default'} effort"
@@ -135,7 +135,7 @@ def pair(here: Group | None, there: Group | None) -> Pair | str:
         ours, theirs = [one for _, one, _ in shared], [other for _, _, other in shared]
         return Pair(*paired_means(ours, theirs), cases=len(shared))
     if not shared_content(here, there):
-        return "the two were measured on other data (the hashes differ)."
+        return "the two were measured on different data (the hashes differ)."
     return "no sample was answered in both."
 
 
@@ -168,7 +168,7 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
     if len(run.values) != baseline.questions:
         return (
             f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
-            "are over all of them."
+            "cover all of them."
         )
     return Pair(run_mean(list(run.values.values())), baseline.published, len(run.values))
 

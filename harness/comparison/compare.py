@@ -1,4 +1,4 @@
-"""Compare columns: what differs, and which differences exceed chance. Pure."""
+"""Compare columns: what differs, and which differences exceed chance. No I/O."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""All runs of a folder over time, and what the table of a site shows of each provider."""
+"""All runs in a folder over time, and the table of providers of a site."""
 
 import statistics
 from collections import Counter, defaultdict

@@ -30,7 +30,7 @@ class Entry(Record):
     """One column: a run, a baseline file, or a published baseline.
 
     `label` is unique in its comparison. `place` is the folder or file as given; None for a
-    published baseline. `reason` is the first of the verdict, and `causes` describes the
+    published baseline. `reason` is the first reason of the verdict, and `causes` describes the
     likely causes of its findings. `differs` has the settings that differ from the reference, and
     `notes` what limits the comparison.
     """
@@ -233,7 +233,7 @@ class SiteRun(Record):
 
 
 class Site(Record):
-    """What `index.json` of a site holds: the latest run of each provider and model, then all."""
+    """The contents of `index.json` of a site: latest run of each provider and model, then all."""
 
     version: int = SITE_VERSION
     tool_version: str

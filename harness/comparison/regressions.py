@@ -80,10 +80,10 @@ def changed_cases(now: Column, before: Column) -> tuple[ChangedCase, ...]:
 
 
 def previous_run(folder: Path) -> Path | None:
-    """The latest earlier finished run in the same parent folder, if it is comparable.
+    """The latest earlier finished run in the same parent folder that is comparable, if any.
 
-    It has the same provider, a task in common, and the same settings as far as they can change a
-    result of that task. Its number of tries and samples may differ.
+    A comparable run has the same provider, a task in common, and the same settings as far as they
+    can change a result of that task. Its number of tries and samples may differ.
     """
     info = read_run_info(folder)
     here = folder.resolve()

@@ -1,4 +1,4 @@
-"""The measures of all columns: verdicts, rates, scores, outcomes, times and checks. Pure."""
+"""The measures of all columns: verdicts, rates, scores, outcomes, times and checks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,7 +27,7 @@ _TIMES: tuple[tuple[str, Unit], ...] = (
     ("reasoning tokens", "tokens"),
 )
 _NO_PROBLEM = ("success", "correct", "wrong", "graded", "planned")
-_NOT_TESTED = "Median. It is shown and not tested, because it depends on place and time."
+_NOT_TESTED = "Median. It is not tested, because it depends on place and time."
 
 Pairs = tuple[Pair | None, ...]  # the two means of each cell of a row that is tested
 DraftRow = tuple[Row, Pairs]

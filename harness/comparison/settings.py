@@ -1,11 +1,11 @@
-"""The settings in which two runs differ. Pure."""
+"""The settings in which two runs differ. No I/O."""
 
 from collections.abc import Mapping
 
 from harness.comparison.records import SettingChange
 from harness.records.runs import RunInfo, Sampling, TaskInfo
 
-RUN = ""  # the scope of settings that are not those of a single task
+RUN = ""  # the scope of settings that apply to all tasks
 _NOT_SET = "not set"
 _MOVING = frozenset({
     *("model", "extra body", "strict", "grader", "prompts", "tools", "reasoning effort", "api"),
@@ -44,7 +44,7 @@ def settings_of(info: RunInfo) -> SettingsByScope:
 
 
 def as_text(values: Mapping[str, object]) -> dict[str, str]:
-    """Settings as a reader writes them."""
+    """Settings as readable text."""
     return {name: _text(value) for name, value in values.items()}
 
 

@@ -15,7 +15,7 @@ State = Literal["ok", "note", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Line:
-    """One result; `remedy` is None where the text has it, `exit_code` that of a problem."""
+    """One result; `remedy` is None if the text has it, `exit_code` is that of a problem."""
 
     topic: str
     state: State
@@ -25,10 +25,10 @@ class Line:
 
 
 def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_USAGE) -> Line:
-    """Prevents a run."""
+    """The result of a check that found a problem, which prevents a run."""
     return Line(topic, "problem", text, remedy, code)
 
 
 def exit_code(lines: Sequence[Line]) -> int:
-    """0 without a problem, 3 if a provider cannot be used, else 2."""
+    """0 without a problem, 3 if a provider cannot be used, otherwise 2."""
     return max((line.exit_code for line in lines), default=0)

@@ -50,7 +50,7 @@ def launch_line(name: str, launch: Launch) -> Line:
         program = str(launch.cwd / program)
     if shutil.which(program, path=launch.env.get("PATH")) is None:
         text = f"the program of its launch entry, {program}, was not found"
-        return problem(name, text, "install it, or give its path", EXIT_UNREACHABLE)
+        return problem(name, text, "install it, or use its full path", EXIT_UNREACHABLE)
     flag, module = [*arguments, "", ""][:2]
     if program == sys.executable and flag == "-m" and module and not _is_module(module):
         text = f"the Python module of its launch entry, {module}, was not found"
@@ -77,7 +77,7 @@ def _models_line(provider: Provider, models: Sequence[str] | None) -> Line:
 def _answer_lines(provider: Provider, answer: Answer, path: str) -> Iterator[Line]:
     text = f"answers {path} with {answer.status} in {answer.elapsed:.2f} s"
     if answer.status >= 300:
-        remedy = "run it with --debug -n 1 -k 1 to see the response; a run reports it as a finding"
+        remedy = "run with --debug -n 1 -k 1 to see the response, which a run reports as a finding"
         yield Line(provider.name, "warning", text, remedy)
     else:
         yield Line(provider.name, "ok", text)

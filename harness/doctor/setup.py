@@ -84,7 +84,7 @@ def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:
 
 
 def providers_line(path: Path | None) -> tuple[Line, dict[str, Provider]]:
-    """Check the user's providers file; the result, and its entries or else the shipped ones."""
+    """Check the user's providers file; return the result and its entries, or the shipped ones."""
     try:
         own, everything = own_providers(path), load_providers(path)
     except ConfigurationError as error:
@@ -127,7 +127,7 @@ EXTRAS: Mapping[str, str] = {
     "reference": "`--provider reference`, `serve`, `selftest`",
     "search": "`serve --browser` with a search service",
 }
-"""What needs each extra."""
+"""The purpose of each extra."""
 
 
 def installation() -> Iterator[Line]:
@@ -180,7 +180,7 @@ def _extra(extra: str, purpose: str, required: Sequence[Requirement]) -> Line:
 
 
 def _lack(required: Requirement) -> str | None:
-    """How the installed packages fail a requirement; None if they meet it."""
+    """How the installed packages violate a requirement; None if they meet it."""
     found = _found(required.name)
     if found is None:
         return (

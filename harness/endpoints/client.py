@@ -1,4 +1,4 @@
-"""Requests that no rollout records: preflight, `doctor`, `init` and launch readiness, by httpx."""
+"""Requests that are not recorded: preflight, `doctor`, `init` and launch readiness, by httpx."""
 
 import asyncio
 import random
@@ -55,11 +55,11 @@ async def request(
 ) -> Answer:
     """POST `body` to `path` below the base URL, or GET without a body.
 
-    A request that a gateway or an overloaded server rejects is sent up to `TRIES` times; `say` gets
-    a sentence about each retry.
+    A request that a gateway or an overloaded server rejects is sent up to `TRIES` times; `say`
+    receives a sentence about each retry.
 
     Raises ConfigurationError if an environment variable of the provider is not set, and
-    ProviderUnreachableError if no response came.
+    ProviderUnreachableError if there was no response.
     """
     for attempt in range(1, TRIES + 1):
         answer = await _request(provider, path, body)
@@ -67,7 +67,7 @@ async def request(
             break
         doubled = FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1)  # noqa: S311
         wait = retry_after(answer.headers) or doubled
-        say(f"{path} answered with status {answer.status}: try {attempt + 1} of {TRIES}")
+        say(f"{path} returned status {answer.status}; starting try {attempt + 1} of {TRIES}")
         await asyncio.sleep(min(wait, LONGEST_RETRY_AFTER))
     return answer
 
@@ -84,7 +84,7 @@ async def is_ready(url: str) -> bool:
 
 
 async def _request(provider: Provider, path: str, body: Mapping[str, Any] | None) -> Answer:
-    """Send once, over a new connection: a server may drop the one that it just failed on."""
+    """Send once, over a new connection, because a server may drop the one on which it failed."""
     keys = access(provider)
     redactor = Redactor(keys.secrets | secrets_in(keys.headers))
     url = provider.base_url + path
@@ -92,7 +92,7 @@ async def _request(provider: Provider, path: str, body: Mapping[str, Any] | None
     start = time.perf_counter()
     status, headers, received = 0, {}, bytearray()
     try:
-        # httpx limits each read; this limits the whole request, as in a run.
+        # httpx limits each read; this timeout limits the whole request, as in a run.
         async with (
             asyncio.timeout(provider.timeout),
             _client(provider, keys.headers) as client,
@@ -113,7 +113,7 @@ async def _request(provider: Provider, path: str, body: Mapping[str, Any] | None
 
 
 def _client(provider: Provider, headers: Mapping[str, str]) -> httpx.AsyncClient:
-    """A client with the proxy, certificates and headers of a run."""
+    """A client with the same proxy, certificates and headers as a run."""
     own = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
     return httpx.AsyncClient(
         headers=httpx.Headers(own | dict(headers), encoding="utf-8"),
@@ -126,7 +126,7 @@ def _client(provider: Provider, headers: Mapping[str, str]) -> httpx.AsyncClient
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """The certificates of the system, as in a run; loading them takes 30 ms."""
+    """The certificates of the system, as in a run; loading takes 30 ms."""
     return ssl.create_default_context()
 
 
@@ -145,7 +145,7 @@ def _unreachable(
         through = f" through the proxy {proxy.host}:{proxy.port}" if proxy.host else ""
         kind, reason = NotConnectedError, f"could not connect{through}: {detail}"
     else:
-        reason = f"the connection failed before a response came: {detail}"
+        reason = f"the connection failed before a response arrived: {detail}"
     return kind(
         f"provider {provider.name} does not answer at {url}: {redactor.text(reason)}; "
         "check that it is running and its base_url"

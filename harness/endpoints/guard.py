@@ -1,7 +1,7 @@
 """Script that runs a command and ends it when the parent process ends.
 
-The arguments are the command; standard input is a pipe that the parent holds open. However the
-parent dies, SIGKILL included, the pipe closes and the script ends its whole process group, so that
+The arguments are the command; standard input is a pipe that the parent keeps open. However the
+parent dies, even by SIGKILL, the pipe closes and the script ends its whole process group, so that
 no server keeps running.
 """
 

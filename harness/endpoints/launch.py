@@ -25,9 +25,9 @@ TAIL_BYTES = 4096
 async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     """Start the provider's `launch` command, if it has one, and stop it on exit.
 
-    Yields the provider with its actual port in `base_url`. The output of the command is appended
-    to the file `log`. If the process ends early, the body is cancelled and LaunchError raised, as
-    where the command does not start or does not become ready in time.
+    Yields the provider with its actual port in `base_url`. The output of the command is appended to
+    the file `log`. Raises LaunchError if the command does not start, is not ready in time, or ends
+    early; the body is then cancelled.
     """
     launch = provider.launch
     if launch is None:
@@ -88,7 +88,7 @@ async def _process(
 async def _cancelled_when_ended(
     name: str, process: asyncio.subprocess.Process, log: Path
 ) -> AsyncIterator[None]:
-    """Cancel the body when the process ends, and raise LaunchError in its place."""
+    """Cancel the body when the process ends, and raise LaunchError instead."""
     body = asyncio.current_task()
     ended = False
 
@@ -105,8 +105,8 @@ async def _cancelled_when_ended(
     except asyncio.CancelledError:
         if ended and body is not None and body.uncancel() == 0:
             raise LaunchError(
-                f"provider {name}: its process ended with exit code {process.returncode} in the "
-                "middle of the run; finished attempts are kept, continue with --resume"
+                f"provider {name}: its process ended with exit code {process.returncode} during "
+                "the run; finished attempts are kept, continue with --resume"
                 f"{_tail(log)}"
             ) from None
         raise

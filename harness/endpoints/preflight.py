@@ -1,4 +1,4 @@
-"""A few cheap requests before a run, to refuse a provider that cannot be sampled."""
+"""A few cheap requests before a run, which reject a provider that cannot be sampled."""
 
 import difflib
 from collections.abc import Sequence
@@ -44,7 +44,10 @@ async def preflight(provider: Provider, apis: Sequence[Api], say: Say = lambda _
 async def supported_apis(
     provider: Provider, models: list[str]
 ) -> tuple[tuple[Api, ...], list[str]]:
-    """The APIs of the entry that work, and why others do not; else raises as `preflight`."""
+    """The APIs of the entry that work, and why others are not supported.
+
+    Raises the errors of `preflight` for any other reason, such as a wrong key.
+    """
     apis: list[Api] = []
     refusals = []
     for api in provider.apis:
@@ -61,7 +64,7 @@ async def supported_apis(
 
 
 async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[str] | None:
-    """The ids of the provider's models, or None if it does not list them; raises as `request`."""
+    """The ids of the provider's models, or None without a list; raises the errors of `request`."""
     impatient = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
     try:
         answer = await request(impatient, "/models", say=say)
@@ -78,7 +81,7 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[s
 
 
 async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
-    """The answer to the shortest real request; raises as `request`."""
+    """The answer to the shortest real request; raises the errors of `request`."""
     return await _answer(provider, api, "Hi", FEWEST_TOKENS, say)
 
 
@@ -105,7 +108,8 @@ async def _answer(
 async def cot_field(provider: Provider) -> str:
     """The field of Chat messages in which the provider returns CoT, and clients send it back.
 
-    It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises as `request`.
+    It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises the errors of
+    `request`.
     """
     answer = await smallest_request(provider, "chat")
     reply = json_object(answer.text) or {}
@@ -116,10 +120,10 @@ async def cot_field(provider: Provider) -> str:
 
 
 async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, int]:
-    """How many alternatives per token a request may ask for; and the number of requests.
+    """The number of alternatives per token that a request may set, and the number of requests made.
 
     Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected, and the
-    most if an error has another cause, which the run records. Raises as `request`.
+    maximum if an error has another cause, which the run records. Raises the errors of `request`.
     """
     for number, count in enumerate(ALTERNATIVES, 1):
         options = DIALECTS[api].logprob_options(count)
@@ -130,11 +134,12 @@ async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, i
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:
-    """Whether the provider runs the model's Python programs itself; and the number of requests.
+    """Whether the provider runs the model's Python programs, and the number of requests made.
 
-    A request over Responses asks for a program. It counts if the reply has a call of the built-in
-    tool and goes on after it. A model may also answer without one, so it gets up to three requests.
-    Raises as `request`.
+    A request over Responses asks for a program. The answer is yes if a reply has a call of the
+    built-in tool and continues after it. A model may answer without a call, so up to three requests
+    are sent.
+    Raises the errors of `request`.
     """
     text = "Use Python to compute 482719 * 917353, and answer with the product."
     for number in range(1, TRIES_WITH_PYTHON + 1):
@@ -148,7 +153,7 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
-    """Refuse an answer after which no request can succeed. Raises ProviderUnavailableError."""
+    """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
     if status < 300 and answer.headers.get("content-type", "").startswith("text/html"):
@@ -162,7 +167,7 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         remedy = (
             f"check the key in {provider.api_key_env}"
             if provider.api_key_env
-            else "give the name of the variable that holds your key as api_key_env"
+            else "set api_key_env to the name of the variable that holds your key"
         )
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:

@@ -102,7 +102,7 @@ class Run(_Frames):
 
 
 class Runs(_Frames):
-    """Several runs by label; every table has it as its first column `run`."""
+    """Several runs by label; the first column of every table, `run`, has the label."""
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
         """Use `load_many`."""
@@ -124,7 +124,7 @@ class Runs(_Frames):
 
 
 def load(path: _Path) -> Run:
-    """Load a run folder or a bundle (`.tar.gz`). Raises RunLogError, also if it was not scored."""
+    """Load a run folder or a bundle (`.tar.gz`). Raises RunLogError also if it is not scored."""
     place = Path(path)
     temporary = None
     if place.is_file():
@@ -139,7 +139,7 @@ def load(path: _Path) -> Run:
 
 
 def load_many(paths: Sequence[_Path] | Mapping[str, _Path]) -> Runs:
-    """Load several runs, to compare them; a mapping labels them, else their names do.
+    """Load several runs to compare them; labels are the keys of a mapping, or the folder names.
 
     Raises RunLogError as `load`, and ValueError if two runs have the same name.
     """

@@ -1,7 +1,7 @@
 """Logs that inspect_ai reads: `inspect view` and `read_eval_log` open them.
 
-An inspect log has one task and one model, so every task under every condition gets a log of its
-own; the tries at a sample are its epochs. The format is JSON, so inspect_ai is not imported. Logs
+An Inspect log has one task and one model, so every task under every condition gets a separate log;
+the tries at a sample are its epochs. The format is JSON, so inspect_ai is not imported. Logs
 are written sample by sample: a run with tens of thousands of attempts need not fit in memory.
 """
 
@@ -35,7 +35,7 @@ _Json = dict[str, Any]
 
 
 def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path]:
-    """Write a log for every task and condition of a run into an existing folder; the files.
+    """Write a log for every task and condition of a run into a folder, and return the files.
 
     The texts of gated data are only included with `gated`. Raises RunLogError.
     """
@@ -57,7 +57,7 @@ def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path
 
 
 class _Log:
-    """One log file, open for samples. Use as a context manager."""
+    """One log file, to which samples are added. Use as a context manager."""
 
     def __init__(self, run: Run, task: TaskInfo, condition: Condition, out: Path) -> None:
         self.path = out / f"{_file_name(run, task, condition)}.json"
@@ -84,7 +84,7 @@ def _dumped(value: _Json) -> str:
 
 
 def _file_name(run: Run, task: TaskInfo, condition: Condition) -> str:
-    """The name that inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
+    """The name that Inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
     parts = (task.name, condition.model, condition.effort or "", condition.api, condition.mode)
     name = "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts if part)
     return f"{run.info.started_at.replace(':', '-')}_{name}"
@@ -200,7 +200,7 @@ def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
 
 
 def _messages(messages: Sequence[Message]) -> list[_Json]:
-    """The messages in inspect's format; what one assistant turn consists of becomes one message."""
+    """The messages in Inspect's format; the parts of one assistant turn become one message."""
     joined: list[Message] = []
     for message in messages:
         before = joined[-1] if joined else None

@@ -1,4 +1,4 @@
-"""The scores of a run as tables, and what their columns mean."""
+"""The scores of a run as tables, and the meaning of their columns."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -117,7 +117,7 @@ def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFram
 
 
 class _Rows:
-    """The rows of one table, whose values are attributes of records or given by name."""
+    """The rows of one table; values are attributes of records or given by name."""
 
     def __init__(self, table: str) -> None:
         self._columns = list(COLUMNS[table])

@@ -38,7 +38,7 @@ def transcript(rollout: Rollout) -> Transcript:
 
 
 def read_reply(api: Api, exchange: Exchange) -> Reply | str:
-    """The reply of an exchange, or why there is none."""
+    """The reply of an exchange, or why there is no reply."""
     response = exchange.response
     if response is None or exchange.failure is not None:
         return exchange.failure.message if exchange.failure else "no response"
@@ -62,7 +62,7 @@ def text_of(content: object) -> str:
 
 
 def received(reply: Reply | str) -> Message:
-    """A reply as a message, or why there is none."""
+    """A reply as a message, or why there is no reply."""
     if isinstance(reply, str):
         return {"role": "assistant", "content": "", "error": reply}
     message: Message = {"role": "assistant", "content": reply.text}
@@ -79,7 +79,7 @@ def sent(api: Api, body: Mapping[str, Any]) -> Iterator[Message]:
 
 
 def _message(item: Mapping[str, Any]) -> Message:
-    """A message of Chat Completions, or an item of Responses as one."""
+    """A message of Chat Completions, or an item of Responses as a message."""
     match item.get("type"):
         case "reasoning":
             return {"role": "assistant", "content": "", "reasoning": text_of(item.get("content"))}

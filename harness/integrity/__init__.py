@@ -1,1 +1,1 @@
-"""Seals, audits and bundles of runs: evidence that the records are the ones that were made."""
+"""Seals, audits and bundles of runs: evidence that the records are the original ones."""

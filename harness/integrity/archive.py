@@ -1,4 +1,4 @@
-"""The file of a bundle: a .tar.gz with reproducible bytes, which is unpacked defensively."""
+"""Pack a bundle as a .tar.gz with reproducible bytes, and unpack it defensively."""
 
 import gzip
 import re
@@ -19,7 +19,7 @@ from harness.storage.run_log import replacing
 
 MANIFEST_FILE = "manifest.json"
 MOST_FILES = 100
-MOST_BYTES = 8 * 2**30  # the limit of an unpacked bundle
+MOST_BYTES = 8 * 2**30  # size limit of an unpacked bundle
 
 _NAME = re.compile(r"(?!\.)[\w.@+-]{1,200}/(?!\.)[\w.@+-]{1,200}")
 _BLOCK = 1 << 20
@@ -55,9 +55,9 @@ def unpack(file: Path, parent: Path, most: int = MOST_BYTES) -> Path:
     """Unpack a bundle of at most `most` bytes into a new folder below `parent`, which is returned.
 
     Only regular files in that one folder are written. `tarfile.data_filter` would also accept
-    links and nested folders, and has no limit of size.
+    links and nested folders, and has no size limit.
 
-    Raises RunLogError if the file is not such a bundle, or cannot be unpacked here.
+    Raises RunLogError if the file is not a bundle within the limit, or cannot be unpacked here.
     """
     try:
         with (
@@ -88,7 +88,7 @@ def opened(run: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A temporary folder for the time of the block; raises as `kept_folder`."""
+    """A temporary folder that is deleted after the block; raises the errors of `kept_folder`."""
     place = kept_folder()
     try:
         yield place
@@ -97,8 +97,8 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def kept_folder() -> Path:
-    """A new temporary folder that is kept. Raises RunLogError, as on a full disk."""
-    with os_errors(RunLogError, "No temporary folder can be made; free space or set TMPDIR"):
+    """A new temporary folder that is kept. Raises RunLogError, for example on a full disk."""
+    with os_errors(RunLogError, "No temporary folder can be created; free space or set TMPDIR"):
         return Path(mkdtemp(prefix="gpt-oss-verify-"))
 
 

@@ -1,4 +1,4 @@
-"""The audit of a run folder: are its records, settings and reports the ones that were recorded?"""
+"""Audit a run folder: are its records, settings and reports the original ones?"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ from harness.storage.run_folder import DERIVED
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, read_members, read_run_info
 
 SHORTEST_SEAL = 16
-MOST_SHOWN = 10  # problems of one kind that are listed one by one
+MOST_SHOWN = 10  # problems of one kind that are listed individually
 
 _DERIVED_IN_VERSION_2 = "judgements.jsonl"
 
@@ -57,7 +57,7 @@ class AuditedRun:
 
     @property
     def settings_unchanged(self) -> bool:
-        """Whether `run.json` is as last sealed; a bundle has hashes of the original members."""
+        """Whether `run.json` matches the last seal; a bundle has hashes of the original members."""
         hashes = member_hashes(self.members)
         if self.manifest is not None:
             hashes |= self.manifest.run_members
@@ -78,7 +78,7 @@ def read_run(path: Path) -> AuditedRun:
     info = read_run_info(path)
     logs = logs_of(path)
     if not any(log.name == ROLLOUTS_FILE for log in logs):
-        raise RunLogError(f"{path} has no {ROLLOUTS_FILE}: there is nothing to audit.")
+        raise RunLogError(f"{path} has no {ROLLOUTS_FILE}, so there is nothing to audit.")
     sealed_at = {
         log.name: {seal.logs[log.name].records for seal in info.seals if log.name in seal.logs}
         for log in logs
@@ -219,7 +219,7 @@ def _file_problems(run: AuditedRun) -> Iterator[AuditProblem]:
 
 
 def _not_sealed(run: AuditedRun) -> list[str]:
-    """Why no seal covers all records, if none does."""
+    """The reasons why no seal covers all records; empty if one does."""
     if not run.seals:
         return ["the run has no seal: an older version made it, or its only session was killed"]
     if run.killed:

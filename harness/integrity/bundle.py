@@ -1,4 +1,4 @@
-"""Pack a run for publication: keys, machine paths and gated texts are removed from a copy."""
+"""Pack a run for publication, without keys, paths of the machine and gated texts."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ _MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
 
 @dataclass(frozen=True)
 class Withholding:
-    """What must not be published, apart from keys: the texts of gated questions."""
+    """What must not be published in addition to keys: the texts of gated questions."""
 
     members: Mapping[str, Any] = field(default_factory=dict)  # new ones of `run.json`
     files: Mapping[str, str] = field(default_factory=dict)  # new texts of files, by name
@@ -42,15 +42,16 @@ def bundle(
     withholding: Callable[[Path], Withholding],
     judge: Callable[[Path, Analysis], object],
 ) -> Manifest:
-    """Pack a run, provided that the published copy is judged like the run itself.
+    """Pack a run if the published copy is judged like the run itself.
 
     `withholding` decides which texts of the run in a folder to withhold. `judge` writes the
     analysis and reports of a copy, with the gate of an analysis.
 
-    Raises ConfigurationError if the run cannot be packed, RunLogError if a file fails.
+    Raises ConfigurationError if the run cannot be packed, and RunLogError if a file cannot be read
+    or written.
     """
     if (run / MANIFEST_FILE).exists():
-        raise ConfigurationError(f"{run} was unpacked from a bundle; pass on that file.")
+        raise ConfigurationError(f"{run} was unpacked from a bundle; share that bundle.")
     if read_run_info(run).schema_version != SCHEMA_VERSION:
         raise ConfigurationError(
             f"{run} was recorded by an older version, and only that version can pack it; this "
@@ -123,7 +124,7 @@ def _copy(source: Path, target: Path, withholding: Withholding, scrubber: Scrubb
 def _copy_log(
     path: Path, target: Path, withholding: Withholding, scrubber: Scrubber, texts: Counter[str]
 ) -> int:
-    """Copy a log; the number of records that carry the hash of other contents."""
+    """Copy a log, and return the number of records whose contents were replaced."""
     withheld = 0
     try:
         with path.open("rb") as log, target.open("wb") as out:
@@ -149,7 +150,7 @@ def _copy_log(
 def _copy_files(
     source: Path, target: Path, replaced: Mapping[str, str], scrubber: Scrubber
 ) -> dict[str, str]:
-    """Copy the files of tasks; the original hashes of those that are replaced."""
+    """Copy the files of tasks, and return the original hashes of replaced ones."""
     hashes = file_hashes(source)
     for name in hashes:
         text = replaced.get(name) or (source / name).read_bytes().decode(errors="replace")
@@ -163,7 +164,7 @@ def _copy_files(
 
 
 def _comparable(folder: Path) -> object:
-    """The analysis of a run without what may differ in a copy."""
+    """The analysis of a run without the members that may differ in a copy."""
     return _without(shortened(json.loads((folder / ANALYSIS_FILE).read_bytes())))
 
 

@@ -35,7 +35,7 @@ class ScannedLog:
 
     @property
     def state(self) -> LogState:
-        """A summary."""
+        """A summary of the log."""
         return LogState(
             name=self.name,
             records=self._records,
@@ -46,7 +46,7 @@ class ScannedLog:
         )
 
     def problems(self) -> Iterator[AuditProblem]:
-        """The problems that the log shows by itself."""
+        """The problems that are visible in the log alone."""
         yield from self._problems
         for name, count in self.ids.items():
             if count > 1:
@@ -54,7 +54,7 @@ class ScannedLog:
                 yield AuditProblem(kind="duplicate", where=self.name, message=message)
 
     def difference(self, sealed: LogSeal) -> str | None:
-        """How the beginning of the log differs from what was sealed; None if it does not."""
+        """How the beginning of the log differs from its seal; None if it does not."""
         missing = sealed.records - self._records
         if missing > 0:
             return f"{missing} of {sealed.records} sealed records are missing"

@@ -1,4 +1,4 @@
-"""The results of an audit and the manifest of a bundle, as they are written. No behaviour."""
+"""The results of an audit and the manifest of a bundle, as they are written."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -79,8 +79,8 @@ class Removal(Record):
 class Manifest(Record):
     """`manifest.json` of a bundle. Hashes are SHA-256, hexadecimal.
 
-    `run_members`, `replaced` and the hashes in withheld records allow to verify the chain and the
-    seal of the run without the originals.
+    With `run_members`, `replaced` and the hashes in withheld records, the chain and the seal of the
+    run can be verified without the originals.
     """
 
     version: int = MANIFEST_VERSION

@@ -24,7 +24,7 @@ _FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
 
 @dataclass
 class Ending:
-    """The `run.json` to write when the session ends; None to keep the present one."""
+    """The `run.json` to write when the session ends; None keeps the current one."""
 
     info: Record | None = None
 
@@ -47,14 +47,14 @@ def sealed(folder: Path) -> Iterator[Ending]:
     try:
         yield ending
     except HarnessError:
-        with suppress(RunLogError):  # The first error is the one that the user has to know.
+        with suppress(RunLogError):  # The first error is the one that matters to the user.
             seal(folder)
         raise
     seal(folder, ending.info)
 
 
 def seal(folder: Path, info: Record | None = None) -> None:
-    """Write `run.json`, or `info` in its place, with a seal if it changed. Raises RunLogError."""
+    """Write `run.json`, or `info` as `run.json`, sealed if it changed. Raises RunLogError."""
     members = read_members(folder) if info is None else info.model_dump(mode="json")
     seals = [Seal.model_validate(each) for each in members.get(SEALS, [])]
     last = seals[-1] if seals else None
@@ -118,5 +118,5 @@ def _log_seal(path: Path) -> LogSeal:
 
 
 def json_hash(value: object) -> str:
-    """The hash of a JSON value; that of the hashes of its members identifies `run.json`."""
+    """The hash of a JSON value; `run.json` is identified by the hash of its members' hashes."""
     return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""Remove keys, and what identifies this machine, from texts that will be published."""
+"""Remove keys, and what identifies this machine, from texts for publication."""
 
 import os
 import re
@@ -50,7 +50,7 @@ class Scrubber:
         self.count = 0
 
     def text(self, text: str) -> str:
-        """A text, which may be JSON, without keys."""
+        """A text, possibly JSON, without keys."""
         clean = self._redactor.text(text)
         self.count += clean.count(REDACTED) - text.count(REDACTED)
         clean, keys = _KEYS.subn(REDACTED, clean)

@@ -154,7 +154,7 @@ class _Walker:
 
 
 def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:
-    """Whether a chunk of a gateway has no output, no finish_reason and no usage."""
+    """Whether a chunk, sent by a gateway, has no output, no finish_reason and no usage."""
     choices = objects(chunk.get("choices"))
     said = any(choice.get("delta") or choice.get("finish_reason") for choice in choices)
     return not said and not chunk.get("usage")

@@ -1,4 +1,4 @@
-"""The texts in the events of a stream, and violations of its grammar. Pure."""
+"""The texts in the events of a stream, and violations of its grammar. No I/O."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Parsed request bodies: one view of the options of Chat Completions and Responses. Pure."""
+"""Parsed request bodies: one view of the options of Chat Completions and Responses. No I/O."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """One request body; `body` is empty if the request had no JSON object as its body."""
+    """One request body; `body` is empty if the request body was not a JSON object."""
 
     api: Api
     body: Mapping[str, Any]
 
     @cached_property
     def functions(self) -> Mapping[str, Tool]:
-        """The offered functions by name, those of namespaces included; their `output` is empty."""
+        """The offered functions by name, including those of namespaces; their `output` is empty."""
         return {tool.name: tool for tool in self._functions()}
 
     @property
@@ -108,7 +108,7 @@ class ParsedRequest:
         return found if isinstance(found, dict) else {}
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
-        yield from objects(self.body.get("functions"))  # The form before there were tools.
+        yield from objects(self.body.get("functions"))  # The form that preceded `tools`.
         tools = objects(self.body.get("tools"))
         groups = (tool for tool in tools if tool.get("type") == "namespace")
         inner = (tool for group in groups for tool in objects(group.get("tools")))

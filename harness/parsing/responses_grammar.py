@@ -131,7 +131,7 @@ class _Walker:
     def _differ(
         self, rule: str, event: StreamEvent, message: str, deltas: str, final: object
     ) -> None:
-        """Record two texts that must agree. Which of them is wrong is not known."""
+        """Record two texts that must agree; which one is wrong is unknown."""
         text = final if isinstance(final, str) else repr(final)
         at = shared_beginning(deltas, text)
         start = max(0, at - _CONTEXT)
@@ -272,7 +272,7 @@ class _Walker:
         return item.parts.setdefault(place, _Part(declared=False))
 
     def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
-        """The open item that an event refers to. None, with a violation, if there is none."""
+        """The open item that an event refers to; None, with a violation, without such an item."""
         item = self._items.get(repr(data.get("output_index")))
         reason = None
         if item is None:

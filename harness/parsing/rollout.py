@@ -1,4 +1,4 @@
-"""Parsed rollouts: every exchange read by its API adapter, every event parsed. Pure."""
+"""Parsed rollouts: every exchange read by its API adapter, every event parsed. No I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class ParsedExchange:
-    """One exchange of a rollout. Only the same object is equal, so that it can be hashed.
+    """One exchange of a rollout. Equality is identity, so that exchanges can be hashed.
 
     `recorded` is the exchange as recorded, `before` the one before it; `results` belongs to `once`.
     """
@@ -38,7 +38,7 @@ class ParsedExchange:
 
     @cached_property
     def reply(self) -> Reply | None:
-        """The reply; None if there is no readable one."""
+        """The reply; None if there is no readable reply."""
         return self._read if isinstance(self._read, Reply) else None
 
     @property
@@ -59,7 +59,8 @@ class ParsedExchange:
     def prompt(self) -> str:
         """The request as text, because the model may repeat parts of it.
 
-        It lacks what the client sends back of earlier replies, which may show the same defects.
+        The parts of earlier replies that the client sends back are left out, because they may show
+        the same defects.
         """
         body = self.recorded.request.body or {}
         earlier = self.before.prompt if self.before and body.get("previous_response_id") else ""
@@ -154,7 +155,7 @@ class ParsedExchange:
 
     @cached_property
     def body(self) -> Mapping[str, Any] | None:
-        """The JSON object of a non-streaming response, if it is one."""
+        """The JSON object of a non-streaming response; None for any other body."""
         if self.reply is not None and not self.events:
             return self.reply.raw
         response = self.recorded.response
@@ -220,7 +221,7 @@ def parse_rollout(rollout: Rollout) -> ParsedRollout:
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
-    """A request as text, without what it sends back of earlier replies."""
+    """A request as text, without the parts of earlier replies that it sends back."""
     kept = {
         key: [turn for turn in value if not _of_model(turn)] if isinstance(value, list) else value
         for key, value in body.items()
@@ -246,7 +247,7 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
             yield event.number, Mismatch("$", message, event.text, minor=False)
             continue
         for miss in mismatches(model, event.text, event.data, judged):
-            # Gateways add chunks of their own, in which only usage matters.
+            # Gateways add their own chunks, in which only usage matters.
             added = exchange.api == "chat" and event.data.get("choices") == []
             if not added or miss.path.startswith("$.usage"):
                 yield event.number, miss

@@ -2,8 +2,8 @@
 
 The package itself builds its objects without validation, so it never rejects a reply. This module
 applies its types strictly: correct JSON types (no "3" for 3), required fields and closed sets of
-values. Unknown fields are allowed. In a union, only the member that the data's `type` names counts.
-What a release of the past year accepts is accepted, see `data/sdk_history.json`. The types are
+values. Unknown fields are allowed. In a union, only the member that `type` names is considered.
+What any release of the past year accepts is accepted; see `data/sdk_history.json`. The types are
 imported on first use, which takes half a second.
 """
 
@@ -25,7 +25,7 @@ _MAY_BE_MISSING = frozenset({
     *("cached_tokens", "reasoning_tokens", "logprobs", "annotations"),
     *("input_tokens_details", "output_tokens_details"),
 })  # fmt: skip
-# Times. Some servers give fractions of a second.
+# Times. Some servers send fractions of a second.
 _MAY_BE_FRACTIONAL = frozenset({"created"})
 # Members of chunks that may be null; some gateways send an empty string for null.
 _MAY_BE_EMPTY = frozenset({"finish_reason", "role"})
@@ -33,9 +33,9 @@ _MAY_BE_EMPTY = frozenset({"finish_reason", "role"})
 _MAY_BE_OTHER = frozenset(
     {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
 )
-# A closed set whose values each provider chooses itself: the name of a service level.
+# A closed set whose values each provider defines: the name of a service level.
 _FREE_TEXT = "service_tier"
-# What clients do not read: the request's tools, repeated, and objects of OpenAI's own service.
+# What clients do not read: repeated tools of the request, and objects of OpenAI's own service.
 _UNREAD = re.compile(
     r"\$(\.response)?\.(tools\[|(tool_usage|moderation|access_programs|prompt_cache_\w+)\b)"
 )
@@ -68,8 +68,8 @@ def mismatches(
 ) -> Sequence[Mismatch]:
     """Every difference between the JSON `text` (parsed as `data`) and `model`.
 
-    Most events of a stream have one of a few shapes, and data of one shape is equally valid. Shapes
-    in `judged` are not reported again; this one is added.
+    Most events of a stream have one of a few shapes, and all data of one shape is equally valid.
+    Shapes in `judged` are not reported again; the shape of `data` is added.
     """
     shape = model, shape_of(data)
     if shape in _valid or shape in judged:
@@ -89,13 +89,13 @@ def mismatches(
 
 
 def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
-    """A JSON object without what no type of the package restricts; hashable.
+    """A JSON object without the values that no type of the package restricts; hashable.
 
     Strings remain, except in fields of `FREE_STRINGS`. Lists become sets, because their elements
     are validated independently.
     """
     shape: list[object] = []
-    for name, value in data.items():  # Without a call for each value: most data is judged here.
+    for name, value in data.items():  # Inlined: most data is judged here.
         kind = type(value)
         if kind is str:
             shape.append(str if name in FREE_STRINGS else value)
@@ -251,9 +251,9 @@ def _readable(
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
-    """Drop the errors of union members that `type` rules out, but keep one about `type`.
+    """Drop the errors of union members that `type` rules out, but keep one error about `type`.
 
-    Without a `type`, the member with the fewest errors counts.
+    Without a `type`, the member with the fewest errors is considered.
     """
     errors = _without_worse_members(errors)
     wrong_type = {
@@ -271,7 +271,7 @@ def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
 
 
 def _without_worse_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
-    """The errors without those of union members that lack `type` and more than another member."""
+    """The errors without those of union members that lack `type` and fit worse than another."""
     missing = [error["loc"] for error in errors if error["type"] == "missing"]
     untyped = [loc[:-1] for loc in missing if loc[-1] == "type" and _is_member(loc[:-1])]
     counts = {member: sum(_below(each["loc"], [member]) for each in errors) for member in untyped}
@@ -283,7 +283,7 @@ def _without_worse_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDeta
 
 
 def _is_member(loc: _Location) -> bool:
-    """Whether a location is that of a union member, whose last step is the name of a class."""
+    """Whether a location is that of a union member: its last step is the name of a class."""
     return bool(loc) and str(loc[-1])[:1].isupper()
 
 

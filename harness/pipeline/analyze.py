@@ -1,4 +1,4 @@
-"""From the scores of a run to its figures, the results of its rules, and its verdict. Pure."""
+"""Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -36,11 +36,11 @@ def analyze(
     keep: Callable[[Iterable[Score]], object] = iter,
     exchanges: Callable[[], ExchangeCounts] = ExchangeCounts,
 ) -> Analysis:
-    """Judge a whole run, from its log, or from scores made before.
+    """Judge a whole run from its log, or from scores that were computed before.
 
-    Tasks that read grades have been given them. `thresholds` replace those of the run. `keep` is
-    called with all scores; by default, nothing happens. `exchanges` is called once all rollouts
-    are read.
+    Tasks that use grades must have read them. `thresholds` replace those of the run. `keep`
+    receives all scores; the default ignores them. `exchanges` is called after all rollouts are
+    read.
     """
     limits = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
@@ -108,7 +108,7 @@ def _tolerated(
 
 
 def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[TaskResult]:
-    """The figures of all tasks; without `rates`, which need all attempts, no pass@k and pass^k."""
+    """The figures of all tasks; pass@k and pass^k, which need all attempts, only with `rates`."""
     by_task: dict[str, list[Score]] = {task.name: [] for task in plan.tasks}
     for score in scores:
         by_task[score.task].append(score)
@@ -139,7 +139,7 @@ def _diagnosis(
 def _check_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
 ) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
-    """The results of checks over all rollouts, and over those without expected results alone."""
+    """The results of checks over all rollouts, and only over those of probes and traffic."""
     kinds = {task.name: task.info.kind for task in plan.tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
     probed = [score for score in made if kinds[score.task] in ("probes", "traffic")]
@@ -158,7 +158,7 @@ def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
 
 
 def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:
-    """Whether everything has been sampled and graded that was planned, or needed for a verdict."""
+    """Whether everything that was planned, or is needed for a verdict, is sampled and graded."""
     if info.ended == "decided":
         return True
     evals = [result for result in results if result.score is not None]

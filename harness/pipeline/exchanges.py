@@ -10,7 +10,7 @@ from typing import NamedTuple
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Exchange, Rollout, TransportFailure
 
-_PARTS = 60  # of the time of a run
+_PARTS = 60  # equal parts of the time of a run
 
 
 class TimedExchange(NamedTuple):
@@ -56,7 +56,7 @@ class ExchangeCounter:
             self._retried.extend([ended] * len(retries))
 
     def counts(self) -> ExchangeCounts:
-        """What was counted."""
+        """The counts."""
         seconds = max(self._ended) - self._first if self._ended else 0.0
         return ExchangeCounts(
             rollouts=self._rollouts,

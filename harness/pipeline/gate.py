@@ -1,4 +1,4 @@
-"""The gate: from results and thresholds to pass, fail or inconclusive, with reasons. Pure.
+"""The gate: decide pass, fail or inconclusive, with reasons, from results and thresholds. No I/O.
 
 Tool calling and probes are judged together, evals by their baselines. The run fails if either part
 fails, and passes if no part is inconclusive.
@@ -27,7 +27,7 @@ NO_BASELINE = (
 
 T = TypeVar("T", PartVerdict, BaselineVerdict)
 SHOWN_RULES = 6
-_NAMED = 2  # conditions that a sentence names one by one although all are affected
+_NAMED = 2  # conditions that a sentence names individually even if all are affected
 
 
 def decide(
@@ -80,7 +80,7 @@ def decide(
 
 
 def exit_code(verdict: Verdict) -> int:
-    """The exit code for a verdict; a verdict without a decision counts as passed."""
+    """The exit code for a verdict; without a decision, that of a pass."""
     codes: dict[Decision | None, int] = {
         "pass": EXIT_PASS,
         None: EXIT_PASS,
@@ -104,9 +104,9 @@ def decide_tool_calling(
 ) -> PartVerdict:
     """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
-    Too many invalid responses, a failed rule, or a success rate that is too low even if all missing
-    attempts pass fails a run, even if it is not complete. Otherwise a run with missing
-    attempts is inconclusive, and so is one in which nothing was judged.
+    Even an incomplete run fails if it has too many invalid responses or a failed rule, or if its
+    success rate is too low even if all missing attempts pass. Otherwise, a run is inconclusive if
+    attempts are missing or nothing was judged.
 
     `stopped` is a sentence, `invalid_by` names the checks that failed in attempts, `broken` and
     `unverified` are requirements on single rules that the run violates or cannot judge.
@@ -120,7 +120,7 @@ def decide_tool_calling(
     decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return PartVerdict("inconclusive", (*_nothing(probes), *ended))
+        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None
@@ -137,10 +137,10 @@ def decide_tool_calling(
 
 
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
-    """Fail if an eval fails, pass if all pass; with the reasons, most important first.
+    """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
 
     The decision is None without a baseline in two cases: for a complete run on sample questions,
-    which are only for trying out, and for a complete shard. Real questions without a baseline are
+    which are only for trials, and for a complete shard. Real questions without a baseline are
     inconclusive, and so is a run without an eval that the gate requires.
     """
     if info.shard is not None and complete:
@@ -149,7 +149,7 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
             None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
         )
     missing = tuple(_missing_evals(info.settings))
-    decision = _of_evals(evals, complete=complete and not missing)
+    decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:
         return PartVerdict(None, (NO_BASELINE,))
     stopped = _stopped(info)
@@ -167,14 +167,14 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
 
 
 def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
-    """Fail if an agent came to no right result; a run that was stopped cannot pass."""
+    """Fail if an agent did not reach the right result; a run that was stopped cannot pass."""
     wrong = [
         f"{name}: {each.detail.rstrip('.')}."
         for name, each in agents.items()
         if each.end == "wrong"
     ]
     right = sum(each.end == "right" for each in agents.values())
-    count = f"{right} of {len(agents)} agents came to the right result."
+    count = f"{right} of {len(agents)} agents reached the right result."
     if wrong:
         return PartVerdict("fail", tuple(wrong))
     stopped = any(each.end == "stopped" for each in agents.values())
@@ -182,7 +182,7 @@ def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
 
 
 def _stopped(info: RunInfo) -> str | None:
-    """Why the run ended before its end, in a sentence."""
+    """Why the run ended early, in one sentence."""
     if info.failed_early:
         return ENDED_BY_FAILURE
     return info.stopped
@@ -224,7 +224,7 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
 
 
 def _in_cases(checks: Sequence[CheckResult], beyond: Sequence[CheckResult]) -> Iterator[str]:
-    """The checks that failed in tool-call attempts, and not only beyond them."""
+    """The checks that failed in tool-call attempts, and not only elsewhere."""
     elsewhere = {result.check.id: result.failures for result in beyond}
     for result in checks:
         failed = result.check.kind == "check" and result.status == "failed"
@@ -252,7 +252,7 @@ def _judged(result: CheckResult) -> bool:
     return result.status not in ("not_verifiable", "skipped")
 
 
-def _nothing(probes: Sequence[CheckResult]) -> Iterator[str]:
+def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
     """Why nothing was judged."""
     reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
     if any(reasons):
@@ -262,7 +262,7 @@ def _nothing(probes: Sequence[CheckResult]) -> Iterator[str]:
 
 
 def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
-    """How many of the probes, or else of the checks, that the verdict rests on passed."""
+    """How many probes passed; without probes, how many checks judged something."""
     kinds = {result.check.kind for result in rules}
     if kinds == {"probe"}:
         passed = sum(result.status == "passed" for result in rules)
@@ -272,7 +272,7 @@ def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
 
 
 def _failures(results: Sequence[CheckResult], of_replies: str) -> Iterator[str]:
-    """The failed probes in one sentence, and in another one the failed checks of these replies."""
+    """One sentence on the failed probes, and one on the failed checks of these replies."""
     for kind, where in (("probe", ""), ("check", of_replies)):
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
@@ -287,7 +287,7 @@ def _missing_evals(settings: RunSettings) -> Iterator[str]:
     where = settings.origins.get("evals")
     for name in settings.required_evals:
         if name not in settings.evals:
-            yield f"The gate ({where}) requires the eval {name}, and the run did not include it."
+            yield f"The gate ({where}) requires the eval {name}, but the run did not include it."
 
 
 def _margins(settings: RunSettings) -> Iterator[str]:
@@ -298,7 +298,7 @@ def _margins(settings: RunSettings) -> Iterator[str]:
                 yield f"The margin of {name}, {settings.margins[name]:g} points, is from {where}."
 
 
-def _of_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
+def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
     decisions = [None if each.baseline is None else each.baseline.decision for each in evals]
     if "fail" in decisions:
         return "fail"

@@ -1,4 +1,4 @@
-"""The rule of OpenAI's guide: pass@k and pass^k above 90 % under every condition. Pure."""
+"""The rule of OpenAI's guide: pass@k and pass^k above 90 % under every condition. No I/O."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: floa
 
 
 def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> Iterator[str]:
-    """Each rate that does not exceed its threshold; of an incomplete result, the best possible."""
+    """Each rate that does not exceed its threshold; if incomplete, the best possible one."""
     rates = result.best_pass_at, result.best_pass_hat
     if complete:
         rates = result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value

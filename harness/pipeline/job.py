@@ -62,7 +62,7 @@ def new_job(
     shard: Shard | None = None,
     retries: RetryPolicy | None = None,
 ) -> Job:
-    """Plan a run and make its folder; `retries` replace those of tasks. Raises RunLogError."""
+    """Plan a run and create its folder; `retries` replaces those of tasks. Raises RunLogError."""
     plan = Plan(tuple(tasks), shard)
     info = new_info(provider.info(), plan, settings, command)
     folder = run_folder.create(out, provider.name)
@@ -102,7 +102,7 @@ def prepare(job: Job) -> None:
 
 
 def ended(job: Job, end: RunEnd | None) -> RunInfo:
-    """`run.json` when sampling has ended, or was stopped before (`end` is None)."""
+    """`run.json` after sampling has ended, or was stopped early (`end` is None)."""
     finished_at = None if end is None else now()
     return learned(job, finished_at=finished_at, ended=end, stopped=job.budget.stopped)
 
@@ -118,5 +118,5 @@ def learned(job: Job, **changes: object) -> RunInfo:
 
 
 def now() -> str:
-    """The time as `run.json` has it."""
+    """The current time in the format of `run.json`."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,8 @@
-"""A run, judged from its folder; a long log is scored by as many processes as there are cores.
+"""Judge a run from its folder; a long log is scored with one process per core.
 
-A rollout is scored from itself alone, except that probes judge several rollouts together. The
-process that asks therefore scores the rollouts of probes, and those that are not planned.
+The score of a rollout depends only on that rollout, except that probes judge several rollouts
+together. The parent process therefore scores the rollouts of probes, and those that are not
+planned.
 """
 
 import ctypes
@@ -31,14 +32,14 @@ from harness.storage.run_log import ROLLOUTS_FILE, follow_rollouts, line_ranges
 from harness.tasks.base import Task
 
 BYTES_AT_ONCE = 4 * 2**20
-"""What a process reads at once: about 200 attempts at cases, half a second of work."""
+"""The part of a log that a process reads: about 200 attempts at cases, half a second of work."""
 _MOST_PROCESSES = 8
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 Entry = tuple[list[TimedExchange], Rollout | Score]
 """The exchanges of a rollout, and its score, or the rollout if it is still to be scored."""
 
-_run: tuple[Path, Plan]  # in the processes: the folder and plan of the run that they read
+_run: tuple[Path, Plan]  # in a worker process: the folder and plan of its run
 
 
 def judge(
@@ -49,10 +50,10 @@ def judge(
     thresholds: Thresholds | None = None,
     keep: Callable[[Iterable[Score]], object] = iter,
 ) -> Analysis:
-    """Judge a run from its folder; nothing is written, and nothing needs the network.
+    """Judge a run from its folder, without writing files or using the network.
 
     `info` is its `run.json`, perhaps with other settings, such as another baseline. `thresholds`
-    replace its own, and `keep` is called with all scores. Raises RunLogError.
+    replace its own, and `keep` receives all scores. Raises RunLogError.
     """
     for task in tasks:
         task.read_grades(folder)
@@ -71,11 +72,11 @@ def judge(
 def read_scored(
     folder: Path, plan: Plan, count: Callable[[list[TimedExchange]], object] = len
 ) -> Iterator[Rollout | Score]:
-    """A log in its order, each id once: a score, or a rollout that is still to be scored.
+    """The entries of a log in order, each id once: a score, or a rollout still to be scored.
 
-    `count` is called with the exchanges of each; by default, nothing happens. Only long logs are
-    scored here, on Linux and in the main thread, because other threads must not fork. Tasks that
-    read grades have been given them.
+    `count` receives the exchanges of each; the default ignores them. Rollouts are scored here only
+    if the log is long, on Linux and in the main thread, because other threads must not fork. Tasks
+    that use grades must have read them.
 
     Raises RunLogError if the log is damaged or cannot be read, or a process was killed.
     """
@@ -100,18 +101,18 @@ def read_scored(
 def _forked(
     folder: Path, plan: Plan, processes: int, ranges: Sequence[tuple[int, int]]
 ) -> Iterator[Entry]:
-    """The entries of some ranges, in order.
+    """The entries of some ranges of the log, in order.
 
-    The processes share the memory of what their parent has loaded, such as the types of the SDK.
+    The worker processes share what their parent has loaded, such as the types of the SDK.
     """
-    gc.freeze()  # Otherwise the garbage collector writes to the memory that is shared.
+    gc.freeze()  # Otherwise, the garbage collector writes to shared memory.
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(folder, plan))
     try:
         yield from chain.from_iterable(pool.map(_part, *zip(*ranges, strict=True)))
     except BrokenProcessPool:
         raise RunLogError(
-            f"{folder} was not judged: the system stopped a process, perhaps for lack of memory."
+            f"{folder} was not judged: the system killed a process, perhaps for lack of memory."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -119,7 +120,7 @@ def _forked(
 
 
 def _begin(folder: Path, plan: Plan) -> None:
-    """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
+    """Prepare a worker process, which ends with its parent and leaves Ctrl-C to it."""
     global _run
     _run = folder, plan
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,7 +128,7 @@ def _begin(folder: Path, plan: Plan) -> None:
 
 
 def _part(start: int, end: int) -> list[Entry]:
-    """In a process: the entries of the lines between two positions of its log."""
+    """In a worker process: the entries of the lines between two positions of the log."""
     return _scored(*_run, start, end)
 
 

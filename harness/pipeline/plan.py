@@ -12,21 +12,21 @@ from harness.tasks.tool_calling import ToolCalling
 
 T = TypeVar("T")
 Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
-FIRST_PORTION = 16  # attempts after which `until_fail` first looks at the verdict
-FEW_CASES = 6  # cases at which the first attempts are made: one for each shipped tool
+FIRST_PORTION = 16  # attempts after which `until_fail` first checks the verdict
+FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
 DECISIVE_GROUPS = (
     "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
     "errors", "structured", "tools.choice", "options", "sampling", "tools.loop", "echo",
 )  # fmt: skip
-"""Probe groups by how many further faults of the catalogue each of their requests can show.
+"""Probe groups, ordered by the number of further faults that each of their requests can show.
 
-The order is greedy: a group counts the faults that no earlier one can show.
+The order is greedy: only faults of the catalogue that no earlier group can show are counted.
 """
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Tasks that are sampled together: `burst` attempts in flight, or as many as the run has."""
+    """Tasks that are sampled together: `burst` attempts in flight, or the run's concurrency."""
 
     tasks: tuple[Task, ...]
     burst: int | None = None
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def stages(self) -> Iterator[Stage]:
-        """Tasks without a burst first, patient ones after the others; then each burst."""
+        """Tasks without a burst first, patient ones last among them; then one stage per burst."""
         steady = [task for task in self.tasks if task.burst is None]
         for patient in (False, True):
             tasks = tuple(task for task in steady if task.patient is patient)
@@ -96,7 +96,7 @@ def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
-    """A few cases once, then probes, the most decisive groups first, then all other attempts."""
+    """First a few cases once, then probes, most decisive groups first, then all other attempts."""
     ranks = {name: number for number, name in enumerate(DECISIVE_GROUPS, 1)}
     probes = {task.name for task in tasks if task.info.kind == "probes"}
     few = {

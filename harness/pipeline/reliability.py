@@ -1,4 +1,4 @@
-"""The decision about tool calling by its success rate and by single cases: docs/gate.md. Pure."""
+"""Decide tool calling by its success rate and by single cases (docs/gate.md). No I/O."""
 
 import math
 from collections import Counter
@@ -51,7 +51,7 @@ class WeakCase:
 
 
 def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
-    """Decide by the tries of all conditions; missing ones pass. Raises ConfigurationError."""
+    """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError."""
     target = target_of(thresholds)
     conditions = [_counts(result) for result in results]
     tested = [*conditions, _pooled(conditions)] if len(conditions) > 1 else conditions
@@ -174,7 +174,7 @@ def _unknown_cases_warning(cases: Sequence[str], target: Target) -> str:
     return (
         f"{_count(len(cases))} far more often than {_rate(1 - target.lower)} of the time: "
         f"{first_few(cases, SHOWN_CASES)}. The run cannot tell whether the model or the server is "
-        "the reason; compare with a run of a trusted server (--reference RUN)."
+        "the cause; compare with a run of a trusted server (--reference RUN)."
     )
 
 
@@ -206,7 +206,7 @@ def _undecided_reason(
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:
-    """Whether failures do not fail the run at this rate, even if all cases have them."""
+    """Whether failures at this rate do not fail the run, even if they occur in all cases."""
     even = [counts.passed / counts.tries] * len(counts.means)
     low = _evidence(counts, target) < 0
     return low and not reliability.spread_failures(even, target.reference, tests)

@@ -1,4 +1,4 @@
-"""What a gate requires of single checks and probes: which may only warn, which must pass. Pure."""
+"""What a gate requires of single checks and probes: which may warn, which must pass. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -40,7 +40,7 @@ def may_warn(thresholds: Thresholds) -> frozenset[str]:
 
 
 def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[CheckResult]:
-    """The results, with failures of rules that may only warn as warnings."""
+    """The results, with failures of rules in `may_warn` as warnings."""
     soft = may_warn(thresholds)
     reason = f"The gate lets it only warn{thresholds.where('may_warn')}."
     for result in results:
@@ -73,9 +73,9 @@ def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[s
 def unverified(
     results: Sequence[CheckResult], info: RunInfo, thresholds: Thresholds
 ) -> Iterator[str]:
-    """Each requirement that the run cannot judge, in a sentence.
+    """One sentence for each requirement that the run cannot judge.
 
-    A rule that is named by its id must have judged something; of a family or prefix, one must.
+    A rule that is named by its id must have judged something; of a family or prefix, one rule must.
     """
     for name in thresholds.must_pass:
         named = [result for result in results if result.check.is_named(name)]
@@ -87,7 +87,7 @@ def unverified(
     if thresholds.suite is not None and not _covers(info, thresholds):
         yield (
             f"The gate requires the suite {thresholds.suite}{thresholds.where('suite')}, "
-            "and the run did not include all of it."
+            "but the run did not include all of it."
         )
 
 

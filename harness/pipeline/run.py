@@ -1,4 +1,4 @@
-"""One run, sampled into its folder."""
+"""Sample a run into its folder."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -25,14 +25,14 @@ from harness.transport import RetryPolicy, open_transport
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
-FIRST_LOOK = 2  # the first round after which `until_decided` looks at the scores
+FIRST_LOOK = 2  # the first round after which `until_decided` checks the scores
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 
 
 @dataclass
 class Looks:
-    """Repeated looks at a run while it is sampled."""
+    """Interim looks at the results of a run while it is sampled."""
 
     folder: Path
     plan: Plan
@@ -69,7 +69,7 @@ class Looks:
 
 
 def sample(job: Job, observer: Observer) -> None:
-    """Sample what is left of a run, and grade it; everything is in its folder, which is sealed.
+    """Sample the rest of a run, grade it, and seal its folder.
 
     Raises ProviderUnavailableError if the provider or the grader could not be used at all,
     RunLogError, and StoppedError.
@@ -80,7 +80,10 @@ def sample(job: Job, observer: Observer) -> None:
 
 
 def grade(job: Job, observer: Observer) -> None:
-    """Only grade the answers of a run; the grader is then the run's. Raises as `sample`."""
+    """Grade the answers of a run without sampling, and set its grader.
+
+    Raises the errors of `sample`.
+    """
     with sealed(job.folder) as ending:
         run_until_stopped(_grade(job, observer))
         sampled = sum(1 for _ in read_rollouts(job.folder))
@@ -203,7 +206,7 @@ async def _attempt(
 
 @asynccontextmanager
 async def _ready(job: Job, observer: Observer) -> AsyncIterator[Provider]:
-    """The provider, started if it has a launch command, after a request for each model and API."""
+    """The provider, launched if necessary, after a test request for each model and API."""
     observer.stage("starting the provider" if job.provider.launch else "contacting the provider")
     log = job.folder / run_folder.PROVIDER_LOG
     apis: dict[str, dict[Api, None]] = {}

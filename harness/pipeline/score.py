@@ -1,4 +1,4 @@
-"""One score for every planned attempt, from the log of a run. It only reads the log."""
+"""One score for every planned attempt, from the log of a run."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -54,9 +54,9 @@ class Scorer:
 
 
 def share_values(score: Score, values: dict[object, object]) -> Score:
-    """The score with the first equal of `values` for each value that many scores have.
+    """Replace values that many scores have by the first equal ones in `values`, to save memory.
 
-    It is the same object: a copy takes ten times as long, and no value becomes another one.
+    The score is changed in place, because a copy takes ten times as long.
     """
     for owner, names in ((score, _SHARED), (score.traits, _SHARED_TRAITS)):
         for name in names:

@@ -51,7 +51,7 @@ def target_of(thresholds: Thresholds) -> Target:
 
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
-    """The gate of a run without settings: its model must do what the bundled reference does."""
+    """The gate of a run without settings: the model must be as good as the bundled reference."""
     shipped = _shipped()
     if model.rpartition("/")[2] not in shipped["models"]:
         return Thresholds()
@@ -77,7 +77,7 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
 
 
 def cases_of(run: Path) -> dict[str, tuple[int, int]]:
-    """Passes and tries of each case in a run; raises as `with_reference`."""
+    """Passes and tries of each case in a run; raises the errors of `with_reference`."""
     with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
         found = run.is_dir()
     if not found:

@@ -1,4 +1,4 @@
-"""Separate findings that a healthy model may cause from those that only a server causes. Pure.
+"""Separate findings that a healthy model may cause from those that only a server causes. No I/O.
 
 A rule may tolerate its problem in the share of rollouts in which the model causes it. The rollouts
 of all tasks are judged together, because a rare defect shows only in many replies. To detect
@@ -66,7 +66,7 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
 
 
 def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
-    """The rollouts of each stratum. Replicas count if there are several with enough rollouts."""
+    """The rollouts of each stratum. Replicas are strata if several have enough rollouts."""
     members: dict[Stratum, list[Score]] = defaultdict(list)
     for score in scores:
         for stratum in dict.fromkeys(strata_of(score)):
@@ -95,7 +95,7 @@ def _excessive(
 
 
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
-    """Affected and judged rollouts of each conversation, which may be that of several samples."""
+    """Affected and judged rollouts of each conversation, which several samples may share."""
     counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:
         if check_id in score.applicable:

@@ -1,4 +1,4 @@
-"""Run folders of traffic: conversations that other clients had, as if they had been sampled."""
+"""Run folders of traffic: conversations of other clients, in the form of sampled ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def create(
     verdict: bool,
     agents: Mapping[str, AgentResult] | None = None,
 ) -> Path:
-    """Make a run folder without conversations; `agents` will add theirs. Raises RunLogError."""
+    """Create a run folder without conversations; `agents` will add theirs. Raises RunLogError."""
     task = traffic_info((), ImportInfo(files={}, requests=0, left_out={}, agents=agents or {}))
     settings = RunSettings(apis=tuple(apis), modes=MODES, concurrency=1, findings_only=not verdict)
     info = new_info(provider, Plan((ImportedTraffic(task),)), settings, command)
@@ -38,7 +38,7 @@ def create(
 
 @contextmanager
 def opened(folder: Path) -> Iterator[TrafficRun]:
-    """The run in a folder, to add conversations; sealed at the end. Raises RunLogError."""
+    """Open the run in a folder to add conversations, and seal it at the end. Raises RunLogError."""
     with sealed(folder) as ending, RunLog(folder) as log:
         run = TrafficRun(folder, log)
         try:
@@ -48,7 +48,7 @@ def opened(folder: Path) -> Iterator[TrafficRun]:
 
 
 class TrafficRun:
-    """A run folder that grows, complete after each addition; `info` is its `run.json`."""
+    """A run folder that grows and is consistent after each addition; `info` is its `run.json`."""
 
     def __init__(self, folder: Path, log: RunLog) -> None:
         self.info = read_run_info(folder)
@@ -58,7 +58,7 @@ class TrafficRun:
 
     @property
     def imported(self) -> ImportInfo:
-        """What was added so far."""
+        """What has been added so far."""
         found = self.info.tasks[0].imported
         assert found is not None
         return found

@@ -1,1 +1,1 @@
-"""The user's configuration: `providers.yaml`, its entries, and gates in their own files."""
+"""The user's configuration: `providers.yaml`, its entries, and gates in separate files."""

@@ -1,7 +1,7 @@
 """`providers.yaml`: the address, APIs and credentials of each provider.
 
-The user's file overlays the shipped one by the names of entries. It names environment variables
-that hold keys, never a key; `access` reads them when they are needed.
+Entries of the user's file replace shipped entries of the same name. The file contains the names of
+environment variables with keys, never a key; `access` reads the variables when they are needed.
 """
 
 import os
@@ -28,7 +28,7 @@ from harness.text import suggestion
 LOCAL_FILE = Path("providers.yaml")
 SHIPPED = "the shipped providers.yaml"
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-CHARACTERS_PER_TOKEN = 4  # of English text, an assumption for replies without reported usage
+CHARACTERS_PER_TOKEN = 4  # in English text; assumed for replies without reported usage
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FRAMING_HEADERS = ("content-length", "transfer-encoding")
@@ -62,7 +62,7 @@ def _url(value: str) -> str:
     if not usable:
         raise ValueError(f"{value!r} is not a URL like http://localhost:8000/v1")
     if parts.username or parts.password:
-        raise ValueError("the URL holds a user name or password; use api_key_env or headers")
+        raise ValueError("the URL contains a user name or password; use api_key_env or headers")
     if parts.query or parts.fragment:
         raise ValueError("the URL has a ? or # part, which a base URL cannot have")
     return value.rstrip("/")
@@ -139,7 +139,7 @@ class Provider(Entry):
 
     `timeout` is in seconds and covers a complete request; `rpm` and `tpm` are per minute.
     `limitations` lists features that the provider is known not to support: reports mention them,
-    but they fail no check. A header value may contain `${NAME}` for an environment variable.
+    but these are not failures. A header value may contain `${NAME}` for an environment variable.
     """
 
     name: str = Field(min_length=1)
@@ -207,7 +207,7 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
         if not value:
             raise ConfigurationError(
                 f"provider {provider.name}: the environment variable {name} is not set; "
-                f"set it to your key and rerun"
+                f"set it to your key and run the command again"
             )
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
@@ -234,12 +234,12 @@ def key_variables(provider: Provider) -> list[str]:
 
 
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
-    """The shipped entries, overlaid by those of the user's file. Raises ConfigurationError."""
+    """The shipped entries, overridden by those of the user's file. Raises ConfigurationError."""
     return _shipped_providers() | own_providers(path)
 
 
 def own_providers(path: Path | None = None) -> dict[str, Provider]:
-    """The providers of the user's file, as `load_providers` finds it."""
+    """The providers of the user's file only, which is found as by `load_providers`."""
     return _providers(*_own_file(path))
 
 
@@ -289,7 +289,7 @@ def _shipped_providers() -> dict[str, Provider]:
 
 
 def _own_file(path: Path | None) -> tuple[str, dict[str, Any]]:
-    """The name and content of the user's file; no entries where ./providers.yaml is missing."""
+    """The name and content of the user's file; no entries if ./providers.yaml is missing."""
     if path is None and not LOCAL_FILE.exists():
         return str(LOCAL_FILE), {"providers": {}}
     path = path or LOCAL_FILE
@@ -300,7 +300,7 @@ def _content(text: str, source: str) -> dict[str, Any]:
     content = parse_yaml(text, source)
     if not isinstance(content, dict) or not isinstance(content.get("providers"), dict):
         raise ConfigurationError(
-            f"{source}: the file needs a key `providers`, a mapping from names to entries"
+            f"{source}: the file needs the key `providers`, a mapping from names to entries"
         )
     for key in content.keys() - {"providers", "gate"}:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The settings of a gate, in `providers.yaml` or in a separate file, and how layers combine."""
+"""The settings of a gate, in `providers.yaml` or a separate file, and the merging of layers."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class BudgetEntry(Entry):
 
 
 class GateEntry(Entry):
-    """The requirements of a gate; a setting that is missing keeps its default.
+    """The requirements of a gate; missing settings keep their defaults.
 
     `reference` is a success rate, or the folder of a run that sets it.
     `may_warn` and `must_pass` name rules by id, by a prefix of an id, or by family. `suite` and

@@ -1,9 +1,9 @@
 """Read and validate the YAML files that users write; each error message is one sentence.
 
-A new entry is written into the text of a providers.yaml, and every other line stays unchanged.
-A round trip through ruamel.yaml 0.19 is no replacement: it attaches the comment after an entry to
-that entry's last value, so a new entry at the end separates the next section from its heading and
-a replaced entry loses the heading of its neighbor; it also reindents the rest of the file.
+A new entry is written into the text of a providers.yaml, and every other line stays unchanged. A
+round trip through ruamel.yaml 0.19 is not an alternative: it attaches the comment after an entry to
+that entry's last value, so a new entry at the end separates the next section from its heading and a
+replaced entry loses the heading of its neighbor; it also reindents the rest of the file.
 """
 
 import json
@@ -18,8 +18,8 @@ from harness.errors import ConfigurationError
 from harness.text import suggestion
 
 VALUE_ERRORS = (ValueError, RecursionError, LookupError, AttributeError, TypeError)
-"""What PyYAML raises for an impossible date or number, nesting that is too deep, and a value that
-does not fit its tag, such as `!!bool x`."""
+"""What PyYAML raises for an impossible date or number, too deep nesting, and a value that does not
+match its tag, such as `!!bool x`."""
 
 
 class Entry(BaseModel):
@@ -41,7 +41,7 @@ def parse_yaml(text: str, source: str) -> object:
 
 
 def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
-    """The first validation error of an entry with its key; `place` has the keys that lead to it."""
+    """The first validation error of an entry, with its key; `place` has the parent keys."""
     first, *more = error.errors(include_url=False, include_input=False)
     keys = [str(part) for part in first["loc"]]
     key = ".".join([*place, *keys])
@@ -151,7 +151,7 @@ def _next_section(lines: list[str], start: int) -> int:
 
 
 def _end(lines: list[str], end: int, indent: int) -> int:
-    """The end of an entry before line `end`, without the comments that belong to what follows."""
+    """The end of an entry before line `end`, without the comments that belong to the next entry."""
     while not (text := lines[end - 1].lstrip(" ")) or (
         text.startswith("#") and len(lines[end - 1]) - len(text) <= indent
     ):

@@ -1,4 +1,4 @@
-"""The results of judging a run; `analysis.json` is an `Analysis`. No behaviour."""
+"""The results of judging a run; `analysis.json` is an `Analysis`."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -34,7 +34,7 @@ class FailedSample(Record):
     sample: str
     mean: float = Field(description="mean value of the finished attempts")
     passed: int = Field(description="finished attempts with the value 1")
-    tries: int = Field(description="attempts: planned in tool calling, finished in evals")
+    tries: int = Field(description="planned attempts in tool calling, finished ones in evals")
     outcomes: Mapping[Outcome, int]
     record: str = Field(description="id of the failed attempt")
     outcome: Outcome
@@ -74,7 +74,7 @@ class TaskResult(Record):
     score: MeanScore | None = None
     openai_score: float | None = None
     grader_reads: GraderReads | None = None
-    programs: ProgramUse | None = Field(default=None, description="None where it had no Python")
+    programs: ProgramUse | None = Field(default=None, description="None if the model had no Python")
     tokens: TokenCounts = TokenCounts()
     latency: Latency = Latency()
     requests: int = 0
@@ -107,11 +107,11 @@ class CheckResult(Record):
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"
     )
-    failures: int = Field(default=0, description="of the applicable, those with a finding")
+    failures: int = Field(default=0, description="applicable ones with a finding")
     rate: Estimate | None = Field(
         default=None, description="failures / applicable, clustered by sample"
     )
-    findings: int = Field(default=0, description="findings in all; a rollout may have several")
+    findings: int = Field(default=0, description="number of findings; a rollout may have several")
     groups: tuple[str, ...] = ()
     examples: tuple[Finding, ...] = ()
 
@@ -140,8 +140,8 @@ class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
     `decision` is None for a complete run without anything to compare it with: sample questions
-    without a measured baseline, or a shard. `warnings` name what does not decide, but should be
-    known. `guide` is None without tool calling, or if it is incomplete.
+    without a measured baseline, or a shard. `warnings` do not affect the decision, but should
+    be known. `guide` is None without tool calling, or if it is incomplete.
     """
 
     decision: Decision | None
@@ -160,7 +160,7 @@ class Analysis(Record):
     bad_lines: int = Field(default=0, description="lines of the case file that were left out")
     complete: bool = Field(description="whether everything planned was sampled and graded")
     probe_requests: int = Field(default=0, description="rollouts that the probes planned")
-    probe_responses: int = Field(default=0, description="of these, those made")
+    probe_responses: int = Field(default=0, description="those that were made")
     results: tuple[TaskResult, ...]
     checks: tuple[CheckResult, ...]
     verdict: Verdict

@@ -1,16 +1,16 @@
-"""What everything written to disk has in common."""
+"""The base of the types that are written to disk."""
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Record(BaseModel):
-    """Base of everything written to disk: immutable, unknown fields refused."""
+    """Base of all types that are written to disk: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def problem_of(error: Exception) -> str:
-    """What is wrong with a file: of an invalid one, the first problem and its place."""
+    """What is wrong with a file; for invalid contents, the first problem and its place."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -28,7 +28,7 @@ class Condition(Record):
 
     @property
     def streaming(self) -> bool:
-        """Whether requests ask for a stream."""
+        """Whether requests set `stream`."""
         return self.mode == "streaming"
 
     @property

@@ -1,4 +1,4 @@
-"""What probably causes the findings of a run, and what each known defect causes. No behaviour."""
+"""What probably causes the findings of a run, and what each known defect causes."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -21,7 +21,7 @@ class Cause(Record):
     layer: str = Field(description="the part of the server that has the defect")
     description: str = Field(description="what the server does")
     effect: str = Field(description="what breaks in clients")
-    remedy: str = Field(description="where such defects were corrected")
+    remedy: str = Field(description="where such defects were fixed")
     sources: tuple[str, ...] = Field(description="where servers had it: threads or measurements")
     probability: float = Field(description="that this defect or an alternative is present")
     alternatives: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class LayerFault(Record):
 class Diagnosis(Record):
     """At most three likely causes of the findings of a run, and the findings that none explains.
 
-    `layers` is known only of runs that used harmony, next to Chat or Responses.
+    `layers` is known only for runs that used harmony and also Chat or Responses.
     """
 
     causes: tuple[Cause, ...]
@@ -50,9 +50,9 @@ class Signature(Record):
     """What one known defect of the catalogue causes.
 
     `expected` are the checks and probes that should find it. `found` has those with findings in a
-    run against it: rollouts or repetitions with a finding, and all applicable ones. `clean` are
-    those that judged something there and found nothing. `partial` has, by check of `found`, the
-    APIs with findings, where another API had none.
+    run against it: rollouts or repetitions with a finding, and all applicable ones. `clean` has
+    those that judged something in that run and found nothing. `partial` has, by check of `found`,
+    the APIs with findings, where another API had none.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Signature(Record):
 
     @property
     def measured(self) -> bool:
-        """Whether a run against it is known."""
+        """Whether the results of a run against it are known."""
         return bool(self.found or self.clean)
 
 

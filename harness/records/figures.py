@@ -1,4 +1,4 @@
-"""The figures of one task under one condition: scores, rates, tokens, times. No behaviour."""
+"""The figures of one task under one condition: scores, rates, tokens, times."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -41,7 +41,7 @@ class TokenCounts(Record):
         default=None, description="reasoning tokens of every attempt that reported them"
     )
     answer_each: Percentiles | None = Field(
-        default=None, description="output less reasoning tokens, where both were reported"
+        default=None, description="output minus reasoning tokens, where both were reported"
     )
 
 
@@ -164,11 +164,11 @@ class BaselineComparison(Record):
     """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
 
     `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
-    `allowance` is how much further out each bound is because run and baseline had different
-    prompts. `detectable` is the smallest drop beyond margin and allowance that such a run detects
-    with a probability of at least 80 %; None if it detects none. `further_tries` is how many more
-    tries of every question would settle an inconclusive comparison if the difference stays the
-    same; None where it is settled, or where no number suffices.
+    `allowance` is how far each bound is widened because run and baseline had different prompts.
+    `detectable` is the smallest drop beyond margin and allowance that such a run detects with a
+    probability of at least 80 %; None if it detects none. `further_tries` is how many more tries of
+    every question would settle an inconclusive comparison if the difference stays the same; None
+    where it is settled, or where no number suffices.
     """
 
     decision: Decision

@@ -1,4 +1,4 @@
-"""Every exchange as it was on the wire, gathered into rollouts; all judgements read only these."""
+"""Every exchange as it was on the wire, grouped into rollouts; judging reads only these."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,7 @@ Key = Literal["right", "wrong", "none"]  # the key that a request is sent with
 class Request(Record):
     """One HTTP request. `headers` are redacted before they are recorded.
 
-    A body that was no JSON object by intent is `text`.
+    A body that is intentionally not a JSON object is in `text`.
     """
 
     method: str
@@ -29,7 +29,7 @@ class StreamPart:
     """One block of a server-sent event stream as received, without its closing blank line.
 
     `at` is in seconds since the request was sent; `raw` may be a comment or span several lines.
-    A dataclass, because a stream has many: it takes an eighth of the memory of a model.
+    A dataclass, because a stream has many parts: it takes an eighth of the memory of a `Record`.
     """
 
     at: float
@@ -59,14 +59,14 @@ FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol"]
 
 
 class TransportFailure(Record):
-    """Why no complete response came, in one sentence."""
+    """Why no complete response was received, in one sentence."""
 
     kind: FailureKind
     message: str
 
 
 class Retry(Record):
-    """An attempt that failed in a way worth repeating, and the wait before the next one."""
+    """A request that failed temporarily, and the wait before the next one."""
 
     status: int | None = None
     failure: TransportFailure | None = None
@@ -107,7 +107,7 @@ class Recording(Record):
 class Rollout(Record):
     """One attempt at one sample under one condition: all its exchanges, in order.
 
-    `end` is the reason why sampling stopped: the model answered, the turns ran out, an exchange
+    `end` states why sampling stopped: the model answered, the turns ran out, an exchange
     failed (transport or HTTP status), or a reply could not be read.
     """
 
@@ -115,7 +115,7 @@ class Rollout(Record):
     task: str
     sample: str
     condition: Condition
-    attempt: int = Field(description="from 1; which of the tries at the sample")
+    attempt: int = Field(description="number of the try at the sample, from 1")
     end: LoopEnd
     exchanges: tuple[Exchange, ...]
     presented_as: int | None = Field(
@@ -143,5 +143,5 @@ class RolloutLine(Rollout):
         default=None, description="in a bundle, hash of the record whose contents were replaced"
     )
     chain: str | None = Field(
-        default=None, description="hash of the chain before and this record; older lines have none"
+        default=None, description="hash of the chain before and this record; none in older lines"
     )

@@ -24,11 +24,11 @@ Capability = Literal[
     "stop",
     "tool_choice",
 ]
-"""What a provider may do without: its entry can declare it missing."""
+"""Capabilities that the entry of a provider can declare missing."""
 
 
 class ProviderInfo(Record):
-    """The provider of a run as far as it may be written down: no key, no header value."""
+    """The provider of a run, without keys and header values."""
 
     name: str
     base_url: str
@@ -48,15 +48,15 @@ class Thresholds(Record):
     `reference` and `lower_rate` are the success rates of the rule `reliability`. Without a stated
     `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
     run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
-    met, and 1.0 means: every time. `may_warn` and `must_pass` name checks and probes: by id, by the
-    beginning of one, or by family (see `harness.pipeline.requirements`). `suite` is the
+    just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes by id, by a
+    prefix of an id, or by family (see `harness.pipeline.requirements`). `suite` is the
     smallest suite that is accepted. `origins` has the source of each setting that is not the
     default.
     """
 
     max_invalid: int = 0
     rule: GateRule | None = Field(
-        default=None, description="guide if a setting of its own is stated, else reliability"
+        default=None, description="guide if one of its settings is stated, otherwise reliability"
     )
     reference: float | None = None
     lower_rate: float = 0.9
@@ -76,12 +76,12 @@ class Thresholds(Record):
         return bool({"min_pass_at_k", "min_pass_hat_k"} & self.origins.keys())
 
     def where(self, name: str) -> str:
-        """Where a setting was made, in brackets after a blank; nothing for a default."""
+        """The origin of a setting in parentheses, after a space; empty for a default."""
         return f" ({self.origins[name]})" if name in self.origins else ""
 
 
 class Limits(Record):
-    """The budget of one call: dollars, requests, and seconds after which none is begun."""
+    """The budget of one call: dollars, requests, and seconds after which no request starts."""
 
     max_cost: float | None = None
     max_requests: int | None = None
@@ -96,8 +96,8 @@ RunEnd = Literal["complete", "decided", "budget"]
 class DatasetInfo(Record):
     """Which data an eval samples: enough to tell whether two runs sampled the same.
 
-    `sha256` is taken over the normalised rows, not over a file, so that a local copy in another
-    format is recognised as the same data. A score on `sample` data is never compared with a
+    `sha256` covers the normalized rows, not a file, so that a local copy in another format is
+    recognized as the same data. A score on `sample` data is never compared with a
     published one. The text of `gated` data appears in no report unless requested; in a bundle,
     where that text is replaced, `withheld` is the hash of the replaced rows.
     """
@@ -118,7 +118,7 @@ function; `either` until the provider has shown whether it has the built-in tool
 
 
 class Sampling(Record):
-    """How a task samples the model; None means that the parameter is not sent, or no `python`."""
+    """How a task samples the model; None: the parameter is not sent, or there is no `python`."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -129,9 +129,7 @@ class Sampling(Record):
 
 
 class AgentResult(Record):
-    """How the task of an agent ended: with the right result, without it, or not at all, because it
-    could not run or the user stopped it before.
-    """
+    """How the task of an agent ended; `not verifiable`: could not run, `stopped`: by the user."""
 
     end: Literal["right", "wrong", "not verifiable", "stopped"]
     detail: str = ""
@@ -147,7 +145,7 @@ class ImportInfo(Record):
 
 
 class TaskInfo(Record):
-    """One task of a run; `planned` counts its attempts, in a shard those of the shard."""
+    """One task of a run; `planned` counts its attempts; in a shard, only those of the shard."""
 
     name: str
     kind: TaskKind
@@ -207,7 +205,7 @@ class RunSettings(Record):
     margin: float | None = None
     margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
     required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
-    origins: Mapping[str, str] = Field(default={}, description="where the gate sets what")
+    origins: Mapping[str, str] = Field(default={}, description="source of each setting of the gate")
     findings_only: bool = Field(default=False, description="the run gets no verdict")
     until_fail: bool = Field(default=False, description="the run ends once its verdict is fail")
     until_decided: bool = False
@@ -217,7 +215,7 @@ class RunSettings(Record):
 
 
 GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
-"""The settings of a run, besides its thresholds, that only its verdict depends on."""
+"""The settings, in addition to the thresholds, that affect only the verdict of a run."""
 
 
 class LogSeal(Record):
@@ -251,12 +249,12 @@ class Seal(Record):
 
 
 class RunInfo(Record):
-    """`run.json`: all that is needed to understand, resume and repeat a run.
+    """`run.json`: everything needed to understand, resume and repeat a run.
 
-    Times are ISO 8601 UTC. `ended` states why sampling ended, None until it has; until then,
-    `stopped` states how a budget stopped the last session. `merged` names the runs that this one
-    was merged from, `merged_seals` their seals at that time. `resumed` has the time of each
-    `--resume`, `seals` one seal for each session that ended in order; the last is the run's.
+    Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
+    then states how a budget stopped the last session. `merged` names the runs that this one was
+    merged from, `merged_seals` their seals at that time. `resumed` has the time of each `--resume`,
+    `seals` one seal for each session that ended in order; the last is the run's.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -50,7 +50,7 @@ class Description(Record):
     modes: tuple[Mode, ...]
 
     def is_named(self, name: str) -> bool:
-        """Whether `name` is the id of this rule, a beginning of it up to a dot, or its family."""
+        """Whether `name` is the id of this rule, a prefix of it up to a dot, or its family."""
         return name in (self.id, self.family) or self.id.startswith(f"{name}.")
 
 
@@ -198,7 +198,7 @@ class Traits:
     """What may tell the servers behind a load balancer apart: properties with values."""
     models: frozenset[str] = frozenset()
     """The names in its replies to requests for the model of its condition, without a path and in
-    lower case; none in recorded traffic, where several servers may have been asked."""
+    lower case; none in recorded traffic, where several servers may have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class Estimate(Record):
 class Percentiles(Record):
     """A distribution in four figures."""
 
-    count: int = Field(description="measurements that the percentiles are of")
+    count: int = Field(description="number of measurements")
     p50: float
     p90: float
     p99: float

@@ -1,1 +1,1 @@
-"""Reproduce a finding: its request as a command, sent again, made smaller, and as an issue text."""
+"""Reproduce a finding: send its request again, reduce it, print it as a command or an issue."""

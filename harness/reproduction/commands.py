@@ -1,4 +1,4 @@
-"""A finding as a curl command, as Python with the openai package, and as an issue text. Pure."""
+"""A finding as a curl command, as Python with the openai package, and as an issue text. No I/O."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ LONGEST_REPLY = 3_000  # characters of a response in an issue text
 
 
 def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
-    """A request as a curl command, perhaps with a smaller body; `key` is the key's variable."""
+    """A request as a curl command with this body; `key` is the environment variable of the key."""
     lines = [f"curl -sS {shlex.quote(exchange.request.url)}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)
     if body is not None:
@@ -45,7 +45,7 @@ def python(api: Api, base_url: str, bodies: Sequence[Body], key: str | None) -> 
 
 
 def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
-    """A request; one that continues a stored response continues that of the request before."""
+    """A request; one that continues a stored response continues that of the previous request."""
     known = _parameters(api)
     others = {name: value for name, value in body.items() if name not in known}
     yield f"reply = client.{DIALECTS[api].sdk}.create("
@@ -67,7 +67,7 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
     """A finding as an issue in Markdown: what was sent, expected and received."""
     finding, about = subject.finding, subject.rule.about
     lines = [
-        f"# {about.summary.rstrip('.')}: violated by {subject.rollout.condition.name}",
+        f"# {about.summary.rstrip('.')}: violated under {subject.rollout.condition.name}",
         "",
         finding.message,
         "",

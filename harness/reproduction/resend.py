@@ -1,7 +1,7 @@
-"""A finding and its requests: sent again, judged by its rule, and made smaller.
+"""Send the requests of a finding again, judge the replies by its rule, and reduce the request.
 
 A smaller variant has fewer tools, options and turns, and shorter texts. It stays a valid
-conversation: tool results are removed together with their calls, and one message of the user
+conversation: tool results are removed together with their calls, and at least one user message
 remains.
 """
 
@@ -38,7 +38,7 @@ class Subject:
     result: CheckResult  # of its rule in the run
     finding: Finding
     rollout: Rollout  # with the evidence
-    others: tuple[Rollout, ...] = ()  # one of each other request that a probe compares
+    others: tuple[Rollout, ...] = ()  # one rollout of each other request that a probe compares
 
     @property
     def rule(self) -> Rule:
@@ -99,7 +99,7 @@ def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -
             compared.setdefault(f"{rollout.api}/{rollout.sample}", rollout)
     if found is None or len(found.exchanges) <= finding.evidence.exchange:
         raise ConfigurationError(
-            f"the run has no record {finding.evidence.record}, which the finding refers to; "
+            f"the run lacks the record {finding.evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
     same = [compared.get(f"{found.api}/{name}") for name in uses if name != found.sample]
@@ -110,11 +110,11 @@ Body = Mapping[str, Any]
 T = TypeVar("T")
 
 REQUIRED = frozenset({"model", "messages", "input", "stream", "prompt", "skip_special_tokens"})
-SHORTEST_TEXT = 80  # characters up to which a text is left as it is
+SHORTEST_TEXT = 80  # characters up to which a text is not shortened
 
 
 def smaller(body: Body) -> Iterator[Body]:
-    """Variants of a request, those that remove most first; each lacks one part of the request."""
+    """Variants of a request that each lack one part, largest removals first."""
     yield from _without_tools(body)
     for option in body:
         if option not in REQUIRED and option != "tools":
@@ -200,7 +200,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Repeats:
-    """How often a finding showed again: in `seen` of `sent` repetitions, `failed` had no reply."""
+    """How often a finding was reproduced: `seen` of `sent` repetitions; `failed` had no reply."""
 
     seen: int
     sent: int
@@ -228,10 +228,10 @@ async def resend(
 async def shrink(
     subject: Subject, body: Body, transport: Transport, *, times: int, most: int, say: Progress
 ) -> Body:
-    """The smallest request that was seen to show the finding of a check.
+    """The smallest request that still showed the finding of a check.
 
-    Parts of `body`, which shows it, are removed as long as the finding still shows. A variant is
-    sent `times` times before it counts as one that does not show it, and `most` requests in all.
+    Parts of `body` are removed as long as the finding still shows. A variant is sent up to `times`
+    times before it is rejected, and at most `most` requests are sent in total.
     """
     sent, rejected = 0, False
     while not rejected:
@@ -242,7 +242,7 @@ async def shrink(
             sent += times
             if (await _repeat(subject, transport, [candidate], times)).seen:
                 body, rejected = candidate, False
-                say(f"{sent} requests: still shows with {_outline(body)}")
+                say(f"{sent} requests: still reproduced with {_outline(body)}")
                 break
     return body
 
@@ -250,7 +250,7 @@ async def shrink(
 async def _repeat(
     subject: Subject, transport: Transport, bodies: Sequence[Body | None], times: int
 ) -> Repeats:
-    """Send a conversation several times at once."""
+    """Send a conversation several times concurrently."""
     made = await asyncio.gather(*(_once(subject, transport, bodies) for _ in range(times)))
     return sum(made, Repeats(0, 0))
 

@@ -14,7 +14,7 @@ class Sample:
     """The part of a test case or dataset row that sampling needs.
 
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
-    user messages, sent one after each answer. `raw` is sent in place of the first request body.
+    user messages, sent one after each answer. `raw` is sent instead of the first request body.
     `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
     in all but the first request (Responses).
     """

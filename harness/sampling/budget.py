@@ -26,7 +26,7 @@ USUAL_TURNS = 2  # requests of a successful attempt with tools: one for the call
 
 
 class SpentError(Exception):
-    """A request was not sent because a limit is reached. Never leaves `run_attempts`."""
+    """A request was not sent because a limit is reached; `run_attempts` handles it."""
 
 
 class Budget:
@@ -51,7 +51,7 @@ class Budget:
 
     @property
     def stopped(self) -> str | None:
-        """The limit that stopped the session and what was used, in a sentence; None if none did."""
+        """The limit that stopped the session and what was used, in a sentence; None without one."""
         if self._reached is None:
             return None
         spent = f"{self.requests} requests in {self.elapsed:.0f} s"
@@ -64,7 +64,7 @@ class Budget:
         return None if self.limits == Limits() else self.limits
 
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
-        """Why a plan exceeds the budget, in a sentence; None if it does not.
+        """Why a plan exceeds the budget, in one sentence; None if it fits.
 
         `requests` is the smallest number of planned requests, `rpm` what the provider allows, and
         `cost` the expected dollars.
@@ -79,7 +79,7 @@ class Budget:
             why = f"the expected cost is about ${cost:,.2f}, {self._named('max_cost')}"
         else:
             return None
-        return f"The budget is too small for the plan: {why}. The run goes as far as it allows."
+        return f"The budget is too small for the plan: {why}. The run stops when it is used up."
 
     def check(self, provider: Provider) -> None:
         """Refuse a provider without prices if cost is limited. Raises ConfigurationError."""

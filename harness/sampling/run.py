@@ -21,7 +21,7 @@ from harness.transport.base import Transport
 
 
 class Observer:
-    """Its methods are called when something happens in a run; they do nothing unless overridden.
+    """Callbacks for the events of a run; they do nothing unless overridden.
 
     They are called on the event loop, so they must return quickly. Attempts that were already in
     the log are not reported.
@@ -100,7 +100,7 @@ async def run_attempts(
 
 @asynccontextmanager
 async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> AsyncIterator[None]:
-    """Wait for the attempt that this one follows, and let those that follow this one wait."""
+    """Wait for the attempt that this one follows; attempts that follow this one wait for it."""
     ended = under_way[attempt.id] = asyncio.Event()
     try:
         if attempt.after in under_way:
@@ -114,8 +114,8 @@ async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> Asy
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and then raise StoppedError.
 
-    The event loop is uvloop's, which uses less CPU. Objects that exist before are exempt from
-    garbage collection: traversing all imported modules takes about 50 ms, an error of that size in
+    The event loop is uvloop's, which uses less CPU. Existing objects are exempt from garbage
+    collection: traversing all imported modules takes about 50 ms, an error of that size in
     recorded arrival times.
     """
 
@@ -145,5 +145,5 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
             return runner.run(guarded())
     finally:
         gc.unfreeze()
-        for number, handler in handlers:  # uvloop leaves its own, which ignore the signal
+        for number, handler in handlers:  # uvloop leaves its own handlers, which ignore the signal
             signal.signal(number, handler)

@@ -23,13 +23,13 @@ from harness.transport.base import Transport
 
 
 async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
-    """Carry out one attempt. Nothing that a provider does raises: `Rollout.end` has the result.
+    """Carry out one attempt. Failures of the provider do not raise: `Rollout.end` has the result.
 
-    The attempt ends as "answered" with the first reply that calls no tool, or that a token limit
-    truncated, once all messages of the user are sent; and as "max_turns" if that does not happen
-    within `max_turns` requests, apart from one repetition with `more_tokens`, which a text that
-    ends with endless repetition does not get. A call of a tool that was not offered gets an error
-    text as result.
+    Once all user messages are sent, the attempt ends as "answered" with the first reply that calls
+    no tool or is truncated at a token limit. If that does not happen within `max_turns` requests,
+    it ends as "max_turns". A request that is repeated with `more_tokens` is not counted; a reply
+    that ends with endless repetition is not requested again. The result of a call of a tool that
+    was not offered is an error text.
     A seed in the settings becomes a seed of this attempt.
     """
     sample, settings = attempt.sample, attempt.settings

@@ -13,15 +13,15 @@ from harness.records.base import Record
 from harness.text import suggestion
 
 HEALTHY = "healthy"  # the name of the engine without faults
-VARIATIONS = "allowed variations"  # a name for all of them, as a layer is for its faults
+VARIATIONS = "allowed variations"  # selects all of them, as a layer selects its faults
 
 
 class Fault(Record):
     """A known defect, or an allowed variation.
 
-    `detectors` are ids of checks and probes, beginnings of ids, or families; at least one of them
-    must find a `visible` fault. A fault of the `model` needs its own server. The fault affects the
-    share `rate` of requests.
+    `detectors` are ids of checks and probes, prefixes of ids, or families; at least one of them
+    must find a `visible` fault. A fault of the `model` needs its own server. `rate` is the share of
+    affected requests.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Fault(Record):
 
     @property
     def names(self) -> frozenset[str]:
-        """What the fault is chosen by: its name, its layer, and whether it is allowed."""
+        """The names that select the fault: its own, its layer, and whether it is allowed."""
         return frozenset({self.name, self.layer, *([VARIATIONS] if self.allowed else [])})
 
 
@@ -66,7 +66,7 @@ def catalogue() -> tuple[Fault, ...]:
 
 
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
-    """The healthy engine, and faults by name or layer (all for none). Raises ConfigurationError."""
+    """The healthy engine, and faults by name or layer, or all. Raises ConfigurationError."""
     known = frozenset[str]().union(*(fault.names for fault in faults))
     for name in names:
         if name not in known:

@@ -18,7 +18,7 @@ _BAD: frozenset[RowStatus] = frozenset({"missed", "false alarm", "failed"})
 class Detection(Record):
     """A check or probe with significantly more findings on a fault than on the healthy engine.
 
-    It judged `applicable` rollouts or repetitions, and `failures` of them had a finding.
+    The rule judged `applicable` rollouts or repetitions, and `failures` of them had a finding.
     """
 
     id: str

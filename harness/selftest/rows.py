@@ -1,4 +1,4 @@
-"""From the runs against each fault to its row of the matrix, and to its signature. Pure."""
+"""Derive the row and the signature of each fault from its runs. No I/O."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
 
 
 def measured(runs: Sequence[DefectRun]) -> Mapping[str, tuple[int, int]]:
-    """By rule that judged something, how often it had an error or a warning, over all runs."""
+    """How often each rule that judged something had an error or a warning, over all runs."""
     found, applicable = Counter[str](), Counter[str]()
     for each in (result for run in runs for result in run.results):
         found[each.check.id] += each.failures if each.status in ("warned", "failed") else 0
@@ -78,7 +78,7 @@ def measured(runs: Sequence[DefectRun]) -> Mapping[str, tuple[int, int]]:
 
 
 def partial(runs: Sequence[DefectRun]) -> Mapping[str, tuple[Api, ...]]:
-    """By rule with findings in only some of the APIs that it applies to, these APIs."""
+    """The APIs with findings, for each rule with findings in only some of its APIs."""
     shown: dict[str, set[Api]] = defaultdict(set)
     for each in (result for run in runs for result in run.results):
         if each.status in ("warned", "failed"):
@@ -107,7 +107,7 @@ def row_without_run(fault: Fault) -> Row | None:
     if fault.allowed or (fault.visible and known(fault)):
         return None
     if not fault.visible:
-        note = "It is not visible from outside, or not with the small checkpoint."
+        note = "The fault is not visible from outside, or not with the small checkpoint."
         return Row(fault=fault, status="not visible", note=note)
     note = f"There is no check or probe {' or '.join(fault.detectors)}."
     return Row(fault=fault, status="no detector", note=note)

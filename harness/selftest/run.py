@@ -28,10 +28,10 @@ Reporter = Callable[[Row], None]
 class SelfTestPlan:
     """What to test: faults (the healthy engine first), the final suite, and a folder.
 
-    `workers` runs are made at a time. `everything` is true if `faults` is the whole catalogue. The
-    healthy engine and the allowed variations are run `repeat` times. If `whole` is set, every fault
-    except those of the model is tested with the whole suite at once. Faults with a row in
-    `finished`, by name, are not tested again, except the healthy engine if it is to be repeated.
+    `workers` runs are made concurrently. `everything` is true if `faults` is the whole catalogue.
+    The healthy engine and the allowed variations are run `repeat` times. If `whole` is set, every
+    fault except those of the model is tested with the whole suite from the start. Faults with a row
+    in `finished`, by name, are not tested again, except the healthy engine if `repeat` is above 1.
     """
 
     faults: Sequence[Fault]
@@ -100,7 +100,7 @@ class _Runs:
         self._lock = asyncio.Lock()
 
     async def run_healthy(self, shared: Provider) -> None:
-        """Run the first stages of all faults, perhaps the suite, unless that was done before."""
+        """Run the first stages of all faults, and if needed the suite, unless already done."""
         healthy = self._plan.faults[0]
         finished = self.rows.get(healthy.name)
         if finished is not None and finished.baseline is not None and self._plan.repeat == 1:

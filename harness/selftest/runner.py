@@ -30,8 +30,8 @@ from harness.transport import NO_RETRIES
 _MODEL = "gpt-oss-small"
 _HEADER = "X-Fault"
 CONTEXT, LONG_CONTEXT = 2048, 8192
-"""Tokens. The second is for long probes and exceeds the 4,096 positions that the model was first
-trained on. A larger one would prolong runs with defects whose replies never end."""
+"""Tokens. The second is for long probes and exceeds the 4,096 positions on which the model was
+first trained. A larger context would prolong runs with defects whose replies never end."""
 _COMMAND = (
     *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
     *("--max-batch", "64", "--threads", "1"),
@@ -64,7 +64,7 @@ def _provider(concurrency: int, tokens: int, *more: str) -> Provider:
 async def engine(
     log: Path, concurrency: int, fault: Fault | None = None, *, long: bool = False
 ) -> AsyncIterator[Provider]:
-    """A server with one fault, or whose requests choose theirs. Raises LaunchError."""
+    """A server with one fault, or with faults chosen by requests. Raises LaunchError."""
     options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
     async with launched(_provider(concurrency, context(long=long), *options), log) as provider:
         yield changed(provider, launch=None)
@@ -82,10 +82,10 @@ _MAX_TURNS = 3
 
 
 class Runner:
-    """Makes runs of a few of the cases, and of probes, against servers with faults."""
+    """Runs a few cases, and probes, against servers with faults."""
 
     def __init__(self, out: Path) -> None:
-        """Write these cases to a file in a folder. Raises HarnessError."""
+        """Write the cases to a file in the folder `out`. Raises HarnessError."""
         lines = load_suite().cases_file.text.splitlines()
         ids = [f'"id": "{case}"' for case in FEW_CASES]
         path = out / "cases.jsonl"

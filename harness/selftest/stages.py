@@ -1,7 +1,7 @@
-"""The runs against a server with a fault: first its expected detectors, then the suite. Pure.
+"""The runs against a server with a fault: first its expected detectors, then the suite. No I/O.
 
-Most faults show in the first stage, which is short. The second stage distinguishes a detector that
-is weak from one that does not work.
+Most faults show in the first stage, which is short. The second stage distinguishes a weak
+detector from one that does not work.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ FEW_CASES = (
     "chart-line",
     "table-order-limit",
 )
-"""Calls with and without arguments, text in another script, lists of lists, and two tool names of
+"""Calls with and without arguments, text in another script, nested lists, and two tool names of
 several words."""
 
 SLICES = 20  # repetitions of an allowed variation that together send all probes
@@ -32,9 +32,9 @@ _COMPARES_CALLS, _TRIES = "calls.arguments.changed", 6
 a condition."""
 
 _COMMON = ("parity", "tools.choice", "prompt.cot")
-"""Beginnings of the ids of probes whose requests resemble those of most clients."""
+"""Prefixes of the ids of probes whose requests resemble those of most clients."""
 
-_CARRIERS: Mapping[str, tuple[str, ...]] = {
+_JUDGED_REQUESTS: Mapping[str, tuple[str, ...]] = {
     "answer.json": ("structured",),
     "calls.choice": ("tools.choice",),
     "calls.id.repeated": ("tools.loop.dependent",),
@@ -57,7 +57,7 @@ _CARRIERS: Mapping[str, tuple[str, ...]] = {
     "text.garbled": ("tools.arguments", "structured"),
     "usage.limit": ("limits",),
 }
-"""Beginning of a check's id: the probes or cases whose replies it judges."""
+"""By prefix of the ids of checks, the probes or cases whose replies they judge."""
 
 
 @dataclass(frozen=True)
@@ -82,30 +82,32 @@ class Stage:
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """The runs for a fault; each is made only if the previous one found nothing.
 
-    `suite` is that of the last stage, and of the healthy engine. Of an allowed variation, each
-    `repetition` (from 0) has the cases and a part of the probes, the first also the common ones;
-    `SLICES` repetitions have all probes.
+    `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
+    `repetition` (from 0) has the cases and a part of the probes, and the first also the common
+    ones; `SLICES` repetitions together have all probes.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
-        common = [probe for probe in PROBES if any(_is(probe, each) for each in _COMMON)]
+        common = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in _COMMON)]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         ids = [probe.id for probe in choose(suite).probes]
         some = [*([] if repetition else common), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
-    carriers = [carrier for detector in known(fault) for carrier in _carriers(detector)]
-    cases = (CASES,) if CASES in carriers else ()
-    probes = [probe for probe in PROBES if any(_is(probe, each) for each in carriers)]
+    requests = [request for detector in known(fault) for request in _judged_requests(detector)]
+    cases = (CASES,) if CASES in requests else ()
+    probes = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in requests)]
     tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
     return (Stage(suite, (*cases, *probes), tries), Stage(suite, ()))
 
 
-def _carriers(check_id: str) -> Sequence[str]:
-    """The requests that a rule judges: beginnings of ids of probes, or the cases."""
+def _judged_requests(check_id: str) -> Sequence[str]:
+    """The requests that a rule judges: prefixes of ids of probes, or the cases."""
     if check_id in PROBES:
         return (check_id,)
-    return next((to for each, to in _CARRIERS.items() if _is(check_id, each)), (CASES,))
+    return next(
+        (to for each, to in _JUDGED_REQUESTS.items() if _has_prefix(check_id, each)), (CASES,)
+    )
 
 
 def known(fault: Fault) -> tuple[str, ...]:
@@ -115,11 +117,11 @@ def known(fault: Fault) -> tuple[str, ...]:
 
 def detects(detector: str, check_id: str) -> bool:
     """Whether a detector of the catalogue names this check or probe."""
-    if _is(check_id, detector):
+    if _has_prefix(check_id, detector):
         return True
     probe = PROBES.get(check_id)
     return probe is not None and probe.about.family == detector
 
 
-def _is(check_id: str, beginning: str) -> bool:
-    return check_id == beginning or check_id.startswith(f"{beginning}.")
+def _has_prefix(check_id: str, prefix: str) -> bool:
+    return check_id == prefix or check_id.startswith(f"{prefix}.")

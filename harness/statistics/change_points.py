@@ -1,20 +1,20 @@
-"""Has a rate of failures increased, and since when? A sequential test that may look at any time.
+"""Has a failure rate increased, and since when? A sequential test that allows looks at any time.
 
-The failures of one kind are observed again and again. For every time at which the rate may have
+Failures of one kind are observed repeatedly. For every time at which the rate may have
 changed, the evidence for a change is compared with the best explanation by one constant rate. With
 f0 failures in n0 trials before that time and f1 in n1 since, F = f0 + f1 and N = n0 + n1:
 
     E = m(f0, n0; BEFORE) * m(f1, n1; SINCE) / max over p of p^F (1 - p)^(N - F),
 
 where m is the probability of the trials if their rate has a beta distribution. If the rate is
-constant, whatever it is, E is an e-process (universal inference: Wasserman, Ramdas and
+constant at any value, E is an e-process (universal inference: Wasserman, Ramdas and
 Balakrishnan 2020, arXiv 1912.11436). Its expectation is at most 1 whenever one looks.
 
 Possible times are weighted by the time since the observation before, in months. A weighted sum of
-e-processes is one (e-detectors: Shin, Ramdas and Rinaldo 2022, arXiv 2203.03532), and the weights
-of a month add up to 1. So the sum reaches 1 / a within a month with a probability of at most a
-(Ville 1939), however often one looks. The weighted terms are also the posterior probability of each
-time, given that there was one change. `benchmarks/monitoring.py` simulates this.
+e-processes is also one (e-detectors: Shin, Ramdas and Rinaldo 2022, arXiv 2203.03532), and the
+weights of a month add up to 1. So the sum reaches 1 / a within a month with a probability of at
+most a (Ville 1939), however often one looks. The weighted terms are also the posterior probability
+of each time, given that there was one change. `benchmarks/monitoring.py` simulates this.
 """
 
 import math
@@ -24,8 +24,8 @@ from dataclasses import dataclass
 MONTH = 30 * 86_400.0  # seconds of a month
 BEFORE = 0.1, 1.0  # beta distribution of the rate before a change: rates near 0 are likely
 SINCE = 0.5, 0.5  # beta distribution of the rate since a change (Krichevsky and Trofimov 1981)
-CREDIBLE = 0.9  # probability of the interval of times in which a change was
-BACK = math.log(20)  # log likelihood ratio at which a rate is the earlier one again
+CREDIBLE = 0.9  # probability of the interval of times in which a change occurred
+BACK = math.log(20)  # log likelihood ratio at which a rate is back at the earlier one
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Change:
 
     evidence: float  # natural logarithm of the weighted sum
     since: int  # index of the first observation after the most likely change
-    earliest: int  # index of the first one that it may be, with the probability `CREDIBLE`
-    latest: int  # index of the last one
+    earliest: int  # index of the first one in the `CREDIBLE` interval
+    latest: int  # index of the last one in that interval
 
 
 def increase(observed: Sequence[Counts]) -> Change | None:
@@ -80,7 +80,7 @@ def increase(observed: Sequence[Counts]) -> Change | None:
 
 
 def is_back(observed: Sequence[Counts], before: float, changed: float) -> bool:
-    """Whether a rate that had increased is the earlier one again: Page's CUSUM test (1954).
+    """Whether a rate that had increased is back at the earlier one: Page's CUSUM test (1954).
 
     `observed` begins when the increase was noticed, oldest first; `before` and `changed`, which is
     higher, are the rates before the increase and since, between 0 and 1.

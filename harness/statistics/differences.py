@@ -16,7 +16,7 @@ from harness.statistics.mean_scores import UNSEEN, Mean, clustered_error, run_me
 
 TAIL = 0.05  # one-sided error probability of a bound
 POWER = 0.8  # probability that a run detects the drop that is reported as detectable
-_TAILS = (1e-9, 0.49)  # range of one-sided p-values; at 0.5 a bound is the mean, whatever its noise
+_TAILS = (1e-9, 0.49)  # range of one-sided p-values; at 0.5 a bound is the mean for any noise
 _STEPS = 4096
 """Resolution of the smallest detectable worsening, as a fraction of the largest possible one."""
 
@@ -146,12 +146,12 @@ def detectable_worsening(
 ) -> float | None:
     """Smallest true worsening that a pair like this detects with at least 80 % power.
 
-    The estimate of such a run is assumed to be better than its true value, by as much as happens
-    in one of five runs, and its interval must still exclude `margin`, which is tolerated. The noise
+    The estimate of such a run is assumed to be better than its true value by as much as occurs in
+    one of five runs, and its interval must still exclude `margin`, which is tolerated. The noise
     of the worse run is that of questions of equal difficulty, which is the largest possible. `tail`
     and `reference_tail` are the probabilities that a bound of the run or the reference is wrong.
 
-    The worsening is rounded up to 1/4096 of the largest possible one; None if not even that one is
+    The worsening is rounded up to 1/4096 of the largest possible one; None if even that one is not
     detected.
     """
     most = pair.reference.value if pair.higher_is_better else 1 - pair.reference.value
@@ -202,7 +202,7 @@ def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def mantel_haenszel(tables: Sequence[tuple[Counts, Counts]]) -> float:
-    """Two-sided p-value that hits are equally frequent on both sides of stratified tables.
+    """Two-sided p-value for equally frequent hits on both sides of stratified tables.
 
     The exact conditional test: within a stratum the hits of one side are hypergeometric, and the
     test statistic is their sum over strata (Agresti, Categorical Data Analysis, 2013, section

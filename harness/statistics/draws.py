@@ -1,15 +1,15 @@
-"""Whether items are drawn with the probabilities that are stated for them. Pure."""
+"""Whether items are drawn with their stated probabilities. No I/O."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_FLOOR = -8.0  # the least score of an item, in nats: one rare item must not outweigh all others
+_FLOOR = -8.0  # lowest score of an item, in nats: one rare item must not outweigh all others
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw: the logprobs of the listed items, and which was drawn; None for one not listed."""
+    """One draw: the logprobs of the listed items, and the drawn one; None if it is not listed."""
 
     logprobs: Sequence[float]
     drawn: int | None
@@ -17,11 +17,11 @@ class Draw:
 
 @dataclass(frozen=True)
 class Sharpness:
-    """How much more probable items were drawn than the stated probabilities imply.
+    """How much more probable the drawn items are than the stated probabilities imply.
 
-    An item scores its logprob; those that are not listed score that of all of them, or the least
-    listed one. If the draws are true to the probabilities, the sum of the scores minus their means
-    has mean 0 and this variance, and is nearly normal, because the mean of each draw is known
+    The score of an item is its logprob; unlisted items have that of all unlisted ones together, or
+    the lowest listed one. If the draws follow the probabilities, the sum of the scores minus their
+    means has mean 0 and this variance, and is nearly normal, because the mean of each draw is known
     before it (a martingale).
     """
 
@@ -35,7 +35,7 @@ class Sharpness:
 
     @property
     def temperature(self) -> float:
-        """About the temperature, relative to the stated probabilities, with this excess.
+        """The approximate temperature, relative to the stated probabilities, with this excess.
 
         The mean of the logprob grows with 1 / T at the rate of its variance (the derivative of an
         exponential family), so this is right near 1. Infinite if the draws are as if uniform.

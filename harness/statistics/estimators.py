@@ -73,8 +73,8 @@ def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
     """Probability that the most frequent answer among `k` of these tries is `target`.
 
     Unbiased and deterministic: the mean over all C(n, k) subsets, which are counted, not drawn.
-    Tied answers share the win equally. None is a try without an answer, which has no vote. A
-    subset without votes is lost. Raises ValueError if there are fewer than `k` answers.
+    Tied answers share the win equally. None is a try without an answer, which does not vote. A
+    subset without votes is a loss. Raises ValueError if there are fewer than `k` answers.
     """
     _require(len(answers), 0, k)
     counts = Counter(answer for answer in answers if answer is not None)

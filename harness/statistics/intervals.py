@@ -58,8 +58,8 @@ def effective_trials(counts: Sequence[tuple[float, int]]) -> float:
 
     share * (1 - share) / (variance of the share between clusters), where the variance is that of a
     ratio (Cochran, Sampling Techniques, 1977, section 2.11), with Korn and Graubard's correction
-    for few clusters. At most the number of trials, and equal to it for a share of 0 or 1. Raises as
-    `clustered_rate`.
+    for few clusters. At most the number of trials, and equal to it for a share of 0 or 1.
+    Raises the errors of `clustered_rate`.
     """
     share = _share(counts)
     most = sum(size for _, size in counts)

@@ -64,7 +64,7 @@ def run_mean(scores: Scores) -> Mean:
     """Mean over questions, with the standard error between runs of the same questions.
 
     A question with a single try gets the variance of all tries. This overestimates its noise,
-    because it includes the differences between questions. Raises as `question_means`.
+    because it includes the differences between questions. Raises the errors of `question_means`.
     """
     value = min(1.0, fmean(question_means(scores)))
     binary = is_binary(scores)
@@ -91,7 +91,7 @@ def mean_score(scores: Scores) -> MeanScore:
 
     Binary scores get the interval of `mean_interval`. Graded scores get Student's interval of the
     question means, clipped to [0, 1]; the lower end is not clipped if a mean is negative, as in
-    HealthBench. Simulated coverage: docs/figures.md. Raises as `question_means`.
+    HealthBench. Simulated coverage: docs/figures.md. Raises the errors of `question_means`.
     """
     means = question_means(scores)
     binary = is_binary(scores)

@@ -1,8 +1,8 @@
-"""Whether a problem is more frequent than a model causes it.
+"""Whether a problem is more frequent than the model alone would cause.
 
 A rule that tolerates a rate has a hypothesis: the model alone causes its problem in at most that
-share of independent trials. The tests are exact (binomial distribution); hits that concentrate on
-few prompts count as fewer trials, because one prompt can provoke a model again and again.
+share of independent trials. The tests are exact (binomial distribution); hits that are concentrated
+on few prompts are weighted as fewer trials, because one prompt can provoke a model repeatedly.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from harness.statistics.intervals import effective_trials
 
 FALSE_ALARM = 0.01
-"""Probability at most that these tests fail a server whose model stays below all rates."""
+"""Upper bound on the probability that these tests fail a server whose model is below all rates."""
 TESTS = 150
 """Upper bound of the tests for errors in a run: rules with a rate times strata (Bonferroni)."""
 LEVEL = FALSE_ALARM / TESTS
-LOOKS = 16  # upper bound of the looks at a run that ends at its first failure; 14 at 3,000 attempts
+LOOKS = 16  # most looks at a run that ends at its first failure; 14 at 3,000 attempts
 LEVEL_OF_A_LOOK = LEVEL / LOOKS
 
 
 def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
     """Probability of at least this many hits if at most the share `rate` of trials is hit.
 
-    `counts` has the hits and trials of each cluster, such as the attempts at one sample. Raises as
-    `clustered_rate`.
+    `counts` has the hits and trials of each cluster, such as the attempts at one sample.
+    Raises the errors of `clustered_rate`.
     """
     trials = effective_trials(counts)
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)

@@ -1,7 +1,7 @@
 """Is the success rate of tool calls good enough? A sequential test of two rates.
 
 The test compares a *reference* rate, which a good provider reaches, with a *lower* rate, which is
-not acceptable. The evidence of some tries is the logarithm of their likelihood ratio (Wald 1945):
+not acceptable. The evidence of a set of tries is the logarithm of its likelihood ratio (Wald 1945):
 
     evidence = passed * ln(reference / lower) + failed * ln((1 - reference) / (1 - lower)).
 
@@ -40,7 +40,7 @@ def evidence(passed: int, tries: int, reference: float, lower: float) -> float:
 
 
 def pass_level() -> float:
-    """The evidence that every condition needs; as each of them needs it, errors do not add up."""
+    """The evidence that every condition needs; because all need it, errors do not add up."""
     return math.log(1 / PASS_ERROR)
 
 
@@ -96,7 +96,7 @@ def chance_of_failures(failed: int, tries: int, rate: float) -> float:
 
 
 def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int) -> float:
-    """Probability of so few passes if both have the same rate, given the passes of both together.
+    """Probability of at most this many passes if both rates are equal, given the total passes.
 
     Fisher's exact test (1935), one-sided.
     """

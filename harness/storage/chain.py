@@ -3,8 +3,8 @@
 A line is a record as JSON whose last member is `chain`. H is SHA-256 and ‖ concatenates bytes. The
 `chain` of line i is H(chain of line i-1 ‖ H(record i)), where record i is the bytes of the line
 without that member. The chain starts with H(name of the log file). The chain uses the hash of a
-record, so a log can be verified even if contents are withheld: such a line has, before `chain`, a
-member `withheld` with the hash of the original record.
+record, so that a log can be verified even if contents are withheld: such a line has, before
+`chain`, a member `withheld` with the hash of the original record.
 
 The scheme is that of secure audit logs (Schneier and Kelsey 1999, section 3.2), without keys.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 _MEMBERS = re.compile(rb'(?:,"withheld":"([0-9a-f]{64})")?,"chain":"([0-9a-f]{64})"\}\n?\Z')
-_LONGEST = 180  # at least the length of the members that a chain adds to a line
+_LONGEST = 180  # upper bound of the length of the members that a chain adds to a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Link:
     """The place of a line in the chain."""
 
     digest: bytes  # hash of its original record, as bytes
-    chain: bytes | None  # its member `chain`, as bytes; None if it has none
+    chain: bytes | None  # its member `chain`, as bytes; None without one
     withheld: bool = False  # whether its contents differ from the original record
 
     def follows(self, before: bytes) -> bool:
@@ -48,7 +48,7 @@ def linked(record: bytes, before: bytes) -> tuple[bytes, bytes]:
 
 
 def relinked(record: bytes, link: Link) -> bytes:
-    """The line of a record that replaces the one of `link`."""
+    """The line of a record that replaces the record of `link`."""
     if link.chain is None:
         return record + b"\n"
     line = b'%b,"withheld":"%b","chain":"%b"}\n'

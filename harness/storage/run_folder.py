@@ -23,7 +23,7 @@ JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
 SCORES_FILE = "scores.jsonl"
 DERIVED = (ANALYSIS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
-"""Files that are derived from the others, and can be made again."""
+"""Files that are derived from the others and can be generated again."""
 
 COMPARED = {"applicable", "reply_ids", "first_input", "accounts", "cuts", "edges", "traits", "call"}
 _SCORE = TypeAdapter(Score)
@@ -36,7 +36,7 @@ def as_name(text: str) -> str:
 
 
 def create(parent: Path, name: str) -> Path:
-    """Make a new folder `<name>-<time>` below `parent`. Raises RunLogError."""
+    """Create a new folder `<name>-<time>` in `parent`. Raises RunLogError."""
     stem = f"{as_name(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = parent / f"{stem}{suffix}"
@@ -51,7 +51,7 @@ def create(parent: Path, name: str) -> Path:
 
 
 def discard_unused(folder: Path) -> bool:
-    """Delete the folder of a run that sampled nothing, except provider output; whether it did."""
+    """Delete the folder of a run without samples, except provider output; return whether it did."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:
         return False
@@ -78,19 +78,19 @@ def read_analysis(folder: Path) -> Analysis:
         return Analysis.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise RunLogError(
-            f"{folder} has no {ANALYSIS_FILE}; make it with: gpt-oss-verify recheck {folder}"
+            f"{folder} has no {ANALYSIS_FILE}; create it with: gpt-oss-verify recheck {folder}"
         ) from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError:
         raise RunLogError(
-            f"{path} was written by another version; make it again with: "
+            f"{path} was written by another version; create it again with: "
             f"gpt-oss-verify recheck {folder}"
         ) from None
 
 
 def write_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Write `scores.jsonl` without what only serves to compare rollouts. Raises RunLogError."""
+    """Write `scores.jsonl` without the fields that only compare rollouts. Raises RunLogError."""
     with replacing(folder / SCORES_FILE) as file:
         for score in scores:
             file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
@@ -110,17 +110,17 @@ def read_scores(folder: Path) -> Iterator[Score]:
                 yield _SCORE.validate_json(line)
     except OSError as error:
         raise RunLogError(
-            f"{path} cannot be read: {error.strerror}; make it with: "
+            f"{path} cannot be read: {error.strerror}; create it with: "
             f"gpt-oss-verify recheck {folder}"
         ) from None
     except ValidationError:
         raise RunLogError(
-            f"{path} is damaged or was written by another version; make it again with: "
+            f"{path} is damaged or was written by another version; create it again with: "
             f"gpt-oss-verify recheck {folder}"
         ) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of the run in one step. Raises RunLogError."""
+    """Write a file of the run atomically. Raises RunLogError."""
     with replacing(path) as file:
         file.write(text.encode())

@@ -25,19 +25,19 @@ SECONDS_BETWEEN_SYNCS = 2.0
 OLD_VERSION = 2
 _ROLLOUT = TypeAdapter(Rollout)
 _ID = re.compile(rb'\{"id":"([^"\\]*)"')
-"""The id at the beginning of a line, if it is written without escapes."""
+"""The id at the beginning of a line, if it has no escapes."""
 _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
-"""What reading or converting damaged JSON raises; the errors of pydantic and orjson included."""
+"""What reading or converting damaged JSON raises, including errors of pydantic and orjson."""
 
 
 def write_run_info(folder: Path, info: Record) -> None:
-    """Write `run.json`, replacing an older one in one step. Raises RunLogError."""
+    """Write `run.json`, replacing an older one atomically. Raises RunLogError."""
     write_run_json(folder, info.model_dump_json(indent=2).encode())
 
 
 def write_run_json(folder: Path, content: bytes) -> None:
-    """Write JSON as `run.json`, replacing an older one in one step. Raises RunLogError."""
+    """Write JSON as `run.json`, replacing an older one atomically. Raises RunLogError."""
     with replacing(folder / RUN_FILE) as file:
         file.write(content + b"\n")
         file.flush()
@@ -46,7 +46,7 @@ def write_run_json(folder: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A draft that replaces a file in one step at the end of the block. Raises RunLogError."""
+    """A draft that atomically replaces a file at the end of the block. Raises RunLogError."""
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def read_run_info(folder: Path) -> RunInfo:
         path = folder / RUN_FILE
         if version not in (OLD_VERSION, SCHEMA_VERSION):
             raise RunLogError(
-                f"{path} has schema version {version}, this tool reads {OLD_VERSION} and "
+                f"{path} has schema version {version}, but this tool reads {OLD_VERSION} and "
                 f"{SCHEMA_VERSION}; use the version of the tool that wrote it"
             ) from None
         raise RunLogError(f"{path} is damaged: {problem_of(error)}") from None
@@ -108,9 +108,10 @@ def follow_rollouts(
     start: int = 0,
     chosen: Collection[str] | None = None,
 ) -> Iterator[tuple[Rollout, int]]:
-    """Every line of a log with its end in bytes, from `start`, such an end; no torn last line.
+    """Every line of a log from `start`, each with its end in bytes; no torn last line.
 
-    Lines that begin with an id that is not `chosen` are left out. Raises RunLogError.
+    `start` is the end of a line. Lines that begin with an id that is not in `chosen` are left out.
+    Raises RunLogError.
 
     orjson and then pydantic take two thirds of the time that pydantic takes to read JSON.
     """
@@ -157,7 +158,7 @@ def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _upgrade(folder: Path, log: str) -> _Upgrade | None:
-    """How to convert the rollouts of a log; None where they are of this version."""
+    """How to convert the rollouts of a log; None if they are of this version."""
     if not (folder / RUN_FILE).exists():
         return None
     members = read_members(folder)
@@ -210,7 +211,7 @@ class RunLog:
         """Write one rollout; it survives a crash of the process once this returns.
 
         A rollout that was in the log when it was opened is ignored. Raises RunLogError, for
-        example if the disk is full; the log then holds exactly the rollouts appended before.
+        example if the disk is full; the log then has exactly the rollouts appended before.
         """
         if rollout.id in self.finished:
             return
@@ -243,7 +244,7 @@ class RunLog:
     def _failed(self, error: OSError) -> RunLogError:
         return RunLogError(
             f"{self._path} cannot be written: {error.strerror}; the {self._count} "
-            "finished attempts are kept; fix the problem and rerun with --resume"
+            "finished attempts are kept; fix the problem and continue with --resume"
         )
 
     def _lock(self) -> None:

@@ -1,7 +1,7 @@
-"""Run folders of schema version 2, read as those of today.
+"""Read run folders of schema version 2 as those of the current version.
 
 Version 2 had two kinds of runs: smoke tests (tool calling and probes) and eval runs. Its rollouts
-name an API and a boolean `streaming` in place of a task and a condition. Ids and hashes are kept,
+have an API and a boolean `streaming` instead of a task and a condition. Ids and hashes are kept,
 so that findings, grades and seals still refer to the same records.
 """
 
@@ -35,7 +35,7 @@ def upgraded_info(members: Members, folder: Path) -> Members:
 
 
 def rollout_upgrade(members: Members, log: str) -> Callable[[Members], Members]:
-    """How the members of a version 2 rollout become those of a `Rollout`, for one log of a run."""
+    """The conversion of the members of a version 2 rollout to a `Rollout`, for one log of a run."""
     settings = members["settings"]
     if log.startswith("grades-"):
         grader = (settings.get("grader") or {}).get("model", "")
@@ -131,7 +131,7 @@ def _eval_info(members: Members, folder: Path) -> Members:
 def _planned(
     samples: Mapping[str, int], tries: Mapping[str, int], conditions: int, shard: list[int] | None
 ) -> Counter[str]:
-    """Planned attempts of each eval, in a shard as far as they are its own."""
+    """Planned attempts of each eval; in a shard, only those of the shard."""
     part, parts = shard or (1, 1)
     counts: Counter[str] = Counter(dict.fromkeys(samples, 0))
     place = 0
@@ -152,7 +152,7 @@ def _smoke_test_rollout(record: Members, model: str, effort: str | None) -> Memb
 
 
 def _eval_rollout(record: Members, models: Mapping[str, str]) -> Members:
-    """Its id is `<eval>/<model>/<effort>/<question>/<number>`, "/" in the model being ":"."""
+    """The id is `<eval>/<model>/<effort>/<question>/<number>`, with ":" for "/" in the model."""
     name, model, effort, rest = record["id"].split("/", 3)
     sample, _, number = rest.rpartition("/")
     upgraded = _rollout(record, name, sample, models.get(model, model), effort, int(number))

@@ -1,4 +1,4 @@
-"""Bodies as recordings hold them: text, base64, binary, compressed, parsed, or lines. Pure."""
+"""Bodies in recordings: text, base64, binary, compressed, parsed, or lines. No I/O."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from harness.records.rollouts import Lost, StreamPart
 
 FRAMING: frozenset[Lost] = frozenset({"framing"})
 
-# The members of an object that holds a body, or a piece of one, as text or bytes: HAR (`content`,
+# The members of an object that contain a body, or a piece of one, as text or bytes: HAR (`content`,
 # `postData`), vcrpy, Ruby, req_llm.
 _BYTES = ("base64_string", "b64")
 _HOLDER = frozenset({
@@ -26,12 +26,12 @@ _GZIP, _ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 
 class LeftOutError(Exception):
-    """Why a pair is not imported, in a few words that count equal cases together."""
+    """Why a pair is not imported, in a few words by which equal cases are counted."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """A recorded body: `text` as it was sent, or the `parts` of a stream; both None without one."""
+    """A recorded body: `text` as sent, or the `parts` of a stream; both None without a body."""
 
     text: str | None = None
     parts: tuple[StreamPart, ...] | None = None
@@ -39,7 +39,7 @@ class Body:
 
 
 def decoded(value: object) -> object:
-    """A recorded body as text, or as parsed JSON if it is recorded so. Raises LeftOutError."""
+    """A recorded body as text, or as JSON if it was recorded parsed. Raises LeftOutError."""
     if isinstance(value, dict) and value and value.keys() <= _HOLDER:
         if (content := _bytes(value)) is not None:
             return _text(content)
@@ -64,7 +64,7 @@ def as_json(value: object) -> bytes:
     """A recorded value as JSON. Raises LeftOutError if JSON has no such values."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # Integers of more than 64 bits, half a surrogate pair, or a cycle of YAML.
+    except TypeError:  # Integers of more than 64 bits, half a surrogate pair, or a cycle in YAML.
         raise LeftOutError("body with values that JSON does not have") from None
 
 
@@ -154,7 +154,7 @@ def _base64(value: object) -> bytes:
 
 
 def _lost_by_sdk(value: object) -> frozenset[Lost]:
-    """What SDK objects, `{"__type__": name, "__data__": object}`, do not preserve."""
+    """What SDK objects (`{"__type__": name, "__data__": object}`) do not preserve."""
     if isinstance(value, dict) and "__data__" in value:
         keeps = str(value.get("__type__")).startswith("openai.")
         return frozenset({"fields"} if keeps else {"fields", "extras"})

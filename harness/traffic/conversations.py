@@ -1,4 +1,4 @@
-"""From recordings to rollouts, joined by message prefix or `previous_response_id`."""
+"""Join recorded exchanges to rollouts, by message prefix or `previous_response_id`."""
 
 import json
 import re
@@ -38,14 +38,14 @@ class Traffic:
 def read_traffic(
     paths: Sequence[Path], *, host: str | None = None, models: Sequence[str] = ()
 ) -> Traffic:
-    """Read recordings as `joined_traffic`. Raises ConfigurationError, also for nothing."""
+    """Read recordings as `joined_traffic`. Raises ConfigurationError also without requests."""
     traffic = joined_traffic(paths, host=host, models=models)
     if not traffic.rollouts:
         left_out = list(traffic.info.left_out.items())[:5]
         reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out)
         raise ConfigurationError(
             f"The recordings have no request to gpt-oss over Chat Completions or Responses "
-            f"(left out: {reasons}); pass --model NAME if the name of the model has no gpt-oss."
+            f"(left out: {reasons}); pass --model NAME if the model has another name."
         )
     return traffic
 
@@ -55,8 +55,8 @@ def joined_traffic(
 ) -> Traffic:
     """Read recordings and join their exchanges to conversations, perhaps none.
 
-    Only requests to `host` count, if it is given. `models` are names of models that are gpt-oss
-    although their name does not say so. Raises ConfigurationError if a file cannot be read.
+    If `host` is given, only requests to it are read. `models` are other names of gpt-oss models.
+    Raises ConfigurationError if a file cannot be read.
     """
     scrubber = Scrubber(known_secrets())
     found: list[Imported] = []
@@ -112,9 +112,9 @@ def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
 
 
 def _same_request(one: Imported) -> object:
-    """What identical requests of one day share, streaming or not; without a date, of one file.
+    """The key of identical requests of one day, streaming or not; without a date, of one file.
 
-    Servers change: what differs between months is no defect.
+    Servers change, so a difference between months is not a defect.
     """
     undated = "date" in one.lost
     when = one.pair.file if undated else one.exchange.started_at[: len("2026-01-31")]
@@ -159,7 +159,7 @@ def _condition(one: Imported) -> Condition:
 
 
 def _end(last: Imported) -> LoopEnd:
-    """How a conversation ended; one whose last call was not answered used up its turns."""
+    """How a conversation ended; after an unanswered call, it counts as out of turns."""
     response = last.exchange.response
     if response is None or not response.good_status:
         return "failed"
@@ -170,15 +170,15 @@ def _end(last: Imported) -> LoopEnd:
 
 
 _Turn = tuple[object, ...]
-"""One message or item of a conversation, in a form in which equal ones are equal."""
+"""One message or item of a conversation, in a normalized form that can be compared."""
 
 
 def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
     """Join exchanges to conversations; the order in which they were recorded does not matter.
 
     An exchange continues another if its messages begin with the messages and the reply of the
-    other, or if its `previous_response_id` is the id of the other's reply. Where two continue the
-    same one, the second starts a conversation of its own.
+    other, or if its `previous_response_id` is the id of the other's reply. If two continue the same
+    one, the second starts a new conversation.
     """
     replies = [_reply(each) for each in found]
     after: dict[object, list[int]] = {}
@@ -223,7 +223,7 @@ def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
 
 
 def _key(each: Imported, turns: Iterable[_Turn]) -> object:
-    """A conversation keeps its API, mode, model and host."""
+    """The key of a conversation, which keeps its API, mode, model and host."""
     body = each.body
     return each.api, bool(body.get("stream")), body.get("model"), each.host, tuple(turns)
 
@@ -236,7 +236,7 @@ def _reply(each: Imported) -> Reply | None:
 
 
 def _sent(each: Imported) -> list[_Turn]:
-    """The turns of a request; without CoT, because clients need not send it back."""
+    """The turns of a request, without CoT, which clients need not send back."""
     turns = objects(DIALECTS[each.api].turns({**each.body, "instructions": None}))
     return [_turn(turn) for turn in turns if turn.get("type") != "reasoning"]
 

@@ -1,4 +1,4 @@
-"""A recorded request/response pair, whatever its format calls things, as an exchange. Pure."""
+"""Convert a recorded request/response pair of any format to an exchange. No I/O."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +68,7 @@ class Imported:
 def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     """Read a pair. Raises LeftOutError if it is not a request to gpt-oss over one of the two APIs.
 
-    `models` are names of models that are gpt-oss although their name does not say so.
+    `models` are other names of gpt-oss models.
     """
     sent, received = pair.members["request"], pair.members["response"]
     request = _request(sent, pair.members)
@@ -104,7 +104,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
 
 
 def _request(sent: object, members: Mapping[str, Any]) -> Request:
-    """The request; its URL is '' where the recording does not name it."""
+    """The request; its URL is '' if the recording does not have it."""
     fields: Mapping[str, Any] = sent if isinstance(sent, dict) else {"body": sent}
     bare = "model" in fields and not any(fields.get(name) for name in ("body", "payload", "url"))
     body = fields if bare else _json(_first(fields, _BODIES))
@@ -130,7 +130,7 @@ def _address(url: str) -> str:
 
 
 def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
-    """The response, and what the recording lost of it. Raises as `imported`."""
+    """The response, and what the recording lost of it. Raises the errors of `imported`."""
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}
@@ -144,13 +144,13 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
         raise LeftOutError("no response body in the recording")
     status = _first(fields, _STATUSES)
     if body.text and not kind and status is None and _json(body.text) is None:
-        raise LeftOutError("a recorded response that is not one of the API")
+        raise LeftOutError("response that is not a reply of the API")
     response = Response(
         status=_status(status),
         headers=headers,
         body=body.text,
         parts=body.parts or (),
-        # Whether the server or the client ended a stream early, a recording does not tell.
+        # A recording does not show whether the server or the client ended a stream early.
         complete=not body.parts or any(_ENDS.search(part.raw) for part in body.parts),
     )
     return response, body.lost | ({"headers"} if not kind else set())
@@ -170,7 +170,7 @@ def _status(value: object) -> int:
 
 
 def _json(value: object) -> object:
-    """A recorded body as a JSON value; None if it is none."""
+    """A recorded body as a JSON value; None if it is not JSON."""
     try:
         content = decoded(value)
         if isinstance(content, str):
@@ -188,7 +188,7 @@ def _objects(response: Response) -> list[Mapping[str, Any]]:
 
 
 def _api_of(response: Response, request: Mapping[str, Any]) -> Api | None:
-    """The API that the response names, else the one that the request has the form of."""
+    """The API that the response shows, or the one that matches the form of the request."""
     for value in _objects(response):
         kind, event = str(value.get("object") or ""), str(value.get("type") or "")
         if kind or event:
@@ -203,14 +203,14 @@ def _models(response: Response) -> list[object]:
 
 
 def _name_of(path: str) -> str:
-    """The end of a path that tells one API from another: `/v1/embeddings`, without ids."""
+    """The end of a path, which identifies the API: `/v1/embeddings`, without ids."""
     parts = [part for part in path.split("/") if part]
     kept = [part for part in parts if len(part) <= 24 and not any(c.isdigit() for c in part[2:])]
     return "/" + "/".join(kept[-2:])
 
 
 def _began(members: Mapping[str, Any], headers: Mapping[str, str]) -> datetime | None:
-    """When the request was made, in UTC; within a minute if only the response says it."""
+    """When the request was made, in UTC; to the minute if only the response has a time."""
     for value in (_first(members, _TIMES), headers.get("date")):
         found = _time(value)
         if found is not None:
@@ -231,7 +231,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _clean(exchange: Exchange, scrubber: Scrubber) -> Exchange:
-    """The exchange without keys: neither in headers nor in texts."""
+    """The exchange without keys in headers and texts."""
     redactor = Redactor(secrets_in(exchange.request.headers))
     hidden = exchange.model_dump(mode="json")
     for side in ("request", "response"):

@@ -1,4 +1,4 @@
-"""A proxy that forwards requests unchanged and records them as `import` reads them.
+"""A proxy that forwards requests unchanged and records them in a form that `import` reads.
 
 A record is written after the client has its reply, so it costs the client no time.
 """
@@ -20,7 +20,7 @@ from harness.integrity.secrets import Scrubber
 from harness.transport.redact import Redactor, secrets_in
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
-# What concerns one connection only (RFC 9110, section 7.6.1), and what each side sets itself.
+# Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.
 _OF_THE_CONNECTION = frozenset({
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
     *("te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"),
@@ -32,7 +32,7 @@ class Recorder:
     """Appends one JSON line per exchange to an open file, without keys, and counts them."""
 
     def __init__(self, file: BinaryIO, secrets: Set[str] = frozenset()) -> None:
-        """Leave out `secrets`, and those in headers."""
+        """Leave out `secrets`, and the secrets in headers."""
         self._file = file
         self._secrets = secrets
         self._scrubber = Scrubber(())
@@ -62,9 +62,9 @@ async def forward(
 ) -> None:
     """Forward all requests to the same paths of `origin` until cancelled.
 
-    `recorder` gets every exchange with Chat Completions or Responses, and `ready` the address of
-    the proxy; port 0 is any port. `headers` replace those of the client and are not recorded.
-    Raises ConfigurationError if the port is in use, or the recording cannot be written.
+    `recorder` receives every exchange with Chat Completions or Responses, and `ready` the address
+    of the proxy; port 0 is any free port. `headers` replace those of the client and are not
+    recorded. Raises ConfigurationError if the port is in use, or the recording cannot be written.
     """
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -165,7 +165,7 @@ class _Proxy:
 async def _copy(
     request: web.Request, answer: aiohttp.ClientResponse, reply: web.StreamResponse
 ) -> list[bytes]:
-    """Pass the body on as it arrives; its parts. A broken connection is broken for the client."""
+    """Forward the body as it arrives, and return its parts; a broken connection stays broken."""
     parts: list[bytes] = []
     await reply.prepare(request)
     try:
@@ -180,7 +180,7 @@ async def _copy(
 
 
 def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers that are passed on, in their order; repeated ones stay repeated."""
+    """The headers to forward, in order; repeated ones stay repeated."""
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     )

@@ -1,9 +1,9 @@
 """Recording files and the request/response pairs in them.
 
-Every format holds objects with a `request` and a `response`, at some depth: entries of HAR files
+Every format has objects with a `request` and a `response`, at some depth: entries of HAR files
 (http://www.softwareishard.com/blog/har-12-spec/), interactions of VCR cassettes (YAML or JSON),
 recordings of httpmock (`when` and `then`, one YAML document each), logs of Inspect, JSON Lines.
-A text with requests and replies in it, such as a terminal session or an issue, is read as well.
+Text that contains requests and replies, such as a terminal session or an issue, is also read.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ _MARK = re.compile(
 
 @dataclass(frozen=True)
 class Pair:
-    """A request and its response as a recording holds them."""
+    """A request and its response as they are recorded."""
 
-    file: str  # its name
+    file: str  # the name of the file
     number: int  # the place in the file, from 1
     members: Mapping[str, Any]  # with `request`, `response` and perhaps times
 
@@ -51,9 +51,9 @@ class RecordingFile:
 
 
 def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
-    """Read recordings; a folder means all recordings in it and its subfolders.
+    """Read recordings; for a folder, all recordings in it and its subfolders.
 
-    Files of a folder that hold no pairs are left out. Raises ConfigurationError if a path cannot
+    Files of a folder without pairs are left out. Raises ConfigurationError if a path cannot
     be read, or a named file is not a recording.
     """
     for path in paths:
@@ -62,7 +62,7 @@ def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
             found = [file for file in files if file is not None]
             if not found:
                 kinds = ", ".join(SUFFIXES)
-                raise ConfigurationError(f"{path} has no recordings ({kinds}) in it or below.")
+                raise ConfigurationError(f"{path} and its subfolders have no recordings ({kinds}).")
             yield from found
         else:
             yield read_recording(path)
@@ -86,7 +86,7 @@ def read_recording(path: Path) -> RecordingFile:
 
 
 def _within(path: Path) -> RecordingFile | None:
-    """A file of a folder; None if it is something else than a recording."""
+    """A file of a folder; None if it is not a recording."""
     try:
         return read_recording(path)
     except ConfigurationError:
@@ -94,7 +94,7 @@ def _within(path: Path) -> RecordingFile | None:
 
 
 def _pairs(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """The outermost pairs, wherever they stand in a recording."""
+    """The outermost pairs, at any depth of a recording."""
     pair = _pair(content)
     if pair is not None:
         yield pair
@@ -104,7 +104,7 @@ def _pairs(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 
 def _pair(entry: object) -> Mapping[str, Any] | None:
-    """An object with `request` and `response`, whatever it calls them; else None."""
+    """An object with `request` and `response`, under any of their names; otherwise None."""
     for sent, received in _NAMES:
         if isinstance(entry, dict) and sent in entry and received in entry:
             return {**entry, "request": entry[sent], "response": entry[received]}
@@ -136,7 +136,7 @@ def _lines(lines: Iterable[bytes], path: Path) -> Iterator[object]:
 
 
 def _transcript(text: str) -> list[Mapping[str, Any]]:
-    """The pairs of a text: a reply belongs to the last request above it."""
+    """The pairs in a text; a reply belongs to the last request above it."""
     pairs: list[Mapping[str, Any]] = []
     url: str | None = None
     request: Mapping[str, Any] | None = None
@@ -164,7 +164,7 @@ def _transcript(text: str) -> list[Mapping[str, Any]]:
 
 
 def _object(text: str, start: int) -> tuple[Mapping[str, Any], int]:
-    """The JSON object at a place of a text and its end; an empty one if there is none."""
+    """The JSON object at a place of a text, and its end; an empty object without one."""
     try:
         return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
@@ -209,5 +209,5 @@ _Loader.add_constructor("!binary", yaml.SafeLoader.construct_yaml_binary)
 _Loader.add_multi_constructor("!", _plain)
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 _Loader.add_multi_constructor("tag:yaml.org,2002:ruby/", _plain)
-# Times stay text: a body that was parsed by the recorder has JSON values only.
+# Times stay text: a body that the recorder parsed has only JSON values.
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)

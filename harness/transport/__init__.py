@@ -23,7 +23,7 @@ async def open_transport(
 ) -> AsyncIterator[Transport]:
     """A transport with the provider's key, headers, rate limits and concurrency.
 
-    A request that waits for its next try does not count as in flight. `limit_changed` is called
+    A request that waits for its next try is not in flight. `limit_changed` is called
     whenever the number of requests allowed in flight changes.
 
     Raises ConfigurationError if an environment variable of the provider is not set.

@@ -10,11 +10,11 @@ Payload = Mapping[str, Any] | str | None
 
 
 class Transport(Protocol):
-    """Sends requests to one provider. The exchange records every failure; none is raised."""
+    """Sends requests to one provider. Failures are recorded in the exchange, not raised."""
 
     async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """Send one request to a path below the provider's base URL.
 
-        Without the right `key`, which is the wrong one or none, it contains no secret at all.
+        With a wrong `key` or none, the request contains no secret at all.
         """
         ...

@@ -1,4 +1,4 @@
-"""One HTTP request, recorded as it was on the wire.
+"""Send one HTTP request, and record it as it was on the wire.
 
 This uses aiohttp because the client's own cost distorts the recorded timing: with 1,000 connections
 1,000 requests take 0.13 CPU seconds with aiohttp, 14.4 with httpx 0.28 and 2.4 with the OpenAI SDK;
@@ -42,9 +42,9 @@ USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 def open_session(provider: Provider) -> aiohttp.ClientSession:
     """A connection pool for one provider, to be used as a context manager.
 
-    It uses the proxies of the environment, except for this machine, but not the credentials in
-    `~/.netrc`, which no record would show. It closes idle connections earlier than servers
-    usually do, so that no request meets a closed connection.
+    The pool uses the proxies of the environment, except for this machine, but not the credentials
+    in `~/.netrc`, which no record would show. It closes idle connections earlier than servers
+    usually do, so that no request is sent over a closed connection.
     """
     allow_open_files(provider.concurrency + SPARE_FILES)
     return aiohttp.ClientSession(
@@ -124,7 +124,7 @@ class HttpTransport:
         )
 
     def _headers_with(self, key: Key) -> dict[str, str]:
-        """The headers of a request; unless `key` is right, without those that hold a secret."""
+        """The headers of a request; unless `key` is right, without those that contain a secret."""
         if key == "right":
             return dict(self._headers)
         shown = self._redactor.headers(self._headers)
@@ -134,7 +134,7 @@ class HttpTransport:
     async def _receive(
         self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes | None
     ) -> TransportFailure | None:
-        """Send the request and pass the response to `receiver`; the failure, if there is one."""
+        """Send the request, pass the response to `receiver`, and return the failure, if any."""
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
         try:

@@ -1,7 +1,7 @@
 """When requests are sent: rate limits, and fewer in flight while the provider is overloaded.
 
-The token bucket is our own: the tokens of a request are known only afterwards and may exceed the
-bucket, which aiolimiter and other leaky-bucket limiters reject instead of carrying it as debt.
+The token bucket is implemented here because the tokens of a request are known only afterwards and
+may exceed the bucket; aiolimiter and other limiters reject that instead of carrying it as debt.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from harness.records.rollouts import Exchange, Key
 from harness.transport.base import Payload, Transport
 
 LimitChanged: TypeAlias = Callable[[int, int], None]
-"""Called with the number of requests now allowed in flight, and with the configured maximum."""
+"""Called with the number of requests now allowed in flight and the configured maximum."""
 
 OVERLOAD_STATUSES = frozenset({429, 503, 529})
 
@@ -57,7 +57,7 @@ class AdaptiveTransport:
         return exchange
 
     def _adapt(self, exchange: Exchange, decreases: int) -> None:
-        """Adapt to an exchange; `decreases` is how many there were when its request was sent."""
+        """Adapt to an exchange; `decreases` is their number when its request was sent."""
         limit = self.limit
         if overloaded(exchange):
             if decreases == self._decreases:
@@ -84,14 +84,14 @@ class Bucket:
     """A token bucket whose level may become negative; requests then wait until it is zero."""
 
     def __init__(self, per_minute: int) -> None:
-        """Start with a full bucket, which holds what flows in within a few seconds."""
+        """Start with a full bucket, whose capacity is the inflow of a few seconds."""
         self._rate = per_minute / 60
         self._size = max(1.0, self._rate * BURST_SECONDS)
         self._level = self._size
         self._filled_at = 0.0
 
     def take(self, amount: float, now: float) -> float:
-        """Take `amount`; the seconds to wait until the level is back at zero."""
+        """Take `amount`, and return the seconds until the level is back at zero."""
         if self._filled_at:
             self._level = min(self._size, self._level + (now - self._filled_at) * self._rate)
         self._filled_at = now

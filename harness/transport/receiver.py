@@ -20,11 +20,11 @@ BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 @dataclass(frozen=True)
 class ResponseLimits:
-    """Limits of time and size of one response.
+    """Time and size limits of one response.
 
     `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
-    first `kept_bytes` are recorded. An event of a stream takes hundreds of bytes of memory however
-    short it is, so `stream_lines` limits the line ends; the longest reply of gpt-oss has fewer.
+    first `kept_bytes` are recorded. Even a short event of a stream takes hundreds of bytes of
+    memory, so `stream_lines` limits the number of lines; the longest reply of gpt-oss has fewer.
     """
 
     connect: float = 10
@@ -36,7 +36,7 @@ class ResponseLimits:
 
 
 def without_surrogates(text: str) -> str:
-    """Replace the surrogates that aiohttp uses for invalid UTF-8 by U+FFFD."""
+    """Replace the surrogates that aiohttp uses for invalid UTF-8 with U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -44,8 +44,8 @@ def without_surrogates(text: str) -> str:
 class Receiver:
     """Collects the bytes of one response and their arrival times.
 
-    It parses nothing before the response is complete, so that an event costs as little as possible
-    while others arrive.
+    Nothing is parsed before the response is complete, so that recording an event costs as little as
+    possible while others arrive.
     """
 
     limits: ResponseLimits
@@ -97,7 +97,7 @@ class Receiver:
             del self.received[self.limits.kept_bytes :]
 
     def excess(self) -> str:
-        """What of a response that is too large is too much."""
+        """The limit that a response exceeds, as the end of a sentence."""
         if self.lines > self.limits.stream_lines:
             return f"has more than {self.limits.stream_lines:,} lines"
         return f"is larger than {self.limit / MEBIBYTE:g} MiB"
@@ -137,7 +137,7 @@ def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
     """The blocks of an event stream as text, without the blank lines between them.
 
     Each comes with its extent: the number of bytes after which the block is known to be complete.
-    Bytes after the last blank line are a block too. Invalid UTF-8 becomes U+FFFD.
+    Bytes after the last blank line are also a block. Invalid UTF-8 becomes U+FFFD.
     """
     start = 0
     for end, extent in _blank_lines(stream):

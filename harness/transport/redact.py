@@ -11,7 +11,7 @@ REDACTED = "[redacted]"
 SECRET_NAMES = re.compile(r"auth|key|secret|password|cookie|^x-.*token$", re.IGNORECASE)
 SHORTEST_SECRET = 8
 _WORDS = re.compile(r"[A-Za-z0-9]*")
-_ESCAPE = "\\u00"  # of an ASCII character in JSON
+_ESCAPE = "\\u00"  # escape of an ASCII character in JSON
 
 
 def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
@@ -37,7 +37,7 @@ class Redactor:
         self._in_any_case = re.compile(pattern, re.IGNORECASE)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Headers with the values of secret ones replaced, and names that contain a secret."""
+        """The headers with secret values, and names that contain a secret, replaced."""
         return {
             REDACTED if self._names_secret(name) else name: REDACTED
             if _is_secret(name) or self._held_by(value)
@@ -82,7 +82,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _spellings(secret: str) -> str:
-    """A pattern for a secret with any of its characters as JSON, a URL or HTML may write them."""
+    """A pattern for a secret, in which each character may be escaped for JSON, a URL or HTML."""
     return "".join(map(_spellings_of_character, secret))
 
 

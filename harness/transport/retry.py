@@ -1,6 +1,6 @@
 """The only retry layer: it repeats requests that failed temporarily and records every wait.
 
-tenacity does not fit: its stop condition counts all attempts together, and this policy counts them
+tenacity does not fit: its stop condition counts all attempts together, but this policy counts them
 by cause.
 """
 
@@ -29,7 +29,7 @@ class RetryPolicy:
     time to settle.
 
     The wait doubles from `first_wait` up to `longest_wait` and is shortened at random by up to
-    half, so that many clients spread out. Retry-After is followed up to `longest_retry_after`; a
+    half, so that many clients spread out. Retry-After is obeyed up to `longest_retry_after`; a
     value of zero, which may come from a wrong clock, is ignored.
 
     A response that ends early or times out is a finding about the provider, so by default it is
@@ -91,7 +91,7 @@ class RetryingTransport:
 
 
 def trouble_of(exchange: Exchange) -> Trouble | None:
-    """Why an exchange failed, if the same request may succeed later; else None.
+    """Why an exchange failed, if the same request may succeed later; otherwise None.
 
     "broken" is a response that ended early after a good status, or timed out.
     """
@@ -108,7 +108,7 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The wait that a response requests, in seconds; the header has seconds or a date."""
+    """The wait in seconds that a response requests; the header has seconds or a date."""
     value = headers.get("retry-after")
     if value is None:
         return None

@@ -16,8 +16,8 @@ BYTES_AT_ONCE = 16 * 1024
 class Tap(asyncio.Protocol):
     """Sits between the connection of a response and its HTTP parser; a context manager.
 
-    Awaiting every chunk would cost more than all other work on an event, and of many streams that
-    send at once, the last would be timed after the others were processed. Here an event costs one
+    Awaiting every chunk would cost more than all other work on an event, and if many streams send
+    concurrently, the last would be timed after the others were processed. Here, an event costs one
     clock read and one byte count; the bytes are taken many chunks at a time.
     """
 
@@ -70,7 +70,7 @@ class Tap(asyncio.Protocol):
             self._receiver.feed(chunk)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Record the arrival of bytes."""
         at = time.perf_counter()
         self._parser.data_received(data)
         if not self._done.is_set():
@@ -85,7 +85,7 @@ class Tap(asyncio.Protocol):
         return self._parser.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed. Take the bytes before the parser, once notified, drops them."""
+        """The connection is closed: take the bytes before the parser is notified and drops them."""
         self._take()
         self._parser.connection_lost(exc)
         self._finish()

@@ -1,4 +1,4 @@
-"""Incidents in sentences, the content of alerts, and their delivery to a command or a webhook.
+"""Describe incidents in sentences, and deliver alerts to a command or a webhook.
 
 The URL of a webhook is a secret, because anyone who knows it can post. Messages name only its host.
 """
@@ -18,7 +18,7 @@ from harness.errors import ConfigurationError
 from harness.text import percentage
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident
 
-LEAST = 0.001  # the smallest probability that is stated
+LEAST = 0.001  # smallest probability that is shown
 
 
 def worse(incident: Incident) -> str:
@@ -27,7 +27,7 @@ def worse(incident: Incident) -> str:
     if incident.earliest < incident.latest:
         begun += f" (90 %: {moment(incident.earliest)} to {moment(incident.latest)})"
     return (
-        f"{_subject(incident, _present(incident))} more often {begun}: "
+        f"{_subject(incident, _perfect(incident))} more often {begun}: "
         f"{_share(incident, incident.after)}; before, {_share(incident, incident.before)}. If "
         "nothing had changed, such evidence would appear within a month with a probability of at "
         f"most {percentage(max(incident.chance, LEAST))}."
@@ -36,10 +36,10 @@ def worse(incident: Incident) -> str:
 
 def ended(incident: Incident) -> str:
     """What is no longer worse."""
-    when = "" if incident.ended is None else f", noticed {moment(incident.ended)}"
+    when = "" if incident.ended is None else f"; this was noticed at {moment(incident.ended)}"
     return (
         f"{_subject(incident, f'no longer {_present(incident)}')} more often than before{when}. "
-        f"The incident began {moment(incident.since)}."
+        f"The incident began at {moment(incident.since)}."
     )
 
 
@@ -63,6 +63,10 @@ def _subject(incident: Incident, verb: str) -> str:
     if incident.stream == AVAILABILITY:
         return f"The provider {verb} to answer"
     return f"{'Tool calls' if incident.stream == TOOL_CALLS else incident.stream} {verb}"
+
+
+def _perfect(incident: Incident) -> str:
+    return "have failed" if incident.stream == TOOL_CALLS else "has failed"
 
 
 def _present(incident: Incident) -> str:
@@ -109,10 +113,10 @@ class Sinks:
             except ValueError as error:
                 raise ConfigurationError(f"--on-alert cannot be read: {error}.") from None
             if not words:
-                raise ConfigurationError("--on-alert takes a command; this one is empty.")
+                raise ConfigurationError("--on-alert takes a command, not an empty text.")
 
     def deliver(self, sink: str, content: str) -> str | None:
-        """Deliver an alert; the reason if that failed, else None."""
+        """Deliver an alert; return the reason if that failed, otherwise None."""
         alert = json.loads(content)
         if sink == COMMAND and self.command:
             return _run(self.command, alert, self.hidden)

@@ -22,7 +22,7 @@ class Metrics:
         self._cost = self._counter("cost_dollars", "Cost.")
         self._calls = self._counter("tool_calls", "Attempts at tool calls.")
         self._failures = self._counter("tool_call_failures", "Failed attempts at tool calls.")
-        self._up = self._gauge("up", "Whether the last round reached it.")
+        self._up = self._gauge("up", "Whether the last round reached the provider.")
         self._last = self._gauge("last_round_timestamp_seconds", "When the last round began.")
         self._open = self._gauge(
             "incident_open", "Whether the signal is worse than before.", "signal"

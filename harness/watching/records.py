@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 TOOL_CALLS, AVAILABILITY = "tool calls", "availability"
-"""Signals other than families of rules; each is its only stream."""
+"""Signals other than families of rules; each has one stream of the same name."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Round:
     id: int
     provider: str
     started: float  # seconds since the epoch, like all times here
-    folder: str  # the run's; empty if the provider could not be reached
+    folder: str  # run folder; empty if the provider could not be reached
     planned: tuple[str, ...] = ()  # streams to observe
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Failures and trials of each stream, once it was judged."""
+    """Failures and trials of each stream, once the round is judged."""
     requests: int = 0
     cost: float = 0.0  # dollars, for providers with prices
 
@@ -41,23 +41,23 @@ class Incident:
     signal: str  # `tool calls`, `availability` or a family of rules
     stream: str  # what got worse most clearly
     noticed: float  # when the evidence sufficed
-    since: float  # when it probably began; with a probability of 90 % between the next two
+    since: float  # when it probably began; the next two are its 90 % interval
     earliest: float
     latest: float
-    chance: float  # probability at most of such evidence within a month without a change
+    chance: float  # upper bound on the probability of such evidence within a month without a change
     before: tuple[int, int]  # failures and trials before it began
     after: tuple[int, int]  # from then until it was noticed
-    ended: float | None = None  # when the rate was that of before again, or was accepted
-    accepted: bool = False  # by an operator; the new rate is then the usual one
+    ended: float | None = None  # when the rate was back at the earlier one, or was accepted
+    accepted: bool = False  # by an operator; the new rate became the usual one
 
 
 @dataclass(frozen=True)
 class Past:
-    """Rounds that were pruned, summed."""
+    """The sums of pruned rounds."""
 
-    until: float = 0.0  # when the last of them began
+    until: float = 0.0  # when the last pruned round began
     rounds: int = 0
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # but those of incidents
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # without incidents
 
 
 @dataclass(frozen=True)

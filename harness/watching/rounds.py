@@ -1,4 +1,4 @@
-"""What a round samples: some cases under one condition, and a part of the probes, in turn. Pure."""
+"""Plan rounds: some cases under one condition, and a part of the probes, in turn. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def of_round(daily: Limits, every: float, used: tuple[int, float]) -> Limits:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What rounds of a provider choose from."""
+    """The cases and probes that rounds of a provider choose from."""
 
     provider: Provider
     suite: Suite
@@ -92,11 +92,11 @@ def plan_rounds(
 
 
 def next_round(planned: RoundPlan, watched: Watched, limits: Limits) -> NextRound:
-    """The next round; APIs and modes take turns, as do suspects and probes sampled longest ago."""
+    """The next round; APIs and modes alternate, as do suspects and probes sampled longest ago."""
     provider, number = planned.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]
     turn = number // len(provider.apis)
-    again = _again(planned, watched, api) if turn % 2 else ()
+    again = _suspect_probes(planned, watched, api) if turn % 2 else ()
     probes = again or _longest_ago(planned.parts[api], watched, api)
     cases = _cases(planned, number, len(provider.apis) * len(MODES))
     ids = tuple(case.id for case in cases)
@@ -135,7 +135,7 @@ def _cases(planned: RoundPlan, number: int, conditions: int) -> Sequence[Case]:
     return planned.suite.cases[block::blocks]
 
 
-def _again(planned: RoundPlan, watched: Watched, api: Api) -> tuple[Probe, ...]:
+def _suspect_probes(planned: RoundPlan, watched: Watched, api: Api) -> tuple[Probe, ...]:
     """The suspect probes of an API, as many as fit into a round."""
     doubted = suspects(watched)
     every = [probe for part in planned.parts[api] for probe in part]
@@ -157,7 +157,7 @@ def _longest_ago(
 def _parts(
     probes: Sequence[Probe], room: int, options: ProbeOptions
 ) -> Iterator[tuple[Probe, ...]]:
-    """The probes in parts of at most `room` requests; groups stay together if they fit."""
+    """The probes in parts of at most `room` requests; groups that fit stay together."""
     part: list[Probe] = []
     groups: dict[str, list[Probe]] = {}
     for probe in probes:

@@ -1,10 +1,10 @@
-"""From judged rounds to incidents. Pure.
+"""Derive incidents from judged rounds. No I/O.
 
 A *stream* is one kind of failure: a rule under one API, a tool call, or the availability. It is
 tested against its own earlier rate by `harness.statistics.change_points`. A *signal* is a family of
 streams with a share of the permitted false alarms: half of them for tool calls, the rest in equal
-parts for availability and each family of rules. A weighted mean of e-processes is one, so the
-streams of a signal may depend on each other in any way.
+parts for availability and each family of rules. A weighted mean of e-processes is also an
+e-process, so the streams of a signal may depend on each other in any way.
 """
 
 import math
@@ -40,7 +40,7 @@ def stream(rule: str, api: Api) -> str:
 
 
 def signals(rules: Iterable[Description], apis: Iterable[Api]) -> list[Signal]:
-    """The signals of a provider whose rules are these, over these APIs."""
+    """The signals of a provider with these rules and APIs."""
     families: dict[str, set[str]] = defaultdict(set)
     offered = tuple(apis)
     for rule in rules:
@@ -57,8 +57,8 @@ def signals(rules: Iterable[Description], apis: Iterable[Api]) -> list[Signal]:
 def counts_of(analysis: Analysis, api: Api) -> dict[str, tuple[int, int]]:
     """Failures and trials of every stream that a round observed.
 
-    Tool calls count one by one. A rule counts once, because what it finds in one round often has
-    one reason; it fails if it has a finding of severity error.
+    Tool calls are counted individually. A rule is one trial, because its findings in one round
+    often have the same cause; it fails if it has a finding of severity error.
     """
     tries = [each for result in analysis.tool_calling for each in result.cases.values()]
     finished = sum(made for _, made in tries)
@@ -72,7 +72,7 @@ def counts_of(analysis: Analysis, api: Api) -> dict[str, tuple[int, int]]:
 
 
 def suspects(watched: Watched) -> set[str]:
-    """The streams that failed last although they seldom did before, and those of open incidents."""
+    """The streams that failed last but seldom before, and those of open incidents."""
     usual = max((each.since for each in watched.incidents if each.accepted), default=0.0)
     recent = [each for each in watched.rounds if each.started >= usual]
     return {
@@ -101,8 +101,8 @@ def examine(watched: Watched, known: Iterable[Signal], alarms: float) -> Iterato
 def pruned(watched: Watched, known: Iterable[Signal], before: float) -> Past:
     """The past of a provider once the rounds that began before a time are deleted.
 
-    Their sums keep the test valid: it then considers no change before that time, which only lowers
-    the evidence, and compares the rounds since with all of the past.
+    Their sums keep the test valid: it considers no change before that time, which only lowers the
+    evidence, and compares the rounds since then with all of the past.
     """
     old = [each for each in watched.rounds if each.started < before]
     if not old:
@@ -124,7 +124,7 @@ def accepted(watched: Watched, now: float) -> tuple[list[Incident], Past]:
 
 
 def chance(signal: Signal, changes: Mapping[str, Change]) -> float:
-    """Probability at most, within a month without a change, of this evidence of streams."""
+    """Upper bound on the probability of this evidence within a month without a change."""
     if not changes:
         return 1.0
     most = max(each.evidence for each in changes.values())
@@ -160,7 +160,7 @@ def _opened(provider: str, signal: Signal, series: Series, alarms: float) -> Inc
 
 
 def _series(watched: Watched) -> Series:
-    """The counts of each stream, oldest first; those of the past come first, as one."""
+    """The counts of each stream, oldest first; the past is one observation at the beginning."""
     every: dict[str, list[Counts]] = defaultdict(list)
     past = watched.past
     for name, (failures, trials) in past.counts.items():

@@ -34,7 +34,7 @@ class State:
     """The state of a watch; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises ConfigurationError if in use, or RunLogError."""
+        """Open or create the file. Raises ConfigurationError if it is in use, or RunLogError."""
         self._path = path
         try:
             with os_errors(RunLogError, f"{path.parent} cannot be written"):
@@ -72,7 +72,7 @@ class State:
         self._base.close()
 
     def begin(self, provider: str, started: float, folder: str, planned: Sequence[str]) -> Round:
-        """Note that a round is about to be sampled. Raises RunLogError."""
+        """Record that a round is about to be sampled. Raises RunLogError."""
         with self._writing():
             row = self._base.execute(
                 "INSERT INTO rounds (provider, started, folder, planned, requests, cost) "
@@ -82,7 +82,7 @@ class State:
         return Round(row.lastrowid or 0, provider, started, folder, tuple(planned))
 
     def discard(self, one: Round) -> None:
-        """Forget a round that sampled nothing. Raises RunLogError."""
+        """Delete a round that sampled nothing. Raises RunLogError."""
         with self._writing():
             self._base.execute("DELETE FROM rounds WHERE id = ?", (one.id,))
 
@@ -100,13 +100,13 @@ class State:
             self._base.executemany("INSERT INTO outbox (sink, content) VALUES (?, ?)", alerts)
 
     def accept(self, provider: str, ended: Iterable[Incident], past: Past) -> None:
-        """Store incidents that are accepted, and the past without theirs. Raises RunLogError."""
+        """Store accepted incidents, and the past without their counts. Raises RunLogError."""
         with self._writing():
             self._put(ended)
             self._put_past(provider, past)
 
     def prune(self, provider: str, past: Past, before: float) -> None:
-        """Replace judged rounds, and incidents that ended, before a time by their sums."""
+        """Replace judged rounds, and incidents that ended before a time, with their sums."""
         with self._writing():
             self._put_past(provider, past)
             self._base.execute(
@@ -150,7 +150,7 @@ class State:
         return self._base.execute("SELECT id, sink, content FROM outbox ORDER BY id").fetchall()
 
     def delivered(self, number: int) -> None:
-        """Forget an alert. Raises RunLogError."""
+        """Delete a delivered alert. Raises RunLogError."""
         with self._writing():
             self._base.execute("DELETE FROM outbox WHERE id = ?", (number,))
 

@@ -328,13 +328,13 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
         (["--eval", "mmlu"], "--eval takes aime25, gpqa, healthbench"),
         (["--reasoning-effort", "extreme"], "--reasoning-effort takes low, medium, high"),
         (["--api", "chat,responses"], "Evals use one API"),
-        (["--shard", "3/2"], "--shard is i/n"),
+        (["--shard", "3/2"], "--shard takes i/n"),
         (["--shard", "1/2", "--until-decided"], "leave out --shard"),
         (["--margin", "0"], "for --margin. Must be > 0"),
         (["--budget-samples", "9"], "need --until-decided; add it"),
         (["--examples", "500"], "--examples must be between 1 and"),
         (["-k", "0"], "Must be >= 1"),
-        (["--data-file", "x.csv"], "Give one of --samples, --data, --data-file"),
+        (["--data-file", "x.csv"], "Give only one of --samples, --data, --data-file"),
         (["--grader", "nobody", "--eval", "healthbench"], "There is no provider 'nobody'"),
         (["--baseline", "nobody"], "There is no baseline 'nobody'"),
         (["--baseline", "none.json"], "There is no file"),
@@ -526,7 +526,7 @@ def test_quick_evals_and_tool_calling_are_one_run_with_one_verdict(mock, monkeyp
     planned = [(each["task"], each["planned"]) for each in found["results"]]
     assert planned == [("tool_calling", 1), ("aime25", 136), ("gpqa", 41)]
     assert [each["baseline"]["decision"] for each in found["results"][1:]] == [None, None]
-    assert "Sample questions instead of aime25: no hub here" in err
+    assert "Using sample questions instead of aime25: no hub here" in err
 
 
 def test_a_run_whose_grader_is_gone_is_not_finished_until_it_is_graded(mock, tmp_path, capsys):

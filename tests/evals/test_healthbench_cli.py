@@ -137,7 +137,7 @@ def test_physicians_are_scored_by_group(
     ("arguments", "code", "message"),
     [
         (["check", "dog", "--samples"], 2, "There is no provider 'dog'; did you mean 'doc'?"),
-        (["check", "doc", "--samples", "--data-file", "x"], 2, "Give one of --samples"),
+        (["check", "doc", "--samples", "--data-file", "x"], 2, "Give only one of --samples"),
         (["check", "doc", "--data-file", "x.jsonl"], 2, "There is no file x.jsonl"),
         (["check", "doc", "--samples", "--examples", "0"], 2, "for --examples. Must be >= 1"),
         (["check", "doc", "--samples", "--resume", "gone"], 2, "There is no folder gone"),

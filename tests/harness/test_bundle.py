@@ -86,7 +86,7 @@ def test_without_room_for_a_temporary_folder_nothing_is_packed_or_unpacked(
     reads = command in ("audit", "report")
     arguments = [str(packed)] if reads else [str(folder), "--out", str(tmp_path / "new")]
     assert run([command, *arguments]) == 2
-    assert "No temporary folder can be made; free space or set TMPDIR" in capsys.readouterr().err
+    assert "No temporary folder can be created; free space or set TMPDIR" in capsys.readouterr().err
 
 
 def test_the_path_of_a_gate_file_is_shortened_everywhere(folder: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_every_run_of_an_agent_is_a_rollout_and_has_a_result(tmp_path, monkeypat
     assert ends == ["right", "not verifiable"]
     shown = capsys.readouterr()
     assert "no-such-agent, function: not verifiable (no-such-agent is not installed)" in shown.err
-    assert "1 of 2 agents came to the right result" in shown.out
+    assert "1 of 2 agents reached the right result" in shown.out
 
 
 async def test_an_agent_without_the_result_is_tried_again(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_a_stopped_run_is_judged_and_can_be_finished(tmp_path, monkeypatch, caps
 def test_options_of_other_tasks_are_rejected(capsys):
     where = ["--base-url", "http://127.0.0.1:9/v1", "--model", MODEL]
     assert run([*where, "--suite", "agents", "--max-requests", "5"]) == 2
-    assert "--suite agents has tasks of its own" in capsys.readouterr().err
+    assert "--suite agents runs its own tasks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_an_id_and_a_family_contradict_each_other(capsys):
 
 
 def test_an_unknown_family_is_reported_with_the_known_ones():
-    with pytest.raises(ConfigurationError, match=r"'usge'; families are schema, stream"):
+    with pytest.raises(ConfigurationError, match=r"'usge'; choose from schema, stream"):
         catalogue.entries("usge")
 
 

@@ -236,7 +236,7 @@ def test_a_crash_is_no_verdict(monkeypatch, capsys):
     assert run(["providers"]) == 70
     error = capsys.readouterr().err
     assert error.startswith("Traceback")
-    assert error.endswith("an error of the tool itself; please report it\n")
+    assert error.endswith("this is a bug in the tool; please report it\n")
 
 
 def test_main_exits_with_the_code(monkeypatch):

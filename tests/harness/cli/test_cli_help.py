@@ -7,7 +7,7 @@ import pytest
 from cyclopts import App
 from rich.console import Console
 
-from harness.cli.app import app, prepare_help, running_text
+from harness.cli.app import app, prepare_help, unwrapped_description
 
 prepare_help()
 
@@ -42,5 +42,5 @@ def test_help_reads_alike(command):
         ("One.\n\n    Args:\n        run: A run.\n    ", "One."),
     ],
 )
-def test_a_docstring_becomes_running_text(docstring, text):
-    assert running_text(docstring) == text
+def test_the_description_in_a_docstring_is_unwrapped(docstring, text):
+    assert unwrapped_description(docstring) == text

@@ -64,8 +64,8 @@ def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
         screen.begin(1, 0)
     said = [line.partition(" errors")[2] for line in stream.getvalue().splitlines()[1::2]]
     assert said == [
-        " · 48 tokens · overloaded, 16 at once",
-        " · 96 tokens · overloaded, 31 at once",
+        " · 48 tokens · overloaded, concurrency 16",
+        " · 96 tokens · overloaded, concurrency 31",
         " · 144 tokens",
     ]
 

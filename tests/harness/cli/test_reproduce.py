@@ -72,7 +72,7 @@ def test_a_finding_is_seen_again_and_its_request_shrinks(
     before = len(broken.posts)
     code, out, err = reproduced(capsys, POLLUTED, "--times", "2")
     assert code == 1
-    assert "sent again: shown in 2 of 2" in out
+    assert "sent again: reproduced in 2 of 2" in out
     assert "reducing the request" in err
     assert len(broken.posts) > before + 2
     # The mock pollutes names whatever is offered, so that no tool is needed to show it; the check
@@ -127,7 +127,7 @@ def test_a_repaired_server_no_longer_shows_it(
     broken.always = provider_of()
     code, out, _ = reproduced(capsys, POLLUTED, "--times", "2")
     assert code == 0
-    assert "shown in 0 of 2" in out
+    assert "reproduced in 0 of 2" in out
 
 
 def test_a_server_that_is_gone_still_leaves_the_recorded_request(
@@ -176,7 +176,7 @@ def test_a_probe_is_repeated_with_all_its_requests(
         code = run(["reproduce", the_run(), "prompt.tool", "--times", "1"])
         out = capsys.readouterr().out
     assert code == 1
-    assert "sent again: shown in 1 of 1" in out
+    assert "sent again: reproduced in 1 of 1" in out
     assert len(running.posts) - before >= 2
     assert "# tool\ncurl -sS" in out
     assert "# base\ncurl -sS" in out

@@ -49,13 +49,13 @@ def test_rounds_alerts_and_recovery(provider, capsys):
     alerting = [*ONCE, "--on-alert", hook, "--webhook", "http://127.0.0.1:9/x"]
     assert [run(alerting) for _ in "12"] == [1, 0]
     out, err = capsys.readouterr()
-    assert "ALERT Tool calls fail more often since" in out
+    assert "ALERT Tool calls have failed more often since" in out
     assert "alert not delivered: the webhook at 127.0.0.1" in err
     assert Path("alert").read_text(encoding="utf-8") == "worse"
     with state() as kept:
         assert [sink for _, sink, _ in kept.undelivered()] == ["webhook"]
     assert run(["watch", "--accept", "mine"]) == 0
-    assert "accepted: Tool calls fail more often since" in capsys.readouterr().out
+    assert "accepted: Tool calls have failed more often since" in capsys.readouterr().out
     assert run(["watch", "--accept", "mine"]) == 2
     assert "mine has no open incident" in capsys.readouterr().err
     page = Path("watch/index.html").read_text(encoding="utf-8")

@@ -253,7 +253,7 @@ def test_nobody_there_and_all_that_can_be_asked(
 def test_a_file_that_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
     Path("providers.yaml").write_text("providers: 3\n", encoding="utf-8")
     (line,) = about(told(capsys, code=2), "providers")
-    assert "needs a key `providers`" in line.text
+    assert "needs the key `providers`" in line.text
 
 
 def test_people_read_it_in_columns(capsys: pytest.CaptureFixture[str]) -> None:

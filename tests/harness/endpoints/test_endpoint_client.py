@@ -66,7 +66,7 @@ async def test_an_incomplete_response_counts_as_an_answer() -> None:
 
 async def test_a_connection_that_closes_without_a_response() -> None:
     async with MockProvider(always=mock.raw(b"")) as server:
-        with pytest.raises(ProviderUnreachableError, match="before a response came") as caught:
+        with pytest.raises(ProviderUnreachableError, match="before a response arrived") as caught:
             await request(provider(server.base_url), "/chat/completions", BODY)
     assert not isinstance(caught.value, NotConnectedError)
 

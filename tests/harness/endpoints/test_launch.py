@@ -153,7 +153,7 @@ async def test_one_that_dies_in_the_middle_of_the_run(tmp_path: Path) -> None:
             os.kill(int(log.read_text(encoding="utf-8").split()[1]), signal.SIGKILL)
             await asyncio.sleep(600)
 
-    with pytest.raises(LaunchError, match=r"exit code 137 in the middle of the run.*--resume"):
+    with pytest.raises(LaunchError, match=r"exit code 137 during the run.*--resume"):
         await run()
     grandchild = child_pid(log)
     await until(lambda: not is_alive(grandchild))

@@ -91,14 +91,14 @@ async def test_one_bad_answer_of_a_gateway_does_not_end_the_run() -> None:
     async with MockProvider(script=[mock.status(502, "Bad gateway")]) as provider:
         await check(provider, say=said.append)
     assert len(provider.posts) == 3
-    assert said == ["/responses answered with status 502: try 2 of 4"]
+    assert said == ["/responses returned status 502; starting try 2 of 4"]
 
 
 async def test_a_key_that_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = "sk-this-is-a-wrong-key"
     monkeypatch.setenv("MOCK_KEY", wrong)
     async with MockProvider(api_key="right") as provider:
-        with pytest.raises(ProviderUnauthorizedError, match="as api_key_env"):
+        with pytest.raises(ProviderUnauthorizedError, match="set api_key_env"):
             await check(provider)
         with pytest.raises(
             ProviderUnauthorizedError, match=r"401.*check the key in MOCK_KEY"

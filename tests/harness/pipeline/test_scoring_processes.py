@@ -120,7 +120,7 @@ def test_a_process_that_is_killed_is_reported(
         "parse_rollout",
         lambda each: parse(each) if os.getpid() == here else os._exit(1),
     )
-    with pytest.raises(RunLogError, match="the system stopped a process"):
+    with pytest.raises(RunLogError, match="the system killed a process"):
         scores(folder)
 
 

@@ -393,7 +393,7 @@ def test_options_that_are_not_repeated() -> None:
     assert results["options.repeated"].status == "passed"
     every = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")
     silent = judged(options.GROUP, repeats(*every), ["responses"])["options.repeated"]
-    assert (silent.status, silent.reason) == ("not_verifiable", "No response allows a judgement.")
+    assert (silent.status, silent.reason) == ("not_verifiable", "No response can be judged.")
     assert [each.message for each in results["options.metadata"].examples] == [
         "The response has no `metadata`, although its request set it."
     ]

@@ -59,7 +59,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"base_url": "http://[::1"}, "is not a URL"),
         ({"base_url": "http://ex ample/v1"}, "is not a URL"),
         ({"base_url": "http://h:99999/v1"}, "is not a URL"),
-        ({"base_url": "http://me:pw@h/v1"}, "holds a user name or password"),
+        ({"base_url": "http://me:pw@h/v1"}, "contains a user name or password"),
         ({"base_url": "http://h/v1?key=sk-abc"}, "has a ? or # part"),
         ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
         ({"apis": ...}, "providers.mine.apis is missing"),
@@ -71,7 +71,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ),
         ({"api_key_env": "sk-abc/123"}, "the name of an environment variable, never a key"),
         ({"api_key": "x"}, "unknown key providers.mine.api_key; did you mean 'api_key_env'?"),
-        ({"zzz": "x"}, "unknown key providers.mine.zzz; there are base_url, model, apis"),
+        ({"zzz": "x"}, "unknown key providers.mine.zzz; choose from base_url, model, apis"),
         ({"headers": {"X A": "b"}}, "providers.mine.headers: 'X A' is not the name of an HTTP"),
         ({"headers": {"X-A": "b\nX-B: c"}}, "the value of X-A has a character"),
         ({"headers": {"Content-Length": "5"}}, "they must not set Content-Length"),
@@ -100,9 +100,9 @@ def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "needs a key `providers`"),
-        ("- a", "needs a key `providers`"),
-        ("providers: [a]", "needs a key `providers`"),
+        ("", "needs the key `providers`"),
+        ("- a", "needs the key `providers`"),
+        ("providers: [a]", "needs the key `providers`"),
         ("providers: {}\nprovider: {}", "unknown key 'provider'"),
         ("providers: {a: 3}", "providers.a must be a mapping"),
         ("providers: {a: {b: [}", "line 1, column 21"),
@@ -166,7 +166,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
     assert find_provider("mine", path).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
         find_provider("mien", path)
-    with pytest.raises(ConfigurationError, match=r"there are reference, .*, mine"):
+    with pytest.raises(ConfigurationError, match=r"choose from reference, .*, mine"):
         find_provider("x", path)
 
 

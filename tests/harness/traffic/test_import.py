@@ -105,7 +105,7 @@ def test_other_models_and_apis_are_left_out_and_counted(tmp_path: Path):
         "POST /v1/embeddings": 2,
         "model gpt-4o": 1,
         "no response body in the recording": 2,
-        "a recorded response that is not one of the API": 1,
+        "response that is not a reply of the API": 1,
     }
     assert traffic(tmp_path, *pairs).info.left_out == left_out
     found = traffic(tmp_path, *pairs, models=("gpt-4o",))
@@ -332,7 +332,7 @@ def test_missing_and_useless_places_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"none\.har cannot be read"):
         read_traffic([tmp_path / "none.har"])
     (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="has no recordings"):
+    with pytest.raises(ConfigurationError, match="have no recordings"):
         read_traffic([tmp_path])
 
 

@@ -113,7 +113,7 @@ async def test_a_recording_that_cannot_be_written_stops_the_proxy():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--upstream", "http://me:secret@localhost/v1"], "no user name"),
+        (["--upstream", "http://me:secret@localhost/v1"], "must not have a user name"),
         (["--upstream", "http://localhost:port/v1"], "takes a URL"),
         (["--upstream", "localhost:8000"], "takes a URL"),
         (["--upstream", "http://localhost/v1", "--port", "99999"], "Must be <= 65535"),

@@ -258,21 +258,21 @@ def receiver(status=200):
 
 def test_sentences():
     assert worse(INCIDENT) == (
-        "Tool calls fail more often since 1970-01-01 07:00 UTC (90 %: 1970-01-01 06:00 UTC to "
-        "1970-01-01 08:00 UTC): 9 of 24 (37.5 %); before, 2 of 400 (0.5 %). If nothing had "
+        "Tool calls have failed more often since 1970-01-01 07:00 UTC (90 %: 1970-01-01 06:00 UTC "
+        "to 1970-01-01 08:00 UTC): 9 of 24 (37.5 %); before, 2 of 400 (0.5 %). If nothing had "
         "changed, such evidence would appear within a month with a probability of at most 1.3 %."
     )
     rule = replace(INCIDENT, signal="tools", stream=RULE, since=8 * HOUR, earliest=8 * HOUR)
     assert worse(rule).startswith(
-        f"{RULE} fails more often since 1970-01-01 08:00 UTC: 9 of 24 rounds"
+        f"{RULE} has failed more often since 1970-01-01 08:00 UTC: 9 of 24 rounds"
     )
     assert past(replace(rule, ended=10 * HOUR)) == (
         f"{RULE} failed more often from 1970-01-01 08:00 UTC to 1970-01-01 10:00 UTC: 9 of 24 "
         "rounds (37.5 %) until it was noticed; before, 2 of 400 rounds (0.5 %)."
     )
     assert ended(replace(INCIDENT, ended=10 * HOUR)) == (
-        "Tool calls no longer fail more often than before, noticed 1970-01-01 10:00 UTC. The "
-        "incident began 1970-01-01 07:00 UTC."
+        "Tool calls no longer fail more often than before; this was noticed at 1970-01-01 10:00 "
+        "UTC. The incident began at 1970-01-01 07:00 UTC."
     )
 
 
@@ -285,7 +285,7 @@ def test_a_webhook_gets_json_or_what_slack_reads():
     assert plain["event"] == "worse"
     assert plain["incidents"][0]["after"] == [9, 24]
     assert slack.keys() == {"text"}
-    assert slack["text"].startswith("p &amp; q: Tool calls fail")
+    assert slack["text"].startswith("p &amp; q: Tool calls have failed")
 
 
 def test_messages_about_webhooks_name_no_secrets():
