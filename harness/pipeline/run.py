@@ -19,13 +19,13 @@ from harness.records.runs import RunEnd, RunInfo
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
 from harness.sampling.run import Observer, run_attempts, run_until_stopped
+from harness.statistics.noninferiority import FIRST_LOOK
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, follow_rollouts, read_rollouts, write_run_info
 from harness.transport import RetryPolicy, open_transport
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
-FIRST_LOOK = 2  # the first round after which `until_decided` checks the scores
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 
