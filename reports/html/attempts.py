@@ -1,4 +1,4 @@
-"""What a page keeps of the scores of a run: little enough for tens of thousands of attempts."""
+"""The parts of a run's scores that a page needs, reduced for tens of thousands of attempts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

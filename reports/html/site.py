@@ -23,7 +23,7 @@ _TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed
 
 
 def render_site(site: Site, history: History) -> Mapping[str, str]:
-    """The files of a site by name, without those of single runs; `history` has the same runs."""
+    """The files of a site by name, except those of single runs; `history` has the same runs."""
     latest = [next(run for run in site.runs if run.run == name) for name in site.latest]
     lines = [line for line in history.lines if len(line.points) > 1]
     index = render_page(

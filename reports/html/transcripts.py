@@ -115,7 +115,7 @@ def _tools(body: Mapping[str, Any]) -> list[str]:
 
 
 def _request(exchange: Exchange) -> Json:
-    """The request as it was sent, except that tools, which repeat, are only named."""
+    """The request as it was sent, except that tools are only named, because they repeat."""
     request = exchange.request
     if request.body is None:
         body = trimmed(request.text or "", LONGEST_RAW)
@@ -193,7 +193,7 @@ def request_items(api: Api, body: Mapping[str, Any], *, first: bool) -> list[Ite
 
 
 def response_items(reply: Reply | str) -> list[Item]:
-    """The items of a reply, or why there is none."""
+    """The items of a reply, or the reason why it cannot be read."""
     items = list(_items(received(reply)))
     if all(item["who"] == "cot" for item in items):
         items.append(_item("final", "", "(no text)"))
@@ -228,9 +228,10 @@ _HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log
 def read_transcripts(
     read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str]
 ) -> Mapping[str, orjson.Fragment]:
-    """The transcripts, by record, that there is room for, those of the first records in `order`.
+    """The transcripts by record, as many of the first records in `order` as fit.
 
-    Those of `hidden` tasks are left out. They are JSON, which takes less memory than its values.
+    Transcripts of `hidden` tasks are left out. Transcripts are JSON text, which takes less memory
+    than parsed values.
     """
     rank = {record: number for number, record in enumerate(order)}
     found: dict[str, bytes] = {}
@@ -272,7 +273,7 @@ def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
 
 
 def _in_turn(scores: Iterable[Score]) -> Iterator[str]:
-    """One record of each kind of failure, then the next of each kind, and so on."""
+    """The records of failures, taking one of each kind in turn."""
     alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for score in scores:
         ids = sorted({finding.id for finding in score.findings})
