@@ -83,7 +83,7 @@ def prefill(checkpoint: Path, length: int, threads: int, *, last_chunk: bool) ->
         forward=_skipping(length - _CHUNK) if last_chunk else forward_for,
     )
     if engine.max_context < length + 1:
-        raise SystemExit(f"The KV cache holds {engine.max_context} tokens, fewer than {length}.")
+        raise SystemExit(f"The KV cache fits {engine.max_context} tokens, fewer than {length}.")
     numbers = torch.randint(_COMMON_TOKENS, (length,), generator=torch.Generator().manual_seed(0))
     prompt: list[int] = numbers.tolist()
 

@@ -3,12 +3,12 @@
     model        the architecture in PyTorch, its configuration, MXFP4
     checkpoint   read, write, convert and download checkpoints
     kernels      the operations of a GPU, in PyTorch and in Triton
-    kv_cache     pages of keys and values, and who uses them
+    kv_cache     pages of keys and values, and their users
     generation   forward passes, sampling, the scheduler, the engine
     backends     other engines behind the interface of the engine
     server       Chat Completions, Responses and raw completions
     builtin      the tools that the server can run for the model
-    faults       known defects of servers, on demand
+    faults       known defects of servers that can be turned on
     small        the bundled checkpoint
     chat, scoring, validation, metrics
 

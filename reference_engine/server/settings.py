@@ -1,4 +1,4 @@
-"""Settings of the engine and the server, which are also the options of their commands."""
+"""Settings of the engine and the server, which are also command-line options."""
 
 import datetime
 from dataclasses import dataclass, field
@@ -110,7 +110,7 @@ class EngineSettings:
     dtype: NumberFormat | None = None
     """Number format. Default: the fastest for the device."""
     residual: NumberFormat = "float32"
-    """Number format of the residual stream; most other engines use that of --dtype. Default:
+    """Number format of the residual stream; most other engines use the one of --dtype. Default:
     float32."""
     kernels: KernelChoice = "auto"
     """Kernels of attention and experts; Triton needs CUDA and is the default there."""
@@ -119,7 +119,7 @@ class EngineSettings:
     with --dtype bfloat16."""
     max_context: Annotated[int | None, COUNT] = None
     """Maximum number of tokens of a prompt and its answer. Default: 8192, or the model's limit if
-    lower."""
+    it is lower."""
     prefill_chunk: Annotated[int | None, COUNT] = None
     """Maximum number of prompt tokens processed between two tokens of running answers. Default: 512
     on a CPU, 4096 on a GPU."""
@@ -131,7 +131,7 @@ class EngineSettings:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BatchSettings(EngineSettings):
-    """Settings of an engine that runs requests in batches, perhaps with known defects."""
+    """Settings of an engine that runs requests in batches, optionally with known defects."""
 
     max_batch: Annotated[int, COUNT] = 32
     """Maximum number of requests in a batch. Default: 32."""
