@@ -1,4 +1,4 @@
-"""How many requests and output tokens a run with --until-fail takes to fail a server with a fault.
+"""The requests and output tokens that a run with --until-fail needs to fail a faulty server.
 
     python benchmarks/cost_of_truth.py [--faults 40] [--seed 1] [--suite full]
     python benchmarks/cost_of_truth.py --runs FOLDER

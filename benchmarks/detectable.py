@@ -1,4 +1,4 @@
-"""Which rates of rare defects a run detects: the table of docs/rare-defects.md for your own run.
+"""The rates of rare defects that a run detects: the table of docs/rare-defects.md for any run.
 
     python benchmarks/detectable.py RUN
 

@@ -1,4 +1,4 @@
-"""How well the diagnosis recognizes known defects: right causes, wrong ones, and calibration.
+"""The accuracy of the diagnosis of known defects: right and wrong causes, and calibration.
 
     python benchmarks/diagnosis.py [SIGNATURES] [--again OTHER] [--seed N]
 
@@ -195,7 +195,7 @@ def is_right(cause: Cause, trial: Trial) -> bool:
 
 
 def verdict(causes: Sequence[Cause], right: Sequence[bool], trial: Trial) -> tuple[bool, ...]:
-    """How a run was judged.
+    """The judgment of a run.
 
     Whether the first cause is right, whether all defects are named, whether no cause is named,
     whether any cause is wrong, and whether any is in a layer without a defect.

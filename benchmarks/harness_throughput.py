@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--inspect", type=Path, help="a folder with inspect-ai installed in it")
     options = parser.parse_args()
     folders = {"gpt_oss": options.gpt_oss, "inspect": options.inspect}
-    print(f"{'':28}{'answers':>8}{'at once':>9}{'samples':>9}{'samples/s':>11}", end="")
+    print(f"{'':28}{'answers':>8}{'parallel':>9}{'samples':>9}{'samples/s':>11}", end="")
     print(f"{'CPU s/1,000':>12}{'peak MB':>9}")
     results = []
     with mock_server.running() as address:

@@ -1,4 +1,4 @@
-"""How an attempt at a question of an eval ends. Pure.
+"""The outcome of an attempt at a question of an eval. Pure.
 
 An attempt has exactly one outcome. The rules apply in this order:
 

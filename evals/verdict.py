@@ -46,7 +46,7 @@ def judge_scores(
         return _judge(scores, baseline, margin, TAIL)
     planned = scores.planned * len(scores.scores)
     missing = f"{scores.missing} of {planned} planned attempts are missing"
-    best = _judge(_all_right(scores), baseline, margin, TAIL)
+    best = _judge(_missing_as_correct(scores), baseline, margin, TAIL)
     if best.decision != "fail":
         return _undecided(scores, f"{missing}.")
     reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
@@ -125,7 +125,7 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
     )
 
 
-def _all_right(scores: EvalScores) -> EvalScores:
+def _missing_as_correct(scores: EvalScores) -> EvalScores:
     """The scores with every missing attempt scored 1, the maximum."""
     filled = {
         question: (*tries, *[1.0] * (scores.planned - len(tries)))

@@ -12,7 +12,7 @@ meaning in every state:
 - A header without `<|message|>` still starts a message. Its content is the rest of the header
   without role, channel, recipient and type.
 - An unknown channel is reasoning, because it is not meant for the user. A message without a channel
-  is an answer. A message to a tool is a call, whatever its channel.
+  is an answer. A message to a tool is a call in any channel.
 - The answer ends at `<|return|>`, `<|call|>` or `<|endoftext|>`, at any end token of a final answer
   or a call, and at a header of another role. Later tokens are ignored.
 """

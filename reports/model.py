@@ -204,7 +204,7 @@ class Report:
         return [rule for rule in self.rules if rule.result.findings]
 
     def family_table(self) -> Table:
-        """How many rules of each family have each status."""
+        """The number of rules of each family with each status."""
         counts = count_statuses(self.rules)
         seen = [status for status in STATUSES if counts[status]]
         rows = [

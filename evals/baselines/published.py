@@ -118,7 +118,7 @@ def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> Bas
         return _info(source, reason, chosen)
     chosen = [figure for figure in figures if figure.kind == "reproduction"]
     if chosen:
-        return _info("healthy range", _why_not_the_card(chosen, card), chosen)
+        return _info("healthy range", _range_explanation(chosen, card), chosen)
     reason = "Only the model card: no independent reproduction of this figure is known."
     return _info(CARD, reason, card)
 
@@ -154,7 +154,7 @@ def _info(name: str, reason: str, figures: Sequence[BaselineFigure]) -> Baseline
     return BaselineInfo(name=name, explanation=reason, figures=tuple(figures))
 
 
-def _why_not_the_card(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
+def _range_explanation(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
     stacks = "one independent stack" if len(chosen) == 1 else f"{len(chosen)} independent stacks"
     if not card:
         return f"The scores of {stacks}; the model card has no such figure."

@@ -53,7 +53,7 @@ DATASETS = TypeAdapter(tuple[PublishedDataset, ...]).validate_json(
 BY_NAME = {dataset.name: dataset for dataset in DATASETS}
 
 DataSource: TypeAlias = str | Path
-"""Where rows come from.
+"""The source of rows.
 
 `hub`: the published files at their pinned revision. `samples`: the rows that ship with the tool.
 `hf:NAME` or `hf:NAME@REVISION`: another dataset on the hub. Any other string is a path: a JSONL or

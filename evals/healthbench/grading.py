@@ -25,7 +25,7 @@ GRADER_LOG = "grader.log"
 GRADING = "grading"  # the task name of grades
 
 
-class _Noting(Observer):
+class _LedgerObserver(Observer):
     """Updates the ledger, and forwards to another observer."""
 
     def __init__(self, ledger: Ledger, observer: Observer) -> None:
@@ -74,7 +74,7 @@ async def grade_with(
                             transport=transport,
                             log=log,
                             concurrency=ready.concurrency,
-                            observer=_Noting(ledger, observer),
+                            observer=_LedgerObserver(ledger, observer),
                             budget=budget,
                             prices=ready.prices,
                         )

@@ -33,7 +33,7 @@ class ScoreRange:
 
 @dataclass(frozen=True)
 class RubricScore:
-    """The score of one attempt; `tags` holds example tags and item tags alike."""
+    """The score of one attempt; `tags` has both example tags and item tags."""
 
     question: str
     score: ScoreRange

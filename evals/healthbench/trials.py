@@ -1,4 +1,4 @@
-"""How well a grader agrees with physicians and with another grader: records and figures. Pure.
+"""Agreement of a grader with physicians and with another grader: records and figures. Pure.
 
 This is HealthBench's meta-evaluation (arXiv 2505.08775). Physicians labeled whether answers meet
 criteria, and the grader gets the same task. Each verdict of the grader is compared with each
@@ -28,7 +28,7 @@ from harness.records.runs import DatasetInfo, ProviderInfo
 from harness.statistics.estimators import cohens_kappa
 
 Counts = Counter[tuple[bool | None, bool | None]]
-"""How often two raters gave each pair of verdicts on an item; None is a missing verdict."""
+"""The number of items for each pair of verdicts of two raters; None is a missing verdict."""
 
 
 class Agreement(Record):

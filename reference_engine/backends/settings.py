@@ -21,7 +21,7 @@ DEFAULT_URLS: dict[str, str] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BackendSettings:
-    """The engine behind the server."""
+    """The settings of the engine that the server uses."""
 
     name: Annotated[BackendName, Parameter(name="--backend")] = "reference"
     """Engine that generates the tokens. Default: reference. transformers and mlx run in this

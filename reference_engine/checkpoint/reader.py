@@ -248,7 +248,7 @@ class Checkpoint:
 def _stored(
     wanted: Iterable[Source], layout: Layout
 ) -> dict[str, tuple[Shape, tuple[torch.dtype, ...]]]:
-    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can hold."""
+    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can contain."""
     stored: dict[str, tuple[Shape, tuple[torch.dtype, ...]]] = {}
     for source in wanted:
         stored |= {name: (shape, _FLOATS) for name, shape in source.tensors}

@@ -20,7 +20,7 @@ from hashlib import blake2b
 
 from reference_engine.model.config import ModelConfig
 
-NULL_PAGE = 0  # the entry of a table where there is no page; no sequence owns this page
+NULL_PAGE = 0  # the table entry for a missing page; no sequence owns this page
 
 BLOCK = 64
 """Tokens per page. Prompts are always prefilled in aligned blocks of this size. A token's values

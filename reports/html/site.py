@@ -87,7 +87,7 @@ def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
 
 
 def _families(runs: Sequence[SiteRun]) -> Table:
-    """How many checks of each family failed, warned or passed on each provider."""
+    """The numbers of checks of each family that failed, warned or passed on each provider."""
     names = dict.fromkeys(name for run in runs for name in run.families)
     rows = (
         Row(short_title(name), tuple(_counts(run.families.get(name, {})) for run in runs))

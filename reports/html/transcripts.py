@@ -256,7 +256,9 @@ def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
     failed = [score for score in scores if not passed(score)]
     flawed = [score for score in scores if passed(score) and score.findings]
     healthy = [score for score in scores if passed(score) and not score.findings]
-    order = dict.fromkeys([*named, *_in_turn(failed), *_in_turn(flawed), *_spread(healthy)])
+    order = dict.fromkeys(
+        [*named, *_one_of_each_kind(failed), *_one_of_each_kind(flawed), *_evenly_spaced(healthy)]
+    )
     return list(order)[:MOST_KEPT]
 
 
@@ -272,17 +274,17 @@ def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
     return chosen
 
 
-def _in_turn(scores: Iterable[Score]) -> Iterator[str]:
+def _one_of_each_kind(scores: Iterable[Score]) -> Iterator[str]:
     """The records of failures, taking one of each kind in turn."""
-    alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    by_kind: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for score in scores:
         ids = sorted({finding.id for finding in score.findings})
-        alike[score.task, score.condition, score.outcome, *ids].append(score.record)
-    for taken in zip_longest(*alike.values()):
+        by_kind[score.task, score.condition, score.outcome, *ids].append(score.record)
+    for taken in zip_longest(*by_kind.values()):
         yield from (record for record in taken if record is not None)
 
 
-def _spread(scores: Sequence[Score]) -> Iterator[str]:
+def _evenly_spaced(scores: Sequence[Score]) -> Iterator[str]:
     """All records in an order whose first n are evenly spaced in the run, for any n."""
     bits = max(1, (len(scores) - 1).bit_length())
     for number in range(2**bits):

@@ -108,7 +108,7 @@ def results(rng: Random, cursor: int, query: str, about: str, statement: str) ->
     right = rng.randrange(count)
     lines = ["", "# Search Results", ""]
     for at in range(count):
-        title = titled(rng, about if at == right else _beside(rng, about))
+        title = titled(rng, about if at == right else _related_topic(rng, about))
         host = url(rng).split("/")[2]
         note = statement if at == right else noted(rng)
         lines.append(f"  * 【{at}†{title}†{host}】 {note}")
@@ -123,7 +123,7 @@ def noted(rng: Random) -> str:
     return _paragraph(rng, 2)
 
 
-def _beside(rng: Random, about: str) -> str:
+def _related_topic(rng: Random, about: str) -> str:
     """A different topic, which may share a word with this one."""
     if rng.random() < 0.8:
         return topic(rng)

@@ -27,7 +27,7 @@ NO_TOOL = "Sorry, I have no tool for that."
 _SMOKE = {tool.name for tool in SMOKE_TOOLS}
 _OTHER = {tool.name for tool in OTHER_TOOLS}
 _WEIGHTS = {"chart": 1.8, "markdown": 1.8, "query": 1.8, "language": 1.2, "weather": 1.2}
-"""How often a family is called compared with others: longer values are harder to copy."""
+"""The relative frequency of calls by family: longer values are harder to copy."""
 
 
 @dataclass(frozen=True)

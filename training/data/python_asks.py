@@ -7,10 +7,10 @@ from training.data import natural, phrasings, samples, words
 from training.data.phrases import fill, listed, one_of, quoted, request
 from training.data.spans import copy
 
-_Said = tuple[str, tuple[str, ...], tuple[str, ...]]
+_Wordings = tuple[str, tuple[str, ...], tuple[str, ...]]
 """The code, verb phrases and noun phrases; `{x}` is their object."""
 
-_ON_TEXTS: tuple[_Said, ...] = (
+_ON_TEXTS: tuple[_Wordings, ...] = (
     ('print(len("{x}"))', ("count the characters of {x}", "measure the length of {x}"),
      ("the length of {x}", "the number of characters in {x}", "how many characters {x} has",
       "how long {x} is", "how many characters are in {x}", "the character count of {x}")),
@@ -29,7 +29,7 @@ _ON_TEXTS: tuple[_Said, ...] = (
     ('print(len(set("{x}")))', ("count the different letters of {x}",),
      ("how many different letters {x} has", "the number of distinct characters of {x}")),
 )  # fmt: skip
-_ON_NUMBERS: tuple[_Said, ...] = (
+_ON_NUMBERS: tuple[_Wordings, ...] = (
     ("print(sum([{x}]))", ("add up {x}", "sum {x}", "total {x}", "add {x} together"),
      ("the sum of {x}", "the total of {x}", "what {x} add up to")),
     ("print(max([{x}]))", ("find the largest of {x}", "pick the biggest of {x}"),
@@ -42,7 +42,7 @@ _ON_NUMBERS: tuple[_Said, ...] = (
     ("print(sum([{x}]) / len([{x}]))", ("average {x}",),
      ("the mean of {x}", "the average of {x}")),
 )  # fmt: skip
-_ON_ONE: tuple[_Said, ...] = (
+_ON_ONE: tuple[_Wordings, ...] = (
     ("import math\nprint(math.factorial({x}))", (), ("the factorial of {x}", "{x} factorial")),
     ("import math\nprint(math.sqrt({x}))", (), ("the square root of {x}", "the root of {x}")),
     ("print(bin({x}))", ("write {x} in binary", "convert {x} to binary"), ("{x} in binary",)),

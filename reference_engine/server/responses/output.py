@@ -20,7 +20,7 @@ class OutputItem:
     """An item, such as a function call: its fields so far, and its place in the output."""
 
     streamed = "function_call_arguments"  # the type of the events of its text
-    field = "arguments"  # the field that holds its text
+    field = "arguments"  # the field with its text
 
     def __init__(self, index: int, kind: str, prefix: str, **fields: object) -> None:
         self.index = index

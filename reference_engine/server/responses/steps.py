@@ -104,7 +104,7 @@ class Steps:
             ran, result = await self._tools.run(last)
             self.history[-1] = (last, result)
             yield [ran]
-            if not self._go_on(before):
+            if not self._prepare_next(before):
                 self.finish = "length"
                 return
 
@@ -122,7 +122,7 @@ class Steps:
                 item = item_of(self._message, "".join(self._text))
                 self.history.append((self._tools.item(item) if isinstance(item, Call) else item,))
 
-    def _go_on(self, before: int) -> bool:
+    def _prepare_next(self, before: int) -> bool:
         """Prepare the next step; returns False if no tokens are left for it."""
         request, last = self._request, self._generations[-1]
         left = request.sampling.max_tokens - len(last.completion)

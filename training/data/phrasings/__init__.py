@@ -235,5 +235,5 @@ def written_tool(tool: FunctionTool, written: Sequence[str | Mapping[str, Any]])
             raise ValueError(f"{tool.name}: the arguments of {ask.text!r} do not fit the tool")
         for name, value in ask.values.items():
             if not Draft202012Validator(properties[name]).is_valid(value):
-                raise ValueError(f"{tool.name}: {value!r} is no {name}, in {ask.text!r}")
+                raise ValueError(f"{tool.name}: {value!r} is not a valid {name}, in {ask.text!r}")
     return WrittenTool(tool, asks)
