@@ -136,8 +136,8 @@ class BatchSettings(EngineSettings):
     max_batch: Annotated[int, COUNT] = 32
     """Maximum number of requests in a batch. Default: 32."""
     faults: Annotated[tuple[str, ...], Parameter(name="--fault")] = ()
-    """NAME[,NAME][:RATE]: known defects to reproduce ('python -m reference_engine faults' lists
-    them), in all requests or in this share of them; can be repeated."""
+    """NAME[,NAME][:RATE]: known defects to reproduce in all requests, or in the share RATE of them
+    ('python -m reference_engine faults' lists the names); can be repeated."""
 
 
 @Parameter(name="*")
@@ -152,9 +152,9 @@ class ServeSettings(BatchSettings):
     """Port; 0 selects a free one. Default: 8000."""
     app: AppSettings = AppSettings()
     max_queue: Annotated[int, COUNT] = 256
-    """Maximum number of waiting requests; further ones get status 429. Default: 256."""
+    """Maximum number of waiting requests; additional ones get status 429. Default: 256."""
     faults_by_request: bool = False
-    """Let requests name their faults in the header X-Fault."""
+    """Let requests select faults with the header X-Fault."""
 
     @property
     def faulty(self) -> bool:
