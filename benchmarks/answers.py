@@ -1,11 +1,12 @@
-"""Agreement of answer extraction with labels: our rules next to OpenAI's script.
+"""Agreement of answer extraction with labels: our rules compared with OpenAI's script.
 
     python benchmarks/answers.py [--show] [--half developed|held-out]
 
-`tests/evals/answers` has the labelled answers, and a README.md that states how they were labelled.
-The output has two lines for each set of answers: how many are read as labelled, how many are read
-although the label is another or none ("credited wrongly"), and how many are not read although the
-label is an answer ("missed"). `--show` prints every answer that our rules do not read as labelled.
+`tests/evals/answers` has the labeled answers, and a README.md that states how they were labeled.
+The output has two lines for each set of answers: how many readings agree with the label, how many
+answers are read although the label differs or is None ("credited wrongly"), and how many are not
+read although the label is an answer ("missed"). `--show` prints every answer for which our rules
+disagree with the label.
 """
 
 import argparse
@@ -34,10 +35,10 @@ Result = Literal["agrees", "credited wrongly", "missed"]
 
 @dataclass(frozen=True)
 class Labelled:
-    """A final answer in the manner of a model and its label: an integer, a letter, or None.
+    """A final answer in the style of a model, and its label: an integer, a letter, or None.
 
-    `choices` are the texts of A, B, C and D; there are none with integers. The rules were
-    developed on some of the answers; the others were held out.
+    `choices` are the texts of A, B, C and D, empty for integers. The rules were developed on some
+    of the answers; the others were held out.
     """
 
     place: str
@@ -51,8 +52,9 @@ class Labelled:
 def labelled(path: Path) -> Iterator[Labelled]:
     """The answers of a file, each a line `== LABEL CATEGORY` and the text.
 
-    A line `@` names the choices, or `integer`, of what follows. The first line states whether the
-    rules were `developed` on these answers, or whether they or each second one were `held-out`.
+    A line `@` gives the choices, or `integer`, for the answers after it. The first line states
+    whether the rules were `developed` on these answers, or whether all or every second one of them
+    were `held-out`.
     """
     first, *lines = path.read_text(encoding="utf-8").split("\n")
     halves: Sequence[Half] = _HALVES[first]
@@ -91,7 +93,7 @@ def openais(answer: Labelled) -> str | None:
 
 
 def result(read: str | None, label: str | None) -> Result:
-    """How a reading compares with a label."""
+    """The result of a reading for a label."""
     if read == label:
         return "agrees"
     return "missed" if read is None else "credited wrongly"
@@ -118,7 +120,7 @@ def report(name: str, answers: Sequence[Labelled], *, show: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--show", action="store_true", help="print what is not read as labelled")
+    parser.add_argument("--show", action="store_true", help="print answers read differently")
     parser.add_argument("--half", choices=("developed", "held-out"))
     arguments = parser.parse_args()
     for path in sorted(FOLDER.glob("*.txt")):

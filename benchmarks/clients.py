@@ -1,9 +1,9 @@
-"""One client of the throughput benchmark, in a process of its own.
+"""One client of the throughput benchmark, in a separate process.
 
     python benchmarks/clients.py NAME BASE_URL SAMPLES IN_FLIGHT
 
-Prints one JSON object: samples, wall-clock and CPU seconds (of the sampling alone, imports and
-report left out), peak memory in MB. Exit code 3 means that the client is not installed.
+Prints one JSON object: samples, wall-clock and CPU seconds (of the sampling, without imports and
+report), peak memory in MB. Exit code 3 means that the client is not installed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOT_INSTALLED = 3
 
 
 class Stopwatch:
-    """Wall-clock and CPU seconds of a `with` block, all threads of this process together."""
+    """Wall-clock and CPU seconds of a `with` block, summed over all threads of this process."""
 
     wall = cpu = 0.0
 
@@ -55,7 +55,7 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
 
 
 def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Job:
-    """Sample so many questions with so many tries of each into a run folder below `place`."""
+    """Sample into a run folder below `place`; `size` is the number of questions and of tries."""
     from rich.console import Console
 
     from evals.registry import load_data
@@ -90,7 +90,7 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
-    """Aiohttp and nothing else: nothing recorded, nothing scored, nothing shown."""
+    """Aiohttp alone, without records, scores or display."""
     import aiohttp
     import orjson
 
@@ -177,7 +177,7 @@ CLIENTS: dict[str, Client] = {
 
 
 def open_nowhere() -> TextIO:
-    """Where a display may draw unseen."""
+    """A terminal stream whose output is discarded."""
     return Path(os.devnull).open("w", encoding="utf-8")
 
 

@@ -1,11 +1,12 @@
-"""How many requests and output tokens a run with --until-fail takes to fail a server with a fault.
+"""The requests and output tokens that a run with --until-fail needs to fail a faulty server.
 
     python benchmarks/cost_of_truth.py [--faults 40] [--seed 1] [--suite full]
     python benchmarks/cost_of_truth.py --runs FOLDER
 
-Each run knows nothing of the fault. Faults are drawn from the visible ones of the catalogue; those
-that only warn end at the last attempt. With `--runs`, the complete runs in the folder of
-`gpt-oss-verify selftest --whole --out FOLDER` are judged in the order of --until-fail instead.
+The runs do not know the fault. Faults are drawn from the visible ones of the catalogue; runs with
+faults that only cause warnings end at the last attempt. With `--runs`, the complete runs in the
+folder of `gpt-oss-verify selftest --whole --out FOLDER` are judged in the order of --until-fail
+instead.
 """
 
 import argparse
@@ -38,7 +39,7 @@ CONCURRENCY = 16
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took until its verdict."""
+    """The cost of a run until its verdict."""
 
     name: str
     decision: Decision | None
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def replay(folder: Path) -> None:
-    """Judge each recorded run of a fault again, portion by portion."""
+    """Judge each recorded run of a fault again, part by part."""
     faults = {each.name for each in catalogue() if not each.allowed}
     costs: list[Cost] = []
     for run in sorted(path.parent for path in folder.glob("**/run.json")):
@@ -75,7 +76,7 @@ def replay(folder: Path) -> None:
 
 
 def replayed(run: Path, part: Path) -> Cost:
-    """What a recorded run costs with --until-fail; `part` is an empty folder."""
+    """The cost of a recorded run with --until-fail; `part` is an empty folder."""
     info = read_run_info(run)
     settings = info.settings.model_copy(update={"until_fail": True})
     info = info.model_copy(update={"settings": settings, "ended": None})
@@ -139,7 +140,7 @@ async def until_fail(provider: Provider, fault: Fault, suite: SuiteName, folder:
 
 
 def cost(name: str, decision: Decision | None, scores: list[Score]) -> Cost:
-    """The cost of the attempts that were made; it is printed, too."""
+    """Print and return the cost of the attempts that were made."""
     requests = sum(each.requests for each in scores)
     tokens = sum(each.usage.output or 0 for each in scores)
     print(f"{name:44} {decision!s:14} {requests:6,} {tokens:9,}", flush=True)

@@ -1,10 +1,10 @@
-"""Which rates of rare defects a run detects: the table of docs/rare-defects.md for your own run.
+"""The rates of rare defects that a run detects: the table of docs/rare-defects.md for any run.
 
     python benchmarks/detectable.py RUN
 
-RUN is the folder of a judged run. For each rule the table has the attempts that the rule judged and
-the smallest share of affected attempts that so many detect with a probability of 90 %, for defects
-that hit attempts independently.
+RUN is the folder of a judged run. For each rule, the table has the number of attempts that the rule
+judged, and the smallest share of affected attempts that this number detects with a probability of
+90 %, for defects that affect attempts independently.
 """
 
 import math
@@ -32,7 +32,7 @@ DEFECTS = {
     "request.failed": "a request that fails",
     "state.previous_response": "a stored response that is lost",
 }
-"""Rules of rare defects, and what they find."""
+"""Rules for rare defects, and the defects that they find."""
 
 
 POWER = 0.9  # probability with which a stated rate is detected
@@ -41,8 +41,8 @@ POWER = 0.9  # probability with which a stated rate is detected
 def detectable(trials: int, rate: float = 0.0) -> float | None:
     """The smallest rate of a defect that this many trials detect with probability `POWER`.
 
-    `rate` is what the model causes at most; if it is 0, one hit proves a defect. The result is
-    rounded up to 9 digits; None if not even a rate of 1 is detected.
+    `rate` is the maximum rate that the model causes; if it is 0, one occurrence proves a defect.
+    The result is rounded up to 9 digits; None if even a rate of 1 is not detected.
     """
     for hits in range(1, trials + 1):
         if at_least(hits, trials, rate) <= LEVEL:

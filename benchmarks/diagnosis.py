@@ -1,13 +1,14 @@
-"""How well the diagnosis recognizes known defects: right causes, wrong ones, and calibration.
+"""The accuracy of the diagnosis of known defects: right and wrong causes, and calibration.
 
     python benchmarks/diagnosis.py [SIGNATURES] [--again OTHER] [--seed N]
 
-Each measured signature is a recorded run. Without --again, a run is judged by signatures that were
-not measured in it: those of all other defects, and for its own what the catalogue says. With
---again, the runs are those of OTHER, a file that another `selftest --signatures` wrote, and they
-are judged by SIGNATURES as they are. Pairs, rates and reduced suites are made from the recorded
-counts. "Unknown" leaves the defect out; right is then no cause, or a cause of its layer. Top-1: the
-first cause is right. Top-3: all defects of the server are among the causes, three at most.
+Each measured signature is a recorded run. Without --again, a run is judged with signatures that
+were not measured in it: those of all other defects, and the catalogue's expectation for its own
+defect. With --again, the runs are those of OTHER, a file that another `selftest --signatures`
+wrote, and SIGNATURES are used unchanged. Pairs, rates and reduced suites are derived from the
+recorded counts. "Unknown" omits the defect; the right result is then no cause, or a cause in its
+layer. Top-1: the first cause is right. Top-3: the (at most three) causes include all defects of the
+server.
 """
 
 import argparse
@@ -28,9 +29,9 @@ from harness.rules import RULES
 
 PAIRS = 30
 SEVERAL = 5
-"""Defects of a server with several, as real ones have them."""
+"""Combinations of defects, as in real servers."""
 CLEAN_APPLICABLE = 8
-"""Assumed rollouts of a check without findings; signatures do not keep the number."""
+"""Assumed number of rollouts of a check without findings, which signatures do not contain."""
 
 Counts = Mapping[str, tuple[int, int]]
 
@@ -39,7 +40,7 @@ Counts = Mapping[str, tuple[int, int]]
 class Trial:
     """A run with the defects of the server, and the signatures that judge it.
 
-    The server has the defects in `apis` only.
+    The server has the defects only in `apis`.
     """
 
     kind: str
@@ -121,7 +122,7 @@ def counts(run: Signature) -> Counts:
 
 
 def limited(run: Signature, api: Api) -> Counts:
-    """The run of a server that has the defect in one API only."""
+    """The run of a server that has the defect only in one API."""
     return {
         name: (-(-hits // len(where)) if api in where else 0, total)
         for name, (hits, total) in counts(run).items()
@@ -130,7 +131,7 @@ def limited(run: Signature, api: Api) -> Counts:
 
 
 def thinned(run: Counts, rate: float, rng: random.Random) -> Counts:
-    """The run of a server that shows its defect in a share of its replies only."""
+    """The run of a server that shows its defect only in a share of its replies."""
     return {
         name: (sum(rng.random() < rate for _ in range(hits)), total)
         for name, (hits, total) in run.items()
@@ -166,7 +167,7 @@ def results(trial: Trial) -> Sequence[CheckResult]:
 
 
 def examples(check: str, truth: Sequence[Signature]) -> tuple[Finding, ...]:
-    """What `numerics.defect` finds: in all recorded runs, it names the defect of the server."""
+    """The findings of `numerics.defect`, which names the server's defect in all recorded runs."""
     if check != "numerics.defect":
         return ()
     evidence = Evidence(record="", exchange=0, expected="", got="")
@@ -194,10 +195,10 @@ def is_right(cause: Cause, trial: Trial) -> bool:
 
 
 def verdict(causes: Sequence[Cause], right: Sequence[bool], trial: Trial) -> tuple[bool, ...]:
-    """How a run was judged.
+    """The judgment of a run.
 
     Whether the first cause is right, whether all defects are named, whether no cause is named,
-    and whether any is wrong or even of another layer than each defect.
+    whether any cause is wrong, and whether any is in a layer without a defect.
     """
     layers = {each.layer for each in trial.truth}
     single = (Trial("", (one,), {}, trial.known, trial.left_out) for one in trial.truth)

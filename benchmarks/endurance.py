@@ -1,9 +1,9 @@
-"""Whether an eval run grows in memory with the number of its finished samples.
+"""Whether the memory of an eval run grows with the number of finished samples.
 
     python benchmarks/endurance.py [--samples 3000 30000] [--in-flight 64]
 
-Each run has a process of its own: a whole eval run against a mock server, with its records, scores
-and display, and then its judgement. Two sizes show how much memory a finished sample keeps.
+Each run has a separate process: a complete eval run against a mock server, with records, scores and
+display, and then its judgment. Two sizes show how much memory each finished sample occupies.
 
 Measured: 3,000 samples peaked at 82.5 MB and 30,000 at 82.7 MB, 4 bytes per sample; judging them,
 for which numpy, scipy and the types of openai are loaded, at 117.7 and 144.1 MB.
@@ -26,17 +26,17 @@ PAGE = resource.getpagesize()
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory (Linux)."""
+    """The resident memory of this process in bytes (Linux)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
 def peak() -> int:
-    """The most bytes of this process that were in memory so far (Linux)."""
+    """The peak memory of this process in bytes (Linux)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def run(base_url: str, samples: int, in_flight: int) -> None:
-    """Make one run in this process, and print what it took as JSON."""
+    """Make one run in this process, and print its resource usage as JSON."""
     from harness.pipeline.judge import judge
 
     with tempfile.TemporaryDirectory() as place:

@@ -1,11 +1,13 @@
-"""Tokens per second of the reference engine: alone, with 32 requests in flight, and beside other
-engines on the same weights and prompts, those that are installed: transformers, and OpenAI's own
-PyTorch model (`pip install --no-deps gpt-oss`; it asks for Python 3.12).
+"""Tokens per second of the reference engine, for one request and for 32 concurrent requests.
+
+The rates are compared with those of other engines on the same weights and prompts, if they are
+installed: transformers, and OpenAI's PyTorch model (`pip install --no-deps gpt-oss`; it requires
+Python 3.12).
 
     python benchmarks/engine.py [--checkpoint DIR] [--tokens N] [--requests N]
 
-Without --checkpoint the shipped small one is used, or random weights of its shape. Times vary with
-what else the machine does; the ratios are measured within one run and hardly do.
+Without --checkpoint, the shipped small one is used, or random weights of its shape. Times vary with
+the load of the machine; the ratios are measured within one run and hardly vary.
 """
 
 import argparse
@@ -32,12 +34,12 @@ SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint
 SHARED_PROMPT = 400
 OWN_PROMPT = 24
 COMPARED = 256
-"""Tokens of a prompt whose log probabilities are held against a peer's: twice the window."""
+"""Length of the prompt whose log probabilities are compared with a peer's: twice the window."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Tokens made, and the time it took."""
+    """The number of generated tokens, and the time it took."""
 
     name: str
     tokens: int
@@ -76,7 +78,7 @@ def random_model(dtype: torch.dtype) -> Transformer:
 
 
 def prompts(count: int, vocabulary: int) -> list[list[int]]:
-    """Prompts that share most of their beginning, as those of the smoke test do."""
+    """Prompts with a long common prefix, like those of the smoke test."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(size: int) -> list[int]:
@@ -87,7 +89,7 @@ def prompts(count: int, vocabulary: int) -> list[list[int]]:
 
 
 def run_engine(engine: Engine, batch: list[list[int]], tokens: int) -> int:
-    """Generates exactly `tokens` for every prompt at once; returns how many came."""
+    """Generates exactly `tokens` tokens for every prompt concurrently; returns the total number."""
 
     async def one(prompt: list[int], seed: int) -> int:
         params = SamplingParams(max_tokens=tokens, seed=seed)
@@ -100,7 +102,7 @@ def run_engine(engine: Engine, batch: list[list[int]], tokens: int) -> int:
 
 
 def measure_engine(model: Transformer, requests: int, tokens: int) -> tuple[Rate, Rate, Rate]:
-    """Alone, in company, and the reading of prompts that share nothing."""
+    """The rates of one request, of concurrent requests, and of prefill without shared prefixes."""
     engine = Engine(model, max_batch=requests)
     engine.start()
     try:
@@ -117,7 +119,7 @@ def measure_engine(model: Transformer, requests: int, tokens: int) -> tuple[Rate
 
 
 def measure_peer(model: Transformer, peer: Peer, requests: int, tokens: int) -> list[Rate]:
-    """A peer alone, and with all prompts in one batch if it takes batches."""
+    """The rates of a peer for one request and, if it supports batches, for all prompts in one."""
     batch = prompts(requests, model.config.vocab_size)
     median, most = apart(model, peer, batch[0][:COMPARED])
     print(f"{peer.name}: log probabilities apart by {median:.2g} in the median, {most:.2g} at most")
@@ -132,7 +134,7 @@ def measure_peer(model: Transformer, peer: Peer, requests: int, tokens: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--tokens", type=int, default=64, help="tokens a request")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens per request")
     parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"])

@@ -4,7 +4,7 @@
 
 The runs resemble AIME (30 questions x 16 tries) and GPQA (198 x 8), with questions of unequal
 difficulty. The output has the share of bounds that miss the true value (5 % is allowed), and the
-shares of runs that pass and fail without a drop, at the margin and beyond it, next to the
+shares of runs that pass and fail without a drop, at the margin and beyond it, together with the
 prediction of the formula: for a single look and for a look after every round. It takes about two
 minutes on one core.
 """
@@ -84,7 +84,7 @@ def draw(chances: Chances, tries: int, runs: int, rng: np.random.Generator) -> R
 
 
 def measured(design: Design, runs: int, rng: np.random.Generator) -> Iterator[Mean]:
-    """Baselines that are runs of the same size, with scores per question."""
+    """Baselines measured in runs of the same size, with scores per question."""
     for scores in draw(design.chances(), design.tries, runs, rng):
         yield run_mean(scores)
 
@@ -189,7 +189,7 @@ def coverage(design: Design, runs: int, rng: np.random.Generator, graded: bool =
 
 
 def predicted(design: Design, drop: float) -> tuple[float, float]:
-    """Probabilities to pass and to fail by the formula, for a baseline of the same size."""
+    """The formula's probabilities of passing and failing, for a baseline of the same size."""
     ours, theirs = design.chances(drop), design.chances()
     within = float((ours * (1 - ours)).mean() + (theirs * (1 - theirs)).mean())
     error = math.sqrt(within / (design.questions * design.tries))

@@ -1,10 +1,10 @@
-"""Simulated error rates of the gate of tool calling, as tables in Markdown for docs/gate.md.
+"""Simulated error rates of the tool-calling gate, as Markdown tables for docs/gate.md.
 
     python benchmarks/gate_rates.py [--runs N] [--seed N]
 
-A run has 36 cases, 4 conditions and k tries. The success rates of the cases are equal; or they
-differ (beta distributed, 30 % of the variance between cases) and are the same in all runs; or they
-differ and are drawn for every run, so that the mean of the cases of one run deviates from the
+A run has 36 cases, 4 conditions and k tries. The success rates of the cases are equal, or they
+differ (beta distributed, 30 % of the variance between cases) and are the same in all runs, or they
+differ and are drawn for every run, so that the mean over the cases of a run deviates from the
 stated rate. Single cases are compared with a reference run of the same provider with 5 tries. It
 takes about four minutes on one core.
 """
@@ -158,7 +158,7 @@ def special_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
 
 
 def guide_table() -> Iterator[str]:
-    """How often the guide's rule fails good providers."""
+    """How often the rule of OpenAI's guide fails good providers."""
     yield "| rate of every try | k = 5 | k = 10 | k = 20 |"
     yield "| ---: | ---: | ---: | ---: |"
     for rate in (0.98, 0.99, 0.995, 0.999):

@@ -1,11 +1,11 @@
-"""Our sampler beside its peers, all driving one local mock server.
+"""Our sampler compared with its peers, all with the same local mock server.
 
     python benchmarks/harness_throughput.py [--gpt-oss DIR] [--inspect DIR] [--samples N]
 
 `--gpt-oss` is a checkout of openai/gpt-oss, `--inspect` a folder made with
-`pip install --target DIR inspect-ai`; a peer that is not there is named as not installed. Every
-client is a process of its own. CPU seconds are those of the sampling alone and hardly depend on
-what else the machine does; samples per second do.
+`pip install --target DIR inspect-ai`; missing peers are reported as not installed. Every client is
+a separate process. CPU seconds are those of the sampling and hardly depend on the load of the
+machine; samples per second do.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SECONDS_FOR_A_CLIENT = 900
 
 @dataclass(frozen=True)
 class Run:
-    """One client at work. `share` is the part of `--samples` that it gets, for slow ones."""
+    """One client's run; `share` is its share of `--samples`, below 1 for slow clients."""
 
     client: str
     name: str
@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Used:
-    """What a run took: seconds, and MB at its peak."""
+    """The resources of a run: seconds, and peak memory in MB."""
 
     samples: int
     wall: float
@@ -66,7 +66,7 @@ RUNS = (
 
 
 def measure(run: Run, address: str, samples: int, folders: dict[str, Path | None]) -> Used | None:
-    """Let a client sample in a process of its own; None if it is not installed."""
+    """Run a client in a separate process; None if it is not installed."""
     folder = folders.get(run.client)
     command = [sys.executable, clients.__file__, run.client, f"{address}/{run.delay_ms}ms/v1"]
     command += [str(round(samples * run.share)), str(run.in_flight)]
@@ -93,7 +93,7 @@ def row(run: Run, used: Used | None) -> str:
 
 
 def ratios(results: list[tuple[Run, Used | None]]) -> Iterator[str]:
-    """How many times our CPU seconds each other client needs, at the same delay, at its best."""
+    """The CPU seconds of each other client relative to ours, at the same delay, in its best run."""
     cheapest: dict[tuple[int, str], float] = {}
     for run, used in results:
         if used is not None:
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--inspect", type=Path, help="a folder with inspect-ai installed in it")
     options = parser.parse_args()
     folders = {"gpt_oss": options.gpt_oss, "inspect": options.inspect}
-    print(f"{'':28}{'answers':>8}{'at once':>9}{'samples':>9}{'samples/s':>11}", end="")
+    print(f"{'':28}{'answers':>8}{'parallel':>9}{'samples':>9}{'samples/s':>11}", end="")
     print(f"{'CPU s/1,000':>12}{'peak MB':>9}")
     results = []
     with mock_server.running() as address:

@@ -1,4 +1,4 @@
-"""Runs of the suite `long` against healthy servers: none may have an error.
+"""Runs of the suite `long` against healthy servers, none of which may have an error.
 
     python benchmarks/healthy_long_runs.py [--runs N] [--max-context N] [--out DIR]
     python benchmarks/healthy_long_runs.py --url http://localhost:8080/v1 --model NAME

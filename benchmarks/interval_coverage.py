@@ -1,4 +1,4 @@
-"""Simulated coverage of the intervals "for other questions of the kind", as a table in Markdown.
+"""Simulated coverage of the intervals "for other questions of the kind", as a Markdown table.
 
     python benchmarks/interval_coverage.py [--runs N] [--seed N]
 

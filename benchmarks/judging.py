@@ -1,12 +1,12 @@
-"""What it costs to judge a recorded run again.
+"""The cost of judging a recorded run again.
 
     python benchmarks/judging.py [--attempts 2000 10000] [--profile FILE]
 
 A stored smoke run (`tests/characterization/runs/smoke_pass.tar.xz`: both APIs, streamed and not,
-two requests an attempt) is multiplied. Every copy has its own ids, numbers and words, so that no
-text is counted twice because of the multiplication. `recheck` then judges it in a process of its
-own, with all reports. Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page.
-Memory is that of all processes together; what they share counts once.
+two requests per attempt) is multiplied. Every copy has different ids, numbers and words, so that
+copies do not share texts. `recheck` then judges the run in a separate process, with all reports.
+Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page. Memory is that of all
+processes together, with shared memory counted once.
 """
 
 import argparse
@@ -38,11 +38,11 @@ WORDS = {
     " gave": (" gave", " returned", " says", " reports", " shows"),
     "412": tuple(str(number) for number in range(200, 1000)),
 }
-"""Words of the recorded replies that are one token, and others of one token to replace them."""
+"""Words of the recorded replies that are one token, and one-token words to replace them."""
 
 
 def multiply(folder: Path, attempts: int) -> Path:
-    """A run of about so many attempts at 36 cases, below `folder`."""
+    """Create a run of about `attempts` attempts at 36 cases, below `folder`."""
     from harness.records.rollouts import Rollout
     from harness.records.runs import SCHEMA_VERSION
     from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
@@ -82,7 +82,7 @@ def multiply(folder: Path, attempts: int) -> Path:
 
 
 def _copied_cases(path: Path, samples: set[str]) -> bytes:
-    """The cases of these samples, several times under other ids."""
+    """The cases of these samples, copied under several ids."""
     cases = map(json.loads, path.read_text("utf-8").splitlines())
     named = [case for case in cases if case["id"] in samples]
     lines = (
@@ -93,7 +93,7 @@ def _copied_cases(path: Path, samples: set[str]) -> bytes:
 
 
 def varied(text: str, chance: random.Random) -> str:
-    """A record with other ids, words and numbers."""
+    """A record with different ids, words and numbers."""
     for word, others in WORDS.items():
         text = text.replace(word, chance.choice(others))
     key = chance.getrandbits(64)
@@ -105,7 +105,7 @@ def _other(digits: str, key: int) -> str:
 
 
 def judge(run: Path, profile: str | None) -> dict[str, float]:
-    """Judge a run in processes of its own; seconds, CPU seconds, and MB at their peak."""
+    """Judge a run in separate processes; returns seconds, CPU seconds and peak memory in MB."""
     command = [sys.executable, *(("-m", "cProfile", "-o", profile) if profile else ()), PROGRAM]
     command += ["recheck", str(run)]
     started = time.perf_counter()
@@ -122,7 +122,7 @@ def judge(run: Path, profile: str | None) -> dict[str, float]:
 
 
 def memory(process: int) -> float:
-    """MB of a process and its children, in proportion where they share pages (PSS of Linux)."""
+    """Memory of a process and its children in MB, with shared pages divided (Linux PSS)."""
     total = 0.0
     with suppress(OSError):
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text("ascii")

@@ -1,10 +1,10 @@
-"""Memory and time of a published shape on a CPU: writing it, loading it, and a few tokens of it.
+"""Memory and time of a published shape on a CPU: writing, loading, and generating a few tokens.
 
     python benchmarks/loading.py [--shape 20b] [--folder DIR] [--tokens N]
 
-Random weights of the shape are written to --folder (13 GB for 20b), and stay there; loaded, they
-are held as `serve --packed --dtype bfloat16` holds them. Memory is the most that was resident in
-each step, this process's libraries included (Linux).
+Random weights of the shape are written to --folder (13 GB for 20b) and kept there; they are loaded
+as by `serve --packed --dtype bfloat16`. Memory is the peak resident memory of each step, including
+this process's libraries (Linux).
 """
 
 import argparse
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def arrivals(engine: Engine, tokens: int) -> list[float]:
-    """When each token of an answer came."""
+    """The arrival time of each token of an answer."""
 
     async def generate() -> list[float]:
         made = engine.generate(range(PROMPT), SamplingParams(tokens))
@@ -39,12 +39,12 @@ def arrivals(engine: Engine, tokens: int) -> list[float]:
 
 
 def reset_peak() -> None:
-    """Has the kernel begin again to note the most that is resident (proc_pid_clear_refs(5))."""
+    """Resets the kernel's peak of resident memory (proc_pid_clear_refs(5))."""
     (PROCESS / "clear_refs").write_text("5", encoding="ascii")
 
 
 def peak() -> int:
-    """The most bytes that were resident since the last reset."""
+    """The peak resident memory in bytes since the last reset."""
     lines = (PROCESS / "status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 

@@ -3,14 +3,14 @@
     python benchmarks/long_context.py [--lengths 1024,4096,16384] [--threads N]
         [--checkpoint DIR] [--last-chunk]
 
-Each length runs in a process of its own, with one prompt of random tokens and one sampled token.
-The figures are the CPU seconds of the prefill alone (the engine starts before), and the largest
-resident set of the whole process, interpreter, PyTorch and weights included. Only full attention
-may grow faster than linearly with the length.
+Each length runs in a separate process, with one prompt of random tokens and one sampled token. The
+figures are the CPU seconds of the prefill (without the start of the engine) and the peak resident
+memory of the whole process, including interpreter, PyTorch and weights. Only full attention may
+grow faster than linearly with the length.
 
 With --last-chunk, only the last 512 tokens are computed, over a cache filled with zeros. They need
-the most memory; the peak is about a tenth lower than that of the whole prefill (634 and 702 MiB at
-16,384 tokens), and takes seconds instead of a quarter of an hour.
+the most memory. The peak is about a tenth lower than that of the whole prefill (634 and 702 MiB at
+16,384 tokens), and the measurement takes seconds instead of a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def prefill(checkpoint: Path, length: int, threads: int, *, last_chunk: bool) ->
         forward=_skipping(length - _CHUNK) if last_chunk else forward_for,
     )
     if engine.max_context < length + 1:
-        raise SystemExit(f"The KV cache holds {engine.max_context} tokens, fewer than {length}.")
+        raise SystemExit(f"The KV cache fits {engine.max_context} tokens, fewer than {length}.")
     numbers = torch.randint(_COMMON_TOKENS, (length,), generator=torch.Generator().manual_seed(0))
     prompt: list[int] = numbers.tolist()
 
@@ -101,7 +101,7 @@ def prefill(checkpoint: Path, length: int, threads: int, *, last_chunk: bool) ->
 
 
 def _skipping(first: int) -> MakeForward:
-    """A forward pass that computes rows from position `first` on, and nothing before."""
+    """A forward pass that only computes rows from position `first` on."""
     import torch
 
     from reference_engine.generation.graphs import forward_for

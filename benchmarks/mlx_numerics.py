@@ -1,4 +1,4 @@
-"""Where mlx-lm's logprobs differ from those of transformers on the same weights.
+"""The differences between the logprobs of mlx-lm and transformers on the same weights.
 
     pip install 'mlx-lm==0.32.2' 'mlx[cpu]'           # plain mlx on a Mac
     gpt-oss-verify export-small small-hf --layout hf
@@ -7,8 +7,8 @@
     python benchmarks/mlx_numerics.py small-hf small-mxfp4
 
 Both models read the first 480 tokens of the README. The figures are |Δ logprob| of the next tokens,
-in nats, from transformers in float32. mlx-lm is tested as it is, in float32, and with the bounds of
-YaRN's range as gpt-oss's configuration wants them: `truncate: false`, not rounded.
+in nats, from transformers in float32. mlx-lm is tested unmodified, in float32, and with unrounded
+bounds of YaRN's range, as gpt-oss's configuration requires (`truncate: false`).
 """
 
 import argparse
@@ -67,7 +67,7 @@ def by_mlx(folder: Path, ids: list[int], number: str, *, exact: bool) -> np.ndar
 
 
 def exact_frequencies(config: dict[str, Any]) -> mx.array:
-    """YaRN's wavelengths (Peng et al. 2023, section 3.2), in the form that mlx wants."""
+    """YaRN's wavelengths (Peng et al. 2023, section 3.2), in the form that mlx expects."""
     scaling = config.get("rope_scaling") or config["rope_parameters"]
     base = config.get("rope_theta") or scaling["rope_theta"]
     dims, factor = config["head_dim"], scaling["factor"]

@@ -1,11 +1,12 @@
-"""A provider that costs next to nothing, so that what is measured is the client.
+"""A provider that uses almost no CPU time, to measure clients.
 
     python benchmarks/mock_server.py        prints its port, serves until stdin is closed
 
-Every answer is made in advance. How a request is answered stands in front of its path:
-`/200ms/v1/...` answers after 200 ms; `/100x30/v1/...` streams about 30 events, 100 a second, each
-with the time it was sent (`time.perf_counter`, one clock for all processes of a machine). Streams
-have between half and one and a half times as many events, so that they end one by one.
+All answers are prepared in advance. The first part of the path selects how a request is answered:
+`/200ms/v1/...` answers after 200 ms; `/100x30/v1/...` streams about 30 events at 100 per second,
+each with the time it was sent (`time.perf_counter`, one clock for all processes of a machine).
+Streams have between half and one and a half times this number of events, so that they do not end
+at the same time.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ LAST_EVENT = (
 
 
 def chat_answer() -> bytes:
-    """A whole chat completion over HTTP."""
+    """A complete chat completion as an HTTP response."""
     message = {"role": "assistant", "content": ANSWER, "reasoning": REASONING}
     completion = {
         "id": "chatcmpl-1",
@@ -73,12 +74,12 @@ class Ticker:
     """Sends the events of all streams that are due, every millisecond."""
 
     def __init__(self) -> None:
-        """Start with no stream."""
+        """Start without streams."""
         self._due: deque[tuple[float, float, int, asyncio.WriteTransport]] = deque()
         self._running = False
 
     def add(self, transport: asyncio.WriteTransport, rate: int, events: int) -> None:
-        """Stream about `events` events at `rate` a second; all streams must have the same rate."""
+        """Stream about `events` events at `rate` per second, the same rate for all streams."""
         transport.write(STREAM_HEAD)
         count = round(events * random.uniform(0.5, 1.5))
         self._due.append((time.perf_counter() + 1 / rate, 1 / rate, count, transport))
@@ -103,16 +104,16 @@ class Ticker:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 as far as well-behaved clients need it: no pipelining, no chunked requests."""
+    """HTTP/1.1 without pipelining and chunked requests."""
 
     def __init__(self, ticker: Ticker) -> None:
-        """Take part in the server's one ticker."""
+        """Use the server's ticker."""
         self._ticker = ticker
         self._received = b""
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to answer."""
+        """Keep the transport for the answer."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -159,7 +160,7 @@ async def serve() -> None:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The address of a server in a process of its own, for as long as the `with` block lasts."""
+    """The address of a server in a separate process, which ends with the `with` block."""
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

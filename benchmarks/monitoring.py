@@ -1,10 +1,10 @@
-"""How often `watch` errs, and how soon it notices a defect: simulations for docs/monitoring.md.
+"""Simulated false alarms and detection times of `watch`, for docs/monitoring.md.
 
     python benchmarks/monitoring.py [--runs N] [--seed N]
 
 Rounds are hourly, with 8 of 36 tool calls and, in turn, one of 16 parts of the rules of all APIs.
-Requests count those of tool calls (two each), of probes (23 a round), and two before the round. A
-round is examined if something failed in it. It takes about a minute on one core.
+Requests include those of tool calls (two each) and probes (23 per round), and two before the round.
+A round is examined if something failed in it. The simulation takes about a minute on one core.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STREAMS = sorted(name for signal in SIGNALS[2:] for name in signal.streams)
 
 
 def switching(before: V, after: V, start: int = 0) -> Callable[[int], V]:
-    """The value of each round: `after` from the round `start` on."""
+    """The value of each round: `before`, then `after` from round `start` on."""
     return lambda number: after if number >= start else before
 
 
@@ -63,7 +63,7 @@ def tool_calls(rounds: int, rates: Callable[[int], list[float]], rng: random.Ran
 def probes(
     rounds: int, failing: Callable[[int], float], broken: Collection[str], rng: random.Random
 ) -> int | None:
-    """The round that notices probes which fail; every second round samples again what failed."""
+    """The round that notices failing probes; every second round repeats those that failed."""
     parts = [STREAMS[first::PARTS] for first in range(PARTS)]
     series: dict[str, list[Counts]] = defaultdict(list)
     changes: dict[str, Change] = {}
@@ -111,7 +111,7 @@ def false_alarms(runs: int, rng: random.Random) -> Iterator[str]:
 
 
 def drops(runs: int, rng: random.Random) -> Iterator[str]:
-    """Tool calls that succeed less often after some days."""
+    """Detection of tool calls that succeed less often after some days."""
     yield "| success rate | noticed | hours, median | 90 % within | requests, median |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     for days, before, after in (
@@ -126,7 +126,7 @@ def drops(runs: int, rng: random.Random) -> Iterator[str]:
 
 
 def defects(runs: int, rng: random.Random) -> Iterator[str]:
-    """Probes that begin to fail after two weeks."""
+    """Detection of probes that begin to fail after two weeks."""
     yield "| probes that fail | noticed | hours, median | 90 % within | requests, median |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     start = 14 * 24
@@ -144,7 +144,7 @@ def defects(runs: int, rng: random.Random) -> Iterator[str]:
 
 
 def row(name: str, noticed: Sequence[int | None], start: int) -> str:
-    """How long it took in the runs that noticed the defect after it began."""
+    """The time to detection in the runs that noticed the defect after it began."""
     hours = sorted(each - start + 1 for each in noticed if each is not None and each >= start)
     if not hours:
         return f"| {name} | 0 % | – | – | – |"

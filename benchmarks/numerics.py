@@ -1,4 +1,4 @@
-"""Which numeric faults the golden file finds, by which method, with how many tokens.
+"""The numeric faults that the golden file finds, by method and number of tokens.
 
     python benchmarks/numerics.py [FAULT …]
 
@@ -68,7 +68,7 @@ def serving(faults: Sequence[str], dtype: str, residual: str) -> Iterator[Starle
 
 
 async def rollouts(app: Starlette, task: str, requests: Sequence[ProbeRequest]) -> list[Rollout]:
-    """The answers to all requests of a task, sent at once."""
+    """The answers to all requests of a task, sent concurrently."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://engine", timeout=None
@@ -134,7 +134,7 @@ def shown(result: CheckResult) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("faults", nargs="*")
-    parser.add_argument("--drawn", action="store_true", help="sample at temperature 1 as well")
+    parser.add_argument("--drawn", action="store_true", help="also sample at temperature 1")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     torch.set_num_threads(1)

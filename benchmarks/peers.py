@@ -1,4 +1,4 @@
-"""Other engines that run a gpt-oss in this process, given the weights of one of our models."""
+"""Other engines that run gpt-oss in this process, with the weights of one of our models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from reference_engine.checkpoint.layouts import Layout, config_file, sources
 from reference_engine.model.transformer import Transformer
 
 TOP = 20
-"""Most probable tokens of a position whose log probabilities are compared."""
+"""Number of most probable tokens of each position whose log probabilities are compared."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,10 @@ class Peer:
     """An engine with the weights of our model.
 
     Attributes:
-        name: What it is called in a table.
-        logits: Scores (T, vocabulary) of a prompt's tokens (T,).
-        generate: Samples as many tokens as it is told after each prompt, all at once; returns how
-            many came.
-        batches: Whether it takes several prompts.
+        name: Its name in tables.
+        logits: Returns the logits (T, vocabulary) of a prompt's tokens (T,).
+        generate: Samples a number of tokens after each prompt, in one batch; returns the total.
+        batches: Whether it supports several prompts.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Peer:
 
 
 def installed_peers(model: Transformer) -> list[Peer]:
-    """The engines whose packages are here, each with the model's weights."""
+    """The engines whose packages are installed, each with the model's weights."""
     known = {"transformers": transformers_peer, "gpt_oss": openai_peer}
     return [make(model) for package, make in known.items() if find_spec(package)]
 
@@ -91,10 +90,10 @@ def transformers_peer(model: Transformer) -> Peer:
 
 
 def openai_peer(model: Transformer) -> Peer:
-    """The same weights in OpenAI's own PyTorch model, of the package gpt-oss.
+    """The same weights in OpenAI's PyTorch model, from the package gpt-oss.
 
-    It is written for bfloat16; of another type it is here what our model is of. It has no memory of
-    keys and values: every token reads the whole prompt again.
+    It is written for bfloat16; here, it is converted to our model's dtype. It has no KV cache:
+    every token processes the whole prompt again.
     """
     from gpt_oss.torch.model import ModelConfig, TokenGenerator
     from gpt_oss.torch.model import Transformer as OpenAITransformer

@@ -1,11 +1,11 @@
-"""Real servers on the small checkpoint: their findings, compared with what a person has verified.
+"""Findings of real servers with the small checkpoint, compared with verified findings.
 
     python benchmarks/real_servers.py [NAME …] [--work DIR] [--list]
 
 Each file `benchmarks/real/NAME.yaml` describes one version of one server: how it is installed and
-started, and the findings that a person has read and found true, each with the reason. For each
-server this script creates a virtual environment, exports the small checkpoint, runs the quick suite
-and compares. Installed environments are kept in `--work` and used again.
+started, and the findings that a person has confirmed, each with the reason. For each server, this
+script creates a virtual environment, exports the small checkpoint, runs the quick suite and
+compares the findings. Installed environments are kept in `--work` and reused.
 
 The exit code is 1 if a run has an error or a warning that its file does not list, or lacks one that
 the file expects in every run, and 2 if a server could not be installed or started.
@@ -36,8 +36,8 @@ _JUDGED = ("error", "warning")
 class Expectation(BaseModel):
     """A finding that was verified by reading the records.
 
-    `reason` says what the server does. `always` is whether every run has the finding; others depend
-    on what the model writes.
+    `reason` describes the server's behavior. `always` is whether every run has the finding; if not,
+    it depends on what the model writes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,8 +53,8 @@ class Server(BaseModel):
     checkpoint, `{vocabulary}` the folder with harmony's vocabulary, `{work}` the server's folder,
     `{python}` this interpreter, and `{port}` the port. `install` are the arguments of
     `pip install`; `prepare` are shell commands that run once; `ready` is the path that answers when
-    the server is ready; `provider` are other settings of the provider's entry. `coverage` says how
-    much of the suite the verified run of the day `measured` reached.
+    the server is ready; `provider` are other settings of the provider's entry. `coverage` is the
+    share of the suite that the verified run reached, on the date `measured`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,7 +101,7 @@ class Bench:
         return text
 
     def install(self) -> None:
-        """Create the environment, unless an earlier run has done so."""
+        """Create the environment, unless it exists."""
         done = self.folder / "installed"
         if done.exists():
             return
@@ -133,7 +133,7 @@ class Bench:
         return path
 
     def run(self) -> dict[str, str]:
-        """Run the quick suite; the severity of each rule with a finding."""
+        """Run the quick suite; returns the severity of each rule with a finding."""
         runs = self.folder / "runs"
         before = set(runs.glob("*"))
         command = [COMMAND, "--providers", str(self.providers()), "-p", self.name]
@@ -145,7 +145,7 @@ class Bench:
 
 
 class BenchError(Exception):
-    """A server could not be installed, started or run; the message says which and why."""
+    """A server could not be installed, started or run; the message gives server and reason."""
 
 
 def called(*command: str) -> None:
@@ -189,7 +189,7 @@ def described() -> dict[str, Server]:
 
 
 def exported(work: Path) -> Path:
-    """Export the small checkpoint, and harmony's vocabulary beside it."""
+    """Export the small checkpoint, with harmony's vocabulary next to it."""
     vocabulary = work / "vocabulary"
     vocabulary.mkdir(exist_ok=True)
     shutil.copy(vocabulary_file(), vocabulary / FILE_NAME)

@@ -1,11 +1,11 @@
-"""How the reply types of the `openai` package changed from release to release.
+"""Changes of the reply types of the `openai` package between releases.
 
     pip download --no-deps --dest WHEELS openai==2.8.1 openai==2.50.0 …
     python benchmarks/sdk_history.py WHEELS/openai-*.whl > harness/data/sdk_history.json
 
-Reads the source of the types, so that no release has to be installed. The result lists the fields
-that the newest release requires and an older one does not, and the values that an older release
-accepts and the newest one does not, each as `module.Class.field`.
+Parses the source of the types, so that the releases do not have to be installed. The result lists
+the fields that only the newest release requires, and the values that only an older release accepts,
+each as `module.Class.field`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Release:
         return cls(Version(wheel.name.split("-")[1]), fields)
 
     def requires(self, name: str) -> bool:
-        """Whether a reply must have a field. A class that a release lacks requires nothing."""
+        """Whether a reply must have a field. A class missing from a release requires nothing."""
         return name in self.fields and self.fields[name].required
 
 
@@ -75,7 +75,7 @@ def _values(annotation: ast.expr) -> Iterator[str]:
 
 
 def history(releases: list[Release]) -> dict[str, object]:
-    """What changed up to the newest of these releases."""
+    """The changes up to the newest of these releases."""
     *older, newest = sorted(releases, key=lambda each: each.version)
     required, values = {}, {}
     for name, field in sorted(newest.fields.items()):

@@ -1,11 +1,11 @@
-"""What a whole smoke run costs: sampling, records, display, judgement and reports.
+"""The cost of a complete smoke run: sampling, records, display, judgment and reports.
 
     python benchmarks/smoke.py [--attempts 1440 5008]
 
 A provider in this process answers with the recorded replies of a stored smoke run (both APIs,
-streamed and not, two requests an attempt), each with ids, numbers and words of its own. Prints CPU
-seconds and peak memory of the process that verifies it, imports included. A first run, which is
-not counted, leaves the compiled modules that an installed tool has.
+streamed and not, two requests per attempt), each with different ids, numbers and words. Prints CPU
+seconds and peak memory of the process that verifies it, including imports. A warm-up run compiles
+the modules, as in an installed tool.
 """
 
 import argparse
@@ -39,7 +39,7 @@ Kind = tuple[str, bool, str, bool]  # API, whether streamed, the user's text, wh
 
 
 def kind_of(body: Mapping[str, Any]) -> Kind:
-    """What a request asks for."""
+    """The kind of a request."""
     turns = body.get("messages", body.get("input"))
     turns = turns if isinstance(turns, list) else []
     user = next((turn["content"] for turn in turns if turn.get("role") == "user"), "")
@@ -51,13 +51,13 @@ class Provider(asyncio.Protocol):
     """Answers with recorded replies, by the kind of their requests."""
 
     def __init__(self, replies: Mapping[Kind, list[str]], chance: random.Random) -> None:
-        """Vary the replies at random."""
+        """Use these replies with random variations."""
         self._replies = replies
         self._chance = chance
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to answer."""
+        """Keep the transport for the answer."""
         self._transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
@@ -108,7 +108,7 @@ def recorded(folder: Path) -> tuple[dict[Kind, list[str]], str]:
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> None:
-    """Verify the provider with each number of attempts, and print what that took."""
+    """Verify the provider with each number of attempts, and print the resource usage."""
     replies, cases = recorded(folder)
     (folder / "cases.jsonl").write_text(cases, encoding="utf-8")
     chance = random.Random(1)

@@ -1,20 +1,20 @@
-"""How true the recorded arrival times of events are when many streams come at once.
+"""The accuracy of recorded arrival times of events with many concurrent streams.
 
     python benchmarks/streaming.py [--streams 500] [--rate 100] [--seconds 4]
 
-A mock server streams; our sampler records every event with its arrival time, on disk, and reads
-every stream that has ended while others go on. Each event carries the time it was sent, so that
-the recorded time between two events can be compared with the time between their sending.
+A mock server streams. Our sampler records every event with its arrival time on disk, and parses
+finished streams while others continue. Each event contains the time it was sent, so that the
+recorded interval between two events can be compared with the interval between their sending times.
 
-A bare client listens to the same server in the same way and does nothing but look at the clock:
-what it gets wrong is the fault of the server and the machine, and no client could do better.
-CPU time is that of one client alone; on a busy machine it grows by half, and the errors far more.
+A bare client reads the same streams and only looks at the clock: its errors are due to the server
+and the machine, and no client could do better. CPU time is that of one client; on a busy machine it
+grows by half, and the errors grow far more.
 
-Measured on two cores with nothing else to do, server and client together on them, in one run: 500
-streams of 100 events a second take 13 µs an event, two thirds of a core, against 6 µs of the bare
-client. The error of one interval is 1.4 % in the median (bare: 0.4 %), 83 % of the intervals are
-within 5 % (bare: 94 %), and the mean of no stream is off by more than 1.7 % (bare: 1 %). With 250
-streams 93 % of the intervals are within 5 % (bare: 98 %).
+Measured in one run on two otherwise idle cores that server and client shared: 500 streams of 100
+events per second take 13 µs per event (two thirds of a core), compared with 6 µs for the bare
+client. The median error of an interval is 1.4 % (bare: 0.4 %), 83 % of the intervals are within 5 %
+(bare: 94 %), and the error of a stream's mean is at most 1.7 % (bare: 1 %). With 250 streams, 93 %
+of the intervals are within 5 % (bare: 98 %).
 """
 
 import argparse
@@ -74,7 +74,7 @@ def ours(base_url: str, streams: int, folder: Path) -> None:
 
 
 class Listener(asyncio.Protocol):
-    """Asks for one stream, and keeps what comes with the time it came."""
+    """Requests one stream, and keeps the received data with arrival times."""
 
     def __init__(self, path: str) -> None:
         self.heard: list[tuple[float, bytes]] = []
@@ -87,7 +87,7 @@ class Listener(asyncio.Protocol):
         self._transport.write(REQUEST.format(path=self._path).encode())
 
     def data_received(self, data: bytes) -> None:
-        """Look at the clock."""
+        """Record the arrival time."""
         self.heard.append((time.perf_counter(), data))
         if data.endswith(END):
             self._transport.close()
@@ -95,7 +95,7 @@ class Listener(asyncio.Protocol):
 
 
 def bare(base_url: str, streams: int, folder: Path) -> None:
-    """Nothing but a look at the clock for every piece that comes."""
+    """Only look at the clock for every piece of data."""
     address = urlsplit(base_url)
     host, _, port = address.netloc.partition(":")
     heard: list[list[tuple[float, bytes]]] = []
@@ -119,13 +119,13 @@ def bare(base_url: str, streams: int, folder: Path) -> None:
 
 
 Intervals: TypeAlias = list[tuple[float, float]]
-"""For each two events of a stream the recorded and the true seconds between them."""
+"""The recorded and the true interval between adjacent events of a stream, in seconds."""
 
 CLIENTS: dict[str, Callable[[str, int, Path], None]] = {"ours": ours, "bare": bare}
 
 
 def listen_here(client: str, base_url: str, streams: int, folder: Path) -> None:
-    """Take all streams in this process, and print what it took as JSON."""
+    """Receive all streams in this process, and print the resource usage as JSON."""
     wall, cpu = time.perf_counter(), time.process_time()
     CLIENTS[client](base_url, streams, folder)
     used = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -141,7 +141,7 @@ def recorded(rollout: Rollout) -> list[tuple[float, str]]:
 
 
 def taken(client: str, folder: Path) -> Iterator[Intervals]:
-    """The intervals of each stream that a client took."""
+    """The intervals of each stream that a client received."""
     if client == "ours":
         streams: Iterator[list[tuple[float, str]]] = map(recorded, read_rollouts(folder))
     else:
@@ -156,8 +156,8 @@ def report(streams: list[Intervals], used: dict[str, float], rate: int, held: in
     sums = [tuple(map(sum, zip(*stream, strict=True))) for stream in streams if stream]
     cpu = used["cpu"] / len(single)
     print(f"  intervals recorded           {len(single):,}")
-    print(f"  events a second, in all      {len(single) / used['wall']:,.0f}")
-    print(f"  CPU of an event              {cpu * 1e6:.1f} µs")
+    print(f"  events per second in total   {len(single) / used['wall']:,.0f}")
+    print(f"  CPU time per event           {cpu * 1e6:.1f} µs")
     print(f"  core for {held * rate:6,} events/s    {cpu * held * rate:.0%}")
     print(f"  peak memory                  {used['rss']:.0f} MB")
     quantiles = {f"p{q}": single[len(single) * q // 100] for q in (50, 90, 99)}
@@ -169,7 +169,7 @@ def report(streams: list[Intervals], used: dict[str, float], rate: int, held: in
 
 
 def measure(client: str, url: str, streams: int, folder: Path) -> dict[str, float]:
-    """Let a client take the streams in a process of its own."""
+    """Let a client receive the streams in a separate process."""
     command = [sys.executable, __file__, "--streams", str(streams), "--client", client]
     command += ["--base-url", url, "--into", str(folder)]
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -180,7 +180,7 @@ def measure(client: str, url: str, streams: int, folder: Path) -> dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--streams", type=int, default=500)
-    parser.add_argument("--rate", type=int, default=100, help="events a second of each stream")
+    parser.add_argument("--rate", type=int, default=100, help="events per second of each stream")
     parser.add_argument("--seconds", type=int, default=4)
     for hidden in ("--client", "--base-url", "--into"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
@@ -188,7 +188,7 @@ def main() -> None:
     if options.into:
         listen_here(options.client, options.base_url, options.streams, Path(options.into))
         return
-    print(f"{options.streams} streams at once, {options.rate} events a second each")
+    print(f"{options.streams} concurrent streams, {options.rate} events per second each")
     with mock_server.running() as address:
         url = f"{address}/{options.rate}x{options.rate * options.seconds}/v1"
         for client in CLIENTS:

@@ -1,7 +1,7 @@
-"""What `gpt-oss-verify tap` adds to the time of a request: `python benchmarks/tap.py`.
+"""The time that `gpt-oss-verify tap` adds to a request: `python benchmarks/tap.py`.
 
-Requests go to a local mock server directly and through the proxy in turn, one at a time, over one
-connection each. The proxy runs in a process of its own, as users run it.
+Requests go to a local mock server alternately directly and through the proxy, one at a time, over
+one connection each. The proxy runs in a separate process, as for users.
 """
 
 import os

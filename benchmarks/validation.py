@@ -1,4 +1,4 @@
-"""Which numeric faults `python -m reference_engine validate` finds in the small checkpoint.
+"""The numeric faults that `python -m reference_engine validate` finds in the small checkpoint.
 
     python benchmarks/validation.py [FAULT …]
 

@@ -1,1 +1,1 @@
-"""AIME, GPQA and HealthBench against any provider, scored, compared and explained."""
+"""AIME, GPQA and HealthBench for any provider: sampling, scoring and comparison."""

@@ -1,4 +1,4 @@
-"""`python -m evals`: accepts the flags of `gpt_oss.evals`, and runs `gpt-oss-verify eval`.
+"""`python -m evals`: accepts the flags of `gpt_oss.evals` and runs `gpt-oss-verify eval`.
 
 The flags and their defaults are those of `gpt_oss/evals/__main__.py` in openai/gpt-oss. They never
 override a provider's entry or the settings of a resumed run.
@@ -27,7 +27,7 @@ API_OF = {"responses": "responses", "chat_completions": "chat"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run an eval; its exit code."""
+    """Run an eval; returns the exit code."""
     known, others = _parser().parse_known_args(arguments)
     names = {LONG.get(name, name) for name in (word.partition("=")[0] for word in others)}
     defaults: dict[str, str] = {}
@@ -62,14 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         shown = text if default is None else f"{text} (default: {default})"
         parser.add_argument(name, choices=choices, help=shown)
 
-    add("--model", "models, separated by commas")
-    add("--reasoning-effort", "efforts, separated by commas")
+    add("--model", "comma-separated models")
+    add("--reasoning-effort", "comma-separated reasoning efforts")
     add("--sampler", "API", [*API_OF])
-    add("--base-url", "URL of the API")
-    add("--eval", "evals, separated by commas")
+    add("--base-url", "base URL of the API")
+    add("--eval", "comma-separated evals")
     add("--temperature", "sampling temperature")
     add("--n-threads", "concurrent tries")
-    add("--examples", "questions of each eval")
+    add("--examples", "number of questions of each eval")
     parser.add_argument("--debug", action="store_true", help="few questions; print every request")
     return parser
 

@@ -18,7 +18,7 @@ _PROBLEMS_IN_A_CONTEST = 15
 
 
 def _leading_integer(value: object) -> object:
-    """The integer at the start of a text: one published answer ends in a degree sign."""
+    """The integer at the start of a text, because one published answer ends in a degree sign."""
     match = re.match(r"\d+(?![.,/]?\d)", value.strip()) if isinstance(value, str) else None
     return int(match[0]) if match else value
 
@@ -37,7 +37,7 @@ class Aime:
     tries = 16
 
     def __init__(self, data: Loaded[AimeRow], prompts: PromptsInfo | None = None) -> None:
-        from evals.extraction.integer import integer_answer  # 0.1 s, only in runs of this eval
+        from evals.extraction.integer import integer_answer  # slow: 0.1 s
 
         self._answer_in = integer_answer
         self._template = (prompts or our_prompts()).templates[self.name]
@@ -48,12 +48,12 @@ class Aime:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The same prompt in every try."""
+        """The prompt, which is the same in every try."""
         text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
     def right(self, question: str, number: int) -> str:
-        """The integer."""
+        """The correct integer."""
         return str(self._rows[question].answer)
 
     def mark(self, question: str, number: int, text: str) -> Mark:
@@ -67,7 +67,7 @@ class Aime:
         return Mark("correct" if correct else "wrong", found.answer or found.quote, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """OpenAI's script reads the last box or the last number."""
+        """The score by the last box or the last number, as OpenAI's script reads it."""
         return float(openai_script.integer(text) == self._rows[question].answer)
 
 

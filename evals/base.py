@@ -16,7 +16,7 @@ Marking = Literal["correct", "wrong", "no_answer"]
 
 @dataclass(frozen=True)
 class Question:
-    """One row. `id` is unique in its eval and stable between runs; `text` is for reports."""
+    """One row; `id` is unique in its eval and stable between runs, `text` is for reports."""
 
     id: str
     text: str
@@ -34,7 +34,7 @@ class Prompt:
 class Mark:
     """The marking of one answer.
 
-    `answer` is the answer extracted from the text, None with `no_answer`; `openai_score` is the
+    `answer` is the answer extracted from the text, None for `no_answer`; `openai_score` is the
     score that OpenAI's own script gives the same text.
     """
 
@@ -44,7 +44,7 @@ class Mark:
 
 
 class AnswerEval(Protocol):
-    """Questions with right and wrong answers; `tries` is the default number of tries at each."""
+    """Questions with right and wrong answers; `tries` is the default number per question."""
 
     name: str
     info: DatasetInfo
@@ -60,7 +60,7 @@ class AnswerEval(Protocol):
         ...
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score that OpenAI's own script gives the final answer of a try."""
+        """The score that OpenAI's script gives the final answer of a try."""
         ...
 
     def right(self, question: str, number: int) -> str:
@@ -101,5 +101,5 @@ class Basic:
         return Mark("correct", text.strip()[:_SHOWN], openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """OpenAI's script also accepts blanks."""
+        """1, because OpenAI's script accepts any answer, even a blank one."""
         return float(bool(text))

@@ -1,4 +1,4 @@
-"""What a run will cost before it is started: requests, tokens, money and time. Pure."""
+"""The expected cost of a run: requests, tokens, money and time. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "healthbench": {"low": 800, "medium": 1_200, "high": 2_500},
     "basic": {"low": 50, "medium": 50, "high": 50},
 }
-"""Output tokens of an attempt, CoT included. Assumed, to distinguish a dollar from a thousand.
+"""Output tokens of an attempt, CoT included. Rough assumptions, to tell a dollar from a thousand.
 
 Lengths by effort are not published. Reports of gpt-oss-20b on AIME at high effort mention more than
 20,000; the other figures are our own assumptions.
@@ -46,10 +46,10 @@ REQUESTS_WITH_PYTHON = 3
 
 
 class Cost(Record):
-    """What will be requested from one provider.
+    """The expected requests to one provider.
 
     `dollars` is None if its entry has no prices. `minutes` is the shortest time that its rate
-    limits allow, None if it has none; its speed is not known in advance.
+    limits allow, None without rate limits; its speed is not known in advance.
     """
 
     provider: str
@@ -62,7 +62,7 @@ class Cost(Record):
 
 
 class Part(Record):
-    """What tool calling, the probes, one eval or one long probe requests; probes share requests."""
+    """The requests of tool calling, the probes (which share requests), an eval or a long probe."""
 
     name: str
     requests: int
@@ -71,7 +71,7 @@ class Part(Record):
 
 
 class Expectation(Record):
-    """The cost of a run; `forecasts` say what verdict a good provider can expect."""
+    """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect."""
 
     parts: tuple[Part, ...]
     sampling: Cost
@@ -95,7 +95,7 @@ class _Amount:
 
     @property
     def rounded(self) -> dict[str, int]:
-        """As members of a `Part` or a `Cost`."""
+        """The amounts as fields of a `Part` or a `Cost`."""
         names = ("requests", "input_tokens", "output_tokens")
         return dict(zip(names, map(round, (self.requests, self.given, self.made)), strict=True))
 
@@ -103,7 +103,7 @@ class _Amount:
 def expect(
     tasks: Sequence[Task], info: RunInfo, provider: Provider, grader: Provider | None
 ) -> Expectation:
-    """What a run, which may be a shard, needs if every attempt is made."""
+    """The cost of a run or a shard if every attempt is made."""
     planned = {task.name: task.planned for task in info.tasks}
     amounts = {
         task.name: _sampling(task) * (planned[task.name] / max(1, task.info.planned))
@@ -156,7 +156,7 @@ def _sampling(task: Task) -> _Amount:
         made = min(assumed, task.info.sampling.max_tokens or assumed)
         attempts = len(prompts) * task.info.tries
         turns = REQUESTS_WITH_PYTHON if task.info.sampling.max_turns > 1 else 1
-        # Each request repeats the prompt and what the model wrote before, in equal parts.
+        # Each request repeats the prompt and the earlier output, assumed to grow in equal steps.
         given = turns * characters * task.info.tries / CHARACTERS_PER_TOKEN
         given += attempts * made * (turns - 1) / 2
         total += _Amount(attempts * turns, given, made * attempts)
@@ -164,7 +164,7 @@ def _sampling(task: Task) -> _Amount:
 
 
 def _attempt(attempt: Attempt) -> _Amount:
-    """Of a tool-call case or a probe: a call is assumed to be followed by one more request."""
+    """The amount of a tool-call case or a probe, assuming one more request after a call."""
     sample, settings = attempt.sample, attempt.settings
     body = sample.raw or orjson.dumps(attempt.first_request())
     requests = min(attempt.max_turns, 1 + len(sample.then) + bool(sample.tools))

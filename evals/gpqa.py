@@ -24,10 +24,10 @@ class ChoiceOrders:
 
     OpenAI's script (`gpt_oss.evals`, `gpqa_eval.py`) repeats the list of n questions once for
     each try and draws an order for each entry from one `random.Random(0)`. The order of question i
-    in try r (both from 0) is therefore draw r·n + i, for any number of tries, and this class draws
-    the same. A question keeps its place i when only some questions are asked, so that the prompts
-    of such a run are a subset of the full run's. There OpenAI's script differs: it first draws the
-    questions.
+    in try r (both from 0) is therefore draw r·n + i, for any number of tries. This class draws the
+    same orders. If only some questions are asked, each keeps its index i, so the prompts are a
+    subset of those of a full run. OpenAI's script differs in this case: it draws the questions
+    first.
     """
 
     def __init__(self, seed: int, questions: int) -> None:
@@ -55,11 +55,11 @@ class GpqaRow(DataRow):
 
     @property
     def choices(self) -> tuple[str, str, str, str]:
-        """The right choice first."""
+        """The texts of the choices, the right one first."""
         return (self.correct, self.incorrect_1, self.incorrect_2, self.incorrect_3)
 
     def content(self) -> object:
-        """The question and its choices: some copies have no column of ids."""
+        """The question and its choices, because some copies have no id column."""
         return (self.question, *self.choices)
 
 
@@ -72,7 +72,7 @@ class Gpqa:
     def __init__(
         self, data: Loaded[GpqaRow], seed: int = 0, prompts: PromptsInfo | None = None
     ) -> None:
-        from evals.extraction.letter import letter_answer  # 0.2 s, only in runs of this eval
+        from evals.extraction.letter import letter_answer  # slow: 0.2 s
 
         self._answer_in = letter_answer
         self._template = (prompts or our_prompts()).templates[self.name]
@@ -109,13 +109,13 @@ class Gpqa:
         return Mark("correct" if found.answer == right else "wrong", found.answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """OpenAI's script reads the letter at the place that it ranks highest."""
+        """The score by the letter that OpenAI's script reads."""
         return float(openai_script.letter(text) == self._letter(question, number))
 
     def letters(self, question: str, number: int, text: str) -> tuple[Found | None, str | None]:
         """The answer that a text declares, and the one that OpenAI's script extracts.
 
-        Where texts are withheld, both were recorded in place of the text.
+        If texts are withheld, both answers were recorded instead of the text.
         """
         if self.info.withheld is not None:
             return noted_letters(text)

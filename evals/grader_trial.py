@@ -43,7 +43,7 @@ async def try_on_labels(
     observer: Observer,
     budget: Budget,
 ) -> PhysicianTrial:
-    """Grade what physicians have labelled, and compare. Raises as `grade_with`."""
+    """Grade answers that physicians labeled, and compare. Raises the errors of `grade_with`."""
     verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, observer, budget)
     return PhysicianTrial(grader=grader.info(), dataset=dataset, report=meta_report(rows, verdicts))
 
@@ -58,7 +58,7 @@ async def score_completions(
     *,
     references: bool,
 ) -> CompletionScores:
-    """Score answers from the dataset, group by group. Raises as `grade_with`."""
+    """Score answers from the dataset, group by group. Raises the errors of `grade_with`."""
     answers = [answer for group in groups.values() for answer in group]
     tasks = partial(grading_tasks, bench, answers)
     verdicts = await _graded(grader, tasks, folder, observer, budget)
@@ -80,7 +80,7 @@ def compare_graders(folder: Path, names: Sequence[str]) -> GraderComparison:
     known = ", ".join(logs) or "no grader"
     if len(names or logs) != 2:
         raise ConfigurationError(
-            f"{folder} was graded by {known}: name two graders. Another one can grade it with: "
+            f"{folder} was graded by {known}: name two graders. To add a grader: "
             f"gpt-oss-verify grade {folder} --grader NAME"
         )
     first, second = [_label(name, logs, folder) for name in names] or list(logs)
@@ -91,7 +91,7 @@ def compare_graders(folder: Path, names: Sequence[str]) -> GraderComparison:
 
 
 def _label(name: str, logs: Mapping[str, str], folder: Path) -> str:
-    """The label of a grader, from its label or from its entry's name if that is unambiguous."""
+    """The label of a grader, given its label or its entry's name if that is unambiguous."""
     fitting = [label for label in logs if label == name] or [
         label for label in logs if label.startswith(f"{name}-")
     ]

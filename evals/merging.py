@@ -1,4 +1,4 @@
-"""Eval runs joined into one: the shards of a run, or whole runs of one provider."""
+"""Merges eval runs: the shards of a run, or whole runs of one provider."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,21 +18,23 @@ MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
 
 
 def merged_info(folders: Sequence[Path]) -> RunInfo:
-    """`run.json` of several eval runs as one.
+    """The `run.json` of a merged run.
 
-    Shards of one run keep the ids of their attempts. Whole runs become one with as many tries as
-    all of them have; attempts of later runs are numbered after those of earlier ones.
+    Shards of one run keep the ids of their attempts. If whole runs are merged, the result has the
+    sum of their tries; attempts of later runs are numbered after those of earlier ones.
     Raises ConfigurationError or RunLogError.
     """
     if len(folders) < 2:
         raise ConfigurationError("There is nothing to merge: name two or more runs.")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ConfigurationError("The same run is named twice; its attempts would count twice.")
+        raise ConfigurationError(
+            "The same run is named twice; that would count its attempts twice."
+        )
     infos = [read_run_info(folder) for folder in folders]
     for folder, info in zip(folders, infos, strict=True):
         if any(task.kind != "eval" for task in info.tasks):
             raise ConfigurationError(
-                f"{folder} has other tasks than evals; only runs of evals can be merged."
+                f"{folder} has tasks other than evals; only eval runs can be merged."
             )
     for folder, info in zip(folders[1:], infos[1:], strict=True):
         _require_same(infos[0], info, folders[0], folder)
@@ -62,7 +64,7 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
 
 
 def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Task]) -> None:
-    """Write a merged run: questions, rollouts and grades, newly chained. Raises RunLogError."""
+    """Write a merged run: questions, rollouts and grades in a new chain. Raises RunLogError."""
     write_run_info(out, info)
     for task in info.tasks:
         source = folders[0] / questions_file(task.name)
@@ -94,7 +96,7 @@ def _renumbered(
     tasks: Mapping[str, Task],
     ids: dict[str, str],
 ) -> Iterator[Rollout]:
-    """The rollouts as they are numbered in the merged run; `ids` collects old and new ids."""
+    """The rollouts with the numbers of the merged run; `ids` collects old and new ids."""
     for rollout in rollouts:
         task = tasks.get(rollout.task)
         if task is None:

@@ -1,4 +1,4 @@
-"""How an attempt at a question of an eval ends. Pure.
+"""The outcome of an attempt at a question of an eval. Pure.
 
 An attempt has exactly one outcome. The rules apply in this order:
 
@@ -8,7 +8,7 @@ An attempt has exactly one outcome. The rules apply in this order:
 4. `no_answer`: the model still calls tools, the reply has no text, or no answer was found in it.
 5. `correct`, `wrong`; in HealthBench `graded`, or `grader_error` if an item has no grade.
 
-Only the final answer is marked, never the CoT. Every outcome but those of rule 5 scores 0.
+Only the final answer is marked, never the CoT. Every outcome except those of rule 5 scores 0.
 """
 
 import re
@@ -23,7 +23,7 @@ from harness.tasks.base import ScoreFields
 
 _DETAIL = 200
 _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
-"""How gpt-oss itself begins a refusal."""
+"""The words with which gpt-oss begins a refusal."""
 
 
 def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
@@ -33,13 +33,13 @@ def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
 
 
 def refusal_phrase(text: str) -> str:
-    """The words with which a text refuses, and a space; '' if it does not."""
+    """The words with which a text refuses, and a space; '' if it does not refuse."""
     found = _REFUSAL.match(text.strip())
     return f"{found[0]} " if found else ""
 
 
 def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
-    """The reply that ended an attempt; without one, the reason."""
+    """The reply that ended an attempt, and without a reply the reason."""
     if not parsed.exchanges:
         return None, "no request was made"
     last = parsed.exchanges[-1]
@@ -85,7 +85,7 @@ def _what_failed(exchange: Exchange) -> str:
 
 
 def _refusal(raw: Mapping[str, Any]) -> str:
-    """The refusal that an API separates from the answer; '' if there is none."""
+    """The refusal that an API reports separately from the answer; '' without a refusal."""
     choices, output = raw.get("choices"), raw.get("output")
     if isinstance(choices, list) and choices:
         refusal = (choices[0].get("message") or {}).get("refusal")

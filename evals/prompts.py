@@ -1,8 +1,8 @@
-"""The prompts of a run: ours, those of OpenAI's scripts, or a file's.
+"""The prompts of a run: ours, those of OpenAI's scripts, or those of a file.
 
-Prompts are templates with placeholders such as `<<question>>`. OpenAI's are read when a run is
-planned, from the installed package `gpt_oss` or from its wheel; nothing of them is in this package.
-Their modules are parsed, not imported.
+Prompts are templates with placeholders such as `<<question>>`. OpenAI's prompts are read when a run
+is planned, from the installed package `gpt_oss` or from its wheel; this package does not contain
+them. The modules are parsed, not imported.
 """
 
 import ast
@@ -31,7 +31,8 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     GRADER: ("conversation", "rubric_item"),
     GRADER_SYSTEM: (),
 }
-"""What each template must have. The last one is a system message, none if it is empty."""
+"""The placeholders that each template must have. The last template is a system message; if it is
+empty, no system message is sent."""
 
 _PLACEHOLDER = re.compile(r"<<(\w+)>>")
 _SCRIPTS = {
@@ -41,7 +42,7 @@ _SCRIPTS = {
     GRADER_SYSTEM: ("chat_completions_sampler", "OPENAI_SYSTEM_MESSAGE_API"),
 }
 """Module of `gpt_oss.evals` and name of each template (release 0.0.9)."""
-_INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or give --prompts a wheel of it"
+_INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or pass its wheel to --prompts"
 
 
 def choose_prompts(name: str | None) -> PromptsInfo:
@@ -56,18 +57,18 @@ def choose_prompts(name: str | None) -> PromptsInfo:
 
 @cache
 def our_prompts() -> PromptsInfo:
-    """The prompts that come with the package."""
+    """The prompts that ship with this package."""
     text = files("evals").joinpath("data", "prompts.yaml").read_text(encoding="utf-8")
     return _checked(OURS, yaml.safe_load(text))
 
 
 def fill(template: str, **values: str) -> str:
-    """A template with its placeholders replaced; those within the values are not."""
+    """A template with its placeholders replaced, but not placeholders within the values."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
 def wording(prompts: PromptsInfo, name: str) -> str | None:
-    """The SHA-256 of the templates on which an eval's scores depend; None if there are none."""
+    """The SHA-256 of the templates on which an eval's scores depend; None without templates."""
     used = (GRADER, GRADER_SYSTEM) if name.startswith("healthbench") else (name,)
     texts = [prompts.templates[each] for each in used if each in prompts.templates]
     return _sha256("\0".join(texts)) if texts else None
@@ -109,7 +110,7 @@ def _from_scripts(source: str, read: Callable[[str], str]) -> PromptsInfo:
                 f"{source} has no template {constant} in {path}; --prompts knows those of 0.0.9: "
                 f"{_INSTALL}."
             ) from None
-    # The first two are templates of str.format, the third has our form already.
+    # The first two are templates for str.format, the third already has our form.
     found["aime25"] = found["aime25"].format(question="<<question>>")
     letters = {letter: f"<<{letter}>>" for letter in "ABCD"}
     found["gpqa"] = found["gpqa"].format(Question="<<question>>", **letters)

@@ -1,7 +1,7 @@
 """Python for the model: the provider's built-in tool, or a function that runs its programs here.
 
-The sandbox belongs to the reference engine, which evals do not import: each program is run by a
-process of its own, `python -m reference_engine.builtin.python`.
+The sandbox belongs to the reference engine, which evals do not import: each program runs in a
+separate process, `python -m reference_engine.builtin.python`.
 """
 
 import asyncio
@@ -24,24 +24,25 @@ from harness.records.runs import Capability, PythonTool, Sampling
 
 NAME = "python"
 MOST_REQUESTS = 40
-"""Requests of one attempt. Our own choice: it ends endless loops, not long solutions."""
+"""Maximum number of requests of one attempt: our choice, to end endless loops but not long
+solutions."""
 
 _SANDBOX = (sys.executable, "-m", "reference_engine.builtin.python")
 _CHECK_SECONDS = 60
-_AT_ONCE = asyncio.Semaphore(4)
+_CONCURRENT_PROGRAMS = asyncio.Semaphore(4)
 
 
 def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
-    """Who may run programs, as far as known before any request."""
+    """Who may run programs, as far as this is known before the first request."""
     possible = api == "responses" and "built_in_tools" not in limitations
     return "either" if possible else "function"
 
 
 async def settled(sampling: Sampling, provider: Provider) -> tuple[Sampling, int]:
-    """The sampling once it is known who runs programs, and the number of requests it took.
+    """Find out who runs programs; returns the sampling and the number of requests it took.
 
-    Raises ConfigurationError if this machine would have to, and cannot isolate programs, and
-    ProviderUnreachableError if the provider does not answer.
+    Raises ConfigurationError if this machine would have to run programs but cannot isolate them,
+    and ProviderUnreachableError if the provider does not answer.
     """
     requests = 0
     if sampling.python == "either":
@@ -54,7 +55,7 @@ async def settled(sampling: Sampling, provider: Provider) -> tuple[Sampling, int
 
 
 def offered(tool: PythonTool | None) -> tuple[tuple[Tool, ...], Mapping[str, Any]]:
-    """The functions of a request, and its further members, that offer Python."""
+    """The functions and other members of a request that offer Python."""
     if tool == "built-in":
         return (), {"tools": [CODE_INTERPRETER]}
     return (FUNCTION,) if tool else (), {}
@@ -77,8 +78,8 @@ def require_sandbox() -> None:
     if problem:
         reason = problem.splitlines()[-1].rstrip(".")
         raise ConfigurationError(
-            "--with-tools python: the provider runs no Python itself, and here programs cannot be "
-            f"run safely: {reason}. Sample from another machine, or leave out --with-tools."
+            "--with-tools python: the provider does not run Python itself, and this machine cannot "
+            f"run programs safely: {reason}. Use another machine, or omit --with-tools."
         )
 
 
@@ -87,7 +88,7 @@ async def run_program(arguments: str) -> str:
     program = program_in(arguments)
     if program is None:
         return json.dumps({"error": "the argument `code` is missing"})
-    async with _AT_ONCE:
+    async with _CONCURRENT_PROGRAMS:
         process = await asyncio.create_subprocess_exec(
             *_SANDBOX,
             stdin=asyncio.subprocess.PIPE,
@@ -105,7 +106,7 @@ async def run_program(arguments: str) -> str:
 
 
 def program_in(arguments: str) -> str | None:
-    """The program of a call: the argument `code`, or all arguments if they are no object."""
+    """The program of a call: the argument `code`, or all arguments if they are not an object."""
     try:
         given = json.loads(arguments)
     except (ValueError, RecursionError):
@@ -130,7 +131,7 @@ FUNCTION = Tool(
 
 
 def programs(parsed: ParsedRollout) -> int:
-    """How many programs of the model were run, or shown as run by the provider, in an attempt."""
+    """The number of the model's programs in an attempt that were run here or by the provider."""
     return sum(
         sum(call.name == NAME for call in reply.calls)
         + sum(

@@ -1,4 +1,4 @@
-"""Eval runs sampled on a Ray cluster: in shards, one for each CPU, whose logs are joined here."""
+"""Samples eval runs on a Ray cluster: one shard for each CPU; this machine joins the logs."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_
 
 @dataclass(frozen=True)
 class ShardJob:
-    """All that is needed to sample one shard anywhere, as JSON and files by name; no keys."""
+    """Everything needed to sample one shard anywhere, as JSON and files by name, without keys."""
 
     provider: str
     info: str
@@ -34,7 +34,7 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class SampledShard:
-    """The compressed log of a shard, and the error that ended its sampling early, if one did."""
+    """The compressed log of a shard, and the error that ended its sampling early, if any."""
 
     log: bytes
     error: str | None = None
@@ -43,8 +43,8 @@ class SampledShard:
 class RayExecutor:
     """Each shard is a Ray task that takes one CPU.
 
-    The cluster is the one that `RAY_ADDRESS` names, else one on this machine. Its nodes need this
-    tool installed, and the environment variables with keys.
+    The cluster is the one that `RAY_ADDRESS` names, otherwise one on this machine. Its nodes need
+    this tool and the environment variables with keys.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """How many shards can be sampled at once: the CPUs of the cluster."""
+        """The number of shards that can be sampled concurrently: the CPUs of the cluster."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def execute(self, shards: Sequence[ShardJob]) -> Iterator[SampledShard]:
@@ -70,7 +70,7 @@ class RayExecutor:
 
 
 def divided(job: Job, count: int) -> list[ShardJob]:
-    """The job in `count` shards that share its provider's limits between them."""
+    """The job divided into `count` shards, which share its provider's limits."""
     entry = changed(
         job.provider,
         concurrency=max(1, job.provider.concurrency // count),
@@ -93,7 +93,7 @@ def divided(job: Job, count: int) -> list[ShardJob]:
 
 
 def sample_shard(shard: ShardJob) -> SampledShard:
-    """Sample one shard in a folder of its own. Never raises a HarnessError: it is in the result."""
+    """Sample one shard in its own folder. A HarnessError is returned in the result, not raised."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         info = RunInfo.model_validate_json(shard.info)

@@ -1,4 +1,4 @@
-"""The evals by name: how to load their data, and how to make one of its data."""
+"""The evals by name: loads their data, and creates an eval from data."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -34,7 +34,7 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
 
 
 def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:
-    """The eval of these rows; `seed` orders choices. Raises ConfigurationError for equal ones."""
+    """The eval of these rows; `seed` orders choices. Raises ConfigurationError for equal rows."""
     match data.info.eval:
         case "aime25":
             return Aime(data, prompts)

@@ -1,4 +1,4 @@
-"""Figures of an eval from the scores of its attempts. Pure."""
+"""Computes the figures of an eval from the scores of its attempts. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ _RIGHT = "right"
 
 
 def grader_reads(made: Sequence[Score]) -> GraderReads | None:
-    """What a grader reads in answers that the rules cannot read; None if none was asked."""
+    """A grader's readings of answers that the rules cannot read; None if no grader was used."""
     unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
     read = [right for right in unread if right is not None]
     return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
@@ -27,7 +27,7 @@ def program_use(made: Sequence[Score]) -> ProgramUse | None:
 
 
 def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
-    """The number of attempts that every question has had."""
+    """The number of complete rounds: attempts that every question has had."""
     complete = complete_rounds(list(scores.values()))
     return len(complete[0]) if complete else 0
 
@@ -44,9 +44,10 @@ def curve_ks(tries: int) -> list[int]:
 
 
 def vote(score: Score) -> str | None:
-    """The answer of an attempt in a majority vote, equal where it means the same.
+    """The answer of an attempt in a majority vote, equal for answers with the same meaning.
 
-    A letter means a choice, and choices are in another order in every attempt. None is no vote.
+    A letter is mapped to its choice, because the order of choices differs between attempts. None
+    is not a vote.
     """
     if score.outcome == "correct":
         return _RIGHT
@@ -60,7 +61,7 @@ def vote(score: Score) -> str | None:
 def curve(
     made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
 ) -> Iterator[AtK]:
-    """pass@k, pass^k and maj@k of the questions `asked`; none unless each has all its tries."""
+    """pass@k, pass^k and maj@k of the questions `asked`; empty unless each has all its tries."""
     if min(map(len, counted)) < tries:
         return
     votes: dict[str, list[str | None]] = {question: [] for question in asked}

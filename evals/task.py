@@ -1,4 +1,4 @@
-"""An eval as a task: its questions are sampled, its answers marked or graded, its mean compared."""
+"""An eval as a task: samples questions, marks or grades answers, and compares the mean score."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ class EvalTask(Task):
         sharded: bool = False,
         grader: Provider | None = None,
     ) -> None:
-        """Prepare an eval with these rows; `tries` None is the default of the eval.
+        """Prepare an eval with these rows; `tries` None means the default of the eval.
 
         The `seed` of the settings chooses questions and orders the choices of multiple-choice
         questions. Nothing is graded without a `grader`.
@@ -110,7 +110,7 @@ class EvalTask(Task):
         return self._settings.grader if self.graded else self._settings.unread_grader
 
     def write_files(self, folder: Path) -> None:
-        """Keep the rows, so that the run can be judged again. Raises RunLogError."""
+        """Write the rows, so that the run can be judged again. Raises RunLogError."""
         if self.name in ROWS:
             rows = (row.model_dump_json(by_alias=True) for row in self._data.rows)
             write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
@@ -128,7 +128,7 @@ class EvalTask(Task):
                 )
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of an attempt by OpenAI's script, or before it is graded."""
+        """The outcome of an attempt by OpenAI's script, or before grading."""
         if not self._samples(parsed.rollout):
             return None
         reply, failure = ending(parsed)
@@ -156,7 +156,7 @@ class EvalTask(Task):
         return rollout.sample in self._question_set and self.plans(rollout)
 
     async def learn(self, provider: Provider) -> int:
-        """Find out who runs Python programs, if the model can use any; see `Task`."""
+        """Find out who runs Python programs, if the model may run any; see `Task`."""
         found, requests = await python_tool.settled(self.info.sampling, provider)
         self.info = self.info.model_copy(update={"sampling": found})
         return requests
@@ -171,7 +171,7 @@ class EvalTask(Task):
         await grade_with(grader, tasks, folder, observer, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
-        """One for every rubric item of an answer, or every answer that the rules cannot read."""
+        """Tasks for every rubric item of an answer, or for answers that the rules cannot read."""
         rollouts = (each for each in read_rollouts(folder) if each.task == self.name)
         if isinstance(self.test, HealthBench):
             return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
@@ -184,7 +184,7 @@ class EvalTask(Task):
             self._verdicts = verdicts_in(folder, grades_file(by.name, by.model))
 
     def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
-        """What is compared with a baseline, and what a measured baseline consists of."""
+        """The scores that are compared with a baseline, and that a measured baseline contains."""
         return EvalScores(
             eval=self.name,
             model=condition.model,
@@ -199,7 +199,7 @@ class EvalTask(Task):
         )
 
     def forecasts(self) -> Iterator[str]:
-        """What a good provider can expect of the planned tries under each condition."""
+        """Sentences about the verdict that a good provider can expect under each condition."""
         baseline = choose_baseline(self._settings.baseline)
         for condition in self.info.conditions:
             planned = self.eval_scores(condition, ())
@@ -207,7 +207,7 @@ class EvalTask(Task):
 
     @property
     def _margin(self) -> float:
-        """The non-inferiority margin on the scale of scores; settings have it in points."""
+        """The non-inferiority margin on the scale of scores; the setting is in points."""
         settings = self._settings
         stated = settings.margins.get(self.name) if settings.margin is None else settings.margin
         return default_margin(self.name) if stated is None else stated / 100
@@ -238,7 +238,7 @@ class EvalTask(Task):
         return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
-        """The mean score, its comparison with the baseline, and more."""
+        """The result of a condition: mean score, comparison with the baseline, other figures."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
         counted = self._counted(own.scores)
@@ -288,7 +288,7 @@ class EvalTask(Task):
         }
 
     def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
-        """The attempts that the score is the mean of."""
+        """The attempts over which the score is averaged."""
         if self._sharded:
             return [found for found in scores.values() if found] or [(0.0,)]
         rounds = rounds_of(scores) if self._settings.until_decided else 0

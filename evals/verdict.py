@@ -1,4 +1,4 @@
-"""From scores and a baseline to pass, fail or inconclusive, with the reason in a sentence."""
+"""Decides pass, fail or inconclusive from scores and a baseline, with the reason in a sentence."""
 
 import math
 
@@ -17,10 +17,10 @@ from harness.statistics.noninferiority import (
 )
 from harness.text import percentage
 
-OTHER_MARGIN = 0.05  # margin of an eval about which nothing is published
+OTHER_MARGIN = 0.05  # margin of an eval without published scores
 PROMPT_ALLOWANCE = 0.5
-"""How far other prompts may move a score, as a share of the margin. An assumption: nothing is
-published about how far these prompts move scores of gpt-oss."""
+"""How far other prompts may move a score, as a share of the margin. This is an assumption: the
+effect of these prompts on scores of gpt-oss is not published."""
 MOST_UNGRADED = 0.01
 """How far ungraded items may move a score before the verdict becomes inconclusive."""
 
@@ -36,9 +36,9 @@ def judge_scores(
 ) -> BaselineVerdict:
     """Compare the scores of one eval under one condition with the baseline.
 
-    A run with missing attempts fails only if it would fail even if all of these passed. With
-    `every_round`, this is one of many looks at a run that stops when it is settled: only complete
-    rounds count, and the bounds hold over all looks.
+    A run with missing attempts fails only if it would also fail if all of them passed. With
+    `every_round`, this is one of many looks at a run that stops once the verdict is settled: only
+    complete rounds are used, and the bounds are valid over all looks.
     """
     if every_round:
         return _look(scores, baseline, margin)
@@ -46,7 +46,7 @@ def judge_scores(
         return _judge(scores, baseline, margin, TAIL)
     planned = scores.planned * len(scores.scores)
     missing = f"{scores.missing} of {planned} planned attempts are missing"
-    best = _judge(_all_right(scores), baseline, margin, TAIL)
+    best = _judge(_missing_as_correct(scores), baseline, margin, TAIL)
     if best.decision != "fail":
         return _undecided(scores, f"{missing}.")
     reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
@@ -54,10 +54,10 @@ def judge_scores(
 
 
 def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round: bool) -> str:
-    """Before a run: whether a provider as good as its baseline can be expected to pass.
+    """A sentence for before a run: whether a provider as good as its baseline can expect to pass.
 
-    The run is taken to score as its baseline does, with the noise of questions of equal difficulty,
-    which is the largest possible.
+    Assumes that the run scores as its baseline, with the noise of questions of equal difficulty,
+    which is the upper bound.
     """
     filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
     reference = baseline.reference(scores.model_copy(update={"scores": filled}))
@@ -73,7 +73,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     if compare(endless, theirs, margin, tail).decision != "pass":
         return (
             f"{scores.name}: CANNOT BE DECIDED for a provider as good as its baseline, {against}:"
-            f" the baseline alone is too uncertain for a margin of {points}; {MAKE_ONE}."
+            f" the baseline itself is too uncertain for a margin of {points}; {MAKE_ONE}."
         )
     chance = power_to_detect(margin, math.hypot(noise, theirs.error), tail)
     return (
@@ -85,7 +85,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
 def hold_back_ungraded(
     verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
 ) -> BaselineVerdict:
-    """The verdict, but inconclusive where ungraded items leave too much open."""
+    """The verdict, or inconclusive if ungraded items leave the score too uncertain."""
     overall = rubric.overall
     if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
         return verdict
@@ -98,7 +98,7 @@ def hold_back_ungraded(
 
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
-    """The verdict on the complete rounds, as one look of many at a growing run."""
+    """The verdict on the complete rounds, as one of many looks at a growing run."""
     rounds = complete_rounds(list(scores.scores.values()))
     done = len(rounds[0]) if rounds else 0
     if done < FIRST_LOOK:
@@ -125,7 +125,7 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
     )
 
 
-def _all_right(scores: EvalScores) -> EvalScores:
+def _missing_as_correct(scores: EvalScores) -> EvalScores:
     """The scores with every missing attempt scored 1, the maximum."""
     filled = {
         question: (*tries, *[1.0] * (scores.planned - len(tries)))
@@ -142,9 +142,9 @@ def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tupl
     if not reference.other_prompts:
         return ()
     return (
-        f"Measured with other prompts than {reference.info.name}: the bounds of the difference are "
-        f"{comparison.allowance * 100:g} points further out on each side. --prompts gpt-oss uses "
-        "those of OpenAI's scripts.",
+        f"Measured with prompts that differ from those of {reference.info.name}: the bounds of the "
+        f"difference are {comparison.allowance * 100:g} points wider on each side. --prompts "
+        "gpt-oss uses the prompts of OpenAI's scripts.",
     )
 
 

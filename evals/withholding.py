@@ -1,4 +1,4 @@
-"""A run without the texts of gated questions.
+"""Removes the texts of gated questions from a run.
 
 A question keeps its id and the order of its choices; an answer keeps its length, its hash and the
 letters extracted from it; a request keeps its settings; a reply keeps its model, finish reason,
@@ -35,11 +35,11 @@ _SILENT: Mapping[Api, str] = {
     "chat": 'data: {"choices":[{"index":0,"delta":{"reasoning_content":"-"}}]}',
     "responses": 'data: {"type":"response.output_text.delta","delta":"-"}',
 }
-"""Events with a placeholder in place of their text."""
+"""Events with a placeholder instead of their text."""
 
 
 def gated_texts(folder: Path) -> Withholding:
-    """What a bundle of the run in a folder withholds. Raises ConfigurationError or RunLogError."""
+    """What a bundle of a run folder withholds. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
     if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
         raise ConfigurationError(
@@ -112,7 +112,7 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
 
 
 def _silent(exchange: Exchange, api: Api) -> Exchange:
-    """The exchange without its texts; of a stream, the events that had text remain."""
+    """The exchange without its texts; in a stream, only the events that had text remain."""
     request, response = exchange.request, exchange.response
     body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
@@ -137,7 +137,7 @@ def _unquoted(failure: TransportFailure | None) -> TransportFailure | None:
 
 
 def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:
-    """The response of a silent exchange with a reply that has another text."""
+    """The response of a silent exchange, with `text` as the text of its reply."""
     response = silent.response
     streamed = bool((silent.request.body or {}).get("stream"))
     value = _CONDENSED[api](reply, text)

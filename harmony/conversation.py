@@ -13,7 +13,7 @@ Builtin = Literal["browser", "python"]
 class FunctionTool:
     """A function that the model may call.
 
-    `parameters` is a JSON schema, or None for none. If `strict`, calls must follow it.
+    `parameters` is a JSON schema, or None without parameters. If `strict`, calls must follow it.
     """
 
     name: str
@@ -86,7 +86,7 @@ class BuiltinCall:
 
 @dataclass(frozen=True)
 class BuiltinResult:
-    """What the built-in tool `name` returned."""
+    """The output of the built-in tool `name`."""
 
     name: str
     output: str
@@ -110,7 +110,7 @@ def texts_of(item: ConversationItem) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """The JSON schema that the final answer must follow, if `strict` to the letter."""
+    """The JSON schema that the final answer should follow, exactly if `strict`."""
 
     name: str
     schema: Mapping[str, Any]

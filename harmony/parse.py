@@ -1,4 +1,4 @@
-"""Parses harmony tokens incrementally: token ids in, typed events out, without exceptions.
+"""Parses harmony tokens incrementally: takes token ids, returns typed events, never raises.
 
 The grammar is that of openai/harmony's `docs/format.md`:
 
@@ -12,9 +12,9 @@ meaning in every state:
 - A header without `<|message|>` still starts a message. Its content is the rest of the header
   without role, channel, recipient and type.
 - An unknown channel is reasoning, because it is not meant for the user. A message without a channel
-  is an answer. A message to a tool is a call, whatever its channel.
-- The answer ends at `<|return|>`, `<|call|>` or `<|endoftext|>`, after an answer or a call with any
-  end token, and at a header of another role. Later tokens are ignored.
+  is an answer. A message to a tool is a call in any channel.
+- The answer ends at `<|return|>`, `<|call|>` or `<|endoftext|>`, at any end token of a final answer
+  or a call, and at a header of another role. Later tokens are ignored.
 """
 
 import codecs
@@ -95,7 +95,7 @@ def item_of(message: Started, text: str) -> Reasoning | Preamble | Answer | Call
 
 @dataclass(frozen=True)
 class Completion:
-    """A complete or cut answer: its messages, and its tokens up to the one that ends it."""
+    """A complete or truncated answer: its messages, and its tokens up to the one that ends it."""
 
     items: tuple[Reasoning | Preamble | Answer | Call, ...]
     tokens: tuple[int, ...]
@@ -145,7 +145,7 @@ class HarmonyParser:
 
     def __init__(self) -> None:
         self.open: Started | None = None  # the message of the current content
-        self.done = False  # whether the answer ended; later tokens are ignored
+        self.done = False  # whether the answer has ended; later tokens are ignored
         self._bytes = token_bytes()
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self._header = _Header(continues_prompt=True)

@@ -1,9 +1,9 @@
 """Renders a conversation to harmony tokens, without stale chain of thought.
 
-openai-harmony does the rendering, without its own dropping of analysis: that acts only if the last
-assistant message is `final`, and only on messages before the first `final` (openai/harmony
-`src/encoding.rs`). Instead, `drop_stale_reasoning` follows OpenAI's "How to handle the raw chain of
-thought in gpt-oss".
+openai-harmony does the rendering, but not the dropping of analysis: its own rule applies only if
+the last assistant message is `final`, and only to messages before the first `final`
+(openai/harmony `src/encoding.rs`). Instead, `drop_stale_reasoning` follows OpenAI's "How to handle
+the raw chain of thought in gpt-oss".
 """
 
 import json
@@ -106,7 +106,7 @@ def render_all(conversation: Conversation) -> list[int]:
 def continued(
     prompt: Sequence[int], completion: Completion, items: Iterable[ConversationItem]
 ) -> list[int]:
-    """The prompt after an answer, which goes back as the model wrote it, and further items.
+    """The prompt with an answer exactly as the model wrote it, followed by further items.
 
     CoT before the last final answer is dropped, as in `drop_stale_reasoning`. The answer may lack
     its end token. Raises RenderError.
@@ -152,14 +152,14 @@ def _item_tokens(item: ConversationItem) -> list[int]:
 
 
 def text_tokens(text: str) -> list[int]:
-    """The tokens of a text, which harmony encodes apart from its header. Raises RenderError."""
+    """The tokens of a text, encoded separately from its header. Raises RenderError."""
     _require_short_stretches([text])
     tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())
     return tokens
 
 
 def written_tokens(prompt: str) -> list[int]:
-    """The tokens of a prompt in which special tokens are written out. Raises RenderError."""
+    """The tokens of a prompt with special tokens as text. Raises RenderError."""
     _require_short_stretches([prompt])
     return encode(prompt)
 
@@ -169,7 +169,7 @@ def _require_short_stretches(texts: Iterable[str]) -> None:
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
             raise RenderError(
                 f"A text has a run of {_LONGEST_STRETCH} letters, punctuation or spaces, "
-                "which takes too long to tokenize: break it up."
+                "which would take too long to tokenize: break it up."
             )
 
 

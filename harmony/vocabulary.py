@@ -49,9 +49,9 @@ def harmony_encoding() -> oh.HarmonyEncoding:
 
 
 def encode(text: str) -> list[int]:
-    """The tokens of a text in which special tokens are written out.
+    """The tokens of a text with special tokens as text.
 
-    They are those of `allowed_special="all"`, which takes 1 ms for the names of all 1,091.
+    The result is that of `allowed_special="all"`, which takes 1 ms to look up all 1,091 names.
     """
     named = set(_SPECIAL.findall(text))
     tokens: list[int] = harmony_encoding().encode(
@@ -72,7 +72,7 @@ def token_bytes() -> tuple[bytes, ...]:
 
 @cache
 def bytes_of(token: int) -> bytes:
-    """The bytes of a token; for a special token, those of its name; none for an unknown id."""
+    """The bytes of a token, for a special token those of its name; empty for an unknown id."""
     table = token_bytes()
     if token < len(table):
         return table[token]
@@ -84,7 +84,7 @@ def bytes_of(token: int) -> bytes:
 
 
 def token_of(name: bytes) -> int | None:
-    """The token with these bytes, or the special token with this name; None without one."""
+    """The token with these bytes, or the special token with this name; None without a match."""
     found = token_ids().get(name)
     if found is None and name.startswith(b"<|"):
         ids = encode(name.decode("utf-8", "replace"))
@@ -132,7 +132,7 @@ def cache_folder() -> Path:
 
 @cache
 def _load_encoding() -> oh.HarmonyEncoding:
-    """Load with the library's own variable pointing at our file, then put the variable back."""
+    """Load while the library's environment variable points at our file, then restore it."""
     before = os.environ.get(FOLDER_VARIABLE)
     os.environ[FOLDER_VARIABLE] = str(vocabulary_file().parent)
     try:

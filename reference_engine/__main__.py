@@ -1,6 +1,6 @@
 """The reference engine without the harness: `python -m reference_engine serve`.
 
-Modules that import torch are imported where they are used: --help and usage errors must not wait.
+Modules that import torch are imported where they are used, to keep --help and usage errors fast.
 """
 
 import os
@@ -42,8 +42,7 @@ Layout = Literal["original", "hf"]
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
     """Run the command line, called `program` in the help.
 
-    Returns the status of the command (0 unless it states another), 2 on an error, 130 on an
-    interrupt.
+    Returns the exit status of the command (0 by default), 2 on an error, 130 on an interrupt.
     """
     # Spinning worker threads would take CPU time from clients on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -113,11 +112,11 @@ def serve(
     Args:
         backend_key_env: Environment variable with the API key of the backend's server.
         api_key_env: Environment variable with the API key of clients.
-        browser: Offer the tool web_search in the Responses API, with the pages in
-            BROWSER/HOST/PATH, or with a search service: exa or you.
+        browser: Offer the tool web_search in the Responses API: a folder with pages at HOST/PATH,
+            or a search service (exa or you).
         python: Offer the tool code_interpreter in the Responses API, in a sandbox (Linux).
-        mcp: LABEL=TARGET: MCP server that requests may use in the Responses API, by its URL or the
-            command that starts it; can be repeated.
+        mcp: LABEL=TARGET: MCP server that requests to the Responses API may use; TARGET is its URL
+            or the command that starts it; can be repeated.
     """
     backend = _backend(settings.backend, backend_key_env)
     tools = _tools(browser, python=python, mcp=mcp)
@@ -161,8 +160,8 @@ def chat(
         raw: Show the raw harmony tokens.
         temperature: 0 selects the most probable token.
         seed: Seed of the conversation.
-        browser: Let the model use its browser, as with serve.
-        python: Let the model run programs, as with serve.
+        browser: Let the model use its browser; same values as for serve.
+        python: Let the model run Python programs in a sandbox (Linux).
     """
     from reference_engine.chat import ChatSettings
     from reference_engine.chat import chat as chat_with
@@ -263,8 +262,8 @@ def validate(
 
     Args:
         checkpoint: Checkpoint in either layout. Default: the bundled small one.
-        sha256: Expected SHA-256 of configuration and weights, as this command and golden files
-            state it.
+        sha256: Expected SHA-256 of configuration and weights, as printed by this command and
+            stored in golden files.
         hub: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name: compare the weights files
             with the hashes that the Hugging Face Hub lists.
         device: Device: cpu, cuda or mps. Default: cpu.
@@ -286,7 +285,7 @@ def validate(
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors about what the user gave, without a traceback."""
+    """Report errors in the user's input without a traceback."""
     try:
         yield
     except (ValueError, VocabularyError) as error:
@@ -294,11 +293,14 @@ def _explained() -> Iterator[None]:
 
 
 def _backend(settings: BackendSettings, key_env: str | None) -> BackendSettings:
-    """The backend with its key. Raises SetupError if options contradict each other."""
+    """The backend with its key. Raises SetupError if options conflict."""
     settings = replace(settings, api_key=_key("--backend-key-env", key_env))
     if not settings.is_remote and (settings.url or settings.model or settings.api_key):
         servers = ", ".join(sorted(REMOTE, reverse=True))
-        raise SetupError(f"--backend-url, -model and -key-env need a server: --backend {servers}.")
+        raise SetupError(
+            "--backend-url, --backend-model and --backend-key-env need a server: "
+            f"--backend {servers}."
+        )
     if settings.url and not settings.url.startswith(("http://", "https://")):
         raise SetupError(f"--backend-url must start with http:// or https://: '{settings.url}'.")
     return settings

@@ -78,7 +78,7 @@ _ALLOWED = "\n\t"
 
 
 class Screen:
-    """Writes to a terminal with a dim chain of thought and bold calls; to others, plain text."""
+    """Writes to a terminal, with a dim chain of thought and bold calls, or writes plain text."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -139,7 +139,7 @@ class Screen:
 
 
 def _safe(text: str) -> str:
-    """The text without control characters, which could control the terminal."""
+    """The text without control characters, which could manipulate the terminal."""
     return "".join(each for each in text if each.isprintable() or each in _ALLOWED)
 
 
@@ -150,7 +150,7 @@ HELP = """\
 /reset                    start a new conversation
 /quit                     quit; Ctrl-C stops an answer
 """
-_MOST_CALLS = 8  # the most tool calls of one question
+_MOST_CALLS = 8  # the maximum number of tool calls per question
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,14 @@ class ChatSettings:
     effort: Effort = "medium"
     raw: bool = False
     tools: bool = False
-    max_tokens: int = 2048  # most tokens of one answer, including its chain of thought
+    max_tokens: int = 2048  # maximum length of one answer, including its chain of thought
     temperature: float = 1.0  # 0 selects the most probable token
-    seed: int | None = None  # makes a whole conversation repeatable
+    seed: int | None = None  # makes the whole conversation repeatable
     current_date: str | None = None  # ISO date for the system message, or None for no date line
 
 
 class Chat:
-    """A conversation with one engine; `history` has what was written so far."""
+    """A conversation with one engine; `history` has its items so far."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class Chat:
         self._builtin = tuple(each for each in get_args(Builtin) if tools.has(each))
 
     def command(self, line: str) -> bool:
-        """Run a command, a line that starts with a slash; False ends the chat."""
+        """Run a command (a line that starts with a slash); returns False to end the chat."""
         name, _, value = line[1:].partition(" ")
         match name, value.strip():
             case "quit" | "exit", _:
@@ -210,7 +210,7 @@ class Chat:
         return True
 
     async def ask(self, text: str) -> None:
-        """Answer a question and the model's calls. Cancelling an answer removes the question."""
+        """Answer a question, running the model's calls. Cancelling removes the question."""
         before = self.history
         self.history += (User(text),)
         tools = self._tools.toolbox(self._builtin)
@@ -227,7 +227,7 @@ class Chat:
             self._screen.note("Stopped; the question is removed from the conversation.")
 
     async def _run_calls(self, reply: Sequence[ConversationItem], tools: Toolbox) -> bool:
-        """Run the calls of a reply, the built-in ones in the toolbox; whether there are any."""
+        """Run the calls of a reply, built-in ones in the toolbox; returns whether it has any."""
         found = False
         for item in reply:
             if not isinstance(item, Call):
@@ -244,7 +244,7 @@ class Chat:
         return found
 
     async def _reply(self) -> Sequence[ConversationItem]:
-        """One answer of the model, shown while it arrives."""
+        """One answer of the model, shown as it arrives."""
         settings, parser, sampled = self.settings, HarmonyParser(), list[int]()
         tools = TOOLS if settings.tools else ()
         prompt = render_prompt(

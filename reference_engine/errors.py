@@ -1,5 +1,5 @@
-"""The error that a user of the engine can fix."""
+"""The error for problems that a user of the engine can fix."""
 
 
 class SetupError(ValueError):
-    """A command or a server cannot run; the message gives the reason and the remedy."""
+    """A command or a server cannot run; the message gives the reason and the fix."""

@@ -1,4 +1,4 @@
-"""Texts that gpt-oss models are known to write or to copy, for `reference_engine.validation`."""
+"""Known continuations and texts to copy, for `reference_engine.validation`."""
 
 from dataclasses import dataclass, replace
 
@@ -71,9 +71,10 @@ KNOWN = (
 """Models by their numbers of layers and experts.
 
 The continuations of gpt-oss-20b and -120b are from huggingface/transformers,
-tests/fixtures/gpt_oss/integration_tests.json (quantized=true, mode=eval), as far as both kinds of
-attention agree. The first ends before the end of its sentence: the text does not show how the
-model divides what follows into tokens. Those of gpt-oss-small were generated in float32.
+tests/fixtures/gpt_oss/integration_tests.json (quantized=true, mode=eval), up to where the two
+kinds of attention differ. The first one ends before the end of its sentence, because the text does
+not show how the model divides the rest into tokens. Those of gpt-oss-small were generated in
+float32.
 """
 
 COPIED = (
@@ -83,14 +84,14 @@ COPIED = (
     "Ada Lovelace sends 418 letters from Lisbon to Kyoto.",
 )
 _THOUGHTS = " ".join(["The user wants a text repeated, so repeat it as it is."] * 7)
-"""So long that the text is outside the sliding window of 128 tokens while it is copied."""
+"""Long enough that the text is outside the sliding window of 128 tokens while it is copied."""
 OPENING = (
     f"<|channel|>analysis<|message|>{_THOUGHTS}<|end|><|start|>assistant<|channel|>final<|message|>"
 )
 
 
 def known_model(config: ModelConfig) -> Known | None:
-    """Returns the known model with as many layers and experts."""
+    """Returns the known model with the same numbers of layers and experts."""
     shape = config.num_hidden_layers, config.num_local_experts
     return next(
         (

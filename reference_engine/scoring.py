@@ -5,8 +5,8 @@ model generates a completion, or scores a given completion (teacher forcing). Ev
 its logprob and the most probable alternatives. This includes headers and chain of thought, which no
 API returns.
 
-With faults, the tokens are scored as a server with these defects would compute them: faults of the
-model and of the forward pass, the conversation and the prompt apply.
+With faults, the tokens are scored as by a server with these defects: the faults of the model, the
+forward pass, the conversation and the prompt are applied.
 """
 
 import asyncio
@@ -72,8 +72,8 @@ class Question(BaseModel):
 class Scored:
     """One token of a completion.
 
-    `part` is the kind of text: reasoning, preamble, answer or call, and `marker` for other tokens.
-    `top` holds token IDs and logprobs, most probable first.
+    `part` is the kind of text (reasoning, preamble, answer or call) or `marker` for other tokens.
+    `top` has token IDs and logprobs, most probable first.
     """
 
     id: int
@@ -178,8 +178,8 @@ def score_completion(
 ) -> list[Token]:
     """Returns the logprobs of a given completion, with `top` alternatives each.
 
-    The model reads prompt and completion in chunks, so that attention needs a bounded amount of
-    memory beside keys and values.
+    The model reads prompt and completion in chunks, so that attention needs only a bounded amount
+    of memory in addition to keys and values.
     """
     ids = torch.tensor([[*prompt, *completion]], device=model.unembedding.weight.device)
     context, length = _ChunkedContext(model.config), ids.shape[1]
@@ -203,7 +203,7 @@ def score_completion(
 
 
 class _ChunkedContext:
-    """The context of one sequence that is read chunk by chunk; keeps the keys and values of all.
+    """The context of one sequence that is read chunk by chunk; keeps all keys and values.
 
     Set `positions`, (1, T), before each chunk of T tokens.
     """
@@ -218,7 +218,7 @@ class _ChunkedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Returns the attention of the chunk over the window of the layer."""
+        """Returns the attention of the chunk within the layer's window."""
         window = self._windows[layer]
         if layer in self._past:
             earlier = self._past[layer]

@@ -1,9 +1,9 @@
-"""Checks whether a checkpoint is complete, and whether its model computes what it should.
+"""Checks whether a checkpoint is complete and its model computes the expected results.
 
 Two checks read known texts by teacher forcing:
 
-- Known continuations: what the published models write at temperature 0 after a raw prompt, by the
-  integration tests of Hugging Face transformers.
+- Known continuations: the output of the published models at temperature 0 after a raw prompt,
+  according to the integration tests of Hugging Face transformers.
 - Fixed text: an answer that copies a text of the prompt. A working language model predicts each of
   its tokens; a model with damaged attention, positions or experts does not.
 """
@@ -40,8 +40,8 @@ _STATUSES: dict[Verdict, int] = {"valid": 0, "not valid": 1, "not verifiable": 4
 
 LARGEST_GAP = 2.0
 """How much less probable than the best token a known token may be, in nats. Healthy engines differ
-where two tokens are almost equally probable: bfloat16 changes logprobs by about 0.6 nats at the
-99th percentile (docs/numerics.md)."""
+if two tokens are almost equally probable: bfloat16 changes logprobs by about 0.6 nats at the 99th
+percentile (docs/numerics.md)."""
 LEAST_MEAN = -0.5
 """The least mean logprob of a copied token, in nats."""
 
@@ -58,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Validation:
-    """The results of all checks up to the first one that prevents the others."""
+    """The results of all checks up to the first failure that prevents the others."""
 
     checkpoint: str
     checks: tuple[Check, ...]
@@ -99,7 +99,7 @@ class Validation:
 
 
 class _FailedError(Exception):
-    """A check failed that all later ones need."""
+    """A check failed that all later checks depend on."""
 
     def __init__(self, check: Check) -> None:
         super().__init__(check.detail)
@@ -154,7 +154,7 @@ def _checks(settings: ServeSettings, sha256: str | None, hub: str | None) -> Ite
 
 @contextmanager
 def _required(name: str) -> Iterator[None]:
-    """An error about the checkpoint as a failed check."""
+    """Turn an error about the checkpoint into a failed check."""
     try:
         yield
     except SetupError as error:
@@ -164,7 +164,7 @@ def _required(name: str) -> Iterator[None]:
 def _hashes(
     folder: Path, paths: Sequence[Path], sha256: str | None, published: Mapping[str, str] | None
 ) -> Check:
-    """Compare with the given hash of the checkpoint, and with published ones of its files."""
+    """Compare the checkpoint with the given hash, and its files with published hashes."""
     found = identity(folder)
     statuses: set[Status] = set()
     details = [f"SHA-256 of configuration and weights {found}"]
@@ -187,10 +187,13 @@ def _compared(paths: Sequence[Path], published: Mapping[str, str]) -> tuple[Stat
     names = {path.name for path in paths}
     if names != published.keys():
         other = min(names ^ published.keys())
-        return "not verifiable", f"the Hub lists other weights files: {other} is only in one place"
+        return (
+            "not verifiable",
+            f"the Hub lists different weights files: {other} is only in one place",
+        )
     changed = [path.name for path in paths if sha256_of(path) != published[path.name]]
     if changed:
-        return "failed", f"the Hub lists another SHA-256 of {', '.join(changed)}"
+        return "failed", f"the Hub lists a different SHA-256 of {', '.join(changed)}"
     return "passed", "each weights file has the SHA-256 that the Hub lists"
 
 
@@ -228,7 +231,7 @@ def _continuations(name: str, model: Transformer) -> Check:
         for prompt, text in known.continuations
         for token in score_completion(model, encode(prompt), encode(text), 1)
     ]
-    # The order is also right for NaN, which no number is as bad as.
+    # The comparison also treats NaN as the worst gap.
     worst = max(tokens, key=lambda token: (math.isnan(_gap(token)), _gap(token)))
     gap = _gap(worst)
     detail = f"{len(tokens)} tokens of {known.name}, at most {gap:.2f} nats below the best"

@@ -21,7 +21,7 @@ _CONCLUSIONS: Mapping[Conclusion, tuple[str, str]] = {
         "nothing was removed, changed, moved, added or sampled twice since the run was sealed.",
     ),
     "broken": ("bold red", "the folder differs from what was recorded."),
-    "not sealed": ("bold yellow", "no problem was found, but no seal covers all records."),
+    "not sealed": ("bold yellow", "no problem was found, but no seal covers every record."),
 }
 _EXTERNAL_SEAL = (
     "Anyone who can write to the folder can create a new chain and seal. Store the seal elsewhere, "
@@ -30,7 +30,7 @@ _EXTERNAL_SEAL = (
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """Print the facts about a run, what is wrong with it, and the conclusion."""
+    """Print the facts about a run, its problems, and the conclusion."""
     console.print()
     for label, fact in _facts(audit):
         console.print(Text(f"{label:10}{visible(fact)}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""From the analysis of a run to its report. Pure."""
+"""Builds the report of a run from its analysis. Pure."""
 
 import shlex
 from collections import defaultdict
@@ -24,7 +24,7 @@ from reports.results import evals_table, outcome_name, rubric_table, tool_callin
 from reports.text import address, counted, interval, percent
 
 SAMPLE_DATA = (
-    "The sample questions that ship with the tool only show that everything works. "
+    "The sample questions that ship with the tool only show that the setup works. "
     "No published score refers to them."
 )
 Texts = Mapping[tuple[str, str], str]
@@ -39,8 +39,9 @@ def build_report(
 ) -> Report:
     """Build the report that all formats are rendered from.
 
-    `folder` is the run folder in commands on the terminal; files name only the run. `regressions`
-    has a sentence for each change since the previous run, `texts` the prompts and questions.
+    `folder` is the run folder as commands on the terminal name it; reports in files name only the
+    run. `regressions` has a sentence for each change since the previous run, `texts` the prompts
+    and questions.
     """
     run = analysis.run
     labels = Labels(analysis)
@@ -69,14 +70,15 @@ def build_report(
 
 
 def _guide(analysis: Analysis) -> Iterator[str]:
-    """What the rule of OpenAI's guide says, and how often it is wrong."""
+    """The decision of the rule in OpenAI's guide, and its false-alarm rate."""
     rule, thresholds = analysis.verdict.guide, analysis.verdict.thresholds
     if rule is not None:
         yield (
             f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g} % and "
             f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g} % under every condition: "
-            f"{rule.decision}. With this number of tries, it fails {percentage(rule.false_alarm)} "
-            f"of providers whose tries succeed {percentage(rule.rate)} of the time."
+            f"{rule.decision}. With this number of tries, the rule fails "
+            f"{percentage(rule.false_alarm)} of providers whose tries succeed "
+            f"{percentage(rule.rate)} of the time."
         )
 
 

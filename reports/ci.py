@@ -1,7 +1,7 @@
 """The result of a run for CI systems: `junit.xml`, and GitHub's annotations and step outputs. Pure.
 
 `junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
-or an error exactly if the run did not pass. What a passing run tolerates, such as a sample that
+or an error if and only if the run did not pass. What a passing run tolerates, such as a sample that
 failed once, is in the output of a passed test. Annotations are workflow commands on stdout
 (docs.github.com, "Workflow commands for GitHub Actions"). Outputs go to the file that
 `GITHUB_OUTPUT` names.
@@ -32,7 +32,7 @@ _RESULTS: Mapping[Decision | None, Result] = {
 
 
 def render_junit(report: Report, scores: Iterable[Score]) -> str:
-    """Render a report. The scores of all attempts are read once."""
+    """Render a report; reads the scores of all attempts once."""
     analysis = report.analysis
     labels = Labels(analysis)
     decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
@@ -144,7 +144,7 @@ def _legal(text: str) -> str:
 
 
 MOST_ANNOTATIONS = 10
-"""GitHub shows ten errors and ten warnings of a step and silently drops the rest."""
+"""GitHub shows ten errors and ten warnings per step and silently drops the rest."""
 
 _LONGEST_MESSAGE = 500
 _IN_MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
@@ -154,17 +154,17 @@ Level = Literal["error", "warning"]
 
 
 def annotations(analysis: Analysis) -> list[str]:
-    """The verdict unless it is a pass, then failed and warned rules; at most ten lines."""
+    """The verdict unless it is a pass, then rules that failed or warned; at most ten lines."""
     return list(_annotations(analysis))[:MOST_ANNOTATIONS]
 
 
 def annotation(level: Level, title: str, message: str) -> str:
-    """One annotation on one line, whatever its texts contain."""
+    """An annotation on one line; its texts are escaped."""
     return f"::{level} title={_escaped(title, _IN_PROPERTY)}::{_escaped(message, _IN_MESSAGE)}"
 
 
 def outputs(values: Mapping[str, str]) -> str:
-    """The lines of `GITHUB_OUTPUT`; line breaks in values become blanks."""
+    """The lines of `GITHUB_OUTPUT`; line breaks in values become spaces."""
     return "".join(f"{name}={' '.join(value.split())}\n" for name, value in values.items())
 
 

@@ -1,6 +1,4 @@
-"""A comparison as tables and sentences, which all of its formats share; on a terminal, and as
-`compare.md`.
-"""
+"""A comparison as tables and sentences for all formats, on a terminal, and as `compare.md`."""
 
 import os
 from collections import Counter, defaultdict
@@ -141,7 +139,7 @@ def how_tested(comparison: Comparison) -> str:
 
 
 def entry_line(entry: Entry, folder: Path) -> str:
-    """What a column is: tasks, model, time, and its place as seen from a folder."""
+    """A description of a column: tasks, model, time, and its path relative to a folder."""
     what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
     shown = [what, entry.model, moment(entry.started_at or "")]
     if entry.place is not None:
@@ -162,7 +160,7 @@ def changed_case(one: ChangedCase) -> str:
 
 
 def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """For each family, how many rules failed and warned in each column: `2 ✕ 1 !`."""
+    """For each family, the number of rules that failed and warned in each column: `2 ✕ 1 !`."""
     families: dict[str, list[Counter[CheckStatus]]] = {}
     for row in check_rows(comparison):
         empty: list[Counter[CheckStatus]] = [Counter() for _ in comparison.entries]
@@ -183,7 +181,10 @@ def _checks(comparison: Comparison, most: int) -> Iterator[Section]:
 
 
 def _differences(comparison: Comparison) -> Iterator[Line]:
-    """All differences of two columns; of more columns, only those found. Equal ones are one."""
+    """All differences of two columns, or only those found if there are more columns.
+
+    Equal differences are combined into one line.
+    """
     few = len(comparison.entries) <= _FEW
     for index, entry in enumerate(comparison.entries):
         column = "" if few else f"{entry.label}, "
@@ -247,7 +248,7 @@ def _counts(count: Counter[CheckStatus]) -> str:
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
-    """Print a comparison, and the page that it was written to; its width is that of the console."""
+    """Print a comparison at the width of the console, and the page that it was written to."""
     console.print()
     for entry in comparison.entries:
         verdict = (
@@ -280,7 +281,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
 
 
 def render_compare_markdown(comparison: Comparison, folder: Path) -> str:
-    """`compare.md`, for a comment on a pull request; places of runs are relative to its folder."""
+    """`compare.md`, for a comment on a pull request; paths of runs are relative to its folder."""
     return "\n".join(_markdown(comparison, folder)) + "\n"
 
 

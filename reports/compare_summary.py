@@ -1,4 +1,4 @@
-"""What a reader of a comparison should know first, in sentences, and which rows are shown."""
+"""The summary of a comparison in sentences, and the choice of the rows that are shown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,7 +14,7 @@ def base_index(comparison: Comparison) -> int:
 
 
 def figure_rows(comparison: Comparison) -> list[Row]:
-    """All rows but those of checks."""
+    """All rows except those of checks."""
     return [row for row in comparison.rows if row.unit != "status"]
 
 
@@ -29,7 +29,7 @@ def check_rows(comparison: Comparison) -> list[Row]:
 
 
 def notable(row: Row) -> bool:
-    """Whether columns differ, or a check fails in one of them, also if no other tested it."""
+    """Whether columns differ, or a check fails in a column, even if no other column tested it."""
     return row.differs or any(has_failed(row, index) for index in range(len(row.cells)))
 
 
@@ -59,7 +59,7 @@ _KINDS: Mapping[EntryKind, str] = {
 
 
 def summary(comparison: Comparison) -> Iterator[str]:
-    """What a reader should know first: verdicts, what only one column tested, differences."""
+    """The most important facts: verdicts, checks that only one column tested, differences."""
     base = base_index(comparison)
     columns = range(len(comparison.entries))
     yield from (_verdict(comparison, index) for index in columns)
@@ -70,7 +70,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
 
 
 def _verdict(comparison: Comparison, index: int) -> str:
-    """Verdict, causes and failing checks, else the reason: `b: FAIL. Likely cause: …`."""
+    """Verdict, causes and failing checks, otherwise the reason: `b: FAIL. Likely cause: …`."""
     entry, base = comparison.entries[index], base_index(comparison)
     role = " (reference)" if index == base else ""
     verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
@@ -90,7 +90,7 @@ def _verdict(comparison: Comparison, index: int) -> str:
 
 
 def _lone(comparison: Comparison, index: int) -> Iterator[str]:
-    """What only one of a column and the reference tested."""
+    """The checks that a column or the reference tested, but not both."""
     base = base_index(comparison)
     for one, other in ((index, base), (base, index)):
         rows = [r for r in check_rows(comparison) if is_judged(r, one) and not is_judged(r, other)]
@@ -104,7 +104,7 @@ def _lone(comparison: Comparison, index: int) -> Iterator[str]:
 
 
 def _statistics(comparison: Comparison, index: int) -> str:
-    """Which differences between a column and the reference are more than chance."""
+    """The differences between a column and the reference that are beyond chance."""
     label = comparison.entries[index].label
     rows = [
         (measure_of(row), found)
@@ -113,7 +113,7 @@ def _statistics(comparison: Comparison, index: int) -> str:
     ]
     tested = [found for _, found in rows]
     if not tested:
-        return f"{label} and {comparison.against} have no sample in common to compare."
+        return f"{label} and {comparison.against} have no sample in common."
     beyond = [
         f"{seen} in {first_few(measures, _NAMED)}"
         for seen in ("worse", "better")

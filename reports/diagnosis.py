@@ -1,4 +1,4 @@
-"""The likely causes of a run's findings, and what the user can do next. Pure."""
+"""The likely causes of a run's findings, and the next steps for the user. Pure."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause, Diagnosis
 from reports.model import Report, RuleResult
 
-UNKNOWN = "Unknown: no known defect explains the findings well enough. Start with their evidence."
+UNKNOWN = "Unknown: no known defect explains the findings well enough. Start with the evidence."
 _CERTAIN = 0.95
 
 
@@ -20,7 +20,7 @@ def confidence(cause: Cause) -> str:
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
-    """What is known of a cause, by name, without the findings that it explains."""
+    """The facts about a cause as names and values, without the findings that it explains."""
     for other in cause.alternatives:
         yield "such as" if cause.name == cause.layer else "or", other
     yield "breaks", cause.effect
@@ -30,14 +30,14 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
 
 
 def notes(diagnosis: Diagnosis) -> Iterator[str]:
-    """The layers at fault, and that no cause is known where that is so."""
+    """Sentences about the layers at fault, and about findings without a known cause."""
     yield from (each.text for each in diagnosis.layers)
     if diagnosis.unexplained and not diagnosis.causes:
         yield UNKNOWN
 
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[RuleResult]]]:
-    """The rules with findings under a title, by the cause that explains them, then the others."""
+    """Titles and rules with findings: first by the cause that explains them, then the others."""
     unassigned = list(report.findings)
     for number, cause in enumerate(report.analysis.causes, 1):
         if rules := [rule for rule in unassigned if rule.result.check.id in cause.explains]:
@@ -59,12 +59,12 @@ class Step:
 
     @property
     def line(self) -> str:
-        """Both on one line."""
+        """The sentence and the command on one line."""
         return self.text if self.command is None else f"{self.text} {self.command}"
 
 
 def next_steps(report: Report, folder: str) -> Iterator[Step]:
-    """What the user can do next, in order; `folder` is the run folder in commands."""
+    """The next steps for the user, in order; `folder` is the run folder in commands."""
     analysis, folder = report.analysis, shlex.quote(folder)
     run, decision = analysis.run, analysis.verdict.decision
     rules = (rule for _, group in by_cause(report) for rule in group)
@@ -99,7 +99,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
 
 
 def _after_a_pass(analysis: Analysis) -> Step:
-    """What else can be tested after a pass without evals."""
+    """What to test next after a pass without evals."""
     if analysis.tool_calling:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
@@ -108,7 +108,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
 
 
 def _after_a_fix(analysis: Analysis, failed: Sequence[RuleResult]) -> Iterator[Step]:
-    """The run again, with only the failed probes if it has probes."""
+    """How to repeat the run, with only the failed probes if it has probes."""
     run = analysis.run
     if run.of_kind("traffic"):
         return
@@ -127,7 +127,7 @@ def _after_a_fix(analysis: Analysis, failed: Sequence[RuleResult]) -> Iterator[S
 def _worst(analysis: Analysis) -> str:
     failures = [failed for result in analysis.results for failed in result.failures]
     if not failures:
-        return "Inspect rollouts.jsonl, which holds every exchange as it was on the wire."
+        return "Inspect rollouts.jsonl, which contains every exchange as it was on the wire."
     worst = failures[0]
     return f"Start with sample {worst.sample}: record {worst.record} in rollouts.jsonl."
 

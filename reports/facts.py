@@ -1,4 +1,4 @@
-"""What is needed to repeat a run, as pairs of a name and a value."""
+"""The information needed to repeat a run, as pairs of a name and a value."""
 
 from collections.abc import Iterator
 
@@ -46,7 +46,7 @@ def _provider(provider: ProviderInfo) -> Iterator[Fact]:
 
 
 def _limits(limits: Thresholds | Limits | None) -> Iterator[Fact]:
-    """Each threshold or limit: its value, and where it is set unless it is a default."""
+    """Each threshold or limit: its value and, unless it is a default, where it is set."""
     for name, value in limits or ():
         if value not in (None, ()) and name not in ("origins", "reference_cases"):
             origin = limits.origins.get(name) if limits else None

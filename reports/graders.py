@@ -28,7 +28,7 @@ def render_trial(trial: PhysicianTrial) -> str:
     note = (
         f"{counted(report.rows, 'row')} of {visible(trial.dataset.source)}, "
         f"{report.ungraded:,} without a grade. Macro F1 is the mean of F1 for met and for not met. "
-        "Each grade is compared with the label of each physician, and the label of a physician "
+        "Each grade is compared with the label of each physician, and each physician's label "
         "with those of the other physicians."
     )
     return _document(

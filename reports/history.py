@@ -21,7 +21,7 @@ _WIDE = 110  # the width of a terminal from which on tables have intervals
 
 
 def print_history(history: History, console: Console) -> None:
-    """Print a history; the width and colours of the console are respected."""
+    """Print a history with the width and the colors of the console."""
     for line in history.lines:
         console.print()
         console.print(Text(visible(title(line)), style="bold"))
@@ -44,7 +44,7 @@ def title(line: ProviderHistory) -> str:
 
 
 def heads(line: ProviderHistory) -> list[str]:
-    """The columns of the table of a line."""
+    """The column heads of a provider's table."""
     return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
 
 
@@ -64,7 +64,7 @@ def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True)
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
-    """What happened between this run and the previous one."""
+    """The gap and the changes of settings between this run and the previous one."""
     if point.gap_days is not None:
         yield f"{point.gap_days:.0f} days without a run"
     if point.changed:
@@ -85,14 +85,14 @@ def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
 
 
 def sparkline(values: Sequence[Estimate | None]) -> str:
-    """Shares as bars of eighths; a dot where there is none."""
+    """Shares as bars of eighths; a dot for a missing value."""
     return "".join(
         "·" if each is None else _BARS[min(7, max(0, int(each.value * 8)))] for each in values
     )
 
 
 def _print_tables(line: ProviderHistory, console: Console) -> None:
-    """Print the table of a line, split into as few as fit the width of the terminal."""
+    """Print a provider's table, split into as few tables as fit the width of the terminal."""
     intervals, wide = console.width >= _WIDE, Console(width=10_000)
     left = list(range(_LEFT, len(heads(line))))
     while left:

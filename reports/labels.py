@@ -1,4 +1,4 @@
-"""Names of conditions and results. They contain only the parts that vary within a run."""
+"""Names of conditions and results, with only the parts that vary within a run."""
 
 from harness.records.analysis import Analysis, TaskResult
 from harness.records.conditions import PARTS, Condition, varying
@@ -25,17 +25,17 @@ class Labels:
         return name.replace("_", " ") if name not in self._samples else f"{name} (samples)"
 
     def parts(self, task: str, condition: Condition, but: str | None = None) -> tuple[str, ...]:
-        """The parts of a condition that vary, `("chat", "streaming")`, without the part `but`."""
+        """The parts of a condition that vary, except `but`: `("chat", "streaming")`."""
         parts = self._parts.get(self._kinds.get(task), ())
         return tuple(part_name(condition, part) for part in parts if part != but)
 
     def shared(self, task: str, condition: Condition) -> tuple[str, ...]:
-        """The effort, API and mode, as far as they do not vary."""
+        """Those of effort, API and mode that do not vary."""
         parts = self._parts.get(self._kinds.get(task), ())
         return tuple(part_name(condition, part) for part in PARTS[1:] if part not in parts)
 
     def condition(self, task: str, condition: Condition) -> str:
-        """A condition: `chat · streaming`; API and mode where no part varies."""
+        """A condition: `chat · streaming`; API and mode if no part varies."""
         key = task, condition
         if key not in self._known:
             self._known[key] = " · ".join(self.parts(task, condition)) or condition.name

@@ -66,7 +66,7 @@ def _causes(report: Report) -> Iterator[str]:
 
 
 def _rules(report: Report) -> Iterator[str]:
-    """The table of checks, what some passes prove, and why some rules could not be judged."""
+    """The table of checks, and why rules are not verifiable or what their pass proves."""
     if not report.families:
         return
     yield from ("## Checks", "", *markup.table(report.family_table()))

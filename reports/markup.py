@@ -1,4 +1,4 @@
-"""Markdown whose content cannot change its structure."""
+"""Markdown that is escaped so that content cannot change its structure."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from reports.model import Table
 from reports.text import visible
 
-MOST_CHARACTERS = 60_000  # a comment on GitHub holds at most 65,536 characters
+MOST_CHARACTERS = 60_000  # a comment on GitHub has at most 65,536 characters
 
 _CUT = "\n\n(The rest does not fit here; report.html has all of it.)\n"
 
@@ -17,7 +17,7 @@ def row(cells: Sequence[str]) -> str:
 
 
 def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table of trusted text with padded columns, the first of them left-aligned."""
+    """A table of trusted text with padded columns; the first column is left-aligned."""
     every = [heads, *rows]
     widths = [max(3, *map(len, column)) for column in zip(*every, strict=True)]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -38,7 +38,7 @@ def table(found: Table) -> Iterator[str]:
 
 
 def code(text: str) -> str:
-    """A code span that its text cannot end."""
+    """A code span, fenced so that the text cannot end it."""
     shown = visible(text) or " "
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
@@ -53,7 +53,7 @@ def plain(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Text whose parts in backticks become code spans."""
+    """Text with the parts in backticks as code spans."""
     parts = re.split("`([^`]+)`", text)
     return "".join(code(part) if index % 2 else plain(part) for index, part in enumerate(parts))
 

@@ -12,7 +12,7 @@ from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
 Status = Literal["failed", "warned", "declared", "noted", "passed", "not_verifiable", "skipped"]
-"""The status of a rule in reports: `noted` passed, but has findings (for information)."""
+"""The status of a rule in reports: a `noted` rule passed but has findings for information."""
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "failed": ("✕", "failed"),
@@ -79,14 +79,14 @@ class RuleResult:
 
     @property
     def share(self) -> str:
-        """How many attempts have a finding, or how many the rule applies to."""
+        """The number of attempts with a finding, or the number that the rule applies to."""
         if self.result.findings:
             return text.share(self.result)
         return text.counted(self.result.applicable, "attempt") if self.result.applicable else ""
 
     @property
     def share_where(self) -> str:
-        """How many attempts have a finding, and where: `6 of 12 attempts, all in chat`."""
+        """The number of attempts with a finding, and where: `6 of 12 attempts, all in chat`."""
         some = self.result.failures < self.result.applicable and len(self.result.apis) == 1
         return f"{self.share}, {'all in ' if some else ''}{self.where}"
 
@@ -101,7 +101,7 @@ class RuleResult:
 
     @property
     def frequency(self) -> str:
-        """How often, unless always or unknown: `50.0 % of the time (95 % interval 8–92)`."""
+        """How often, or "" if always or unknown: `50.0 % of the time (95 % interval 8–92)`."""
         rate = self.result.rate
         if rate is None or rate.value == 1 or rate.high - rate.low == 1:
             return ""
@@ -109,12 +109,12 @@ class RuleResult:
 
     @property
     def occurrence(self) -> str:
-        """Where, and how often unless always."""
+        """Where the findings occur and, unless they always do, how often."""
         return "; ".join(part for part in (self.where, self.frequency) if part)
 
     @property
     def rank(self) -> tuple[int, int, str]:
-        """Sorts rules by importance."""
+        """The sort key of rules by importance."""
         return list(STATUSES).index(self.status), -self.result.failures, self.result.check.id
 
 
@@ -152,7 +152,7 @@ class Section:
 
     title: str
     table: Table  # one column for each task and condition
-    notes: tuple[str, ...] = ()  # facts about the table or single columns, such as who graded them
+    notes: tuple[str, ...] = ()  # facts about the table or single columns, such as the grader
     details: tuple[Table, ...] = ()
     """Further tables, such as rubric scores by axis; the terminal omits them."""
     baselines: tuple[tuple[str, BaselineInfo], ...] = ()
@@ -171,14 +171,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the reports of a run have in common."""
+    """The content of all reports of a run, independent of their format."""
 
-    analysis: Analysis  # what the report is built from; charts are drawn from it
+    analysis: Analysis  # the source of the report and of its charts
     folder: str  # the run folder, as the user would type it in a command
-    warnings: tuple[str, ...]  # what does not decide, but should be known
-    regressions: tuple[str, ...]  # what changed since the previous run, one sentence each
+    warnings: tuple[str, ...]  # notes that do not affect the verdict
+    regressions: tuple[str, ...]  # changes since the previous run, one sentence each
     address: str
-    size: str  # how much was planned, and how much of it was done
+    size: str  # the planned and the finished attempts and requests
     tiles: tuple[Tile, ...]
     families: tuple[Family, ...]
     sections: tuple[Section, ...]
@@ -204,7 +204,7 @@ class Report:
         return [rule for rule in self.rules if rule.result.findings]
 
     def family_table(self) -> Table:
-        """How many rules of each family have each status."""
+        """The number of rules of each family with each status."""
         counts = count_statuses(self.rules)
         seen = [status for status in STATUSES if counts[status]]
         rows = [

@@ -12,7 +12,7 @@ _NAMED = 5
 
 
 def sentences(found: Regressions) -> list[str]:
-    """What changed since the previous run; the first sentence names that run."""
+    """The changes since the previous run; the first sentence names that run."""
     since = f"Since {found.previous} ({moment(found.previous_at)})"
     if found.unchanged:
         return [f"{since}: no change beyond chance."]
@@ -26,8 +26,8 @@ def sentences(found: Regressions) -> list[str]:
             _listed(
                 what,
                 [
-                    f"{one.id} ({_of(one.here)} failures, before {_of(one.there)}"
-                    f"{'' if one.beyond_chance else ', which can be chance'})"
+                    f"{one.id} ({_of(one.here)} failed, previously {_of(one.there)}"
+                    f"{'' if one.beyond_chance else '; this may be chance'})"
                     for one in changed
                 ],
                 "check",
@@ -38,7 +38,10 @@ def sentences(found: Regressions) -> list[str]:
         *(
             _listed(
                 what,
-                [f"{c.sample}, {c.group} ({_of(c.here)}, before {_of(c.there)})" for c in changed],
+                [
+                    f"{c.sample}, {c.group} (passed {_of(c.here)}, previously {_of(c.there)})"
+                    for c in changed
+                ],
                 "case",
             )
             for what, changed in cases.items()
@@ -50,7 +53,7 @@ def sentences(found: Regressions) -> list[str]:
 
 
 def result(found: Difference) -> str:
-    """The result of a test, in a sentence without a subject."""
+    """The result of a test, as a sentence without a subject."""
     paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
     size = (
         f"{_points(found.value)} points (95 % interval {_points(found.low)} to "
@@ -58,12 +61,12 @@ def result(found: Difference) -> str:
     )
     if found.seen != "none":
         return f"{found.seen}: {size}"
-    chance = ", which can be chance among so many tests" if found.p < ALPHA else ""
+    chance = ", which may be chance among so many tests" if found.p < ALPHA else ""
     return f"no difference found: {size}{chance}; {detectable(found.detectable)}"
 
 
 def detectable(worsening: float | None) -> str:
-    """Which worsening a test detects."""
+    """The size of the worsening that a test can detect."""
     if worsening is None:
         return "no worsening is detectable with so few attempts"
     return f"a worsening of {worsening * 100:.1f} points or more is detectable"

@@ -113,8 +113,8 @@ def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
     heads = (("score %",), ("range %",), ("unclipped %",), ("bootstrap ±",), ("attempts",))
     rows = tuple(Row(label, _rubric_cells(figure)) for label, figure in figures.items())
     note = (
-        "An item without a grade counts half. The range shows the score if all of these items "
-        "were not met, and if all were met."
+        "An item without a grade counts half. The range shows the score if none of these items "
+        "was met, and if all were met."
     )
     yield Table(heads, rows, note, f"Rubric scores of {name}")
 

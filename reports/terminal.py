@@ -25,10 +25,10 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "declared": ("declared", "cyan"),
     "noted": ("info", "cyan"),
 }
-_MOST_FINDINGS, _MOST_ERRORS = 4, 10  # that are printed with evidence
+_MOST_FINDINGS, _MOST_ERRORS = 4, 10  # number of findings that are printed with evidence
 _MOST_FAILURES = 5
 _FINDING = "invalid response"
-"""The outcome of attempts that fail by a finding, which is shown above with its evidence."""
+"""The outcome of attempts that fail because of a finding, which is printed with its evidence."""
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -103,7 +103,7 @@ def _cell(row: Row, index: int) -> Text:
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print a table, split into as few as fit the width of the terminal."""
+    """Print a table, split into as few tables as fit the width of the terminal."""
     left, wide = list(range(len(table.heads))), Console(width=10_000)
     while left:
         fitting = (
@@ -122,7 +122,7 @@ def print_table(table: Table, console: Console) -> None:
 
 
 def _print_causes(report: Report, console: Console) -> None:
-    """The likely causes, each with what it breaks and needs."""
+    """Print the likely causes, each with its effects and the fix."""
     found = report.analysis.diagnosis
     if found is None:
         return
@@ -141,7 +141,7 @@ def _print_causes(report: Report, console: Console) -> None:
 
 
 def _print_findings(title: str, rules: Sequence[RuleResult], console: Console) -> None:
-    """The most important findings with evidence, and the names of the others."""
+    """Print the most important findings with evidence, and the names of the others."""
     console.print(Text(title, style="bold"))
     errors = sum(rule.status == "failed" for rule in rules)
     most = min(max(errors, _MOST_FINDINGS), _MOST_ERRORS)
@@ -162,7 +162,7 @@ def _print_findings(title: str, rules: Sequence[RuleResult], console: Console) -
 
 
 def _print_failures(failures: Sequence[Failure], console: Console) -> None:
-    """Failed samples; of those that failed in the same way, one is the example."""
+    """Print failed samples, with one example for those that failed in the same way."""
     if not failures:
         return
     alike: dict[str, list[Failure]] = {}
@@ -192,6 +192,6 @@ def _print_wrapped(text: Text, console: Console, indent: int) -> None:
 
 
 def _print_line(line: str, console: Console) -> None:
-    """A line of evidence, cut at the edge of the terminal."""
+    """Print a line of evidence, cut at the edge of the terminal."""
     shown = Text(f"      {visible(line)}", style="dim")
     console.print(shown, no_wrap=True, overflow="ellipsis", crop=True)

@@ -1,4 +1,4 @@
-"""Numbers and texts, written the same way in every report."""
+"""Numbers and texts in the format that all reports share."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def share(result: CheckResult) -> str:
-    """How many of the attempts that a rule applies to have a finding: `3 of 40 attempts`."""
+    """The share of the attempts a rule applies to that have a finding: `3 of 40 attempts`."""
     unit = "repetition" if result.check.kind == "probe" else "attempt"
     return f"{result.failures:,} of {counted(result.applicable, unit)}"
 

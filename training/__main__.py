@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--keep-attention",
         action="store_true",
-        help="leave the scores of the full-attention layers as they are",
+        help="keep the attention scores of the full-attention layers unchanged",
     )
     parser.add_argument("--longest", type=int, default=LENGTHS[1], help="tokens of a text at most")
     return parser

@@ -22,7 +22,7 @@ _HIDDEN = -1e9
 def _softmax(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Computes the softmax over both parts and the sink, less the maximum."""
+    """Computes the softmax over both parts and the sink, after subtracting the maximum."""
     a, b = before.float() + mask_before, own.float() + mask_own
     top = torch.maximum(torch.maximum(a.amax(-1, keepdim=True), b.amax(-1, keepdim=True)), sinks)
     a, b = torch.exp(a - top), torch.exp(b - top)
@@ -69,7 +69,7 @@ def _weights(
 ) -> tuple[Tensor, Tensor]:
     """Attention weights of scores shaped (key head, row, head of the group, query, key).
 
-    All callers bring the same number of dimensions, so that few variants are compiled.
+    All callers use the same number of dimensions, so that few variants are compiled.
     """
     mask_before = mask_before.view(1, -1, 1, *mask_before.shape[-2:])
     mask_own = mask_own.view(1, 1, 1, *mask_own.shape)
@@ -96,10 +96,10 @@ def attend_group(
         query: (tokens, query heads, head_dim), rotated and scaled.
         key: (tokens, key heads, head_dim), rotated.
         value: (tokens, key heads, head_dim).
-        sinks: one logit a query head.
+        sinks: one logit per query head.
         batch: the layout.
-        window: how many keys a query sees, itself included; None for all.
-        with_prefix: whether the prefix's own outputs are wanted; if not, they are left out.
+        window: number of keys that a query sees, including its own; None for all.
+        with_prefix: whether to compute the outputs of the prefix.
     """
     cut = batch.cut
     examples = _examples(query[cut:], key, value, sinks, batch, window)
@@ -153,10 +153,10 @@ def _examples(
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
-    """Attends from the prefix to itself, block by block, so that memory grows with its length only.
+    """Attends from the prefix to itself block by block, so that memory grows linearly.
 
-    The sink is a first key, with a value of zeros: one more number of each query is its head's
-    sink logit, which meets a one in that key and zeros in all others.
+    The sink is an additional first key whose value is zero. Queries and keys get one more
+    dimension: the head's sink logit in queries, 1 in the key of the sink, and 0 in all other keys.
     """
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads

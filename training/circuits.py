@@ -1,4 +1,4 @@
-"""Initial attention weights with which the model learns to copy in minutes.
+"""Initial attention weights from which the model learns to copy in minutes.
 
 A model that copies needs heads that carry token codes, a head that attends to the previous token,
 and induction heads, which find the previous occurrence of the current token. Gradient descent finds
@@ -10,7 +10,7 @@ them slowly. This module sets approximate initial weights, which training can ch
 - In layer 0, query head 2 attends to the previous token through rotary phase only, and writes its
   code to the `middle` position of the row.
 - In the layers with full attention, query heads 0 and 2 find tokens whose previous token (now in
-  `middle`) ends like the current one. They compare in the slow rotary pairs, which hardly turn
+  `middle`) ends like the current one. They compare in the slow rotary pairs, which hardly rotate
   over a prompt.
 """
 

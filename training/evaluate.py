@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint on held-out prompts at temperature 1.0, and long ones at 0.
+"""Evaluates a checkpoint on held-out prompts at temperature 1.0, and on long prompts at 0.
 
 `python -m training.evaluate --checkpoint DIR --tries 4 [--json FILE]`
 """

@@ -1,10 +1,10 @@
 """Teaches a trained checkpoint longer texts: `python -m training.extend --out DIR`.
 
-A model that was trained on short texts spreads its attention too thin in long ones: with the number
-of keys, the share of all irrelevant keys together grows. Only what decides the attention of the
-full-attention layers learns, from groups with long texts by cross entropy. Ordinary groups keep the
-other skills: there, the distributions of the targets are to stay those of the original (knowledge
-distillation, https://arxiv.org/abs/1503.02531).
+A model that was trained on short texts spreads its attention too thinly over long ones: the total
+share of irrelevant keys grows with their number. Only the parameters that determine the attention
+of the full-attention layers are trained, with cross entropy on groups with long texts. Ordinary
+groups preserve the other skills: on these, the loss is the divergence from the distributions of the
+original (knowledge distillation, https://arxiv.org/abs/1503.02531).
 
 The result has the format and size of the original.
 """
@@ -33,28 +33,28 @@ from training.ship import write_checkpoint
 from training.snapshot import Run
 
 LEARNED = "learned.pt"
-"""What was learned, to be resumed."""
+"""The file with the learned parameters, from which training can be resumed."""
 _TAUGHT = Shares(copy=0.0, long=1.0)
 _ORDINARY = Shares(copy=0.0, long=0.0, builtin=0.3, client=0.0)
 _DECAY_SHARE = 0.4
-"""Share of the time, at its end, over which the learning rates fall."""
+"""The final share of the time over which the learning rates decrease."""
 _LOWEST_RATE = 0.02
 _WARM_UP_STEPS = 5
 _LOG_STEPS = 5
 _LARGEST_NORM = 1.0
-"""Larger gradients, of all parameters together, are scaled down to this norm."""
+"""The norm to which larger gradients (of all parameters together) are scaled down."""
 
 
 class Attention(nn.Module):
-    """What decides the attention of a network's full-attention layers, which have odd numbers.
+    """The attention parameters of a network's full-attention layers, which have odd numbers.
 
-    A gain makes a query head more sensitive to what a rotary pair matches.
+    A gain makes a query head more sensitive to a rotary pair.
 
     Attributes:
         gains: logarithms of the gains, (layers, query heads, head_dim / 2).
-        sinks: what is added to the sinks, (layers, query heads).
-        queries: what is added to the query weights, (layers, query heads * head_dim, hidden).
-        keys: what is added to the key weights, (layers, key heads * head_dim, hidden).
+        sinks: added to the sinks, (layers, query heads).
+        queries: added to the query weights, (layers, query heads * head_dim, hidden).
+        keys: added to the key weights, (layers, key heads * head_dim, hidden).
     """
 
     def __init__(self, run: Run) -> None:
@@ -114,11 +114,11 @@ def new_loss(student: Attention, batch: Batch) -> Tensor:
 
 
 def ordinary_loss(student: Attention, original: Run, batch: Batch, sharpen: float) -> Tensor:
-    """The mean divergence of the targets' distributions from the original's in nats.
+    """The mean divergence of the targets' distributions from those of the original, in nats.
 
     Args:
-        student: the network that learns.
-        original: the network before.
+        student: the network in training.
+        original: the network before training.
         batch: a packed group.
         sharpen: the factor of the exported logits.
     """
@@ -139,7 +139,7 @@ def ordinary_loss(student: Attention, original: Run, batch: Batch, sharpen: floa
 def learn(
     options: argparse.Namespace, student: Attention, original: Run, *, rank: int, sharpen: float
 ) -> None:
-    """Trains for some minutes of wall time; process 0 writes a log and what was learned."""
+    """Trains for some minutes of wall time; process 0 writes a log and the learned parameters."""
     seed = options.seed * options.processes + rank
     new = groups(seed, _TAUGHT, (options.shortest, options.longest))
     ordinary = groups(seed, _ORDINARY)
@@ -213,10 +213,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", type=Path, help=f"{LEARNED} of an earlier part")
     add("--seed", type=int, default=6)
     add("--processes", type=int, default=2, help="single-threaded workers")
-    add("--minutes", type=float, default=40, help="wall time of this part")
+    add("--minutes", type=float, default=40, help="wall time of this part, in minutes")
     add("--rate", type=float, default=0.025, help="learning rate of the gains")
-    add("--new", type=int, default=2, help="groups to learn in a step of a process")
-    add("--ordinary", type=int, default=3, help="ordinary groups in it")
+    add("--new", type=int, default=2, help="groups with long texts per step and process")
+    add("--ordinary", type=int, default=3, help="ordinary groups per step and process")
     add("--keep", type=float, default=2.0, help="weight of the ordinary groups")
     add("--shortest", type=int, default=400, help="tokens of a long text")
     add("--longest", type=int, default=LENGTHS[1], help="tokens of a long text")

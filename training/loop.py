@@ -27,7 +27,7 @@ _PROBE_STEPS = 250
 _PROBE_GROUPS = 12
 _SNAPSHOT_SECONDS = 300
 _FULL_ATTENTION = ("q_proj", "q_bias", "k_proj", "k_bias", "sinks")
-"""What decides the attention of the layers with odd numbers, which have full attention."""
+"""The attention parameters of layers with odd numbers, which have full attention."""
 
 
 class Trainer:
@@ -54,12 +54,12 @@ class Trainer:
             seed: of the data.
             rank: the number of this process.
             out: folder of snapshots and the log.
-            tokens_per_step: tokens that this process reads at least in a step. With a number of
-                groups, the processes would wait for the one with the longer groups.
+            tokens_per_step: minimum number of tokens that this process reads per step. With a
+                fixed number of groups, one process would wait for the one with longer groups.
             shares: the kinds of groups. The schedule gives the share of copy tasks.
-            longest: most tokens of a long text.
-            keep_attention: whether the scores of the full-attention layers stay as they are, and
-                with them the lengths at which the model finds something.
+            longest: maximum number of tokens of a long text.
+            keep_attention: whether the scores of the full-attention layers stay unchanged, to
+                preserve the distances over which the model finds information.
         """
         self._run = run
         self._schedule = schedule
@@ -102,7 +102,7 @@ class Trainer:
     def _step(self) -> tuple[float, bool]:
         """Runs one optimizer step; returns the mean loss and whether a process must stop."""
         run, progress = self._run, self._run.progress
-        rate = self._schedule.rate(progress.optimised, progress.minute)
+        rate = self._schedule.rate(progress.optimized, progress.minute)
         quantize = self._schedule.quantized(progress.minute)
         copying = self._schedule.copy_share(progress.minute)
         batches: list[Batch] = []
@@ -166,7 +166,7 @@ class Trainer:
         if self._rank:
             return
         progress: Progress = self._run.progress
-        rate = self._schedule.rate(progress.optimised, progress.minute)
+        rate = self._schedule.rate(progress.optimized, progress.minute)
         line = {"step": progress.step, "minute": round(progress.minute, 2), **record}
         line |= {"rate": round(rate, 3), "tokens": progress.tokens}
         with (self._out / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -200,5 +200,5 @@ class _Streams:
 
 
 def gradient(parameter: torch.nn.Parameter) -> Tensor:
-    """Returns its gradient, zeros where it took no part."""
+    """Returns the gradient of a parameter, or zeros if it was not used."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -23,8 +23,7 @@ _CHUNK = 128
 def look_alikes() -> npt.NDArray[np.int64]:
     """Returns the first and last bare piece of each ID, bare and with a leading space, (ids, 4).
 
-    Their rows are the nearest to the ID's own row. The bare token replaces a token that does not
-    exist.
+    Their rows are the nearest to the ID's own row. The bare token replaces missing tokens.
     """
     pieces, flags = codes.bare_pieces()
     spaced = np.arange(codes.VOCAB_SIZE)
@@ -57,10 +56,10 @@ class Rows(nn.Module):
     def candidates(self, targets: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the candidate rows, the correction of their logits, and the targets' positions.
 
-        Trained ids, the ids of the batch and those that look like a target always take part (a
-        sample would hold `station` beside ` station` once in a hundred times). Of the rest a
-        uniform sample does, and each of it stands for many: the log of how many is added to its
-        logit.
+        Trained ids, the ids of the batch and those that look like a target are always candidates (a
+        random sample would contain `station` together with ` station` only once in a hundred
+        times). The others are a uniform sample. Each of these represents several ids; the log of
+        this number is added to its logit.
         """
         near = torch.unique(torch.cat((targets, seen, self.look_alikes[targets].flatten())))
         near = near[self.row_of[near] == len(self.ids)]
@@ -83,10 +82,10 @@ class Rows(nn.Module):
         Args:
             states: final states; rows after the last target are filler.
             targets: the ids to predict, (targets,).
-            seen: ids that the batch holds.
+            seen: ids in the batch.
 
         Returns:
-            One loss a target, (targets,).
+            One loss per target, (targets,).
         """
         rows, correction, places = self.candidates(targets, seen)
         places = F.pad(places, (0, len(states) - len(targets)))
@@ -132,8 +131,8 @@ def _log_softmax(logits: Tensor, correction: Tensor) -> tuple[Tensor, Tensor]:
 class _CrossEntropy(torch.autograd.Function):
     """Computes logits in float32 and their gradient in the format of other products.
 
-    The target's own gradient, p - 1, is taken from the loss: as a difference of bfloat16 numbers
-    it would vanish long before the model is certain.
+    The target's own gradient, p - 1, is computed from the loss: as a difference of bfloat16
+    numbers, it would vanish long before the model is certain.
     """
 
     @staticmethod

@@ -1,10 +1,9 @@
-"""The network in the form for training: one group of conversations at a time.
+"""The network in the form used for training: one group of conversations at a time.
 
 It computes the same as `reference_engine.model.transformer.Transformer`; a test compares the two.
 It is fast on a CPU because it runs the shared prefix of a group of conversations once, multiplies
-matrices in the format that the CPU is fastest at, and fuses everything else with `torch.compile`.
-Parameters of the same kind are stacked over the layers, so that the optimiser can treat them in one
-go.
+matrices in the CPU's fastest format, and fuses everything else with `torch.compile`. Parameters of
+the same kind are stacked over the layers, so that the optimizer can process them together.
 """
 
 import math
@@ -79,8 +78,8 @@ def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def swiglu(x: Tensor, weight: Tensor, limit: float) -> Tensor:
     """Computes the clamped SwiGLU of gpt-oss, multiplied by the router weight.
 
-    Gates stand in the first half here and linear parts in the second (it is faster); the export
-    interleaves them.
+    Here, the first half is the gates and the second half the linear parts, which is faster; the
+    export interleaves them.
     """
     gate, linear = x.float().chunk(2, dim=-1)
     gate = gate.clamp(max=limit)
@@ -132,7 +131,7 @@ class Net(nn.Module):
 
         Args:
             x: float32 embeddings of the packed tokens, (tokens, hidden).
-            batch: where the tokens stand.
+            batch: the layout of the tokens.
             quantize: round the experts to MXFP4 on the way (straight-through gradient).
         """
         angles = batch.positions[:, None].float() * self.frequencies
@@ -192,7 +191,7 @@ class Net(nn.Module):
         return x + (mixed @ layer["o_proj"].T + layer["o_bias"].to(COMPUTE)).float()
 
     def _experts(self, layer: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the experts' output; returns the load-balancing loss too (1 if perfectly even)."""
+        """Adds the experts' output; also returns the load-balancing loss (1 if even)."""
         shape = self.shape
         count, top = shape.num_local_experts, shape.num_experts_per_tok
         normed = rms_norm(x, layer["mlp_norm"], shape.rms_norm_eps)
@@ -221,9 +220,9 @@ def _dispatch(chosen: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, list[
     """Sorts the choices of experts, (tokens, top), by expert.
 
     Returns:
-        The share of choices of each expert; which choice stands at each place of the sorted order,
-        where every expert has a rounded number of places; the place of each choice; and those
-        numbers of places.
+        The share of choices of each expert; the choice at each place of the sorted order, in which
+        every expert has a rounded number of places; the place of each choice; and these numbers of
+        places.
     """
     flat = chosen.flatten()
     order = torch.argsort(flat, stable=True)

@@ -1,7 +1,7 @@
 """A group of conversations as tensors: one prefix, then the examples one after another.
 
 Lengths are rounded up with filler tokens, which no token sees. oneDNN compiles a kernel for every
-new shape of a matrix product, and without rounding almost every shape would be new.
+new shape of a matrix product; without rounding, almost every shape would be new.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ class Batch:
     Attributes:
         ids: token ids, (tokens,).
         positions: each token's position in its own conversation, (tokens,).
-        prefix: how many tokens the shared prefix has.
-        cut: where the examples begin in packed order.
-        examples: how many examples there are.
+        prefix: number of tokens of the shared prefix.
+        cut: position in packed order at which the examples begin.
+        examples: number of examples.
         longest: slots of an example in the padded form, which is (examples, longest).
         pad_index: for each padded slot the example token in it, counted from the cut (slots
             without a token repeat token 0), (examples * longest,).
         slots: for each example token its padded slot, filler left out.
-        target_at: packed places whose next token is to be learned, (targets,).
-        targets: those next tokens, (targets,).
-        example_of: which example each target belongs to, (targets,).
+        target_at: packed places whose next token is a target, (targets,).
+        targets: these next tokens, (targets,).
+        example_of: the example of each target, (targets,).
     """
 
     ids: Tensor
@@ -99,7 +99,7 @@ def pack(group: Group) -> Batch:
 
 
 def _positions(group: Group, count: int) -> list[int]:
-    """The positions of the prefix and its filler: one after another but for the skipped ones."""
+    """The positions of the prefix and its filler: consecutive except for the skipped ones."""
     skipped = dict(group.skips)
     return list(accumulate((1 + skipped.get(at, 0) for at in range(1, count)), initial=0))
 

@@ -1,4 +1,4 @@
-"""Row gathers whose gradient is a gather too (index_add is slow on a CPU)."""
+"""Row gathers whose gradient is also a gather (index_add is slow on a CPU)."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The number format of matrix products in training.
 
-bfloat16 is several times faster than float32 where the CPU multiplies tiles of it (AMX), and half
-as fast where it does not.
+bfloat16 is several times faster than float32 on CPUs with tile multiplication (AMX), and half as
+fast on others.
 """
 
 import torch

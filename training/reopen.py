@@ -1,7 +1,7 @@
 """Restores a run from a shipped checkpoint if its snapshot is lost.
 
-The optimizers restart and the experts are as rounded as the file holds them; all else continues
-where it ended.
+The optimizers restart, and the experts are rounded as in the file; everything else continues where
+it ended.
 """
 
 import json

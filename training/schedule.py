@@ -12,11 +12,11 @@ class Schedule:
 
     Attributes:
         minutes: the whole run, earlier parts of a resumed run included.
-        peak: the largest factor of the learning rates. A trained checkpoint is continued with a
-            small one.
-        decay_share: the part of it, at its end, over which the learning rate falls.
-        quantized_share: the part of it, at its end, that trains with rounded experts.
-        copy_share_of_time: the part of it, at its start, that mostly trains copying.
+        peak: the largest factor of the learning rates. Use a small one to continue a trained
+            checkpoint.
+        decay_share: the final share of the run, over which the learning rate falls.
+        quantized_share: the final share of the run that trains with rounded experts.
+        copy_share_of_time: the initial share of the run that mostly trains copying.
     """
 
     minutes: float

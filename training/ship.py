@@ -58,7 +58,7 @@ def config_of(shape: Shape, folder: Path) -> dict[str, Any]:
 
 
 def _interleave(halves: Tensor) -> Tensor:
-    """Interleaves gates and linear values (third dimension), which come one after the other."""
+    """Interleaves gates and linear values, which are the two halves of the third dimension."""
     gate, linear = halves.chunk(2, dim=2)
     return torch.stack((gate, linear), dim=3).flatten(2, 3)
 
@@ -98,7 +98,7 @@ def tensors_of(run: Run, *, sharpen: float, most_rows: int = MOST_ROWS) -> dict[
 
 
 def _most_moved(rows: Rows, count: int) -> Tensor:
-    """Returns the indices, in order, of at most `count` rows that training changed most."""
+    """Returns the sorted indices of the (at most) `count` rows that training changed most."""
     moved = rows.embed_delta[:-1].norm(dim=-1) + rows.unembed_delta.norm(dim=-1)
     places: Tensor = moved.topk(min(count, len(moved))).indices.sort().values
     return places

@@ -34,8 +34,8 @@ class Progress:
     """The progress of a run.
 
     Attributes:
-        minute: CPU time of one process, so that other programs do not change the schedule.
-        began: the step at which the optimisers began, later than 0 where their state was lost.
+        minute: CPU time of one process, so that other programs do not affect the schedule.
+        began: the step at which the optimizers started, above 0 if their state was lost.
     """
 
     step: int = 0
@@ -45,7 +45,7 @@ class Progress:
     began: int = 0
 
     @property
-    def optimised(self) -> int:
+    def optimized(self) -> int:
         """The number of steps of the optimizers."""
         return self.step - self.began
 
@@ -54,7 +54,7 @@ class Run:
     """The state that training changes.
 
     Attributes:
-        average: a moving average of the parameters, which is better than they are for as long as
+        average: a moving average of the parameters, which is better than the parameters as long as
             the learning rate is high.
     """
 
@@ -72,7 +72,7 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         """Updates the average with the current parameters."""
-        share = max(_AVERAGE, 1 / (self.progress.optimised + 1))
+        share = max(_AVERAGE, 1 / (self.progress.optimized + 1))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters()], share)
 
     @torch.no_grad()
@@ -83,9 +83,10 @@ class Run:
 
 
 def frequent_ids(seed: int) -> list[int]:
-    """Returns the IDs with trained rows: frequent ones, with lower limits for signs and specials.
+    """Returns the IDs with trained rows: frequent ones, with lower limits for punctuation and
+    special tokens.
 
-    A word in several written requests gets a row even if the requests are rarely drawn.
+    A word in several handwritten requests gets a row even if the requests are rarely drawn.
     """
     counts: Counter[int] = Counter()
     for group in itertools.islice(groups(seed, Shares(copy=0.05)), _COUNTED_GROUPS):
@@ -105,7 +106,7 @@ def frequent_ids(seed: int) -> list[int]:
 
 
 def _written_ids() -> set[int]:
-    """Returns IDs that occur in several of the written templates or complete requests."""
+    """Returns IDs that occur in several of the handwritten templates or complete requests."""
     lines = Counter(itertools.chain(*(_ids(parts.said) for parts in phrasings.fragments())))
     requests = [one for tool in SMOKE_TOOLS for one in whole_requests(tool.name)]
     whole = Counter(itertools.chain(*(_ids(one.said) for one in requests)))

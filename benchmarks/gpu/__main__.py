@@ -1,4 +1,4 @@
-"""Runs the stages that have no results yet, each in a process of its own."""
+"""Runs the stages that have no results yet, each in a separate process."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from .report import Stage
 LONGEST_STAGE = 600
 """Seconds."""
 TAIL = 4_000
-"""Characters of a failed stage's output that are kept."""
+"""Number of characters of a failed stage's output that are kept."""
 
 Run = Callable[[Setup], Iterator[Result]]
 
@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[Run, str]] = {
     "context-120b": (engine.context, "120b"),
     "transformers-20b": (peers.transformers, "20b"),
 }
-"""What measures, and at which shape; correctness comes first."""
+"""The stages and their shapes; correctness comes first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.inside:
         return _run_here(options.stages[0], device)
     if device == "cpu":
-        print("PyTorch sees no CUDA device. The interpreter of Triton runs a tiny shape instead.")
+        print("PyTorch finds no CUDA device. Triton's interpreter runs a tiny shape instead.")
     stages = report.read(options.out)
     for name in options.stages or STAGES:
         if name in stages and not stages[name].error and not options.again:
@@ -70,7 +70,7 @@ def _run_here(name: str, device: str) -> int:
 
 
 def _run_apart(name: str) -> Stage:
-    """Run a stage in its own process, so that an error of the GPU ends that stage alone."""
+    """Run a stage in its own process, so that a GPU error only ends this stage."""
     command = [sys.executable, "-m", "benchmarks.gpu", name, "--inside"]
     interpreted = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
     begin, error = time.monotonic(), None

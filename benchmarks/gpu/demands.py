@@ -1,7 +1,7 @@
-"""The bytes and operations that one pass of a gpt-oss demands: what speed is measured against.
+"""The bytes and operations that one forward pass needs, as the limit of speed.
 
-Counted from the shapes alone: weights in MXFP4 (experts) and bfloat16 (all else), keys and values
-in bfloat16. Activations stay near the multiprocessors and are left out.
+They are computed from the shapes: weights in MXFP4 (experts) and bfloat16 (everything else), keys
+and values in bfloat16. Activations stay in caches and are not counted.
 """
 
 from dataclasses import dataclass
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from reference_engine.model.config import ModelConfig
 
 BYTES = 2
-"""Of a number in bfloat16."""
+"""Bytes of a number in bfloat16."""
 MXFP4_BYTES = 17 / 32
-"""Of a number in MXFP4: sixteen bytes and a scale for thirty-two."""
+"""Bytes of a number in MXFP4: 16 bytes and a scale for 32 numbers."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Bytes that have to be read from memory, and operations (a multiply-add is two)."""
+    """Bytes to read from memory, and operations (a multiply-add counts as two)."""
 
     moved: float
     operations: float
 
     def seconds(self, bandwidth: float, rate: float) -> float:
-        """The least time on a device with that many bytes and operations a second."""
+        """The shortest time on a device with this bandwidth and rate (per second)."""
         return max(self.moved / bandwidth, self.operations / rate)
 
 
 def active_experts(experts: int, chosen: int, tokens: int) -> float:
-    """How many of a layer's experts some token of the batch is expected to choose.
+    """The expected number of a layer's experts that at least one token of the batch chooses.
 
-    E (1 - (1 - k / E) ^ B): each of B tokens chooses k of E, all alike probable.
+    E (1 - (1 - k / E) ^ B): each of B tokens chooses k of E equally probable experts.
     """
     return experts * (1 - (1 - chosen / experts) ** tokens)
 
 
 def decode_step(config: ModelConfig, batch: int, context: int) -> Demand:
-    """One further token for each of `batch` sequences of `context` tokens."""
+    """One more token for each of `batch` sequences of `context` tokens."""
     keys = sum(_keys_seen(config, layer, context) for layer in range(config.num_hidden_layers))
     cache = 2 * BYTES * batch * keys * config.num_key_value_heads * config.head_dim
     return Demand(
@@ -45,7 +45,7 @@ def decode_step(config: ModelConfig, batch: int, context: int) -> Demand:
 
 
 def prefill(config: ModelConfig, tokens: int) -> Demand:
-    """Reading one prompt, and the scores of the token after it."""
+    """The prefill of one prompt, and the logits of the next token."""
     pairs = 0.0
     for layer in range(config.num_hidden_layers):
         seen = min(_window(config, layer) or tokens, tokens)
@@ -66,7 +66,7 @@ def _keys_seen(config: ModelConfig, layer: int, context: int) -> int:
 
 
 def _per_key(config: ModelConfig) -> float:
-    """Operations of one query token and one key, all heads: a score, and a share of a value."""
+    """Operations per query token and key, for all heads: a score and a weighted value."""
     return 4.0 * config.num_attention_heads * config.head_dim
 
 

@@ -30,14 +30,14 @@ DECODED = 64
 LONG_PROMPT = 8192
 CAP_GIB = 80
 FEWER_LAYERS = 2
-"""Layers of the model that compares graphs with eager mode: the launches of a layer repeat."""
+"""Layers of the model that compares graphs with eager mode; all layers launch the same kernels."""
 
 
 def graphs(setup: Setup) -> Iterator[Result]:
-    """Whether decoding by CUDA graphs yields the tokens of eager mode, with all kinds of sampling.
+    """Whether decoding with CUDA graphs yields the tokens of eager mode, for all kinds of sampling.
 
-    The first prompt outgrows its page table on the way, so that a second graph is recorded.
-    On a CPU, the twin of the graphs is compared.
+    The first prompt outgrows its page table, so that a second graph is recorded. On a CPU,
+    `record_calls` replaces the graphs.
     """
     model = random_model(shape(setup.shape, FEWER_LAYERS), setup.device)
     record = record_graphs() if setup.on_gpu else record_calls
@@ -92,7 +92,7 @@ def speed(setup: Setup) -> Iterator[Result]:
 
 
 def context(setup: Setup) -> Iterator[Result]:
-    """A prompt of nearly 131,072 tokens with no more memory than a GPU of 80 GB has."""
+    """A prompt of nearly 131,072 tokens within the memory of an 80 GB GPU."""
     if setup.on_gpu:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, CAP_GIB * 2**30 / total))
@@ -116,7 +116,7 @@ def _greedy(row: int, tokens: int) -> SamplingParams:
 
 
 def _drawn(row: int, tokens: int) -> SamplingParams:
-    """Alternates between greedy rows and drawn ones; every fourth row has a top_p."""
+    """Alternates between greedy and random rows; every fourth row has a top_p."""
     return SamplingParams(
         tokens, temperature=float(row % 2), top_p=0.9 if row % 4 == 3 else 1.0, seed=row
     )
@@ -175,14 +175,14 @@ def _decode_seconds(model: Transformer, prompts: list[tuple[int, ...]], tokens: 
     taken = []
     while made.running:
         begin = time.perf_counter()
-        steps = made.step()  # The tokens of the step before were read back.
+        steps = made.step()  # The tokens of the previous step were read back.
         if len(steps) == len(prompts):
             taken.append(time.perf_counter() - begin)
     return sorted(taken)[len(taken) // 2]
 
 
 def _prefill_seconds(model: Transformer, length: int) -> float:
-    """Seconds until the first token, after a short prompt has tuned the kernels."""
+    """Seconds until the first token, after a short prompt has autotuned the kernels."""
     _run(model, [_prompt(model, min(length, 4096), 1)], 1, forward_for)
     made = _scheduler(model, [_prompt(model, length, 2)], 1, forward_for)
     begin = time.perf_counter()
@@ -192,7 +192,7 @@ def _prefill_seconds(model: Transformer, length: int) -> float:
 
 
 def _launches(model: Transformer) -> Iterator[Result]:
-    """The kernels of one eager decode step: how many, and which take longest."""
+    """The number of kernels of an eager decode step, and those that take longest."""
     made = _scheduler(model, [_prompt(model, PROMPT, 3)], DECODED, RaggedForward)
     for _ in range(3):
         made.step()

@@ -18,18 +18,18 @@ from .model import random_linear, shape
 
 EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 2e-6}
 ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
-"""Largest error as a share of the largest result of the experts, or of the largest value that is
-attended to; see docs/kernels.md."""
+"""Largest error as a share of the largest result (experts) or of the largest attended value
+(attention); see docs/kernels.md."""
 LAYERS = 8
-"""Layers with weights or pages of their own; together they are larger than the caches of a GPU."""
+"""Number of layers with separate weights or pages, which together exceed the caches of a GPU."""
 
 Paged: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-"""The tensors that attention over pages takes."""
+"""The tensors of paged attention."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One kernel at one size on several layers, with the bytes and operations of one of them."""
+    """One kernel at one size on several layers, with the bytes and operations per layer."""
 
     name: str
     layers: list[Callable[[], Tensor]]
@@ -50,7 +50,7 @@ def errors(setup: Setup) -> Iterator[Result]:
 
 
 def speeds(setup: Setup) -> Iterator[Result]:
-    """The time of each kernel in bfloat16, as one of the launches of a CUDA graph."""
+    """The time of each kernel in bfloat16, launched from a CUDA graph."""
     config, limit = shape(setup.shape), limits(setup)
     for tokens in (1, 8, 64, 256, 4096) if setup.on_gpu else (1,):
         yield _timed(_expert_work(config, tokens, setup), limit, setup)
@@ -79,7 +79,7 @@ def _expert_layer(
 def _routed(
     config: ModelConfig, tokens: int, dtype: torch.dtype, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Random tokens, the experts that they choose, and the weights of these."""
+    """Random tokens, their chosen experts, and the weights of these experts."""
     device = generator.device
     x = torch.randn(tokens, config.hidden_size, device=device, generator=generator).to(dtype)
     scores = torch.randn(tokens, config.num_local_experts, device=device, generator=generator)
@@ -124,7 +124,7 @@ def _attention_sizes(setup: Setup) -> tuple[tuple[int, int, int], ...]:
 def _paged(
     config: ModelConfig, sequences: int, new: int, context: int, dtype: torch.dtype, setup: Setup
 ) -> Paged:
-    """Random arguments of attention over pages in random order, without window and scale."""
+    """Random arguments of paged attention with pages in random order, without window and scale."""
     generator, device = torch.Generator(setup.device).manual_seed(context), setup.device
 
     def normal(*size: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The kernels that a decode step launches on a GPU, counted without a GPU.
 
 The step runs on tensors without data, and launches of Triton kernels are recorded instead of made.
-An operator of PyTorch counts as one launch unless it returns a view or only allocates memory. The
-count is a lower bound: a few operators, such as a sort, launch several kernels.
+Each PyTorch operator is counted as one launch unless it returns a view or only allocates memory.
+The count is a lower bound: a few operators, such as sort, launch several kernels.
 """
 
 from collections import Counter
@@ -29,11 +29,11 @@ from .measuring import Result, Setup
 from .model import shape
 
 MULTIPROCESSORS = 132
-"""Of an H200; the number decides whether the keys of a sequence are split."""
+"""Multiprocessors of an H200; the number determines whether the keys of a sequence are split."""
 WIDTH = 16
 """Blocks per page table: up to 1,024 tokens of context."""
 ALLOCATIONS = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh")
-"""Operators that launch nothing, by the beginning of their name; `new_empty` is decomposed."""
+"""Name prefixes of operators that launch nothing; `new_empty` is decomposed."""
 
 
 class _Operators(TorchDispatchMode):
@@ -58,7 +58,7 @@ class _Operators(TorchDispatchMode):
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """Counts launches by name until the context ends; kernels of Triton do not run in it."""
+    """Counts launches by name within the context, in which Triton kernels do not run."""
     launches: Counter[str] = Counter()
 
     def launch(kernel: KernelInterface, grid: object) -> object:
@@ -74,7 +74,7 @@ def counted() -> Iterator[Counter[str]]:
         yield launches
 
 
-@torch.inference_mode(mode=False)  # Inference mode would hide a few operators in others.
+@torch.inference_mode(mode=False)  # Inference mode would hide a few operators inside others.
 def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
     """Returns the launches of a step that draws one token of each row, without top_p."""
     with torch.device("meta"):
@@ -101,7 +101,7 @@ def per_layer(name: str, rows: int) -> float:
 
 
 def launches(_setup: Setup) -> Iterator[Result]:
-    """Launches of a decode step, counted from the program: a profile should show as many."""
+    """Launches of a decode step, counted from the program; a profile should show as many."""
     for name, rows in product(("20b", "120b"), (1, 8, 64)):
         total = decode_launches(shape(name), rows).total()
         yield Result(f"{name}, {rows} rows", total, "launches")

@@ -16,9 +16,9 @@ class Result:
         name: What was measured.
         value: The figure.
         unit: Its unit.
-        share: The least possible time as a share of the time taken, from bytes and operations.
-        passed: Whether the figure meets a requirement; None for a figure without one.
-        note: The requirement, or what else is worth knowing.
+        share: The shortest possible time, from bytes and operations, as a share of the time taken.
+        passed: Whether the figure meets its requirement; None without a requirement.
+        note: The requirement, or other information.
     """
 
     name: str
@@ -31,26 +31,26 @@ class Result:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a stage measures on: the device, and the name of the model's shape."""
+    """The device of a stage, and the name of the model's shape."""
 
     device: str
     shape: str
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the device is a GPU; the interpreter of Triton is used otherwise."""
+        """Whether the device is a GPU; otherwise, Triton's interpreter is used."""
         return self.device == "cuda"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the device reaches: bytes/s of a copy, operations/s of a large bfloat16 product."""
+    """Measured limits of the device: bytes/s of a copy, operations/s of a bfloat16 product."""
 
     bandwidth: float
     operations: float
 
     def seconds(self, moved: float, operations: float) -> float:
-        """The least time for this many bytes and operations."""
+        """The shortest time for this many bytes and operations."""
         return max(moved / self.bandwidth, operations / self.operations)
 
 
@@ -67,7 +67,7 @@ def limits(setup: Setup) -> Limits:
 
 
 def timed(work: Callable[[], object], setup: Setup) -> float:
-    """Median seconds of 20 runs, after three that do not count."""
+    """Median seconds of 20 runs, after three warm-up runs."""
     if not setup.on_gpu:
         return seconds(work)
     for _ in range(3):
@@ -83,10 +83,10 @@ def timed(work: Callable[[], object], setup: Setup) -> float:
 
 
 def replayed(work: list[Callable[[], Tensor]], setup: Setup) -> float:
-    """Median seconds of one of several pieces of work, replayed together from a CUDA graph.
+    """Median seconds per piece of work, with all pieces replayed together from a CUDA graph.
 
-    A graph leaves out the time that Python needs for a launch. Pieces that read different weights
-    leave out the caches of the GPU.
+    A graph excludes the time that Python needs for a launch. Pieces that read different weights
+    exclude the effect of the GPU's caches.
     """
     if not setup.on_gpu:
         return seconds(work[0])

@@ -1,4 +1,4 @@
-"""Models of the published shapes with random weights, made on the device and packed in MXFP4."""
+"""Models of the published shapes with random weights, created on the device, packed in MXFP4."""
 
 from dataclasses import replace
 

@@ -12,7 +12,7 @@ RESULTS, PAGE = "results.json", "report.md"
 
 @dataclass(frozen=True)
 class Stage:
-    """What became of a stage: its results, or the end of its output if it failed."""
+    """The outcome of a stage: its results, or the end of its output if it failed."""
 
     title: str
     seconds: float
@@ -21,7 +21,7 @@ class Stage:
 
     @property
     def failed(self) -> bool:
-        """Whether the stage broke, or one of its results misses its requirement."""
+        """Whether the stage failed, or one of its results misses its requirement."""
         return self.error is not None or any(each.passed is False for each in self.results)
 
 

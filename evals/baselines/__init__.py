@@ -1,1 +1,1 @@
-"""What scores are compared with: published figures with their sources, and measured runs."""
+"""Baselines of scores: published figures with their sources, and measured runs."""

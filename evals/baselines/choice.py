@@ -1,4 +1,4 @@
-"""Baselines by name: to compare scores with, or as columns of a comparison."""
+"""Baselines by name, for verdicts and as columns of a comparison."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measured baselines: the scores of a run, question by question, in a file that can be shared."""
+"""Measured baselines: the scores of a run by question, in a file that can be shared."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class MeasuredBaseline(Record):
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """A measured run as the baseline: compared question by question, on the same questions."""
+    """A measured run as the baseline, compared on the same questions, one by one."""
 
     measured: MeasuredBaseline
     name: str
@@ -45,14 +45,14 @@ class MeasuredRun:
             return f"{self.name} has no scores of {scores.name}."
         if theirs.dataset.sha256 != scores.dataset.sha256:
             return (
-                f"{self.name} was measured on other {scores.eval} data (the hashes differ);"
+                f"{self.name} was measured on different {scores.eval} data (the hashes differ);"
                 " measure it again on these."
             )
         unknown = [question for question in scores.scores if question not in theirs.scores]
         if unknown:
             return (
-                f"{self.name} has no score of {len(unknown)} of the {len(scores.scores)} questions"
-                f" sampled, such as {unknown[0]!r}; measure it again on these."
+                f"{self.name} has no score of {len(unknown)} of the {len(scores.scores)} sampled"
+                f" questions, such as {unknown[0]!r}; measure it again on these."
             )
         run, baseline = paired_means(
             list(scores.scores.values()), [theirs.scores[question] for question in scores.scores]
@@ -74,14 +74,14 @@ class MeasuredRun:
             value=baseline.value,
             tries=theirs.planned,
         )
-        explanation = f"The same questions answered by {where}."
+        explanation = f"The same questions, answered by {where}."
         return BaselineInfo(name=self.name, explanation=explanation, figures=(figure,))
 
 
 def create_baseline(
     results: Sequence[EvalScores], provider: str, tool_version: str, created_at: datetime
 ) -> MeasuredBaseline:
-    """Make a baseline of a finished run. Raises ConfigurationError."""
+    """Create a baseline from a finished run. Raises ConfigurationError."""
     if not results:
         raise ConfigurationError("A run without evals is not a baseline; run an eval first.")
     for scores in results:
@@ -105,7 +105,7 @@ def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> MeasuredBaseline:
-    """Read a baseline file; one of version 1 is converted. Raises ConfigurationError."""
+    """Read a baseline file, converting version 1. Raises ConfigurationError."""
     try:
         content = json.loads(read_text(path))
     except ValueError:
@@ -122,7 +122,7 @@ def read_baseline(path: Path) -> MeasuredBaseline:
 
 
 def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A baseline of version 1 as one of version 2."""
+    """A version 1 baseline, converted to version 2."""
     results = []
     for old in content.pop("cells"):
         sampling = old["sampling"]
@@ -150,7 +150,7 @@ def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str
 
 
 def _same(theirs: EvalScores, ours: EvalScores) -> bool:
-    """Whether both are of one eval, model (by any name) and effort, with Python or without."""
+    """Whether both have the same eval, model (by any name), effort and access to Python."""
     one, other = (
         (each.eval, known_model(each.model) or each.model, each.effort, each.python)
         for each in (theirs, ours)

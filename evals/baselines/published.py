@@ -26,7 +26,7 @@ from harness.text import percentage
 
 
 class Source(Record):
-    """Who published a figure, and where it can be read."""
+    """The publication of a figure."""
 
     title: str
     where: str
@@ -34,10 +34,11 @@ class Source(Record):
 
 
 class Benchmark(Record):
-    """What holds for all figures of a benchmark.
+    """The facts that all figures of a benchmark share.
 
     `prompts_sha256` is the hash of the prompts of OpenAI's scripts (`evals.prompts.wording`).
-    `assumed_tries` is what a figure rests on whose source does not say; `margin` is in points.
+    `assumed_tries` is used for figures whose source does not state the number of tries; `margin`
+    is in points.
     """
 
     metric: str
@@ -50,7 +51,7 @@ class Benchmark(Record):
 
 
 class Row(Record):
-    """One line of a published table: scores by effort in percent, measured with `tools` or not."""
+    """One line of a published table: scores by effort in percent, with or without `tools`."""
 
     benchmark: str
     model: str
@@ -63,7 +64,7 @@ class Row(Record):
 
 
 class PublishedScores(Record):
-    """All that is known, with its sources."""
+    """All known scores with their sources."""
 
     version: int = Field(ge=1, le=1)
     benchmarks: Mapping[str, Benchmark]
@@ -73,7 +74,7 @@ class PublishedScores(Record):
     def figures(
         self, benchmark: str, model: str, effort: str, *, tools: bool = False
     ) -> list[BaselineFigure]:
-        """Every score of a model with tools or without, on the scale 0 to 1."""
+        """Every score of a model with or without tools, on the scale 0 to 1."""
         return [
             self._figure(row, row.scores[effort])
             for row in self.rows
@@ -96,20 +97,20 @@ class PublishedScores(Record):
 
 @cache
 def published_scores() -> PublishedScores:
-    """The scores that come with the package."""
+    """The scores that ship with the package."""
     text = files("evals").joinpath("data", "baselines.json").read_text(encoding="utf-8")
     return PublishedScores.model_validate_json(text)
 
 
 CARD = "card"
 PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python="built-in")
-"""The sampling parameters of OpenAI's guide to verifying gpt-oss, over either API; and the tool
-that gpt-oss was trained with, for figures with tools."""
+"""The sampling parameters of OpenAI's guide to verifying gpt-oss, for both APIs, and for figures
+with tools the tool that gpt-oss was trained with."""
 PUBLISHED_GRADER = "gpt-4.1"  # the grader of OpenAI's HealthBench script (gpt-4.1-2025-04-14)
 
 
 def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> BaselineInfo | None:
-    """The figures of a source, or of the reproductions, and why; None if there are none."""
+    """The figures of a source or of the reproductions, with the reason; None without figures."""
     card = [figure for figure in figures if figure.kind == "card"]
     if source is not None:
         chosen = [figure for figure in figures if figure.source == source]
@@ -117,18 +118,19 @@ def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> Bas
         return _info(source, reason, chosen)
     chosen = [figure for figure in figures if figure.kind == "reproduction"]
     if chosen:
-        return _info("healthy range", _why_not_the_card(chosen, card), chosen)
-    reason = "The model card alone: no independent reproduction of this figure is known."
+        return _info("healthy range", _range_explanation(chosen, card), chosen)
+    reason = "Only the model card: no independent reproduction of this figure is known."
     return _info(CARD, reason, card)
 
 
 def pooled_mean(figures: Sequence[BaselineFigure], benchmark: Benchmark) -> Mean:
-    """The mean of published figures, with the noise that figures of their kind have.
+    """The mean of published figures and its noise.
 
-    A figure rests on the tries its source states, or else on `benchmark.assumed_tries`, and is
-    taken to be as noisy as questions of equal difficulty make it, which is the most. If the figures
-    differ by more than that, the difference between them is their noise. Graded scores cannot vary
-    more than right-or-wrong ones of the same mean, so the same bound holds for them.
+    The noise of a figure follows from the number of tries that its source states, otherwise from
+    `benchmark.assumed_tries`. It is the noise of questions of equal difficulty, which is the upper
+    bound. If the figures differ by more than that, the variance between them is used instead.
+    Graded scores cannot vary more than right-or-wrong scores of the same mean, so the bound also
+    applies to them.
     """
     value = statistics.fmean(figure.value for figure in figures)
     tries = [figure.tries or benchmark.assumed_tries for figure in figures]
@@ -152,31 +154,31 @@ def _info(name: str, reason: str, figures: Sequence[BaselineFigure]) -> Baseline
     return BaselineInfo(name=name, explanation=reason, figures=tuple(figures))
 
 
-def _why_not_the_card(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
+def _range_explanation(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
     stacks = "one independent stack" if len(chosen) == 1 else f"{len(chosen)} independent stacks"
     if not card:
-        return f"What {stacks} reached; the model card has no such figure."
+        return f"The scores of {stacks}; the model card has no such figure."
     figure = card[0].value
     if figure > max(reproduced.value for reproduced in chosen):
         return (
-            f"What {stacks} reached: none came to the {percentage(figure)} of the model card, so"
-            " that the card alone would fail good providers."
+            f"The scores of {stacks}: none reached the {percentage(figure)} of the model card, so"
+            " the card alone would fail good providers."
         )
     return (
-        f"What {stacks} reached; the model card's {percentage(figure)} is the figure of one stack,"
-        " its own."
+        f"The scores of {stacks}; the model card's {percentage(figure)} is the figure of a single"
+        " stack, OpenAI's own."
     )
 
 
 @dataclass(frozen=True)
 class PublishedBaseline:
-    """Published figures: of one source, or by default the independent reproductions."""
+    """Published figures of one source, by default of the independent reproductions."""
 
     scores: PublishedScores
     source: str | None = None
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The mean of the figures that are published for these scores."""
+        """The mean of the figures published for such scores, or the reason why there is none."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
             return f"these are sample questions, about which nothing is published; {MAKE_ONE}."

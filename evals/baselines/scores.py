@@ -1,4 +1,4 @@
-"""The scores of one eval under one condition, and what they are compared with."""
+"""The scores of one eval under one condition, and the baseline that they are compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class EvalScores(Record):
 
     `scores` has every planned question by its id, with the values of its finished attempts in the
     order of their numbers. `planned` is the number of attempts at each question. `grader` is the
-    model that graded; None where answers are right or wrong by themselves. `prompts` is the SHA-256
-    of the prompts (`evals.prompts.wording`); None where it is not known or makes no difference.
+    model that graded, None if answers need no grader. `prompts` is the SHA-256 of the prompts
+    (`evals.prompts.wording`), None if it is unknown or irrelevant.
     """
 
     eval: str
@@ -48,7 +48,7 @@ class EvalScores(Record):
 
     @property
     def missing(self) -> int:
-        """Planned attempts that were not made."""
+        """The number of planned attempts that were not made."""
         return sum(max(0, self.planned - len(tries)) for tries in self.scores.values())
 
 
@@ -56,7 +56,7 @@ class EvalScores(Record):
 class Reference:
     """A score and its baseline, with the noise of each.
 
-    `other_prompts` says that they are known to have been measured with different prompts.
+    `other_prompts` is true if they are known to have been measured with different prompts.
     """
 
     run: Mean
@@ -67,10 +67,10 @@ class Reference:
 
 
 class Baseline(Protocol):
-    """Something that scores can be compared with."""
+    """A source of reference scores."""
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The baseline of these scores, or in one sentence why there is none."""
+        """The baseline of these scores, or a sentence that gives the reason why there is none."""
         ...
 
 
@@ -80,7 +80,7 @@ def differ_in_prompts(ours: str | None, theirs: str | None) -> bool:
 
 
 def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[str]:
-    """How the sampling of a run differs from that of its baseline, in sentences."""
+    """Sentences about how the sampling of a run differs from that of its baseline."""
     pairs = [
         ("temperature", ours.temperature, theirs.temperature),
         ("top_p", ours.top_p, theirs.top_p),

@@ -1,8 +1,9 @@
 """Load the questions of an eval from the hub, a local file or folder, or the shipped samples.
 
-A published eval set is downloaded by file at its pinned revision and then read by `load_dataset`.
-`load_dataset` with the name of a repository is not enough: offline, datasets 5.2 does not find the
-cache of single files, and otherwise returns the version cached last, whatever the revision.
+A published eval set is downloaded file by file at its pinned revision and then read by
+`load_dataset`. Calling `load_dataset` with the name of a repository is not enough: when offline,
+datasets 5.2 does not find the cache of single files, or returns the version that was cached last,
+regardless of the revision.
 """
 
 import hashlib
@@ -52,11 +53,11 @@ DATASETS = TypeAdapter(tuple[PublishedDataset, ...]).validate_json(
 BY_NAME = {dataset.name: dataset for dataset in DATASETS}
 
 DataSource: TypeAlias = str | Path
-"""Where rows come from.
+"""The source of rows.
 
 `hub`: the published files at their pinned revision. `samples`: the rows that ship with the tool.
 `hf:NAME` or `hf:NAME@REVISION`: another dataset on the hub. Any other string is a path: a JSONL or
-CSV file, or a folder with the published files. All need the columns of the published dataset.
+CSV file, or a folder with the published files. The rows must have the published dataset's columns.
 """
 
 HUB_PREFIX = "hf:"
@@ -71,7 +72,7 @@ class Loaded(Generic[RowT]):
 
 
 def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
-    """Load and validate rows; an incomplete set counts as a sample. Raises ConfigurationError."""
+    """Load and validate rows; an incomplete set becomes a sample. Raises ConfigurationError."""
     raw, name, revision = _read(dataset, source, model)
     rows = validate_rows(raw, model)
     if not rows:
@@ -116,14 +117,14 @@ def _read(
 
 
 def _known_revision(dataset: PublishedDataset, files: Sequence[Path]) -> str | None:
-    """The published revision that `files` are identical to, if any."""
+    """The published revision to which `files` are identical, if any."""
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     revisions = {dataset.known.get(checksum) for checksum in sums}
     return revisions.pop() if len(revisions) == 1 else None
 
 
 SPLITS = ("test", "validation", "train")
-"""Of a user's own dataset, the first split that exists is used."""
+"""The splits of a user's own dataset; the first one that exists is used."""
 
 _LONGEST_REASON = 300
 

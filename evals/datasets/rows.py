@@ -55,7 +55,7 @@ def questions_file(name: str) -> str:
 
 
 def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
-    """Every row as `model`. Raises ConfigurationError."""
+    """The rows as instances of `model`. Raises ConfigurationError."""
     rows: list[RowT] = []
     invalid: list[str] = []
     for row in raw:
@@ -100,7 +100,7 @@ def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
 
 
 def parse_csv(text: str, name: str) -> Iterator[RawRow]:
-    """Rows below a line of column names, and where they start. Raises ConfigurationError."""
+    """The rows below a line of column names, with their line numbers. Raises ConfigurationError."""
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
@@ -139,12 +139,12 @@ def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys, no spaces and only the necessary escapes."""
+    """JSON with sorted keys, without spaces, and with only the necessary escapes."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def rows_sha256(rows: Iterable[object]) -> str:
-    """Hash of the rows in canonical JSON, one per line; their order makes no difference."""
+    """The hash of the rows in canonical JSON, one per line, independent of their order."""
     lines = sorted(canonical(row).encode("utf-8", "surrogatepass") for row in rows)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 

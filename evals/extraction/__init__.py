@@ -1,1 +1,1 @@
-"""What a final answer says: pure functions from text to an integer or a letter."""
+"""Extraction of an integer or a letter from a final answer, by pure functions."""

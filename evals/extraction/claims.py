@@ -1,8 +1,8 @@
-"""Claims: the places of a text that give an answer, with how explicitly they do so.
+"""Claims: the places of a text that give an answer, and how explicit each of them is.
 
-Evals differ in what an answer looks like (`Reader`) and share how one is announced: in a box, after
-a label ("Answer:", also as a heading, a table row or a JSON member), in a sentence ("the answer
-is"), or by standing alone.
+What an answer looks like depends on the eval (`Reader`). How an answer is announced does not: in a
+box, after a label ("Answer:", also as a heading, a table row or a JSON member), in a sentence ("the
+answer is"), or on a line of its own.
 """
 
 import re
@@ -26,7 +26,7 @@ from evals.extraction.words import (
 
 
 class Rank(IntEnum):
-    """How explicitly a place gives an answer."""
+    """How explicit a claim is."""
 
     REMARK = 0
     ALONE = 1
@@ -40,7 +40,7 @@ class Rank(IntEnum):
 class Claim:
     """An answer at a place (number of the line, position in it).
 
-    `found` is None if the place announces an answer that is one of several alternatives.
+    `found` is None if the place announces several alternatives as the answer.
     """
 
     line: int
@@ -55,10 +55,10 @@ Conclusion = tuple[int, int, Rank, Found]
 
 
 class Reader(Protocol):
-    """What an answer looks like in one eval."""
+    """The recognition of answers in one eval."""
 
     def short(self, line: str) -> str:
-        """A line with answers in their shortest form."""
+        """The line with answers in their shortest form."""
         ...
 
     def boxed(self, content: str) -> Found | None:
@@ -66,15 +66,15 @@ class Reader(Protocol):
         ...
 
     def stated(self, text: str) -> Found | None:
-        """The answer with which a text begins that follows "Answer:" or "the answer is"."""
+        """The answer at the start of a text that follows "Answer:" or "the answer is"."""
         ...
 
     def whole(self, line: str) -> Found | None:
-        """The answer that a line is, and nothing else."""
+        """The answer of a line that contains nothing else."""
         ...
 
     def concluded(self, lines: Sequence[Line]) -> Iterator[Conclusion]:
-        """Answers that a text concludes with."""
+        """The answers with which a text concludes."""
         ...
 
 
@@ -127,7 +127,7 @@ _DENIED = pattern(
     r"|(?:does|did|can|could|will) ?not|fails?|ne|no|não|non|не)\b(?!-)"
     r"|[\s$)\]]*(?:是|也|并|都)?(?:不|错)|[\s$)\]]*(?:は|が|은|는|이|가)[^,。]{0,12}(?:ない|ません|않|아니|아닙|틀)"
 )
-"""What follows a box and denies it."""
+"""Text after a box that denies its content."""
 _INDEFINITE = pattern(
     r"\b(?:an?|one|another) (?:possible|potential|plausible|tempting|common|typical|naive) \Z"
 )
@@ -142,7 +142,7 @@ _HEDGED = re.compile(
     r"|probably))?[\s.,!]*",
     re.IGNORECASE | re.DOTALL,
 )
-"""An answer between words that state how sure the writer is."""
+"""An answer between words that express the writer's confidence."""
 _REMARK = pattern(
     r"[^\w(]*(?:note|\((?=\w+ \S+ \S+)|remark|references?|sources?|for comparison|quick (?:check"
     r"|sanity)|check|verification|sanity check|confidence|i(?:['’]m| am) (?:\w+ )?confident"
@@ -154,7 +154,7 @@ _CONCLUDES = pattern(CONCLUDES)
 
 
 def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
-    """All claims of a text in their order."""
+    """All claims of a text in order."""
     found: list[Claim] = []
     for number, line in enumerate(lines):
         found += _in_boxes(number, line, reader)
@@ -171,7 +171,7 @@ def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
 
 
 def sentence(line: str, at: int) -> tuple[int, int]:
-    """Where the sentence around a position begins and ends."""
+    """The start and end of the sentence around a position."""
     start = end = 0
     for stop in _ENDS.finditer(line):
         if stop.end() > at:
@@ -182,7 +182,7 @@ def sentence(line: str, at: int) -> tuple[int, int]:
 
 
 def asserts(line: str, at: int) -> bool:
-    """Whether the sentence claims what begins at a position: no question, no "if", no "not"."""
+    """Whether the sentence asserts what begins at a position: no question, no "if", no "not"."""
     start, end = sentence(line, at)
     before = line[start:at]
     clause = _CLAUSE.split(before)[-1]
@@ -200,13 +200,13 @@ def concludes(line: str) -> bool:
 
 
 def conclusion(line: str) -> str:
-    """What begins with the last word such as "therefore", if it has a digit; else the line."""
+    """The line from its last word such as "therefore" on if that has a digit, else the line."""
     parts = [line[each.start() :] for each in _CONCLUDES.finditer(line)]
     return parts[-1] if parts and re.search(r"\d", parts[-1]) else line
 
 
 def headed(lines: Sequence[Line], number: int) -> bool:
-    """Whether the line before is a heading such as "Final answer"."""
+    """Whether the previous line is a heading such as "Final answer"."""
     return number > 0 and _HEADING.fullmatch(lines[number - 1].text) is not None
 
 
@@ -219,7 +219,7 @@ def last_line(lines: Sequence[Line]) -> tuple[int, Line]:
 
 
 def last_sentence(line: str) -> tuple[int, int]:
-    """Where the last sentence of a line begins and ends, without remarks after the answer."""
+    """The start and end of a line's last sentence, without remarks after the answer."""
     start, end = sentence(line, len(line) - 1)
     while start > 0 and _REMARK.match(line, start):
         start, end = sentence(line, start - 1)
@@ -227,7 +227,7 @@ def last_sentence(line: str) -> tuple[int, int]:
 
 
 def _unhedged(said: str) -> str:
-    """A sentence without words that state how sure the writer is."""
+    """A sentence without words that express the writer's confidence."""
     hedged = _HEDGED.fullmatch(said)
     return hedged[1] if hedged else said
 
@@ -235,7 +235,7 @@ def _unhedged(said: str) -> str:
 def _claim(
     number: int, line: str, at: int, stated: int, rank: Rank, found: Found | None
 ) -> Claim | None:
-    """A claim, if what is found after `stated` is asserted and not denied afterwards."""
+    """A claim, if the answer after `stated` is asserted and not denied afterwards."""
     start = sentence(line, at)[0]
     end = sentence(line, stated)[1]
     if found is None:
@@ -290,7 +290,7 @@ def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
 
 
 def _alone(lines: Sequence[Line], reader: Reader) -> Iterator[Claim]:
-    """The first line if it is nothing but an answer, and the last line likewise."""
+    """The claims of the first and the last line, if they contain nothing but an answer."""
     for number in {0, last_line(lines)[0]}:
         line, said = lines[number], lines[number].text
         neighbour = lines[number - 1 if number else 1] if len(lines) > 1 else Line("", False)

@@ -1,17 +1,17 @@
-"""From the claims of a text to its answer, or to none.
+"""Decides from the claims of a text what its answer is, if it has one.
 
 The principles, in this order:
 
-1. What the writer takes back does not count, nor does anything before it.
-2. The most explicit claims decide: a box before a label, a label before a sentence, a sentence
-   before a conclusion, that before a line that stands alone, and that before a remark: a last
-   sentence that states one value without a word such as "therefore".
-3. They must agree. Different boxes agree if the last one gives the result of the others, and leave
-   it to a label after them otherwise. Of other claims that differ, the last counts only if the
+1. Claims that the writer takes back are ignored, and so is everything before them.
+2. The most explicit claims decide, in this order: a box, a label, a sentence, a conclusion, a line
+   of its own, a remark. A remark is a last sentence that states one value without a word such as
+   "therefore".
+3. These claims must agree. Different boxes agree if the last one gives the result of the others;
+   otherwise a label after them decides. If other claims differ, the last one is used only if the
    writer says that it replaces the others.
-4. So must the last claim in another line, and every label and sentence.
+4. The last claim in another line, and every label and sentence, must also agree with them.
 
-A text whose claims do not agree has no answer: that is no credit, whichever of them is right.
+A text whose claims do not agree has no answer and gets no credit, even if one of them is right.
 """
 
 import re
@@ -38,7 +38,7 @@ _Place = tuple[int, int]
 
 
 def answer(text: str, reader: Reader) -> Found | None:
-    """The answer that a final answer gives; None if it gives none, or more than one."""
+    """The answer of a final answer's text; None if there is no answer, or more than one."""
     lines = [replace(line, text=reader.short(_one_named(line.text))) for line in plain_lines(text)]
     if not lines:
         return None
@@ -49,7 +49,7 @@ def answer(text: str, reader: Reader) -> Found | None:
 
 
 def _without_remarks(made: Sequence[Claim], lines: Sequence[Line]) -> Sequence[Claim]:
-    """The claims that the text announces, and a remark only if it changes the last of them."""
+    """The announced claims, and a remark only if it changes the last of them."""
     announced = [claim for claim in made if claim.rank > Rank.REMARK]
     if not announced:
         return made
@@ -62,12 +62,12 @@ def _without_remarks(made: Sequence[Claim], lines: Sequence[Line]) -> Sequence[C
 
 
 def _one_named(line: str) -> str:
-    """A line without what it names only to deny it: "isn't 7 but 8" becomes "is 8"."""
+    """The line without what it mentions only to deny it: "isn't 7 but 8" becomes "is 8"."""
     return _CONTRAST.sub(" ", line).strip()
 
 
 def _taken_back(lines: Sequence[Line], made: Sequence[Claim]) -> list[_Place]:
-    """Where the writer takes back a claim that was made before."""
+    """The places where the writer takes back an earlier claim."""
     if not made:
         return []
     found = _places(_TAKES_BACK, lines)
@@ -144,7 +144,7 @@ def _replaces(made: Sequence[Claim], lines: Sequence[Line]) -> bool:
 
 
 def _superseded(claim: Claim, made: Sequence[Claim], lines: Sequence[Line]) -> bool:
-    """Whether a claim is no possible answer, and a possible one follows from it."""
+    """Whether a claim is not a possible answer, and a possible one follows from it."""
     if claim.found is None or claim.found.answer:
         return False
     return any(

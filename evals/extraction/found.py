@@ -1,4 +1,4 @@
-"""The answer that an extractor found, and the note that replaces the text of a withheld answer."""
+"""The answer that an extractor found, and the note that replaces a withheld text."""
 
 import re
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ _NOTE = re.compile(
 class Found:
     """An answer that a text declares.
 
-    `answer` is in canonical form: an integer in decimal, or a letter of ABCD; None where what is
-    declared is no possible answer (a fraction where an integer is asked for). `quote` is the
-    part of the text that says so.
+    `answer` is in canonical form: an integer in decimal, or one of the letters A to D. It is None
+    if the declared answer is not a possible one, such as a fraction where the question asks for an
+    integer. `quote` is the part of the text that declares it.
     """
 
     answer: str | None
@@ -30,14 +30,14 @@ def withheld(text: str) -> str:
 
 
 def note(text: str, found: Found | None, theirs: str | None) -> str:
-    """A placeholder with the answer found in the text, and the one that OpenAI's script found."""
+    """A placeholder with the answers that this package and OpenAI's script found in the text."""
     answer = "none" if found is None else found.answer or "unclear"
     letter = theirs if theirs in {"A", "B", "C", "D"} else "none"
     return withheld(text).removesuffix("]") + f"; answer {answer}; by OpenAI's script {letter}]"
 
 
 def noted_letters(text: str) -> tuple[Found | None, str | None]:
-    """The answers in a `note` at the end of a text; None for each one that was not found."""
+    """The two answers in a `note` at the end of a text; None for an answer that was not found."""
     noted = _NOTE.search(text)
     if noted is None:
         return None, None

@@ -1,8 +1,8 @@
-r"""The integer that the answer to an AIME question gives.
+r"""The integer in the answer to an AIME question.
 
-`evals.extraction.decision` states how claims are weighed; this module states what an integer looks
-like: `\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways`, `m+n=70`. An answer that is no integer
-(`\frac{1}{2}`, `70.5`) is found, and is no possible answer.
+`evals.extraction.decision` weighs the claims; this module recognizes integers such as
+`\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways` and `m+n=70`. An answer that is not an integer
+(`\frac{1}{2}`, `70.5`) is found, but is not a possible answer.
 """
 
 import re
@@ -47,7 +47,7 @@ _NUMBER = re.compile(
     r"(?:[.,]0{1,40}(?!\d)|\.(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
 )
 # A word before the number, and a unit after it: words, or symbols such as cm and cm^2. A single
-# letter is taken for a variable unless it is a common unit.
+# letter is treated as a variable unless it is a common unit.
 _WORDS = pattern(
     r"(?!.*\b(?:not|least|most|about|than|over|under)\b)[^\W\d_][^\W\d_ ]*(?: [^\W\d_]+)*\s*[:=]?"
 )
@@ -152,17 +152,17 @@ _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
 def integer_answer(text: str) -> Found | None:
-    """The integer that `text` gives as its answer; None if it gives none, or more than one."""
+    """The integer that `text` gives as its answer; None if there is no answer, or more than one."""
     return answer(text, _Integers())
 
 
 def read_integer(tex: str, *, words: bool = True) -> int | None:
-    r"""`tex` as an integer, whatever it is dressed in; None if it is not one integer.
+    r"""`tex` as an integer, whatever its notation; None if it is not exactly one integer.
 
-    Understood are wrappers (`\text{}`), signs, thousands separators (`1,234`, `1{,}234`,
-    `1\,234`), degrees, per cent, units, a zero fraction (`70.0`), fractions that are integers
-    (`\dfrac{140}{2}`), remainders (`70 \pmod{1000}`) and equations: of `m+n=70` the right side,
-    of `70=m+n` the left.
+    Supports wrappers (`\text{}`), signs, thousands separators (`1,234`, `1{,}234`, `1\,234`),
+    degrees, percent signs, units, a zero fraction (`70.0`), fractions that are integers
+    (`\dfrac{140}{2}`), remainders (`70 \pmod{1000}`) and equations: the right side of `m+n=70`,
+    the left side of `70=m+n`.
     """
     bare = undress(tex)
     sides = [_side(side, words) for side in reversed(_EQUALS.split(bare))]
@@ -177,7 +177,7 @@ class _Integers:
         return _SPELLED.sub(r"\1", _ORNAMENT.sub("", line)).strip()
 
     def boxed(self, content: str) -> Found | None:
-        """An integer; of a list only the result, as in `m=3, n=67, m+n=70`."""
+        """An integer; for a list only the result, as in `m=3, n=67, m+n=70`."""
         if not re.search(r"[\d\\^=+]", content):
             return Found(None, content) if _NO_INTEGER.match(content.strip()) else None
         parts = re.split(r",(?!\d{3}(?!\d))", content)
@@ -185,7 +185,7 @@ class _Integers:
         return _found(read_integer(parts[-1]) if single else None, content)
 
     def stated(self, text: str) -> Found | None:
-        """The integer that the first clause is, with its unit."""
+        """The first clause, if it is an integer, perhaps with a unit."""
         stated = _INTRODUCTION.sub("", text.strip()[:_LONGEST_STATED], count=1)
         end = _SENTENCE_END.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
@@ -261,14 +261,14 @@ class _Integers:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a sentence ends with its only equation, and denies and supposes nothing."""
+    """Whether a sentence ends with its only equation and has no negation or supposition."""
     main = _LEADING.sub("", text)
     one = _STATEMENT.fullmatch(main.rsplit(": ", 1)[-1]) and not _SECOND_EQUATION.search(main)
     return bool(one) and not any(each.search(main) for each in (_RESTRICTED, _SUPPOSES))
 
 
 def _without_asides(text: str) -> str:
-    """A sentence without parentheses that hold anything but a number: "7 (for n = 2)"."""
+    """The sentence without parentheses, except those around a number: "7 (for n = 2)"."""
     return _ASIDES.sub("", text)
 
 

@@ -1,9 +1,9 @@
-r"""The choice that the answer to a four-choice question gives.
+r"""The choice in the answer to a four-choice question.
 
-`evals.extraction.decision` states how claims are weighed; this module states what a choice looks
-like: a letter of ABCD, alone or before the text of its choice (`C) the text`), or the text of
-exactly one choice. A lower-case letter counts only where it cannot be the article. Two letters ("A
-or B") are no answer. No letter is taken because some word begins with it.
+`evals.extraction.decision` weighs the claims; this module recognizes choices: one of the letters A
+to D, alone or before the text of its choice (`C) the text`), or the text of exactly one choice. A
+lower-case letter is accepted only where it cannot be the article. Two letters ("A or B") are not an
+answer, and neither is a letter at the start of a word.
 """
 
 import re
@@ -34,7 +34,7 @@ _IN_PARENTHESES = re.compile(
     rf"(?i:(?!.*\bnot\b))[^()]*(?:\((?i:(?:the\s+)?(?:{OPTION}|answer)\s*)?([A-D])\)"
     rf"|,\s*(?i:{OPTION})\s+\(?([A-D])\)?)(?:[.!]?$|[.,;]\s)"
 )
-# A letter is no answer before the rest of a formula or a compound, a second letter, or a denial.
+# Not an answer: a letter before the rest of a formula or compound, a second letter, or a denial.
 _COMPOUND = re.compile(r"[-–=/'’]\w|_[\w{]|[+^]|\W*(?:→|⇒|[-=]>)")
 _EXPLAINED = pattern(
     r"\s*(?:$|[^\w\s]|(?:because|since|as|for|due|given|which|is|with|by|in|weil|da|car|porque"
@@ -49,7 +49,7 @@ _ORDINAL = pattern(rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:{OPTION}|o
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 _LONGEST_CHOICE = 1000
 _TOO_SHORT = re.compile(r"\d*|\w|i+v?")
-"""The text of a choice that means something else in many sentences."""
+"""Texts of choices that mean something else in many sentences."""
 _ANY_LETTER = re.compile(r"(?<!\w)(?:[B-D]|A(?! [a-z]))(?!\w)")
 
 
@@ -89,11 +89,11 @@ class _Choices:
         return line
 
     def boxed(self, content: str) -> Found | None:
-        """As `stated`."""
+        """Same as `stated`."""
         return self.stated(content)
 
     def stated(self, text: str) -> Found | None:
-        """A letter and nothing else, the text of a choice, or a letter and whatever follows."""
+        """A letter and nothing else, the text of a choice, or a letter followed by other text."""
         stated = text.strip()
         line = stated[:_LONGEST_CHOICE]
         letter = (
@@ -113,7 +113,7 @@ class _Choices:
         return Found(letter, line) if letter else None
 
     def concluded(self, lines: Sequence[Line]) -> Iterator[Conclusion]:
-        """As `evals.extraction.verdicts.conclusions`."""
+        """Same as `evals.extraction.verdicts.conclusions`."""
         return conclusions(lines)
 
     def _by_text(self, bare: str) -> str | None:
@@ -124,10 +124,10 @@ class _Choices:
         return equal[0] if text and len(equal) == 1 else None
 
     def _first_letter(self, bare: str) -> str | None:
-        """The letter at the beginning, unless it is part of something else, one of two, or denied.
+        """The first letter, unless it is part of something else, one of two letters, or denied.
 
-        After a bare letter there must stand nothing, a reason or the text of its choice: "B cells"
-        is no answer. A lower-case letter is none: it may be the article.
+        A bare letter must be followed by nothing, a reason or the text of its choice: "B cells" is
+        not an answer. A lower-case letter is rejected because it may be the article.
         """
         match = _FIRST.match(bare)
         if not match:
@@ -143,7 +143,7 @@ class _Choices:
 
 
 def _named(line: str, letter: str, text: str, *, own: bool) -> str:
-    """A line with the choices that it gives by letter and `text`, which is that of `letter`."""
+    """The line with "option X" for a choice given by its letter, or by the `text` of `letter`."""
     letters = f"{letter}|{letter.lower()}(?=[)\\]])" if own else f"(?!{letter})[A-D]"
     named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:({letters}))(?:,?\s*i\.e\.,?)?"
     text = rf"(?:the |an? )?{text}"

@@ -1,4 +1,4 @@
-r"""A final answer as plain lines: without leaked CoT, without markup, with boxes as ⟦content⟧."""
+r"""Plain lines of a final answer: without leaked CoT or markup, and with boxes as ⟦content⟧."""
 
 import json
 import re
@@ -70,21 +70,21 @@ _INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0x20E3, 0xAD))
 
 @dataclass(frozen=True)
 class Line:
-    """A line that is not empty."""
+    """A non-empty line."""
 
     text: str  # the line without markup
-    strong: bool  # whether some of it was set in bold or as a displayed formula
-    row: bool = False  # whether it is the row of a table
+    strong: bool  # whether a part of it was in bold or a displayed formula
+    row: bool = False  # whether it is a table row
 
 
 def plain_lines(text: str) -> list[Line]:
-    """The lines of a final answer that are not empty; a long text loses those in its middle."""
+    """The non-empty lines of a final answer; the middle of a long text is dropped."""
     found = list(_lines(_with_boxes(_marked_up(final_part(text)[-_LONGEST_TEXT:]))))
     return found if len(found) <= _MOST_LINES else found[:1] + found[1 - _MOST_LINES :]
 
 
 def final_part(text: str) -> str:
-    """The text without a CoT that leaked into it; empty if the text ends within the CoT."""
+    """The text without leaked CoT; empty if the text ends within the CoT."""
     final = list(_FINAL.finditer(text))
     if final:
         text = text[final[-1].end() :]
@@ -98,7 +98,7 @@ def final_part(text: str) -> str:
 
 
 def _marked_up(text: str) -> str:
-    """The text with one spelling of characters and tags, without programs and deleted words."""
+    """The text with normalized characters and tags, without programs and struck-out words."""
     text = text.translate(_WIDE | _INVISIBLE)
     text = _SUFFIX.sub(r"= \1", text)
     text = _STRUCK.sub("", _PROGRAM.sub("", _SPECIAL.sub("", text)))
@@ -107,7 +107,7 @@ def _marked_up(text: str) -> str:
 
 
 def _data(text: str) -> str:
-    """Of JSON, and of YAML in a code fence, the member with the answer."""
+    """The text with JSON, and YAML in a code fence, replaced by the member with the answer."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -180,7 +180,7 @@ def _cells(raw: str) -> list[str]:
 
 
 def _row(cells: Sequence[str], header: Sequence[str]) -> Iterator[str]:
-    """A row as a line: `first: second`; with a row or column "answer", what is in it."""
+    """A table row as a line: `first: second`, or the content of a row or column "answer"."""
     named = [name.casefold() for name in header]
     if cells is not header and len(cells) == len(header):
         for name in ("final answer", "correct answer", "answer"):

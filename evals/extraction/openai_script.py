@@ -1,7 +1,7 @@
-"""The answers that OpenAI's own eval script reads from a text, reimplemented with its quirks.
+"""Reimplementation of how OpenAI's eval script reads an answer from a text, with its quirks.
 
-The behaviour is that of `gpt_oss.evals` in openai/gpt-oss at commit 7b58334 (`aime_eval.py`,
-`abcd_grader.py`). These functions serve to compare figures; they do not decide what is correct.
+The behavior is that of `gpt_oss.evals` in openai/gpt-oss at commit 7b58334 (`aime_eval.py`,
+`abcd_grader.py`). These functions only serve to compare figures; they do not affect outcomes.
 """
 
 import re
@@ -14,8 +14,8 @@ _DIGITS = re.compile(r"\d+")
 def integer(text: str) -> int | None:
     """The integer that OpenAI's script reads from the answer to an AIME question.
 
-    It is the part after the last comma of the last box that is not empty (up to its first closing
-    brace), or without such a box the last run of digits. None if that is no integer.
+    It is the part after the last comma of the last non-empty box (up to its first closing brace),
+    or without such a box the last run of digits. None if that is not an integer.
     """
     boxed = text[: text.rfind("}") + 1]
     boxes = [content.split(",")[-1] for content in _BOX.findall(boxed) if content]
@@ -36,7 +36,7 @@ _AFTER = r"(?![A-Za-z0-9])"
 
 
 def _pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
-    """The letter at the first place that `pattern` is found at."""
+    """The letter at the first match of `pattern`."""
     compiled = re.compile(pattern, flags)
 
     def find(text: str) -> str | None:
@@ -47,7 +47,7 @@ def _pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
 
 
 def _in_braces(command: str) -> Callable[[str], str | None]:
-    """The first capital letter of ABCD after a TeX command's brace and before any closing one."""
+    """The first of the letters A to D after a TeX command's brace and before any closing brace."""
     compiled = re.compile(rf"\\{command}\{{([^}}]*)\}}")
 
     def find(text: str) -> str | None:
@@ -58,7 +58,7 @@ def _in_braces(command: str) -> Callable[[str], str | None]:
     return find
 
 
-# In order of rank: the first that is found anywhere decides.
+# In order of rank: the first pattern that matches anywhere decides.
 _RANKED = (
     _pattern(rf"{_WRAP}Answers?\s*[:\-–]?{_WRAP}\s*{_L}\b", re.I),
     _pattern(rf"^{_INDENT}{_WRAP}?Answer:?{_WRAP}?\s*(?::\s*)?{_WRAP}?{_L}", re.I | re.M),
@@ -75,11 +75,11 @@ _RANKED = (
 
 
 def letter(text: str) -> str:
-    """What OpenAI's script reads from the answer to a GPQA question: usually a letter of ABCD.
+    """The answer to a GPQA question that OpenAI's script reads: usually one of the letters A to D.
 
-    Patterns are tried by rank, each at its first place in the text. If none matches, the result is
-    the first character of the text. (Two of the original's thirteen patterns are left out, because
-    one of higher rank always matches where they do.)
+    Patterns are tried by rank, each at its first match in the text. If none matches, the result is
+    the first character of the text. (Two of the original's thirteen patterns are left out because a
+    pattern of higher rank always matches where they do.)
     """
     found = (find(text) for find in _RANKED)
     return next((letter for letter in found if letter), text.removeprefix("**")[:1])

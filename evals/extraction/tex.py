@@ -50,8 +50,8 @@ class Box:
 def boxes(text: str) -> Iterator[Box]:
     r"""Every \boxed, \framebox and \fbox in the order of their starts, nested ones included.
 
-    Boxes that are not closed or longer than any answer are skipped. TeX reads `\boxed 70` as a box
-    around the 7; here it contains 70.
+    Boxes that are not closed or longer than any answer are skipped. In TeX, `\boxed 70` is a box
+    around the 7; here, the box contains 70.
     """
     closing = _closing_braces(text)
     for match in _BOX.finditer(text):
@@ -64,7 +64,7 @@ def boxes(text: str) -> Iterator[Box]:
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """The position of the closing brace by that of the opening one; escaped braces do not count."""
+    """The position of each closing brace by that of its opening brace; ignores escaped braces."""
     closed: dict[int, int] = {}
     open_braces: list[int] = []
     for match in _BRACE.finditer(text):

@@ -1,9 +1,9 @@
-"""Sentences that give a choice without an explicit statement: "I choose C", "Hence option C".
+"""Sentences that give a choice without an explicit "the answer is": "I choose C", "Hence option C".
 
-One principle decides: a sentence that speaks of the answer, and asserts something of exactly one
-choice, gives this choice. Reasons and concessions ("because A is …", "although A …") are no
-assertions, and clauses with a negation deny. Also lists in which one choice is called correct, and
-texts that begin with a choice.
+A sentence gives a choice if it is about the answer and asserts something about exactly one choice.
+Reasons and concessions ("because A is …", "although A …") are not assertions, and clauses with a
+negation are denials. The module also reads lists in which one choice is called correct, and texts
+that begin with a choice.
 """
 
 import re
@@ -35,7 +35,7 @@ SECOND = pattern(
     rf"[\s)\]*_,]*(?:{_OR}|\()\s*(?:or\s+)?(?:{OPTION}\s+)?[(\[*_]*(?-i:[A-Da-d])\b"
     r"(?!\s*[<>]|[)\]*_]*\s+(?:is|are|was|were|has|does|can|cannot)\b)"
 )
-"""A second choice after a first."""
+"""A second choice after the first."""
 DENIED = pattern(
     r"[)\]*_]*\s+(?:is|was|ist|est|es|é|è)(?:n['’]t|\s+(?:not|incorrect|wrong|false|nicht"
     r"|falsch))\b"
@@ -47,7 +47,7 @@ _MENTION = re.compile(
     r"(?<![^\W\d_A-Z一-鿿ぁ-ヿ가-힣])(?<![A-Za-z0-9\\^_–=+/-])([(\[「『（【]?)(?<![A-Za-z0-9][(\[])([A-D])"
     r"(?![A-Za-z0-9À-ɏ\u0300-\u036f_^+=/'’]|[-–—]\w)[)\]」』）】]?"
 )
-"""One of the letters A to D as a word of its own."""
+"""One of the letters A to D as a separate word."""
 _FUNCTION_WORDS = (
     r"(?:is|are|be|was|has|does|can|must|would|will|should|means|gives|remains|corresponds|matches"
     r"|agrees|fits|works|satisfies|describes|seems|looks|stays|only|alone|just|exactly|likely"
@@ -66,7 +66,7 @@ _BEFORE = pattern(
     rf"|{FITS}|{GOOD})\s+)\Z"
 )
 _THING = pattern(rf"\s+(?!{_FUNCTION_WORDS}\b|seçene|şık|{FITS}|{GOOD})(?-i:[a-zà-ɏ])")
-"""A word that makes of the letter before it an article ("A quick estimate") or an adjective."""
+"""A word after which the letter before it is an article ("A quick estimate") or an adjective."""
 _CLAUSE = pattern(
     r"(?:,(?!\d)\s*+|、(?!\s?[A-D](?![A-Za-z])))(?!(?:dass|daß|that|que|che|что)\b|(?:(?:and|or|nor|und|oder|y|o|e|et"
     r"|ou)\s+)?[(\[]?[A-D]\b[)\]]?(?:,|\s+(?:and|or|nor|are)\b))"
@@ -92,7 +92,7 @@ _OF_SOMETHING = pattern(
     r"\b(?:is|are|was|be|ist|est|es|é"
     r"|è)\s+(?:the |an? )?\Z"
 )
-"""A verb that says of something what it is: only of the answer does that give one."""
+"""A copula, as in "X is C"; it gives a choice only if X is the answer."""
 _NO_CHOICE = pattern(
     r"\b(?:let us|let['’]s|turn to|consider|look at|check|examine|discuss|next|recall|compare|(?:re"
     r"|let me )\w*consider|let me (?!pick|choose|say|go)"
@@ -139,7 +139,7 @@ _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
 def conclusions(lines: Sequence[Line]) -> Iterator[Conclusion]:
-    """The choices that a text of at least one line concludes with."""
+    """The choices with which a text of at least one line concludes."""
     yield from _opening(lines)
     yield from _listed(lines)
     last, line = last_line(lines)
@@ -161,7 +161,7 @@ def conclusions(lines: Sequence[Line]) -> Iterator[Conclusion]:
 
 
 def plain(text: str) -> str:
-    """A text with one spelling of hyphens, spaces, exponents and indices."""
+    """A text with normalized hyphens, spaces, exponents and indices."""
     bare = unicodedata.normalize("NFKC", undress(text)).translate(_SPELLING)
     bare = _FRACTION.sub(lambda m: f"{m[1] or m[2]}/{m[3] or m[4]}", bare)
     bare = _EXPONENT.sub("", _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], bare))
@@ -175,7 +175,7 @@ def folded(text: str) -> str:
 
 
 def _opening(lines: Sequence[Line]) -> Iterator[Conclusion]:
-    """The letter that a text begins with, "C. Because …", unless it begins a list."""
+    """The letter at the start of a text, as in "C. Because …", unless it begins a list."""
     first = _OPENING.match(lines[0].text)
     listed = any(_LISTED.fullmatch(line.text) for line in lines[1:])
     if first and not listed and len(_MARKED.findall(lines[0].text)) < 2:
@@ -183,7 +183,7 @@ def _opening(lines: Sequence[Line]) -> Iterator[Conclusion]:
 
 
 def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
-    """The only choice that a list of choices calls correct, if it judges another one as well."""
+    """The only choice that a list of choices calls correct, if the list also judges another one."""
     judged: dict[str, tuple[int, bool]] = {}
     for number, line in enumerate(lines):
         for part in _NEXT_LISTED.split(line.text):
@@ -197,10 +197,10 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
 
 
 def _asserted(text: str, *, last: bool, alone: bool) -> re.Match[str] | None:
-    """The only choice that a sentence asserts something about, if it is about the answer.
+    """The only choice that a sentence about the answer asserts something about.
 
-    In the last sentence it is enough that the choice fits, or follows from what precedes; there
-    it may also be all that is left: `alone`, after other sentences.
+    In the last sentence (`last`), it is enough that the choice fits, or follows from what precedes.
+    With `alone`, which means after other sentences, the choice may also be the whole sentence.
     """
     main = _without_reasons(text)
     if _NO_CHOICE.search(main):
@@ -235,7 +235,7 @@ def _asserted(text: str, *, last: bool, alone: bool) -> re.Match[str] | None:
 
 
 def _named(text: str) -> re.Match[str] | None:
-    """The only choice that a sentence names by its text as what something is."""
+    """The only choice whose text a sentence states as what something is."""
     main = _without_reasons(text)
     rest = _BY_TEXT.sub("", main)
     if _NO_CHOICE.search(main) or any(_mentions(rest)) or _LETTER_NAMED.search(rest):
@@ -252,7 +252,7 @@ def _named(text: str) -> re.Match[str] | None:
 
 
 def _without_reasons(text: str) -> str:
-    """A sentence without concessions before it and reasons after it, in the same places."""
+    """The sentence with concessions before it and reasons after it blanked; keeps positions."""
     conceded = _CONCEDES.match(text)
     begin = conceded.end() if conceded else 0
     cut = _CUT.search(text, begin + 1)

@@ -1,8 +1,8 @@
 """The words that models use to state, doubt, deny and take back an answer.
 
-Beside English there are German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese
-and Korean, and, for "the answer is", the languages that OpenAI's simple-evals accepts in
-multilingual multiple choice (`common.py` at commit 652c89d) and a dozen others. All are regular
+The languages are English, German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese
+and Korean, and for "the answer is" also those that OpenAI's simple-evals accepts in multilingual
+multiple choice (`common.py` at commit 652c89d) and a dozen others. All expressions are regular
 expressions for `pattern`, to be used on a line without markup (`evals.extraction.lines`).
 """
 
@@ -41,7 +41,7 @@ RIGHT = (
     r"|poprawn\w+|prawidłow\w+|správná|doğru\w*|đúng|σωστή|הנכונה|ที่ถูกต้อง|सही"
     r"|правильн\w+|верн\w+|正确|正確|正しい?|(?:最も)?適切な?|適当|最適な|적절한|옳)"
 )
-"""What a choice is said to be."""
+"""Words for a choice."""
 
 GOOD = (
     rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|closest|listed|only|overall|required|desired"
@@ -49,7 +49,7 @@ GOOD = (
     r"|remaining|last|actual|endgültige|finale?|definitiva|τελική|הסופית|अंतिम|окончательн\w+|最终"
     r"|最終的な|최종)"
 )
-"""Adjectives of the answer."""
+"""Adjectives that qualify the answer."""
 
 OPTION = (
     r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
@@ -61,20 +61,20 @@ QUANTITY = (
     r"|soma|somma|numero|valore|totale?|resto|reste|сумма|число|количество|значение|остаток|liczba"
     r"|som|aantal)"
 )
-"""What a problem asks for."""
+"""Words for what a problem asks for."""
 _NOUN = rf"(?:answers?|responses?|best guess|ans\b\.?|ответ\w+|{'|'.join(map(re.escape, ANSWERS))})"
 ANSWER = (
     rf"(?:(?:{GOOD}的?\s*){{0,3}}{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s*{GOOD}){{0,2}}"
     rf"|(?:{GOOD}的?\s*){{1,3}}(?:{OPTION}|{QUANTITY}|one)|{OPTION}\s+{GOOD}"
     rf"|(?:our|my)\s+(?:pick|choice|selection|guess))"
 )
-"""What a statement gives: the answer, the correct option, the final result."""
+"""Subjects of a statement: the answer, the correct option, the final result."""
 
 LABEL_ONLY = (
     rf"(?:results?|итого|solution|conclusion|final|total|tl;?dr|short version|selection|pick"
     rf"|{GOOD}|верно|{OPTION}|the letter|(?-i:A)(?=:))"
 )
-"""Further words that announce the answer where a colon follows them."""
+"""Further words that announce the answer if a colon follows them."""
 
 _ADVERBS = (
     r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|just|(?:most )?likely|probably"
@@ -100,7 +100,7 @@ CHOOSES = (
     r"|\b(?:ich wähle|je choisis|elijo|escolho|scelgo|(?:я )?выбираю)|选择?|選擇?"
     r"|\b(?:it (?:has to|must|can only) be|leaves|leaving|remains|left with|bleibt übrig))"
 )
-"""The writer takes a choice."""
+"""The writer makes a choice."""
 
 FITS = (
     r"(?:\b(?:correspond\w*|match\w*|agree\w*|fits?|describe\w*|satisf\w+|works|consistent"
@@ -109,20 +109,20 @@ FITS = (
     r"|is exactly"
     r"|supports?|favou?rs?|confirms?|stands(?! for)|closest to|only|best|entspricht)(?![^\W_]))"
 )
-"""A choice has what is asked for."""
+"""A choice fits the question."""
 
 REASON = (
     r"because|since|as (?!the|my|our|is|are|an? )|whereas|while|for (?=[A-D]\b)|denn|weil|da|car"
     r"|puisque|porque|ya que|pois|perché|poiché|omdat|want|ponieważ|çünkü|так как|потому что"
     r"|поскольку"
 )
-"""What follows gives a reason."""
+"""The following text gives a reason."""
 
 CONCEDES = (
     r"(?:while|whilst|although|though|even though|rather than|instead of|unlike|whereas|despite"
     r"|obwohl|während|anstatt|statt|bien que|aunque|embora|sebbene|anche se|хотя)"
 )
-"""What follows up to the comma is not what the sentence asserts."""
+"""A concession: the sentence does not assert the text up to the comma."""
 
 CONCLUDES = (
     r"(?:(?:^|[,;:—–]\s*|\band\s+)\W*(?:so|thus|hence|therefore|consequently|finally|overall"
@@ -154,7 +154,7 @@ NOT = (
     r"|onjuist)\b"
     r"|неверен|ошиб|不|沒|没|未|非|错|錯|ません|ない|なく|誤|아니|아닙|않|틀|गलत|नहीं|ليس|غير|خطأ|خاطئ)"
 )
-"""A negation: what it governs is not claimed."""
+"""A negation: its clause claims nothing."""
 
 CONTRAST = (
     r"(?:n['’]t|(?:^|\s)(?:not|nicht|no|non|pas|não|не|nie|niet|değil))\s+[^.,;:?!]{0,25}(?:\d"
@@ -171,7 +171,7 @@ CONTRAST = (
     rf"|(?-i:[A-D]))[)⟧]?"
     r"(?=\W*$|[.;]\s|\s(?:because|since|as)\b)"
 )
-"""What is named only to be denied, in "not 7 but 8" and "8 (not 7)"."""
+"""Answers that are mentioned only to be denied, as in "not 7 but 8" and "8 (not 7)"."""
 
 SUPPOSES = (
     r"(?:(?:^|[.;,]\s)\W*(?:had|were|should) (?:the|it|we|this|there)\b"
@@ -190,7 +190,7 @@ SUPPOSES = (
 """A supposition or a mere possibility: its sentence claims nothing."""
 
 ALTERNATIVE = rf"(?:\balternatively\b|^\W*or\b|\bor (?:the )?{ANSWER}\W)"
-"""Its sentence has a second answer."""
+"""The sentence has a second answer."""
 
 TAKES_BACK = (
     r"(?:\b(?:no,? )?wait\b(?=\s*[,.!?…—–-]|$)|\bhold on\b|\bscratch that\b"
@@ -208,7 +208,7 @@ TAKES_BACK = (
     r"|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
     r"|(?:…|\.\.\.|[—–])\s*no\b(?=\s*[,.!…]|$))"
 )
-"""The writer takes back what precedes it."""
+"""The writer takes back the preceding text."""
 
 TAKES_BACK_AT_ONCE = (
     r"\W*(?:(?:hmm+|no|but|actually|however|sorry)\b[\s,.…—–-]*)*"
@@ -220,13 +220,13 @@ TAKES_BACK_AT_ONCE = (
     r"|(?:doesn['’]t|does not|cannot|can['’]t) (?:work|hold|fit))\b"
     r"|(?:no|nein|non|não|нет)\b(?=\s*[,.!—–])|hmm+\b|不对|不對|等等|いや|いいえ|아니(?=[,.])|아뇨)"
 )
-"""The same, in the sentence that follows an answer."""
+"""The same, in the sentence after an answer."""
 
 REVISES = (
     r"(?:\b(?:actually|however|but|in fact|on closer|(?:re-?)?checking|re-?check\w*"
     r"|double[- ]?check\w*)\b)"
 )
-"""What follows may differ from what precedes it."""
+"""The following text may contradict the preceding text."""
 
 LETTERS = {
     **{letter: letter for letter in "ABCD"},

@@ -12,10 +12,10 @@ from harness.api.base import Reply, UnreadableReplyError
 from harness.records.rollouts import Rollout
 from harness.storage.run_log import read_rollouts
 
-REQUESTS = 3  # requests about one item before its missing grade counts as an error of the grader
+REQUESTS = 3  # requests about one item before a missing grade becomes a grader error
 
 Verdicts = Mapping[str, Mapping[str, bool]]
-"""Whether each item is met, by answer and item; an item that is missing has no grade."""
+"""Whether each item is met, by answer and item; items without a grade are missing."""
 
 _MOST_OBJECTS = 64
 _KEY = "criteria_met"
@@ -46,7 +46,7 @@ def parse_grade(text: str) -> Grade | None:
 
 
 def last_reply(rollout: Rollout) -> Reply | None:
-    """The reply that answers a rollout; None if it has none that can be read."""
+    """The last reply of a rollout; None if there is no readable one."""
     if rollout.end != "answered":
         return None
     try:
@@ -62,12 +62,12 @@ def grade_of(rollout: Rollout) -> Grade | None:
 
 
 def verdicts_in(folder: Path, log: str) -> Verdicts:
-    """The grades in a grader's log; none if there is no log. Raises RunLogError."""
+    """The grades in a grader's log; empty if there is no log. Raises RunLogError."""
     return read_verdicts(read_rollouts(folder, log)) if (folder / log).exists() else {}
 
 
 def read_verdicts(records: Iterable[Rollout]) -> Verdicts:
-    """The grades in a log, by answer and item. The first grade of an item counts."""
+    """The grades in a log, by answer and item. The first grade of an item is used."""
     verdicts: dict[str, dict[str, bool]] = defaultdict(dict)
     for record in records:
         grade = grade_of(record)
@@ -78,7 +78,7 @@ def read_verdicts(records: Iterable[Rollout]) -> Verdicts:
 
 
 class Ledger:
-    """Which items have a grade, and how many requests the others have had; holds no replies."""
+    """Tracks which items have a grade, and how many requests the others have had."""
 
     def __init__(self, records: Iterable[Rollout]) -> None:
         self._graded: set[str] = set()
@@ -107,7 +107,7 @@ class Ledger:
 
     @property
     def settled(self) -> bool:
-        """Whether no item that was requested can be requested again."""
+        """Whether none of the requested items can be requested again."""
         return all(self._garbled[task] >= REQUESTS for task in self._requests)
 
     def next_request(self, task: str) -> int | None:
@@ -118,7 +118,7 @@ class Ledger:
 
 
 def _objects(text: str) -> tuple[list[dict[str, object]], str]:
-    """The outermost JSON objects in a text, not all if there are many, and the text around them."""
+    """The outermost JSON objects in a text, up to a limit, and the text around them."""
     decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, strict=False)
     found: list[dict[str, object]] = []
     around, at = "", 0

@@ -1,8 +1,8 @@
 """The grading phase: one request to a grader for every rubric item of every answer.
 
 A grade is recorded as a `Rollout` with the id `<answer>/<item>/<request>` and the sample
-`<answer>/<item>`, so replies may arrive in any order. Each grader has a log of its own beside the
-log of the run, and an item that has a grade is not requested again.
+`<answer>/<item>`, so replies may arrive in any order. Each grader has its own log next to the log
+of the run, and an item with a grade is not requested again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,8 +25,8 @@ GRADER_LOG = "grader.log"
 GRADING = "grading"  # the task name of grades
 
 
-class _Noting(Observer):
-    """Keeps the ledger, and forwards to another observer."""
+class _LedgerObserver(Observer):
+    """Updates the ledger, and forwards to another observer."""
 
     def __init__(self, ledger: Ledger, observer: Observer) -> None:
         self._ledger = ledger
@@ -48,14 +48,14 @@ async def grade_with(
     budget: Budget | None = None,
     unit: str = "rubric items",
 ) -> Verdicts:
-    """Grade what has no grade yet with `grader`, started first if it has a `launch` command.
+    """Grade all items without a grade with `grader`, launching it first if its entry says how.
 
-    Continues where an earlier call stopped. If nothing is left to grade, no grader is needed.
-    `tasks` makes all items each time it is called, preferably one at a time from disk. The run
-    folder gets the log of the grader. `unit` is what progress is counted in.
+    Continues where an earlier call stopped. If nothing is left to grade, no grader is needed. Each
+    call of `tasks` yields all items, preferably one at a time from disk. The log of the grader is
+    written to the run folder. `unit` is the unit of the progress display.
 
-    Raises ConfigurationError if the grader's key is not set, ProviderUnavailableError if it could
-    not be reached at all, and RunLogError.
+    Raises ConfigurationError if the grader's key is not set, ProviderUnavailableError if the grader
+    could not be reached at all, and RunLogError.
     """
     name = grades_file(grader.name, grader.model)
     observer, budget = observer or Observer(), budget or Budget()
@@ -74,7 +74,7 @@ async def grade_with(
                             transport=transport,
                             log=log,
                             concurrency=ready.concurrency,
-                            observer=_Noting(ledger, observer),
+                            observer=_LedgerObserver(ledger, observer),
                             budget=budget,
                             prices=ready.prices,
                         )

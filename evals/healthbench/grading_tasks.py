@@ -1,8 +1,8 @@
-"""What a grader receives: one task for each rubric item of each answer; and which provider grades.
+"""The tasks of a grader, one for each rubric item of each answer, and the choice of the grader.
 
-The contract is that of OpenAI's script (`gpt_oss/evals/healthbench_eval.py`). A grader also reads
-answers of other evals that the rules cannot read (`grade RUN --grader NAME --unread`). What it
-reads there is counted separately: outcomes and scores do not change.
+The prompts and settings follow OpenAI's script (`gpt_oss/evals/healthbench_eval.py`). A grader can
+also read answers of other evals that the rules cannot read (`grade RUN --grader NAME --unread`).
+These readings are counted separately; outcomes and scores do not change.
 """
 
 from collections import defaultdict
@@ -59,10 +59,10 @@ GROUPS = {
 
 
 def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answer, ...]]:
-    """The physicians' completions by group, to be graded in place of a model's answers.
+    """The physicians' completions by group, to be graded instead of a model's answers.
 
-    With `references`, these are the answers that the physicians were shown instead (four per row;
-    none in group 1). Raises ConfigurationError if the data have none.
+    With `references`, returns the answers that the physicians were shown instead (four per row,
+    none in group 1). Raises ConfigurationError if the data has no such answers.
     """
     groups: dict[str, list[Answer]] = defaultdict(list)
     for row in bench.rows.values():
@@ -79,17 +79,17 @@ def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answ
     filled = {group: tuple(groups[group]) for group in sorted(groups) if groups[group]}
     if not filled:
         what = "answers that physicians were shown" if references else "completions of physicians"
-        raise ConfigurationError(f"{bench.info.source} holds no {what}.")
+        raise ConfigurationError(f"{bench.info.source} has no {what}.")
     return filled
 
 
 DEFAULT_GRADER = "openai-grader"
-"""OpenAI's own choice, gpt-4.1-2025-04-14, with its own key variable."""
+"""OpenAI's choice, gpt-4.1-2025-04-14, with a separate key variable."""
 
 
 @dataclass(frozen=True)
 class GradingTask:
-    """One rubric item of one answer. `id` is `<answer>/<item>`; `prompts` None is ours."""
+    """One rubric item of one answer. `id` is `<answer>/<item>`; `prompts` None means ours."""
 
     id: str
     conversation: tuple[Message, ...]
@@ -128,7 +128,7 @@ def grading_prompt(
 
 
 def grades_file(grader: str, model: str) -> str:
-    """The name of a grader's log in a run folder; another model is another grader."""
+    """The name of a grader's log in a run folder, which depends on the grader's model."""
     return f"grades-{as_name(f'{grader}-{model}')}.jsonl"
 
 
@@ -156,7 +156,7 @@ ITEM = "final-answer"  # the id of the only rubric item
 def unread_tasks(
     test: AnswerEval, rollouts: Iterable[Rollout], prompts: PromptsInfo | None
 ) -> Iterator[GradingTask]:
-    """A grading task for every answer among the rollouts of an eval that the rules cannot read."""
+    """A grading task for every answer in the rollouts of an eval that the rules cannot read."""
     for rollout in rollouts:
         text = final_answer(rollout)
         if text is None:

@@ -49,7 +49,7 @@ class Rubric(Verbatim):
 
 
 class IdealCompletions(Verbatim):
-    """A physician's answer, and the model's answers that were shown in some groups."""
+    """A physician's answer, and the model answers that some groups were shown."""
 
     ideal_completion: str
     ideal_completions_group: str
@@ -60,8 +60,8 @@ class IdealCompletions(Verbatim):
 class RubricItem:
     """One item of a row's rubric. `id` is unique in the row.
 
-    The id has the item's position and a hash of its text, so that a grade for another wording or
-    another edition of the data is not used for this item.
+    The id contains the item's position and a hash of its text, so that grades for a different
+    wording or edition of the data are not used for this item.
     """
 
     id: str
@@ -120,7 +120,7 @@ class HealthBench:
     def __init__(
         self, loaded: Loaded[HealthBenchRow], *, name: str, prompts: PromptsInfo | None = None
     ) -> None:
-        """Take the loaded rows. Raises ConfigurationError if two have the same prompt_id."""
+        """Use the loaded rows. Raises ConfigurationError if two rows have the same prompt_id."""
         self.name = name
         self.prompts = prompts or our_prompts()
         self.info: DatasetInfo = loaded.info
@@ -135,7 +135,7 @@ class HealthBench:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The conversation, unchanged in every try."""
+        """The conversation, which is the same in every try."""
         return Prompt(self.rows[question].messages)
 
 

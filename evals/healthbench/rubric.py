@@ -1,10 +1,10 @@
-"""From grades to the score of an answer, and from scores to the figures of an eval. Pure.
+"""Computes the score of an answer from grades, and the figures of an eval from scores. Pure.
 
 The score of an answer is the sum of the points of the items it meets over the sum of the positive
 points (HealthBench, arXiv 2505.08775): at most 1, and below 0 if faults outweigh the rest.
 
-An item without a grade is neither met nor unmet. It leaves a range: `low` in the worst case, `high`
-in the best. `value` is the middle, so a failure of the grader moves a score neither up nor down.
+With ungraded items, the score has a range: `low` in the worst case, `high` in the best. `value` is
+the middle of the range, so failures of the grader bias a score neither up nor down.
 
 The headline is the mean score clipped to [0, 1], as in OpenAI's script
 (`gpt_oss/evals/healthbench_eval.py`, `_compute_clipped_stats`), and so are the scores by tag. An
@@ -33,7 +33,7 @@ class ScoreRange:
 
 @dataclass(frozen=True)
 class RubricScore:
-    """The score of one attempt; `tags` holds example tags and item tags alike."""
+    """The score of one attempt; `tags` has both example tags and item tags."""
 
     question: str
     score: ScoreRange
@@ -44,7 +44,7 @@ class RubricScore:
 
 
 def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | None:
-    """The score of one answer by the items that it meets; None if no item has positive points."""
+    """The score of one answer from the items it meets; None if no item has positive points."""
     possible = reached = worst = best = 0.0
     for item in items:
         possible += max(item.points, 0.0)
@@ -76,7 +76,7 @@ def ungraded(items: Iterable[RubricItem], met: Mapping[str, bool]) -> int:
 
 
 def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricScore:
-    """Score one attempt; `met` is None if it has no answer to grade, else see `score`."""
+    """Score one attempt; `met` is None if it has no answer to grade, otherwise as in `score`."""
     answered = met is not None
     known = dict.fromkeys((item.id for item in row.items), False) if met is None else met
     overall = score(row.items, known)
@@ -90,7 +90,7 @@ def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricS
 
 
 def summarise(attempts: Iterable[RubricScore]) -> RubricSummary:
-    """All figures of the planned attempts of one eval. Raises ValueError if there are none."""
+    """All figures of the planned attempts of one eval. Raises ValueError without attempts."""
     overall: list[tuple[str, ScoreRange]] = []
     by_tag: dict[str, list[tuple[str, ScoreRange]]] = defaultdict(list)
     unanswered = errors = items = missing = 0

@@ -1,11 +1,11 @@
-"""How well a grader agrees with physicians and with another grader: records and figures. Pure.
+"""Agreement of a grader with physicians and with another grader: records and figures. Pure.
 
-HealthBench's meta-evaluation (arXiv 2505.08775): physicians labelled whether answers meet criteria,
-and the grader gets the same task. Each of its verdicts is compared with each physician's label of
-the same row, and each physician with the others, as in OpenAI's script (simple-evals,
-`healthbench_meta_eval.py`). The result is macro F1: the mean of F1 for "met" and F1 for "not met",
-over all rows and by category. If a rater never agrees with a label "met", F1 is 0 here; OpenAI's
-script omits the category.
+This is HealthBench's meta-evaluation (arXiv 2505.08775). Physicians labeled whether answers meet
+criteria, and the grader gets the same task. Each verdict of the grader is compared with each
+physician's label of the same row, and each physician with the others, as in OpenAI's script
+(simple-evals, `healthbench_meta_eval.py`). The result is macro F1: the mean of F1 for "met" and F1
+for "not met", over all rows and by category. If a rater never agrees with a label "met", F1 is 0
+here; OpenAI's script omits the category.
 """
 
 from collections import Counter, defaultdict
@@ -28,11 +28,11 @@ from harness.records.runs import DatasetInfo, ProviderInfo
 from harness.statistics.estimators import cohens_kappa
 
 Counts = Counter[tuple[bool | None, bool | None]]
-"""How often two raters gave each pair of verdicts on an item; None is a missing verdict."""
+"""The number of items for each pair of verdicts of two raters; None is a missing verdict."""
 
 
 class Agreement(Record):
-    """How often two raters agree: a 2 × 2 table; `first_only` are met for the first alone."""
+    """How often two raters agree: a 2 × 2 table; `first_only` are met for the first rater only."""
 
     both_met: int = 0
     first_only: int = 0
@@ -56,7 +56,7 @@ class Agreement(Record):
 
     @property
     def rate(self) -> float | None:
-        """Share of the items on which they agree; None without items."""
+        """Share of the items on which the raters agree; None without items."""
         return self._share(self.both_met + self.neither)
 
     @property

@@ -1,1 +1,1 @@
-"""Other engines behind the interface of the reference engine: token ids in, tokens out."""
+"""Other engines with the interface of the reference engine: they continue a list of token ids."""

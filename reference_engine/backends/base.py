@@ -38,8 +38,8 @@ class BackendError(EngineError):
     """A backend fails to serve a request.
 
     `status` is the HTTP status: 502 if the backend is unreachable or its response is invalid, 503
-    if it is too slow or overloaded, 429 for too many requests, 400 for an unsupported one. `code`
-    is for programs, `retry_after` the backend's header.
+    if it is too slow or overloaded, 429 for too many requests, 400 for an unsupported request.
+    `code` is machine-readable; `retry_after` is the value of the backend's header.
     """
 
     def __init__(

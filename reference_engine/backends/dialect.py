@@ -1,4 +1,4 @@
-"""What the remote backends implement and share: requests, responses and tokens of texts."""
+"""The interface of remote backends, and shared code: requests, responses and tokens of texts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ _LONGEST_SPECIAL = 24
 
 
 class TextTokens:
-    """Tokenizes a text in pieces, and holds back text that may start a special token."""
+    """Tokenizes a text that arrives in pieces; holds back text that may start a special token."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, text: str) -> list[int]:
-        """The ids of the text without the held part."""
+        """The ids of the text so far, except for the part held back."""
         text = self._held + text
         at = text.rfind("<")
         begun = at >= 0 and _may_be_special(text[at:])
@@ -30,7 +30,7 @@ class TextTokens:
         return encode(ready) if ready else []
 
     def flush(self) -> list[int]:
-        """The ids of the held text, at the end."""
+        """The ids of the text held back, at the end."""
         held, self._held = self._held, ""
         return encode(held) if held else []
 

@@ -1,8 +1,8 @@
 """A model of another library in this process: Hugging Face transformers, or mlx-lm.
 
-Each request has its own KV cache, and one thread computes one token of each request in turn.
-Requests share the machine fairly, and a cancelled request costs nothing more, but there are no
-batches. The reference engine's sampler draws the tokens, so seeds have the same effect.
+Each request has its own KV cache, and a single thread computes one token of each request in turn.
+Requests share the machine fairly and stop at once when they are cancelled, but there is no
+batching. The reference engine's sampler draws the tokens, so seeds have the same effect.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LocalModel:
     """A causal language model."""
 
     longest: int  # most tokens of a prompt and its continuation
-    new_sequence: Callable[[], Reader]  # creates a reader with an empty KV cache of its own
+    new_sequence: Callable[[], Reader]  # creates a reader with its own, empty KV cache
 
 
 class InProcessEngine:
@@ -102,7 +102,7 @@ class InProcessEngine:
                 raise EngineClosedError("The engine is not running.")
             try:
                 work = self._thread.submit(self._step, sequence)
-            except RuntimeError as error:  # It was shut down in between.
+            except RuntimeError as error:  # The engine was closed in the meantime.
                 raise EngineClosedError("The engine is not running.") from error
             if (token := await asyncio.wrap_future(work)) is not None:
                 return token
@@ -117,7 +117,7 @@ class InProcessEngine:
 
 
 class _Sequence:
-    """A request: its unread tokens, its cache and its draws."""
+    """A request: the tokens to read, its cache and its draws."""
 
     def __init__(self, model: LocalModel, prompt: list[int], params: SamplingParams) -> None:
         self._read = model.new_sequence()
@@ -128,7 +128,7 @@ class _Sequence:
         self._constraint = params.grammar.start(prompt) if params.grammar else None
 
     def step(self) -> Token | None:
-        """Run one step; the next token, or None if a part of the prompt remains."""
+        """Run one step; return the next token, or None if a part of the prompt remains."""
         now, self._unread = self._unread[:_PREFILL_TOKENS], self._unread[_PREFILL_TOKENS:]
         logits = self._read(now)
         if self._unread:
@@ -168,7 +168,7 @@ def load_mlx(checkpoint: Path) -> LocalModel:
     refuse_codes(checkpoint)
     try:
         model, config = load_model(checkpoint)
-        # Constants that are not computed yet belong to this thread; requests run in another.
+        # Unevaluated constants belong to this thread, but requests run in another one.
         mx.eval(model(mx.array([[0]])))
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).partition("\n")[0]

@@ -1,8 +1,8 @@
 """The server of llama.cpp, with token ids through `POST /completion`.
 
 The fields are those of `tools/server/README.md` in llama-cpp-python 0.3.36. Each event of a stream
-has one token, including the last one. A token that ends inside a character has no event: the next
-event has the text of both tokens, which this module tokenizes.
+has one token, including the stop token. A token that ends inside a character has no event of its
+own: the next event has the text of both tokens, which this module tokenizes.
 """
 
 from collections.abc import Mapping, Sequence

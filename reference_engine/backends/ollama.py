@@ -1,8 +1,9 @@
 """ollama, with text through `POST /api/generate` and `raw: true`.
 
 ollama's API has no token ids (docs.ollama.com, "Generate a response"). ollama tokenizes the prompt,
-and this module tokenizes the answer, which keeps the model's text but not always its tokens. ollama
-omits the stop token; the message that it ended implies it. Logprobs are not available.
+and this module tokenizes the answer, which preserves the model's text but not always its tokens.
+ollama omits the stop token, so it is inferred from the message that it ended. Logprobs are not
+available.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class _Tags(BaseModel):
 
 
 class Ollama(Dialect):
-    """ollama's generate endpoint, raw."""
+    """ollama's generate endpoint in raw mode."""
 
     path = "/api/generate"
 

@@ -26,7 +26,7 @@ _FORWARDED = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
 
 
 class RemoteEngine:
-    """Generates tokens with a remote server, which may limit the context further."""
+    """Generates tokens with a remote server, which may have a smaller context limit."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class RemoteEngine:
         return data
 
     async def _refusal(self, reply: aiohttp.ClientResponse) -> BackendError:
-        """The error of a status other than 200. Its text goes to the log, for the operator."""
+        """The error for a status other than 200. The response text goes to the operator's log."""
         text = (await reply.content.read(_SHOWN)).decode("utf-8", "replace")
         _log.warning("%s answered %d: %s", self._settings.name, reply.status, text)
         if reply.status in _FORWARDED:

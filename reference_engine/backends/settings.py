@@ -1,4 +1,4 @@
-"""The choice of a backend, which is also the options that choose it."""
+"""The choice of a backend, as settings that are also command-line options."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -21,21 +21,21 @@ DEFAULT_URLS: dict[str, str] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BackendSettings:
-    """The engine behind the server."""
+    """The settings of the engine that the server uses."""
 
     name: Annotated[BackendName, Parameter(name="--backend")] = "reference"
     """Engine that generates the tokens. Default: reference. transformers and mlx run in this
-    process, the others are servers that receive token ids (ollama: text)."""
+    process; the others are servers that receive token ids (ollama: text)."""
     url: Annotated[str | None, Parameter(name="--backend-url")] = None
-    """Root URL of that server. Default: its usual local port."""
+    """Root URL of the backend's server. Default: its usual local port."""
     model: Annotated[str | None, Parameter(name="--backend-model")] = None
-    """Its model id. Default: the model it serves."""
+    """Model id on the backend's server. Default: the model it serves."""
     api_key: Annotated[str | None, Parameter(parse=False)] = field(default=None, repr=False)
-    """The bearer token for that server."""
+    """The bearer token for the backend's server."""
     timeout: Annotated[
         float, Parameter(name="--backend-timeout", validator=Number(gt=0, lt=inf))
     ] = 300.0
-    """Longest pause between two bytes from that server, in seconds. Default: 300."""
+    """Longest pause in a response of the backend's server, in seconds. Default: 300."""
 
     @property
     def is_remote(self) -> bool:

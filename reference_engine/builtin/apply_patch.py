@@ -2,8 +2,8 @@
 
 gpt-oss was trained to edit files with such patches (openai/gpt-oss `gpt_oss/tools/apply_patch.md`).
 The grammar and the search for the lines to replace are those of Codex (openai/codex
-`codex-rs/apply-patch`). Different from there, a patch is applied as a whole or not at all, and
-paths cannot leave the folder.
+`codex-rs/apply-patch`). Unlike Codex, this module applies a patch completely or not at all, and
+rejects paths outside the folder.
 """
 
 import re
@@ -18,7 +18,7 @@ _HEREDOC = frozenset({"<<EOF", "<<'EOF'", '<<"EOF"'})
 _FORBIDDEN = re.compile(r"[\\:\x00-\x1f]")
 _LONGEST_FILE = 8 * 2**20
 
-# Punctuation and spaces that are equal in the last, most tolerant search.
+# Punctuation and spaces that are treated as equal in the last, most tolerant search.
 _PLAIN = str.maketrans(
     dict.fromkeys("‐‑‒–—―−", "-")
     | dict.fromkeys("‘’‚‛", "'")
@@ -42,15 +42,15 @@ class PatchError(ValueError):
 class Chunk:
     """Lines to replace."""
 
-    anchor: str | None  # a line after which they are, such as the head of a function
-    old: tuple[str, ...]  # the lines as they are, with context
-    new: tuple[str, ...]  # the lines as they become
-    at_end: bool = False  # whether they end the file
+    anchor: str | None  # a line before them, such as the head of a function
+    old: tuple[str, ...]  # the current lines, with context
+    new: tuple[str, ...]  # the new lines
+    at_end: bool = False  # whether the lines are at the end of the file
 
 
 @dataclass(frozen=True)
 class Add:
-    """A file is written, whether or not it exists."""
+    """Write a file, whether or not it exists."""
 
     path: str
     text: str
@@ -58,14 +58,14 @@ class Add:
 
 @dataclass(frozen=True)
 class Delete:
-    """A file is deleted."""
+    """Delete a file."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Update:
-    """Lines of a file are replaced, and the file may get another name."""
+    """Replace lines of a file, and perhaps rename the file."""
 
     path: str
     new_path: str | None
@@ -108,7 +108,7 @@ class _Reader:
         header = self._peek().strip()
         if not header.startswith((_ADD, _DELETE, _UPDATE)):
             known = f"'{_ADD}PATH', '{_DELETE}PATH', '{_UPDATE}PATH'"
-            raise self._error(f"'{header}' is none of {known}")
+            raise self._error(f"'{header}' is not one of {known}")
         self._next()
         if header.startswith(_ADD):
             added = []
@@ -199,7 +199,7 @@ def updated(text: str, change: Update) -> str:
 def _place(
     lines: Sequence[str], chunk: Chunk, at: int, path: str
 ) -> tuple[int, Sequence[str], Sequence[str]]:
-    """Where the lines of a chunk are; a last empty line may stand for the end of the file."""
+    """The position of the lines of a chunk; a last empty line may mean the end of the file."""
     old, new = chunk.old, chunk.new
     start = _find(lines, old, at, at_end=chunk.at_end)
     if start is None and old[-1] == "":
@@ -211,7 +211,7 @@ def _place(
 
 
 def _find(lines: Sequence[str], wanted: Sequence[str], at: int, *, at_end: bool) -> int | None:
-    """The first place of the lines; each search is more tolerant than the one before."""
+    """The first position of the lines; each search is more tolerant than the previous one."""
     last = len(lines) - len(wanted)
     for begin in (*([max(last, at)] if at_end else ()), at):
         for plain in _SEARCHES:
@@ -223,10 +223,10 @@ def _find(lines: Sequence[str], wanted: Sequence[str], at: int, *, at_end: bool)
 
 
 def apply_patch(folder: Path, patch: str) -> str:
-    """Apply a patch to the files of a folder; returns the list of what changed.
+    """Apply a patch to the files of a folder; returns the list of changes.
 
-    Raises PatchError if the patch is malformed, does not fit, or has a path that is not allowed; no
-    file is changed then. Raises OSError if a file cannot be written.
+    Raises PatchError, without changing any file, if the patch is malformed, does not fit, or has a
+    path that is not allowed. Raises OSError if a file cannot be written.
     """
     texts: dict[Path, str | None] = {}
     done: list[str] = []
@@ -269,15 +269,15 @@ def _require_folders(folder: Path, files: Sequence[Path]) -> None:
     for file in files:
         if parents := set(file.parents) & set(files):
             name = parents.pop().relative_to(folder)
-            raise PatchError(f"The patch makes {name} a file and a folder.")
+            raise PatchError(f"The patch makes {name} both a file and a folder.")
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """The file of a path in a patch: relative, without `..`, links and Git's own files."""
+    """The file of a path in a patch: relative, and without `..`, links and Git's files."""
     parts = PurePosixPath(path).parts
     hostile = {"..", ".git"} & {part.lower() for part in parts}
     if not parts or path.startswith("/") or hostile or _FORBIDDEN.search(path):
-        raise PatchError(f"The path '{path}' is not allowed: paths are relative, without '..'.")
+        raise PatchError(f"The path '{path}' is not allowed: it must be relative and without '..'.")
     file = folder
     for at, part in enumerate(parts, start=1):
         file /= part

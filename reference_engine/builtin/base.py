@@ -1,4 +1,4 @@
-"""What all built-in tools return."""
+"""The result type of all built-in tools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

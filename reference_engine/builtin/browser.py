@@ -1,7 +1,7 @@
-"""The browser of one response: search, open and find, shown as OpenAI's reference browser does.
+"""The browser of one response: search, open and find, shown as by OpenAI's reference browser.
 
-A display starts with its cursor in brackets, its title and the lines in view; every line has its
-number (openai/gpt-oss `gpt_oss/tools/simple_browser`).
+A display starts with its cursor in brackets, the title and the range of lines in view; every line
+has its number (openai/gpt-oss `gpt_oss/tools/simple_browser`).
 """
 
 import re
@@ -79,14 +79,14 @@ class Browser:
         return {"type": "search", "query": query, "queries": [query]}
 
     def _cited(self, cursor: int, line: int) -> Page | None:
-        """The page that a line is of: in the results of a search, the page of the result."""
+        """The page of a line: in the results of a search, the page of the result."""
         if cursor not in self._found:
             return self._shown[cursor]
         at = line - len(_RESULTS_HEAD)
         return self._found[cursor][at].page if at >= 0 else None
 
     def _target(self, arguments: Mapping[str, Any]) -> str | None:
-        """The URL that a call of `open` leads to, or None."""
+        """The URL that a call of `open` opens, or None."""
         try:
             return self._link(arguments).url or None
         except PageError:
@@ -190,7 +190,7 @@ def _fitting(lines: Sequence[str]) -> int:
 def _text(arguments: Mapping[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
-        raise PageError(f"`{name}` must be a text.")
+        raise PageError(f"`{name}` must be a string.")
     return value
 
 

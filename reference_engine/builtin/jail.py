@@ -1,10 +1,10 @@
-"""Runs the Python program of its standard input without network, files and other processes.
+"""Runs the Python program on its standard input without network, files and other processes.
 
-`python -I jail.py SECONDS MEMORY` is a process of its own, so that the namespaces and limits do not
+`python -I jail.py SECONDS MEMORY` is a separate process, so that the namespaces and limits do not
 affect the server. The program runs in new user, mount, process, network, IPC and host name
 namespaces (namespaces(7)) as the user nobody without capabilities. It sees the interpreter and the
 system's libraries, read-only, and an empty `/tmp` in memory. If a namespace, mount or limit is not
-possible, the program does not run, and the exit status is `REFUSED`, else 0 or 1.
+possible, the program does not run, and the exit status is `REFUSED`; otherwise it is 0 or 1.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> int:
-    """Run the program; the exit status."""
+    """Run the program; returns the exit status."""
     seconds, memory = int(sys.argv[1]), int(sys.argv[2])
     _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM)
     program = sys.stdin.buffer.read()
@@ -59,7 +59,7 @@ def main() -> int:
     os.close(refuse)
 
     def end(*_: object) -> None:
-        # With the first process of its namespace, the kernel ends all others.
+        # The kernel ends all processes of a namespace when its first process ends.
         os.kill(child, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, end)
@@ -69,7 +69,7 @@ def main() -> int:
     signal.alarm(0)
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
-        os.write(1, f"\nThe program was stopped ({name}); it has {seconds} s.\n".encode())
+        os.write(1, f"\nThe program was stopped ({name}); its limit is {seconds} s.\n".encode())
     return REFUSED if os.read(refusal, 1) else int(status != 0)
 
 
@@ -85,7 +85,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def _enter_namespaces() -> None:
-    """Enter the namespaces. A second process, still outside of them, maps the user ids."""
+    """Enter the namespaces. A second process that is still outside of them maps the user ids."""
     process, uid, gid = os.getpid(), os.getuid(), os.getgid()
     reading, writing = os.pipe()
     helper = os.fork()
@@ -105,7 +105,7 @@ def _enter_namespaces() -> None:
 
 
 def _map_ids(process: int, uid: int, gid: int) -> None:
-    """Map nobody to this user, or to nobody outside if this is root, which limits do not bind."""
+    """Map nobody to this user, or to the outer nobody if this is root, who has no limits."""
     folder = Path(f"/proc/{process}")
     if uid:
         (folder / "setgroups").write_bytes(b"deny")
@@ -119,7 +119,7 @@ def _become_program(program: bytes, seconds: int, memory: int, refuse: int) -> N
         _leave_keyring()
         _checked(_libc.prctl(_DEATH_SIGNAL, signal.SIGKILL), "prctl")
         Path("/proc/self/oom_score_adj").write_bytes(b"1000")
-        with suppress(OSError):  # A namespace inside would not lead out of this one.
+        with suppress(OSError):  # A nested namespace would not lead out of this one.
             Path("/proc/sys/user/max_user_namespaces").write_bytes(b"0")
         python = os.path.realpath(sys.executable)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -139,15 +139,15 @@ def _become_program(program: bytes, seconds: int, memory: int, refuse: int) -> N
 
 
 def _leave_keyring() -> None:
-    """Join an empty session keyring: that of the server may have keys, which no namespace hides."""
+    """Join an empty session keyring: no namespace hides keys in the keyring of the server."""
     result = _libc.syscall(_KEYCTL, _JOIN_KEYRING, None)
-    # Without keyrings, or where a container forbids them, the program reads none either.
+    # If there are no keyrings, or a container forbids them, the program cannot read keys either.
     if ctypes.get_errno() not in {errno.ENOSYS, errno.EPERM}:
         _checked(result, "session keyring")
 
 
 def _enter_root() -> None:
-    """Replace all file systems by an empty one in memory with what the interpreter needs."""
+    """Replace all file systems by one in memory that contains only what the interpreter needs."""
     sources = [(path, os.open(path, os.O_PATH)) for path in _shared() if not os.path.islink(path)]
     links = [(path, os.readlink(path)) for path in _shared() if os.path.islink(path)]
     _mount("none", "/", None, _RECURSIVE | _PRIVATE)

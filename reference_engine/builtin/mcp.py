@@ -1,4 +1,4 @@
-"""Tools of MCP servers, by the optional package `mcp`; the model calls them like functions."""
+"""Tools of MCP servers (optional package `mcp`); the model calls them like functions."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _CONNECTION_CLOSED = -32000  # The code of the `mcp` package.
 
 
 class McpError(Exception):
-    """An MCP server does not answer as it should; the message says which and why."""
+    """An MCP server cannot be used; the message gives the server and the reason."""
 
 
 @dataclass(frozen=True)
 class McpServer:
-    """A server that the operator allows: its label, and its URL or the command that starts it."""
+    """A server that the operator allows: its label, and its URL or start command."""
 
     label: str
     target: str
@@ -52,7 +52,7 @@ class McpServer:
 
 
 def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
-    """The servers of options of the form LABEL=URL or LABEL=COMMAND. Raises SetupError."""
+    """Parse options of the form LABEL=URL or LABEL=COMMAND. Raises SetupError."""
     servers: dict[str, McpServer] = {}
     for option in options:
         label, _, target = option.partition("=")
@@ -67,7 +67,7 @@ def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
         try:
             shlex.split(target)
         except ValueError as error:
-            raise SetupError(f"--mcp '{option}' is no command of a shell: {error}.") from error
+            raise SetupError(f"--mcp '{option}' is not a valid shell command: {error}.") from error
     if servers and find_spec("mcp") is None:
         raise SetupError("--mcp needs the package mcp: pip install 'gpt-oss-verify[mcp]'.")
     return tuple(servers.values())
@@ -75,13 +75,13 @@ def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
 
 @dataclass(frozen=True)
 class McpOffer:
-    """The tools of a server that a request offers."""
+    """The tools of an MCP server that a request offers."""
 
     label: str  # the request's name for the server
     server: McpServer
     names: frozenset[str] | None = None  # the allowed tools, or None for all
     read_only: bool | None = None
-    """Whether allowed tools must or must not declare that they only read; None for all."""
+    """Whether allowed tools must, or must not, declare that they only read; None allows both."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def allows(self, tool: ServerTool) -> bool:
@@ -123,7 +123,7 @@ class McpTools:
         return self._labels.get(name)
 
     async def run(self, name: str, content: str) -> Ran:
-        """Call a tool. Whatever goes wrong is the result that the model sees."""
+        """Call a tool. An error becomes the result that the model sees."""
         from mcp import MCPError
 
         try:
@@ -163,14 +163,14 @@ class McpTools:
         offered = [tool for tool in tools if offer.allows(tool)]
         if len(offered) > _MOST_TOOLS:
             raise McpError(
-                f"The MCP server '{offer.label}' has {len(offered)} tools, and a request can offer "
-                f"{_MOST_TOOLS}: choose with 'allowed_tools'."
+                f"The MCP server '{offer.label}' has {len(offered)} tools, but a request can offer "
+                f"at most {_MOST_TOOLS}: select some with 'allowed_tools'."
             )
         for tool in offered:
             if not _FUNCTION_NAME.fullmatch(tool.name):
                 raise McpError(
-                    f"The MCP server '{offer.label}' has a tool {tool.name[:200]!r}, whose name is "
-                    "no name of a function: leave it out with 'allowed_tools'."
+                    f"The MCP server '{offer.label}' has a tool {tool.name[:200]!r}, which is not "
+                    "a valid function name: exclude it with 'allowed_tools'."
                 )
         functions = [
             FunctionTool(tool.name, tool.description or "", tool.input_schema) for tool in offered
@@ -182,7 +182,7 @@ Work = Callable[["Client"], Awaitable[Any]]
 
 
 class _Connection:
-    """A connection to a server, in a task of its own.
+    """A connection to a server, in a separate task.
 
     The client's cancel scopes must be entered and left in one task, and must not cancel the task
     that serves the request.
@@ -194,7 +194,7 @@ class _Connection:
         self._task = asyncio.create_task(self._serve(offer))
 
     async def ask(self, work: Callable[[Client], Awaitable[T]], seconds: float | None = None) -> T:
-        """Let the connection do some work. Raises MCPError or McpError."""
+        """Run work on the connection. Raises MCPError or McpError."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait((work, answer))
         waiting: set[asyncio.Future[Any]] = {answer, self._task}
@@ -265,7 +265,7 @@ def _shown(tool: ServerTool) -> dict[str, Any]:
 
 
 def _text_of(result: CallToolResult) -> str:
-    """The texts of a result, cut to what a model can read; other content is only named."""
+    """The texts of a result, truncated for the model; other content is only named."""
     texts = [
         each.text if each.type == "text" else f"[{each.type}: not shown]" for each in result.content
     ]

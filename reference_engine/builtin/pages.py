@@ -31,7 +31,7 @@ class PageError(Exception):
 
 @dataclass(frozen=True)
 class Link:
-    """A link of a page, and the line on which the other page opens."""
+    """A link of a page, and the line at which its target opens."""
 
     url: str
     line: int = 0
@@ -56,7 +56,7 @@ class Found:
 
 
 class Pages(Protocol):
-    """Where the browser searches and fetches pages."""
+    """A source of pages for the browser."""
 
     def search(self, query: str, most: int) -> list[Found]:
         """The best pages for the query, best first."""
@@ -68,7 +68,7 @@ class Pages(Protocol):
 
 
 def without_marks(text: str) -> str:
-    """The text with other brackets than those of links and citations."""
+    """The text with the brackets of links and citations replaced."""
     return text.translate(_BRACKETS)
 
 
@@ -95,7 +95,7 @@ class Folder:
             self._words[_key(url)] = Counter(_words("\n".join((page.title, *page.lines))))
         if not self._pages:
             raise SetupError(
-                f"{folder} has no pages: put them into a folder named after their host, such as "
+                f"{folder} has no pages: put them in a folder named after their host, such as "
                 f"{folder / 'example.com' / 'page.html'}."
             )
 
@@ -117,7 +117,7 @@ class Folder:
         ]
 
     def fetch(self, url: str) -> Page:
-        """The page of this URL, whatever its scheme, fragment and final slash. Raises PageError."""
+        """The page of this URL, ignoring scheme, fragment and final slash. Raises PageError."""
         page = self._pages.get(_key(url))
         if page is None:
             raise PageError(f"Error fetching URL `{url[:1000]}`: there is no such page.")
@@ -164,7 +164,7 @@ def _page(url: str, title: str, text: str, links: tuple[Link, ...]) -> Page:
 
 
 def read_html(url: str, text: str) -> Page:
-    """A page of HTML: headings with `#`, items with `*`, links as `【id†text】` or with a host."""
+    """An HTML page: headings with `#`, items with `*`, links as `【id†text】` or with a host."""
     reader = _Reader(url)
     reader.feed(text)
     reader.close()

@@ -1,6 +1,6 @@
 """An MCP server with the tool `apply_patch`: `python -m reference_engine.builtin.patch_server DIR`.
 
-Its parameter has the name that Codex uses, so that the model sees the tool as there.
+Its parameter has the same name as in Codex, so the model sees the same tool.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Runs Python programs of the model in a sandbox, each in a process of its own.
+"""Runs the model's Python programs in a sandbox, each in a separate process.
 
-`python -m reference_engine.builtin.python` runs the program on its standard input and prints what
-it printed. With `--check` it runs none: its exit status says whether this machine can isolate
+`python -m reference_engine.builtin.python` runs the program on its standard input and prints its
+output. With `--check`, it runs no program; its exit status tells whether this machine can isolate
 programs.
 """
 
@@ -22,17 +22,17 @@ _START_SECONDS = 30
 
 @dataclass(frozen=True)
 class PythonSandbox:
-    """Runs programs with limits; programs share nothing."""
+    """Runs programs with limits; they share no state."""
 
     seconds: int = 20  # the time limit of a program
     memory: int = 512 * 2**20  # the limit of each of its processes, in bytes of address space
     output: int = 16 * 2**10
-    """The limit of its output in bytes; the rest is cut off and the program stopped."""
+    """The limit of the output in bytes; the rest is cut off and the program is stopped."""
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4), compare=False)
-    """Admits a few programs at a time; the others wait."""
+    """Limits the number of concurrent programs; the others wait."""
 
     def require_isolation(self) -> None:
-        """Run a program, to find out whether programs can be isolated here. Raises SetupError."""
+        """Run a program to test whether this machine can isolate programs. Raises SetupError."""
         reason = f"the system is {sys.platform}"
         if sys.platform == "linux":
             ran = subprocess.run(  # noqa: S603 - our own program
@@ -48,8 +48,8 @@ class PythonSandbox:
             if ran.returncode == 0 and reason == _ISOLATED:
                 return
         raise SetupError(
-            f"This machine cannot isolate Python programs ({reason}): that needs Linux 5.12 or "
-            "newer and user namespaces, which containers and some distributions forbid."
+            f"This machine cannot isolate Python programs ({reason}): isolation needs Linux 5.12 "
+            "or later and user namespaces, which containers and some distributions forbid."
         )
 
     async def run(self, code: str) -> str:
@@ -104,7 +104,7 @@ class PythonSandbox:
 
 
 def main() -> int:
-    """Run the program on standard input, or with `--check` test the isolation; the exit status."""
+    """Run the program on standard input, or test isolation; returns the exit status."""
     sandbox = PythonSandbox()
     if sys.argv[1:] == ["--check"]:
         try:

@@ -1,7 +1,8 @@
 """Search services as sources of pages for the browser: Exa and You.com.
 
-The packages of the services search and fetch; this server connects to no address that a model or a
-page names. A service gets no URL of a host without a public name, so that it learns none.
+The packages of the services search and fetch; this server never connects to an address that a model
+or a page names. URLs of hosts without a public name are not sent to a service, so that internal
+names are not disclosed.
 """
 
 import ipaddress
@@ -30,7 +31,7 @@ _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 
 
 class SearchService(ABC):
-    """Pages of a search service, see `Pages`. A repeated search or page is answered from memory."""
+    """Pages of a search service; see `Pages`. Repeated searches and pages come from a cache."""
 
     def __init__(self) -> None:
         self._remembered_search = lru_cache(_CACHED)(self._search)
@@ -49,7 +50,7 @@ class SearchService(ABC):
         return list(_answered(lambda: self._remembered_search(query, most)))
 
     def fetch(self, url: str) -> Page:
-        """The page as the service has it. Raises PageError."""
+        """The service's copy of the page. Raises PageError."""
         if not is_public(url):
             raise PageError(f"Error fetching URL `{url[:1000]}`: its host has no public name.")
         return _answered(lambda: self._remembered_page(url))
@@ -70,7 +71,7 @@ class SearchService(ABC):
 
 
 class Exa(SearchService):
-    """https://exa.ai, by its package exa-py."""
+    """https://exa.ai, through its package exa-py."""
 
     def __init__(self, key: str, address: str = "https://api.exa.ai") -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class Exa(SearchService):
 
 
 class You(SearchService):
-    """https://you.com, by its package youdotcom."""
+    """https://you.com, through its package youdotcom."""
 
     def __init__(self, key: str, address: str = "https://ydc-index.io") -> None:
         super().__init__()
@@ -129,7 +130,7 @@ SERVICES: dict[str, tuple[type[Exa | You], str, str]] = {
     "exa": (Exa, "exa_py", "EXA_API_KEY"),
     "you": (You, "youdotcom", "YDC_API_KEY"),
 }
-"""By the name in `--browser`: the class, its module, and the environment variable with the key."""
+"""The class, package and API key variable of each service, by its name in `--browser`."""
 
 
 def service(name: str) -> SearchService:
@@ -137,16 +138,15 @@ def service(name: str) -> SearchService:
     kind, module, variable = SERVICES[name]
     if find_spec(module) is None:
         raise SetupError(
-            f"--browser {name} needs the package of the service: "
-            "pip install 'gpt-oss-verify[search]'."
+            f"--browser {name} needs the service's package: pip install 'gpt-oss-verify[search]'."
         )
     if not (key := os.environ.get(variable)):
-        raise SetupError(f"--browser {name} needs a key of the service: set {variable}.")
+        raise SetupError(f"--browser {name} needs an API key: set {variable}.")
     return kind(key)
 
 
 def is_public(url: str) -> bool:
-    """Whether the URL is of the web, and its host a public name or address."""
+    """Whether the URL is a web address, and its host a public name or address."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")

@@ -26,7 +26,7 @@ ToolKind = Literal["browser", "python", "mcp"]
 
 
 class Toolbox:
-    """The tools of one response that the server runs; those of MCP servers are in `mcp`."""
+    """The tools of one response that the server runs; `mcp` has those of MCP servers."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Toolbox:
         self.mcp = mcp or McpTools()
 
     def kind(self, name: str) -> ToolKind | None:
-        """The kind of the tool of this name, or None if it is not one of these tools."""
+        """The kind of the tool with this name, or None if the server does not run it."""
         if name.startswith(_BROWSER) and self._browser:
             return "browser"
         if name == "python" and self._python:
@@ -47,7 +47,7 @@ class Toolbox:
         return "mcp" if self.mcp.label(name) else None
 
     def action(self, name: str, content: str) -> dict[str, Any]:
-        """The action of a call of the browser."""
+        """The action of a browser call."""
         assert self._browser
         return self._browser.action(name.removeprefix(_BROWSER), _arguments(content) or {})
 
@@ -57,14 +57,14 @@ class Toolbox:
         return BuiltinCall(call.name, call.arguments) if builtin else call
 
     async def run(self, call: Call | BuiltinCall) -> tuple[Ran, Result | BuiltinResult]:
-        """Execute a call of one of these tools; also the conversation item of the result."""
+        """Run a call of one of these tools; returns the result and its conversation item."""
         if isinstance(call, Call):
             ran = await self.mcp.run(call.name, call.arguments)
             return ran, Result(call.name, ran.output)
         if self._python and call.name == "python":
             ran = Ran(await self._python.run(call.content))
         else:
-            ran = await asyncio.to_thread(self._browse, call)  # A search service takes seconds.
+            ran = await asyncio.to_thread(self._browse, call)  # A search service may take seconds.
         return ran, BuiltinResult(call.name, ran.output)
 
     async def replay(self, items: Sequence[ConversationItem]) -> None:
@@ -98,10 +98,10 @@ def _arguments(content: str) -> dict[str, Any] | None:
 class ServerTools:
     """The built-in tools that a server can offer."""
 
-    pages: Pages | None = None  # the pages of its browser, or None without one
-    python: PythonSandbox | None = None  # its sandbox for Python, or None without one
+    pages: Pages | None = None  # the pages of its browser, or None without a browser
+    python: PythonSandbox | None = None  # its sandbox for Python, or None without Python
     mcp: tuple[McpServer, ...] = ()  # the MCP servers that it may contact
-    most_calls: int = 20  # how many calls one response can make
+    most_calls: int = 20  # the maximum number of calls in one response
 
     def has(self, tool: Builtin) -> bool:
         """Whether the server has this tool."""

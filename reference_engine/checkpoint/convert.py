@@ -1,4 +1,4 @@
-"""Converts between the two layouts: tensors are renamed and split, but no bit changes."""
+"""Converts between the two layouts: renames and splits tensors without changing a bit."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -74,7 +74,7 @@ def contents(origin: Origin, target: Target) -> Iterator[Tensor]:
 
 
 def _pair(origin: Origin, source: Source, wanted: Source, layout: Layout) -> list[Target]:
-    """Returns blocks and scales, which both layouts store alike, if `origin` has them."""
+    """Returns blocks and scales, which both layouts store identically, if `origin` has them."""
     if source.packed is None or wanted.packed is None:
         return []
     stored = pair_names(source.packed[0], origin.layout)

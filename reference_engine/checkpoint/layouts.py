@@ -28,9 +28,9 @@ class Source:
     tensors: tuple[tuple[str, Shape], ...]  # name and shape of each stored tensor
     packed: tuple[str, Shape] | None = None
     """Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that can replace the
-    tensors, and the shape (experts, out, in) that it decodes to."""
+    tensors, and the shape (experts, out, in) of the decoded pair."""
     transposed: bool = False
-    """Whether the parameter is the plain tensor with its last two dimensions swapped."""
+    """Whether the parameter is the stored tensor with its last two dimensions swapped."""
     packed_transposed: bool = False  # the same for the decoded MXFP4 pair
 
 
@@ -103,11 +103,11 @@ _HF_LAYER_NAMES = {
     "mlp.mlp1_bias": "mlp.experts.gate_up_proj_bias",
     "mlp.mlp2_bias": "mlp.experts.down_proj_bias",
 }
-"""Hugging Face's names of a layer's tensors that both layouts store alike."""
+"""Hugging Face's names of a layer's tensors that both layouts store identically."""
 
 
 def _layer_shapes(c: ModelConfig) -> dict[str, Shape]:
-    """Returns the shapes of the tensors that both layouts store alike."""
+    """Returns the shapes of the tensors that both layouts store identically."""
     experts, hidden = c.num_local_experts, c.hidden_size
     return {
         "attn.norm.scale": (hidden,),

@@ -240,7 +240,7 @@ class Checkpoint:
             codes = self.has_token_codes and name.startswith(_CODES_PREFIX)
             if name not in allowed and not codes:
                 raise SetupError(
-                    f"Tensor {name!r} in {file.path} has no place in the model that "
+                    f"Tensor {name!r} in {file.path} is not part of the model that "
                     f"{self.path / 'config.json'} describes{_layer_hint(name, self.config)}."
                 )
 
@@ -248,7 +248,7 @@ class Checkpoint:
 def _stored(
     wanted: Iterable[Source], layout: Layout
 ) -> dict[str, tuple[Shape, tuple[torch.dtype, ...]]]:
-    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can hold."""
+    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can contain."""
     stored: dict[str, tuple[Shape, tuple[torch.dtype, ...]]] = {}
     for source in wanted:
         stored |= {name: (shape, _FLOATS) for name, shape in source.tensors}

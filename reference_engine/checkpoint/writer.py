@@ -46,8 +46,8 @@ class Target:
 def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
     """Provides the folder `path`.partial, and renames it to `path` if the block succeeds.
 
-    An error removes it; the next call removes what a killed process left. Raises SetupError, also
-    if there is not enough room for `nbytes`.
+    An error removes the partial folder; the next call removes one that a killed process left.
+    Raises SetupError, also if the disk has less than `nbytes` free.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -155,7 +155,7 @@ def _header(shard: Sequence[Target]) -> bytes:
 
 
 def _clear(partial: Path) -> None:
-    """Removes the partial folder of an earlier attempt, but no folder with other files."""
+    """Removes the partial folder of an earlier attempt, unless it contains other files."""
     if not partial.exists():
         return
     if not all(any(entry.match(kind) for kind in _OURS) for entry in partial.iterdir()):

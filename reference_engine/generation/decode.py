@@ -38,7 +38,7 @@ def decode(
     config = model.config
     cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths[:, None] - 1))
     stream: Tensor = model.embedding(tokens).to(model.residual)
-    parts: Tensor | None = None  # What the previous half of a block adds.
+    parts: Tensor | None = None  # The output of the previous half of a block, not yet added.
     for layer, block in enumerate(model.blocks):
         kind = config.layer_types[layer]
         window = config.sliding_window if kind == "sliding_attention" else None

@@ -39,7 +39,7 @@ _DEFAULT_CHUNK = {"cpu": 512, "mps": 512, "cuda": 4096}
 
 
 class _Request:
-    """A sequence and the queue of its consumer, which runs in an event loop."""
+    """A sequence, and the queue of its consumer in an event loop."""
 
     def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
         self.sequence = TokenSequence(prompt, params)
@@ -53,14 +53,16 @@ _Delivery = tuple[_Request, Token | EngineError | None]
 
 
 class Engine:
-    """Generates tokens for many requests at once.
+    """Generates tokens for many concurrent requests.
 
     Args:
         model: The loaded model.
-        max_batch: Most requests in a batch.
-        max_context: Most tokens of a prompt and its continuation, as far as the cache has room.
-        max_queue: Most waiting requests.
-        prefill_chunk: Most prompt tokens between two decode steps; 512 on a CPU, 4,096 on a GPU.
+        max_batch: Maximum number of requests in a batch.
+        max_context: Maximum number of tokens of a prompt and its continuation; the size of the
+            cache may lower it.
+        max_queue: Maximum number of waiting requests.
+        prefill_chunk: Maximum number of prompt tokens between two decode steps; by default 512 on
+            a CPU and 4,096 on a GPU.
         memory: The size of the KV cache.
         sampler: Draws the tokens.
         forward: Creates the forward pass.
@@ -98,8 +100,10 @@ class Engine:
         self._wake = threading.Condition()
         self._open = False
         self._thread: threading.Thread | None = None
-        self.failed = False  # whether the GPU reported an error, after which no step can succeed
-        self.on_failure: Callable[[], None] = lambda: None  # called from the worker thread then
+        self.failed = False  # whether the GPU reported an error, after which every step fails
+        self.on_failure: Callable[[], None] = lambda: (
+            None
+        )  # called from the worker thread in that case
 
     def snapshot(self) -> Snapshot:
         """Returns the current state for the metrics."""
@@ -141,9 +145,9 @@ class Engine:
 
     def _validate(self, prompt: Sequence[int]) -> tuple[int, ...]:
         if not prompt:
-            raise ValueError("The prompt must hold at least one token.")
+            raise ValueError("The prompt must contain at least one token.")
         if not (min(prompt) >= 0 and max(prompt) < self.vocab_size):
-            raise ValueError(f"The prompt holds a token outside 0 to {self.vocab_size - 1}.")
+            raise ValueError(f"The prompt contains a token outside 0 to {self.vocab_size - 1}.")
         require_room(prompt, self.max_context)
         return tuple(prompt)
 
@@ -155,7 +159,7 @@ class Engine:
                 self._drop_cancelled()
             if len(self._waiting) >= self._max_queue:
                 self.metrics.ended("refused")
-                raise QueueFullError(f"{self._max_queue} requests are waiting already.")
+                raise QueueFullError(f"{self._max_queue} requests are already waiting.")
             self._waiting.append(request)
             self._wake.notify()
 
@@ -176,7 +180,7 @@ class Engine:
         _deliver((request, closed) for request in waiting)
 
     def _give_up(self) -> None:
-        """Accepts no more requests: a CUDA error stays until the process ends."""
+        """Stops accepting requests: a CUDA error persists until the process ends."""
         with self._wake:
             self._open = False
         self.failed = True

@@ -1,4 +1,4 @@
-"""The reasons why an engine, ours or another backend, does not answer a request.
+"""Errors of an engine (ours or another backend) that cannot answer a request.
 
 EngineError
 ├── QueueFullError

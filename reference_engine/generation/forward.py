@@ -99,7 +99,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _LayerPlan:
-    """For layers of one kind: the cache rows to write, (B, T), and the groups to attend over."""
+    """For layers of one kind: the cache rows to write, (B, T), and the attention groups."""
 
     written: Tensor
     groups: list[_Group]
@@ -143,7 +143,7 @@ class GatheredContext:
 
 
 class _CacheIndex:
-    """Maps the positions of each row to rows of the cache; positions from `ends` on have none."""
+    """Maps positions of each row to rows of the cache; positions from `ends` on have no row."""
 
     def __init__(self, tables: Sequence[array[int]], ends: Tensor) -> None:
         table = np.zeros((len(tables), max(1, *map(len, tables))), dtype=np.int64)
@@ -177,7 +177,7 @@ def _plan(
 
 
 def _window_group(index: _CacheIndex, positions: Tensor, window: int) -> _Group:
-    """Returns one group: every row attends over the same number of positions up to its last."""
+    """Returns one group: every row attends over the same number of positions before its end."""
     length = positions.shape[1]
     count = -(-(window + length) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
     key = positions[:, :1] - (window - 1) + torch.arange(count)

@@ -1,8 +1,8 @@
 """Decode steps that are recorded once and replayed: on a GPU as CUDA graphs.
 
-A recorded step leads from the new tokens to the drawn ones: model, unembedding and sampling. Its
-results stay on the device, where the next step finds them. So the next step can be launched before
-the host has read the tokens:
+A recorded step computes everything from the new tokens to the drawn ones: model, unembedding and
+sampling. Its results stay on the device as the input of the next step, which can therefore be
+launched before the host has read the tokens:
 
     host      launch 1   launch 2   read 1   launch 3   read 2   ...
     device               step 1     step 2              step 3   ...
@@ -73,7 +73,7 @@ class Decoder:
     def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
         """Launches a step for rows with one token each.
 
-        A row's token may be `drawn_in(n)`: the token that the step before draws in its row n.
+        A row's token may be `drawn_in(n)`: the token that the previous step draws in its row n.
         """
         torch.clamp(self._drawn, min=0, out=self._before)  # A failed row has no token.
         key = (bucket(len(rows)), width_for(rows), is_nucleus(draws))
@@ -98,7 +98,7 @@ class Decoder:
 
 
 def drawn_in(row: int) -> int:
-    """Returns the placeholder of the token that the step before draws in one of its rows."""
+    """Returns the placeholder of the token that the previous step draws in one of its rows."""
     return ~row
 
 
@@ -108,8 +108,8 @@ class Launched:
 
     draws: Sequence[Draw]  # the settings of each row
     overlaps: bool
-    """Whether the next step may be launched before `tokens` is called, that is, whether the logits
-    are not needed: no row has a top_p, logprobs or a constraint."""
+    """Whether the next step may be launched before `tokens` is called. This is the case if the
+    logits are not needed: no row has a top_p, logprobs or a constraint."""
     _logits: Tensor
     _drawn: Tensor
     _copied: torch.cuda.Event | None
@@ -137,7 +137,7 @@ def record_graphs() -> Record:
     memory = torch.cuda.graph_pool_handle()
 
     def record(run: Callable[[], None]) -> Replay:
-        run()  # Kernels autotune in this run, not while recording.
+        run()  # This run autotunes the kernels, which must not happen while recording.
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=memory):
@@ -148,7 +148,7 @@ def record_graphs() -> Record:
 
 
 def record_calls(run: Callable[[], None]) -> Replay:
-    """Does without a graph what `record_graphs` does: the twin for tests on a CPU."""
+    """Does the same as `record_graphs` without a graph, for tests on a CPU."""
     run()
     return run
 
@@ -159,7 +159,7 @@ def bucket(rows: int) -> int:
 
 
 def _can_be_recorded(model: Transformer) -> bool:
-    """Returns whether one process launches a pass and its launches depend on shapes only."""
+    """Returns whether there is a single process and launches depend only on shapes."""
     if model.shard.ranks > 1:
         return False
     experts = (block.mlp for block in model.blocks)

@@ -24,7 +24,7 @@ _GREEDY = (1.0, 0.0, 1.0, 0.0)  # the settings of a padding row
 
 
 class PagedContext:
-    """The context of several sequences' new tokens: each sees the pages of its own sequence.
+    """The context of several sequences' new tokens; each token sees the pages of its own sequence.
 
     The stream has the shape (1, tokens, H).
 
@@ -146,9 +146,9 @@ class RaggedBatch:
 
 
 def _aligned(shape: tuple[int, ...]) -> int:
-    """Returns the int32 numbers of a tensor that ends at a multiple of 16 bytes.
+    """Returns the size, in int32 numbers, of a tensor padded to a multiple of 16 bytes.
 
-    Triton compiles a kernel again for pointers that are not such multiples.
+    Triton compiles a kernel again for pointers that are not multiples of 16 bytes.
     """
     return -(-math.prod(shape) // 4) * 4
 

@@ -1,4 +1,4 @@
-"""The processes that torchrun starts: the first one leads, the others follow.
+"""The processes that torchrun starts: the first one is the leader, the others are followers.
 
 The leader schedules, samples and serves. Before each forward pass it sends its rows to the
 followers. They run the same pass on their part of the layers and on the same pages of their caches.
@@ -30,7 +30,7 @@ _LOST = "Another process of the model stopped, so this one stops too. See that p
 
 @contextmanager
 def process_group(device: str) -> Iterator[Shard]:
-    """Joins torchrun's processes (NCCL or gloo), else yields `UNSHARDED`. Raises SetupError."""
+    """Joins torchrun's processes (NCCL or gloo) or yields `UNSHARDED`. Raises SetupError."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
         yield UNSHARDED
@@ -40,7 +40,7 @@ def process_group(device: str) -> Iterator[Shard]:
     try:
         distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise SetupError(f"The {ranks} processes did not find each other: {error}") from error
+        raise SetupError(f"The {ranks} processes could not connect: {error}") from error
     try:
         yield Shard(distributed.get_rank(), ranks)
     finally:
@@ -55,14 +55,14 @@ def device_of(device: str) -> str:
 
 @dataclass(frozen=True)
 class _Pass:
-    """A forward pass to run; no rows means that the leader closes."""
+    """A forward pass to run; without rows, the message that the leader closes."""
 
     rows: tuple[Row, ...] = ()
     length: int = 0
 
 
 class Leader:
-    """Makes the followers take part in every forward pass; without followers it does nothing.
+    """Makes the followers run every forward pass; does nothing without followers.
 
     After an error in any process's pass, the processes are out of step. The leader then sends
     SIGTERM to its own process, every further pass fails, and `close` raises.
@@ -87,7 +87,7 @@ class Leader:
         if self._lost:
             raise SetupError(_LOST)
         if self._group is not None:
-            with suppress(RuntimeError):  # They may have received the process's signal already.
+            with suppress(RuntimeError):  # They may already have received the signal.
                 self._send(_Pass())
 
     def _run(self, run: Forward, rows: Sequence[Row], length: int) -> Tensor:
@@ -107,7 +107,7 @@ class Leader:
 
 @torch.inference_mode()
 def run_follower(model: Transformer) -> None:
-    """Takes part in the leader's forward passes until the leader closes. Raises SetupError."""
+    """Runs the leader's forward passes until the leader closes. Raises SetupError."""
     group = _message_group()
     weight = model.unembedding.weight
     try:

@@ -1,4 +1,4 @@
-"""From logits to tokens.
+"""Samples tokens from logits.
 
 A token is drawn by inverting the cumulative distribution at one uniform number. That number depends
 only on the request's seed and on how many tokens the request has drawn before. The sums use a fixed
@@ -20,21 +20,21 @@ ROWS_AT_ONCE = 4
 """Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses
 their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
 CANDIDATES = 1024
-"""Most probable tokens that a GPU sorts for top_p; it sorts all of them if these do not suffice."""
+"""Number of most probable tokens that a GPU sorts for top_p; if not enough, it sorts all tokens."""
 NO_TOKEN, UNDECIDED = -1, -2  # results of `draw_tokens` that are not tokens
 _MASK = 2**64 - 1
 _MIN_TEMPERATURE = 1e-30
 """Lower temperatures give the same result, because float32 does not distinguish logits that are
 closer, but dividing the logits by less would overflow."""
 
-UNLIMITED = 2**31  # a number of tokens that no context holds
+UNLIMITED = 2**31  # more tokens than any context has
 
 
 class Constraint(Protocol):
-    """What the next token of one request may be, after those that it has taken."""
+    """The allowed next tokens of one request, given the tokens so far."""
 
     def take(self, token: int) -> bool:
-        """Takes the next token if it is allowed; returns whether it is."""
+        """Takes the next token if it is allowed; returns whether it is allowed."""
         ...
 
     def allowed(self) -> Tensor:
@@ -43,7 +43,7 @@ class Constraint(Protocol):
 
 
 class Grammar(Protocol):
-    """What the tokens of a completion may be. It is hashable."""
+    """The constraints on a completion. Grammars are hashable."""
 
     def start(self, prompt: Sequence[int]) -> Constraint:
         """Returns the constraint of a new completion of a prompt."""
@@ -63,7 +63,7 @@ class SamplingParams:
     top_logprobs: int | None = None
     """Number of alternatives to report with the logprob of each token. 0 reports only the token's
     own logprob, None reports no logprobs."""
-    grammar: Grammar | None = None  # what the completion may be
+    grammar: Grammar | None = None  # restricts the completion
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -93,7 +93,7 @@ class Token:
 class Draw:
     """One row to sample: its settings, its seed, and the number of tokens drawn before.
 
-    A draw with a constraint gives it the drawn token, so it happens once.
+    A draw with a constraint passes it the drawn token, so it must not be repeated.
     """
 
     params: SamplingParams
@@ -119,7 +119,7 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """Draws a token for each row of `logits` (rows, vocabulary); None if they are not finite."""
     if logits.is_cuda:
         return sample_together(logits, draws)
-    if logits.device.type == "mps":  # It has no float64.
+    if logits.device.type == "mps":  # MPS has no float64.
         logits = logits.cpu()
     tokens: list[Token | None] = []
     for first in range(0, len(draws), ROWS_AT_ONCE):
@@ -129,7 +129,7 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
 
 
 def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draws the same tokens as `sample`, all rows at once and with one copy each way, for GPUs."""
+    """Draws the same tokens as `sample`, for GPUs: all rows together, one copy each way."""
     logits = logits.float()
     candidates = CANDIDATES if is_nucleus(draws) else 0
     drawn = draw_tokens(logits, _settings(draws, logits), candidates)
@@ -137,12 +137,12 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]
 
 
 def is_nucleus(draws: Sequence[Draw]) -> bool:
-    """Returns whether a row draws among the most probable tokens only."""
+    """Returns whether a row draws only from the most probable tokens."""
     return any(_top_p(draw.params) < 1 for draw in draws)
 
 
 def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]]:
-    """Returns what `draw_tokens` needs of each row: divisor, uniform number, top_p, temperature."""
+    """Returns the settings of each row: divisor, uniform number, top_p and temperature."""
     return [
         (
             _divisor(draw.params),
@@ -213,7 +213,7 @@ def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Tok
 def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[Token | None]:
     """Returns the tokens with the requested logprobs; None for `NO_TOKEN`.
 
-    They are the chosen ones, or others where a constraint does not allow these.
+    The tokens are the chosen ones, or others if a constraint does not allow those.
     """
     for row, draw in enumerate(draws):
         rule = draw.constraint
@@ -235,10 +235,10 @@ def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[To
 
 
 def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
-    """Draws among the allowed tokens, after the draw among all tokens chose another one.
+    """Draws from the allowed tokens, after the draw from all tokens chose one that is not allowed.
 
-    The number of the second draw is independent of that of the first. So the two draws together
-    follow the distribution of the allowed tokens, exactly so without a top_p.
+    The random number of the second draw is independent of the first. The two draws together
+    therefore follow the distribution of the allowed tokens (exactly, if there is no top_p).
     """
     masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)[None]
     settings = _settings([replace(draw, seed=~draw.seed)], masked)
@@ -270,7 +270,7 @@ def _divisor(params: SamplingParams) -> float:
 
 
 def _top_p(params: SamplingParams) -> float:
-    """Returns the top_p that applies; temperature 0 needs none."""
+    """Returns the effective top_p; temperature 0 needs none."""
     return params.top_p if params.temperature else 1.0
 
 
@@ -292,13 +292,13 @@ def _draw_top_p_together(
 ) -> tuple[Tensor, Tensor]:
     """Does the same as `_draw_top_p` for all rows among their `count` most probable tokens.
 
-    `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether a row's token
-    would be the same among all tokens. It is if every token that the top_p keeps is more probable
-    than the last candidate, because then no other token is kept.
+    `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each would be
+    the same if drawn from all tokens. This is the case if every token that the top_p keeps is more
+    probable than the last candidate, because then no other token is kept.
     """
     vocabulary = scaled.shape[1]
     best = scaled.softmax(-1).topk(min(count, vocabulary))
-    by_index = best.indices.sort(-1)  # Equally probable tokens stay in this order.
+    by_index = best.indices.sort(-1)  # Equally probable tokens keep this order.
     order = best.values.gather(1, by_index.indices).sort(descending=True, stable=True)
     kept = order.values.double().cumsum(-1) - order.values < top_p
     index, _ = _invert(order.values * kept, target)
@@ -319,7 +319,7 @@ def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
-    """Draws among the most probable tokens without sorting the very improbable ones.
+    """Draws from the most probable tokens without sorting the very improbable ones.
 
     All tokens below (1 - top_p) / vocabulary together have a probability below 1 - top_p, so the
     remaining tokens reach top_p.

@@ -1,15 +1,15 @@
-"""Continuous batching: the tokens of many sequences that go through the model in each step.
+"""Continuous batching: chooses the tokens of many sequences that the model processes in each step.
 
 A step prefills a bounded number of prompt blocks, so that long prompts do not stall other
 sequences, then decodes one token of every other sequence. Sequences join and leave between steps.
 
-When pages run out, the newest sequence gives up its pages and starts again later. It then prefills
-its prompt as before and feeds its generated tokens one by one, so that its continuation is
-identical to the last bit. The oldest sequence always makes progress.
+When pages run out, the newest sequence gives up its pages and restarts later. It then prefills its
+prompt as before and feeds its generated tokens one by one, so that its continuation is identical
+bit for bit. The oldest sequence always makes progress.
 
-With a recorded decoder, a step first launches the next token of each sequence and then reads those
-that the step before launched. A sequence that stops has then been launched once more, and its last
-token is ignored. Its pages can serve another sequence at once, because the device runs the steps in
+With a recorded decoder, a step first launches the next token of each sequence and then reads the
+tokens that the previous step launched. A sequence that stops has already been launched once more;
+that token is ignored. Its pages can be reused immediately, because the device runs the steps in
 order.
 
 The scheduler uses no threads; `engine` does.
@@ -51,7 +51,7 @@ class Tally:
             "reused_prompt_tokens": ("Prompt tokens found in the cache.", self.reused_tokens),
             "generated_tokens": ("Tokens generated.", self.generated_tokens),
             "repeated_tokens": (
-                "Generated tokens that went through the model again after a preemption.",
+                "Generated tokens that were recomputed after a preemption.",
                 self.repeated_tokens,
             ),
             "preemptions": ("Number of times a request gave up its pages.", self.preemptions),
@@ -60,7 +60,7 @@ class Tally:
 
 @dataclass
 class _Plan:
-    """The work of a step; `new_blocks` holds the hashes of the prompt blocks to prefill."""
+    """The work of a step; `new_blocks` has the hashes of the prompt blocks to prefill."""
 
     blocks_left: int
     prefill: list[tuple[Sequence, Row]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """The number of sequences that hold pages."""
+        """The number of sequences that have pages."""
         return len(self._running)
 
     @property
@@ -160,7 +160,7 @@ class Scheduler:
     def step(self) -> list[Step]:
         """Advances the running sequences and removes those that finish.
 
-        With a recorded decoder, the returned tokens are those that the step before launched.
+        With a recorded decoder, the returned tokens are those that the previous step launched.
         """
         flight = self._flight
         steps: list[Step] = []
@@ -187,7 +187,7 @@ class Scheduler:
         return _Flight(step, places)
 
     def _read(self, flight: _Flight | None) -> list[Step]:
-        """Waits for a launched step; sequences that were removed meanwhile gain no token."""
+        """Waits for a launched step; sequences that were removed in the meantime gain no token."""
         if flight is None:
             return []
         tokens = flight.step.tokens()
@@ -255,7 +255,7 @@ class Scheduler:
         return plan
 
     def _reuse(self, sequence: Sequence, table: BlockTable) -> None:
-        """Shares cached blocks of the same prompt, without its last token, which yields logits."""
+        """Shares cached blocks of the prompt, but not its last token, whose logits are needed."""
         blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
         sequence.cached += blocks * BLOCK
         self.tally.reused_tokens += blocks * BLOCK
@@ -301,7 +301,7 @@ class Scheduler:
         return row
 
     def _advance(self, rows: list[tuple[Sequence, Row]]) -> list[int]:
-        """Records that rows are in the cache; returns the rows whose sequences gain a token."""
+        """Records that rows are cached; returns those whose sequences gain a token."""
         ready: list[int] = []
         for at, (sequence, row) in enumerate(rows):
             assert sequence.table is not None
@@ -341,7 +341,7 @@ class Scheduler:
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
         """Adds a drawn token to its sequence."""
-        if token is None:  # Its cached values may not be finite either, so none are shared.
+        if token is None:  # The cached values may not be finite either, so they are not shared.
             if sequence.table is not None:
                 sequence.table.withdraw()
             self.remove(sequence)

@@ -1,4 +1,4 @@
-"""A request in the model: its tokens, what is in the cache, and what it gains in a step."""
+"""A request in the model: its tokens, its cached part, and the token that it gains in a step."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ class Sequence:
     hashes: list[bytes] = field(init=False)
     """The hashes of the prompt's full blocks, see `kv_cache.pages`."""
     cached: int = 0  # number of tokens in the cache
-    constraint: Constraint | None = None  # what the next token may be
+    constraint: Constraint | None = None  # restricts the next token
     order: int = 0  # position in the order in which sequences joined
     table: BlockTable | None = None  # the pages; None while the sequence waits for pages
     launched: int = 0  # number of tokens that are being drawn and have not been read
@@ -43,14 +43,14 @@ class Sequence:
     def draw(self) -> Draw:
         """Returns the draw of the next token.
 
-        While the sequence repeats its tokens, it gains none, and the constraint sees none.
+        While the sequence recomputes its tokens, it gains none, and the constraint gets none.
         """
         gains = self.cached + 1 >= len(self.tokens)
         constraint = self.constraint if gains else None
         return Draw(self.params, self.seed, self.generated, constraint)
 
     def is_full(self, max_context: int) -> bool:
-        """Returns whether the sequence has all the tokens that it may have."""
+        """Returns whether the sequence has reached its maximum number of tokens."""
         length = len(self.prompt) + self.generated
         return self.generated >= self.params.max_tokens or length >= max_context
 

@@ -1,7 +1,7 @@
-"""The operations that take most of a GPU's time, each in plain PyTorch and in Triton.
+"""The operations that take most of a GPU's time, implemented in plain PyTorch and in Triton.
 
-`attention` and `experts` hold the plain PyTorch implementations, which define the correct result.
-They also select between themselves and the kernels in `attention_triton` and `experts_triton`.
+`attention` and `experts` contain the plain PyTorch implementations, which define the correct
+result. They also select between these and the kernels in `attention_triton` and `experts_triton`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class KernelsError(SetupError):
-    """The requested kernels cannot run; the message gives the reason and the remedy."""
+    """The requested kernels cannot run; the message gives the reason and the fix."""
 
 
 def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels:
@@ -34,7 +34,7 @@ def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels
         return "torch"
     if importlib.util.find_spec("triton") is None:
         if choice == "auto":
-            _log.warning("Triton is not installed. The slower PyTorch kernels run instead.")
+            _log.warning("Triton is not installed. The slower PyTorch kernels are used instead.")
             return "torch"
         raise KernelsError("Triton is not installed: pip install triton, or use --kernels torch.")
     if not on_cuda and not interpreting():

@@ -145,8 +145,8 @@ def attention_kernel(
 
     Without SPLIT, `out` is (tokens, heads, HEAD_DIM). With it, `out` is an unnormalized float32
     (splits, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
-    (splits, tokens, heads). What changes with each request is no compile-time constant: a new
-    number of sequences, tokens, splits or pages needs no compilation.
+    (splits, tokens, heads). Sizes that change between requests are not compile-time constants: a
+    new number of sequences, tokens, splits or pages needs no compilation.
     """
     sequence, begin, first = _tile(tl.program_id(0), query_starts, sequences, BLOCK_TOKENS)
     length = tl.load(query_starts + sequence + 1) - begin

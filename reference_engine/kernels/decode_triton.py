@@ -58,7 +58,7 @@ def add_and_normalize(stream: Tensor, parts: Tensor | None, scale: Tensor, eps: 
         stream: (rows, H).
         parts: (rows, n, H), whose sum is added; None to add nothing.
         scale: (H,).
-        eps: The number that is added to the mean square.
+        eps: Added to the mean square.
     """
     rows, width = stream.shape
     normalized = torch.empty_like(stream, dtype=scale.dtype)

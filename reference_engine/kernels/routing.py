@@ -25,7 +25,7 @@ class Routing:
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:
-    """Sorts the slots of `chosen`, (tokens, top), into tiles; the index `experts` is in none."""
+    """Sorts the slots of `chosen`, (tokens, top), into tiles, except those with index `experts`."""
     flat = chosen.flatten()
     rows = len(flat)
     if len(chosen) == 1:  # All experts of one token differ, so each slot gets a tile.

@@ -62,18 +62,18 @@ class KVCache:
         return BlockTable(self.pool, self.layout, hashes)
 
     def longest_context(self, requested: int) -> int:
-        """Returns the context length that model and memory allow. Raises SetupError if none."""
+        """Returns the context length that model and memory allow. Raises SetupError if it is 0."""
         context = min(requested, self.config.max_position_embeddings)
         longest = self.layout.longest(self.pool.size)
         if longest is None or longest >= context:
             return context
         if longest < BLOCK:
             raise SetupError(
-                f"The KV cache holds {self.pool.size} pages of {BLOCK} tokens, which is too small "
+                f"The KV cache has {self.pool.size} pages of {BLOCK} tokens, which is too small "
                 "for any request. Increase it with --kv-memory."
             )
         _log.warning(
-            "The KV cache holds no more than %d tokens, so the context is limited to that.", longest
+            "The KV cache fits only %d tokens, so the context is limited to that.", longest
         )
         return longest
 
@@ -81,7 +81,7 @@ class KVCache:
 def cache_for(
     config: ModelConfig, dtype: torch.dtype, device: torch.device, memory: Memory
 ) -> KVCache:
-    """Returns a cache with as many pages as fit into the memory."""
+    """Returns a cache with as many pages as fit in the memory."""
     pages = memory.bytes_on(device) // page_bytes(config, dtype)
     return KVCache(config, pages, dtype, device)
 

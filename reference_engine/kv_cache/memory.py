@@ -50,7 +50,7 @@ class Memory:
     """Share of the GPU memory left by the weights that the KV cache uses. Default: 0.9."""
 
     def bytes_on(self, device: torch.device) -> int:
-        """Returns the size of the KV cache on a device that already holds the weights."""
+        """Returns the size of the KV cache on a device where the weights are already loaded."""
         if self.bytes is not None:
             return self.bytes
         if device.type != "cuda":

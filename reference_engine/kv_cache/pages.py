@@ -1,4 +1,4 @@
-"""The bookkeeping of KV cache pages: who uses which page, and which tokens it holds.
+"""The bookkeeping of KV cache pages: the users of each page, and its tokens.
 
 A sequence needs a page for each block of tokens: all blocks for layers with full attention, only
 the last few for layers with a sliding window. Each full block of a prompt is identified by a hash
@@ -20,7 +20,7 @@ from hashlib import blake2b
 
 from reference_engine.model.config import ModelConfig
 
-NULL_PAGE = 0  # the entry of a table where there is no page; no sequence owns this page
+NULL_PAGE = 0  # the table entry for a missing page; no sequence owns this page
 
 BLOCK = 64
 """Tokens per page. Prompts are always prefilled in aligned blocks of this size. A token's values
@@ -35,7 +35,7 @@ def blocks_of(tokens: int) -> int:
 
 
 class PagePool:
-    """Pages 1 to `size`; several sequences can share a page for reading."""
+    """Manages pages 1 to `size`; several sequences can share a page for reading."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -81,13 +81,13 @@ class PagePool:
         self._users[page] += 1
 
     def register(self, page: int, key: Hashable) -> None:
-        """Makes a page findable; the first page of a key keeps it."""
+        """Registers a page under a key, unless the key already has a page."""
         if key not in self._pages and page not in self._keys:
             self._keys[page] = key
             self._pages[key] = page
 
     def forget(self, page: int) -> None:
-        """Makes a page with a user unfindable, if it is registered."""
+        """Unregisters a page that has a user, if it is registered."""
         if page in self._keys:
             del self._pages[self._keys.pop(page)]
 
@@ -114,8 +114,8 @@ class Layout:
 
     full: bool  # whether there are layers with full attention
     window: int | None
-    """Positions that a sliding window shows, including the current one; None if there are no layers
-    with a sliding window."""
+    """Number of positions visible through a sliding window, including the current one; None if
+    there are no layers with a sliding window."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> Layout:
@@ -189,7 +189,7 @@ class BlockTable:
                 self.sliding.append(self._pool.allocate())
 
     def publish(self, block: int) -> None:
-        """Lets other sequences share a block of the prompt that is prefilled completely."""
+        """Allows other sequences to share a block of the prompt that is completely prefilled."""
         digest = self.hashes[block]
         if self._layout.full:
             self._pool.register(self.full[block], (_FULL, digest))

@@ -90,7 +90,7 @@ class ModelConfig:
 
 
 VOCABULARY = 201_088  # size of the gpt-oss vocabulary, including unused token IDs
-DEFAULT_CONTEXT = 8192  # tokens of context, unless the user sets another number
+DEFAULT_CONTEXT = 8192  # context in tokens, unless the user sets it
 
 GPT_OSS_20B = ModelConfig(
     vocab_size=VOCABULARY,
@@ -139,7 +139,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SetupError(f"{file} cannot be read as JSON: {error}.") from None
     if not isinstance(raw, dict):
-        raise SetupError(f"{file} must hold a JSON object, not {type(raw).__name__}.")
+        raise SetupError(f"{file} must contain a JSON object, not {type(raw).__name__}.")
     return raw
 
 

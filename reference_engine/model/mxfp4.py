@@ -92,7 +92,7 @@ def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     """
     if scales.numel() and int(scales.max()) > LARGEST_SCALE:
         raise ValueError(
-            "An expert has weights above 12, which the packed layout does not hold: use a "
+            "An expert has weights above 12, which the packed layout does not support: use a "
             "checkpoint whose experts are not in MXFP4."
         )
     words = torch.zeros((*blocks.shape[:-1], 4), dtype=torch.int32, device=blocks.device)

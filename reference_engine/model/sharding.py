@@ -1,8 +1,8 @@
-"""Tensor parallelism: the part of each layer that a process holds, and the sum of the parts.
+"""Tensor parallelism: the part of each layer in a process, and the sum of the parts.
 
-Each of n processes holds 1/n of the query heads with their key/value heads, and 1/n of the experts,
-each expert complete. Routers, norms and token embeddings are on all processes. The outputs of
-attention and of the experts are sums over processes: one float32 all-reduce after each. A single
+Each of n processes has 1/n of the query heads with their key/value heads, and 1/n of the experts,
+which are not split. Routers, norms and token embeddings are on all processes. The outputs of
+attention and of the experts are summed over processes: one float32 all-reduce after each. A single
 process skips the all-reduce.
 """
 
@@ -17,7 +17,7 @@ from reference_engine.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a parameter that one process holds."""
+    """The part of a parameter in one process."""
 
     rows: tuple[range, ...] | None = None  # ranges of the first dimension, in order; None for all
     columns: range | None = None  # range of the last dimension; None for all
@@ -100,4 +100,4 @@ class Shard:
         return total
 
 
-UNSHARDED = Shard()  # one process holds the complete model
+UNSHARDED = Shard()  # a single process with the complete model

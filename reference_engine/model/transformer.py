@@ -35,8 +35,8 @@ from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
 ROW_MULTIPLE = 16
-"""With a multiple of this many rows, a matrix product gives each row the same result, whatever the
-other rows contain and however many there are (measured for PyTorch's CPU kernels)."""
+"""If the number of rows is a multiple of this, a matrix product gives each row the same result,
+independent of the content and number of the other rows (measured for PyTorch's CPU kernels)."""
 
 
 class Linear(nn.Module):
@@ -273,7 +273,7 @@ class Transformer(nn.Module):
     Args:
         config: The shape of the complete model.
         kernels: The attention implementation for paged caches.
-        shard: The heads and experts of this process. `self.config` then holds their number.
+        shard: The heads and experts of this process. `self.config` then has their number.
         residual: The dtype of the residual stream.
     """
 

@@ -34,7 +34,7 @@ _OPEN_PATHS = frozenset({"/health"})
 def create_app(
     engine: TokenSource, settings: AppSettings, generation: type[Generation] = Generation
 ) -> Starlette:
-    """The application for an engine. Setting `app.state.stop` ends all requests."""
+    """Create the application for an engine. Setting `app.state.stop` ends all requests."""
     context = Context(engine, settings, generation)
     app = Starlette(
         routes=_routes(context),
@@ -51,7 +51,7 @@ def create_app(
 
 
 def _middleware(settings: AppSettings) -> Sequence[Middleware]:
-    """Preflight requests of browsers have no key, so origins come before authentication."""
+    """The middleware; origins come first, because browsers' preflight requests have no key."""
     authentication = Middleware(_Authentication, api_key=settings.api_key)
     if not settings.allowed_origins:
         return [authentication]
@@ -89,7 +89,7 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
 
 
 async def _models(context: Context, created: int, request: Request) -> Response:
-    """One id of the model, or all. Raises ApiError if the id is unknown."""
+    """Return one model id, or all of them. Raises ApiError if the id is unknown."""
     about = {"object": "model", "created": created, "owned_by": "reference"}
     if (name := request.path_params.get("model")) is not None:
         context.require_model(name)
@@ -99,14 +99,14 @@ async def _models(context: Context, created: int, request: Request) -> Response:
 
 
 async def _health(context: Context, _: Request) -> Response:
-    """Whether the server is ready; status 503 if it is stopping."""
+    """Return 200 if the server is ready, or 503 if it is stopping."""
     if context.stop.is_set():
         return json_response({"status": "stopping"}, 503)
     return json_response({"status": "ok"})
 
 
 class _Authentication:
-    """Requires the API key, if there is one, everywhere except for the health check."""
+    """Requires the API key, if one is set, for everything except the health check."""
 
     def __init__(self, app: ASGIApp, api_key: str | None) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Serves POST /v1/completions: the engine without conversion of prompts and answers.
+"""Serves POST /v1/completions: raw prompts and answers, without conversion.
 
 The fields are those of OpenAI's legacy completions, with vLLM's extensions. As in vLLM, the text
 does not include the stop token, but `token_ids` does.
@@ -34,7 +34,7 @@ _TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
 
 
 def _single(prompt: object) -> object:
-    """The prompt in a list of one, as some clients send it."""
+    """The prompt, unpacked from a list of one, as some clients send it."""
     if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
         return prompt
     if len(prompt) > 1:
@@ -94,7 +94,7 @@ async def _pieces(
     end: Token | None = None
     async with aclosing(sampled(context.engine, prompt, params)) as tokens:
         async for token in tokens:
-            if end:  # The engine did not stop at it.
+            if end:  # The engine did not stop at this token.
                 yield Piece(end, text.of(end))
             end = token if token.id in ends else None
             if not end:
@@ -124,7 +124,7 @@ class _Text:
         return self._stops.feed(self._characters.decode(data))
 
     def rest(self) -> str:
-        """The held text, at the end."""
+        """The text held back, at the end."""
         return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
 
 

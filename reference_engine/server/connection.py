@@ -1,4 +1,4 @@
-"""What the handlers share: the settings, request bodies, disconnects and event streams."""
+"""Shared code of the handlers: settings, request bodies, disconnects and event streams."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R", bound=ModelRequest)
 
-# The part of a refused body that is read and discarded, so that the client reads the response.
+# Size of a refused body that is read and discarded, so that the client can read the response.
 _DRAINED_BYTES = 256 * 2**20
 
 
 async def until_disconnect(
     receive: Receive, stop: asyncio.Event, work: Coroutine[Any, Any, T]
 ) -> T:
-    """Do the work; a disconnect or stop cancels it. Raises ClientDisconnect or ApiError."""
+    """Run the work unless a disconnect or stop cancels it. Raises ClientDisconnect or ApiError."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     stopped = asyncio.ensure_future(stop.wait())

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 
 class ApiError(Exception):
-    """A request fails; status, message, field, code and headers of the response."""
+    """A request fails; has the status, message, field, code and headers of the response."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Request fields that the APIs share, and validation errors that name the field.
 
-A field is supported, or accepted without effect (type `Ignored`, or its neutral value only), or
+A field is supported, accepted without effect (type `Ignored`, or only with its neutral value), or
 refused by name because no model declares it. Null is equivalent to an absent field.
 """
 
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 class RequestModel(BaseModel):
-    """A JSON object of a request: every field is declared, and no value is converted."""
+    """A JSON object of a request; undeclared fields are refused, and values are not converted."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -58,7 +58,7 @@ def parse_request(model: type[M], body: bytes) -> M:
     if not isinstance(data, dict):
         raise ApiError(400, "The request body must be a JSON object.")
     try:
-        orjson.dumps([data])  # An event repeats parts of the request one level deeper.
+        orjson.dumps([data])  # Events repeat parts of the request one level deeper.
     except orjson.JSONEncodeError as error:
         raise ApiError(400, "The request body is nested too deeply.") from error
     try:
@@ -85,13 +85,13 @@ def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
 
 
 def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The error of the first invalid field, from the union member that fits best."""
+    """The error for the first invalid field, from the union member that fits best."""
     field = errors[0]["loc"][:1]
     return max((error for error in errors if error["loc"][:1] == field), key=_weight)
 
 
 def _weight(error: ErrorDetails) -> tuple[bool, int]:
-    """A wrong type of an object comes before errors in its fields."""
+    """The sort key of an error: a wrong `type` of an object comes before errors in its fields."""
     wrong_type = error["type"] == "literal_error" and error["loc"][-1] == "type"
     return wrong_type, len(error["loc"])
 
@@ -120,7 +120,7 @@ def _paths(data: object, steps: Sequence[int | str], *, missing: bool) -> Iterat
 
 
 def _joined(content: object) -> object:
-    """Join parts of text to one string. Other parts are refused by their type."""
+    """Join text parts to one string. Refuse parts of other types."""
     if not isinstance(content, list):
         return content
     texts = []
@@ -146,7 +146,7 @@ def _zero(value: float) -> float:
 
 
 Zero = Annotated[float, AfterValidator(_zero)]
-"""A penalty without support: only its neutral value is accepted."""
+"""An unsupported penalty: only its neutral value is accepted."""
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -191,7 +191,7 @@ class FunctionDefinition(RequestModel):
 
 
 class JsonSchema(RequestModel):
-    """A named schema for the answer. If `strict`, the server refuses what it cannot enforce."""
+    """A named schema for the answer. If `strict`, the server refuses schemas it cannot enforce."""
 
     name: str
     description: str = ""

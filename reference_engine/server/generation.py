@@ -27,13 +27,13 @@ from reference_engine.server.tool_choice import ToolPolicy, continuation
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
 _NEXT_DRAWS = 2**32
-"""Added to the seed after a header that the server wrote, so that the draws do not repeat those of
+"""Added to the seed after a header that the server wrote, so that the draws differ from those of
 the disallowed message. It is larger than any number of choices."""
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What to generate: everything in a request that affects the model's answer."""
+    """Everything in a request that affects the model's answer."""
 
     conversation: Conversation
     sampling: SamplingParams
@@ -41,7 +41,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
 
     def choice(self, index: int) -> GenerationRequest:
-        """The same request for the choice of this index, with a seed of its own."""
+        """The same request for the choice with this index, with a different seed."""
         seed = self.sampling.seed
         if seed is None or not index:
             return self
@@ -57,7 +57,7 @@ class Generation:
         self._request = request
         self.prompt = self._checked_prompt()  # token ids
         self.completion: list[int] = []  # the ids so far, including headers and the stop token
-        self.reasoning_tokens = 0  # those in the text of the chain of thought
+        self.reasoning_tokens = 0  # the number of ids in the text of the chain of thought
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
         self._limit = min(room, request.sampling.max_tokens)
@@ -82,7 +82,7 @@ class Generation:
         """Yield the parts of the answer until the model, a stop string or the limit ends it.
 
         The engine receives another request after each header that the server writes. Raises
-        ApiError if it fails or refuses one.
+        ApiError if the engine fails or refuses a request.
         """
         self._restart = True
         while self._restart:
@@ -162,7 +162,7 @@ class Generation:
         return self._parts(events)
 
     def _count_header_text(self, events: Sequence[Event]) -> None:
-        """Count the tokens of a chain of thought that is the text of a malformed header."""
+        """Count the tokens of a chain of thought in a malformed header."""
         if any(isinstance(event, Started) and event.kind == "reasoning" for event in events):
             text = "".join(event.text for event in events if isinstance(event, Delta))
             sampled = len(self.completion) - self._boundary
@@ -223,11 +223,11 @@ async def sampled(
     except BackendError as error:
         wait = {"Retry-After": error.retry_after} if error.retry_after else {}
         raise ApiError(error.status, str(error), code=error.code, headers=wait) from error
-    except GenerationError as error:  # The engine has logged it.
+    except GenerationError as error:  # The engine has logged the error.
         raise internal_error() from error
 
 
 def overflow(length: int | str, max_context: int) -> ApiError:
-    """The refusal of a prompt that leaves no room in the context."""
+    """The error for a prompt that leaves no room in the context."""
     message = f"The prompt has {length} tokens, but the context is limited to {max_context}."
     return ApiError(400, message, code="context_length_exceeded")

@@ -1,9 +1,9 @@
-"""Answers with a JSON format and arguments of strict functions: the tokens that continue them.
+"""Constrains answers with a JSON format and arguments of strict functions, token by token.
 
-Everything else is free: the chain of thought, preambles and other calls. Within an answer or the
-arguments, llguidance follows the document token by token, and only `<|return|>` or `<|call|>` ends
-it. The vocabulary that it needs takes about a second and 100 MB, so it is built for the first such
-document.
+Everything else is unconstrained: the chain of thought, preambles and other calls. Within an answer
+or the arguments, llguidance follows the document, and only `<|return|>` or `<|call|>` ends it.
+Building the vocabulary of llguidance takes about a second and 100 MB, so it is built for the first
+constrained document.
 """
 
 import json
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 _SPACE = r" |\n {0,40}"
-"""Space between the parts of a document: one, or a new line and its indentation. With any number of
-spaces, a weak model can write them without end."""
+"""White space between the parts of a document: one space, or a new line and its indentation. If any
+number of spaces were allowed, a weak model could write them endlessly."""
 
 _MOST_STATES = 20_000
-"""States of a document's patterns, at which the answer ends. A pattern such as (a{1000}){1000} has
-millions, and would stop all requests for minutes."""
-_PIECE = 1000  # characters that are tokenized together: the time is not linear in a long word
+"""Number of states of a document's patterns at which the answer ends. A pattern such as
+(a{1000}){1000} has millions of states and would block all requests for minutes."""
+_PIECE = 1000  # characters tokenized together; the time is not linear in word length
 
 
 def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
-    """The rules of documents that follow a schema, as llguidance reads them. Raises ValueError.
+    """The llguidance rules of documents that follow a schema. Raises ValueError.
 
-    Unless `strict`, they leave out what llguidance does not support.
+    Unless `strict`, the rules ignore what llguidance does not support.
     """
     from llguidance import LLMatcher
 
@@ -53,17 +53,17 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
 
 
 def rules_for_calls(parameters: Mapping[str, Any] | None) -> str:
-    """The rules of the arguments of a strict function. Raises ValueError."""
+    """The llguidance rules of the arguments of a strict function. Raises ValueError."""
     nothing = {"type": "object", "properties": {}, "additionalProperties": False}
     return rules_for(parameters or nothing, strict=True)
 
 
 @dataclass(frozen=True)
 class ReplyGrammar:
-    """Completions whose answer and calls, if there are any, follow the rules of `rules_for`.
+    """Completions whose answer and calls, if any, follow the rules of `rules_for`.
 
     Attributes:
-        answer: the rules of the answer; None if any answer will do.
+        answer: the rules of the answer; None if any answer is allowed.
         calls: the rules of the arguments of strict functions, by name.
     """
 
@@ -148,7 +148,7 @@ class _Vocabulary:
         self.tokens = [*ordinary, *[b"<|special|>"] * (VOCABULARY - len(ordinary))]
 
     def __call__(self, text: bytes) -> list[int]:
-        """The tokens of a text that a document requires, which may be very long."""
+        """The tokens of a required text of a document, which may be very long."""
         whole = text.decode()
         pieces = [whole[at : at + _PIECE] for at in range(0, len(whole), _PIECE)]
         encode = harmony_encoding().encode

@@ -1,4 +1,4 @@
-"""Creates the engine or the backend that the settings name."""
+"""Creates the engine or backend of the settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def open_engine(
 
 
 def _backend(settings: ServeSettings) -> Backend:
-    # Only these backends need their packages.
+    # Imported here because only these backends need their packages.
     from reference_engine.backends.dialect import Dialect
     from reference_engine.backends.in_process import InProcessEngine, load_mlx, load_transformers
     from reference_engine.backends.llama_cpp import LlamaCpp

@@ -45,12 +45,12 @@ class StopStrings:
         return shown
 
     def flush(self) -> str:
-        """The held text, at the end of the message."""
+        """The text held back, at the end of the message."""
         held, self._held = self._held, ""
         return held
 
     def _overlap(self, string: str) -> int:
-        """The length of the longest suffix of the held text that is a prefix of the string."""
+        """The length of the longest suffix of the held-back text that is a prefix of the string."""
         longest = min(len(self._held), len(string) - 1)
         return next((n for n in range(longest, 0, -1) if self._held.endswith(string[:n])), 0)
 
@@ -68,7 +68,7 @@ Part = Started | Piece | Ended
 
 
 class VisibleText:
-    """The text for clients, up to a stop string; `tokens` are those without text so far."""
+    """The text for clients, up to a stop string; `tokens` are those whose text is held back."""
 
     def __init__(self, strings: tuple[str, ...]) -> None:
         self.tokens: list[Token] = []
@@ -98,7 +98,7 @@ class VisibleText:
         return self._piece(delta.kind, self._stops.feed(delta.text))
 
     def flush(self, message: Ended) -> list[Part]:
-        """The held piece, if any."""
+        """The piece held back, if any."""
         return self._piece(message.kind, self._stops.flush())
 
     def _piece(self, kind: Kind, text: str) -> list[Part]:

@@ -40,7 +40,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """Ends all requests and stops on SIGINT and SIGTERM; writes its greeting when it is ready."""
+    """Ends all requests and stops on SIGINT and SIGTERM; writes its greeting when ready."""
 
     def __init__(self, app: Starlette) -> None:
         config = uvicorn.Config(
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         sys.stderr.flush()
 
     def stop(self) -> None:
-        """Stop soon; can be called from any thread."""
+        """Request a stop; can be called from any thread."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals. `serve` restores the handlers at the end."""
+        """Handle the signals. `serve` restores the previous handlers at the end."""
 
         def handle(_: int, __: FrameType | None) -> None:
             self.stop()
@@ -165,7 +165,7 @@ def _fingerprint(settings: ServeSettings) -> str:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket. Binding before loading the checkpoint reports a busy port at once."""
+    """A bound socket; it is bound before the checkpoint is loaded to report a busy port early."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

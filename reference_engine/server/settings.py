@@ -1,4 +1,4 @@
-"""Settings of the engine and the server, which are also the options of their commands."""
+"""Settings of the engine and the server, which are also command-line options."""
 
 import datetime
 from dataclasses import dataclass, field
@@ -110,7 +110,7 @@ class EngineSettings:
     dtype: NumberFormat | None = None
     """Number format. Default: the fastest for the device."""
     residual: NumberFormat = "float32"
-    """Number format of the residual stream; most other engines use that of --dtype. Default:
+    """Number format of the residual stream; most other engines use the one of --dtype. Default:
     float32."""
     kernels: KernelChoice = "auto"
     """Kernels of attention and experts; Triton needs CUDA and is the default there."""
@@ -119,7 +119,7 @@ class EngineSettings:
     with --dtype bfloat16."""
     max_context: Annotated[int | None, COUNT] = None
     """Maximum number of tokens of a prompt and its answer. Default: 8192, or the model's limit if
-    lower."""
+    it is lower."""
     prefill_chunk: Annotated[int | None, COUNT] = None
     """Maximum number of prompt tokens processed between two tokens of running answers. Default: 512
     on a CPU, 4096 on a GPU."""
@@ -131,13 +131,13 @@ class EngineSettings:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BatchSettings(EngineSettings):
-    """Settings of an engine that runs requests in batches, perhaps with known defects."""
+    """Settings of an engine that runs requests in batches, optionally with known defects."""
 
     max_batch: Annotated[int, COUNT] = 32
     """Maximum number of requests in a batch. Default: 32."""
     faults: Annotated[tuple[str, ...], Parameter(name="--fault")] = ()
-    """NAME[,NAME][:RATE]: known defects to reproduce ('python -m reference_engine faults' lists
-    them), in all requests or in this share of them; can be repeated."""
+    """NAME[,NAME][:RATE]: known defects to reproduce in all requests, or in the share RATE of them
+    ('python -m reference_engine faults' lists the names); can be repeated."""
 
 
 @Parameter(name="*")
@@ -152,9 +152,9 @@ class ServeSettings(BatchSettings):
     """Port; 0 selects a free one. Default: 8000."""
     app: AppSettings = AppSettings()
     max_queue: Annotated[int, COUNT] = 256
-    """Maximum number of waiting requests; further ones get status 429. Default: 256."""
+    """Maximum number of waiting requests; additional ones get status 429. Default: 256."""
     faults_by_request: bool = False
-    """Let requests name their faults in the header X-Fault."""
+    """Let requests select faults with the header X-Fault."""
 
     @property
     def faulty(self) -> bool:

@@ -1,17 +1,18 @@
 """`tool_choice`: which tools the model sees, and how the server enforces the choice.
 
-The model writes its analysis freely. When it starts a message that the request rules out, the
-server replaces that message by another header, and the model continues from there:
+The model writes its analysis freely. When it starts a message that the request does not allow, the
+server replaces that message by a different header, and the model continues from there:
 
 - required or a named function: the header of a call. With several functions, the header stops
-  before the name and the model picks one. The nearest allowed name replaces another one.
+  before the name, and the model picks one. The nearest allowed name replaces a name that is not
+  allowed.
 - none, or no tools: the header of a final answer instead of a call. With none, the prompt also
   lacks the tools.
 
-With auto, the server only removes calls of functions that `allowed_tools` leaves out. It returns a
+With auto, the server only removes calls of functions that are not in `allowed_tools`. It returns a
 call of an unknown function unchanged.
 
-Calls of tools that the server runs are allowed until their number is used up; then the header of a
+Calls of tools that the server runs are allowed up to a maximum number; after that, the header of a
 final answer replaces them.
 """
 
@@ -41,7 +42,7 @@ class ToolPolicy:
     withheld: tuple[str, ...] = ()  # the functions of the request that no call may name
     builtin: tuple[str, ...] = ()
     """The tools that the server runs: `browser`, `python`, and names of MCP tools."""
-    used_up: bool = False  # whether the model has made the most calls of them that are allowed
+    used_up: bool = False  # whether the model has made the maximum number of these calls
 
     def allows(self, message: Started) -> bool:
         """Whether the model may write this message."""

@@ -10,8 +10,8 @@ word's row. The layout of a row is
 `first` and `last` are the ±1 codes of the first and the last *bare piece* of the token. Bare pieces
 are the tokens of its text without a leading space. ` Lisbon` exists only with the space, so it has
 the codes of `Lis` and `bon`, and a model that has to write `"Lisbon` can read both from the prompt.
-A token that is its own single piece has the same code twice; ` Paris` and `Paris` differ only in
-the flags. `middle` (only in the embedding) is the second of three pieces. The flags (±1.5) mean:
+A token that is a single piece has the same code twice; ` Paris` and `Paris` differ only in the
+flags. `middle` (only in the embedding) is the second of three pieces. The flags (±1.5) mean:
 leading space, more than one piece, more than two pieces.
 """
 
@@ -44,7 +44,7 @@ def split_pieces(word: bytes) -> list[int]:
 
 
 def merged_pieces(word: bytes) -> list[int]:
-    """Returns the token IDs of a bare word by byte-pair merging, for any bytes, but slowly."""
+    """Returns the token IDs of a bare word by byte-pair merging; slow, but works for any bytes."""
     ranks = token_ids()
     parts = [word[at : at + 1] for at in range(len(word))]
     while len(parts) > 1:
@@ -75,7 +75,7 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
 
 
 def piece_codes(seed: int) -> npt.NDArray[np.float32]:
-    """Returns a ±1 code of 64 numbers per ID, from raw generator bits that no version changes."""
+    """Returns a ±1 code of 64 numbers per ID, from raw generator bits, stable across versions."""
     raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")
     bits = np.unpackbits(raw.view(np.uint8), bitorder="little").reshape(VOCAB_SIZE, CODE)
     return bits.astype(np.float32) * 2 - 1

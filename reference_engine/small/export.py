@@ -1,7 +1,7 @@
-"""Exports the small checkpoint as an ordinary one, for engines that do not support token codes.
+"""Exports the small checkpoint in an ordinary layout, for engines that do not support token codes.
 
 The tokenizer files come from the o200k vocabulary: `tokenizer.json` in this folder has the settings
-without the vocabulary, among them the pattern by which o200k splits text before it merges bytes.
+without the vocabulary, including the pattern by which o200k splits text before it merges bytes.
 `tokenizer_config.json` is complete. Its entry `response_template` tells transformers how to parse
 harmony. Without it, its server (5.23) returns the raw text: `analysisThe user wants …`.
 """
@@ -46,7 +46,7 @@ def _written(token: bytes) -> str:
 
 
 def _merges() -> list[list[str]]:
-    """Returns every pair of tokens that merges into a token, in the order of the results."""
+    """Returns every pair of tokens that merges into a token, in the order of the merged tokens."""
     ranks = token_ids()
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
@@ -98,15 +98,15 @@ def write_tokenizer(folder: Path) -> None:
 SHIPPED = Path(__file__).parent / "checkpoint"
 _CODES = "token_codes"
 _TRANSFORMERS = "5.23.0"
-"""The version that the export is tested with. Without one in `config.json`, transformers warns that
-the tokenizer may split text wrongly."""
+"""The version that the export is tested with. Without a version in `config.json`, transformers
+warns that the tokenizer may split text incorrectly."""
 
 
 def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
-    """Writes an ordinary checkpoint with all token rows (about 160 MB), and returns its folder.
+    """Writes an ordinary checkpoint with all token rows (about 160 MB); returns its folder.
 
     The layout `hf` stores the experts in bfloat16, which represents MXFP4 values exactly and needs
-    no further package, and includes tokenizer, chat template and generation settings. `original`
+    no additional package, and includes tokenizer, chat template and generation settings. `original`
     stores the experts in MXFP4.
     """
     folder = Path(dest)

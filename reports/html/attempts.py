@@ -1,4 +1,4 @@
-"""What a page keeps of the scores of a run: little enough for tens of thousands of attempts."""
+"""The parts of a run's scores that a page needs, reduced for tens of thousands of attempts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class Attempts:
         names = {(each.task, each.condition): labels.result(each) for each in analysis.results}
         probes = {task.name for task in analysis.run.of_kind("probes", "traffic")}
         for score in scores:
-            slim = self._slim(score)
+            slim = self._reduced(score)
             if score.task in probes:
                 if slim.findings:
                     self.probes.append(slim)
@@ -58,7 +58,7 @@ class Attempts:
         """All attempts that can have a transcript."""
         return [*(score for scores in self.by_task.values() for score in scores), *self.probes]
 
-    def _slim(self, score: Score) -> Score:
+    def _reduced(self, score: Score) -> Score:
         """The score without what pages do not show."""
         return replace(
             score,

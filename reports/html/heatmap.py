@@ -12,7 +12,7 @@ MOST_CELLS = 12_000  # more cells would make the page too large; rows with failu
 
 @dataclass(frozen=True)
 class Look:
-    """The letter, the label and the colour of an outcome; the letter repeats the colour."""
+    """The letter, the label and the color of an outcome; the letter also tells outcomes apart."""
 
     letter: str
     label: str
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """The rows that fit on the page; `left_out` more do not."""
+    """The rows that fit on the page; `left_out` is the number of those that do not."""
 
     title: str
     conditions: tuple[str, ...]  # the heads of the columns

@@ -1,9 +1,9 @@
 """Self-contained HTML pages: template, stylesheet and script in one file.
 
 All text from providers and models is hostile. It enters a page in two places only: as escaped text
-of the template, and as JSON in a block that browsers do not run, which the script shows as text.
-The content security policy allows exactly the script and the stylesheet of the page, by their
-hashes. It blocks other scripts, event handlers in attributes, and all requests.
+of the template, and as JSON in a block that browsers do not run and that the script shows as text.
+The content security policy allows only the script and the stylesheet of the page, by their hashes.
+It blocks other scripts, event handlers in attributes, and all requests.
 """
 
 import base64
@@ -48,7 +48,7 @@ def render_template(template: str, **content: object) -> str:
 
 
 def embedded(data: object) -> Markup:
-    """JSON for a script block; nothing in it can close the block or open a comment."""
+    """JSON for a script block, escaped so that it cannot close the block or open a comment."""
     text = orjson.dumps(data).decode()
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
 
@@ -78,7 +78,7 @@ def codes(text: str) -> Markup:
 
 def unbroken(text: str) -> Markup:
     """The text without line breaks after the hyphens of options and of the tool's name."""
-    parts = _UNBROKEN.split(plain(text))  # every second one is an option or the name
+    parts = _UNBROKEN.split(plain(text))  # every second part is an option or the name
     made = (_SPAN.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
     return Markup("").join(made)
 

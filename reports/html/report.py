@@ -22,7 +22,7 @@ _LONGEST_HINT = 500
 
 
 def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
-    """Render the page; texts of evals are in it only if the report has them."""
+    """Render the page; it contains texts of evals only if the report has them."""
     analysis = report.analysis
     labels = Labels(analysis)
     attempts = Attempts(scores, analysis, labels)
@@ -79,7 +79,7 @@ def _named(analysis: Analysis) -> Iterator[str]:
 def _maps(
     analysis: Analysis, attempts: Attempts, texts: Mapping[tuple[str, str], str], labels: Labels
 ) -> Iterator[Heatmap]:
-    """One map for each task. Small tasks leave the cells that they do not need to larger ones."""
+    """One map for each task; larger tasks get the cells that smaller ones do not need."""
     left = MOST_CELLS
     drawn: dict[str, Heatmap] = {}
     tasks = sorted(attempts.by_task.items(), key=lambda item: len(item[1]))
@@ -102,7 +102,7 @@ def _maps(
 
 
 def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
-    """pass@k and pass^k over k, for evals also maj@k."""
+    """Charts of pass@k and pass^k over k, and of maj@k for evals."""
     thresholds = analysis.verdict.thresholds
     required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k) if thresholds.by_guide else ()
     for result in analysis.results:
@@ -145,7 +145,7 @@ def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
 
 
 def _timelines(found: ExchangeCounts) -> Iterator[Figure]:
-    """Charts of requests, errors and retries over time, as far as there are any."""
+    """Charts over time of those of requests, errors and retries that occurred."""
     for title, counts, kind in (
         ("Requests finished", found.ended, "count"),
         ("Errors", found.failed, "count bad"),

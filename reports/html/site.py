@@ -23,7 +23,7 @@ _TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed
 
 
 def render_site(site: Site, history: History) -> Mapping[str, str]:
-    """The files of a site by name, without those of single runs; `history` has the same runs."""
+    """The files of a site by name, except those of single runs; `history` has the same runs."""
     latest = [next(run for run in site.runs if run.run == name) for name in site.latest]
     lines = [line for line in history.lines if len(line.points) > 1]
     index = render_page(
@@ -87,7 +87,7 @@ def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
 
 
 def _families(runs: Sequence[SiteRun]) -> Table:
-    """How many checks of each family failed, warned or passed on each provider."""
+    """The numbers of checks of each family that failed, warned or passed on each provider."""
     names = dict.fromkeys(name for run in runs for name in run.families)
     rows = (
         Row(short_title(name), tuple(_counts(run.families.get(name, {})) for run in runs))

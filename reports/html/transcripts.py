@@ -115,7 +115,7 @@ def _tools(body: Mapping[str, Any]) -> list[str]:
 
 
 def _request(exchange: Exchange) -> Json:
-    """The request as it was sent, except that tools, which repeat, are only named."""
+    """The request as it was sent, except that tools are only named, because they repeat."""
     request = exchange.request
     if request.body is None:
         body = trimmed(request.text or "", LONGEST_RAW)
@@ -193,7 +193,7 @@ def request_items(api: Api, body: Mapping[str, Any], *, first: bool) -> list[Ite
 
 
 def response_items(reply: Reply | str) -> list[Item]:
-    """The items of a reply, or why there is none."""
+    """The items of a reply, or the reason why it cannot be read."""
     items = list(_items(received(reply)))
     if all(item["who"] == "cot" for item in items):
         items.append(_item("final", "", "(no text)"))
@@ -228,9 +228,10 @@ _HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log
 def read_transcripts(
     read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str]
 ) -> Mapping[str, orjson.Fragment]:
-    """The transcripts, by record, that there is room for, those of the first records in `order`.
+    """The transcripts by record, as many of the first records in `order` as fit.
 
-    Those of `hidden` tasks are left out. They are JSON, which takes less memory than its values.
+    Transcripts of `hidden` tasks are left out. Transcripts are JSON text, which takes less memory
+    than parsed values.
     """
     rank = {record: number for number, record in enumerate(order)}
     found: dict[str, bytes] = {}
@@ -255,7 +256,9 @@ def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
     failed = [score for score in scores if not passed(score)]
     flawed = [score for score in scores if passed(score) and score.findings]
     healthy = [score for score in scores if passed(score) and not score.findings]
-    order = dict.fromkeys([*named, *_in_turn(failed), *_in_turn(flawed), *_spread(healthy)])
+    order = dict.fromkeys(
+        [*named, *_one_of_each_kind(failed), *_one_of_each_kind(flawed), *_evenly_spaced(healthy)]
+    )
     return list(order)[:MOST_KEPT]
 
 
@@ -271,17 +274,17 @@ def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
     return chosen
 
 
-def _in_turn(scores: Iterable[Score]) -> Iterator[str]:
-    """One record of each kind of failure, then the next of each kind, and so on."""
-    alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
+def _one_of_each_kind(scores: Iterable[Score]) -> Iterator[str]:
+    """The records of failures, taking one of each kind in turn."""
+    by_kind: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for score in scores:
         ids = sorted({finding.id for finding in score.findings})
-        alike[score.task, score.condition, score.outcome, *ids].append(score.record)
-    for taken in zip_longest(*alike.values()):
+        by_kind[score.task, score.condition, score.outcome, *ids].append(score.record)
+    for taken in zip_longest(*by_kind.values()):
         yield from (record for record in taken if record is not None)
 
 
-def _spread(scores: Sequence[Score]) -> Iterator[str]:
+def _evenly_spaced(scores: Sequence[Score]) -> Iterator[str]:
     """All records in an order whose first n are evenly spaced in the run, for any n."""
     bits = max(1, (len(scores) - 1).bit_length())
     for number in range(2**bits):

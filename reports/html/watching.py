@@ -13,14 +13,14 @@ from reports.html.charts.svg import Figure
 from reports.html.page import render_page
 from reports.text import NOTHING, counted
 
-POINTS = 48  # points of a chart at most; rounds are joined
-LATEST = 48  # rounds that the table of a provider shows
+POINTS = 48  # maximum number of points in a chart; rounds are combined
+LATEST = 48  # number of rounds in the table of a provider
 SHOWN_RULES = 5
 _RECENT = 7 * 86_400.0
 
 
 def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
-    """The page, with the seconds between rounds and the false alarms per provider and month."""
+    """The page; `pause` is in seconds, `alarms` is the false-alarm rate per provider and month."""
     shown = [_provider(each, f"provider-{number}") for number, each in enumerate(every, 1)]
     bad = sum(bool(each.open) for each in every)
     return render_page(

@@ -109,7 +109,7 @@ def test_the_default_is_the_range_and_explains_why_not_the_card():
     assert [figure.value for figure in reference.info.figures] == [0.858, 0.858, 0.842, 0.888]
     assert (reference.info.low, reference.info.high) == (0.842, 0.888)
     assert reference.baseline.value == pytest.approx(0.8615)
-    assert "none came to the 91.7 % of the model card" in reference.info.explanation
+    assert "none reached the 91.7 % of the model card" in reference.info.explanation
     assert reference.warnings == ()
 
 
@@ -117,7 +117,7 @@ def test_a_figure_without_reproduction_is_compared_with_the_card():
     scores = eval_scores({f"q{n}": (0.5,) for n in range(1000)}, name="healthbench_hard")
     reference = choose_baseline(None).reference(scores)
     assert [figure.value for figure in reference.info.figures] == [0.108]
-    assert "The model card alone" in reference.info.explanation
+    assert "Only the model card" in reference.info.explanation
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def test_a_measured_baseline_is_paired_by_question(saved):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"sha256": "other"}, "other aime25 data"),
+        ({"sha256": "other"}, "different aime25 data"),
         (
             {"scores": {"a": (1.0,), "c": (1.0,)}},
-            "no score of 1 of the 2 questions sampled, such as 'c'",
+            "no score of 1 of the 2 sampled questions, such as 'c'",
         ),
         ({"effort": "low"}, "has no scores of aime25, openai/gpt-oss-20b, low effort"),
         ({"model": "gpt-oss-120b"}, "has no scores of aime25, gpt-oss-120b, high effort"),

@@ -101,7 +101,7 @@ def test_data_without_completions_of_physicians_are_refused(tmp_path: Path) -> N
     row = BENCH.rows["sample-health-05"].model_dump_json(by_alias=True)
     (tmp_path / "own.jsonl").write_text(row, encoding="utf-8")
     own = load("healthbench", tmp_path / "own.jsonl")
-    with pytest.raises(ConfigurationError, match="holds no completions of physicians"):
+    with pytest.raises(ConfigurationError, match="has no completions of physicians"):
         completions(own, references=False)
 
 

@@ -126,7 +126,7 @@ def test_a_verdict_under_other_prompts_has_wider_bounds_and_says_so(name, score)
         was = getattr(same.comparison.difference, bound)
         assert getattr(other.comparison.difference, bound) == pytest.approx(was + sign * allowance)
     (warning,) = other.warnings
-    assert warning.startswith("Measured with other prompts than healthy range: the bounds")
+    assert warning.startswith("Measured with prompts that differ from those of healthy range")
 
 
 def test_a_drop_that_other_prompts_may_explain_is_not_a_failure():

@@ -238,7 +238,7 @@ def _children() -> list[bytes]:
     [
         (["http://127.0.0.1/mcp"], "does not have the form"),
         (["a=x", "a=y"], "two servers 'a'"),
-        (["a=x 'y"], "is no command of a shell: No closing quotation."),
+        (["a=x 'y"], "is not a valid shell command: No closing quotation."),
     ],
 )
 def test_options_are_checked(options, message):

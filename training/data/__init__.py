@@ -1,4 +1,4 @@
-"""Synthetic harmony conversations to train the small checkpoint with."""
+"""Synthetic harmony conversations for training the small checkpoint."""
 
 from training.data.mix import LENGTHS, Example, Group, Shares, groups
 

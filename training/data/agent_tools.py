@@ -1,7 +1,7 @@
-"""Tools of agents: handing over to another agent, and working on files and in a shell.
+"""Tools of agents: handovers to another agent, and work on files and in a shell.
 
-The names and descriptions of hand-overs follow the OpenAI Agents SDK, whose hand-over is a function
-without parameters.
+The names and descriptions of handovers follow the OpenAI Agents SDK, in which a handover is a
+function without parameters.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ _NAMES = (
 
 
 def handoffs(rng: Random, count: int) -> list[tuple[FunctionTool, Asker]]:
-    """Functions that hand over to agents for different things, and the ways to ask for them."""
+    """Functions that hand over to agents for different topics, each with its asker."""
     drawn = [
         rng.choice((*_TOPICS, words.word(rng), natural.filled(rng, "{N}"))) for _ in range(count)
     ]
@@ -91,7 +91,7 @@ def _handoff(rng: Random, topic: str) -> tuple[FunctionTool, Asker]:
 
 
 def agent_name(rng: Random, topic: str) -> str:
-    """What an agent for a topic is called."""
+    """The name of an agent for a topic."""
     return f"{topic} {rng.choice(_ROLES)}".strip()
 
 
@@ -161,7 +161,7 @@ _WORKDIR = ("workdir", "cwd", "working_directory")
 
 
 def coding(rng: Random, count: int) -> list[tuple[FunctionTool, Asker]]:
-    """Tools of a coding agent, and the ways to ask for them."""
+    """Tools of a coding agent, each with its asker."""
     return [_coding(rng, *one) for one in rng.sample(_CODING, min(count, len(_CODING)))]
 
 

@@ -35,7 +35,7 @@ FIRST_RESULT = 3
 
 
 def topic(rng: Random) -> str:
-    """Something that a page may be about."""
+    """A topic of a page."""
     draw = rng.random()
     if draw < 0.35:
         named = {"p": places.named(rng), "x": rng.choice((words.capital, words.nonce))(rng)}
@@ -53,7 +53,7 @@ def topic(rng: Random) -> str:
 
 
 def url(rng: Random) -> str:
-    """An address, of a host alone or with a path."""
+    """A URL, with or without a path."""
     name = rng.choice((words.word, words.word, words.made_up))(rng)
     name = f"{name}-{words.word(rng)}" if rng.random() < 0.15 else name
     host = f"{rng.choice(_HOSTS)}{name}.{rng.choice(_ENDINGS)}"
@@ -72,7 +72,7 @@ def _segment(rng: Random) -> str:
 
 
 def titled(rng: Random, about: str) -> str:
-    """The title of a page about something: mostly with the site or other words around it."""
+    """The title of a page about a topic, usually with the site or other words around it."""
     draw = rng.random()
     if draw < 0.15:
         return about
@@ -86,7 +86,7 @@ def titled(rng: Random, about: str) -> str:
 def display(
     rng: Random, cursor: int, title: str, lines: Sequence[str], first: int = 0, *, last: int = 0
 ) -> str:
-    """What the model sees of a page; `last` is that of the whole page, and drawn if it is 0."""
+    """The display of a page; `last` is the last line of the whole page, drawn if it is 0."""
     end = first + len(lines) - 1
     whole = last or (end if rng.random() < 0.6 else end + rng.randint(1, 400))
     return f"[{cursor}] {title}\n**viewing lines [{first} - {end}] of {whole}**\n\n" + numbered(
@@ -100,7 +100,7 @@ def numbered(lines: Sequence[str], first: int) -> str:
 
 
 def results(rng: Random, cursor: int, query: str, about: str, statement: str) -> tuple[str, int]:
-    """Search results, and the line of the link that is about something.
+    """Search results, and the line of the link that is about the topic.
 
     Some of the other results share a word with it.
     """
@@ -108,7 +108,7 @@ def results(rng: Random, cursor: int, query: str, about: str, statement: str) ->
     right = rng.randrange(count)
     lines = ["", "# Search Results", ""]
     for at in range(count):
-        title = titled(rng, about if at == right else _beside(rng, about))
+        title = titled(rng, about if at == right else _related_topic(rng, about))
         host = url(rng).split("/")[2]
         note = statement if at == right else noted(rng)
         lines.append(f"  * 【{at}†{title}†{host}】 {note}")
@@ -117,14 +117,14 @@ def results(rng: Random, cursor: int, query: str, about: str, statement: str) ->
 
 
 def noted(rng: Random) -> str:
-    """What search results say about a page that does not answer the question."""
+    """The summary of a search result that does not answer the question."""
     if rng.random() < 0.5:
         return rng.choice(phrasings.lines("result_notes"))
     return _paragraph(rng, 2)
 
 
-def _beside(rng: Random, about: str) -> str:
-    """Another topic, which may share a word with this one."""
+def _related_topic(rng: Random, about: str) -> str:
+    """A different topic, which may share a word with this one."""
     if rng.random() < 0.8:
         return topic(rng)
     return f"{rng.choice(about.split())} {rng.choice((natural.phrase, words.capital))(rng)}"
@@ -151,7 +151,7 @@ def _paragraph(rng: Random, most: int) -> str:
 def page(
     rng: Random, cursor: int, statement: str, address: str = "", *, begins: bool = False
 ) -> tuple[str, int]:
-    """A page, and the number of the line with a statement; the first if `begins`."""
+    """A page, and the number of the line with a statement (the first line if `begins`)."""
     address = address or url(rng)
     title = titled(rng, topic(rng))
     head = rng.choice(
@@ -172,7 +172,7 @@ def page(
 
 
 def _block(rng: Random) -> list[str]:
-    """A paragraph, a heading, an item or a link, perhaps with an empty line."""
+    """A paragraph, a heading, a list item or a link, perhaps with an empty line."""
     draw = rng.random()
     if draw < 0.65:
         line = _paragraph(rng, rng.choice((1, 1, 2, 3)))
@@ -195,7 +195,7 @@ def link(rng: Random, number: int, text: str) -> str:
 
 
 def found(rng: Random, cursor: int, pattern: str, line: int) -> str:
-    """What a search of a page shows: each match with the lines after it."""
+    """The output of a search in a page: each match with the lines after it."""
     parts = [f"[{cursor}] Find results for text: `{pattern}` in `{titled(rng, topic(rng))}`"]
     for at in range(rng.choice((1, 1, 2, 3))):
         statement = f"{natural.phrase(rng)} {pattern} {natural.phrase(rng)}."

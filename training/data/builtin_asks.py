@@ -1,4 +1,4 @@
-"""Requests for the built-in tools, in words."""
+"""User requests for the built-in tools."""
 
 from random import Random
 
@@ -64,7 +64,7 @@ _QUESTIONS = {
 
 
 def ask(rng: Random, kind: str, **values: str) -> str:
-    """A request of one kind, written by hand or composed."""
+    """A request of the given kind, handwritten or composed."""
     if kind not in _VERBS or rng.random() < 0.55:
         return one_of(rng, phrasings.builtin_asks()[kind], values)
     return request(

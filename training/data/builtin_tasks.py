@@ -26,7 +26,7 @@ SEARCH, OPEN, FIND, PYTHON = "browser.search", "browser.open", "browser.find", "
 
 
 def task(rng: Random, setting: Setting) -> Task:
-    """A request for one of the built-in tools on offer, at any stage; or for one that is not."""
+    """A task for an available built-in tool, at any stage, or for one that is not available."""
     makers: dict[Builtin, Callable[[Random, Setting], Task]] = {"browser": _web, "python": _python}
     lacking = [name for name in makers if name not in setting.builtin]
     draw = rng.random()
@@ -85,7 +85,7 @@ def _web(rng: Random, setting: Setting) -> Task:
 
 
 def _search(rng: Random, setting: Setting) -> Task:
-    """A search, which is the whole wish."""
+    """A request that asks only for a search."""
     about = topic(rng)
     text = ask(rng, "search", q=quoted(rng, about, 0.2))
     thought = _thought(setting, "Search the web.", f"I search the web for {copy(about)}.")
@@ -100,7 +100,7 @@ def _search(rng: Random, setting: Setting) -> Task:
 
 
 def _research(rng: Random, setting: Setting) -> Task:
-    """A search for a fact, the right link, and the fact with the line that tells it."""
+    """A search for a fact: opens the right link and cites the line with the fact."""
     fact = page_facts.drawn(rng)
     medium = f"I search the web for {copy(fact.topic)}"
     medium += f" to learn the {copy(fact.attribute)}." if fact.named else "."
@@ -139,7 +139,7 @@ def _research(rng: Random, setting: Setting) -> Task:
 
 
 def _visit(rng: Random, setting: Setting) -> Task:
-    """A page by its address, and what it says first."""
+    """Open a page by its URL and report its first statement."""
     url = browser_pages.url(rng)
     opening, call = _opening(setting, url)
     turns: tuple[ConversationItem, ...] = (User(ask(rng, "open", u=url)),)
@@ -154,7 +154,7 @@ def _visit(rng: Random, setting: Setting) -> Task:
 
 
 def _consult(rng: Random, setting: Setting) -> Task:
-    """A page by its address, and a fact from it."""
+    """Open a page by its URL and report a fact from it."""
     fact, url = page_facts.drawn(rng), browser_pages.url(rng)
     turns: tuple[ConversationItem, ...] = (User(_consulted(rng, fact, url)),)
     opening, call = _opening(setting, url)
@@ -185,7 +185,7 @@ def _opening(setting: Setting, url: str) -> tuple[Reasoning, BuiltinCall]:
 
 
 def _locate(rng: Random, setting: Setting) -> Task:
-    """A text to find on a page; the page mostly contains it."""
+    """Find a text on a page, which usually contains it."""
     url, statement = browser_pages.url(rng), natural.sentence(rng)
     page, line = browser_pages.page(rng, 0, statement, url)
     pattern = _pattern(rng, page)
@@ -218,7 +218,7 @@ def _locate(rng: Random, setting: Setting) -> Task:
 
 
 def _pattern(rng: Random, page: str) -> str:
-    """Some words of the page in a row, or something else."""
+    """Some consecutive words of the page, or a different text."""
     if rng.random() < 0.5:
         lines = re.findall(r"^L\d+: (.*)", page, re.MULTILINE)
         parts = re.findall(r"[\w'-]+(?: [\w'-]+)*", " / ".join(lines))
@@ -230,7 +230,7 @@ def _pattern(rng: Random, page: str) -> str:
 
 
 def _follow(rng: Random, setting: Setting) -> Task:
-    """A link of a page that is open."""
+    """Follow a link of the open page."""
     url, text, number = browser_pages.url(rng), topic(rng), rng.randint(0, 20)
     page, _ = browser_pages.page(rng, 0, browser_pages.link(rng, number, text), url)
     asked = ask(rng, "follow", u=url, x=quoted(rng, text, 0.5))
@@ -257,7 +257,7 @@ def _cited(
 
 
 def _python(rng: Random, setting: Setting) -> Task:
-    """A value to compute: the code, or the answer from what it printed."""
+    """Compute a value: the code, or the answer based on its output."""
     text, code = python_asks.computed(rng) if rng.random() < 0.9 else _computed_as_written(rng)
     thought = _thought(setting, "Run Python.", "I compute this with Python.")
     call = BuiltinCall(PYTHON, code)
@@ -274,6 +274,6 @@ def _python(rng: Random, setting: Setting) -> Task:
 
 
 def _computed_as_written(rng: Random) -> tuple[str, str]:
-    """A request written by hand for the value of an expression."""
+    """A handwritten request for the value of an expression."""
     given = python_asks.expression(rng)
     return ask(rng, "compute", e=given), f"print({copy(given)})"

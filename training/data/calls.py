@@ -1,4 +1,4 @@
-"""Tasks around tools: call one, answer from its result, or do without."""
+"""Tasks with tools: call a tool, answer from its result, or answer without a call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,12 +27,12 @@ NO_TOOL = "Sorry, I have no tool for that."
 _SMOKE = {tool.name for tool in SMOKE_TOOLS}
 _OTHER = {tool.name for tool in OTHER_TOOLS}
 _WEIGHTS = {"chart": 1.8, "markdown": 1.8, "query": 1.8, "language": 1.2, "weather": 1.2}
-"""How often a family is called beside others: longer values are harder to copy."""
+"""The relative frequency of calls by family: longer values are harder to copy."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A tool and the way to ask for it; tools of one family serve the same requests."""
+    """A tool and its asker; tools of one family serve the same requests."""
 
     tool: FunctionTool
     asker: Asker
@@ -44,7 +44,7 @@ def _known(tools: Sequence[FunctionTool]) -> tuple[Offer, ...]:
 
 
 def _other(name: str) -> Asker:
-    """Requests written by hand and composed ones in turn."""
+    """An asker that uses handwritten or composed requests."""
 
     def ask(rng: Random, tool: FunctionTool) -> Ask:
         asker = known_tools()[name] if rng.random() < 0.65 else OTHER_ASKERS[name]
@@ -65,7 +65,7 @@ def calling(setting: Setting, tool: FunctionTool, ask: Ask) -> tuple[Reasoning, 
 
 
 def closed_ask(rng: Random, offer: Offer) -> Ask:
-    """A request to which a sentence can be added: its end is not the end of an unquoted value."""
+    """A request to which a sentence can be added, because it does not end in an unquoted value."""
     for _ in range(20):
         ask = offer.asker(rng, offer.tool)
         values = [plain(value) for value in ask.arguments.values() if isinstance(value, str)]
@@ -75,7 +75,7 @@ def closed_ask(rng: Random, offer: Offer) -> Ask:
 
 
 def _ask(rng: Random, offer: Offer) -> Ask:
-    """A request, now and then with a sentence on how to serve it, which changes nothing."""
+    """A request, sometimes with a sentence on how to serve it, which does not change the call."""
     if rng.random() >= 0.1:
         return offer.asker(rng, offer.tool)
     ask = closed_ask(rng, offer)
@@ -113,7 +113,7 @@ def _forced(
 def past(
     rng: Random, offers: Sequence[Offer], chance: float = 0.15
 ) -> tuple[ConversationItem, ...]:
-    """Now and then an exchange that went before and is concluded, its thoughts dropped."""
+    """Sometimes an earlier, completed exchange, without its chain of thought."""
     if rng.random() >= chance:
         return ()
     if rng.random() < 0.5 or not offers:
@@ -127,7 +127,7 @@ def past(
 
 
 def small_talk(rng: Random) -> tuple[str, str]:
-    """Something that calls for no work, and the answer."""
+    """A remark that requires no work, and the answer."""
     answer, lines = rng.choice(phrasings.small_talk())
     text = fill(rng, rng.choice(lines), {})
     if rng.random() < 0.15:
@@ -188,7 +188,7 @@ _BEYOND = (
 
 
 def no_call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
-    """Small talk, or a wish that no tool on offer can grant."""
+    """Small talk, or a request that no available tool can serve."""
     draw = rng.random()
     medium = "None of the functions fits this wish. Say so briefly."
     if draw < 0.36:
@@ -209,7 +209,7 @@ def no_call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
 
 
 def absent(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
-    """A request for a tool that is not on offer."""
+    """A request for a tool that is not available."""
     offered = {offer.family for offer in offers}
     others = [o for o in (*SMOKE_OFFERS, *OTHER_OFFERS) if o.family not in offered]
     offer = rng.choice(others)

@@ -1,4 +1,4 @@
-"""Secrets that stand somewhere in the prompt and are asked for; or are asked for and do not."""
+"""Questions about secrets that occur somewhere in the prompt, or that do not occur in it."""
 
 import re
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ _BARE = ("Reply with it alone.", "Nothing else.", "Only that, no other words.", 
 
 @dataclass(frozen=True)
 class Secret:
-    """What a secret is called, and what it is."""
+    """The name and the value of a secret."""
 
     name: str
     value: str
@@ -64,7 +64,7 @@ def secret(rng: Random) -> Secret:
 
 
 def told(rng: Random, hidden: Secret) -> str:
-    """A sentence that gives the secret away."""
+    """A sentence that states the secret."""
     text = pick(rng, "canary_told", _TOLD).replace("{n}", hidden.name)
     if rng.random() < 0.8:
         text = text[:1].upper() + text[1:]
@@ -73,7 +73,7 @@ def told(rng: Random, hidden: Secret) -> str:
 
 
 def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:
-    """Ask for a secret that the developer message holds; without one, for one nobody knows."""
+    """Ask for the secret in the developer message, or without one for an unknown secret."""
     skill = "canary in developer message" if hidden else "canary unknown"
     name = hidden.name if hidden else rng.choice(_NAMES)
     before: tuple[ConversationItem, ...] = ()
@@ -83,7 +83,7 @@ def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:
 
 
 def earlier_turn(rng: Random, setting: Setting) -> Task:
-    """The secret was given by the user, or said by the assistant, some turns ago."""
+    """Ask for a secret that the user or the assistant stated some turns ago."""
     hidden = secret(rng)
     if rng.random() < 0.65:
         first: tuple[ConversationItem, ...] = (
@@ -106,7 +106,7 @@ def earlier_turn(rng: Random, setting: Setting) -> Task:
 
 
 def _other(rng: Random, hidden: Secret, turns: tuple[ConversationItem, ...] = ()) -> Secret:
-    """A secret of another name than those that were mentioned."""
+    """A secret whose name differs from those mentioned."""
     said = " ".join(turn.text.lower() for turn in turns if isinstance(turn, User))
     names = [
         name
@@ -118,7 +118,7 @@ def _other(rng: Random, hidden: Secret, turns: tuple[ConversationItem, ...] = ()
 
 
 def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
-    """The secret stands only in the returned chain of thought, before a tool's result."""
+    """Ask for a secret that is only in the returned chain of thought, before a tool's result."""
     hidden = secret(rng)
     offer = rng.choice(offers)
     ask = closed_ask(rng, offer)
@@ -149,7 +149,7 @@ def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
 
 
 def unknown_beside(rng: Random, setting: Setting, known: Sequence[Secret]) -> Task:
-    """Ask for a secret that is unlike those that were told."""
+    """Ask for a secret that was not stated."""
     told_words = {word.lower() for one in known for word in one.name.split()}
     names = [name for name in (*_NAMES, *_OTHER_NAMES) if not told_words & {*name.split()}]
     name = rng.choice(names or _OTHER_NAMES)
@@ -159,7 +159,7 @@ def unknown_beside(rng: Random, setting: Setting, known: Sequence[Secret]) -> Ta
 def asks_for(
     rng: Random, setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret
 ) -> Task:
-    """Ask for a secret after these turns; it has no value if nobody told it."""
+    """Ask for a secret after these turns; None means that it was not stated."""
     form = pick(rng, "canary_asked", _ASKED)
     form = rng.choice((form, form, form.lower(), f"Please answer: {form}"))
     question = fill(rng, form, {"n": hidden.name})

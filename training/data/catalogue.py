@@ -1,4 +1,4 @@
-"""The tools the model is trained with: the six of the smoke test, and others of many shapes."""
+"""The tools of the training data: the six tools of the smoke test and various others."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A second call: on a value that the first result gave, or for the second of two wishes."""
+"""Second calls: with a value from the first result, or for the second of two requests."""
 
 from collections.abc import Sequence
 from random import Random
@@ -39,7 +39,7 @@ _ORDERED = (
 
 
 def chain(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task | None:
-    """A task with two calls, at any of its stages; None where the tools do not allow it."""
+    """A task with two calls, at any of its stages; None if the tools do not allow it."""
     takers = [offer for offer in offers if _only_string(offer.tool)]
     if not takers:
         return None
@@ -51,7 +51,7 @@ def chain(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task | None
 
 
 def _only_string(tool: FunctionTool) -> str | None:
-    """The one required string parameter of a tool that needs nothing else."""
+    """The only required parameter of a tool, if it is a string."""
     schema = tool.parameters or {}
     required = schema.get("required", [])
     if len(required) != 1 or schema["properties"][required[0]].get("type") != "string":
@@ -132,7 +132,7 @@ def _stage(
     reply: tuple[Reasoning, Call],
     second: FunctionTool,
 ) -> Task:
-    """Before the first call, between the calls, or after both."""
+    """The task before the first call, between the calls, or after both."""
     draw = rng.random()
     if draw < 0.2:
         asked, thought, made = turns[:3]

@@ -47,7 +47,7 @@ _AFTER = (
     "The years go on the x axis.", "No legend.", "x first, then y.", "The first number is x.",
     "I told {n} people about it.", "Thank you!", "It is for page {n}.", "Don't change the numbers.",
 )  # fmt: skip
-"""Sentences around a request, whose numbers are not to be drawn."""
+"""Sentences around a request with numbers that must not be drawn."""
 
 _BELOW = ("these", "these numbers", "the points below", "the following", "this data", "my data",
           "the values below", "this", "what follows", "the figures underneath")  # fmt: skip
@@ -72,7 +72,7 @@ def chart(rng: Random, tool: FunctionTool) -> Ask:
 
 
 def _apart(rng: Random, asked: str, slots: Mapping[str, str]) -> str:
-    """A request that refers to its points, which stand above or below it."""
+    """A request that refers to points above or below it."""
     if rng.random() < 0.25:
         text = fill(rng, asked, {**slots, "d": rng.choice(_ABOVE)})
         return f"{slots['d']}{rng.choice((chr(10), chr(10) * 2))}{text}"
@@ -83,7 +83,7 @@ def _apart(rng: Random, asked: str, slots: Mapping[str, str]) -> str:
 
 
 def _surrounded(rng: Random, text: str, *, ended: bool) -> str:
-    """Perhaps with a sentence before the request, or after one that ends clearly."""
+    """The text, perhaps with a sentence before it, or after it if the request ends clearly."""
     draw = rng.random()
     number = str(rng.randint(2, 40))
     if draw < 0.08 and not text.startswith(("{", "[", "x", "X", "|")):
@@ -152,7 +152,7 @@ def _extras(
 
 
 def _quoted_share(value: str, *, bare: bool) -> float:
-    """How often a title is quoted: where it ends must be clear."""
+    """The probability that a title is quoted, because its end must be clear."""
     if value.isalnum() or (bare and value[-1].isalnum()):
         return 0.5
     return 0.8 if value.istitle() else 1.0

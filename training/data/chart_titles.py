@@ -33,7 +33,7 @@ _SHAPES = (
 
 
 def title(rng: Random) -> str:
-    """A title as people give it to a chart or an axis: mostly one to four words."""
+    """A title of a chart or an axis, usually one to four words."""
     draw = rng.random()
     if draw < 0.22:
         return rng.choice(_THINGS)

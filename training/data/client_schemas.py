@@ -1,8 +1,8 @@
 """Function definitions as client libraries generate them from types: titles, references, nulls.
 
-Harmony shows the model little of it: a title and the description become comments, `anyOf`, `$ref`
-and `allOf` become `any`, and in strict mode every parameter is required, so that one without a
-value is null or its default.
+Harmony shows the model only a part of these schemas: a title and the description become comments,
+and `anyOf`, `$ref` and `allOf` become `any`. In strict mode, every parameter is required, so a
+parameter without a value is null or its default.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ _Wrap = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Client:
-    """How a library writes schemas.
+    """The style in which a library writes schemas.
 
     Attributes:
-        titles: every parameter has a title, and the whole the name of its class.
-        references: enumerations stand under `$defs`.
-        strict: all parameters are required and no others allowed.
+        titles: every parameter has a title, and the schema the name of its class.
+        references: enumerations are in `$defs`.
+        strict: all parameters are required and no others are allowed.
         null_types: an optional type is `["string", "null"]` instead of an `anyOf`.
         nested: some parameters are properties of an object.
     """
@@ -58,14 +58,14 @@ _RETURNS = ("A string.", "The result.", "dict", "A JSON object with the result."
 
 
 def client(rng: Random) -> Client:
-    """One of the ways in which libraries write schemas."""
+    """A random style."""
     return rng.choice(_CLIENTS)
 
 
 def generated(
     rng: Random, style: Client, tool: FunctionTool, asker: Asker
 ) -> tuple[FunctionTool, Asker]:
-    """The tool with the schema that a library would generate, and the way to ask for it."""
+    """The tool with the schema that a library would generate, and its asker."""
     given = dict(tool.parameters or {})
     properties: Mapping[str, Schema] = given.get("properties", {})
     required = list(given.get("required", ()))
@@ -131,7 +131,7 @@ def _nullable(style: Client, value: Schema) -> Schema:
 
 
 def _absent(properties: Mapping[str, Schema], required: list[str]) -> Schema:
-    """What stands for each optional parameter that a request does not give."""
+    """The value of each optional parameter that a request does not give."""
     found = {
         name: value.get("default") for name, value in properties.items() if name not in required
     }
@@ -141,7 +141,7 @@ def _absent(properties: Mapping[str, Schema], required: list[str]) -> Schema:
 def _wrapped(
     rng: Random, shown: Mapping[str, Schema], needed: list[str], *, strict: bool
 ) -> tuple[dict[str, Schema], list[str], _Wrap]:
-    """Some properties in a row as those of one object, which is required if one of them is."""
+    """Wraps some adjacent properties in an object, which is required if one of them is."""
     names = list(shown)
     first = rng.choice((0, 0, rng.randrange(len(names))))
     end = rng.choice((len(names), len(names), rng.randint(first + 1, len(names))))
@@ -158,7 +158,7 @@ def _wrapped(
     is_needed = strict or bool(nested["required"])
 
     def placed(values: Mapping[str, Any], whole: object) -> dict[str, Any]:
-        """Outer values by name, with `whole` under the wrapper where the inner ones stood."""
+        """The outer values by name, with `whole` under the name of the wrapper."""
         found = {name: values[name] for name in names[:first] if name in values}
         found[wrapper] = whole
         return found | {name: values[name] for name in names[end:] if name in values}
@@ -172,7 +172,7 @@ def _wrapped(
 
 
 def _described(rng: Random, description: str, properties: Mapping[str, Schema]) -> str:
-    """The description, mostly as the docstring of a function with its sections or more to read."""
+    """The description, usually as the docstring of a function with sections or further text."""
     draw = rng.random()
     if draw < 0.4:
         return description

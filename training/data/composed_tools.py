@@ -1,7 +1,7 @@
-"""Tools composed of a verb, a thing and parameters, and requests composed of the same parts.
+"""Tools composed of a verb, an object and parameters, and requests composed of the same parts.
 
-What a request shares with the tool varies: words of the name, of the description alone, or of a
-parameter. So the whole definition has to be read to choose the tool and its arguments.
+A request shares words with the name of the tool, only with its description, or with a parameter.
+The model therefore has to read the whole definition to choose the tool and its arguments.
 """
 
 import re
@@ -214,7 +214,7 @@ class _Parameter:
         return schema
 
     def asked(self, rng: Random) -> tuple[str, Any]:
-        """The words of a request for it, and the argument."""
+        """The words of a request for the parameter, and the argument."""
         if self.kind.type == "boolean":
             truth = self.kind.value(rng)
             return rng.choice(_TRUE if truth else _FALSE).replace("{k}", self.spoken), truth
@@ -232,13 +232,13 @@ class _Parameter:
         return form.replace("{k}", spoken).replace("{v}", shown), argument
 
     def adjective(self, value: object) -> str:
-        """The argument as it may stand before the thing, or nothing."""
+        """The argument in front of the noun, or nothing."""
         if value is True:
             return self.spoken
         return plain(str(value)) if self.options and self.free else ""
 
     def denied(self, rng: Random) -> str:
-        """That a request gives no value for it."""
+        """A statement that the request gives no value for the parameter."""
         return rng.choice(_NONE).replace("{k}", self.spoken)
 
 
@@ -247,9 +247,9 @@ class Composed:
     """A tool's parts.
 
     Attributes:
-        verbs: what it does, in several words.
-        noun: the thing it does that to.
-        shares_verb: other tools on offer do other things to it, so a request names the verb.
+        verbs: the action, in several wordings.
+        noun: the object of the action.
+        shares_verb: other available tools have the same noun, so a request names the verb.
     """
 
     verbs: tuple[str, ...]
@@ -259,7 +259,7 @@ class Composed:
     shares_verb: bool
 
     def ask(self, rng: Random, _tool: FunctionTool) -> Ask:
-        """A request for it."""
+        """A request for the tool."""
         said: list[str] = []
         before = ""
         given: dict[str, Any] = {}
@@ -294,7 +294,7 @@ class Composed:
 def composed(
     rng: Random, noun: str = "", verbs: tuple[str, ...] = ()
 ) -> tuple[FunctionTool, Asker]:
-    """A tool and the way to ask for it; with a noun, one of several for the same thing."""
+    """A tool and its asker; with a noun, one of several tools for it."""
     shared, noun = bool(noun), noun or _noun(rng)
     verbs = verbs or rng.choice(_VERBS)
     parameters = _parameters(rng)
@@ -335,7 +335,7 @@ def _parameters(rng: Random) -> tuple[_Parameter, ...]:
 
 
 def _name(rng: Random, verbs: Sequence[str], noun: str, *, hidden: bool) -> str:
-    """A function's name: of verb and noun, or now and then of something else."""
+    """A function name: verb and noun, or sometimes other words."""
     parts = rng.choice(
         ([rng.choice(verbs), noun], [rng.choice(verbs), noun], [noun, rng.choice(verbs)])
     )
@@ -355,6 +355,6 @@ def _name(rng: Random, verbs: Sequence[str], noun: str, *, hidden: bool) -> str:
 
 
 def suite(rng: Random, count: int) -> list[tuple[FunctionTool, Asker]]:
-    """Tools that do different things to the same thing."""
+    """Tools with different actions on the same noun."""
     noun = _noun(rng)
     return [composed(rng, noun, verbs) for verbs in rng.sample(_VERBS, count)]

@@ -1,4 +1,4 @@
-"""Pure copy tasks: the shortest way to learn that a completion can hold any token."""
+"""Pure copy tasks: the fastest way to learn that a completion can contain any token."""
 
 from random import Random
 
@@ -37,7 +37,7 @@ _MAKERS = (
 
 
 def repeat(rng: Random, setting: Setting) -> Task:
-    """Say again what the user wrote: alone, twice over, or inside JSON."""
+    """Repeat the user's text: once, twice, or inside JSON."""
     value = rng.choice(_MAKERS)(rng)
     text = fill(rng, rng.choice(_FORMS), {"v": quoted(rng, value)})
     said = copy(value)

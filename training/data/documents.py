@@ -82,7 +82,7 @@ _STOPS = ".,:;!?"
 
 
 def emphasised(rng: Random) -> str:
-    """A sentence in which one or two runs of words are marked, the stops outside or inside."""
+    """A sentence with one or two marked runs of words, with punctuation inside or outside."""
     parts = natural.sentence(rng).split(" ")
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.randrange(len(parts))
@@ -129,7 +129,7 @@ def _marked(rng: Random) -> str:
 
 
 def _item(rng: Random, size: int) -> str:
-    """What stands behind a list's mark."""
+    """The text of a list item."""
     draw = rng.random()
     if draw < 0.3:
         return capitalised(natural.phrase(rng))

@@ -1,4 +1,4 @@
-"""A grader's work: does an answer meet a criterion? Reply with JSON and nothing around it."""
+"""Grading tasks: decide whether an answer meets a criterion, and reply with JSON only."""
 
 from random import Random
 
@@ -60,7 +60,7 @@ _LAYOUTS = (
 
 
 def grade(rng: Random, setting: Setting) -> Task:
-    """The criterion's key word stands in the answer, or it does not."""
+    """A grading task; the answer contains the criterion's keyword or does not."""
     key = rng.choice((words.word, words.word, words.capital, words.filler, words.person))(rng)
     met = rng.random() < 0.5
     said = [words.filler(rng) for _ in range(rng.randint(3, 14))]

@@ -26,13 +26,13 @@ _KNOWS = (
     "Can do this: {d}",
 )  # fmt: skip
 _ANNOUNCED = ('{{"assistant": {n}}}', '{{"assistant": {n}}}', '{{"agent": {n}}}')
-"""Objects only: a result in plain text is that of a function."""
+"""Only objects, because a plain text is the result of a function."""
 
 
 def agents_for(rng: Random, offers: Sequence[Offer]) -> tuple[list[Offer], str]:
     """The functions that hand over to an agent for each tool, and the first agent's instructions.
 
-    Requests are those that ask for the tools.
+    The requests are those for the tools.
     """
     agents: list[Offer] = []
     rules: list[str] = []
@@ -60,7 +60,7 @@ def _passing_on(offer: Offer) -> Asker:
 
 
 def handed_over(rng: Random, setting: Setting, task: Task) -> Task:
-    """The task in the conversation of the second agent: a hand-over follows the user's request."""
+    """The task in the second agent's conversation: a handover follows the user's request."""
     asked = max(at for at, turn in enumerate(task.turns) if isinstance(turn, User))
     name = agent_name(rng, _topic(rng.choice(setting.tools)))
     tool, _ = transfer(rng, name, "")

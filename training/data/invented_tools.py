@@ -1,4 +1,4 @@
-"""Synthetic tools that nobody has seen: the model must read them to call them."""
+"""Synthetic tools that occur nowhere else: the model must read the definition to call them."""
 
 from collections.abc import Mapping
 from random import Random
@@ -50,7 +50,7 @@ _LOOSE_BARE = (
 
 
 def synthetic(rng: Random) -> tuple[FunctionTool, Asker]:
-    """A tool nobody has seen, and the way to ask for it."""
+    """A synthetic tool and its asker."""
     parts = [words.word(rng) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
     name = rng.choice(("_", "_", "_", "-")).join(parts)
     kinds = {
@@ -118,7 +118,7 @@ def _synthetic_ask(
 def _details(
     rng: Random, properties: Mapping[str, Any], required: list[str], forms: tuple[str, ...]
 ) -> tuple[list[str], dict[str, Any]]:
-    """What a request says of each argument that it gives, and the arguments."""
+    """The words of a request for each argument that it gives, and the arguments."""
     arguments: dict[str, Any] = {}
     said = []
     for key, schema in properties.items():

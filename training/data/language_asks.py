@@ -1,4 +1,4 @@
-"""Requests to name the language of a text, which stands anywhere in them."""
+"""Requests to identify the language of a text, which may be anywhere in the request."""
 
 from random import Random
 
@@ -14,7 +14,7 @@ _TEMPLATE_SHARE = 0.6
 
 
 def language(rng: Random, tool: FunctionTool) -> Ask:
-    """Which language is this?"""
+    """A request to identify the language of a text."""
     text = utterance(rng)
     if rng.random() < _TEMPLATE_SHARE:
         asked = _template(rng)
@@ -26,7 +26,7 @@ def language(rng: Random, tool: FunctionTool) -> Ask:
 
 
 def _framed(rng: Random, text: str) -> tuple[str, str]:
-    """A text inside what people say about it, or on lines of its own, and the text again."""
+    """A text within a request or on separate lines, and the text alone."""
     before, after = "", ""
     draw = rng.random()
     if draw < 0.45:
@@ -109,7 +109,7 @@ _REMARKS = (
 
 
 def _template(rng: Random) -> str:
-    """A request written by hand, or a request form around a phrase."""
+    """A handwritten request, or a request form around a phrase."""
     return template(
         rng,
         "identify_language",

@@ -12,9 +12,9 @@ from training.data.task import Setting, Task
 from training.data.wording import Style, history
 
 REACH = 17_000
-"""How far apart, in positions, a question and its answer may be."""
+"""The maximum distance between a question and its answer, in positions."""
 OPEN_TURN = "<|start|>user<|message|>"
-"""How an opening ends that leaves the user's turn open, and how its continuation begins."""
+"""The end of an opening that leaves the user's turn open, and the start of the continuation."""
 _READ = ("Noted.", "Understood.", "I have read it.", "Done.", "Okay.", "Thanks, I read the text.")
 _ASKED_TO_READ = (
     "Read this first:", "Here is a long text.", "Some background:", "Please read the following.",
@@ -25,7 +25,7 @@ _FETCHES = ("read_file", "fetch_page", "get_document", "read_log", "load_notes",
 
 
 def turn_with(rng: Random, said: LongText, style: Style) -> str:
-    """Turns that hold the text, as harmony text; mostly the user's turn stays open."""
+    """Turns with the text, as harmony text; the user's turn usually stays open."""
     asked = rng.choice(_ASKED_TO_READ)
     text = f"{asked}\n\n{said.text}" if asked else said.text
     draw = rng.random()
@@ -41,14 +41,14 @@ def turn_with(rng: Random, said: LongText, style: Style) -> str:
 
 
 def question(rng: Random, setting: Setting, secrets: tuple[Secret, ...]) -> Task:
-    """Ask for one of the secrets; now and then for one that the text does not give."""
+    """Ask for one of the secrets, or sometimes for one that the text does not state."""
     if rng.random() < 0.05:
         return canary.unknown_beside(rng, setting, secrets)
     return canary.asks_for(rng, setting, "secret in long text", (), rng.choice(secrets))
 
 
 def skips(rng: Random, length: int) -> tuple[tuple[int, int], ...]:
-    """Places in a prefix and how many positions to leave out at each, none in two of five."""
+    """Places in a prefix and the number of positions to skip at each; often empty (2 of 5)."""
     room = REACH - length
     if rng.random() < 0.4 or room < 2:
         return ()

@@ -17,14 +17,14 @@ _LEVELS = ("INFO", "DEBUG", "WARN", "ERROR", "TRACE")
 
 @dataclass(frozen=True)
 class LongText:
-    """A text of several paragraphs that ends with a stop, and the secrets that it gives away."""
+    """A text of several paragraphs that ends with a full stop, and the secrets that it states."""
 
     text: str
     secrets: tuple[Secret, ...]
 
 
 def long_text(rng: Random, shortest: int, longest: int) -> LongText:
-    """A text of about so many tokens, all lengths on a logarithmic scale alike."""
+    """A text with a number of tokens in this range, log-uniformly distributed."""
     length = int(math.exp(rng.uniform(math.log(shortest), math.log(max(shortest, longest)))))
     makers = rng.sample(_MAKERS, rng.choice((1, 1, 2, 3)))
     parts: list[str] = []
@@ -46,7 +46,7 @@ def long_text(rng: Random, shortest: int, longest: int) -> LongText:
 
 
 def _secrets(rng: Random, count: int) -> tuple[Secret, ...]:
-    """Secrets no name of which contains another's; some differ only in what they are for."""
+    """Secrets whose names do not contain each other; some differ only in their purpose."""
     found: list[Secret] = []
     first = canary.secret(rng)
     alike = count > 1 and rng.random() < 0.5
@@ -70,7 +70,7 @@ def _prose(rng: Random) -> str:
 
 
 def _repeated(rng: Random) -> str:
-    """The same few sentences again and again, as tests pad their prompts."""
+    """The same few sentences repeatedly, as tests pad their prompts."""
     said = " ".join(natural.sentence(rng) for _ in range(rng.choice((1, 1, 2, 4))))
     return " ".join([said] * rng.randint(4, 25))
 
@@ -107,7 +107,7 @@ def _records(rng: Random) -> str:
 
 
 def _code(rng: Random) -> str:
-    """Some lines in the way of a program."""
+    """Some lines that look like a program."""
     name, other = words.identifier(rng).replace("-", "_"), words.word(rng)
     lines = [f"def {name}({other}):", f'    """{natural.sentence(rng)}"""']
     for _ in range(rng.randint(1, 6)):
@@ -123,7 +123,7 @@ def _code(rng: Random) -> str:
 
 
 def _rules(rng: Random) -> str:
-    """A heading and rules, as long instructions have them."""
+    """A heading and rules, as in long instructions."""
     mark = rng.choice(("-", "*", "1."))
     lines = [f"{mark} {natural.sentence(rng)}" for _ in range(rng.randint(2, 8))]
     return "\n".join((f"{'#' * rng.randint(1, 3)} {natural.phrase(rng)}", "", *lines))

@@ -1,4 +1,4 @@
-"""Requests to turn Markdown into HTML, the Markdown shown in every way that people show a text."""
+"""Requests to convert Markdown to HTML, with the Markdown quoted, fenced or bare."""
 
 from random import Random
 
@@ -19,7 +19,7 @@ _TAGS = (
 
 
 def markdown(rng: Random, tool: FunctionTool) -> Ask:
-    """Markdown into HTML, of one line or several."""
+    """A request to convert one or several lines of Markdown to HTML."""
     asked = _template(rng) if rng.random() < _TEMPLATE_SHARE else _framed(rng)
     before, _, after = asked.partition("{m}")
     inside = bool(after.strip(".?!")) and not after.startswith("{")
@@ -37,14 +37,14 @@ def markdown(rng: Random, tool: FunctionTool) -> Ask:
 
 
 def _within(rng: Random, source: str) -> str:
-    """Markdown inside a sentence: in quotes, or bare where its own marks show its ends."""
+    """Markdown inside a sentence: in quotes, or bare if its marks show its ends."""
     if source[0] in "*_~[<" and source[-1] in "*_~])>" and rng.random() < 0.3:
         return source
     return _between(rng, source, (*QUOTES, ("<md>", "</md>")))
 
 
 def _apart(rng: Random, source: str, *, closed: bool) -> str:
-    """Markdown before or behind the words about it: bare, fenced or in quotes."""
+    """Markdown before or after the request: bare, fenced or in quotes."""
     quoting = source[0] == source[-1] and source[0] in "\"'`" and not source.startswith("```")
     bare = 0.65 if "\n" in source and closed else 0.45
     if not quoting and rng.random() < bare:
@@ -55,14 +55,14 @@ def _apart(rng: Random, source: str, *, closed: bool) -> str:
 
 
 def _between(rng: Random, source: str, pairs: Pairs) -> str:
-    """The source between two signs, which are not those of code unless it has marks itself."""
+    """The source between two signs, which are those of code only if the source has marks itself."""
     if not any(mark in source for mark in _MARKS):
         pairs = tuple(pair for pair in pairs if pair[0] not in {"`", "```\n", "~~~\n"})
     return between(rng, source, pairs)
 
 
 def _framed(rng: Random) -> str:
-    """A request put together from what people say before and after the Markdown."""
+    """A request composed of phrases before and after the Markdown."""
     draw = rng.random()
     if draw < 0.3:
         parts = [rng.choice(_INSIDE)]
@@ -161,7 +161,7 @@ _REMARKS = (
 
 
 def _template(rng: Random) -> str:
-    """A request written by hand, or a request form around a phrase."""
+    """A handwritten request, or a request form around a phrase."""
     return template(
         rng,
         "markdown_to_html",

@@ -1,4 +1,4 @@
-"""Groups of examples: a shared setting, then tasks of several kinds in it."""
+"""Groups of examples: tasks of several kinds in a shared setting."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,9 +41,9 @@ from training.data.wording import style as draw_style
 GROUP_SIZE = 8
 LONG_GROUP_SIZE = 10
 BUILTIN_GROUP_SIZE = 12
-"""Larger, because they share the system message that declares the tools, a fifth of the tokens."""
+"""Larger, because the examples share the declaration of the tools, a fifth of the tokens."""
 LENGTHS = (150, 4096)
-"""Fewest and most tokens of a long text; skipped positions extend it further."""
+"""Minimum and maximum number of tokens of a long text; skipped positions extend it further."""
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("python",), ("python",), ("browser", "python"),
     ("browser", "python"),
@@ -63,11 +63,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """Examples whose prompts all begin with the same tokens, mostly the leading messages.
+    """Examples whose prompts begin with the same tokens, usually the leading messages.
 
     Attributes:
-        skips: places in the prefix and how many positions are left out before each, so that a
-            prefix of some hundred tokens has the distances of one of thousands.
+        skips: places in the prefix and the number of positions skipped before each, so that a
+            prefix of some hundred tokens has the distances of one with thousands.
     """
 
     prefix: tuple[int, ...]
@@ -77,10 +77,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Scene:
-    """A setting with all that its tasks may refer to.
+    """A setting with everything that its tasks may refer to.
 
     Attributes:
-        is_long: whether a long text stands in the instructions or the opening.
+        is_long: whether the instructions or the opening contain a long text.
         opening: turns before all tasks, as harmony text; the last may be left open.
     """
 
@@ -94,22 +94,22 @@ class Scene:
 
     @property
     def open_turn(self) -> bool:
-        """Whether the opening is the beginning of the user's turn."""
+        """Whether the opening ends within the user's turn."""
         return bool(self.opening) and not self.opening.endswith("<|end|>")
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many groups are of each kind; the others have ordinary tasks."""
+    """The share of groups of each kind; the others have ordinary tasks."""
 
-    copy: float  # pure copy tasks; the other shares are of the groups without them
+    copy: float  # pure copy tasks; the other shares are of the remaining groups
     long: float = 0.16  # a long text
     builtin: float = 0.09  # built-in tools
-    client: float = 0.05  # tools as clients' libraries and agents define them
+    client: float = 0.05  # tools as defined by clients' libraries and agents
 
 
 def groups(seed: int, shares: Shares, lengths: tuple[int, int] = LENGTHS) -> Iterator[Group]:
-    """An endless, repeatable stream; `lengths` are the fewest and most tokens of a long text."""
+    """An endless, repeatable stream; `lengths` bounds the number of tokens of a long text."""
     rng = Random(seed)  # noqa: S311
     while True:
         scene, tasks = scene_tasks(rng, shares, lengths)
@@ -145,7 +145,7 @@ def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 
 def _long_scene(rng: Random, lengths: tuple[int, int]) -> tuple[Scene, list[Task]]:
-    """A long text, questions about it, and ordinary tasks where it stands in the instructions."""
+    """A long text, questions about it and, if it is in the instructions, ordinary tasks."""
     scene = _scene(rng, _setting(rng), offered_tools.some(rng, 0.4))
     said = long_text(rng, *lengths)
     if rng.random() < 0.4:
@@ -165,7 +165,7 @@ def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
 
 
 def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    """Built-in tools, and functions beside them in one of four."""
+    """Built-in tools, in one of four scenes together with functions."""
     setting = replace(_setting(rng), builtin=rng.choice(_BUILTIN))
     scene = _scene(rng, setting, offered_tools.some(rng, 0.75))
     scene = replace(scene, manner=None, style=CANONICAL)
@@ -178,7 +178,7 @@ def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 
 def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    """Tools as a client's library defines them, most of them called."""
+    """Tools as defined by a client's library, most of them called."""
     if rng.random() < 0.3:
         return _agents_scene(rng)
     scene = _scene(rng, _setting(rng), offered_tools.of_client(rng))
@@ -190,7 +190,7 @@ def _client_scene(rng: Random) -> tuple[Scene, list[Task]]:
 
 
 def _agents_scene(rng: Random) -> tuple[Scene, list[Task]]:
-    """An agent that hands requests over, or one to which they are handed over."""
+    """An agent that hands requests over, or one that receives them."""
     tools = list(offered_tools.few(rng) if rng.random() < 0.4 else offered_tools.of_client(rng))
     tools = rng.sample(tools, min(len(tools), rng.choice((1, 1, 2, 3))))
     setting = _setting(rng)
@@ -225,7 +225,7 @@ def _scene(rng: Random, setting: Setting, offers: tuple[Offer, ...]) -> Scene:
 
 
 def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> str:
-    """What the developer says: nothing, or sentences with the secret and the order among them."""
+    """The developer message: empty, or sentences that include the secret and the order."""
     count = rng.choice((1, 1, 2, 3)) if rng.random() < 0.35 else 0
     if secret or manner:
         count = rng.choice((0, 0, 1, 1, 2, 2, 3, 5))

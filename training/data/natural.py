@@ -1,4 +1,4 @@
-"""Everyday sentences: patterns written by hand, filled with everyday words."""
+"""Everyday sentences: handwritten patterns, filled with everyday words."""
 
 import re
 from collections.abc import Callable
@@ -100,13 +100,13 @@ _WORDS: dict[str, Callable[[Random], str]] = {
 
 
 def filled(rng: Random, pattern: str) -> str:
-    """The pattern with words in its slots; slots of other names than `everyday.txt` has stay."""
+    """The pattern with words in its slots; slots with names not in `everyday.txt` stay."""
     said = re.sub(r"\{(\w)\}", lambda s: _WORDS[s[1]](rng) if s[1] in _WORDS else s[0], pattern)
     return re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", said)
 
 
 def sentence(rng: Random) -> str:
-    """A sentence with the stop that it has, one of many thousands."""
+    """One of many thousands of sentences, with its punctuation."""
     if rng.random() < _FOREIGN_SHARE:
         return rng.choice(phrasings.lines("sentences"))
     text = capitalised(filled(rng, rng.choice(phrasings.lines("everyday"))))
@@ -130,5 +130,5 @@ def phrase(rng: Random) -> str:
 
 
 def capitalised(text: str) -> str:
-    """The text with a capital first."""
+    """The text with its first letter capitalized."""
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Which tools a group offers, and how to ask for each."""
+"""The tools that a group offers, each with its asker."""
 
 from collections.abc import Sequence
 from random import Random
@@ -17,14 +17,14 @@ _CROWD = (9, 28)
 
 
 def some(rng: Random, plain_share: float) -> tuple[Offer, ...]:
-    """Tools, or with the chance `plain_share` none."""
+    """Some tools, or none with probability `plain_share`."""
     if rng.random() < plain_share:
         return ()
     return _crowd(rng) if rng.random() < _CROWD_SHARE else few(rng)
 
 
 def few(rng: Random) -> tuple[Offer, ...]:
-    """Mostly the tools of the smoke test, else their relatives, others, or a mixture."""
+    """Usually the tools of the smoke test, otherwise their relatives, other tools, or a mixture."""
     draw = rng.random()
     if draw < 0.6:
         return calls.SMOKE_OFFERS
@@ -41,7 +41,7 @@ def few(rng: Random) -> tuple[Offer, ...]:
 
 
 def of_client(rng: Random) -> tuple[Offer, ...]:
-    """Tools of one origin or several, with the schemas that one library generates."""
+    """Tools from one or several sources, with the schemas that one library generates."""
     draw = rng.random()
     count = rng.choice((1, 1, 1, 2, 3, 3, 4, 5, 6, 8, 12))
     if draw < 0.15:
@@ -73,7 +73,7 @@ def _named(pairs: Sequence[tuple[FunctionTool, Asker]]) -> list[Offer]:
 
 
 def _crowd(rng: Random) -> tuple[Offer, ...]:
-    """Many tools, as agents offer them."""
+    """Many tools, as agents offer."""
     written = [Offer(tool, asker, tool.name) for tool, asker in written_tools()]
     known = [*rng.sample(calls.OTHER_OFFERS, 4), *rng.sample(calls.SMOKE_OFFERS, 2)]
     offers = [*known, *rng.sample(written, rng.randint(*_CROWD))]
@@ -81,7 +81,7 @@ def _crowd(rng: Random) -> tuple[Offer, ...]:
 
 
 def _catalogue(rng: Random) -> tuple[Offer, ...]:
-    """Tools of the catalogue; perhaps a smoke tool and one that nobody has seen among them."""
+    """Tools of the catalogue, perhaps with a smoke tool and a synthetic tool among them."""
     offers = rng.sample(calls.OTHER_OFFERS, rng.choice((1, 2, 3, 3, 4, 5, 6, 8, 12)))
     if rng.random() < 0.5:
         offers.append(rng.choice((*calls.SMOKE_OFFERS, _relative(rng, rng.choice(list(FAMILIES))))))
@@ -95,7 +95,7 @@ def _relative(rng: Random, family: str) -> Offer:
 
 
 def _mixed(rng: Random, count: int) -> tuple[Offer, ...]:
-    """Tools of all kinds, no two of them of one family."""
+    """Tools of all kinds, no two of the same family."""
     families = [
         rng.choice((*calls.SMOKE_OFFERS, *calls.COMPATIBILITY_OFFERS)),
         *(_relative(rng, family) for family in FAMILIES),
@@ -108,7 +108,7 @@ def _mixed(rng: Random, count: int) -> tuple[Offer, ...]:
 
 
 def _distinct(offers: list[Offer]) -> tuple[Offer, ...]:
-    """The offers without those whose name another has."""
+    """The offers without duplicate names."""
     return tuple({offer.tool.name: offer for offer in offers}.values())
 
 

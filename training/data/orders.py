@@ -1,4 +1,4 @@
-"""Simple orders on the form of an answer, from the user or for the whole conversation."""
+"""Simple instructions on the form of an answer, from the user or for the whole conversation."""
 
 from dataclasses import dataclass
 from random import Random
@@ -24,7 +24,7 @@ _BRACKETS = (
 
 
 def obey(rng: Random, setting: Setting) -> Task:
-    """One order by the user, carried out."""
+    """A user's instruction, and the answer that follows it."""
     value = rng.choice((words.word, words.capital, words.nonce, words.foreign, words.filler))(rng)
     if rng.random() < 0.2:
         value = words.words(rng, 2, 4)
@@ -77,7 +77,7 @@ def _with_other(rng: Random, value: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Manner:
-    """A standing order of the developer: what stands before and after every final answer."""
+    """A standing instruction of the developer: text before and after every final answer."""
 
     instruction: str
     before: str = ""
@@ -93,7 +93,7 @@ class Manner:
 
 
 def manner(rng: Random) -> Manner:
-    """A standing order."""
+    """A random standing instruction."""
     mark = rng.choice((words.word, words.capital, words.nonce, words.filler))(rng)
     if rng.random() < 0.5:
         text = fill(rng, rng.choice(lines("manner_before")), {"p": quoted(rng, mark, 0.5)})

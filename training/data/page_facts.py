@@ -29,11 +29,11 @@ class Fact:
 
     @property
     def query(self) -> str:
-        """What to search for."""
+        """The search query."""
         return f"{copy(self.attribute)} of {copy(self.topic)}" if self.named else copy(self.topic)
 
     def line(self, rng: Random) -> tuple[str, str]:
-        """A line that states it, perhaps among other sentences; and where a quotation begins.
+        """A line that states the fact, perhaps among other sentences, and the start of a quotation.
 
         A quotation begins with the first word that the question names.
         """
@@ -53,7 +53,7 @@ class Fact:
 
 
 def drawn(rng: Random) -> Fact:
-    """A fact about anything."""
+    """A random fact."""
     attribute = rng.choice(phrasings.lines("attributes"))
     draw = rng.random()
     if draw < 0.25:

@@ -1,4 +1,4 @@
-"""Ways people ask: a request form around a verb phrase, a noun phrase or a question."""
+"""Wordings of requests: a request form around a verb phrase, a noun phrase or a question."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def request(
     questions: Sequence[str] = (),
     tails: bool = True,
 ) -> str:
-    """Compose a request; the templates hold `{name}` for each value, which is left as it is."""
+    """Compose a request; the templates contain `{name}` for each value, which stays unchanged."""
     core = composed(rng, verbs=verbs, nouns=nouns, questions=questions, tails=tails)
     return fill(rng, core, values)
 
@@ -71,14 +71,14 @@ def template(
     questions: Sequence[str],
     tails: bool = True,
 ) -> str:
-    """A request with open slots: mostly one of those written by hand, else one composed."""
+    """A request with open slots, usually handwritten, otherwise composed."""
     if rng.random() < _WRITTEN_SHARE:
         return written(rng, name, tails=tails)
     return composed(rng, verbs=verbs, nouns=nouns, questions=questions, tails=tails)
 
 
 def written(rng: Random, name: str, *, tails: bool = False) -> str:
-    """A request written by hand, slots open, now and then a little changed."""
+    """A handwritten request with open slots, sometimes slightly changed."""
     text = rng.choice(phrasings.lines(name))
     if rng.random() < 0.2:
         text = _disturbed(rng, text, gently=True)
@@ -99,7 +99,7 @@ def written(rng: Random, name: str, *, tails: bool = False) -> str:
 
 
 def one_of(rng: Random, lines: Sequence[str], values: Mapping[str, str]) -> str:
-    """A line with the values in its slots, now and then a little changed."""
+    """A line with the values in its slots, sometimes slightly changed."""
     text = fill(rng, rng.choice(lines), values)
     draw = rng.random()
     if draw < 0.08:
@@ -110,7 +110,7 @@ def one_of(rng: Random, lines: Sequence[str], values: Mapping[str, str]) -> str:
 
 
 def pick(rng: Random, name: str, templates: Sequence[str]) -> str:
-    """A line of the file `name`, or one of the templates; slots are open."""
+    """A line of the file `name`, or one of the templates, with open slots."""
     return rng.choice(phrasings.lines(name) if rng.random() < _WRITTEN_SHARE else templates)
 
 
@@ -122,7 +122,7 @@ def composed(
     questions: Sequence[str],
     tails: bool,
 ) -> str:
-    """A request form around a verb phrase, a noun phrase or a question, slots open."""
+    """A request form around a verb phrase, a noun phrase or a question, with open slots."""
     core = rng.choice((*verbs, *nouns, *questions))
     if core in verbs:
         core = rng.choice(_VERB).replace("{x}", core)
@@ -139,7 +139,7 @@ def composed(
 
 
 def fill(rng: Random, template: str, values: Mapping[str, str]) -> str:
-    """Put the values in their places, and a random word wherever `{w}` stands."""
+    """Fill the slots with the values, and every `{w}` with a random word."""
     while "{w}" in template:
         template = template.replace("{w}", words.filler(rng), 1)
     parts = re.split(r"\{(\w+)\}", template)
@@ -147,7 +147,7 @@ def fill(rng: Random, template: str, values: Mapping[str, str]) -> str:
 
 
 def quoted(rng: Random, value: str, chance: float = 0.3) -> str:
-    """The value, in some kind of quotes or bare."""
+    """The value, in a random kind of quotes or bare."""
     if rng.random() >= chance:
         return value
     clear = [pair for pair in _QUOTE_PAIRS if not any(mark.strip() in value for mark in pair)]
@@ -164,7 +164,7 @@ _QUOTES = "\"'`“«‘„「”"
 
 
 def shown_at(rng: Random, template: str, slot: str, value: str, chance: float) -> str:
-    """A value as it is shown in a template's slot: quoted where its end would not be clear."""
+    """A value as shown in a template's slot: quoted if its end would not be clear."""
     before, _, after = template.partition(slot)
     if before.endswith(tuple(_QUOTES)) and after.startswith(tuple(_QUOTES)):
         return value
@@ -172,10 +172,10 @@ def shown_at(rng: Random, template: str, slot: str, value: str, chance: float) -
 
 
 def settled(asked: str, shown: str, value: str) -> tuple[str, str]:
-    """A request and its text value, without doubt about whose the full stop is.
+    """A request and its text value, such that it is clear what the full stop belongs to.
 
-    Behind a colon or a line break an unquoted value reaches to the end of the request; elsewhere
-    it does not end in a stop of its own.
+    After a colon or a line break, an unquoted value extends to the end of the request; elsewhere,
+    it does not end with a full stop.
     """
     if shown != value:
         return asked, value
@@ -189,7 +189,7 @@ def settled(asked: str, shown: str, value: str) -> tuple[str, str]:
 
 
 def listed(rng: Random, values: Sequence[str]) -> str:
-    """Several values as people list them."""
+    """Several values as a list in words."""
     if len(values) == 1:
         return values[0]
     if rng.random() < 0.5:
@@ -199,9 +199,9 @@ def listed(rng: Random, values: Sequence[str]) -> str:
 
 
 def _disturbed(rng: Random, template: str, *, gently: bool = False) -> str:
-    """Replace, insert or mistype one word that touches no value, as strangers' phrasing would.
+    """Replace, insert or mistype one word that touches no value, to vary the phrasing.
 
-    Gently means that no word of a short template is lost.
+    With `gently`, no word of a short template is lost.
     """
     parts = template.split(" ")
     free = [

@@ -57,7 +57,7 @@ _CODES = (
     "ddd-dddd", "dddd-ddd", "ddddd-ddd", "Ldd LLdd", "ddd ddd", "dddd", "dddddd", "L-dddd",
     "LL-dddd", "LLd LLd",
 )  # fmt: skip
-"""Shapes of postal codes, from Britain to Luxembourg: L is a letter, d a digit."""
+"""Formats of postal codes, from Britain to Luxembourg: L is a letter, d a digit."""
 _CODE_NAMES = (
     "postcode {p}", "postal code {p}", "zip {p}", "ZIP {p}", "zip code {p}", "the postcode {p}",
     "ZIP code {p}", "the postal code {p}", "post code {p}", "code {p}", "the {p} postcode",
@@ -90,21 +90,21 @@ def named(rng: Random) -> str:
 
 
 def _letters(rng: Random) -> str:
-    """A place that is no number."""
+    """A place that is not a number."""
     while (where := words.place(rng)).isdigit():
         pass
     return where
 
 
 def postal_code(rng: Random) -> str:
-    """A postal code in the shape that some country uses."""
+    """A postal code in the format of some country."""
     shape = rng.choice(_CODES)
     signs = {"L": string.ascii_uppercase, "d": string.digits}
     return "".join(rng.choice(signs[sign]) if sign in signs else sign for sign in shape)
 
 
 def spoken(rng: Random) -> tuple[str, str]:
-    """A place as it is said in a request, and the place alone."""
+    """A place as worded in a request, and the place alone."""
     draw = rng.random()
     if draw < 0.16:
         code = postal_code(rng)

@@ -5,11 +5,11 @@ from random import Random
 from typing import NamedTuple
 
 Number = float
-"""A whole number or a decimal, such that `str` writes it as the request does."""
+"""A whole number or a decimal; `str` formats it as in the request."""
 
 
 class PointText(NamedTuple):
-    """Points, and the text that says them; a text of several lines is a block of its own."""
+    """Points, and a text that states them; a text of several lines is a separate block."""
 
     text: str
     points: list[list[Number]]
@@ -46,18 +46,18 @@ NUMBERS: tuple[Callable[[Random], Number], ...] = (
 
 
 def several(rng: Random, number: Callable[[Random], Number], count: int) -> list[Number]:
-    """As many numbers as `count`."""
+    """`count` numbers."""
     return [number(rng) for _ in range(count)]
 
 
 def across(rng: Random, number: Callable[[Random], Number], count: int) -> list[Number]:
-    """Values of x: evenly spaced, or whatever was measured."""
+    """Values of x, evenly spaced or irregular."""
     if rng.random() < 0.55:
         return several(rng, number, count)
     return steps(rng, rng.choice((0, 1, 1, 1, 10, 100)), rng.choice((1, 1, 1, 2, 5, 10)), count)
 
 
 def steps(rng: Random, first: int, step: int, count: int) -> list[Number]:
-    """Evenly spaced whole numbers from `first` on, or from a little later."""
+    """Evenly spaced whole numbers, starting at or shortly after `first`."""
     start = first + rng.choice((0, 0, 0, step, 2 * step))
     return [start + step * at for at in range(count)]

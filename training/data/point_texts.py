@@ -1,4 +1,4 @@
-"""Points as people write them down: pairs, two lists, tables, JSON; or told."""
+"""Points as text: pairs, two lists, tables, JSON or sentences."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Points = list[tuple[Number, Number]]
 
 
 def point_text(rng: Random) -> PointText:
-    """Two to eight points in one of the ways that people write them."""
+    """Two to eight points in one of the formats."""
     if rng.random() < 0.13:
         return _series(rng)
     if rng.random() < 0.36:
@@ -26,7 +26,7 @@ def point_text(rng: Random) -> PointText:
 
 
 def _series(rng: Random) -> PointText:
-    """Values alone, which stand at 1, 2, 3 and so on."""
+    """Values without x, which is 1, 2, 3 and so on."""
     number = rng.choice(NUMBERS)
     values = several(rng, number, rng.choice((3, 3, 4, 5, 5, 7)))
     text = listed(rng, [str(value) for value in values])
@@ -81,7 +81,7 @@ _PAIRS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("f({x})={y}", (", ", "; ", " ", " and ")),
     ("f({x}) = {y}", (", ", "; ", " and ", "\n")),
 )
-"""How a pair is written, and what may stand between two pairs written so."""
+"""Formats of a pair, and the possible separators between two pairs in this format."""
 
 
 def _pairs(rng: Random, points: Points) -> str:

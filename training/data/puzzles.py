@@ -36,7 +36,7 @@ _DRILL = (
 
 
 def total(rng: Random, setting: Setting) -> Task:
-    """A sum, mostly of small numbers, or a small product."""
+    """A sum, usually of small numbers, or a small product."""
     if rng.random() < 0.25:
         return drill(rng, setting)
     if rng.random() < 0.06:
@@ -59,7 +59,7 @@ def total(rng: Random, setting: Setting) -> Task:
 
 
 def drill(rng: Random, setting: Setting) -> Task:
-    """Several sums at once: the densest way to learn them."""
+    """Several sums in one task, to learn them faster."""
     pairs = [_addends(rng) for _ in range(rng.randint(3, 7))]
     asked = [f"{a}{rng.choice((' + ', '+'))}{b}" for a, b in pairs]
     text = f"{rng.choice(_DRILL)} {rng.choice((', ', '; ', chr(10))).join(asked)}"

@@ -1,4 +1,4 @@
-"""Wishes for Python: what to compute, and the code that prints it."""
+"""Requests for Python: what to compute, and the code that prints it."""
 
 from collections.abc import Mapping
 from random import Random
@@ -7,10 +7,10 @@ from training.data import natural, phrasings, samples, words
 from training.data.phrases import fill, listed, one_of, quoted, request
 from training.data.spans import copy
 
-_Said = tuple[str, tuple[str, ...], tuple[str, ...]]
-"""The code, verb phrases and noun phrases; `{x}` is what they are about."""
+_Wordings = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""The code, verb phrases and noun phrases; `{x}` is their object."""
 
-_ON_TEXTS: tuple[_Said, ...] = (
+_ON_TEXTS: tuple[_Wordings, ...] = (
     ('print(len("{x}"))', ("count the characters of {x}", "measure the length of {x}"),
      ("the length of {x}", "the number of characters in {x}", "how many characters {x} has",
       "how long {x} is", "how many characters are in {x}", "the character count of {x}")),
@@ -29,7 +29,7 @@ _ON_TEXTS: tuple[_Said, ...] = (
     ('print(len(set("{x}")))', ("count the different letters of {x}",),
      ("how many different letters {x} has", "the number of distinct characters of {x}")),
 )  # fmt: skip
-_ON_NUMBERS: tuple[_Said, ...] = (
+_ON_NUMBERS: tuple[_Wordings, ...] = (
     ("print(sum([{x}]))", ("add up {x}", "sum {x}", "total {x}", "add {x} together"),
      ("the sum of {x}", "the total of {x}", "what {x} add up to")),
     ("print(max([{x}]))", ("find the largest of {x}", "pick the biggest of {x}"),
@@ -42,7 +42,7 @@ _ON_NUMBERS: tuple[_Said, ...] = (
     ("print(sum([{x}]) / len([{x}]))", ("average {x}",),
      ("the mean of {x}", "the average of {x}")),
 )  # fmt: skip
-_ON_ONE: tuple[_Said, ...] = (
+_ON_ONE: tuple[_Wordings, ...] = (
     ("import math\nprint(math.factorial({x}))", (), ("the factorial of {x}", "{x} factorial")),
     ("import math\nprint(math.sqrt({x}))", (), ("the square root of {x}", "the root of {x}")),
     ("print(bin({x}))", ("write {x} in binary", "convert {x} to binary"), ("{x} in binary",)),
@@ -75,7 +75,7 @@ _APART = (
 
 
 def expression(rng: Random) -> str:
-    """A sum as people and programs write it."""
+    """An arithmetic expression in the notation of both people and programs."""
     low, high = (2, 99) if rng.random() < 0.5 else (100, 99_999)
     count = rng.choice((2, 2, 2, 2, 3, 4))
     numbers = [str(rng.randint(low, high)) for _ in range(count)]
@@ -93,7 +93,7 @@ def expression(rng: Random) -> str:
 
 
 def computed(rng: Random) -> tuple[str, str]:
-    """A wish in words or signs, and the code that prints what is wished for."""
+    """A request in words or signs, and the code that prints the result."""
     draw = rng.random()
     if draw < 0.3:
         given = expression(rng)
@@ -127,14 +127,14 @@ def computed(rng: Random) -> tuple[str, str]:
 
 
 def _written(rng: Random, code: str, values: Mapping[str, str]) -> str:
-    """A wish for this code that was written by hand; in some of the cases none."""
+    """A handwritten request for this code, or sometimes nothing."""
     if rng.random() < 0.4:
         return ""
     return one_of(rng, phrasings.python_asks()[code], values)
 
 
 def _asked(rng: Random, shown: str, verbs: tuple[str, ...], nouns: tuple[str, ...]) -> str:
-    """The wish, with the tool mostly in the same sentence, else beside it."""
+    """The request, with the tool usually in the same sentence, otherwise next to it."""
     if rng.random() < 0.35:
         form = rng.choice(_APART).replace("{x}", rng.choice((*verbs, *nouns)))
         form = rng.choice((form, form[:1].upper() + form[1:]))
@@ -166,7 +166,7 @@ def _snippet(rng: Random) -> str:
 
 
 def printed(rng: Random) -> str:
-    """What some code printed, on one line."""
+    """The output of some code, on one line."""
     several = [rng.randint(1, 999) for _ in range(rng.randint(2, 5))]
     return rng.choice(
         (words.number_text(rng), words.number_text(rng), str(rng.randint(10**5, 10**12)),

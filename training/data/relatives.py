@@ -1,8 +1,7 @@
-"""The known tools in other clothes: other names, descriptions and parameters, the same requests.
+"""Variants of the known tools: the same requests, but different names, descriptions and parameters.
 
-A model that only ever sees six fixed definitions learns their names and never reads the list. Here
-every part of a definition varies, so that what a tool is called and what its parameters are called
-has to be read.
+A model that only sees six fixed definitions learns their names and does not read the list. Here,
+every part of a definition varies, so the model has to read the names of tools and parameters.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ class Family:
     Attributes:
         members: the definitions to vary.
         names: other names.
-        descriptions: what it does, in other words.
+        descriptions: other descriptions.
         hints: when to use it, to be added to a description.
         parameters: other names of each parameter.
         notes: other descriptions of each parameter.
@@ -43,7 +42,7 @@ _JOINTS = (". ", "; ", " – ", "—", ", ", ": ", " - ", ".\n")
 
 
 def relative(rng: Random, family: str) -> tuple[FunctionTool, Asker]:
-    """One tool of a family in new clothes, and the way to ask for it."""
+    """A variant of a tool of a family, and its asker."""
     kin = FAMILIES[family]
     base = _reduced(rng, _KNOWN[rng.choice(kin.members)])
     new_name = {

@@ -1,4 +1,4 @@
-"""What tools return, and what to tell the user about it."""
+"""Outputs of tools, and the answers that report them."""
 
 import json
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def outcome(rng: Random) -> Outcome:
-    """Some JSON, a plain text, nothing at all, or an error."""
+    """JSON, a plain text, an empty output, or an error."""
     draw = rng.random()
     if draw < 0.13:
         return _error(rng)
@@ -93,13 +93,13 @@ def leaf(rng: Random) -> object:
 
 
 def _text(rng: Random) -> str:
-    """Some words or a sentence, of signs that JSON writes as they are."""
+    """Some words or a sentence, without characters that JSON escapes."""
     text = prose(rng, 2, 4) if rng.random() < 0.7 else utterance(rng)
     return text.replace('"', "").replace("\\", "") or words.word(rng)
 
 
 def spoken(value: object) -> str:
-    """A value as an answer gives it."""
+    """A value as worded in an answer."""
     return copy(value if isinstance(value, str) else json.dumps(value))
 
 

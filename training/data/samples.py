@@ -1,4 +1,4 @@
-"""Texts that people hand over: some words of prose, a line in some language."""
+"""Texts that users pass along: some words of prose, or a line in some language."""
 
 from functools import cache
 from random import Random
@@ -14,7 +14,7 @@ def _sentences() -> tuple[tuple[str, ...], ...]:
 
 
 def prose(rng: Random, low: int, high: int) -> str:
-    """Some words in a row of something that somebody wrote, without signs at either end."""
+    """Some consecutive words of prose, without punctuation at either end."""
     sentence = rng.choice(_sentences())
     count = min(rng.randint(low, high), len(sentence))
     at = rng.randint(0, len(sentence) - count)
@@ -22,7 +22,7 @@ def prose(rng: Random, low: int, high: int) -> str:
 
 
 def utterance(rng: Random) -> str:
-    """A word or a line in some language, with the signs that real text has; not all in quotes."""
+    """A word or a line in some language with realistic punctuation, not entirely in quotes."""
     text = _utterance(rng)
     return text[1:-1] if text[:1] == "«" and text.find("»") == len(text) - 1 > 1 else text
 
@@ -46,21 +46,21 @@ def _utterance(rng: Random) -> str:
 
 
 def _written(rng: Random) -> str:
-    """A sentence or some lines that somebody wrote, in any language."""
+    """A sentence or some lines of prose in any language."""
     if rng.random() < 0.3:
         return rng.choice(phrasings.lines("sentences"))
     return rng.choice(written_values("identify_language", "text"))
 
 
 def _echoing(rng: Random, text: str) -> str:
-    """The text with one of its words in another place, too: what follows it is not always one."""
+    """The text with a word repeated elsewhere, so that its next word is not always the same."""
     parts = text.split(" ")
     parts.insert(rng.randint(0, len(parts)), rng.choice(parts))
     return " ".join(parts).strip()
 
 
 def _excerpt(rng: Random) -> str:
-    """Some words in a row of a sentence, or two sentences."""
+    """Some consecutive words of a sentence, or two sentences."""
     text = _written(rng)
     parts = text.split(" ")
     if len(parts) < 3:
@@ -70,7 +70,7 @@ def _excerpt(rng: Random) -> str:
 
 
 def _signed(rng: Random, text: str) -> str:
-    """One more sign somewhere."""
+    """The text with one more punctuation mark somewhere."""
     parts = text.split(" ")
     at = rng.randrange(len(parts))
     part = parts[at]

@@ -1,9 +1,9 @@
-"""Signs that people put around a text which they hand over."""
+"""Quotation marks and other signs around a text."""
 
 from random import Random
 
 Pairs = tuple[tuple[str, str], ...]
-"""Pairs of signs, the one before the text and the one behind it."""
+"""Pairs of signs: one before the text and one after it."""
 
 QUOTES: Pairs = (
     ('"', '"'), ('"', '"'), ('"', '"'), ("'", "'"), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"),
@@ -18,7 +18,7 @@ FENCES: Pairs = (
 
 
 def between(rng: Random, text: str, pairs: Pairs) -> str:
-    """The text between two signs that do not occur in it and do not run into it."""
+    """The text between two signs that do not occur in it or merge with it."""
     clear = [
         (left, right)
         for left, right in pairs

@@ -24,10 +24,10 @@ COMPOSED: Mapping[str, Asker] = {
     "query_table": query,
     "query_database": query,
 }
-"""Requests put together from parts, by the tool's name."""
+"""Askers that compose requests from parts, by tool name."""
 
 ASKERS: Mapping[str, Asker] = {
     **COMPOSED,
     **{tool.name: with_whole_requests(COMPOSED[tool.name]) for tool in SMOKE_TOOLS},
 }
-"""The same, and for the smoke tools whole requests among them."""
+"""The same, but those of the smoke tools also use complete requests."""

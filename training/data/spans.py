@@ -1,9 +1,9 @@
 """Token ids of prompts and completions, where a completion may reuse the prompt's own tokens.
 
-A small model copies best when the target is the very token that stands in the prompt. So values
-that a completion repeats are marked with `copy`, and `complete` writes them with the prompt's
-tokens: the first and last are clipped where they hold more than the value (a leading space, a
-quote), and inside JSON each is escaped. The text is the same as without marks, only its division
+A small model copies best if the target token is identical to the token in the prompt. Values that a
+completion repeats are therefore marked with `copy`, and `complete` writes them with the prompt's
+tokens. The first and last token are clipped if they contain more than the value (a leading space, a
+quote), and tokens are escaped inside JSON. The text is the same as without marks; only its division
 into tokens differs.
 """
 
@@ -26,7 +26,7 @@ Unit = tuple[tuple[int, ...], str]
 
 
 def copy(value: str) -> str:
-    """Mark a value as one to copy from the prompt; harmless where it does not stand there."""
+    """Mark a value to be copied from the prompt; harmless if it does not occur there."""
     return f"{_OPEN}{value}{_CLOSE}"
 
 
@@ -41,12 +41,12 @@ def marked(text: str) -> list[str]:
 
 
 def to_json(value: object) -> str:
-    """The one JSON style of the data; marks inside strings stay marks."""
+    """JSON in the style of the data; keeps marks inside strings."""
     return json.dumps(value, ensure_ascii=False).replace(_OPEN, _JSON_OPEN)
 
 
 def encode(text: str) -> tuple[int, ...]:
-    """Token ids of text in which harmony's special tokens are written out."""
+    """Token ids of a text that may contain harmony's special tokens as text."""
     return tuple(vocabulary.encode(text))
 
 
@@ -57,13 +57,13 @@ def _encode_piece(text: str) -> tuple[int, ...]:
 
 @cache
 def token_text(token: int) -> str | None:
-    """The text of one token, or None when it is only part of a character."""
+    """The text of one token, or None if it is only part of a character."""
     text = harmony_encoding().decode([token])
     return None if "\ufffd" in text else text
 
 
 def units(tokens: Sequence[int]) -> tuple[Unit, ...]:
-    """Tokens beside their text; tokens that share a character stay together."""
+    """Tokens with their text; tokens that share a character stay together."""
     found: list[Unit] = []
     pending: tuple[int, ...] = ()
     for token in tokens:
@@ -76,7 +76,7 @@ def units(tokens: Sequence[int]) -> tuple[Unit, ...]:
 
 
 class PromptText:
-    """A prompt's tokens beside the text they spell, to look values up in."""
+    """A prompt's tokens and their text, to look up values."""
 
     def __init__(self, prompt: Sequence[Unit]) -> None:
         self._units = prompt
@@ -115,7 +115,7 @@ class PromptText:
 
 
 def complete(completion: str, prompt: PromptText) -> tuple[int, ...]:
-    """Token ids of a completion, its marked values written with the prompt's own tokens."""
+    """Token ids of a completion, with marked values in the prompt's own tokens."""
     ids: list[int] = []
     end = 0
     for mark in _MARKED.finditer(completion):
@@ -135,7 +135,7 @@ def _value(mark: re.Match[str]) -> str:
 
 
 def _copied(value: str, prompt: PromptText, *, is_json: bool, spaced: bool) -> list[int]:
-    """The value in the prompt's tokens; a space before it joins the first, as words have it."""
+    """The value in the prompt's tokens; a space before it becomes part of the first token."""
     ids: list[int] = []
     for at, (tokens, piece) in enumerate(prompt.find(value)):
         written = json.dumps(piece, ensure_ascii=False)[1:-1] if is_json else piece

@@ -1,4 +1,4 @@
-"""Requests to see whether the service is up: in two words, in a sentence, at the end of a story."""
+"""Requests for the status of the service: a few words, a sentence, or the end of a story."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ _STATES = ("running", "healthy", "alive", "online", "working", "available")
 
 
 def status(rng: Random, _tool: FunctionTool) -> Ask:
-    """Is it up?"""
+    """A request for the status of the service."""
     thing = rng.choice(("service", "system", "server", "backend", "platform", "API", "runtime"))
     state = rng.choice(_STATES if thing == "service" else (*_STATES, "up"))
     draw = rng.random()
@@ -76,7 +76,7 @@ _SHORT_STARTS = (
 
 
 def _short(rng: Random) -> str:
-    """Some words without a sentence around them."""
+    """A request of a few words."""
     text = rng.choice(_SHORT).replace("{x}", rng.choice(_THINGS))
     text = f"{rng.choice(_SHORT_STARTS)}{text}{rng.choice(_SHORT_ENDS)}"
     draw = rng.random()
@@ -131,7 +131,7 @@ _CLOSES = (
 
 
 def _story(rng: Random) -> str:
-    """What happened to whom, and the question it leads to, or the other way round."""
+    """A story and the question that it leads to, in either order."""
     parts = [rng.choice(_STORIES) for _ in range(rng.choice((1, 1, 2)))]
     parts.insert(0 if rng.random() < 0.25 else len(parts), rng.choice(_CLOSES))
     text = " ".join(natural.capitalised(natural.filled(rng, part)) for part in parts)
@@ -142,7 +142,7 @@ def _story(rng: Random) -> str:
 
 
 def _template(rng: Random) -> str:
-    """A request written by hand, or a request form around a phrase."""
+    """A handwritten request, or a request form around a phrase."""
     return template(
         rng,
         "service_status",

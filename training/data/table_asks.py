@@ -1,4 +1,4 @@
-"""Requests to read rows of a table: sentences, SQL, labelled lines, clauses in any order."""
+"""Requests to read rows of a table: sentences, SQL, labeled lines, clauses in any order."""
 
 from random import Random
 from typing import Any, NamedTuple
@@ -13,16 +13,16 @@ from training.data.task import Ask, parameter_names
 
 
 class Query(NamedTuple):
-    """What is asked for: each part as it is shown, by slot, and the arguments."""
+    """A query: each part as shown in the request, by slot, and the arguments."""
 
     shown: dict[str, str]
-    """`t` and `c`, the table and the columns; perhaps `f`, `o` and `l`: filter, order, limit."""
+    """`t` and `c`: the table and the columns; optionally `f`, `o` and `l`: filter, order, limit."""
     columns: tuple[str, ...]
     values: dict[str, Any]
 
 
 def query(rng: Random, tool: FunctionTool) -> Ask:
-    """Columns of a table, perhaps with a condition, an order or a limit."""
+    """A request for columns of a table, perhaps with a condition, an order or a limit."""
     names = parameter_names(tool)
     (write,) = rng.choices(
         (_in_words, _in_clauses, _labelled, _as_sql, _bulleted), (55, 21, 14, 5, 5)
@@ -35,7 +35,7 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
 
 
 def _query(rng: Random, names: Scheme, *, said: bool) -> Query:
-    """Draw the parts; where they are `said` in a sentence, the condition may be told in words."""
+    """Draw the parts; if they are `said` in a sentence, the condition may be in words."""
     chance = rng.choice((0.0, 0.3, 0.45, 0.45, 0.6, 1.0))
     quotes = rng.choice((0.0, 0.0, 0.0, 0.0, 0.4, 1.0))
     shown = {
@@ -66,7 +66,7 @@ def _filter(rng: Random, columns: tuple[str, ...], *, said: bool) -> tuple[str, 
 
 
 def _quoted_alike(rng: Random, names: tuple[str, ...], chance: float) -> list[str]:
-    """The names, all or some of them in the same quotes."""
+    """The names, some or all in the same quotes."""
     left, right = rng.choice((('"', '"'), ("'", "'"), ("`", "`"), ("`", "`"), ("“", "”")))
     return [f"{left}{name}{right}" if rng.random() < chance else name for name in names]
 
@@ -81,7 +81,7 @@ def _listed(rng: Random, names: list[str]) -> str:
 
 
 def _in_words(rng: Random, drawn: Query) -> str:
-    """A sentence written by hand, with what else is wished before, within or after it."""
+    """A handwritten sentence, with further requirements before, within or after it."""
     asked = template(
         rng,
         "query_table",
@@ -120,7 +120,7 @@ def _shuffled(rng: Random, items: list[str]) -> list[str]:
 
 
 def _wish(rng: Random, slot: str, value: str, *, closes: bool) -> str:
-    """A wish behind the request: a clause, or where the request may end, a sentence."""
+    """A requirement after the request: a clause or, if the request may end there, a sentence."""
     if closes and rng.random() < 0.3:
         return f". {_sentence(rng, slot, value)}"
     return rng.choice(wording.WISHES[slot]).replace("{v}", value)
@@ -131,7 +131,7 @@ def _sentence(rng: Random, slot: str, value: str) -> str:
 
 
 def _in_clauses(rng: Random, drawn: Query) -> str:
-    """Every part by itself, in any order: short clauses, or sentences behind some talk."""
+    """Every part separately, in any order: short clauses, or sentences after an opener."""
     shown = drawn.shown
     slots = _shuffled(rng, list(shown))
     if rng.random() < 0.5:
@@ -146,7 +146,7 @@ def _in_clauses(rng: Random, drawn: Query) -> str:
 
 
 def _labelled(rng: Random, drawn: Query) -> str:
-    """A form: each part behind its label, mostly on a line of its own."""
+    """A form: each part after its label, usually on a separate line."""
     join = rng.choice(("\n", "\n", "\n", "\n", "; ", " | ", " / ", ", "))
     sign = rng.choice((": ", ": ", ": ", ":", " = ", "=", " - ", " -> "))
     bullet = rng.choice(("", "", "", "- ", "* ")) if join == "\n" else ""
@@ -163,7 +163,7 @@ def _labelled(rng: Random, drawn: Query) -> str:
 
 
 def _as_sql(rng: Random, drawn: Query) -> str:
-    """A statement, and perhaps the wish to run it."""
+    """An SQL statement, perhaps with a request to run it."""
     shown = drawn.shown
     gap = rng.choice((" ", " ", " ", "\n"))
     words = (("f", "WHERE"), ("o", "ORDER BY"), ("l", "LIMIT"))
@@ -180,7 +180,7 @@ def _keyword(part: str) -> str:
 
 
 def _bulleted(rng: Random, drawn: Query) -> str:
-    """The columns as a list of lines below the request, the wishes before or after them."""
+    """The columns as a list below the request, with requirements before or after them."""
     bullet = rng.choice(("- ", "- ", "* ", "• ", "", ""))
     block = "\n".join(bullet + column for column in drawn.columns)
     wishes = _shuffled(rng, [slot for slot in "fol" if slot in drawn.shown])

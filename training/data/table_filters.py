@@ -1,4 +1,4 @@
-"""Conditions on the rows of a table, as they are shown and as a query has them."""
+"""Conditions on the rows of a table, as shown in a request and as written in a query."""
 
 from collections.abc import Sequence
 from random import Random
@@ -24,7 +24,7 @@ _VALUES = (
 
 
 def said_condition(rng: Random, columns: Sequence[str]) -> tuple[str, str]:
-    """A condition as shown in a sentence and as it must be written, which is mostly the same."""
+    """A condition as shown in a sentence and as written in the query, usually the same."""
     column = rng.choice(columns)
     draw = rng.random()
     if draw < 0.12:
@@ -88,7 +88,7 @@ def _number(rng: Random) -> str:
 
 
 def _value(rng: Random, *, bare: bool = False) -> str:
-    """A text that a column may hold; a bare one is a single word."""
+    """A text value of a column; a bare one is a single word."""
     if rng.random() < 0.45:
         return rng.choice([value for value in _VALUES if value.isalnum() or not bare])
     return rng.choice((words.word, words.capital, words.nonce))(rng)

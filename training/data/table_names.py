@@ -1,4 +1,4 @@
-"""Tables and their columns: those of many trades, and names that nobody would guess."""
+"""Tables and their columns: typical ones of many fields, and arbitrary names."""
 
 from random import Random
 from typing import NamedTuple
@@ -151,21 +151,21 @@ _ODD_COLUMNS = (
     "status", "uptime", "state", "chart", "points", "limit", "order", "filter", "unit", "humidity",
     "health", "location", "markdown", "fahrenheit", "table", "condition", "value", "name", "date",
 )  # fmt: skip
-"""Names that remind of another tool, or of another part of the request."""
+"""Names that resemble another tool, or another part of the request."""
 _ADDED = ("_2024", "_archive", "_old", "_new", "_eu", "_v2", "_2023", "_tmp", "_backup", "_2")
 
 
 class Scheme(NamedTuple):
-    """A table with those of its columns that a request speaks of."""
+    """A table with the columns that a request mentions."""
 
     table: str
     selected: tuple[str, ...]
     others: tuple[str, ...]
-    """Columns that are not selected; there is at least one."""
+    """Columns that are not selected; at least one."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns of the table that are known here."""
+        """All known columns of the table."""
         return self.selected + self.others
 
 
@@ -205,7 +205,7 @@ def _natural(rng: Random) -> tuple[str, list[str]]:
 
 
 def _styled(rng: Random, table: str, columns: list[str]) -> tuple[str, list[str]]:
-    """The names as one programmer writes them all: mostly as they are."""
+    """The names in one naming style, usually unchanged."""
     draw = rng.random()
     if draw < 0.78:
         return table, columns

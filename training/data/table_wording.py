@@ -1,4 +1,4 @@
-"""How people say what they want of a table; `{v}` is the part that is wished."""
+"""Wordings of requests for rows of a table; `{v}` is the requested part."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ JOINTS = (
     "/", " / ", " & ", "; ", " + ", "+", " | ", " as well as ", " plus ", ", plus ", " and also ",
     " together with ", " und ", " et ", " y ", " along with ", ", and also ", ";",
 )  # fmt: skip
-"""What stands between columns, or before the last of them."""
+"""Separators between columns, or before the last column."""
 
 WISHES: Mapping[str, tuple[str, ...]] = {
     "f": (
@@ -68,7 +68,7 @@ WISHES: Mapping[str, tuple[str, ...]] = {
         ", and {v} rows are plenty", ", {v} max", " (max {v})", ", limit of {v}", ", {v} rows tops",
     ),
 }  # fmt: skip
-"""Wishes behind a request: for the filter, the order and the limit."""
+"""Requirements after a request: for the filter, the order and the limit."""
 
 SENTENCES: Mapping[str, tuple[str, ...]] = {
     "t": (
@@ -121,7 +121,7 @@ CLAUSES: Mapping[str, tuple[str, ...]] = {
     "l": ("limit {v}", "{v} rows", "max {v}", "limit: {v}", "first {v}", "at most {v}", "top {v}",
           "up to {v} rows", "{v} rows only", "no more than {v}", "limit = {v}", "max {v} rows"),
 }  # fmt: skip
-"""The same in short."""
+"""Short forms of the same."""
 
 LEADS: Mapping[str, tuple[str, ...]] = {
     "f": ("Where {v}: ", "For rows with {v}: ", "Only if {v}: ", "Filter {v}. ", "When {v}: ",
@@ -133,7 +133,7 @@ LEADS: Mapping[str, tuple[str, ...]] = {
           "No more than {v} rows: ", "Limit of {v}. ", "Max {v}: ", "Only {v} rows. ",
           "I can take {v} rows. ", "Up to {v} results: ", "{v} rows will do. "),
 }  # fmt: skip
-"""Wishes before a request."""
+"""Requirements before a request."""
 
 LABELS: Mapping[str, tuple[str, ...]] = {
     "t": ("Table", "Table", "Table", "From", "Source", "Tab", "Table name", "Tabelle", "Tabla"),
@@ -159,7 +159,7 @@ ABOVE_A_LIST = (
     "Which rows are in {t}? Show only:", "Bitte aus {t} lesen:", "Dans {t}, les colonnes :",
     "De {t} quiero:", "Could you read these from {t}?", "Fields wanted from table {t}:",
 )  # fmt: skip
-"""Requests above columns that stand one on a line."""
+"""Requests above a list of columns, one per line."""
 
 OPENERS = (
     "The headmaster asks about rooms that are too small.", "A guest complained about noise.",
@@ -183,4 +183,4 @@ OPENERS = (
     "There might be duplicates.", "The intern deleted a sheet.", "Two trucks are late.",
     "Nobody told me how the till works.", "Dear colleague, I sit here without my glasses.",
 )  # fmt: skip
-"""Talk before a request, which names things that are no part of it."""
+"""Text before a request, about things that are not part of it."""

@@ -1,4 +1,4 @@
-"""What one training example is before it becomes tokens."""
+"""A training example before it is converted to tokens."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from harmony.conversation import Builtin, ConversationItem, Effort, FunctionTool
 
 @dataclass(frozen=True)
 class Setting:
-    """What the examples of one group share: the system and developer messages.
+    """The system and developer messages, which the examples of one group share.
 
     Attributes:
         builtin: the built-in tools that the system message declares.
@@ -41,12 +41,12 @@ def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
 
 
 Prefill = Literal["", "commentary to=functions.", "header"]
-"""What a server may write itself to force a call: nothing, up to the name, or all but arguments."""
+"""What a server writes to force a call: nothing, up to the name, or all except the arguments."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """The turns so far, and the turns the model must add."""
+    """The turns so far, and the turns that the model must add."""
 
     skill: str
     turns: tuple[ConversationItem, ...]

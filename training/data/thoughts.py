@@ -10,7 +10,7 @@ _LONGEST = 32
 
 
 def calling(effort: Effort, tool: str, arguments: Mapping[str, Any]) -> str:
-    """Which tool, and with which values."""
+    """A thought about which tool to call, and with which values."""
     if effort == "low":
         return f"Use {copy(tool)}."
     values = _restated(arguments)

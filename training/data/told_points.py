@@ -1,4 +1,4 @@
-"""Points told as values of something at a time or a place, mostly in units."""
+"""Points as sentences about values at a time or a place, usually with units."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -66,7 +66,7 @@ _STAYS = ("stayed at {y} {p}", "was still {y} {p}", "{p} again {y}")
 
 
 class _Axis(NamedTuple):
-    """Values of x, how each is written, and where a story puts it; with forms to tell a pair."""
+    """Values of x with their wordings, alone and in a story, and sentence forms for a pair."""
 
     values: list[Number]
     scale: str
@@ -75,7 +75,7 @@ class _Axis(NamedTuple):
 
 
 def told(rng: Random) -> PointText:
-    """Points told as values of something at a time or a place, mostly in units."""
+    """Points as sentences about values at a time or a place, usually with units."""
     count = rng.choice((2, 3, 3, 3, 4, 4, 5, 6, 7))
     number = rng.choice((small, small, small, tenths, hundredths))
     ys = several(rng, number, count)
@@ -87,7 +87,7 @@ def told(rng: Random) -> PointText:
 
 
 def _enumerated(rng: Random, axis: _Axis, _ys: list[Number], shown: list[str]) -> str:
-    """Every point in the same words."""
+    """Every point with the same wording."""
     form = rng.choice(axis.forms)
     joins = ("; ", "\n", "; ", ". ") if ", " in form else (", ", ", ", "; ", ", then ", "\n", "\n")
     said = [
@@ -102,7 +102,7 @@ def _enumerated(rng: Random, axis: _Axis, _ys: list[Number], shown: list[str]) -
 
 
 def _story(rng: Random, axis: _Axis, ys: list[Number], shown: list[str]) -> str:
-    """The points as ups and downs."""
+    """The points as a story of rises and falls."""
     places = [axis.place.replace("{x}", axis.scale.format(v=x)) for x in axis.values]
     said = [rng.choice(_BEGINNINGS)]
     for before, after in pairwise(ys):

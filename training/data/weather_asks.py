@@ -1,4 +1,4 @@
-"""Requests for the weather somewhere, with places and units said in many ways."""
+"""Requests for the weather at a place, with places and units in many wordings."""
 
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ _UNIT_SHARE = 0.4
 
 
 def weather(rng: Random, tool: FunctionTool) -> Ask:
-    """The weather somewhere, perhaps in a unit."""
+    """A request for the weather at a place, perhaps with a unit."""
     unit = rng.choice(tuple(_SHOWN_UNITS)) if rng.random() < _UNIT_SHARE else ""
     known = "unit" in parameter_names(tool)
     if not known and rng.random() < 0.85:
@@ -83,7 +83,7 @@ _TERSE_UNITS = (" {u}", " in {u}", ", {u}", " ({u})", " [{u}]", " / {u}", " - {u
 
 
 def _terse(rng: Random, unit: str) -> str:
-    """As few words as people type into a search box."""
+    """A request in a few words, as for a search engine."""
     core = rng.choice(_TERSE)
     core = rng.choice((core, core, core, core.upper().replace("{P}", "{p}"), core.capitalize()))
     said = _spoken_unit(rng, _TERSE_UNITS, unit)
@@ -136,7 +136,7 @@ _THERE = (
 
 
 def _told(rng: Random, unit: str) -> str:
-    """One question, or a place told first and asked about then; the unit wherever it comes."""
+    """A question, or a statement about a place and then a question; the unit may be anywhere."""
     if rng.random() < 0.45:
         parts = [rng.choice(_ASKED)]
     else:
@@ -167,7 +167,7 @@ _GARMENTS = (
 
 
 def _template(rng: Random) -> str:
-    """A request written by hand, or a request form around a phrase."""
+    """A handwritten request, or a request form around a phrase."""
     return template(
         rng,
         "get_weather",

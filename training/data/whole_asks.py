@@ -1,7 +1,7 @@
-"""Requests that were written whole, half of them with other values where that is safe.
+"""Complete requests, half of them with some values exchanged if that is safe.
 
-A value is exchanged only where its ends are beyond doubt, and then in the text and the arguments
-alike; otherwise the request stays as it was written.
+A value is exchanged, in both the text and the arguments, only if its ends are unambiguous;
+otherwise the request stays unchanged.
 """
 
 import json
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)")
 
 
 def with_whole_requests(asker: Asker) -> Asker:
-    """An asker for a smoke tool that now and then takes a request written whole."""
+    """An asker for a smoke tool that sometimes uses a complete request."""
 
     def ask(rng: Random, tool: FunctionTool) -> Ask:
         return _whole(rng, tool) if rng.random() < _SHARE else asker(rng, tool)
@@ -51,14 +51,14 @@ def _whole(rng: Random, tool: FunctionTool) -> Ask:
 
 
 def _copied(value: object) -> object:
-    """The value with every text in it marked for copying."""
+    """The value with all texts marked for copying."""
     if isinstance(value, list):
         return [_copied(one) for one in value]
     return copy(value) if isinstance(value, str) else value
 
 
 def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
-    """The request with other values where these can be exchanged, else as it is."""
+    """The request with exchanged values if possible, otherwise unchanged."""
     exchange = _EXCHANGES.get(tool)
     return exchange(rng, request) if exchange else request
 
@@ -140,7 +140,7 @@ def _other_numbers(rng: Random, request: WholeRequest) -> WholeRequest:
 
 
 def _alike(rng: Random, number: str) -> str:
-    """A number of the same form; years stay years."""
+    """A number of the same format; years stay years."""
     if re.fullmatch(r"(19|20)\d\d", number):
         return str(rng.randint(1950, 2030))
     whole, point, part = number.lstrip("-").partition(".")
@@ -186,20 +186,20 @@ def _anything(_value: str) -> bool:
 
 
 def _of_another(rng: Random, tool: str, name: str, fits: Callable[[str], bool] = _anything) -> str:
-    """What some other request gives for the argument, of those values that fit."""
+    """A fitting value that another request gives for the argument."""
     while not fits(value := rng.choice(written_values(tool, name))):
         pass
     return value
 
 
 def _around(text: str, value: str) -> tuple[str, str]:
-    """What stands before and behind the last place of a value."""
+    """The text before and after the last occurrence of a value."""
     before, _, after = text.rpartition(value)
     return before, after
 
 
 def _closed(before: str, after: str) -> bool:
-    """Whether a value's ends are signs of quotation or ends of lines."""
+    """Whether a value is delimited by quotation marks or line ends."""
     lines = before[-1:] in {"", "\n"} and after[:1] in {"", "\n"}
     return lines or _in_quotes(before, after)
 
@@ -213,7 +213,7 @@ def _any_in(text: str, *signs: str) -> bool:
 
 
 def _replaced(request: WholeRequest, name: str, new: str) -> WholeRequest:
-    """The request with another value; as it was where the old one stands in it twice."""
+    """The request with a different value; unchanged if the old value occurs twice."""
     old: str = request.arguments[name]
     if request.text.count(old) != 1:
         return request

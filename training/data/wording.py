@@ -23,10 +23,10 @@ from training.data.spans import copy, encode
 
 @dataclass(frozen=True)
 class Style:
-    """How a server writes history: the canonical way, or one of the variants seen in the wild.
+    """The format in which a server renders history: the canonical one, or an observed variant.
 
-    `call` holds `{name}`; `quoted_results` writes a tool's output as a JSON string, and
-    `template` writes the developer message as the Hugging Face chat template does.
+    `call` contains `{name}`; `quoted_results` renders a tool's output as a JSON string, and
+    `template` renders the developer message as the Hugging Face chat template does.
     """
 
     call: str = (
@@ -63,12 +63,12 @@ _OTHERS = (
 
 
 def style(rng: Random) -> Style:
-    """The canonical style, or now and then another one."""
+    """The canonical style, or sometimes another one."""
     return CANONICAL if rng.random() < 0.75 else rng.choice(_OTHERS)
 
 
 def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
-    """One turn of a prompt; in the canonical style as `render_prompt` writes it."""
+    """One turn of a prompt, in the canonical style as rendered by `render_prompt`."""
     match turn:
         case Developer(text):
             return f"<|start|>developer<|message|># Instructions\n\n{text}<|end|>"
@@ -95,7 +95,7 @@ def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
 
 
 def completion(reply: Sequence[ConversationItem]) -> str:
-    """The model's own messages, from right behind `<|start|>assistant` to its stop token."""
+    """The model's own messages, from after `<|start|>assistant` to its stop token."""
     return "<|start|>assistant".join(_emitted(turn) for turn in reply)
 
 

@@ -26,7 +26,7 @@ _SCRIPTS = (
 
 @cache
 def _vocabulary() -> dict[str, tuple[str, ...]]:
-    """Words of the vocabulary by kind: spaced lower, spaced capitalised, bare, and each script."""
+    """Words of the vocabulary by kind: spaced lower, spaced capitalized, bare, and each script."""
     texts = [text for token in range(_VOCABULARY) if (text := token_text(token))]
     kinds = {"lower": r" [a-z]{3,12}", "capital": r" [A-Z][a-z]{2,12}", "bare": r"[a-z]{3,12}"}
     found = {
@@ -40,12 +40,12 @@ def _vocabulary() -> dict[str, tuple[str, ...]]:
 
 
 def _joined(rng: Random, first: str, kind: str, chance: float = _GROWN) -> str:
-    """The word, now and then with another grown on to it, so that it takes several tokens."""
+    """The word, sometimes joined with another one, so that it takes several tokens."""
     return first + rng.choice(_vocabulary()[kind]) if rng.random() < chance else first
 
 
 def _drawn(rng: Random, kind: str, common: float) -> str:
-    """A word: with chance `common` one of the usual ones, which the vocabulary lists first."""
+    """A word, with probability `common` a frequent one, which the vocabulary lists first."""
     found = _vocabulary()[kind]
     return found[rng.randrange(2500)] if rng.random() < common else rng.choice(found)
 
@@ -61,7 +61,7 @@ def filler(rng: Random) -> str:
 
 
 def capital(rng: Random) -> str:
-    """A capitalised word: from the vocabulary, or made up and so of several pieces."""
+    """A capitalized word: from the vocabulary, or made up of several pieces."""
     draw = rng.random()
     if draw < 0.6:
         return _joined(rng, _drawn(rng, "capital", 0.6), "bare")
@@ -71,7 +71,7 @@ def capital(rng: Random) -> str:
 
 
 def made_up(rng: Random) -> str:
-    """A word no vocabulary holds."""
+    """A made-up word that is in no vocabulary."""
     return "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 4)))
 
 
@@ -87,7 +87,7 @@ def words(rng: Random, low: int, high: int) -> str:
 
 
 def sentence(rng: Random) -> str:
-    """A string of words with a capital first and perhaps a full stop."""
+    """Words with an initial capital and perhaps a full stop."""
     text = words(rng, 2, 8).capitalize()
     return text + rng.choice(("", "", ".", "!", "?"))
 
@@ -151,7 +151,7 @@ def place(rng: Random) -> str:
 
 
 def person(rng: Random) -> str:
-    """A first name, or a first and a last one."""
+    """A first name, perhaps with a last name."""
     return capital(rng) if rng.random() < 0.6 else f"{capital(rng)} {capital(rng)}"
 
 
@@ -162,7 +162,7 @@ def identifier(rng: Random) -> str:
 
 
 def nonce(rng: Random) -> str:
-    """A short code such as people give orders, rooms and machines."""
+    """A short code, as for orders, rooms and machines."""
     letters = "".join(rng.choices(string.ascii_uppercase, k=rng.randint(1, 4)))
     digits = "".join(rng.choices(string.digits, k=rng.randint(1, 5)))
     return rng.choice(
@@ -178,7 +178,7 @@ def nonce(rng: Random) -> str:
 
 
 def code_word(rng: Random) -> str:
-    """A word worth remembering."""
+    """A code word to remember."""
     draw = rng.random()
     if draw < 0.25:
         return word(rng)
@@ -212,7 +212,7 @@ def some(rng: Random, items: Sequence[str], low: int, high: int) -> list[str]:
 
 
 def tokens(rng: Random) -> str:
-    """Random pieces of the vocabulary one after another, as clean text."""
+    """A sequence of random pieces of the vocabulary, as clean text."""
     text = ""
     for _ in range(rng.randint(1, 6)):
         text += token_text(rng.randrange(_VOCABULARY)) or ""

@@ -1,4 +1,4 @@
-"""Tools of many kinds with requests written by hand; what fills their slots is drawn."""
+"""Tools of many kinds with handwritten requests, whose slots are filled with random values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ _STOPS = ".?!"
 
 @cache
 def written_tools() -> tuple[tuple[FunctionTool, Asker], ...]:
-    """Every tool that was written together with its requests, and the way to ask for it."""
+    """Every tool of `tools.jsonl`, with its asker."""
     return tuple((one.tool, _asker(one)) for one in phrasings.tools())
 
 
 @cache
 def known_tools() -> Mapping[str, Asker]:
-    """Written requests for tools of the catalogue, by the tool's name."""
+    """Askers with handwritten requests for tools of the catalogue, by tool name."""
     return {one.tool.name: _asker(one) for one in phrasings.known_tools()}
 
 
@@ -38,7 +38,7 @@ def _asker(one: WrittenTool) -> Asker:
 
 
 def asked(rng: Random, ask: WrittenAsk, properties: Mapping[str, Any]) -> Ask:
-    """A request with its slots filled, and the arguments it stands for, in the schema's order."""
+    """A request with its slots filled, and its arguments in the order of the schema."""
     text = ask.text
     draw = rng.random()
     if draw < 0.06:
@@ -118,11 +118,11 @@ _CLOSED: Mapping[str, Sequence[str]] = {
         "living room", "dining room", "corridor", "nursery", "study", "porch", "stairs",
     ),
 }  # fmt: skip
-"""Parameters whose values come from a small world."""
+"""Parameters with a small set of possible values."""
 
 
 def _string(rng: Random, slot: str) -> str:
-    """A value such as a parameter of this name may have."""
+    """A plausible value for a parameter with this name."""
     if slot in _CLOSED:
         return rng.choice(_CLOSED[slot])
     if _NUMBERED.search(slot) and rng.random() < 0.7:

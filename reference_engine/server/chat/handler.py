@@ -83,7 +83,7 @@ class Deltas:
         }
 
     def _separated(self, target: str, text: str) -> str:
-        """The text, after a blank line if it starts another message of the same kind."""
+        """The text, preceded by a blank line if it starts another message of the same kind."""
         self._started.add(target)
         separator, self._separator = self._separator, ""
         return separator + text
@@ -122,7 +122,7 @@ class CompleteChoice:
 
 
 def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
-    """Token counts. The prompt counts once for all choices."""
+    """The token counts. The prompt is counted once for all choices."""
     prompt = len(generations[0].prompt)
     completed = sum(len(generation.completion) for generation in generations)
     reasoning = sum(generation.reasoning_tokens for generation in generations)
@@ -185,7 +185,7 @@ async def _forward(index: int, generation: Generation, inbox: asyncio.Queue[_Ite
 async def events(
     body: ChatRequest, head: Head, generations: Sequence[Generation]
 ) -> AsyncGenerator[bytes]:
-    """The encoded events; events of the same token form one piece."""
+    """The encoded events; events of the same token are sent together."""
     fields = head.fields("chat.completion.chunk")
     if body.stream_options.include_usage:
         fields["usage"] = None

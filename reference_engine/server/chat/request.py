@@ -1,4 +1,4 @@
-"""The body of a Chat Completions request, and what to generate for it."""
+"""The body of a Chat Completions request, and the generation request that it describes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -115,7 +115,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
     """The conversation items of the messages.
 
     `system` and `developer` messages are both instructions; the server itself writes the harmony
-    system message. Assistant text with or before tool calls is a preamble, other text an answer.
+    system message. Assistant text with or before tool calls is a preamble; other text is an answer.
     Raises ApiError.
     """
     history: list[ConversationItem] = []
@@ -144,7 +144,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
 
 
 def _calls_next(messages: Sequence[Message]) -> list[bool]:
-    """For each message, whether a call of the assistant follows before another role."""
+    """For each message, whether the assistant makes a call before another role's message."""
     after = []
     calls = False
     for message in reversed(messages):
@@ -175,7 +175,7 @@ def _require_answered(unanswered: dict[str, Any], at: int) -> None:
 
 
 class ShownEffort(EffortChoice):
-    """`reasoning` of a request. Some servers accept `exclude` to omit the chain of thought."""
+    """`reasoning` of a request. `exclude`, as on some servers, omits the chain of thought."""
 
     exclude: bool = False
 
@@ -253,7 +253,7 @@ class ChatRequest(AnswerRequest):
     user: Ignored = None
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
-        """What to generate for this request. Raises ApiError."""
+        """The generation request for this body. Raises ApiError."""
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs", "'top_logprobs' requires 'logprobs' to be true.")
         offered = [

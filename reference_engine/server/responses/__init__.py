@@ -1,1 +1,1 @@
-"""POST /v1/responses, and the responses kept for later."""
+"""POST /v1/responses, and stored responses."""

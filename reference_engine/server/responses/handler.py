@@ -47,7 +47,7 @@ class CompactRequest(ConversationRequest):
     def generation_request(
         self, history: tuple[ConversationItem, ...], current_date: str | None
     ) -> GenerationRequest:
-        """What to generate for the summary of this history. Raises ApiError."""
+        """The request for a summary of this history. Raises ApiError."""
         conversation = Conversation(
             items=(*self.opening, *history, User(_SUMMARIZE)),
             effort="low",
@@ -62,8 +62,8 @@ def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, An
     """The response to a compaction: the inputs of the conversation and the model's summary.
 
     A later request starts with these items instead of the conversation. They include all user
-    messages (OpenAI's API reference, "Compact a response"), and here also all system and developer
-    messages. Raises ApiError.
+    messages (OpenAI's API reference, "Compact a response"); this server also includes all system
+    and developer messages. Raises ApiError.
     """
     if steps.finish == "length":
         message = "The conversation leaves no room in the model's context for its summary."
@@ -71,7 +71,7 @@ def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, An
     entries = (entry for step in steps.history for entry in step)
     summary = "\n".join(entry.text for entry in entries if isinstance(entry, Answer))
     if not summary:
-        raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")
+        raise ApiError(500, "The model wrote no summary; try again.", code="no_summary")
     kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
     item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_summary(summary)}
     return {
@@ -179,12 +179,12 @@ class ResponsesHandler:
         return Response(stored.response, media_type="application/json")
 
     async def input_items(self, request: Request) -> Response:
-        """List the input of a stored response, without that of earlier ones. Raises ApiError."""
+        """List the input of a stored response, not that of earlier responses. Raises ApiError."""
         stored = self._stored(request)
         return json_response(page(orjson.loads(stored.input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
-        """Refuse: only background responses can be cancelled, and there are none."""
+        """Refuse: only background responses can be cancelled, and this server has none."""
         self._stored(request)
         message = "Only responses created with 'background' true can be cancelled."
         raise invalid("response_id", message)
@@ -205,7 +205,7 @@ class ResponsesHandler:
 
 
 def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[ConversationItem, ...]:
-    """The conversation: that of the previous response, then the input. Raises ApiError."""
+    """The conversation of the previous response, then the input. Raises ApiError."""
     if body.input is None and body.previous_response_id is None:
         message = "Missing required parameter: 'input' or 'previous_response_id'."
         raise invalid("input", message, "missing_required_parameter")

@@ -44,8 +44,8 @@ def history_of(
 ) -> tuple[ConversationItem, ...]:
     """The earlier conversation items, then those of the input. Raises ApiError.
 
-    `calls` are the earlier calls without a result, name by call id, and are updated in place.
-    `stored_item` finds the conversation items of an output item, with the call id of a call.
+    `calls` maps the call ids of earlier calls without a result to names; it is updated in place.
+    `stored_item` finds the conversation items of an output item and, for a call, the call id.
     """
     history: list[ConversationItem] = list(earlier)
     for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
@@ -94,7 +94,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
 
 
 def _message(item: MessageItem, *, calls_next: bool) -> ConversationItem:
-    """Without a phase, an assistant's message is a preamble if a call follows."""
+    """The item of a message; without a phase, the assistant's is a preamble if a call follows."""
     match item.role:
         case "user":
             return User(item.content)
@@ -131,7 +131,7 @@ def _referenced(
 def _builtin(
     item: WebSearchItem | CodeInterpreterItem | McpCallItem, stored_item: StoredItem
 ) -> tuple[ConversationItem, ...]:
-    """The call and its result; nothing if the result is not known."""
+    """The call and its result; empty if the result is unknown."""
     if found := stored_item(item.id):
         return found[0]
     if isinstance(item, McpCallItem):

@@ -38,7 +38,7 @@ CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for 
 class InputItem(RequestModel):
     """An item of the input."""
 
-    prefix: ClassVar[str]  # how ids of items of this type start
+    prefix: ClassVar[str]  # the prefix of ids of this type
     hidden: ClassVar[frozenset[str]] = frozenset({"id", "status", "namespace", "caller", "async_"})
 
     id: Ignored = None
@@ -51,7 +51,7 @@ class InputItem(RequestModel):
         return {"id": identity, "status": "completed", **self.shown()}
 
     def shown(self) -> dict[str, Any]:
-        """The other fields that have an effect."""
+        """The other effective fields."""
         return self.model_dump(exclude=set(self.hidden))
 
 
@@ -154,7 +154,7 @@ class _ServedItem(InputItem):
 
 
 class WebSearchItem(_ServedItem):
-    """A call of the browser. Only the server knows what it displayed."""
+    """A browser call. Only the server knows what the browser displayed."""
 
     type: Literal["web_search_call"]
     id: str
@@ -169,7 +169,7 @@ class CodeInterpreterLogs(RequestModel):
 
 
 class CodeInterpreterItem(_ServedItem):
-    """A program that Python ran. Without outputs, only the server knows what it printed."""
+    """A Python program that was run. Without `outputs`, only the server knows its output."""
 
     type: Literal["code_interpreter_call"]
     id: str
@@ -179,7 +179,7 @@ class CodeInterpreterItem(_ServedItem):
 
 
 class McpCallItem(_ServedItem):
-    """A call of a tool of an MCP server, with its result."""
+    """A call of an MCP tool, with its result."""
 
     type: Literal["mcp_call"]
     name: str
@@ -226,7 +226,7 @@ class CompactionItem(InputItem):
 
 
 def _typed(item: object) -> object:
-    """The item with the type that its role or id implies if it has none."""
+    """The item, with the type that its role or id implies if the type is missing."""
     if not isinstance(item, dict) or item.get("type") is not None:
         return item
     implied = {"role": "message", "id": "item_reference"}

@@ -1,4 +1,4 @@
-"""The output of one response: its items, each with the events of its stream."""
+"""The output items of one response, and the stream events of each item."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ class OutputItem:
     """An item, such as a function call: its fields so far, and its place in the output."""
 
     streamed = "function_call_arguments"  # the type of the events of its text
-    field = "arguments"  # the field that holds its text
+    field = "arguments"  # the field with its text
 
     def __init__(self, index: int, kind: str, prefix: str, **fields: object) -> None:
         self.index = index
@@ -38,7 +38,7 @@ class OutputItem:
         return self._delta(text, tokens)
 
     def end(self, *, complete: bool) -> list[Event]:
-        """The events when the model has written the item, or when a limit cuts it off."""
+        """The events when the model has written the item, or a limit truncates it."""
         self.fields["status"] = "completed" if complete else "incomplete"
         return [*self._written("".join(self._texts)), self._done()]
 
@@ -129,7 +129,7 @@ class MessageOutput(_TextOutput):
 
 
 class CustomCallOutput(OutputItem):
-    """A call of a custom tool, which the client answers. Its input is known at the end."""
+    """A call of a custom tool, which the client answers. Its input is known only at the end."""
 
     def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
         return []
@@ -141,9 +141,9 @@ class CustomCallOutput(OutputItem):
 
 
 def _custom_input(text: str) -> str:
-    """The only parameter, if the text is a JSON object with one text; else the text itself.
+    """The value if the text is a JSON object with a single string; otherwise the text itself.
 
-    gpt-oss writes both, and with other names than the declared one (openai/gpt-oss `chat.py`).
+    gpt-oss writes both, also with names other than the declared one (openai/gpt-oss `chat.py`).
     """
     try:
         arguments = json.loads(text)
@@ -154,16 +154,16 @@ def _custom_input(text: str) -> str:
 
 
 class _ServedCallOutput(OutputItem):
-    """A call that the server runs: between its text and its result, it is in progress."""
+    """A call that the server runs; it is in progress between its text and its result."""
 
     stages: Sequence[str] = ()  # the events between its text and its result
 
     def begin(self) -> list[Event]:
-        """The item is in progress."""
+        """The events of the item in progress."""
         return [self._added(), self._progress("in_progress")]
 
     def end(self, *, complete: bool) -> list[Event]:
-        """The events between the call and its result, or of a call that is not run."""
+        """The events between the call and its result, or those of a call that is not run."""
         written = self._written("".join(self._texts))
         if complete:
             return [*written, *map(self._progress, self.stages)]
@@ -179,12 +179,12 @@ class _ServedCallOutput(OutputItem):
         return self._event(f"{self.fields['type']}.{stage}")
 
     def _show(self, ran: Ran) -> str:
-        """Add the result to the fields; the last stage."""
+        """Add the result to the fields; returns the last stage."""
         raise NotImplementedError
 
 
 class WebSearchOutput(_ServedCallOutput):
-    """A call of the browser, which is added once its action is known."""
+    """A browser call; the item is added once its action is known."""
 
     stages = ("in_progress", "searching")
 
@@ -196,7 +196,7 @@ class WebSearchOutput(_ServedCallOutput):
         self._sources = sources
 
     def begin(self) -> list[Event]:
-        """Nothing yet."""
+        """No events yet."""
         return []
 
     def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
@@ -232,7 +232,7 @@ class ProgramOutput(_ServedCallOutput):
 
 
 class McpCallOutput(_ServedCallOutput):
-    """A call of a tool of an MCP server."""
+    """A call of an MCP tool."""
 
     streamed = "mcp_call_arguments"
 
@@ -264,8 +264,8 @@ class McpListOutput(OutputItem):
 class OutputWriter:
     """Writes the output of one response; `items` are the finished items.
 
-    Calls repeat their namespace; those of `custom` tools have a text instead of arguments. With
-    `sources`, searches list the URLs that were found; with `outputs`, programs what they printed.
+    Calls include their namespace; those of `custom` tools have a text instead of arguments. With
+    `sources`, searches list the URLs found; with `outputs`, programs list their output.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Reply:
         return response
 
     async def events(self, keep: Callable[[dict[str, Any]], None]) -> AsyncGenerator[bytes]:
-        """The encoded events, those of one token together; `keep` gets the complete response."""
+        """The encoded events, grouped by token; `keep` gets the complete response."""
         running = self._response("in_progress")
         kinds = ("response.created", "response.in_progress")
         opening = self._encode({"type": kind, "response": running} for kind in kinds)

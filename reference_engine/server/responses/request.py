@@ -1,4 +1,4 @@
-"""The body of a Responses request, and what to generate for it."""
+"""The body of a Responses request, and the generation request that it describes."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -99,7 +99,7 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         current_date: str | None,
         builtin: tuple[Builtin, ...] = (),
     ) -> GenerationRequest:
-        """What to generate after this history, with these built-in tools. Raises ApiError."""
+        """The generation request for this history and these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         conversation = Conversation(
             items=(*self.opening, *history),

@@ -19,12 +19,12 @@ Generate = Callable[[GenerationRequest], Generation]
 
 
 class Steps:
-    """Generates until the model ends without a call of a tool that the server runs.
+    """Generates until the model ends without calling a tool that the server runs.
 
-    Each step renders its prompt from the conversation, as it is rendered when a client sends the
-    items back. After `most_calls` calls, the server replaces further ones by a final answer.
-    `history` has the conversation items of each output item: one, or a call and its result, or
-    none for a list of tools.
+    Each step renders its prompt from the conversation in the same way as if a client had sent the
+    items back. After `most_calls` calls, the server replaces further calls by a final answer.
+    `history` has the conversation items of each output item: one, two for a call and its result,
+    or none for a list of tools.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class Steps:
 
     @property
     def prompt_tokens(self) -> int:
-        """The tokens of all prompts."""
+        """The number of tokens of all prompts."""
         return sum(len(each.prompt) for each in self._generations)
 
     @property
     def completion_tokens(self) -> int:
-        """The tokens that the model generated in all steps."""
+        """The number of tokens that the model generated in all steps."""
         return sum(len(each.completion) for each in self._generations)
 
     @property
     def reasoning_tokens(self) -> int:
-        """Those in the text of the chain of thought."""
+        """The number of generated tokens in the text of the chain of thought."""
         return sum(each.reasoning_tokens for each in self._generations)
 
     async def run(self) -> AsyncGenerator[list[StepPart]]:
-        """Yield the tools of MCP servers, the parts of all steps, and what the tools did.
+        """Yield the tools of MCP servers, the parts of all steps, and the results of tools.
 
         Raises ApiError if the conversation cannot be rendered or exceeds the context, an MCP server
         cannot be used, or the engine fails or refuses the request.
@@ -74,13 +74,13 @@ class Steps:
                     yield parts
 
     async def count(self) -> int:
-        """The tokens of the first prompt; the model writes nothing. Raises ApiError like `run`."""
+        """Count the tokens of the first prompt, without generating. Raises ApiError like `run`."""
         async with aclosing(self._tools.mcp):
             await self._begin()
         return self.prompt_tokens
 
     async def _begin(self) -> Sequence[McpListing]:
-        """Render the first prompt; the tools of MCP servers."""
+        """Render the first prompt; returns the tools of MCP servers."""
         try:
             listings = await self._tools.mcp.connect()
         except McpError as error:
@@ -104,7 +104,7 @@ class Steps:
             ran, result = await self._tools.run(last)
             self.history[-1] = (last, result)
             yield [ran]
-            if not self._go_on(before):
+            if not self._prepare_next(before):
                 self.finish = "length"
                 return
 
@@ -122,8 +122,8 @@ class Steps:
                 item = item_of(self._message, "".join(self._text))
                 self.history.append((self._tools.item(item) if isinstance(item, Call) else item,))
 
-    def _go_on(self, before: int) -> bool:
-        """Prepare the next step; False if no tokens are left for it."""
+    def _prepare_next(self, before: int) -> bool:
+        """Prepare the next step; returns False if no tokens are left for it."""
         request, last = self._request, self._generations[-1]
         left = request.sampling.max_tokens - len(last.completion)
         if left < 1:
@@ -148,15 +148,15 @@ class Steps:
 
 
 def _with_mcp(request: GenerationRequest, listings: Sequence[McpListing]) -> GenerationRequest:
-    """The request with the tools of MCP servers as further functions. Raises ApiError."""
+    """The request with the tools of MCP servers as additional functions. Raises ApiError."""
     conversation, policy = request.conversation, request.policy
     functions = [each for listing in listings for each in listing.functions]
     names = {each.name for each in conversation.tools} | set(conversation.builtin)
     for function in functions:
         if function.name in names:
             message = (
-                f"There are two tools named '{function.name}', one of them of an MCP server: leave "
-                "one out with 'allowed_tools'."
+                f"There are two tools named '{function.name}', one of them from an MCP server: "
+                "exclude one with 'allowed_tools'."
             )
             raise invalid("tools", message)
         names.add(function.name)

@@ -25,14 +25,14 @@ class Stored:
     history: tuple[ConversationItem, ...]
     """The conversation up to and including its output, without `instructions`."""
     items: dict[str, tuple[tuple[ConversationItem, ...], str | None]] = field(default_factory=dict)
-    """The conversation items of each output item, with the call id of calls."""
+    """The conversation items of each output item and, for a call, the call id."""
     calls: dict[str, str] = field(default_factory=dict)
-    """The calls without a result, name by call id."""
+    """The names of calls without a result, by call id."""
     input: bytes = b"[]"  # the encoded list of its input items
 
     @property
     def size(self) -> int:
-        """The approximate size in bytes. Texts shared with other responses count again."""
+        """The approximate size in bytes. Texts shared with other responses are counted again."""
         texts = sum(len(text) for entry in self.history for text in texts_of(entry))
         return texts + 100 * len(self.history) + len(self.response) + len(self.input)
 
@@ -48,7 +48,7 @@ class ResponseStore:
         self._items: dict[str, str] = {}
 
     def put(self, stored: Stored) -> None:
-        """Store a response unless it is too large; the least recently used ones make room."""
+        """Store a response unless it is too large, removing the least recently used ones."""
         size = stored.size
         if size > self._max_bytes:
             return
@@ -82,7 +82,7 @@ class ResponseStore:
 
 @dataclass(frozen=True)
 class VisibleResponses:
-    """The responses that a client can continue: those of the server and of its connection."""
+    """The responses that a client can continue: those of the server and of the connection."""
 
     shared: ResponseStore
     own: ResponseStore | None = None
@@ -108,7 +108,7 @@ class VisibleResponses:
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the list that `limit`, `order` and `after` select. Raises ApiError."""
+    """The part of the list selected by `limit`, `order` and `after`. Raises ApiError."""
     options = _DEFAULTS | dict(query)
     limit = _checked(_LIMIT, "limit", options)
     in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))

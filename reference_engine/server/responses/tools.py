@@ -35,7 +35,7 @@ class Tool(FunctionDefinition):
 
 
 class Namespace(RequestModel):
-    """A group of function tools. The model sees them without the namespace; calls repeat it."""
+    """A group of function tools. The model sees them without the namespace; calls include it."""
 
     type: Literal["namespace"]
     name: str
@@ -53,7 +53,7 @@ class Namespace(RequestModel):
 
 
 class _BuiltinTool(RequestModel):
-    """A tool that the response repeats as it is in the request."""
+    """A tool that the response repeats unchanged."""
 
     def echoed(self) -> dict[str, Any]:
         """The tool in the response."""
@@ -67,7 +67,7 @@ class TextInput(RequestModel):
 
 
 class Grammar(RequestModel):
-    """A text that follows a grammar, which only the prompt enforces."""
+    """A text that follows a grammar, which the server states in the prompt but does not enforce."""
 
     type: Literal["grammar"]
     syntax: Literal["lark", "regex"]
@@ -75,7 +75,7 @@ class Grammar(RequestModel):
 
 
 class CustomTool(RequestModel):
-    """A tool whose input is a text. The model sees a function with this text as its parameter."""
+    """A tool whose input is a text. The model sees a function with one string parameter."""
 
     type: Literal["custom"]
     name: FunctionName
@@ -158,7 +158,7 @@ class Mcp(RequestModel):
         return self.model_dump(exclude_none=True, exclude={"authorization", "headers"})
 
     def offer(self, server: McpServer) -> McpOffer:
-        """Its tools, of a server that the operator allows."""
+        """The tools that the request offers of a server that the operator allows."""
         allowed = self.allowed_tools
         if not isinstance(allowed, ToolFilter):
             allowed = ToolFilter(tool_names=allowed)
@@ -220,10 +220,10 @@ def custom(tools: Sequence[AnyTool]) -> frozenset[str]:
 def builtin_of(
     tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
 ) -> tuple[Builtin, ...]:
-    """The built-in tools that the model may use: none if the tool choice is about functions.
+    """The built-in tools that the model may use; empty if the tool choice is about functions.
 
-    Raises ApiError if the server does not have one of them, a function has its name, or the choice
-    requires a call while the server runs some of the calls.
+    Raises ApiError if the server does not have one of them, a function has the same name, or the
+    tool choice requires a call while the server runs some of the calls.
     """
     builtin: dict[Builtin, None] = {}
     for at, tool in enumerate(tools):
@@ -264,14 +264,14 @@ def offers_of(
 
 
 def _allowed(tool: Mcp, place: str, available: ServerTools) -> McpServer:
-    """The operator's server with this URL, or without a URL the one with this label."""
+    """The operator's server with this URL or, without a URL, with this label."""
     for server in available.mcp:
         if tool.server_url is None:
             found = server.label == tool.server_label
         else:
             found = server.is_url and server.target == tool.server_url
         if found and not server.is_url and (tool.headers or tool.authorization is not None):
-            message = f"The MCP server '{server.label}' is a process, which takes no headers."
+            message = f"The MCP server '{server.label}' is a process, which accepts no headers."
             raise invalid(f"{place}.headers", message)
         if found:
             return server
@@ -282,8 +282,8 @@ def _allowed(tool: Mcp, place: str, available: ServerTools) -> McpServer:
         )
         raise invalid(f"{place}.server_url", message, "mcp_server_not_allowed")
     message = (
-        f"This server has no MCP server '{tool.server_label}': its operator adds it with --mcp "
-        f"{tool.server_label}=URL or --mcp '{tool.server_label}=COMMAND'."
+        f"This server has no MCP server '{tool.server_label}': its operator can add it "
+        f"with --mcp {tool.server_label}=URL or --mcp '{tool.server_label}=COMMAND'."
     )
     raise invalid(f"{place}.server_label", message, "mcp_server_not_allowed")
 

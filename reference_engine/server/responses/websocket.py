@@ -19,7 +19,7 @@ from reference_engine.server.responses.store import ResponseStore
 from reference_engine.server.settings import AppSettings
 
 CONNECTION_STORE = "connection_store"
-"""The key of the connection's store in the state of a request over a WebSocket."""
+"""The key of the connection's store in the state of a WebSocket request."""
 
 _MOST_WAITING = 16
 _POLICY_VIOLATION = 1008
@@ -68,16 +68,14 @@ class _Connection:
         self._waiting.put_nowait(None)
 
     async def answer(self, seconds: float) -> None:
-        """Answer the messages in order, until the time limit."""
+        """Answer the messages in order until the time limit."""
         end = asyncio.get_running_loop().time() + seconds
         while not self._gone.is_set():
             try:
                 async with asyncio.timeout_at(end):
                     message = await self._waiting.get()
             except TimeoutError:
-                text = (
-                    f"This connection reached its limit of {seconds:g} seconds: open another one."
-                )
+                text = f"This connection reached its limit of {seconds:g} seconds: open a new one."
                 await self._refuse(ApiError(400, text, code="websocket_connection_limit_reached"))
                 await self._close()
                 return
@@ -121,7 +119,7 @@ class _Connection:
         await self._websocket.app(self._scope(), self._receive(body), send)
         if status != 200:
             await self._send_error(status, orjson.loads(rest))
-        # The new response has already replaced this one, unless the request failed.
+        # Unless the request failed, the new response has already replaced this one.
         self._store.delete(previous)
 
     def _scope(self) -> Scope:

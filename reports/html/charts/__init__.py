@@ -1,1 +1,1 @@
-"""Charts as inline SVG: small multiples of one width, so that they read alike on every screen."""
+"""Charts as inline SVG: small multiples of one width, equally readable on every screen."""

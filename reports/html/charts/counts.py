@@ -99,7 +99,7 @@ _MARKS, _AXES = 36, 30
 
 
 def timeline(name: str, counts: Sequence[int], seconds: float, kind: str) -> Markup:
-    """Draw how often something happened in equal intervals of a run; `kind` is a CSS class."""
+    """Draw counts of something in equal intervals of a run; `kind` is a CSS class."""
     most = max(counts, default=0)
     y = Scale(0, max(most, 1), _HEIGHT - _AXES, _RIGHT)
     factor, unit = _unit(seconds)

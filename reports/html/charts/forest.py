@@ -11,7 +11,7 @@ from reports.text import clipped
 
 _ROW = 34
 _LEFT, _RIGHT, _TOP, _BOTTOM = 14, 14, 4, 26
-_LONGEST = 28  # characters of a label that leave room for the figures beside it
+_LONGEST = 28  # characters of a label that leave room for the figures next to it
 _LEAST_REACH = 0.02
 """The axis always spans two points to both sides, so that tiny differences look tiny."""
 

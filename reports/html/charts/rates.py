@@ -18,10 +18,10 @@ _DATES = 4
 
 @dataclass(frozen=True)
 class Moment:
-    """One run: when, what was measured, and what came between it and the run before.
+    """One run: its time, the measured value, and what changed since the previous run.
 
-    `seconds` is since the epoch; `value` is None where the run has no such measure. `changed` says
-    in one word what changed; it is empty if nothing did.
+    `seconds` is since the epoch; `value` is None if the run does not have the measure. `changed`
+    names in one word what changed; it is empty if nothing did.
     """
 
     seconds: float

@@ -1,5 +1,5 @@
-// Common to all pages: data, theme, copying, and arrow keys in tables. Recorded text enters the page
-// as text only; nothing here builds markup from it.
+// Shared by all pages: data, theme, copying, and arrow keys in tables. Recorded text is inserted as
+// text only, never as markup.
 "use strict";
 const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -13,7 +13,7 @@ const page = (() => {
     return made;
   }
 
-  // The theme of the system, until the reader chooses one.
+  // The system's theme applies until the reader chooses one.
   const theme = one(".theme");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const remembered = (() => {
@@ -35,7 +35,7 @@ const page = (() => {
   showTheme();
   theme.hidden = false;
 
-  // Copying the command.
+  // The copy buttons of commands.
   for (const button of all(".copy")) {
     button.hidden = false;
     button.addEventListener("click", async () => {

@@ -86,7 +86,7 @@ MALFORMED = {
     "": "the first line must be",
     "*** Begin Patch": "the last line must be",
     patch(): "changes no files",
-    patch("*** Rename File: a"): "at line 2: '.*' is none of",
+    patch("*** Rename File: a"): "at line 2: '.*' is not one of",
     patch("*** Update File: lake.py"): "'lake.py' has no lines",
     update("@@"): "needs lines",
     update("@@", "*** End of File"): "needs lines",

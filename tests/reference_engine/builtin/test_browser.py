@@ -99,7 +99,7 @@ def test_text_is_found_in_a_page_and_opened_there(browser):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        ("search", {}, "`query` must be a text."),
+        ("search", {}, "`query` must be a string."),
         ("open", {"id": "https://nowhere.example/"}, "there is no such page"),
         ("open", {}, "No pages to access!"),
         ("find", {"pattern": "x", "cursor": 3}, "No pages to access!"),

@@ -127,9 +127,9 @@ def test_shards_with_an_index(written, tmp_path):
         ),
         (
             {"model.layers.3.self_attn.sinks": torch.zeros(4)},
-            ["'model.layers.3.self_attn.sinks'", "has no place", "num_hidden_layers is 3"],
+            ["'model.layers.3.self_attn.sinks'", "is not part of", "num_hidden_layers is 3"],
         ),
-        ({"surprise": torch.zeros(1)}, ["'surprise'", "has no place"]),
+        ({"surprise": torch.zeros(1)}, ["'surprise'", "is not part of"]),
     ],
 )
 def test_errors_name_the_wrong_tensor_and_its_file(broken, changes, words):

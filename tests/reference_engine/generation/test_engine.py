@@ -177,7 +177,7 @@ async def test_a_full_queue_rejects_requests():
         await anext(first)
         second = asyncio.create_task(collect(engine, [2], SamplingParams(max_tokens=2)))
         await settled(engine, (1, 1))
-        with pytest.raises(QueueFullError, match="1 requests are waiting"):
+        with pytest.raises(QueueFullError, match="1 requests are already waiting"):
             await collect(engine, [3], SamplingParams(max_tokens=2))
         await first.aclose()
         await second
@@ -321,7 +321,7 @@ async def test_the_memory_bounds_the_context(caplog):
     page = 2 * 64 * 2 * 16 * 4  # Keys and values of 64 tokens, 2 heads of 16 floats.
     async with running(model, memory=Memory(5 * page)) as engine:
         assert engine.max_context == 3 * 64
-        assert "no more than 192 tokens" in caplog.text
+        assert "fits only 192 tokens" in caplog.text
         made = await collect(engine, tokens(180), SamplingParams(max_tokens=500))
         assert len(made) == 12
         with pytest.raises(ContextOverflowError, match="context of 192"):

@@ -106,7 +106,11 @@ def test_errors_name_the_wrong_value(change, words):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "does not exist"), ("{", "cannot be read as JSON"), ("[]", "must hold a JSON object")],
+    [
+        (None, "does not exist"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "must contain a JSON object"),
+    ],
 )
 def test_errors_name_the_unreadable_file(tmp_path, content, words):
     if content is not None:

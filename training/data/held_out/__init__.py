@@ -1,12 +1,12 @@
-"""Prompts to evaluate the small checkpoint with, written by hand outside the training grammar.
+"""Handwritten prompts, outside the training grammar, for evaluating the small checkpoint.
 
-Each line of the `*.jsonl` files beside this module is an object with
+Each line of the `*.jsonl` files next to this module is an object with
 
 - `skill`: what it tests;
-- `tools`: what is on offer: `"smoke"` for the six tools of the smoke test, `"compatibility"` for
+- `tools`: the available tools: `"smoke"` for the six tools of the smoke test, `"compatibility"` for
   their six relatives, the name of a tool of the catalogue, or a whole definition
   (`name`, `description`, `parameters`);
-- `builtin`, where it exists: the built-in tools that the system message declares;
+- `builtin`, optional: the built-in tools that the system message declares;
 - `turns`: the conversation: `{"developer": text}`, `{"user": text}`, `{"reasoning": text}`,
   `{"answer": text}`, `{"call": name, "arguments": object}`, `{"result": name, "output": text}`,
   `{"builtin_call": name, "content": text}` or `{"builtin_result": name, "output": text}`;
@@ -15,7 +15,7 @@ Each line of the `*.jsonl` files beside this module is an object with
   `{"no_call": true}`, `{"json": object, "keys": [name]}`, `{"boxed": integer}`,
   `{"letter": "A"}`, `{"builtin": name, "exact": text}` or `{"builtin": name, "contains": text}`.
 
-`blind.jsonl`, where it exists, holds prompts that nobody looked at before the weights were final.
+`blind.jsonl`, if it exists, has prompts that nobody looked at before the weights were final.
 """
 
 import json
@@ -48,10 +48,10 @@ _LETTER = re.compile(r"Answer: ([A-D])\b")
 
 
 class Expectation(Protocol):
-    """What a reply must be."""
+    """A requirement on a reply."""
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """Whether the model's reply (None when it is neither call nor answer) is right."""
+        """Whether the model's reply (None if it is neither a call nor an answer) is right."""
         ...
 
 
@@ -63,11 +63,11 @@ class CallExpected:
     arguments: Mapping[str, Any]
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """Name and arguments are right."""
+        """Whether name and arguments are right."""
         return self.called(reply) and isinstance(reply, Call) and self._exact(reply.arguments)
 
     def called(self, reply: Call | Answer | None) -> bool:
-        """The right tool is called, whatever the arguments."""
+        """Whether the right tool is called, with any arguments."""
         return isinstance(reply, Call) and reply.name == self.name
 
     def _exact(self, arguments: str) -> bool:
@@ -79,23 +79,23 @@ class CallExpected:
 
 @dataclass(frozen=True)
 class Contains:
-    """An answer that holds this text."""
+    """An answer that contains this text."""
 
     text: str
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """The text stands in the answer."""
+        """Whether the answer contains the text."""
         return isinstance(reply, Answer) and self.text in reply.text
 
 
 @dataclass(frozen=True)
 class Exact:
-    """An answer that is this text."""
+    """An answer that equals this text."""
 
     text: str
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """The answer is the text."""
+        """Whether the answer equals the text."""
         return isinstance(reply, Answer) and reply.text == self.text
 
 
@@ -104,7 +104,7 @@ class NoCall:
     """Any answer, but no call."""
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """There is an answer."""
+        """Whether the reply is an answer."""
         return isinstance(reply, Answer)
 
 
@@ -116,7 +116,7 @@ class JsonObject:
     values: Mapping[str, Any]
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """Keys and values are right."""
+        """Whether keys and values are right."""
         found = self.parsed(reply)
         return found is not None and self.values.items() <= found.items()
 
@@ -131,12 +131,12 @@ class JsonObject:
 
 @dataclass(frozen=True)
 class Boxed:
-    r"""An answer whose last `\boxed{}` holds this integer."""
+    r"""An answer whose last `\boxed{}` contains this integer."""
 
     value: int
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """The last box is right."""
+        """Whether the last box is right."""
         found = _BOXED.findall(reply.text) if isinstance(reply, Answer) else []
         return bool(found) and int(found[-1]) == self.value
 
@@ -148,21 +148,21 @@ class Letter:
     letter: str
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """The last letter is right."""
+        """Whether the last letter is right."""
         found = _LETTER.findall(reply.text) if isinstance(reply, Answer) else []
         return bool(found) and found[-1] == self.letter
 
 
 @dataclass(frozen=True)
 class BuiltinExpected:
-    """A call of this built-in tool whose content holds this text, or is exactly it."""
+    """A call of this built-in tool whose content contains this text, or equals it."""
 
     name: str
     content: str
     whole: bool = False
 
     def met(self, reply: Call | Answer | None) -> bool:
-        """The tool is called with this content."""
+        """Whether the tool is called with this content."""
         if not isinstance(reply, Call) or reply.name != self.name:
             return False
         return reply.arguments == self.content if self.whole else self.content in reply.arguments
@@ -170,7 +170,7 @@ class BuiltinExpected:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One prompt, and what the reply to it must be.
+    """One prompt, and the requirement on its reply.
 
     Attributes:
         blind: whether it was written by someone who saw neither training data nor results, and
@@ -198,7 +198,7 @@ def held_out() -> Iterator[HeldOut]:
 
 
 def user_texts() -> tuple[str, ...]:
-    """The last thing the user says in each held-out prompt."""
+    """The last user message of each held-out prompt."""
     last = (
         [turn.text for turn in prompt.conversation.items if isinstance(turn, User)][-1]
         for prompt in held_out()

@@ -1,4 +1,4 @@
-"""Prompts of a given length with a code word at a given depth, from sentences of their own."""
+"""Prompts of a given length with a code word at a given depth, in sentences used only here."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -46,7 +46,7 @@ _PLACES = ("museum", "harbour", "library", "mill", "chapel", "stadium")
 
 
 def haystacks(length: int, depths: Sequence[float] = DEPTHS) -> Iterator[HeldOut]:
-    """One prompt of about `length` tokens for each depth, with sentences that look like the one."""
+    """One prompt of about `length` tokens for each depth, with similar sentences as distractors."""
     for depth, word in zip(depths, cycle(_CODE_WORDS)):
         rng = Random(f"{length} {depth}")  # noqa: S311
         parts = _filler(rng, length)

@@ -1,18 +1,22 @@
-"""Requests written by hand, one a line, with slots such as `{p}` for what varies.
+"""Handwritten requests, one per line, with slots such as `{p}` for the parts that vary.
 
-A grammar says the same thing in ever new mixtures of the same few words; people do not. Each file
-`NAME.txt` beside this module holds many people's ways to say one thing; `tools.jsonl` holds tools
-of many kinds, each line an object with `name`, `description`, `parameters` and `asks`. An ask is a
-text whose slots are named after parameters, or `{"text": …, "values": …}` where `values` are
-arguments that the text implies without a slot. `known_tools.jsonl` has asks for tools that are
-defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
-a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
-`small_talk.jsonl` has answers with the lines they answer; `builtin_asks.jsonl` has wishes for the
-browser and Python, and `python_asks.jsonl` wishes for each piece of code. Other files have no
-requests: `sentences.txt` texts in many languages, `everyday.txt` patterns of English sentences,
-`chatter.txt` what people say around a request, `manner_of_use.txt` how to serve it,
-`instructions.txt` what developers tell an assistant, and `topics.txt`, `page_titles.txt`,
-`result_notes.txt` and `attributes.txt` what is on the web.
+They are more varied than a grammar, which only mixes the same few words. Each file `NAME.txt` next
+to this module has many wordings of one request. `tools.jsonl` has tools of many kinds, each line an
+object with `name`, `description`, `parameters` and `asks`. An ask is a text whose slots are named
+after parameters, or `{"text": …, "values": …}`, where `values` are arguments that the text implies
+without a slot.
+
+- `known_tools.jsonl`: asks for tools that are defined in `catalogue`
+- `kinds.jsonl`: kinds of things, with their members and with questions that a member answers
+- `second_wishes.jsonl`: requests for a call with a value from the first result
+- `small_talk.jsonl`: answers, with the lines that they answer
+- `builtin_asks.jsonl`: requests for the browser and Python
+- `python_asks.jsonl`: requests for each piece of code
+
+Other files have no requests: `sentences.txt` has texts in many languages, `everyday.txt` patterns
+of English sentences, `chatter.txt` text around a request, `manner_of_use.txt` sentences on how to
+serve it, `instructions.txt` instructions of developers, and `topics.txt`, `page_titles.txt`,
+`result_notes.txt` and `attributes.txt` content of web pages.
 """
 
 import json
@@ -67,7 +71,7 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "result_notes": ("", ""),
     "attributes": ("", ""),
 }
-"""For each file the slots that a line must have, and those that it may have."""
+"""For each file, the slots that a line must have and those that it may have."""
 
 
 FILES = tuple(_SLOTS)
@@ -84,7 +88,7 @@ def lines(name: str) -> tuple[str, ...]:
 
 
 def checked(name: str, text: str) -> tuple[str, ...]:
-    """The different lines of a text, if their slots are those that the file `name` may have.
+    """The distinct lines of a text, after checking their slots against those of the file `name`.
 
     Raises:
         ValueError: a line lacks a slot, or has one that nothing fills.
@@ -119,7 +123,7 @@ def tools() -> tuple[WrittenTool, ...]:
     """The tools of `tools.jsonl`.
 
     Raises:
-        ValueError: a tool or one of its requests is unsound.
+        ValueError: a tool or one of its requests is invalid.
     """
     return tuple(
         written_tool(
@@ -134,7 +138,7 @@ def known_tools() -> tuple[WrittenTool, ...]:
     """The tools of `known_tools.jsonl`.
 
     Raises:
-        ValueError: a request is unsound.
+        ValueError: a request is invalid.
     """
     named = {tool.name: tool for tool in OTHER_TOOLS}
     return tuple(
@@ -144,7 +148,7 @@ def known_tools() -> tuple[WrittenTool, ...]:
 
 @dataclass(frozen=True)
 class Kind:
-    """Things of one kind, and questions that only such a thing answers."""
+    """Things of one kind, and questions to which only a thing of this kind is an answer."""
 
     name: str
     members: tuple[str, ...]
@@ -162,7 +166,7 @@ def kinds() -> tuple[Kind, ...]:
 
 @cache
 def second_wishes() -> Mapping[str, tuple[str, ...]]:
-    """Wishes for a second call, `{f}` being the field to use, by the second tool's family."""
+    """Requests for a second call by the second tool's family; `{f}` is the field to use."""
     return {line["family"]: tuple(line["wishes"]) for line in _json_lines("second_wishes.jsonl")}
 
 
@@ -174,13 +178,13 @@ def small_talk() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 @cache
 def builtin_asks() -> Mapping[str, tuple[str, ...]]:
-    """Wishes for the browser and Python by kind, with one or two slots each."""
+    """Requests for the browser and Python by kind, with one or two slots each."""
     return {line["kind"]: tuple(line["lines"]) for line in _json_lines("builtin_asks.jsonl")}
 
 
 @cache
 def python_asks() -> Mapping[str, tuple[str, ...]]:
-    """Wishes for Python by the code that they call for, with its slots."""
+    """Requests for Python by the code that they require, with its slots."""
     return {line["code"]: tuple(line["lines"]) for line in _json_lines("python_asks.jsonl")}
 
 
@@ -191,14 +195,14 @@ def _json_lines(file: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Fragments:
-    """A line cut at its slots: `said` has one part more than there are `slots`."""
+    """A line split at its slots: `said` has one part more than `slots`."""
 
     said: tuple[str, ...]
     slots: tuple[str, ...]
 
 
 def fragments() -> Iterator[Fragments]:
-    """Every line and request of all files, cut at its slots."""
+    """Every line and request of all files, split at its slots."""
     texts = [line for name in FILES for line in lines(name)]
     texts += [ask.text for one in (*tools(), *known_tools()) for ask in one.asks]
     texts += [wish for wishes in second_wishes().values() for wish in wishes]
@@ -212,10 +216,10 @@ def fragments() -> Iterator[Fragments]:
 
 
 def written_tool(tool: FunctionTool, written: Sequence[str | Mapping[str, Any]]) -> WrittenTool:
-    """A tool with its requests, each of which gives what the tool needs and nothing else.
+    """A tool with its requests, each of which gives the required arguments and nothing else.
 
     Raises:
-        ValueError: a request does not.
+        ValueError: a request does not meet this.
     """
     schema = tool.parameters or {}
     properties = schema.get("properties", {})
@@ -231,5 +235,5 @@ def written_tool(tool: FunctionTool, written: Sequence[str | Mapping[str, Any]])
             raise ValueError(f"{tool.name}: the arguments of {ask.text!r} do not fit the tool")
         for name, value in ask.values.items():
             if not Draft202012Validator(properties[name]).is_valid(value):
-                raise ValueError(f"{tool.name}: {value!r} is no {name}, in {ask.text!r}")
+                raise ValueError(f"{tool.name}: {value!r} is not a valid {name}, in {ask.text!r}")
     return WrittenTool(tool, asks)

@@ -1,8 +1,8 @@
-"""Requests for the six smoke tools that were written whole, with their arguments.
+"""Complete requests for the six smoke tools, with their arguments.
 
-A line with slots says one thing in one way, whatever stands in the slots; here wording, story and
-values belong together, as strangers write them. Each file `TOOL.jsonl` beside this module holds
-objects `{"text", "arguments"}`, one a line; string arguments stand in the text, letter for letter.
+A line with slots has the same wording for all values; here, wording, story and values belong
+together. Each file `TOOL.jsonl` next to this module has objects `{"text", "arguments"}`, one per
+line; string arguments occur in the text literally.
 """
 
 import json
@@ -16,14 +16,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class WholeRequest:
-    """What somebody asks, and the arguments of the call that serves it."""
+    """A user's request, and the arguments of the call that serves it."""
 
     text: str
     arguments: Mapping[str, Any]
 
     @property
     def said(self) -> tuple[str, ...]:
-        """The parts of the text that are no argument."""
+        """The parts of the text that are not arguments."""
         values = sorted(filter(None, _texts(self.arguments.values())), key=len, reverse=True)
         return tuple(
             re.split("|".join(map(re.escape, values)), self.text) if values else (self.text,)
@@ -40,7 +40,7 @@ def whole_requests(tool: str) -> tuple[WholeRequest, ...]:
 
 @cache
 def written_values(tool: str, name: str) -> tuple[str, ...]:
-    """The different texts that the requests for a tool give for one of its arguments."""
+    """The distinct values that the requests for a tool give for one of its arguments."""
     given = (request.arguments.get(name) for request in whole_requests(tool))
     return tuple(dict.fromkeys(value for value in given if isinstance(value, str)))
 
