@@ -1,4 +1,4 @@
-"""The expected cost of a run: requests, tokens, money and time. Pure."""
+"""The expected cost of a run: requests, tokens, money and time. No I/O."""
 
 from __future__ import annotations
 

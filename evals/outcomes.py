@@ -1,4 +1,4 @@
-"""The outcome of an attempt at a question of an eval. Pure.
+"""The outcome of an attempt at a question of an eval. No I/O.
 
 An attempt has exactly one outcome. The rules apply in this order:
 

@@ -1,4 +1,4 @@
-"""Computes the figures of an eval from the scores of its attempts. Pure."""
+"""Computes the figures of an eval from the scores of its attempts. No I/O."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence

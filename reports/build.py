@@ -1,4 +1,4 @@
-"""Builds the report of a run from its analysis. Pure."""
+"""Builds the report of a run from its analysis. No I/O."""
 
 import shlex
 from collections import defaultdict

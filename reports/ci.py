@@ -1,4 +1,4 @@
-"""The result of a run for CI systems: `junit.xml`, and GitHub's annotations and step outputs. Pure.
+"""The result of a run for CI systems: `junit.xml`, GitHub annotations and step outputs. No I/O.
 
 `junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
 or an error if and only if the run did not pass. What a passing run tolerates, such as a sample that

@@ -1,4 +1,4 @@
-"""The likely causes of a run's findings, and the next steps for the user. Pure."""
+"""The likely causes of a run's findings, and the next steps for the user. No I/O."""
 
 import shlex
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Computes the score of an answer from grades, and the figures of an eval from scores. Pure.
+"""Computes the score of an answer from grades, and the figures of an eval from scores. No I/O.
 
 The score of an answer is the sum of the points of the items it meets over the sum of the positive
 points (HealthBench, arXiv 2505.08775): at most 1, and below 0 if faults outweigh the rest.

@@ -1,4 +1,4 @@
-"""Agreement of a grader with physicians and with another grader: records and figures. Pure.
+"""Agreement of a grader with physicians and with another grader: records and figures. No I/O.
 
 This is HealthBench's meta-evaluation (arXiv 2505.08775). Physicians labeled whether answers meet
 criteria, and the grader gets the same task. Each verdict of the grader is compared with each

@@ -1,4 +1,4 @@
-"""JSON objects in generated text. Pure."""
+"""JSON objects in generated text. No I/O."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The parts of a rollout that checks judge. Pure."""
+"""The parts of a rollout that checks judge. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice

@@ -1,4 +1,4 @@
-"""The likely causes of a run's findings: a noisy-or model of known and unknown defects. Pure.
+"""The likely causes of a run's findings: a noisy-or model of known and unknown defects. No I/O.
 
 Each defect makes each check have findings with its own probability, independently of other defects
 (a two-level network of causes and findings, Shwe et al. 1991). Sets of up to six defects are

@@ -1,4 +1,4 @@
-"""Δ logprob between a reply and the golden answer. Pure.
+"""Δ logprob between a reply and the golden answer. No I/O.
 
 Tokens are compared one by one up to and including the first different token, because until then
 both models read the same text (teacher forcing by agreement). All alternatives that both list are

@@ -1,4 +1,4 @@
-"""Where a greedy reply diverges from the golden answer, and how certain the reference was. Pure.
+"""Where a greedy reply diverges from the golden answer, and how certain the reference was. No I/O.
 
 At temperature 0, healthy engines only diverge at near-ties. The golden gap between the expected and
 the actual token therefore separates noise from defects, without any logprobs from the provider.

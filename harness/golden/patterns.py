@@ -1,4 +1,4 @@
-"""Recognize a known defect by its pattern of changes in the logprobs. Pure.
+"""Recognize a known defect by its pattern of changes in the logprobs. No I/O.
 
 A defect of the computation changes every logprob by an amount that follows from the weights, and
 the reference engine computes these amounts by reproducing the defect. Rounding also changes

@@ -1,4 +1,4 @@
-"""Tolerances of golden files, learned from healthy engines and other golden files. Pure."""
+"""Tolerances of golden files, learned from healthy engines and other golden files. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
