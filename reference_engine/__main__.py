@@ -66,7 +66,7 @@ def application(program: str) -> App:
     app = App(
         name=program,
         help=__doc__.partition("\n")[0],
-        help_format="plaintext",
+        help_format="markdown",
         default_parameter=Parameter(show_default=False, negative=()),
         version_flags=[],
         suppress_keyboard_interrupt=False,

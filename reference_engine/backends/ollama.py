@@ -53,8 +53,9 @@ class Ollama(Dialect):
         else:
             found = [name for name in names if name in {model, f"{model}:latest"}]
         if len(found) != 1:
-            there = ", ".join(names) or "no model"
-            raise ValueError(f"it has {there}: choose one with --backend-model")
+            if not names:
+                raise ValueError("it has no models: pull one with `ollama pull gpt-oss:20b`")
+            raise ValueError(f"choose one of its models with --backend-model: {', '.join(names)}")
         return Served(found[0], None)
 
     @staticmethod

@@ -318,5 +318,5 @@ async def test_the_model_must_be_there():
             await opened("vllm", url, model="other")
         with pytest.raises(SetupError, match="HTTP 404"):
             await opened("vllm", url + "/nowhere")
-        with pytest.raises(SetupError, match="choose one with --backend-model"):
+        with pytest.raises(SetupError, match="choose one of its models with --backend-model"):
             await opened("ollama", url, model="other")
