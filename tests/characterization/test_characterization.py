@@ -39,7 +39,7 @@ def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["smoke_pass", "evals_merged"])
 @pytest.mark.parametrize("value", ["changed", {}, -1])
-def test_any_change_of_run_json_of_an_older_run_is_found(
+def test_a_change_to_run_json_of_an_older_run_is_detected(
     name: str, value: object, tmp_path: Path
 ) -> None:
     run = stored.unpack(name, tmp_path)

@@ -189,7 +189,7 @@ def test_commands_run(block: Block, world: World, monkeypatch: pytest.MonkeyPatc
         assert world.run(command) == 0, f"{command} failed"
 
 
-def test_what_is_run_elsewhere_is() -> None:
+def test_commands_not_run_here_are_run_by_another_test() -> None:
     for name, place in RUN_ELSEWHERE.items():
         assert name.replace("-", "_") in (ROOT / place).read_text(encoding="utf-8")
 
@@ -212,7 +212,7 @@ def test_every_page_is_in_the_index() -> None:
             assert f"({page.name})" in index
 
 
-def test_every_key_of_an_entry_is_explained_and_shown(tmp_path: Path) -> None:
+def test_every_key_of_a_provider_entry_is_documented_with_an_example(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert rows == (set(Provider.model_fields) - {"name"}) | set(Launch.model_fields)
@@ -226,7 +226,7 @@ def test_every_key_of_an_entry_is_explained_and_shown(tmp_path: Path) -> None:
     assert shown - {"name"} == rows
 
 
-def test_every_entry_that_is_shown_can_be_used(tmp_path: Path) -> None:
+def test_every_provider_entry_in_the_docs_loads(tmp_path: Path) -> None:
     for page in PAGES:
         assert list(shown_providers(page.read_text(encoding="utf-8"), tmp_path)) is not None
 
@@ -239,7 +239,7 @@ def shown_providers(page: str, folder: Path) -> Iterator[Provider]:
         yield from own_providers(file).values()
 
 
-def test_every_option_of_the_server_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_of_the_server_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "reference-engine.md").read_text(encoding="utf-8")
     assert engine_command(["serve", "--help"]) == 0
     offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}

@@ -64,7 +64,7 @@ def test_the_reference_passes(tmp_path: Path) -> None:
     assert len(rollouts) == 8
 
 
-def test_weights_without_sense_fail(
+def test_shuffled_weights_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -57,7 +57,7 @@ def of_packages(tree: Path) -> set[str]:
     return {str(path.relative_to(tree)) for path in found}
 
 
-def test_the_wheel_has_all_of_the_packages_and_nothing_else(
+def test_the_wheel_contains_all_packages_and_nothing_else(
     distributions: Built,
 ) -> None:
     packed = in_wheel(distributions.wheel)
@@ -66,7 +66,7 @@ def test_the_wheel_has_all_of_the_packages_and_nothing_else(
     assert distributions.wheel.stat().st_size < LARGEST_WHEEL
 
 
-def test_the_source_distribution_has_what_the_wheel_has(
+def test_the_source_distribution_contains_what_the_wheel_contains(
     distributions: Built,
 ) -> None:
     with tarfile.open(distributions.sdist) as archive:

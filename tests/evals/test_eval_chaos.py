@@ -61,7 +61,7 @@ def outcomes(folder):
     return {one["record"]: (one["outcome"], one["value"], one["answer"]) for one in found}
 
 
-def test_every_try_ends_once_and_as_it_would_have_undisturbed(tmp_path, monkeypatch):
+def test_every_try_ends_exactly_once_with_its_undisturbed_outcome(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random = Random(1)
     recorded = malformed(quiz(0.8), 0.06)

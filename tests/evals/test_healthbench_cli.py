@@ -107,7 +107,7 @@ def test_a_trial_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
 
 
-def test_a_trial_of_some_rows_can_be_resumed_with_all(provider: MockProvider) -> None:
+def test_a_trial_of_some_rows_can_be_resumed_with_all_rows(provider: MockProvider) -> None:
     assert run(["grader", "check", "doc", "--samples", "--examples", "3"]) == 0
     first = len(provider.posts)
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
