@@ -61,7 +61,7 @@ def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     assert found(always + again + own + right) == set()
 
 
-def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
+def test_parameter_names_changed_to_another_style_are_found() -> None:
     def named(*names: str, got: tuple[str, ...]) -> MadeCall:
         expected, made = (json.dumps(dict.fromkeys(each, 1)) for each in (names, got))
         return replace(RIGHT, expected=expected, got=made, same=names == got)
@@ -74,7 +74,7 @@ def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
     assert found(scores(named("from_", got=("from",)), named("to_", got=("to",)))) == set()
 
 
-def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the_cot() -> None:
+def test_numbers_that_differ_from_the_cot_are_found_if_other_attempts_match_it() -> None:
     off = replace(SHORT, values=True, planned=True, extra_tokens=None)
     cases = [scores(RIGHT, off, sample=sample) for sample in "abc"]
     assert found([each for case in cases for each in case]) == {"a2", "b2", "c2"}
@@ -87,7 +87,7 @@ def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the
     assert found(cases[0] + cases[1] + phrased) == set()
 
 
-def test_words_from_nowhere_are_found_where_the_tokens_allow_the_word_of_the_cot() -> None:
+def test_invented_words_are_found_if_the_tokens_fit_the_word_in_the_cot() -> None:
     off = replace(SHORT, planned=True, strange=True, expected_extra_tokens=(4, 5))
     cases = [score for sample in "ab" for score in scores(RIGHT, off, sample=sample)]
     assert found(cases + scores(RIGHT, off, sample="c")) == {"a2", "b2", "c2"}
@@ -133,7 +133,7 @@ def changed_to(change: Callable[[str], str], **options: bool) -> list[Score]:
 
 
 @pytest.mark.parametrize("change", [str.upper, str.title, lambda t: t[:1].upper() + t[1:]])
-def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]) -> None:
+def test_texts_changed_by_the_same_rule_are_found(change: Callable[[str], str]) -> None:
     changed = changed_to(change)
     assert found(changed) == {"a1", "b1", "c1"}
     assert found(changed[:2]) == set()  # Two cases: the model may have corrected them.
@@ -143,7 +143,7 @@ def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]
     assert found(changed_to(change, planned=False)) == set()
 
 
-def test_texts_that_all_end_at_one_length_are_found() -> None:
+def test_texts_cut_at_one_length_are_found() -> None:
     cut = changed_to(lambda text: text[:3], planned=False)
     at_end = scores(made({"city": "rio de"}, {"city": "rio"}), sample="d")
     assert found(cut + at_end) == {"a1", "b1", "c1", "d1"}
@@ -157,7 +157,7 @@ def test_texts_that_all_end_at_one_length_are_found() -> None:
     assert found(words) == set()  # The model may have shortened them.
 
 
-def test_texts_in_each_other_s_place_are_found() -> None:
+def test_swapped_texts_are_found() -> None:
     pairs = [("from", "to"), ("unit", "city"), ("from", "to")]
     moved = [
         score

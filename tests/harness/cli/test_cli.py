@@ -284,7 +284,7 @@ def test_what_is_asked_for_reaches_the_provider(mock):
     assert len(body["tools"]) == len(SUITE.tools)
 
 
-def test_nothing_is_sent_that_was_not_asked_for(mock):
+def test_no_unrequested_options_are_sent(mock):
     run(at(mock, "--apis", "chat", "--no-streaming"))
     assert set(mock.posts[-1].body) == {"model", "messages", "tools"}
 
