@@ -46,7 +46,7 @@ def lines(folder: Path) -> list[bytes]:
     return (folder / ROLLOUTS_FILE).read_bytes().splitlines(keepends=True)
 
 
-def test_an_unchanged_run_is_sound(sealed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unchanged_run_is_valid(sealed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", str(sealed), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["conclusion"], found["problems"], found["notes"]) == ("sound", [], [])
@@ -210,7 +210,7 @@ def test_missing_attempts_of_a_complete_run_are_found(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "s3/ch'])
-def test_a_killed_run_is_not_sealed_and_sound_after_it_is_resumed(
+def test_a_killed_run_is_not_sealed_and_valid_after_it_is_resumed(
     tmp_path: Path, torn: bytes
 ) -> None:
     rollouts = list(troubled(SMALL, tries=2))
@@ -253,7 +253,7 @@ def test_a_seal_covers_every_session_that_ends_normally(tmp_path: Path) -> None:
     assert info.seals == ()
 
 
-def test_an_older_run_is_not_sealed_and_not_broken(
+def test_an_older_run_is_unsealed_but_not_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "run", troubled(SMALL, tries=2), first_cases=1)
@@ -261,7 +261,7 @@ def test_an_older_run_is_not_sealed_and_not_broken(
     assert "NOT SEALED" in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_read(tmp_path: Path, copy: Path) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, copy: Path) -> None:
     assert run(["audit", str(tmp_path / "none")]) == 2
     (copy / RUN_FILE).write_text('{"seals": [{}]}', encoding="utf-8")
     with pytest.raises(RunLogError, match="is damaged: "):

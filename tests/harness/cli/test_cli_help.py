@@ -20,7 +20,7 @@ def every_command(parent: App, path: tuple[str, ...] = ()):
 
 
 @pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
-def test_help_reads_alike(command):
+def test_help_texts_have_one_style(command):
     page = StringIO()
     app.help_print(command, console=Console(file=page, width=300))
     text = page.getvalue()

@@ -40,7 +40,9 @@ def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("shell", "mark"), [("zsh", "#compdef gpt-oss-verify"), ("fish", "complete")]
 )
-def test_other_shells(shell: str, mark: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_scripts_are_printed_for_other_shells(
+    shell: str, mark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["completion", shell]) == 0
     out = capsys.readouterr().out
     assert mark in out

@@ -64,7 +64,9 @@ def ended_by(number: int, *arguments: str) -> int:
 
 
 @pytest.mark.slow
-def test_stopped_killed_and_resumed(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_killed_and_resumed_runs_are_sealed(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
     mock.delay = 0.05
     whom = ["--base-url", mock.base_url, "--model", MODEL, "-n", "4", "--concurrency", "1",
             "--rule", "guide"]  # fmt: skip

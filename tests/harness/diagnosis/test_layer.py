@@ -29,7 +29,7 @@ def numerics(*groups):
     return failed.model_copy(update={"check": about, "groups": groups})
 
 
-def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
+def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None:
     both = [calling("harmony", 4, mode=mode) for mode in ("streaming", "non-streaming")]
     others = calling("chat", 1), calling("responses", 0)
     ((layer, text),) = found(*both, *others)
@@ -41,13 +41,13 @@ def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
     )
 
 
-def test_what_fails_over_harmony_too_is_the_engine() -> None:
+def test_failures_over_harmony_are_attributed_to_the_engine() -> None:
     ((layer, text),) = found(calling("harmony", 1), calling("chat", 1))
     assert layer == "engine"
     assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
 
 
-def test_a_few_cases_that_are_too_hard_do_not_accuse_the_engine() -> None:
+def test_a_few_difficult_cases_are_not_attributed_to_the_engine() -> None:
     results = []
     for api in ("harmony", "chat"):
         good = calling(api, 20, tries=20, cases=20)
@@ -62,7 +62,7 @@ def test_both_layers_can_be_at_fault() -> None:
     assert layers == ["API conversion", "engine"]
 
 
-def test_wrong_logprobs_over_harmony_are_the_engines() -> None:
+def test_wrong_logprobs_over_harmony_are_attributed_to_the_engine() -> None:
     healthy = [calling("harmony", 4), calling("chat", 4)]
     ((layer, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
     assert (layer, "numerics.logprobs failed over harmony" in text) == ("engine", True)

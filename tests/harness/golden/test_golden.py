@@ -129,7 +129,7 @@ DIVERGENT = {
 
 
 @pytest.mark.parametrize(("other", "gap"), DIVERGENT.values(), ids=DIVERGENT)
-def test_the_gap_of_a_divergence(other, gap):
+def test_the_gap_of_a_divergence_is_measured(other, gap):
     found = divergence(tokens(*ANSWER), other, ended=True)
     assert found.gap == pytest.approx(gap)
 
@@ -183,7 +183,7 @@ def test_tokens_are_compared_up_to_the_first_different_one():
     assert len(compare(golden, entries(golden)).tokens) == 4
 
 
-def test_only_tokens_of_the_answer_count():
+def test_only_tokens_of_the_answer_are_compared():
     golden = tokens(*ANSWER)
     compared = compare(golden, entries(golden, 0.5))
     assert [golden[each.at].part for each in compared.tokens] == ["answer", "answer"]

@@ -23,9 +23,7 @@ def append(folder, rollouts):
             log.write(each.model_dump_json().encode() + b"\n")
 
 
-def test_every_rollout_is_scored_once_and_the_figures_are_those_of_the_whole_log(
-    tmp_path, monkeypatch
-):
+def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, monkeypatch):
     run = planned(suite=SUITE.first(2), tries=3)
     rollouts = list(troubled(SUITE.first(2), tries=3))
     parsed = []

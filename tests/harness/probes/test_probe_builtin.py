@@ -111,7 +111,7 @@ def test_a_healthy_server_passes(tools) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_no_check_finds_anything_in_the_replies_of_a_healthy_server(tools, streaming) -> None:
+def test_replies_of_a_healthy_server_have_no_findings(tools, streaming) -> None:
     for request in GROUP.requests("responses"):
         settings = request.settings(Settings("gpt-oss-mock"))
         body = DIALECTS["responses"].first_request(
@@ -177,7 +177,7 @@ def test_a_provider_without_the_tools_does_not_fail(reply) -> None:
     assert results["builtin.results"] == results["builtin.shown"] == "not_verifiable"
 
 
-def test_a_failure_is_no_clear_refusal() -> None:
+def test_a_server_error_is_not_a_clear_refusal() -> None:
     results = statuses(judged(GROUP, lambda *_: refusal(500), ("responses",)))
     assert results.pop("builtin.refused") == "warned"
     assert set(results.values()) == {"not_verifiable"}

@@ -168,7 +168,7 @@ def test_a_smaller_context_and_a_limit_without_a_number_are_warnings() -> None:
     assert "failed" not in found.values()
 
 
-def test_words_that_are_not_found_at_length_do_not_blame_the_server() -> None:
+def test_words_missed_in_long_prompts_are_not_attributed_to_the_server() -> None:
     found = results(but(starting("6000", "25 steps"), lambda a: reply(a, says="I do not know.")))
     for name in ("long.words", "long.words.loop"):
         assert found[name].status == "passed"
@@ -191,7 +191,7 @@ def test_rounding_does_not_fail_a_repeated_prompt() -> None:
     assert found["long.prefix.numbers"] == "passed"
 
 
-def test_requests_fit_into_their_context_and_go_over_one_api() -> None:
+def test_requests_fit_their_context_and_use_one_api() -> None:
     options = ProbeOptions("m", ("responses", "chat"), max_context=CONTEXT)
     planned = list(ProbeTask(GROUP, GROUP.probes, options).all_attempts())
     assert {each.condition.api for each in planned} == {"responses"}
@@ -281,7 +281,7 @@ def test_a_hidden_limit_of_long_replies_is_detected(tokens: int) -> None:
     assert statuses(copies(copying, cut))["long.output.limit"] == "passed"
 
 
-def test_a_reply_at_its_limit_or_at_the_end_of_the_context_is_no_defect() -> None:
+def test_a_reply_at_its_limit_or_the_end_of_the_context_is_not_a_defect() -> None:
     assert statuses(copies(lambda a: copying(a, tokens=16_000, finish="length")))[
         "long.output.limit"
     ] == ("passed")

@@ -137,7 +137,7 @@ def test_whole_numbers_as_decimals_change_the_number_of_tokens(arguments: Argume
     assert got not in differences(exact, called)
 
 
-def test_cot_beside_a_preamble_is_judged_apart() -> None:
+def test_cot_next_to_a_preamble_is_judged_separately() -> None:
     def before_text(prompt: Prompt) -> int:
         """A server that takes every text of the assistant for a final answer."""
         texts = [at for at, turn in enumerate(prompt.turns) if _is_final(turn)]
@@ -156,7 +156,7 @@ def test_cot_beside_a_preamble_is_judged_apart() -> None:
     assert "as if CoT is missing" in example.evidence.got
 
 
-def test_a_preamble_beside_cot_is_judged_apart() -> None:
+def test_a_preamble_next_to_cot_is_judged_separately() -> None:
     def without_preamble(prompt: Prompt) -> int:
         """llama.cpp b11549, Responses API."""
         both = prompt is PROMPTS["thought and preamble"]

@@ -153,7 +153,7 @@ def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) 
     ],
     ids=["always", "all but the first", "now and then", "a peaked model", "healthy"],
 )
-def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> None:
+def test_copies_of_earlier_replies_are_detected(hot: Any, fresh: Any, expected: set[str]) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id.startswith("hot"):
             return open_answer(hot(attempt.number))
@@ -165,7 +165,7 @@ def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> 
 
 
 @pytest.mark.parametrize(("lost", "expected"), [(2, "passed"), (3, "not_verifiable")])
-def test_a_lost_cot_is_no_short_cot(lost: int, expected: str) -> None:
+def test_a_lost_cot_is_not_a_short_cot(lost: int, expected: str) -> None:
     said = {True: "", False: "hmm " * WORDS["high"]}
     provider = but("effort high", lambda a: Say(text="266", reasoning=said[a.number <= lost]))
     efforts = {f"sampling.effort{each}" for each in ("", ".steps", ".tools")}
@@ -196,7 +196,7 @@ def odd(count: int) -> Any:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(3, "passed"), (5, "passed"), (6, "failed")])
-def test_some_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
+def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
     assert "sampling.temperature.zero" in found(odd(count), expected)
 
 

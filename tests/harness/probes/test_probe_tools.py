@@ -132,7 +132,7 @@ def test_rejecting_tool_choice_is_legitimate() -> None:
 
 
 @pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
-def test_unexpected_streams_are_not_blamed_on_the_feature(
+def test_unexpected_streams_are_not_attributed_to_tool_choice(
     group: ProbeGroup,
 ) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
@@ -221,7 +221,7 @@ def test_intact_texts_pass() -> None:
 
 
 @pytest.mark.parametrize(("lost", "failed"), [(4, True), (3, False)])
-def test_characters_that_only_streams_lose(lost: int, failed: bool) -> None:
+def test_characters_lost_only_in_streams_are_reported(lost: int, failed: bool) -> None:
     """The CoT has lost them, too, so the tokens do not show it."""
     beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
 
@@ -405,7 +405,7 @@ def test_unseen_tool_results_are_warnings() -> None:
     assert {found["tools.loop.answers"], found["tools.loop.dependent"]} == {"warned"}
 
 
-def test_an_answer_instead_of_the_second_call_is_no_evidence() -> None:
+def test_an_answer_instead_of_the_second_call_is_not_evidence() -> None:
     replies = [
         calling(ORDER, '{"order_id": "A-17"}'),
         Say(text="Shall I look up the weather, too?"),

@@ -65,7 +65,7 @@ def planned() -> Iterator[Attempt]:
         yield Attempt(f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, Settings("m"))
 
 
-async def test_memory_does_not_grow_with_what_is_finished(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_with_finished_attempts(tmp_path: Path) -> None:
     limited = RateLimitedTransport(Answering(), rpm=10**9, tpm=10**9)
     adaptive = AdaptiveTransport(limited, most=IN_FLIGHT)
     transport = RetryingTransport(adaptive, RetryPolicy(first_wait=0, longest_wait=0))
