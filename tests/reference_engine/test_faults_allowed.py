@@ -100,7 +100,7 @@ INPUTS = {
 }
 
 
-def test_every_variation_is_here():
+def test_every_variation_has_a_row():
     named = {f"ok:{name}" for name in REPLIES | STREAMS | INPUTS}
     assert named | {"ok:numeric-noise"} == names_of("rendering", "streaming", allowed=True)
 
@@ -156,7 +156,7 @@ async def test_inputs(name):
         await check(f"ok:{name}", row)
 
 
-async def test_other_ids_of_items_are_the_same_in_all_events():
+async def test_changed_item_ids_are_consistent_across_events():
     seen = await see(responding, "ok:other-ids")
     final = [item["id"] for item in seen.events[-1]["response"]["output"]]
     assert not any(item.startswith(("rs_", "fc_")) for item in final)

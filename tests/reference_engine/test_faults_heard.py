@@ -150,7 +150,7 @@ def heard_by_checks() -> list[str]:
 
 
 @pytest.mark.parametrize("name", heard_by_checks())
-async def test_a_fault_that_shows_in_replies_is_heard(name):
+async def test_a_fault_visible_in_single_replies_is_found(name):
     expected = {each for each in CATALOGUE[name].detectors if each in SINGLE_CHECKS}
     found: dict[str, str] = {}
     for ask in ASKS:
@@ -161,6 +161,6 @@ async def test_a_fault_that_shows_in_replies_is_heard(name):
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if fault.allowed])
-async def test_an_allowed_variation_is_no_error(name):
+async def test_an_allowed_variation_is_not_an_error(name):
     found = await findings(name, *ASKS[:2])
     assert "error" not in found.values(), found

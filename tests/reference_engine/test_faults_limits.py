@@ -174,7 +174,7 @@ ERRORS = {
 }
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
     assert SAMPLING.keys() | drawn | {"logprobs-shifted"} == names_of("sampling")
     assert LIMITS.keys() == names_of("limits")

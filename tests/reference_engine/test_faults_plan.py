@@ -37,7 +37,7 @@ def test_the_catalogue_is_complete():
         assert bool(fault.detectors) is not fault.allowed, fault.name
 
 
-def test_real_reports_outnumber_what_was_thought_up():
+def test_most_faults_come_from_real_reports():
     sources = [fault.source for fault in CATALOGUE.values() if not fault.allowed]
     assert sources.count(HYPOTHETICAL) < len(sources) / 2
 
@@ -82,7 +82,7 @@ def test_options(options, rates):
         ("sinks-dropped:0.5", r"cannot have a rate: it changes the engine"),
     ],
 )
-def test_options_that_are_none(option, message):
+def test_invalid_options_are_rejected(option, message):
     with pytest.raises(FaultError, match=message):
         read_plan([option])
 
@@ -96,7 +96,7 @@ def test_a_rate_picks_the_same_requests_in_every_run():
     assert 0.06 < sum(len(pick) == 2 for pick in picks) / 2000 < 0.12
 
 
-async def test_faults_add_up():
+async def test_faults_are_combined():
     seen = await see(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
     assert seen.json["usage"]["total_tokens"] == 0
     assert seen.message["content"] == "I think.\n\nHello there."
@@ -108,7 +108,7 @@ async def test_other_requests_are_left_alone():
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if not fault.allowed])
-async def test_no_fault_stumbles_over_a_malformed_request(name):
+async def test_no_fault_crashes_on_a_malformed_request(name):
     ask = chat("hi", 3, {"role": "user", "content": [4]}, tools=[5], tool_choice=6)
     seen = await see(ask, name)
     assert seen.status in {200, 400, 500}

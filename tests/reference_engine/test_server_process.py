@@ -128,7 +128,7 @@ async def test_random_weights_give_well_formed_answers_to_everything(process):
 
 
 @pytest.mark.slow
-async def test_the_same_seed_gives_the_same_answer_in_company(process):
+async def test_the_same_seed_gives_the_same_answer_under_load(process):
     body = {"model": MODEL, "messages": [USER], "seed": 7, "max_tokens": 30}
     (alone,) = await ask_all(process.url, [("chat/completions", body)])
     crowd = [("chat/completions", body | {"seed": seed}) for seed in (7, 8, 9, 7)]
@@ -139,7 +139,7 @@ async def test_the_same_seed_gives_the_same_answer_in_company(process):
 
 
 @pytest.mark.slow
-def test_sdk_against_random_weights(process):
+def test_the_sdk_accepts_answers_of_random_weights(process):
     with openai.OpenAI(base_url=process.url, api_key="none") as client:
         reply = client.responses.create(model=MODEL, input="Hi", max_output_tokens=20)
         assert reply.usage.output_tokens <= 20
@@ -172,7 +172,7 @@ def test_a_signal_ends_the_process_and_its_streams(endless):
 
 
 @pytest.mark.slow
-def test_a_signal_right_after_the_greeting_ends_the_process_well(checkpoint):
+def test_a_signal_right_after_startup_ends_the_process_cleanly(checkpoint):
     process = Process("--checkpoint", str(checkpoint), "--threads", "1")
     process.signal(signal.SIGTERM)
     assert process.ended() == (0, "")
@@ -203,7 +203,7 @@ def run(capsys):
         (["--dtype", "int4"], "--dtype"),
     ],
 )
-def test_wrong_options_are_said_at_once(arguments, said, run):
+def test_wrong_options_are_reported_immediately(arguments, said, run):
     code, error = run("serve", *arguments)
     assert code == 2
     assert said in error
@@ -211,7 +211,7 @@ def test_wrong_options_are_said_at_once(arguments, said, run):
 
 
 @pytest.mark.slow
-def test_a_busy_port_and_a_missing_checkpoint_are_one_sentence(tmp_path, run):
+def test_a_busy_port_and_a_missing_checkpoint_are_reported_in_one_sentence(tmp_path, run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, error = run("serve", "--port", port)
@@ -231,7 +231,7 @@ def wait_for(condition) -> None:
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_cancels_its_generation(path, stream):
+def test_a_disconnected_client_cancels_its_generation(path, stream):
     engine = ScriptedEngine("<|channel|>final<|message|>" + "word " * 1000)
     engine.pause = 0.02
     body = {"model": MODEL, "stream": stream, "messages": [USER]}

@@ -150,7 +150,7 @@ def test_streams_follow_the_grammar_and_equal_the_whole_reply(engine, client, sa
         assert final[key] == whole[key]
 
 
-def test_running_out_of_tokens(engine, client):
+def test_a_reply_at_its_token_limit_is_truncated(engine, client):
     response = ask(client, max_output_tokens=4)
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -158,7 +158,7 @@ def test_running_out_of_tokens(engine, client):
     assert response["usage"]["output_tokens"] == 4
 
 
-def test_logprobs_when_included(engine, client):
+def test_logprobs_are_returned_if_included(engine, client):
     included = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
     part = ask(client, **included)["output"][1]["content"][0]
     assert "".join(token["token"] for token in part["logprobs"]) == part["text"]
@@ -184,7 +184,7 @@ def test_the_request_is_echoed(engine, client):
     assert "# Instructions\n\nBe brief." in engine.prompts[0]
 
 
-def test_all_kinds_of_items_are_rendered(engine, client):
+def test_all_types_of_items_are_rendered(engine, client):
     items = [
         {"role": "developer", "content": "Be brief."},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Wea"},
@@ -219,7 +219,7 @@ def output_of(call: dict, text: str) -> dict:
     return {"type": "function_call_output", "call_id": call["call_id"], "output": text}
 
 
-def test_output_items_can_be_sent_back_as_they_are(engine, client):
+def test_output_items_can_be_sent_back_unchanged(engine, client):
     engine.script = lambda *_: PLAN + CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
     engine.script = lambda *_: ANSWER
@@ -232,7 +232,7 @@ def test_output_items_can_be_sent_back_as_they_are(engine, client):
     assert "<|channel|>final<|message|>Hello there.<|end|>" in engine.prompts[-1]
 
 
-def test_a_preamble_without_phase_is_known_by_the_call_that_follows(engine, client):
+def test_a_preamble_without_phase_is_recognized_by_the_following_call(engine, client):
     engine.script = lambda *_: COT + PLAN + CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
     assert [item["type"] for item in first] == [
@@ -293,7 +293,7 @@ def test_stored_responses_can_be_read_and_deleted(engine, client):
     assert client.get(f"/responses/{unstored['id']}").status_code == 404
 
 
-def test_an_unanswered_call_of_the_previous_response_is_refused(engine, client):
+def test_an_unanswered_call_of_the_previous_response_is_rejected(engine, client):
     engine.script = lambda *_: CALL
     first = ask(client, tools=[FLAT_TOOL])
     body = {"model": MODEL, "input": "Hi", "previous_response_id": first["id"]}
@@ -324,7 +324,7 @@ def test_the_store_is_bounded_in_bytes():
         assert 1 <= sum(kept) < 4
 
 
-def test_a_response_too_large_to_be_kept_pushes_no_other_out():
+def test_a_response_too_large_to_store_evicts_no_other():
     settings = AppSettings(stored_bytes=10_000)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         small, large = ask(client), ask(client, "word " * 3000)

@@ -126,7 +126,7 @@ def test_a_phone_needs_no_sideways_scrolling(name, opened):
 
 
 @pytest.mark.parametrize("name", ["compare", "index"])
-def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
+def test_dark_mode_follows_the_system_until_the_reader_chooses(name, opened):
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened(name, color_scheme="light").evaluate(background)
     page = opened(name, color_scheme="dark")
@@ -136,14 +136,14 @@ def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
     assert page.evaluate(background) == light
 
 
-def test_a_name_runs_nothing(opened):
+def test_names_do_not_execute_as_code(opened):
     for name in ("compare", "index"):
         page = opened(name)
         assert page.evaluate("window.hacked") is None
         assert page.locator("main img, main script").count() == 0
 
 
-def test_without_javascript_every_measure_is_there(opened, folder):
+def test_every_measure_is_shown_without_javascript(opened, folder):
     page = opened(java_script_enabled=False)
     rows = json.loads((folder / "compare.json").read_text())["rows"]
     assert page.locator(".matrix tbody tr:not(.head):visible").count() == len(rows) > 25
@@ -163,7 +163,7 @@ def test_a_site_has_the_latest_run_of_each_provider(opened):
     page.wait_for_url("**/index.html")
 
 
-def test_a_site_draws_every_run_and_leads_to_its_report(opened):
+def test_a_site_plots_every_run_with_a_link_to_its_report(opened):
     page = opened("index")
     section = page.locator("main section").filter(has_text="good: 2 runs")
     assert section.locator("svg").count() == 2

@@ -128,7 +128,7 @@ def test_long_texts_are_trimmed_and_marked():
     assert "characters omitted" in page
 
 
-def test_a_provider_with_a_nasty_name_is_only_text():
+def test_a_hostile_provider_name_is_only_text():
     def renamed(found):
         provider = found.run.provider.model_copy(
             update={"name": NASTY["closing"], "model": NASTY["handler"], "base_url": NASTY["link"]}
@@ -162,7 +162,7 @@ def test_the_policy_names_exactly_the_script_and_the_stylesheet_of_the_page():
 
 
 @pytest.mark.parametrize("name", sorted(set(NASTY) - {"surrogate"}))
-def test_embedded_json_means_the_same(name):
+def test_embedded_json_is_escaped_without_changing_its_value(name):
     text = str(embedded([NASTY[name]]))
     assert json.loads(text) == [NASTY[name]]
     assert not re.search("[<>&]", text)

@@ -96,7 +96,7 @@ def test_built_in_tools_and_clients_schemas_are_counted() -> None:
     assert found["well-formed harmony"]["rate"] == 1.0
 
 
-def test_blind_prompts_are_counted_apart() -> None:
+def test_blind_prompts_are_counted_separately() -> None:
     blind = replace(asked(), blind=True)
     found = scores([sample(CALL, asked()), sample(FINAL, blind), sample(CALL, blind)])
     assert found["overall"]["smoke tools: valid call"] == {"rate": 1.0, "right": 1, "of": 1}

@@ -112,7 +112,7 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
         assert alone.ids() == together[row : row + 1]
 
 
-def test_a_stopped_sequence_in_flight_gains_no_further_token(model):
+def test_a_stopped_sequence_gets_no_token_already_in_flight(model):
     """It stops at its third token, when its fourth was launched; the others go on."""
     wishes = [SamplingParams(8, seed=row) for row in range(4)]
     stop = both(model, wishes, prompts_for(4)).ids()[2][2]
@@ -122,7 +122,7 @@ def test_a_stopped_sequence_in_flight_gains_no_further_token(model):
     assert [len(tokens) for tokens in found] == [8, 8, 3, 8]
 
 
-def test_a_removed_sequence_in_flight_gains_no_further_token(model):
+def test_a_removed_sequence_gets_no_token_already_in_flight(model):
     cache = KVCache(model.config, 20, torch.float32, torch.device("cpu"))
     forward = GraphedForward(model, cache, record_calls)
     made = Scheduler(model, cache, max_batch=2, max_context=100, prefill_chunk=64, forward=forward)
@@ -137,7 +137,7 @@ def test_a_removed_sequence_in_flight_gains_no_further_token(model):
     assert made.pages["used"] == 0
 
 
-def test_logits_that_are_not_finite_fail_one_sequence(model):
+def test_non_finite_logits_fail_only_their_sequence(model):
     """One sequence reads a token whose embedding is NaN, when its next token was launched."""
     wishes = [SamplingParams(6, seed=row) for row in range(4)]
     prompts = prompts_for(5)[1:]
@@ -192,7 +192,7 @@ def test_a_preempted_sequence_keeps_the_token_in_flight(model):
     assert found.scheduler.tally.preemptions > 0
 
 
-def test_buckets_are_few_and_large_enough():
+def test_batch_sizes_are_rounded_up_to_few_buckets():
     sizes = {rows: bucket(rows) for rows in range(1, 257)}
     assert all(rows <= size < rows + 8 for rows, size in sizes.items())
     assert len(set(sizes.values())) == 35

@@ -62,7 +62,7 @@ def test_the_parts_form_the_complete_model(checkpoints, layout, packed):
             assert torch.equal(second, weight)
 
 
-def test_experts_of_other_processes_have_no_weight():
+def test_experts_of_other_processes_have_zero_weight():
     chosen = torch.tensor([[3, 0], [1, 2]])
     weights = torch.tensor([[0.7, 0.3], [0.6, 0.4]])
     assert UNSHARDED.local_experts(chosen, weights, 4) == (chosen, weights)
@@ -77,7 +77,7 @@ def test_experts_of_other_processes_have_no_weight():
 
 
 @pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
-def test_the_error_names_what_cannot_be_divided(ranks, word):
+def test_the_error_names_the_size_that_cannot_be_divided(ranks, word):
     with pytest.raises(SetupError, match=f"{word} cannot be divided evenly among {ranks}"):
         Shard(0, ranks).local_config(tiny_config())
     with pytest.raises(SetupError, match="3 experts cannot"):

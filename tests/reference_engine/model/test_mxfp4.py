@@ -24,7 +24,7 @@ E2M1 = {
 
 
 @pytest.mark.parametrize(("nibble", "value"), E2M1.items())
-def test_each_nibble(nibble, value):
+def test_each_nibble_is_decoded(nibble, value):
     blocks = torch.full((1, 16), nibble | nibble << 4, dtype=torch.uint8)
     assert mxfp4.decode(blocks, torch.tensor([127], dtype=torch.uint8)).tolist() == [value] * 32
 
