@@ -75,7 +75,7 @@ def test_the_gate_selects_the_default_evals_and_rejects_a_smaller_selection(mock
     assert "The gate (more.yaml) requires the eval healthbench" in capsys.readouterr().out
 
 
-def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
+def test_a_grader_also_needs_prices(mock, tmp_path, capsys):
     entry = f"{{base_url: {mock.base_url}, model: {MODEL}, apis: [chat]"
     text = f"providers:\n  a: {entry}, prices: {{input: 1, output: 1}}}}\n  b: {entry}}}\n"
     (tmp_path / "providers.yaml").write_text(text)

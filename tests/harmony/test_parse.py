@@ -153,7 +153,7 @@ def test_an_incomplete_character_at_the_end_is_dropped():
     assert messages_of(tokens[:-1]) == [("answer", "", "ok ", False)]
 
 
-def test_invalid_bytes_do_not_swallow_what_follows():
+def test_invalid_bytes_do_not_hide_the_following_text():
     lone = tokens_of("𠮷")[0]
     tokens = [*tokens_of("<|channel|>final<|message|>a"), lone, *tokens_of("b<|return|>")]
     assert messages_of(tokens) == [("answer", "", "a\ufffdb", True)]

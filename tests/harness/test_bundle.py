@@ -196,7 +196,7 @@ NASTY: dict[str, list[tarfile.TarInfo]] = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_malicious_archives_write_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+def test_malicious_archives_write_nothing_outside_the_folder(tmp_path: Path, name: str) -> None:
     file = tmp_path / "bundle.tar.gz"
     with tarfile.open(file, "w:gz") as made:
         for info in NASTY[name]:

@@ -18,7 +18,7 @@ from reference_engine.generation.sampling import Draw, sample
 
 MODEL_FAULTS = [name for name in sorted(names_of("numerics")) if CATALOGUE[name].at(MODEL)]
 PROMPT = torch.randint(0, 300, (1, 100), generator=torch.Generator().manual_seed(2))
-# The effect of another order of additions, see `test_expert_stages_without_faults_equal_the_experts`.
+# The effect of another order of additions: `test_expert_stages_without_faults_equal_the_experts`.
 NOISE = 2e-6
 
 

@@ -122,7 +122,7 @@ def test_the_command_line_lists_the_faults(capsys):
     assert "vllm#27653" in listed
 
 
-def test_the_command_line_refuses_an_unknown_fault(capsys):
+def test_the_command_line_rejects_an_unknown_fault(capsys):
     assert main(["serve", "--port", "0", "--fault", "sinks-droped"]) == 2
     error = capsys.readouterr().err
     assert error == "error: There is no fault 'sinks-droped'; did you mean 'sinks-dropped'?\n"

@@ -263,7 +263,7 @@ def test_a_previous_response_is_continued_with_its_reasoning(engine, client):
     assert "sunny" in engine.prompts[-1]
 
 
-def test_a_streamed_response_is_stored_too(engine, client):
+def test_a_streamed_response_is_also_stored(engine, client):
     final = check_grammar(stream(client))
     assert client.get(f"/responses/{final['id']}").json() == final
     ask(client, "And?", previous_response_id=final["id"])

@@ -206,7 +206,7 @@ def test_reasons_keep_their_code_spans():
     assert r"- Use `--resume RUN` \<b\>now\</b\>." in text
 
 
-def test_the_report_fits_a_comment_whatever_was_found():
+def test_the_report_fits_a_comment_with_any_findings():
     huge = finding("a").model_copy(update={"message": "m" * 900})
     loud = [failed_rule(f"usage.rule{number}", "failed", *[huge] * 5) for number in range(150)]
     for checks in (loud, loud[:20]):
@@ -216,7 +216,7 @@ def test_the_report_fits_a_comment_whatever_was_found():
     assert "m" * 900 in text
 
 
-def test_the_report_fits_a_comment_however_long_the_prompts_are():
+def test_the_report_fits_a_comment_with_prompts_of_any_length():
     result = tool_calling(failing_scores())
     case = result.failures[0].model_copy(update={"prompt": "p" * 30_000})
     text = markdown(analysis([result.model_copy(update={"failures": (case,) * 10})]))

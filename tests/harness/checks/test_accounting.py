@@ -86,7 +86,7 @@ def test_the_replies_of_every_case_add_up(case):
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @pytest.mark.parametrize("preamble", [None, "I will look it up."])
 @pytest.mark.parametrize("sent", [ARGUMENTS, json.dumps(json.loads(ARGUMENTS))])
-def test_calls_add_up_whatever_their_header_and_spacing(content_type, preamble, sent):
+def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
     items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
     call = Call("get_weather", ARGUMENTS)
     made = tokens_of(*items) + len(message_tokens(call, content_type))

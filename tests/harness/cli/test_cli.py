@@ -335,7 +335,7 @@ def test_help_and_version(capsys):
 # --- Going on
 
 
-def test_resume_requests_only_what_is_missing(mock, tmp_path, capsys):
+def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     whole = sorted(json.loads(line)["id"] for line in rollouts(folder))

@@ -108,7 +108,7 @@ async def test_finished_rollouts_do_not_stay_in_memory(tmp_path: Path) -> None:
     assert not [found for found in observer.alive if found() is not None]
 
 
-async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
+async def test_resuming_samples_only_missing_attempts(tmp_path: Path) -> None:
     async with MockProvider() as provider:
         await run(provider.base_url, tmp_path, samples=2)
     done = ids(tmp_path)

@@ -83,7 +83,7 @@ def ids(folder: Path) -> list[str]:
     return [found.sample for found in read_rollouts(folder)]
 
 
-def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
+def test_appended_rollouts_are_read_back(tmp_path: Path) -> None:
     written(tmp_path / "new" / "run", 1, 2)
     assert list(read_rollouts(tmp_path / "new" / "run")) == [rollout(1), rollout(2)]
 
@@ -183,7 +183,7 @@ def small_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_and_leaves_no_incomplete_line(tmp_path: Path) -> None:
     failing = pytest.raises(RunLogError, match=r"cannot be written: .*--resume")
     with small_disk(), RunLog(tmp_path) as log, failing as caught:
         deque(map(log.append, map(rollout, range(100))))

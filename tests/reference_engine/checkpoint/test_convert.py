@@ -99,7 +99,7 @@ def test_the_original_config_has_exactly_the_keys_of_openais_loader(hf, tmp_path
     }  # fmt: skip
 
 
-def test_transformers_loads_what_was_converted(hf, tmp_path):
+def test_transformers_loads_a_converted_checkpoint(hf, tmp_path):
     from transformers import GptOssForCausalLM
 
     if "packed" in hf.name:

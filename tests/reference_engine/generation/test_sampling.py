@@ -170,7 +170,7 @@ def test_invalid_parameters_are_rejected(wrong):
 
 
 @pytest.mark.parametrize("vocabulary", [100, 1000])
-def test_all_rows_at_once_give_the_same_tokens(vocabulary):
+def test_all_rows_together_give_the_same_tokens(vocabulary):
     """Runs the GPU code on greedy rows, plain rows, and rows with temperature, top_p or both."""
     logits = torch.randn(60, vocabulary, generator=torch.Generator().manual_seed(1)) * 3
     draws = [
