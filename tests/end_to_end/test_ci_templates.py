@@ -1,4 +1,4 @@
-"""The action and the GitLab template, their steps run by bash as a runner would run them."""
+"""The GitHub action and the GitLab template: bash runs their steps as a runner would."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SHORT = "-n 1 -k 1 --no-streaming --rule guide"
 
 
 class Runner:
-    """Carries out the `run` steps of action.yml: expressions filled in, files for outputs."""
+    """Execute the `run` steps of action.yml with expressions filled in and files for outputs."""
 
     def __init__(self, folder, **inputs):
         self.folder = folder
@@ -184,7 +184,7 @@ def test_the_example_workflow_uses_only_existing_inputs():
 
 
 def test_the_site_workflow_runs_the_expected_commands(tmp_path):
-    """Its script, with commands that note their arguments instead of verifying providers."""
+    """The script runs with a fake command that records its arguments."""
     workflow = yaml.safe_load((ROOT / "examples" / "github-pages.yml").read_text("utf-8"))
     steps = workflow["jobs"]["publish"]["steps"]
     (script,) = (step["run"] for step in steps if step.get("name") == "Verify")

@@ -1,4 +1,4 @@
-"""Every command in the README and the docs: run against a mock, or at least known."""
+"""Every command in the README and the docs is run against a mock, or at least parsed."""
 
 import asyncio
 import re
@@ -52,7 +52,7 @@ PROMPTS = {case.prompt for case in SUITE.cases}
 
 
 def kind(command: Command) -> str:
-    """The program, and of ours the command."""
+    """The program, or the command of `gpt-oss-verify`."""
     program, *rest = command.words
     if program == "gpt-oss-verify":
         return rest[0] if rest and not rest[0].startswith("-") else ""
@@ -95,7 +95,7 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
 
 
 def known(words: list[str]) -> int:
-    """Parse the arguments of our command line. Raises if they are not understood."""
+    """Parse the arguments of `gpt-oss-verify`. Raises if they are invalid."""
     prepare_help()
     app.parse_args(words, exit_on_error=False, print_error=False)
     if words[:1] == ["serve"]:
@@ -107,7 +107,7 @@ def known(words: list[str]) -> int:
 
 
 class World:
-    """A folder with providers, runs and files by the names that the pages use."""
+    """A folder with the providers, runs and files that the pages name."""
 
     def __init__(self, mock: MockProvider) -> None:
         self.mock = mock
@@ -156,7 +156,7 @@ class World:
 
 
 def briefly(command: Command) -> tuple[str, ...]:
-    """Options that make little of it, but for those that it has."""
+    """Options that make a command short, except those that the command already has."""
     if kind(command) == "compare" and "--provider" not in command.words:
         return ()
     given = BRIEFLY.get(kind(command), ())
@@ -164,7 +164,7 @@ def briefly(command: Command) -> tuple[str, ...]:
 
 
 async def both(request: Received, writer: asyncio.StreamWriter) -> None:
-    """Answer cases as they should be, and any question as it comes."""
+    """Answer the shipped cases correctly, and eval questions with the quiz."""
     body = request.body or {}
     turns = body.get("messages") or body.get("input") or []
     asked = {str(turn.get("content")) for turn in turns}
@@ -232,7 +232,7 @@ def test_every_provider_entry_in_the_docs_loads(tmp_path: Path) -> None:
 
 
 def shown_providers(page: str, folder: Path) -> Iterator[Provider]:
-    """The entries in the blocks of a page that are a providers.yaml."""
+    """The provider entries in the providers.yaml blocks of a page."""
     for text in re.findall(r"^```yaml\n(providers:\n.*?)^```$", page, re.MULTILINE | re.DOTALL):
         file = folder / "some.yaml"
         file.write_text(text, encoding="utf-8")

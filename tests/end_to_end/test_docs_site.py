@@ -1,4 +1,4 @@
-"""The documentation site is built from the pages, without a warning."""
+"""The documentation site is built from the pages without warnings."""
 
 import os
 import subprocess

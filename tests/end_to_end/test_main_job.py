@@ -1,5 +1,4 @@
-"""`gpt-oss-verify --provider reference`, as a user runs it: real processes, real weights; and on
-weights without sense."""
+"""`gpt-oss-verify --provider reference` in real processes, on shipped and shuffled weights."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The tool as it is installed: from a built wheel, without the checkout, from any folder."""
+"""The installed tool: from a built wheel, without the checkout, in any folder."""
 
 import json
 import re
@@ -112,7 +112,7 @@ def with_the_engine(installation: Installation) -> Installation:
 
 @pytest.fixture
 def served(with_the_engine: Installation, tmp_path: Path) -> Iterator[str]:
-    """The address of `serve` on the checkpoint that is in the wheel."""
+    """The address of `serve` on the checkpoint in the wheel."""
     server = with_the_engine.start("serve", "--port", "0", "--max-context", "2048", cwd=tmp_path)
     assert server.stderr is not None
     said = next(line for line in server.stderr if "http://" in line)

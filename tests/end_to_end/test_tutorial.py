@@ -1,4 +1,4 @@
-"""The tutorial from beginning to end: its commands, against the reference server over sockets."""
+"""All commands of the tutorial, run against the reference server over sockets."""
 
 import re
 import webbrowser
@@ -57,7 +57,7 @@ def test_every_command_of_the_tutorial_runs(tmp_path, monkeypatch, capsys):
 
 
 def less_of(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Options that leave out the probes, which a model that follows a script cannot pass."""
+    """Options that leave out the probes, which a scripted model cannot pass."""
     few = ("--only", "smoke", "-n", "1", "-k", "1")
     if "--gate" in words:
         return few

@@ -1,4 +1,4 @@
-"""What setuptools puts into the wheel, from its own reading of pyproject.toml."""
+"""What setuptools puts into the wheel, as it reads pyproject.toml itself."""
 
 from pathlib import Path
 

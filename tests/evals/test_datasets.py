@@ -153,7 +153,7 @@ def test_the_error_without_the_library_names_the_extra_to_install(monkeypatch):
 
 @pytest.fixture
 def named(tmp_path, monkeypatch):
-    """Real datasets, built from files, in place of those on the hub; the calls by then."""
+    """Replace the datasets of the hub with ones built from files; yield the calls so far."""
     calls = []
 
     def load_dataset(name, revision=None):

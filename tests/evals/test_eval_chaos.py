@@ -1,4 +1,4 @@
-"""A provider that misbehaves and a harness that is killed again and again: nothing is lost."""
+"""No attempt is lost if the provider misbehaves and the harness is killed repeatedly."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def written(folder):
 
 
 def killed_at_random(arguments, folder, random):
-    """Run the command in a process of its own and kill it once it has written something new."""
+    """Run the command in a new process and kill it once it has written something new."""
     before = written(folder)
     process = subprocess.Popen(
         [COMMAND, *arguments],

@@ -1,4 +1,4 @@
-"""What a gate file and a budget do to eval runs, against a provider over a real socket."""
+"""Eval runs with a gate file and a budget, against a provider over a real socket."""
 
 import json
 

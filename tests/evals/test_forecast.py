@@ -1,4 +1,4 @@
-"""What is said about a verdict before the run."""
+"""The forecast of a verdict before the run."""
 
 import pytest
 

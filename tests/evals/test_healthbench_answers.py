@@ -1,4 +1,4 @@
-"""Which answers are graded, a model's and the physicians'; and by whom by default."""
+"""Which answers of models and physicians are graded, and the default grader."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def reply(text: str | None, finish: str = "stop") -> mock.Handler:
 
 
 async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
-    """What can be graded of a run of one question."""
+    """The answers of a run of one question that can be graded."""
     sample = Sample(QUESTION, BENCH.prompt(QUESTION, 1).messages)
     attempt = Attempt(f"healthbench/{QUESTION}/1", "healthbench", sample, CONDITION, 1, SETTINGS)
     async with MockProvider(always=handler) as provider:

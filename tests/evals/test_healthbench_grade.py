@@ -1,4 +1,4 @@
-"""Reading grades: what counts as one, and that nothing else ever does."""
+"""Reading grades from replies of graders."""
 
 import json
 import re
@@ -61,9 +61,9 @@ def test_grades_are_read_from_replies(text: str, expected: Grade | None) -> None
 
 
 def test_grades_of_recorded_replies_are_read_correctly_or_missed() -> None:
-    """Replies in the manner of graders, each with the grade that a reader would take from it.
+    """Replies as graders write them, each labelled with the grade that a reader would read.
 
-    The rules read 67 of 85 in this way. The others are not the JSON that the prompt asks for (a
+    The rules read 67 of 85 as labelled. The others are not the JSON that the prompt requires (a
     Python literal, an unescaped quotation mark, a text instead of a boolean, two objects).
     """
     replies = (Path(__file__).parent / "grader_replies.txt").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The grading phase over real sockets: grades stay with their items, whatever the grader does."""
+"""Grading over real sockets: grades belong to their items, whatever the grader does."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""HealthBench's data: what a row must be, the ids of rubric items, and the samples we ship."""
+"""The data of HealthBench: valid rows, ids of rubric items, and the shipped samples."""
 
 import json
 from pathlib import Path

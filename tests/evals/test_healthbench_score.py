@@ -1,4 +1,4 @@
-"""Scores from grades: tables, and what must hold for any rubric."""
+"""Scores from grades, for examples and for any rubric."""
 
 import pytest
 from hypothesis import given, settings

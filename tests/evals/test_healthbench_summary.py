@@ -1,4 +1,4 @@
-"""Figures of an eval, two graders against each other, and a grader against physicians."""
+"""Figures of an eval, and the agreement of two graders and of a grader with physicians."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""`--prompts`: ours, those of OpenAI's scripts, or a file's; and what a verdict makes of them."""
+"""`--prompts`: the bundled ones, those of OpenAI's scripts, or a file's, and their verdicts."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Evals with Python: the provider's tool or our function, the sandbox, and what is compared."""
+"""Evals with Python: the built-in tool or a function, the sandbox, and the baselines."""
 
 import json
 
@@ -70,7 +70,7 @@ def facts(tmp_path):
 
 
 async def calls_the_function(request, writer):
-    """Refuses built-in tools; calls the function once and answers with its output."""
+    """Reject built-in tools, call the function once, and answer with its output."""
     body = request.body
     chat = request.path.endswith("/chat/completions")
     turns = body.get("messages") or body.get("input")

@@ -15,7 +15,7 @@ UNREADABLE = "I count some of them, I think."
 
 
 async def _vague(request, writer):
-    """Half of the answers cannot be read; the grader finds the right one in all of these."""
+    """Half of the answers cannot be read; the grader finds the right answer in each of them."""
     prompt = str((request.body or {})["messages"][-1]["content"])
     text = UNREADABLE if len(prompt) % 2 else r"\boxed{1000}"
     if "criteria_met" in prompt:

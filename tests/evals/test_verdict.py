@@ -1,4 +1,4 @@
-"""From scores and a baseline to a verdict, and from these verdicts to that of a run."""
+"""The verdict of an eval from scores and a baseline, and of a run from those of its evals."""
 
 import random
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
 
 
 def recorded(name, mean, effort="high", model="gpt-oss-20b", tries=None, sample=False, seed=1):
-    """Scores with just this mean, over questions as unequal as real ones, in any order of tries."""
+    """Scores with exactly this mean, over questions of realistic difficulty, tries shuffled."""
     questions, planned = SIZES[name]
     tries = tries or planned
     shares = [(number + 0.5) / questions for number in range(questions)]
@@ -157,7 +157,7 @@ DATA = DatasetInfo(eval="gpqa", source="s", rows=2, sha256="0")
 
 
 def result(decision, *, sample=False):
-    """The result of one eval under one condition, with a decision of its own."""
+    """The result of one eval under one condition with this decision."""
     return TaskResult(
         task="gpqa",
         condition=Condition(model="m", effort="low", api="chat", mode="non-streaming"),

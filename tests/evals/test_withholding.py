@@ -1,4 +1,4 @@
-"""A bundle of a run on gated questions has none of their texts, and yields the same analysis."""
+"""A bundle of a run on gated questions contains no question texts and yields the same analysis."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Harmony tokens to events: a table of well-formed and broken turns, and properties over any."""
+"""Harmony tokens to events: a table of well-formed and broken turns, and any tokens."""
 
 import openai_harmony as oh
 import pytest
@@ -22,7 +22,7 @@ def events_of(tokens: list[int]) -> list[Event]:
 
 
 def messages_of(tokens: list[int]) -> list[tuple[str, str, str, bool]]:
-    """Every message as (kind, name, text, complete), after checking the order of its events."""
+    """All messages as (kind, name, text, complete), after checking the order of their events."""
     messages = []
     started: Started | None = None
     text = ""

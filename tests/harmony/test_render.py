@@ -1,4 +1,4 @@
-"""Conversation to harmony: what is written, what is dropped, what is refused."""
+"""Conversations to harmony: what is rendered, what is dropped, what is rejected."""
 
 import openai_harmony as oh
 import pytest

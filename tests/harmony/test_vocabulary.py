@@ -1,4 +1,4 @@
-"""Every way to come by the vocabulary file, without the network."""
+"""Every source of the vocabulary file, without the network."""
 
 import hashlib
 import importlib.metadata
@@ -19,7 +19,7 @@ CONTENT = b"IQ== 0\nIg== 1\n"
 
 
 class Sources:
-    """The outside world of the module under test: nothing to be had until a test provides it."""
+    """The sources that the module under test uses; all are missing until a test provides them."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.cache = folder / "cache"

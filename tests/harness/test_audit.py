@@ -1,4 +1,4 @@
-"""An audit finds every change of a sealed run, and nothing in an unchanged one."""
+"""An audit finds every change to a sealed run, and nothing in an unchanged one."""
 
 import json
 import shutil
@@ -65,7 +65,7 @@ def test_the_seal_is_in_every_report(copy: Path, capsys: pytest.CaptureFixture[s
 
 @st.composite
 def tampered(draw: st.DrawFn, whole: list[bytes]) -> bytes:
-    """The log after one change: a byte, or a line dropped, moved, doubled, or put in."""
+    """The log after one change: a byte changed, or a line dropped, moved, doubled or inserted."""
     kind = draw(st.sampled_from(["byte", "drop", "swap", "double", "insert", "cut", "append"]))
     changed = list(whole)
     at = draw(st.integers(0, len(whole) - 1))

@@ -1,4 +1,4 @@
-"""A process that samples does not load what only checks, statistics and reports need."""
+"""A sampling process does not import what only checks, statistics and reports need."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Long work in steps: other work goes on in between, and the result is the same."""
+"""Long work in steps: other tasks run in between, and the result is the same."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ def failing() -> Steps[int]:
 
 
 async def turns_of_the_loop_during(work: Steps[object]) -> int:
-    """How often the event loop came round while the work was done."""
+    """The number of iterations of the event loop during the work."""
     turns = 0
     task = asyncio.ensure_future(interleaved(work))
     while not task.done():

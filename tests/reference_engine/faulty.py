@@ -1,4 +1,4 @@
-"""For tests of faults: a request to a scripted server with and without one, and what it shows."""
+"""For tests of faults: a request to a scripted server with and without a fault, and its effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESPONSE_ID = re.compile("resp_[0-9a-f]+")
 
 @dataclass(frozen=True)
 class Ask:
-    """A request; `said` is what the model says, `before` a request that comes first."""
+    """A request; `said` is what the model says, `before` is a request that is sent first."""
 
     path: str
     body: dict[str, Any]
@@ -42,14 +42,14 @@ def respond(given: Any = "Hi", said: Any = ANSWER, **fields: Any) -> Ask:
 
 
 def after(before: Ask, given: Any, **fields: Any) -> Ask:
-    """A Responses request that goes on after another one, by its id."""
+    """A Responses request that continues another one by its id."""
     body = {"input": given, "previous_response_id": _PREVIOUS, **fields}
     return Ask("responses", body, before.said, before)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a request."""
+    """The result of a request."""
 
     status: int
     headers: dict[str, str]
@@ -127,14 +127,14 @@ def _always(said: str | list[int]) -> Script:
 
 @dataclass(frozen=True)
 class Row:
-    """A request on which a fault acts, and what must be true of the faulty reply alone."""
+    """A request on which a fault acts, and what must be true only of the faulty reply."""
 
     ask: Ask
     shows: Callable[[Seen], bool]
 
 
 async def check(name: str, row: Row) -> None:
-    """The fault shows what it claims to, and a healthy server does not."""
+    """Check that the fault has the effect of its row, and a healthy server does not."""
     healthy, faulty = await see(row.ask), await see(row.ask, name)
     assert not row.shows(healthy), healthy
     assert row.shows(faulty), faulty

@@ -1,7 +1,7 @@
-"""vLLM, llama.cpp and ollama behind our server, played by servers that answer as documented.
+"""vLLM, llama.cpp and ollama behind our server, simulated by servers that answer as documented.
 
-What they answer is recorded from their documentation: vLLM 0.28 (`/v1/completions`), llama.cpp as
-llama-cpp-python 0.3.36 carries it (`tools/server/README.md`), ollama (docs.ollama.com).
+Their answers follow the documentation: vLLM 0.28 (`/v1/completions`), llama.cpp as included in
+llama-cpp-python 0.3.36 (`tools/server/README.md`), and ollama (docs.ollama.com).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def sse(event: object) -> bytes:
 
 
 def vllm(said: list[int], body: dict) -> list[bytes]:
-    """A piece of two tokens, then one each: servers under load join them."""
+    """A piece of two tokens, then one token each: servers under load join tokens."""
     pieces = []
     for at in [slice(0, 2), *(slice(n, n + 1) for n in range(2, len(said)))]:
         tokens = said[at]
@@ -112,7 +112,7 @@ ABOUT = {
 
 
 class Upstream:
-    """One of the servers; `trouble` makes it fail at completions."""
+    """One of the servers; `trouble` makes its completions fail."""
 
     def __init__(self, name: str) -> None:
         self.name = name

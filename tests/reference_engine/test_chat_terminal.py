@@ -1,4 +1,4 @@
-"""The terminal chat: what it shows and keeps with a scripted model, and a process in a pty."""
+"""The terminal chat with a scripted model, and as a process in a pty."""
 
 import asyncio
 import io
@@ -152,7 +152,7 @@ class Pty:
         self.said = ""
 
     def until(self, wanted: str, since: int = 0) -> int:
-        """Read until this is shown; where it ends."""
+        """Read until `text` is shown; return where it ends."""
         deadline = time.monotonic() + 120
         while wanted not in self.said[since:]:
             assert time.monotonic() < deadline, self.said

@@ -1,4 +1,4 @@
-"""Allowed variations: they change the wire or the prompt, and leave what was said as it is."""
+"""Allowed variations change the wire format or the prompt, but not what was said."""
 
 import pytest
 from faulty import HI, Row, chat, check, names_of, respond, see
@@ -106,7 +106,7 @@ def test_every_variation_has_a_row():
 
 
 def parsed(seen) -> list[object]:
-    """What the SDK's types make of all there is."""
+    """The reply as the types of the SDK read it."""
     if seen.headers["content-type"] == "application/json":
         return [ChatCompletion.model_validate(seen.json)]
     if "type" in seen.events[0]:

@@ -1,4 +1,4 @@
-"""Each fault of the built-in tools, in a loop of search, page, program and answer."""
+"""The faults of the built-in tools, in a loop of search, page, program and answer."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Faults of the server against the checks of single rollouts: what shows in replies is heard."""
+"""Faults of the server that are visible in single replies are found by the checks."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ PATHS: dict[Api, str] = {"chat": "chat/completions", "responses": "responses"}
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What is asked of both APIs, and what the model says to it."""
+    """A request to both APIs, and what the model says."""
 
     said: str
     chat: dict[str, Any]
@@ -108,7 +108,7 @@ def recorded(reply: httpx.Response) -> Response:
 
 
 async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
-    """What all checks have to say of a server with a fault: severity by id."""
+    """The findings of all checks on a server with a fault: severities by id."""
     engine = ScriptedEngine()
     app = faulty_parts((fault,)).app(engine, AppSettings())
     found: dict[str, str] = {}
@@ -139,7 +139,7 @@ def rollout(api: Api, body: dict[str, Any], response: Response) -> Rollout:
 
 
 def heard_by_checks() -> list[str]:
-    """The faults that checks of single rollouts are to find."""
+    """The faults that checks of single rollouts must find."""
     return [
         name
         for name, fault in CATALOGUE.items()

@@ -1,4 +1,4 @@
-"""Faults in the model's numbers, and those that change what is drawn from them."""
+"""Faults in the model's numbers, and faults of sampling."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ NOISE = 2e-6
 
 
 def model():
-    """Tiny, with a window of 4, and with experts whose parts reach the clamp."""
+    """A tiny model with a window of 4 and with experts whose activations reach the clamp."""
     transformer = random_transformer(num_local_experts=8, max_position_embeddings=512)
     for block in transformer.block:
         block.mlp.mlp1_weight.mul_(5)

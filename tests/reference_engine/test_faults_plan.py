@@ -1,4 +1,4 @@
-"""Which faults there are, which a server is given, and which of its requests show them."""
+"""The catalogue of faults, the faults of a server, and the requests that show them."""
 
 import json
 import re
@@ -20,7 +20,7 @@ NAMES = Path(__file__).parent / "data" / "faults.txt"
 
 
 def test_names_layers_and_visibility_are_stable():
-    """Users name faults on the command line: add new ones to the file, remove none."""
+    """Users name faults on the command line: add new ones to the file, and never remove one."""
     listed = [
         f"{fault.name} | {fault.layer} | {'visible' if fault.visible else 'invisible'}"
         for fault in CATALOGUE.values()

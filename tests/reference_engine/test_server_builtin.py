@@ -1,4 +1,4 @@
-"""Built-in tools in the Responses API: the loop, its items and events, and what is refused."""
+"""Built-in tools in the Responses API: the loop, its items and events, and rejected requests."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Chat Completions over a real socket: what goes into the prompt, and what comes out of it."""
+"""Chat Completions over a real socket: the prompt, and the reply."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ USER = {"role": "user", "content": "Hi"}
 
 
 def say(engine, *said):
-    """Make the engine say these texts, one for each generation, the last one for ever."""
+    """Make the engine say these texts, one for each generation, and then repeat the last one."""
     texts = list(said)
     engine.script = lambda *_: texts.pop(0) if len(texts) > 1 else texts[0]
 
@@ -311,7 +311,7 @@ def test_harmless_fields_are_accepted(engine, client, field):
 
 
 class Tomorrow(datetime.datetime):
-    """A clock on which it is always the last minute of the year 2030."""
+    """A clock that always shows the last minute of the year 2030."""
 
     @classmethod
     def now(cls, tz=None):

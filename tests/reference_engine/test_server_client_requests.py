@@ -1,4 +1,4 @@
-"""What real clients send beyond the plain request: taken where it does no harm, refused by name."""
+"""Additional options of real clients: accepted if harmless, otherwise rejected by name."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Clients that we did not write, unmodified, against the server."""
+"""Unmodified third-party clients against the server."""
 
 import agents
 import openai

@@ -1,4 +1,4 @@
-"""Compaction over a real socket: what is kept, the summary's way back, and what is refused."""
+"""Compaction over a real socket: what is kept, use of the summary, and rejected requests."""
 
 import openai
 import pytest

@@ -1,4 +1,4 @@
-"""Every request that cannot be served gets a fitting status and an error that names the field."""
+"""A request that cannot be served gets the right status and an error that names the field."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whatever the model samples, the reply is well-formed: properties over random tokens."""
+"""Replies are well-formed for any sampled tokens."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Whatever the model wants to write, formatted answers and strict calls follow their schema."""
+"""Formatted answers and strict calls follow their schema, whatever the model wants to write."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ ENDS = [encode(text)[0] for text in ("<|return|>", "<|call|>", '"', "}", "]", ",
 
 
 class Unwilling:
-    """A model that wants to write one text in every answer, with the engine's own sampler."""
+    """A model that wants to write one text in every answer, with the sampler of the engine."""
 
     max_context = 4096
 
@@ -153,7 +153,7 @@ async def test_the_format_applies_after_a_prefilled_header():
 
 
 async def test_logprobs_are_those_of_the_model():
-    """The model wants prose with almost all of its probability."""
+    """The model assigns almost all probability to prose."""
     asked = chat(response_format=shape(City), logprobs=True, top_logprobs=1)
     [choice] = (await answered(asked))["choices"]
     first = choice["logprobs"]["content"][0]

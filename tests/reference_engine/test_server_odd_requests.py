@@ -1,4 +1,4 @@
-"""Requests nobody would write: each gets a valid reply, or an error that says what is wrong."""
+"""Unusual requests get a valid reply or an error that says what is wrong."""
 
 import json
 
@@ -81,7 +81,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 
 
 def put(body: dict, path: tuple[str | int, ...], value: object) -> dict:
-    """A copy of the body with another value there."""
+    """A copy of the body with another value at this path."""
     copy = json.loads(json.dumps(body))
     target = copy
     for step in path[:-1]:
@@ -91,7 +91,7 @@ def put(body: dict, path: tuple[str | int, ...], value: object) -> dict:
 
 
 def script(prompt: str, _: SamplingParams) -> str:
-    """Arguments where the call's header is written already, else an answer."""
+    """Arguments if the prompt ends with the header of a call, otherwise an answer."""
     return "{}<|call|>" if prompt.endswith("<|message|>") else ANSWER
 
 

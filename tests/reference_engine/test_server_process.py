@@ -1,4 +1,4 @@
-"""A whole server process with random weights, and what happens when either side goes away."""
+"""A server process with random weights, and what happens when client or server stops."""
 
 import asyncio
 import json
@@ -52,13 +52,13 @@ def written(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Random weights whose logits are flat: any token may come, markers included."""
+    """Random weights with flat logits: any token may be drawn, including markers."""
     return written(tmp_path_factory.mktemp("random"), random_weights())
 
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory):
-    """The same, but markers get a logit near -40: no answer ends before its limit."""
+    """The same weights, but markers have a logit near -40: no answer ends before its limit."""
     tensors = random_weights()
     tensors["model.embed_tokens.weight"][:, 0] = 10
     tensors["model.norm.weight"][0] = 1
@@ -68,7 +68,7 @@ def endless(tmp_path_factory):
 
 
 class Process:
-    """The server as a process of its own."""
+    """The server in a separate process."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "reference_engine", "serve", "--port", "0", *arguments]
@@ -84,7 +84,7 @@ class Process:
         self.process.send_signal(number)
 
     def ended(self) -> tuple[int, str]:
-        """Exit code and what it said after it was ready."""
+        """The exit code, and the output after the server was ready."""
         try:
             _, rest = self.process.communicate(timeout=60)
         finally:

@@ -55,7 +55,7 @@ def without_ids(output: list[dict]) -> list[dict]:
 
 
 def check_grammar(events: list[dict]) -> dict:
-    """Every rule of the event grammar; returns the final response."""
+    """Check every rule of the event grammar; return the final response."""
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     final = events[-1]["response"]
@@ -69,7 +69,7 @@ def check_grammar(events: list[dict]) -> dict:
 
 
 def check_item(events: list[dict], at: int, output: list[dict]) -> int:
-    """One item from added to done, in order; returns where the next one begins."""
+    """Check the events of one item in order; return where the next item begins."""
     added = events[at]
     item_id, kind = added["item"]["id"], added["item"]["type"]
     assert added["type"] == "response.output_item.added"

@@ -30,7 +30,7 @@ def url():
 
 
 def tools(called: list[tuple[str, str]]) -> list[agents.FunctionTool]:
-    """The six tools of the smoke test, which note down how they were called."""
+    """The six tools of the smoke test, which record their calls."""
 
     def made(tool: dict) -> agents.FunctionTool:
         async def invoke(_: object, arguments: str) -> str:

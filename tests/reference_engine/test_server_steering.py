@@ -1,4 +1,4 @@
-"""tool_choice: where the model goes disallowed, it is put back on the way by a prefilled header."""
+"""tool_choice: if the model starts a message that is not allowed, a header is prefilled."""
 
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL
@@ -29,7 +29,7 @@ def calls(reply: dict) -> list[tuple[str, str]]:
 
 
 def script(**continuations: str):
-    """Say what stands beside the longest header that the prompt ends with."""
+    """Say the text of the longest header that the prompt ends with."""
 
     def say(prompt: str, _) -> str:
         if prompt.endswith(FULL_HEADER):
@@ -94,7 +94,7 @@ def test_the_model_picks_among_several_functions(engine, client):
 
 
 def test_sampling_uses_another_seed_after_each_header(engine, client):
-    """The same numbers again would favour what they led to before."""
+    """The same random numbers would favor the tokens that were drawn before."""
     engine.script = script(start=ANSWER, open="!<|call|>", full=ROME)
     engine.params.clear()
     for _ in range(2):

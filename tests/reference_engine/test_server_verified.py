@@ -1,4 +1,4 @@
-"""The reference server, whatever its model says, under our own checks."""
+"""The reference server under our own checks, with good and odd models."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Responses over WebSockets, by clients that we did not write: `websockets` and `openai`."""
+"""Responses over WebSockets, with the clients `websockets` and `openai`."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ def send(socket: ClientConnection, given="Hi", **fields) -> None:
 
 
 def turn(socket: ClientConnection) -> list[dict]:
-    """The events up to the one that ends a turn."""
+    """The events up to the end of a turn."""
     events = []
     while not events or not ("error" in events[-1] or ends(events[-1])):
         events.append(json.loads(socket.recv(timeout=10)))
@@ -63,7 +63,7 @@ def ask(socket: ClientConnection, given="Hi", **fields) -> dict:
 
 
 def cancelled(engine) -> bool:
-    """Whether a turn is given up within ten seconds, and no other one begun."""
+    """Whether a turn is cancelled within ten seconds and no other one is started."""
     deadline = time.monotonic() + 10
     while not engine.cancelled and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a comparison says first: verdicts, causes and checks, then statistics."""
+"""The order of a comparison: verdicts, causes and checks, then statistics."""
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference

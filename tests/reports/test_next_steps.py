@@ -1,4 +1,4 @@
-"""What a report tells the user to do."""
+"""The next steps that a report recommends."""
 
 import pytest
 from reporting import CHAT, analysis, eval_result, failed_rule, finding, rule, score

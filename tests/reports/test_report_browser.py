@@ -1,4 +1,4 @@
-"""The page in a real browser: the Chromium of this machine."""
+"""The page of a report in a Chromium browser, if one is installed."""
 
 import pytest
 from chromium import chromium, quiet_pages, shot
@@ -32,7 +32,7 @@ def browser():
 
 
 def scored(sample, attempt, under):
-    """In some conditions some samples fail: without a tool call, by timeout, or invalid."""
+    """Scores with failures under some conditions: no tool call, timeouts, invalid replies."""
     where = SAMPLES.index(sample), attempt, under.name
     if where in ((1, 2, "chat · streaming"), (2, 1, "responses · streaming")):
         return score(sample, attempt, "no_tool_call", condition=under, detail="No tool call.")

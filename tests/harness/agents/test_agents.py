@@ -1,4 +1,4 @@
-"""`--suite agents`: the OpenAI Agents SDK against a server, and what results decide."""
+"""`--suite agents`: the OpenAI Agents SDK against a server, and the verdicts on its results."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 
 def model(body):
-    """What a model says that calls its only tool and answers with the last result."""
+    """A model that calls its only tool and answers with the last result."""
     turns = body.get("messages") or body["input"]
     last = turns[-1]
     tools = [tool.get("function", tool)["name"] for tool in body.get("tools", ())]

@@ -1,4 +1,4 @@
-"""Chat and Responses as tables: what is sent, and what is read from recorded exchanges."""
+"""Chat and Responses: the requests that are sent, and replies read from recorded exchanges."""
 
 import json
 from typing import Any

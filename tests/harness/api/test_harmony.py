@@ -1,4 +1,4 @@
-"""harmony over raw completions: the prompts that are sent, and the answers that are read."""
+"""Harmony over raw completions: the prompts that are sent, and the answers that are read."""
 
 import json
 from typing import Any

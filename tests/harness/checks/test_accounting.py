@@ -1,4 +1,4 @@
-"""Token accounting: healthy replies add up, and lost, added or hidden text does not."""
+"""Token accounting: healthy replies add up; lost, added or hidden text is reported."""
 
 import json
 import weakref
@@ -345,7 +345,7 @@ def test_a_call_written_as_reasoning_is_not_attributed_to_the_server():
 
 
 def streamed(say, *, tokens=None, change=lambda pieces: pieces):
-    """A Chat stream with one token in each piece; `change` is made to the pieces of the answer."""
+    """A Chat stream with one token per piece; `change` is applied to the pieces of the answer."""
     start, *_, finish, usage = chat_chunks(say)
     deltas = [{"reasoning": piece} for piece in spelled(say.reasoning)]
     deltas += [{"content": piece} for piece in change(spelled(say.text))]
@@ -500,7 +500,7 @@ def test_words_that_a_server_repeats_are_reported():
 
 
 def cut(topic, tokens=30):
-    """An answer whose text was cut after so many tokens, and which lacks its end token."""
+    """An answer whose text is cut after this many tokens, without its end token."""
     text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])
     say = Say(text=text, reasoning=COT)
     return chat(say, tokens=counts(say)[1] - 1)

@@ -1,4 +1,4 @@
-"""Rules that compare rollouts: shared ids, and replies to the request of someone else."""
+"""Checks that compare rollouts: shared ids, and replies to another request."""
 
 from dataclasses import replace
 
@@ -170,7 +170,7 @@ def test_shared_ids_are_reported(ids: list[str], rule: str | None) -> None:
 
 
 def test_short_numeric_ids_with_a_prefix_per_api_are_reported() -> None:
-    """Ollama's do: `chatcmpl-217` and `resp_90417`."""
+    """Ollama's ids are such: `chatcmpl-217` and `resp_90417`."""
     chat = [chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
     other = [responses_whole(Say(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
     scores = [

@@ -1,4 +1,4 @@
-"""Arguments that the server changed: by the tokens of the call, and by values of several cases."""
+"""Arguments changed by the server, found by the tokens of calls and by values of several cases."""
 
 import json
 from collections.abc import Callable
@@ -37,9 +37,8 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
         "b2",
         "c1",
     }
-    assert (
-        found(right + scores(lost, lost, sample="b")) == set()
-    )  # One case, spelled in an odd way.
+    # One case with an unusual tokenization.
+    assert found(right + scores(lost, lost, sample="b")) == set()
     assert found(right + scores(lost, model, sample="b")) == set()
     assert found(right[:10] + scores(lost, lost, sample="b")) == set()
 
@@ -115,7 +114,7 @@ EXPECTED: dict[str, dict[str, object]] = {
 
 
 def changed_to(change: Callable[[str], str], **options: bool) -> list[Score]:
-    """A call of each case, with a change of its texts."""
+    """A call for each case with this change to its texts."""
 
     def mapped(value: object) -> object:
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Every check on healthy replies (no findings) and on replies broken in one place (reported)."""
+"""Every check on healthy replies (no findings) and on replies with one defect (reported)."""
 
 import ast
 import copy
@@ -77,7 +77,7 @@ def reported(recorded):
 
 
 def judged(rollouts):
-    """The scores of strict tool calling as they are written."""
+    """The scores of strict tool calling, as they are written to the folder."""
     run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
     scores = []
     analysis_of(rollouts, run, keep=scores.extend)
@@ -659,7 +659,7 @@ def test_usage_without_details_is_not_an_error(details):
     ],
 )
 def test_reasoning_tokens_outside_their_details_are_reported(tokens, expected):
-    """SGLang reports them there; with speculative decoding, they exceeded the output tokens."""
+    """SGLang reports them there; with speculative decoding, they exceed the output tokens."""
     body = chat_whole(CALL)
     del body["usage"]["completion_tokens_details"]
     body["usage"]["reasoning_tokens"] = tokens

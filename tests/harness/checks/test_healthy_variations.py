@@ -191,7 +191,7 @@ def test_unvaried_replies_have_no_findings(api, streaming):
 
 
 def asked(prompt, say, **options):
-    """The ids of the findings of a reply to this prompt with these options."""
+    """The ids of the findings in a reply to this prompt with these options."""
     made = exchange("chat", False, json_response(chat_whole(say)))
     body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
     request = made.request.model_copy(update={"body": body})

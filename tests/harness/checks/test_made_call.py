@@ -1,4 +1,4 @@
-"""The call of a case compared with its CoT: which values the CoT has, and which only the call."""
+"""The call of a case compared with its CoT: planned values, and values only in the call."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Failures that a server or a filter reports in place of the model's reply are named as such."""
+"""Failures that a server or filter reports instead of a reply are named as such."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Rejected requests: what a provider may reject is not a problem."""
+"""Rejected requests, and those that a provider is allowed to reject."""
 
 import pytest
 from healthy import Say, json_response, rollout

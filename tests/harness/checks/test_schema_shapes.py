@@ -1,4 +1,4 @@
-"""Events of one shape are validated once, and equal shapes are equally valid."""
+"""Events of one shape are validated only once, because equal shapes are equally valid."""
 
 from typing import Any, Literal, get_args, get_origin
 

@@ -1,4 +1,4 @@
-"""Names of called tools: header remains are the server's, other names the model's."""
+"""Names of called tools: header remains are attributed to the server, other names to the model."""
 
 import pytest
 from healthy import Say, json_response, responses_whole, rollout
@@ -73,7 +73,7 @@ def test_tool_names_from_the_training_are_attributed_to_the_model(name):
     ],
 )
 def test_a_call_of_an_offered_function_as_another_item_type_is_reported(item, found):
-    """A model that leaves out `functions.` calls no offered function."""
+    """A model that omits `functions.` does not call an offered function."""
     tools = [{"type": "function", "name": each} for each in OFFERED]
     body = responses_whole(Say(text=""))
     body["output"][-1] = {"id": "x_1", "arguments": "{}", **item}
@@ -86,7 +86,7 @@ def test_a_call_of_an_offered_function_as_another_item_type_is_reported(item, fo
 
 
 def test_functions_of_a_namespace_are_offered():
-    """Codex sends them beside other functions."""
+    """Codex sends them in addition to other functions."""
     inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
     tools = [{"type": "namespace", "name": "agents", "tools": inner}]
     recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")

@@ -58,7 +58,7 @@ def rollouts(folder):
 
 
 def keep(folder, count):
-    """Leave the first `count` rollouts, as if the run had been cut off."""
+    """Keep only the first `count` rollouts, as if the run had been interrupted."""
     lines = rollouts(folder)
     (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
 
@@ -364,7 +364,6 @@ def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
 
 
 def test_run_json_is_written_after_all_that_a_resume_reads(mock, tmp_path, monkeypatch):
-    """`run.json` comes last, after all that a resume reads."""
     real, seen = job.write_run_info, []
 
     def recorded(folder, info):

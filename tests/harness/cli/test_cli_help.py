@@ -1,4 +1,4 @@
-"""The help of every command reads alike, whatever command it is."""
+"""The help texts of all commands have the same style."""
 
 import re
 from io import StringIO

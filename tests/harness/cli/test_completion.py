@@ -1,4 +1,4 @@
-"""The completion script, used by a real bash where there is one."""
+"""The completion script, executed by a real bash if there is one."""
 
 import shutil
 import subprocess

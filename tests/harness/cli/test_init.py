@@ -1,4 +1,4 @@
-"""`init`: entries that load, in files that keep what they had, and never a key."""
+"""`init`: entries that load, in files that keep their contents and never contain a key."""
 
 import io
 import stat

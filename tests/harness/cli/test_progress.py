@@ -1,4 +1,4 @@
-"""What is shown during a run."""
+"""The progress that is shown during a run."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""`reproduce` over a real socket: a finding is sent again, shrunk and printed in every form."""
+"""`reproduce` over a real socket: a request is repeated, shrunk, and printed in every format."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The command line seals runs that end, stop, are resumed, graded or merged."""
+"""The command line seals runs that end, are stopped, resumed, graded or merged."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def audited(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dic
 
 
 def ended_by(number: int, *arguments: str) -> int:
-    """Run the command in another process, and signal it once it has recorded more."""
+    """Run the command in another process, and send it a signal once it has recorded more."""
 
     def recorded() -> int:
         return sum(log.stat().st_size for log in Path("runs").glob("*/rollouts.jsonl"))

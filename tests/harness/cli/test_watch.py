@@ -1,4 +1,4 @@
-"""`watch` over a real socket: rounds, an alert, a round that was interrupted, and wrong options."""
+"""`watch` over a real socket: rounds, an alert, an interrupted round, and wrong options."""
 
 import shutil
 import time

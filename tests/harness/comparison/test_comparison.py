@@ -1,4 +1,4 @@
-"""Runs compared: rows, differences, changed cases, regressions, history."""
+"""Comparisons of runs: rows, differences, changed cases, regressions, history."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Which layer is at fault, from tool calling and numerics over harmony and over the other APIs."""
+"""The layer at fault, derived from tool calling and numerics over harmony and the other APIs."""
 
 import pytest
 from test_match import result
@@ -11,7 +11,7 @@ RATES = {"reference": 0.98, "lower": 0.9}
 
 
 def calling(api, passed, tries=4, cases=6, mode="streaming"):
-    """Tool calling over one API with the same passes for each case."""
+    """Tool calling over one API with the same number of passes for each case."""
     return TaskResult.model_construct(
         condition=Condition(model="m", api=api, mode=mode),
         cases={f"case {number}": (passed, tries) for number in range(cases)},

@@ -1,4 +1,4 @@
-"""What `doctor` finds, and what it says to do."""
+"""What `doctor` finds and recommends."""
 
 import json
 import resource
@@ -38,7 +38,7 @@ def mock() -> Iterator[MockProvider]:
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
-    """The lines of the command, as a machine reads them."""
+    """The lines of the command's JSON output."""
     assert run(["doctor", *arguments, "--json"]) == code
     said = json.loads(capsys.readouterr().out)
     assert said["exit_code"] == code
@@ -72,7 +72,7 @@ def test_every_extra_for_users_is_examined() -> None:
 
 
 class Versions:
-    """What is installed, as a test has it."""
+    """The installed versions, as a test sets them."""
 
     def __init__(self, patch: pytest.MonkeyPatch, **found: str) -> None:
         self.found = found

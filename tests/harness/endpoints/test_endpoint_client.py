@@ -1,4 +1,4 @@
-"""Requests outside a run, over real sockets: the same headers and proxies, and clear errors."""
+"""Requests outside a run, over real sockets: headers, proxies, and clear errors."""
 
 import asyncio
 import math

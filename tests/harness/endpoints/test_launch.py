@@ -54,7 +54,7 @@ def provider(*arguments: str, **launch: Any) -> Provider:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -79,7 +79,7 @@ async def answers(url: str) -> bool:
 
 
 async def silence(base_url: str) -> None:
-    """Wait until nobody answers any more: a killed process may take a moment to be gone."""
+    """Wait until nothing answers: a killed process may take a moment to end."""
     async with asyncio.timeout(10):
         while await answers(base_url):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What is said before a run that would be hopeless."""
+"""Errors that are reported before a run that could not succeed."""
 
 import asyncio
 import json
@@ -172,7 +172,7 @@ async def test_malformed_model_lists_are_ignored(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_connection_dropped_after_an_error_is_retried() -> None:
-    """As uvicorn does after an exception in a handler, without saying so in its answer."""
+    """Uvicorn does so after an exception in a handler, without announcing it in its answer."""
 
     async def one_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

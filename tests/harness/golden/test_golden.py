@@ -72,7 +72,7 @@ def test_runs_of_earlier_versions_keep_files_that_can_be_read(tmp_path):
 
 
 def run_with(digest):
-    """`run.json` as far as it is about a golden file."""
+    """The part of `run.json` about a golden file."""
     task = TaskInfo.model_construct(files={"golden.json": digest})
     return RunInfo.model_construct(tasks=(task,))
 

@@ -27,7 +27,7 @@ SHIFT = 0.25
 
 
 def completion(body, *, ids=True, logprobs=True):
-    """The golden answer to a prompt as vLLM returns it, with other numbers; else a short one."""
+    """The golden answer to a prompt as vLLM returns it, with noise; otherwise a short answer."""
     name = PROMPTS.get(tuple(body["prompt"]))
     tokens = list(GOLDEN.continuations[name or "copy"].tokens())
     tops = [

@@ -1,4 +1,4 @@
-"""The gate: from results and thresholds to a verdict."""
+"""The verdict from results and thresholds."""
 
 import re
 

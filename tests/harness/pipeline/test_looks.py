@@ -1,4 +1,4 @@
-"""A growing run is read and scored once."""
+"""Each rollout of a growing run is read and scored only once."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_all_looks_together_keep_the_error_probability_of_one(attempts, rate):
     assert len(looks) <= LOOKS
 
     def alarms(level):
-        """The probability, exactly, that a look finds a rate exceeded that is not."""
+        """The exact probability that some look falsely finds the rate exceeded."""
         hits, before, found = np.array([1.0]), 0, 0.0
         for size in looks:
             more = int(size) - before

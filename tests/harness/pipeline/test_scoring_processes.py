@@ -1,4 +1,4 @@
-"""Long logs are scored by several processes, with the same result as by one."""
+"""Several processes score a long log with the same result as one process."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Findings that the model may cause, over all rollouts, one API, and one replica."""
+"""Findings that a healthy model may cause: tolerances over all rollouts, one API, one replica."""
 
 from collections.abc import Iterable
 from dataclasses import replace

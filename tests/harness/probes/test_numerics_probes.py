@@ -102,7 +102,7 @@ def test_one_reply_may_exceed_the_tolerance() -> None:
 class OneToken(Replay):
     """All alternatives of one token of a short answer are 6.5 nats too likely.
 
-    A healthy engine in bfloat16 answered so on an AMD processor.
+    A healthy engine in bfloat16 did this on an AMD processor.
     """
 
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
@@ -122,7 +122,7 @@ def test_without_logprobs_the_tokens_are_still_compared() -> None:
 
 
 def shown(rule: str, **changes: Any) -> set[str]:
-    """The known defects that a passed probe states it would have shown."""
+    """The known defects that a passed probe says it would have detected."""
     result = judged(numerics.GROUP, Replay(**changes), golden=GOLDEN)[rule]
     assert result.status == "passed"
     assert result.reason is not None

@@ -390,7 +390,7 @@ def test_options_that_clients_always_send_are_accepted() -> None:
 
 
 def test_options_left_out_of_a_response_are_not_verifiable() -> None:
-    """llama.cpp leaves them out: that says nothing about the values it used."""
+    """llama.cpp leaves them out, which is not evidence about the values that it used."""
     results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
     assert results["options.repeated"].status == "passed"
     every = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")

@@ -1,4 +1,4 @@
-"""Probes of built-in tools: what they say of our server, of its faults, and of servers without."""
+"""Probes of built-in tools on the reference server, on its faults, and on servers without them."""
 
 import asyncio
 import hashlib  # noqa: F401 - for the programs of the scripted model
@@ -46,7 +46,7 @@ class Calculator(PythonSandbox):
 
 
 def model(prompt: str, _: object) -> str:
-    """Uses the tools that are declared; without a result that it recognizes, it makes one up."""
+    """Use the declared tools; without a result that it recognizes, the model invents one."""
     asked = prompt.partition("<|start|>user")[2]
     if prompt.endswith("final<|message|>"):
         return "I stop here.<|return|>"

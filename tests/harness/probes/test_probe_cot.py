@@ -275,7 +275,7 @@ def continued(
     tools: str = "new",
     call: tuple[str, str] | None = CALL.call,
 ) -> Any:
-    """A provider that stores replies; its prompt tokens are those of what it puts in the prompt."""
+    """A provider that stores replies and counts the tokens of the prompt that it renders."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "unknown":

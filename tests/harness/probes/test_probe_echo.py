@@ -1,4 +1,4 @@
-"""Probes of texts that the model repeats; the token counts tell whose a change is."""
+"""Probes of texts that the model repeats; token counts show whether the server changed them."""
 
 from collections.abc import Callable
 

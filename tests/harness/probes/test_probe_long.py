@@ -317,7 +317,7 @@ def test_a_model_that_does_not_copy_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("first", "status"), [(0, "passed"), (8, "warned")])
 def test_a_silent_stream_is_a_warning(first: int, status: str) -> None:
-    """A pause before the text may be a queue's."""
+    """A pause before the text may be due to a queue."""
 
     def silent(attempt: Attempt) -> Response:
         response = copying(attempt)

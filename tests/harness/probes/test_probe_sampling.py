@@ -19,7 +19,7 @@ SAID, MIXED = Say(text="Once upon a time."), Say(text="We write. Once upon a tim
 def choices(
     count: int, same: bool = False, *, prompts: int = 1, counted: int | None = None
 ) -> Response:
-    """A reply whose usage has the prompt this many times, and the tokens of `counted` choices."""
+    """A reply whose usage counts the prompt this many times and the tokens of `counted` choices."""
     whole = chat_whole(Say(text="The code word is kelp."))
     whole["usage"]["prompt_tokens"] *= prompts
     whole["usage"]["completion_tokens"] *= count if counted is None else counted
@@ -31,7 +31,7 @@ def choices(
 
 
 def interleaved(*says: Say) -> Response:
-    """A stream with a choice for each of these."""
+    """A stream whose chunks alternate between these choices."""
     streams = [chat_chunks(say)[:-1] for say in says]
     for index, chunks in enumerate(streams):
         for chunk in chunks:
@@ -62,7 +62,7 @@ def open_answer(word: object) -> Say:
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider with another reply to requests whose name begins like this."""
+    """The healthy provider with another reply to requests whose name has this prefix."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if not request.id.startswith(name) or (request.id == "choices streamed") != (
@@ -186,7 +186,7 @@ def test_noise_at_temperature_0_is_healthy() -> None:
 
 
 def odd(count: int) -> Any:
-    """The first replies to each question at temperature 0 are unlike any other, so many in all."""
+    """A provider whose first `count` replies at temperature 0 are unique."""
 
     def said(attempt: Attempt) -> Say:
         number = 3 * (attempt.number - 1) + int(attempt.sample.id.split()[1])

@@ -208,7 +208,7 @@ def _writing(text: str, request: ProbeRequest) -> Say:
 
 
 def _changing(text: str, request: ProbeRequest) -> Say:
-    """The same call, where the model writes the intact text."""
+    """The same call, but the model writes the intact text."""
     intact = _writing(arguments.TEXTS[request.id].intact, request)
     return replace(_writing(text, request), wrote=intact.call)
 
@@ -222,7 +222,7 @@ def test_intact_texts_pass() -> None:
 
 @pytest.mark.parametrize(("lost", "failed"), [(4, True), (3, False)])
 def test_characters_lost_only_in_streams_are_reported(lost: int, failed: bool) -> None:
-    """The CoT has lost them, too, so the tokens do not show it."""
+    """The CoT has also lost them, so the tokens do not show the loss."""
     beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
@@ -311,7 +311,7 @@ def test_texts_copied_incorrectly_are_not_verifiable() -> None:
 
 
 def _typed(arguments: Mapping[str, str]) -> Provider:
-    """A provider whose calls have these arguments; the model writes the right ones."""
+    """A provider whose calls have these arguments although the model writes the right ones."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         typed = VALUES[request.id]
@@ -469,7 +469,7 @@ def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
 
 
 def _telling(which: int) -> Provider:
-    """Names the result of the first call (0) or of the second (1)."""
+    """A model that names the result of the first call (0) or of the second (1)."""
 
     def says(_: ProbeRequest, attempt: Attempt) -> Say:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]

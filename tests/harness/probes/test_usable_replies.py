@@ -1,4 +1,4 @@
-"""Requests that say nothing about a provider: no probe may fail because of them."""
+"""Requests that are not evidence about a provider and must not fail a probe."""
 
 from collections.abc import Sequence
 

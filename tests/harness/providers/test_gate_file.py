@@ -1,4 +1,4 @@
-"""Gates in files: what they may say, which of them wins, and what the verdict says of them."""
+"""Gates in files: valid entries, their precedence, and their effect on the verdict."""
 
 import json
 import re

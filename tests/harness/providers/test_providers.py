@@ -1,4 +1,4 @@
-"""providers.yaml: what loads, and the one sentence for everything that does not."""
+"""providers.yaml: valid entries, and one-sentence errors for invalid ones."""
 
 from pathlib import Path
 from typing import Any

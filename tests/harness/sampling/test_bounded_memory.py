@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of finished attempts: those are on disk."""
+"""Memory does not grow with the number of finished attempts, because they are on disk."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming"
 
 
 class Answering:
-    """A provider without a network; every fifth answer is that it has too much to do."""
+    """A provider without a network; every fifth answer is a 429."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -43,7 +43,7 @@ class Answering:
 
 
 class Measuring(Observer):
-    """Takes the traced memory once the run is warm, and when it is nearly at its end."""
+    """Measure the traced memory once the run has warmed up, and shortly before its end."""
 
     def __init__(self) -> None:
         self.count = 0

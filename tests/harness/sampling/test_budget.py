@@ -1,4 +1,4 @@
-"""Budgets: no request beyond a limit, whatever was finished kept."""
+"""Budgets: no request exceeds a limit, and finished attempts are kept."""
 
 import asyncio
 import json

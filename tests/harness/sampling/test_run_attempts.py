@@ -1,4 +1,4 @@
-"""Whole runs: bounded, resumable, and never losing what was finished."""
+"""Whole runs: bounded, resumable, and without loss of finished attempts."""
 
 import asyncio
 import gc
@@ -65,7 +65,7 @@ async def run(
 
 
 class Observer(RunWatcher):
-    """Notes what it is told, and which rollouts are still in memory."""
+    """Record the calls, and which rollouts are still in memory."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []

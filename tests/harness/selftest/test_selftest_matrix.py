@@ -1,4 +1,4 @@
-"""The self-test's pure parts: what is asked of a fault, what counts as found, how it is shown."""
+"""The self-test without servers: stages of a fault, detection, and formats of the matrix."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The self-test over real servers, with the few faults that show soonest."""
+"""The self-test over real servers, with a few faults that are found quickly."""
 
 import contextlib
 from pathlib import Path
@@ -54,9 +54,8 @@ async def test_a_resumed_self_test_keeps_the_results_of_the_healthy_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_server = contextlib.nullcontext(None)
-    monkeypatch.setattr(
-        "harness.selftest.run.engine", lambda *_: no_server
-    )  # Runs against it would fail.
+    # Runs against it would fail.
+    monkeypatch.setattr("harness.selftest.run.engine", lambda *_: no_server)
     healthy = catalogue()[0]
     done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
     plan = SelfTestPlan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})

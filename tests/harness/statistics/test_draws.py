@@ -1,4 +1,4 @@
-"""Draws with stated probabilities, and with others."""
+"""Draws with the stated probabilities, and with others."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""A small, seeded version of the simulation; limits allow for its own random error."""
+"""A small, seeded version of the simulation; the limits allow for its random error."""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The run folder: nothing finished is ever lost, whatever happens to process and disk."""
+"""The run folder: no finished attempt is lost, whatever happens to the process or the disk."""
 
 import os
 import re
@@ -171,9 +171,9 @@ SMALL_DISK = 1000
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond SMALL_DISK: a write fails half way, as it does on a full disk.
+    """Limit the size of files to SMALL_DISK: a write fails halfway, as on a full disk.
 
-    Not a fixture, because the test runner's own output may go to a file that is longer.
+    This is not a fixture because the output of the test runner may go to a longer file.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_DISK, hard))

@@ -1,4 +1,4 @@
-"""Run folders of schema version 2, read as runs of this version."""
+"""Run folders of schema version 2, read as runs of the current version."""
 
 import json
 from pathlib import Path

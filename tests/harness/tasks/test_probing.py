@@ -1,4 +1,4 @@
-"""Probe groups as tasks: what they learn from a provider before sampling."""
+"""Probe groups as tasks: what they find out about a provider before sampling."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Recordings become conversations: what is joined, left out, redacted, and refused."""
+"""Recordings become conversations: what is joined, left out, redacted and rejected."""
 
 import json
 from collections.abc import Sequence

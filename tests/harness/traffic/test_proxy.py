@@ -1,4 +1,4 @@
-"""The recording proxy over real sockets: clients see the server's bytes, records import."""
+"""The recording proxy over real sockets: clients get the server's bytes; recordings import."""
 
 import asyncio
 import gzip

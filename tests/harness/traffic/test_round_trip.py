@@ -1,4 +1,4 @@
-"""Recorded and imported, an exchange gets the findings that it got when it was sampled."""
+"""A recorded and imported exchange has the same findings as the sampled one."""
 
 import json
 from pathlib import Path

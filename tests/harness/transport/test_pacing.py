@@ -20,7 +20,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 class Provider:
-    """Answers when told to, with any status; 0 stands for a failed connection."""
+    """Answers when told to, with any status; 0 means a failed connection."""
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[int]] = []
@@ -50,7 +50,7 @@ async def settle() -> None:
 
 
 async def limits_after(*rounds: tuple[int, ...], most: int = 8) -> list[int]:
-    """The limit after each round of answers, with always more requests than may be sent."""
+    """The limit after each round of answers, with more requests waiting than may be sent."""
     provider = Provider()
     adaptive = AdaptiveTransport(provider, most=most)
     sending = [asyncio.create_task(adaptive.send("/x")) for _ in range(100)]
@@ -114,7 +114,10 @@ async def test_requests_are_sent_in_order_and_a_cancelled_one_blocks_no_other() 
 
 
 async def test_no_request_is_lost_at_a_provider_with_little_capacity() -> None:
-    """Three rounds of 64 at a provider that refuses the sixth: it settles near five in flight."""
+    """Three rounds of 64 requests at a provider that refuses the sixth concurrent one.
+
+    The limit settles near five.
+    """
     busy = most_busy = refused = 0
 
     async def refuses_the_sixth(request: mock.Received, writer: asyncio.StreamWriter) -> None:

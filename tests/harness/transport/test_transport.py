@@ -1,4 +1,4 @@
-"""The transport against a real socket, behaving and misbehaving."""
+"""The transport against well-behaved and misbehaving servers over a real socket."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Why no connection came about is said as it is: TLS, certificates, proxies."""
+"""Failures to connect are named: TLS, certificates, proxies."""
 
 import asyncio
 import ssl

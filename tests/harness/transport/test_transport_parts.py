@@ -1,4 +1,4 @@
-"""The pure parts of the transport: block splitting, redaction, waiting, rate limits."""
+"""The parts of the transport without I/O: block splitting, redaction, waiting, rate limits."""
 
 import json
 from itertools import accumulate

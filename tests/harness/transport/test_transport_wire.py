@@ -1,4 +1,4 @@
-"""Streams taken beside the HTTP parser, on both event loops."""
+"""The arrival times of streamed bytes, recorded before the HTTP parser, on both event loops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Rounds, signals, state, alerts and metrics of `watch`; alerts and metrics over real sockets."""
+"""Rounds, signals, state, alerts and metrics of `watch`, partly over real sockets."""
 
 import json
 import sqlite3

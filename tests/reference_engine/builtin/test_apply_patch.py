@@ -1,4 +1,4 @@
-"""Patches: a corpus of valid, fuzzy, malformed and hostile ones, and the MCP tool."""
+"""Valid, fuzzy, malformed and hostile patches, and the MCP tool."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Search services, by their packages, against a local server that answers as theirs do."""
+"""Search services, through their packages, against a local server that answers as they do."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ ANSWERS = {
 
 
 class Service(ThreadingHTTPServer):
-    """Answers from `answers`; `asked` has the paths and keys of the requests."""
+    """Returns `answers`; `asked` has the paths and keys of the requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

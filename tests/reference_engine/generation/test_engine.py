@@ -57,7 +57,7 @@ async def settled(engine: Engine, wanted: tuple[int, int]) -> None:
 @pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
 @pytest.mark.parametrize("window", [3, 128])
 async def test_the_cache_changes_nothing(length, window):
-    """Prompt lengths around the block, the window and the key multiple."""
+    """Prompt lengths are near the block size, the window, and the multiple of keys."""
     model = random_transformer(sliding_window=window)
     prompt = tokens(length)
     async with running(model) as engine:
@@ -331,7 +331,7 @@ async def test_the_memory_bounds_the_context(caplog):
 
 
 async def test_requests_with_one_prompt_share_its_prefill():
-    """All start at once: the first prefills, the others share its pages."""
+    """All start together: the first one prefills, and the others share its pages."""
     model = random_transformer(num_hidden_layers=2)
     prompt = tokens(300)
     wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]

@@ -1,4 +1,4 @@
-"""Recorded decode steps yield what eager steps yield; recorded as calls, without a GPU."""
+"""Recorded decode steps give the same results as eager ones; without a GPU, calls are recorded."""
 
 import math
 from collections import Counter
@@ -23,7 +23,7 @@ LONG = (TEXT * 3)[:1020]
 
 
 class Run:
-    """Tokens and logprobs of several sequences, by sequence; None for logits that fail."""
+    """Tokens and logprobs of several sequences; None marks logits that are not finite."""
 
     def __init__(self, model, wishes, prompts, *, recorded, pages=80):
         self.recordings = 0
@@ -62,7 +62,7 @@ class Run:
 
 
 def both(model, wishes, prompts, **settings):
-    """Runs eagerly and recorded, and compares."""
+    """Compare an eager run with a recorded one."""
     eager = Run(model, wishes, prompts, recorded=False, **settings)
     recorded = Run(model, wishes, prompts, recorded=True, **settings)
     assert recorded.ids() == eager.ids()
@@ -113,7 +113,7 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
 
 
 def test_a_stopped_sequence_gets_no_token_already_in_flight(model):
-    """It stops at its third token, when its fourth was launched; the others go on."""
+    """It stops at its third token, when its fourth is already launched; the others continue."""
     wishes = [SamplingParams(8, seed=row) for row in range(4)]
     stop = both(model, wishes, prompts_for(4)).ids()[2][2]
     wishes[2] = SamplingParams(8, seed=2, stop_token_ids=frozenset([stop]))
@@ -138,7 +138,7 @@ def test_a_removed_sequence_gets_no_token_already_in_flight(model):
 
 
 def test_non_finite_logits_fail_only_their_sequence(model):
-    """One sequence reads a token whose embedding is NaN, when its next token was launched."""
+    """One sequence reads a token whose embedding is NaN, when its next token is already launched."""
     wishes = [SamplingParams(6, seed=row) for row in range(4)]
     prompts = prompts_for(5)[1:]
     tokens = both(model, wishes, prompts).ids()
@@ -154,7 +154,7 @@ def test_non_finite_logits_fail_only_their_sequence(model):
 
 
 class Counting:
-    """A grammar in which the remainders of tokens by seven go up by one."""
+    """A grammar in which the remainder of each token modulo 7 increases by one."""
 
     def __init__(self, last=0):
         self.last = last
