@@ -152,7 +152,7 @@ class Pty:
         self.said = ""
 
     def until(self, wanted: str, since: int = 0) -> int:
-        """Read until `text` is shown; return where it ends."""
+        """Read until `wanted` is shown; return where it ends."""
         deadline = time.monotonic() + 120
         while wanted not in self.said[since:]:
             assert time.monotonic() < deadline, self.said

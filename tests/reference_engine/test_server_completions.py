@@ -28,7 +28,7 @@ def served():
 
 @pytest.fixture
 def ask(served):
-    """Send a request; by default, the prompt is token ids, and the limit allows the whole answer."""
+    """Send a request; by default, with token ids and room for the whole answer."""
     create = served[1].completions.create
 
     def send(prompt=IDS, max_tokens=64, extra=None, **fields):

@@ -104,7 +104,7 @@ def broken(kind: str) -> Exchange:
 
 
 def _timed(one: Rollout, place: int, random: Random) -> Rollout:
-    """The same rollout at its place in time, a few seconds long, sometimes retried."""
+    """The same rollout at a later time, a few seconds long, sometimes with a retry."""
     began = _BEGAN + timedelta(seconds=place * 0.4)
     exchanges = []
     for each in one.exchanges:
@@ -132,7 +132,7 @@ def _timed(one: Rollout, place: int, random: Random) -> Rollout:
 
 
 def many_cases(count: int) -> Suite:
-    """The shipped cases over and over under new ids."""
+    """The shipped cases, repeated under new ids."""
     cases = tuple(
         replace(case, id=f"{case.id}-{number}")
         for number, case in zip(range(count), itertools.cycle(SUITE.cases), strict=False)

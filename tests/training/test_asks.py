@@ -1,4 +1,4 @@
-"""Requests for charts and for rows of tables: what is asked for stands in the request."""
+"""Requests for charts and table rows: the requested values occur in the request."""
 
 import json
 import re

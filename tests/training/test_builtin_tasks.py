@@ -1,4 +1,4 @@
-"""Built-in tools: their declaration, calls that parse, and answers that cite what was shown."""
+"""Built-in tools: their declaration, calls that parse, and answers that cite shown lines."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Schemas as client libraries generate them: valid, and served by valid arguments."""
+"""Schemas as client libraries generate them: valid, with arguments that fit."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Composed tools and tools of agents: valid, served by valid arguments, none of the tests'."""
+"""Composed tools and tools of agents: valid, with arguments that fit, and never those of tests."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The synthetic conversations: sound, repeatable, and apart from what the model is tested on."""
+"""The synthetic conversations: valid, reproducible, and separate from test prompts."""
 
 import hashlib
 import json

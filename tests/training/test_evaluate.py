@@ -1,4 +1,4 @@
-"""How replies of the small checkpoint are read and scored, and what is written about it."""
+"""Reading and scoring of replies of the small checkpoint, and its card and record."""
 
 import json
 from dataclasses import replace

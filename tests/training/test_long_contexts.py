@@ -1,4 +1,4 @@
-"""Long texts: their secrets, where questions stand, and positions that are left out."""
+"""Long texts: their secrets, the places of questions, and skipped positions."""
 
 from itertools import islice
 from random import Random

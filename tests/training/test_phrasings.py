@@ -1,4 +1,4 @@
-"""The requests written by hand: sound, and apart from what the model is tested on."""
+"""The handwritten requests: valid, and separate from test prompts."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def test_no_line_is_close_to_a_test_prompt():
 
 
 def strings(arguments):
-    """All that is said in arguments."""
+    """All strings in arguments."""
     if isinstance(arguments, dict):
         return [text for value in arguments.values() for text in strings(value)]
     if isinstance(arguments, list):
@@ -79,7 +79,7 @@ def strings(arguments):
 
 
 def frame(text, arguments):
-    """A request without the values in it, or nothing if hardly a word is left."""
+    """A request without its values, or an empty text if hardly a word remains."""
     for value in sorted(strings(arguments), key=len, reverse=True):
         text = text.replace(value, " ")
     return text if len(re.findall(r"\w+", text)) > 2 else ""

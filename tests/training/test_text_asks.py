@@ -1,4 +1,4 @@
-"""Requests for the text tools: what is handed over can be found again, and nothing is made up."""
+"""Requests for the text tools: arguments occur in the request, and nothing is invented."""
 
 import re
 from random import Random

@@ -1,4 +1,4 @@
-"""The trainer: its network is the engine's, its batches and losses are what they claim."""
+"""The trainer: its network equals the engine's, and its batches and losses are correct."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ from training.ship import tensors_of, write_checkpoint
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without compiled kernels, so that no compiler is needed and nothing is waited for."""
+    """Run without compiled kernels, so no compiler and no compile time is needed."""
     monkeypatch.setattr(fused, "enabled", False)
 
 
@@ -39,7 +39,7 @@ def group() -> Group:
 
 @pytest.fixture(scope="module")
 def ids() -> list[int]:
-    """The ids of the rows of `run`, counted once: it takes seconds."""
+    """The ids of the rows of `run`, counted once because counting takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot, "_COUNTED_GROUPS", 20)
         patch.setattr(snapshot, "_IN_LINES", 20)

@@ -1,4 +1,4 @@
-"""Requests written whole: sound, each said once, and their values exchanged rightly."""
+"""Whole handwritten requests: valid, unique, and with values exchanged correctly."""
 
 import json
 from random import Random
@@ -17,7 +17,7 @@ NOT_SAID = {"unit", "chart_type"}
 
 
 def texts(arguments):
-    """The texts among arguments that must stand in the request."""
+    """The texts among arguments that must occur in the request."""
     for name, value in arguments.items():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, str) and name not in NOT_SAID:

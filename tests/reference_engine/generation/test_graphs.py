@@ -113,7 +113,7 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
 
 
 def test_a_stopped_sequence_gets_no_token_already_in_flight(model):
-    """It stops at its third token, when its fourth is already launched; the others continue."""
+    """It stops at its third token when its fourth is in flight; the others continue."""
     wishes = [SamplingParams(8, seed=row) for row in range(4)]
     stop = both(model, wishes, prompts_for(4)).ids()[2][2]
     wishes[2] = SamplingParams(8, seed=2, stop_token_ids=frozenset([stop]))
@@ -138,7 +138,7 @@ def test_a_removed_sequence_gets_no_token_already_in_flight(model):
 
 
 def test_non_finite_logits_fail_only_their_sequence(model):
-    """One sequence reads a token whose embedding is NaN, when its next token is already launched."""
+    """One sequence reads a token whose embedding is NaN when its next token is in flight."""
     wishes = [SamplingParams(6, seed=row) for row in range(4)]
     prompts = prompts_for(5)[1:]
     tokens = both(model, wishes, prompts).ids()
