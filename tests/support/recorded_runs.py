@@ -1,7 +1,6 @@
 """Run folders of tool calling that were never sampled, with problems of every kind."""
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 from analyses import planned
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
-from harness.cases import Case, SourceFile, Suite
+from harness.cases import Case, Suite
 from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
@@ -129,25 +128,3 @@ def _timed(one: Rollout, place: int, random: Random) -> Rollout:
         )
         began += timedelta(seconds=elapsed)
     return one.model_copy(update={"exchanges": tuple(exchanges)})
-
-
-def many_cases(count: int) -> Suite:
-    """The shipped cases, repeated under new ids."""
-    cases = tuple(
-        replace(case, id=f"{case.id}-{number}")
-        for number, case in zip(range(count), itertools.cycle(SUITE.cases), strict=False)
-    )
-    lines = "".join(_json_line(case) for case in cases)
-    return replace(SUITE, cases=cases, cases_file=SourceFile("cases.jsonl", lines))
-
-
-def _json_line(case: Case) -> str:
-    value = {
-        "id": case.id,
-        "tool_name": case.tool_name,
-        "input": case.prompt,
-        "expected_arguments": json.dumps(case.expected_arguments),
-    }
-    if case.instructions is not None:
-        value["instructions"] = case.instructions
-    return json.dumps(value) + "\n"

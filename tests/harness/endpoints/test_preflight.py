@@ -1,7 +1,6 @@
 """Errors that are reported before a run that could not succeed."""
 
 import asyncio
-import json
 from typing import Any
 
 import mock_provider as mock
@@ -168,10 +167,9 @@ async def test_malformed_model_lists_are_ignored(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(provider, "models", None)
             monkeypatch.setattr(mock, "error", lambda _, given=listing: given)
             await check(provider)
-    assert json.dumps(listing)
 
 
-async def test_a_connection_dropped_after_an_error_is_retried() -> None:
+async def test_a_connection_dropped_after_an_error_response_is_accepted() -> None:
     """Uvicorn does so after an exception in a handler, without announcing it in its answer."""
 
     async def one_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -20,8 +20,6 @@ from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 from reference_engine.small.export import SHIPPED, export_small, write_tokenizer
 
-EXPERTS = "model.layers.1.mlp.experts"
-
 
 def raw_tensors(folder: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
     """Returns dtype, shape and bytes of every tensor, read with the safetensors library."""
