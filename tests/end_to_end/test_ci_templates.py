@@ -11,7 +11,7 @@ import yaml
 from background import in_background
 from healthy import MODEL, SUITE, Say, provider_of, right
 from mock_provider import MockProvider, status
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 
@@ -244,7 +244,7 @@ def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_pa
 
 def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
     suite = SUITE.first(2)
-    write_sealed_run(tmp_path / "runs" / "a-1", troubled(suite, tries=1), suite, tries=1)
+    write_sealed_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
     run(["recheck", str(tmp_path / "runs" / "a-1")])
     capsys.readouterr()
     for name in ("result.json", "log.txt"):

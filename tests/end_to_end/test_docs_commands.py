@@ -51,7 +51,7 @@ BRIEFLY = {
 PROMPTS = {case.prompt for case in SUITE.cases}
 
 
-def kind(command: Command) -> str:
+def command_name(command: Command) -> str:
     """The program, or the command of `gpt-oss-verify`."""
     program, *rest = command.words
     if program == "gpt-oss-verify":
@@ -59,19 +59,21 @@ def kind(command: Command) -> str:
     return " ".join(command.words[:3]) if program == "python" and rest[0] == "-m" else program
 
 
-def to_run(block: Block) -> list[Command]:
+def commands_to_run(block: Block) -> list[Command]:
     if block.needs_provider:
         return []
-    return [each for each in block.commands if kind(each) not in {*NOT_OURS, *RUN_ELSEWHERE}]
+    return [
+        each for each in block.commands if command_name(each) not in {*NOT_OURS, *RUN_ELSEWHERE}
+    ]
 
 
-# --- Commands that are known
+# --- Commands are parsed
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *rest = command.words
-    match kind(command):
+    match command_name(command):
         case "pip":
             assert rest[0] == "install"
             extras = re.findall(r"(?:gpt-oss-verify|\.)\[(\w+)\]", rest[-1])
@@ -87,14 +89,14 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
             words = rest[rest.index("reference_engine") + 1 :]
             engine("any").parse_args(words, exit_on_error=False, print_error=False)
         case "python -m evals":
-            monkeypatch.setattr(evals_command, "run", known)
+            monkeypatch.setattr(evals_command, "run", parse_command)
             assert evals_command.main(rest[2:]) == 0
         case _:
             assert program == "gpt-oss-verify"
-            known(rest)
+            parse_command(rest)
 
 
-def known(words: list[str]) -> int:
+def parse_command(words: list[str]) -> int:
     """Parse the arguments of `gpt-oss-verify`. Raises if they are invalid."""
     prepare_help()
     app.parse_args(words, exit_on_error=False, print_error=False)
@@ -103,18 +105,20 @@ def known(words: list[str]) -> int:
     return 0
 
 
-# --- Commands that are run
+# --- Commands are run
 
 
-class World:
+class Workspace:
     """A folder with the providers, runs and files that the pages name."""
 
     def __init__(self, mock: MockProvider) -> None:
         self.mock = mock
         self.write_providers()
         brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat", "--rule", "guide"]
-        runs = [self.made("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
-        scored = self.made("eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1")
+        runs = [self.create_run("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
+        scored = self.create_run(
+            "eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1"
+        )
         baseline = "baseline-reference.json"
         assert run(["baseline", "create", scored, baseline]) == 0
         seal = hash_of(read_run_info(Path(runs[0])).seals[-1])
@@ -137,7 +141,7 @@ class World:
         text = yaml.safe_dump({"providers": dict.fromkeys(NAMES, entry)})
         Path("providers.yaml").write_text(text, encoding="utf-8")
 
-    def made(self, *arguments: str) -> str:
+    def create_run(self, *arguments: str) -> str:
         before = set(Path("runs").glob("*"))
         run(arguments)
         (folder,) = set(Path("runs").glob("*")) - before
@@ -147,23 +151,23 @@ class World:
         words = [self.stands_for.get(word, word) for word in command.words]
         if words[:3] == ["python", "-m", "reference_engine"]:
             return engine_command(words[3:])
-        if kind(command) == "init":
+        if command_name(command) == "init":
             Path("providers.yaml").unlink()
         try:
-            return run([*words[1:], *briefly(command)])
+            return run([*words[1:], *shortening_options(command)])
         finally:
             self.write_providers()
 
 
-def briefly(command: Command) -> tuple[str, ...]:
+def shortening_options(command: Command) -> tuple[str, ...]:
     """Options that make a command short, except those that the command already has."""
-    if kind(command) == "compare" and "--provider" not in command.words:
+    if command_name(command) == "compare" and "--provider" not in command.words:
         return ()
-    given = BRIEFLY.get(kind(command), ())
+    given = BRIEFLY.get(command_name(command), ())
     return tuple(word for option in given if option[0] not in command.words for word in option)
 
 
-async def both(request: Received, writer: asyncio.StreamWriter) -> None:
+async def answer_anything(request: Received, writer: asyncio.StreamWriter) -> None:
     """Answer the shipped cases correctly, and eval questions with the quiz."""
     body = request.body or {}
     turns = body.get("messages") or body.get("input") or []
@@ -172,21 +176,21 @@ async def both(request: Received, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("docs"))
         patch.setattr(webbrowser, "open", lambda _: True)
-        with in_background(MockProvider(always=both, models=[MODEL])) as mock:
-            yield World(mock)
+        with in_background(MockProvider(always=answer_anything, models=[MODEL])) as mock:
+            yield Workspace(mock)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [b for b in BLOCKS if to_run(b)], ids=str)
-def test_commands_run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in to_run(block):
+@pytest.mark.parametrize("block", [b for b in BLOCKS if commands_to_run(b)], ids=str)
+def test_commands_run(block: Block, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in commands_to_run(block):
         for name, value in command.variables:
             monkeypatch.setenv(name, value)
-        assert world.run(command) == 0, f"{command} failed"
+        assert workspace.run(command) == 0, f"{command} failed"
 
 
 def test_commands_not_run_here_are_run_by_another_test() -> None:
@@ -194,7 +198,7 @@ def test_commands_not_run_here_are_run_by_another_test() -> None:
         assert name.replace("-", "_") in (ROOT / place).read_text(encoding="utf-8")
 
 
-# --- What pages say
+# --- Contents of the pages
 
 
 def test_no_link_is_broken() -> None:

@@ -22,7 +22,7 @@ META = {
 }
 
 
-async def doctor(request: Received, writer: asyncio.StreamWriter) -> None:
+async def physician(request: Received, writer: asyncio.StreamWriter) -> None:
     """Grades labelled rows as their first physician does, and all other items as met.
 
     The model `strict` grades only faults as met. As a provider it answers with a greeting.
@@ -41,7 +41,7 @@ async def doctor(request: Received, writer: asyncio.StreamWriter) -> None:
 
 @pytest.fixture
 def provider() -> Iterator[MockProvider]:
-    with in_background(MockProvider(always=doctor, models=[MODEL, "strict"])) as running:
+    with in_background(MockProvider(always=physician, models=[MODEL, "strict"])) as running:
         yield running
 
 

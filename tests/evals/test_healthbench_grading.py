@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from mock_grader import Grader, graded, prompt_of, say, truth
+from mock_grader import Grader, graded, prompt_of, say, true_grade
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
 
@@ -54,7 +54,7 @@ def expected() -> Verdicts:
     for task in tasks():
         answer, _, item = task.id.rpartition("/")
         prompt = grading_prompt(task.conversation, task.answer, task.item)
-        verdicts.setdefault(answer, {})[item] = truth(prompt)
+        verdicts.setdefault(answer, {})[item] = true_grade(prompt)
     return verdicts
 
 
@@ -123,7 +123,7 @@ async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_re
 ) -> None:
     garbled, refused = list(BENCH.rows)[:2]
 
-    async def moody(request: Received, writer: asyncio.StreamWriter) -> None:
+    async def unreliable(request: Received, writer: asyncio.StreamWriter) -> None:
         prompt = prompt_of(request)
         handler = graded(request)
         if f"Answer 1 to {garbled}." in prompt:
@@ -132,7 +132,7 @@ async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_re
             handler = mock.status(402, "You exceeded your quota.")
         await handler(request, writer)
 
-    async with MockProvider(always=moody) as provider:
+    async with MockProvider(always=unreliable) as provider:
         await grade_with(grader_at(provider), tasks, tmp_path)
     found, whole = read_verdicts(read_rollouts(tmp_path, LOG)), expected()
     lost = {f"cell/{garbled}/1", f"cell/{refused}/1"}

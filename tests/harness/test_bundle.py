@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from healthy import SUITE
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 from harness.errors import RunLogError
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     place = tmp_path / "mock-20260102-030405"
     info = write_sealed_run(
-        place, with_keys(troubled(SMALL, tries=2)), first_cases=1, thresholds=GUIDE
+        place, with_keys(problem_rollouts(SMALL, tries=2)), first_cases=1, thresholds=GUIDE
     )
     provider = info.provider.model_copy(update={"launch_command": LAUNCHED})
     command = ("gpt-oss-verify", "--cases", "/home/someone/cases.jsonl")

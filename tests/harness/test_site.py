@@ -8,7 +8,7 @@ import pytest
 from compared_runs import judged_run, never_in
 from healthy import SUITE
 from jsonschema import Draft202012Validator
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 from harness.comparison.history import history, site_of
@@ -87,7 +87,7 @@ def test_the_command_publishes_the_contents_of_a_bundle(tmp_path, monkeypatch, c
     place = tmp_path / "runs" / "mock-1"
     info = write_sealed_run(
         place,
-        troubled(SUITE.first(1), tries=2),
+        problem_rollouts(SUITE.first(1), tries=2),
         SUITE.first(1),
         first_cases=1,
         thresholds=Thresholds(rule="guide"),

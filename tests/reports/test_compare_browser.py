@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from chromium import chromium, quiet_pages, shot
+from chromium import chromium, quiet_pages, screenshot
 from compared_runs import judged_run, never_in
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -60,7 +60,7 @@ def opened(browser, folder):
 
 def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):
     page = opened()
-    shot(page, "compare-light")
+    screenshot(page, "compare-light")
     rows = page.locator(".matrix tbody tr:not(.head):visible")
     before = rows.count()
     (worse,) = page.get_by_role("button", name="pass@1").all()[1:2]
@@ -122,7 +122,7 @@ def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened)
 def test_a_phone_needs_no_sideways_scrolling(name, opened):
     page = opened(name, viewport={"width": 390, "height": 844}, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    shot(page, f"{name}-phone")
+    screenshot(page, f"{name}-phone")
 
 
 @pytest.mark.parametrize("name", ["compare", "index"])
@@ -131,7 +131,7 @@ def test_dark_mode_follows_the_system_until_the_reader_chooses(name, opened):
     light = opened(name, color_scheme="light").evaluate(background)
     page = opened(name, color_scheme="dark")
     assert page.evaluate(background) != light
-    shot(page, f"{name}-dark")
+    screenshot(page, f"{name}-dark")
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == light
 
@@ -151,7 +151,7 @@ def test_every_measure_is_shown_without_javascript(opened, folder):
 
 def test_a_site_has_the_latest_run_of_each_provider(opened):
     page = opened("index")
-    shot(page, "index-light")
+    screenshot(page, "index-light")
     rows = page.get_by_role("region", name="Latest runs").locator("tbody tr")
     assert rows.count() == 2
     good = rows.filter(has_text="good")

@@ -1,7 +1,7 @@
 """The page of a report in a Chromium browser, if one is installed."""
 
 import pytest
-from chromium import chromium, quiet_pages, shot
+from chromium import chromium, quiet_pages, screenshot
 from healthy import Say
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -78,7 +78,7 @@ def opened(browser, page_file):
 
 def test_the_verdict_is_on_the_first_screen(opened):
     page = opened()
-    shot(page, "report-light")
+    screenshot(page, "report-light")
     for text in ("FAIL", "Why", "What to do next"):
         box = page.locator("#verdict").get_by_text(text, exact=False).first.bounding_box()
         assert box["y"] + box["height"] < 900
@@ -125,7 +125,7 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     viewer = page.get_by_role("dialog")
     expect(viewer).to_be_visible()
     expect(viewer.get_by_text("Request 1")).to_be_visible()
-    shot(page, "viewer-light")
+    screenshot(page, "viewer-light")
     title = page.locator("#viewer-title")
     first = title.inner_text()
     page.keyboard.press("ArrowRight")
@@ -167,7 +167,7 @@ def test_dark_mode_follows_the_system_until_the_reader_chooses(opened):
     page = opened(color_scheme="dark")
     dark = page.evaluate(background)
     assert dark != light
-    shot(page, "report-dark")
+    screenshot(page, "report-dark")
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == light
     page.reload()
@@ -178,11 +178,11 @@ def test_a_phone_needs_no_sideways_scrolling(opened):
     page = opened(viewport={"width": 390, "height": 844}, has_touch=True)
     wide = "document.documentElement.scrollWidth"
     assert page.evaluate(wide) == 390
-    shot(page, "report-phone")
+    screenshot(page, "report-phone")
     page.locator("button.cell.bad").first.tap()
     assert page.get_by_role("dialog").bounding_box()["width"] <= 390
     assert page.evaluate("document.getElementById('viewer').scrollWidth") <= 390
-    shot(page, "viewer-phone")
+    screenshot(page, "viewer-phone")
 
 
 def test_print_has_the_checks_and_not_the_controls(opened):

@@ -54,7 +54,7 @@ def quiet_pages(browser: Any) -> Iterator[Callable[..., Any]]:
     assert troubles == []
 
 
-def shot(page: Any, name: str) -> None:
+def screenshot(page: Any, name: str) -> None:
     """Save a screenshot of a page if requested; for a viewer, only the visible part."""
     if _SCREENSHOTS:
         Path(_SCREENSHOTS).mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import mock_provider as mock
 from mock_provider import Received
 
 
-def truth(prompt: str) -> bool:
+def true_grade(prompt: str) -> bool:
     """The grade that the mock gives an item: any function of the whole prompt will do."""
     return sum(map(ord, prompt)) % 2 == 0
 
@@ -29,7 +29,9 @@ def say(text: str) -> mock.Handler:
 
 
 def graded(request: Received) -> mock.Handler:
-    return say(json.dumps({"explanation": "So it is.", "criteria_met": truth(prompt_of(request))}))
+    return say(
+        json.dumps({"explanation": "So it is.", "criteria_met": true_grade(prompt_of(request))})
+    )
 
 
 class Grader:

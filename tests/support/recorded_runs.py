@@ -54,7 +54,7 @@ def ended(info: RunInfo, **changes: Any) -> RunInfo:
     return info.model_copy(update={"finished_at": STARTED, "ended": "complete", **changes})
 
 
-def troubled(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:
+def problem_rollouts(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:
     """Every attempt of a run with problems of every kind, at varying times."""
     random = Random(seed)
     clock = itertools.count()

@@ -57,7 +57,7 @@ def rollouts(folder):
     return (folder / "rollouts.jsonl").read_text().splitlines(keepends=True)
 
 
-def keep(folder, count):
+def keep_first(folder, count):
     """Keep only the first `count` rollouts, as if the run had been interrupted."""
     lines = rollouts(folder)
     (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
@@ -211,7 +211,7 @@ def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys, mo
 def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
-    keep(folder, 5)
+    keep_first(folder, 5)
     capsys.readouterr()
     assert run(["recheck", str(folder)]) == 4
     out = capsys.readouterr().out
@@ -339,7 +339,7 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     whole = sorted(json.loads(line)["id"] for line in rollouts(folder))
-    keep(folder, 13)
+    keep_first(folder, 13)
     with (folder / "rollouts.jsonl").open("a") as log:
         log.write('{"id": "torn')
     mock.received.clear()
@@ -384,7 +384,7 @@ def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
     entry = {"base_url": mock.base_url, "model": "m", "apis": ["chat"], "api_key_env": "MOCK_KEY"}
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
     assert run(["-p", "mine", "--model", MODEL, *QUICK]) == 0
-    keep(only_run(tmp_path), 2)
+    keep_first(only_run(tmp_path), 2)
     mock.received.clear()
     assert run(["--resume", str(only_run(tmp_path))]) == 0
     assert {post.body["model"] for post in mock.posts} == {MODEL}

@@ -37,7 +37,7 @@ def mock() -> Iterator[MockProvider]:
         yield running
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
+def doctor_lines(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
     """The lines of the command's JSON output."""
     assert run(["doctor", *arguments, "--json"]) == code
     said = json.loads(capsys.readouterr().out)
@@ -58,7 +58,7 @@ def test_the_exit_code_is_that_of_the_worst_line() -> None:
 
 
 def test_this_installation_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(capsys)
+    lines = doctor_lines(capsys)
     assert {line.state for line in lines if line.topic != "disk"} <= {"ok", "note"}
     assert {"Python", "packages", "vocabulary", "disk", "open files"} <= {
         line.topic for line in lines
@@ -113,7 +113,7 @@ def test_missing_packages_end_the_examination(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Versions(monkeypatch)
-    lines = told(capsys, code=2)
+    lines = doctor_lines(capsys, code=2)
     assert about(lines, "packages")
     assert not about(lines, "providers")
 
@@ -192,7 +192,7 @@ def at(mock: MockProvider, *more: str) -> list[str]:
 def test_a_provider_that_answers_is_ok(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = about(told(capsys, *at(mock)), f"127.0.0.1-{urlsplit(mock.base_url).port}")
+    lines = about(doctor_lines(capsys, *at(mock)), f"127.0.0.1-{urlsplit(mock.base_url).port}")
     assert [line.state for line in lines] == ["ok", "ok", "ok"]
     assert f"lists 1 model, including {MODEL}" in lines[0].text
     assert "answers /responses with 200 in " in lines[1].text
@@ -229,7 +229,7 @@ def test_problems_of_a_provider_are_reported(
 ) -> None:
     for name, value in changes.items():
         setattr(mock, name, value)
-    lines = told(capsys, "--base-url", mock.base_url, "--model", *more, code=code)
+    lines = doctor_lines(capsys, "--base-url", mock.base_url, "--model", *more, code=code)
     assert any(sentence in line.text for line in lines)
 
 
@@ -244,17 +244,17 @@ def test_only_selected_providers_with_keys_are_contacted(
     )
     Path("providers.yaml").write_text(f"providers:\n{entries}", encoding="utf-8")
     assert not mock.received
-    assert about(told(capsys), "up") == []
-    lines = told(capsys, "--all", code=3)
+    assert about(doctor_lines(capsys), "up") == []
+    lines = doctor_lines(capsys, "--all", code=3)
     assert [line.state for line in about(lines, "up")] == ["ok", "ok"]
     assert "does not answer" in about(lines, "down")[0].text
     assert about(lines, "closed") == []
-    assert {line.exit_code for line in told(capsys, "-p", "up")} == {0}
+    assert {line.exit_code for line in doctor_lines(capsys, "-p", "up")} == {0}
 
 
 def test_an_invalid_providers_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     Path("providers.yaml").write_text("providers: 3\n", encoding="utf-8")
-    (line,) = about(told(capsys, code=2), "providers")
+    (line,) = about(doctor_lines(capsys, code=2), "providers")
     assert "needs the key `providers`" in line.text
 
 

@@ -78,7 +78,7 @@ async def answers(url: str) -> bool:
     return True
 
 
-async def silence(base_url: str) -> None:
+async def wait_until_silent(base_url: str) -> None:
     """Wait until nothing answers: a killed process may take a moment to end."""
     async with asyncio.timeout(10):
         while await answers(base_url):  # noqa: ASYNC110
@@ -99,7 +99,7 @@ async def test_a_provider_is_started_and_stopped(tmp_path: Path) -> None:
         assert await answers(ready.base_url)
         grandchild = child_pid(log)
         assert is_alive(grandchild)
-    await silence(ready.base_url)
+    await wait_until_silent(ready.base_url)
     await until(lambda: not is_alive(grandchild))
 
 
@@ -109,7 +109,7 @@ async def test_a_provider_that_ignores_sigterm_is_killed(
     monkeypatch.setattr("harness.endpoints.launch.SECONDS_TO_STOP", 0.2)
     async with launched(provider("stubborn"), tmp_path / "log") as ready:
         assert await answers(ready.base_url)
-    await silence(ready.base_url)
+    await wait_until_silent(ready.base_url)
 
 
 async def test_a_provider_that_exits_immediately_is_an_error(tmp_path: Path) -> None:

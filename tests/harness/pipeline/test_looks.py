@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from analyses import planned
 from healthy import SUITE
-from recorded_runs import troubled
+from recorded_runs import problem_rollouts
 from scipy.stats import binom
 
 from harness.pipeline import run as module
@@ -25,7 +25,7 @@ def append(folder, rollouts):
 
 def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, monkeypatch):
     run = planned(suite=SUITE.first(2), tries=3)
-    rollouts = list(troubled(SUITE.first(2), tries=3))
+    rollouts = list(problem_rollouts(SUITE.first(2), tries=3))
     parsed = []
     parse = module.Scorer.scores
 

@@ -138,7 +138,7 @@ def rollout(api: Api, body: dict[str, Any], response: Response) -> Rollout:
     )
 
 
-def heard_by_checks() -> list[str]:
+def found_by_checks() -> list[str]:
     """The faults that checks of single rollouts must find."""
     return [
         name
@@ -149,7 +149,7 @@ def heard_by_checks() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", heard_by_checks())
+@pytest.mark.parametrize("name", found_by_checks())
 async def test_a_fault_visible_in_single_replies_is_found(name):
     expected = {each for each in CATALOGUE[name].detectors if each in SINGLE_CHECKS}
     found: dict[str, str] = {}
@@ -157,7 +157,7 @@ async def test_a_fault_visible_in_single_replies_is_found(name):
         found |= await findings(name, ask)
         if expected & found.keys():
             return
-    pytest.fail(f"expected one of {sorted(expected)}, heard {found}")
+    pytest.fail(f"expected one of {sorted(expected)}, found {found}")
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if fault.allowed])
