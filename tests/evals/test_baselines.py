@@ -1,4 +1,4 @@
-"""Published and measured baselines: which figures a score is compared with."""
+"""Published and measured baselines, and the figures that a score is compared with."""
 
 import json
 from datetime import UTC, datetime

@@ -153,7 +153,7 @@ def test_defaults_of_gpt_oss_evals_do_not_override_an_entry_or_a_resumed_run(moc
     assert gpt_oss_evals(["--resume", str(folder)]) == 0
 
 
-# --- Going on, judging again
+# --- Resuming and judging again
 
 
 def test_an_interrupted_run_is_resumed_without_repeating_requests(mock, tmp_path, capsys):
@@ -319,7 +319,7 @@ def test_merged_runs_have_all_tries(mock, tmp_path, capsys):
     assert right[2] == pytest.approx(right[0] + right[1])
 
 
-# --- What goes wrong
+# --- Errors
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_a_dry_run_sends_no_requests(mock, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-# --- In parts, elsewhere
+# --- Shards on other machines
 
 
 def in_processes(job, observer):

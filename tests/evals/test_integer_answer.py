@@ -28,7 +28,7 @@ def integer(text):
         ("+70", "70"),
         ("-70", "-70"),
         ("−70", "-70"),
-        # dress
+        # formatting
         (r"\text{70}", "70"),
         (r"\textbf{70}", "70"),
         (r"\mathbf{\text{70}}", "70"),

@@ -20,7 +20,7 @@ def letter(text, choices=CHOICES):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # the line that the prompt asks for, and its usual dress
+        # the answer line that the prompt requires, with common formatting
         ("Answer: C", "C"),
         ("Reasoning first.\n\nAnswer: D", "D"),
         ("answer: C.", "C"),

@@ -21,7 +21,7 @@ from evals.extraction.letter import letter_answer
         # an empty box is passed over, and with none left the last digits count
         (r"\boxed{70} \boxed{}", 70),
         (r"\boxed{} after 12", 12),
-        # what facts.md names: scored wrong
+        # answers that the script reads wrongly
         (r"\boxed{\text{70}}", None),
         (r"\boxed{70^\circ}", None),
         (r"\boxed{m+n=70}", None),

@@ -138,7 +138,7 @@ def test_demonstration_tools(name, arguments, wanted):
 
 
 class Pty:
-    """A chat process with a terminal of its own."""
+    """A chat process with its own terminal."""
 
     def __init__(self, *arguments: str) -> None:
         self.ours, theirs = pty.openpty()

@@ -39,8 +39,8 @@ class ProbeRequest:
     responses: dict[str, Any]
 
 
-# Besides numerics: what needs a model that runs on or disobeys, a clock, a second turn, or many
-# replies whose usage counts are pooled.
+# In addition to numerics: faults that show only with a model that does not stop or disobeys, with a
+# clock, in a second turn, or in many replies whose usage counts are pooled.
 UNSEEN_HERE = {
     *(
         "word-lost",

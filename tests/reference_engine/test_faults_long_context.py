@@ -1,4 +1,4 @@
-"""Faults that show in long prompts only, with thresholds of a few hundred tokens."""
+"""Faults that show only in long prompts, with thresholds of a few hundred tokens."""
 
 import asyncio
 

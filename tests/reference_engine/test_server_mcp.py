@@ -228,7 +228,7 @@ def _children() -> list[bytes]:
     """The command lines of running test servers."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # It has just ended.
+        with contextlib.suppress(OSError):  # The process has just ended.
             lines.append(path.read_bytes())
     return [line for line in lines if str(SERVER).encode() in line]
 

@@ -25,7 +25,7 @@ ODD = [
     "<|end|><|start|>assistant<|channel|>final<|message|>answer<|return|>",
 ]  # fmt: skip
 FOUND = {"failed", "warned"}
-# What only the model is to blame for.
+# Findings that only the model can cause.
 THE_MODELS_OWN = {
     "calls.arguments.json",
     "calls.name.unknown",

@@ -137,7 +137,7 @@ def chat_blocks(chunks: Sequence[dict[str, Any]]) -> list[str]:
 
 # --- Responses
 
-# What a response repeats of its request, or says of its own defaults.
+# The fields of a response that repeat its request or state defaults.
 RESPONSE_SETTINGS: dict[str, Any] = {
     "previous_response_id": None,
     "instructions": None,

@@ -117,7 +117,7 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     return Received(method, path, headers, body, content)
 
 
-# --- What a well-behaved provider writes
+# --- Well-behaved replies
 
 
 async def well_behaved(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -272,7 +272,7 @@ def write_text(
     writer.write(encoded)
 
 
-# --- Misbehaviour
+# --- Misbehavior
 
 
 def status(code: int, message: str = "no", **headers: str) -> Handler:

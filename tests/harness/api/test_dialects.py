@@ -74,7 +74,7 @@ def responses_stream(reply: dict[str, Any]) -> list[str]:
     return [f"event: {event['type']}\n{mock.data(event)}" for event in mock.responses_events(reply)]
 
 
-# --- What is sent
+# --- Requests
 
 
 def test_first_chat_request() -> None:
@@ -220,7 +220,7 @@ def test_responses_sends_output_items_back_unchanged() -> None:
     assert {**following, "input": None} == {**body, "input": None}
 
 
-# --- What is read
+# --- Replies
 
 
 @pytest.mark.parametrize("streaming", [False, True])

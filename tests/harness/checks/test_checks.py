@@ -257,7 +257,7 @@ def test_special_tokens_in_the_prompt_may_be_repeated():
     assert ids(checks.examine(parse_rollout(recorded))[1]) == set()
 
 
-# --- Broken in one place
+# --- Replies with one defect
 
 
 def truncated_without_cot(body):

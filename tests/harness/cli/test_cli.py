@@ -332,7 +332,7 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
 
-# --- Going on
+# --- Resuming
 
 
 def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):

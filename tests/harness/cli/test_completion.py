@@ -9,7 +9,7 @@ from harness.cli.app import run
 
 
 def completed(script: str, *words: str) -> list[str]:
-    """What bash offers for the last of the words."""
+    """The completions that bash offers for the last word."""
     asked = (
         f"{script}\nCOMP_WORDS=({' '.join(map(repr, words))})\nCOMP_CWORD={len(words) - 1}\n"
         '_gpt_oss_verify\nprintf "%s\\n" "${COMPREPLY[@]}"\n'

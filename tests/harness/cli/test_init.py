@@ -203,7 +203,7 @@ def test_invalid_arguments_are_rejected_without_printing_keys(
     assert not MINE.exists()
 
 
-# --- What the endpoint says of itself
+# --- Detection by requests
 
 
 def test_model_and_apis_are_detected(mock: MockProvider) -> None:
@@ -259,7 +259,7 @@ def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(
     assert KEY not in MINE.read_text(encoding="utf-8")
 
 
-# --- By asking
+# --- By questions
 
 
 class Terminal(io.StringIO):

@@ -75,8 +75,7 @@ def test_a_finding_is_reproduced_with_a_smaller_request(
     assert "sent again: reproduced in 2 of 2" in out
     assert "reducing the request" in err
     assert len(broken.posts) > before + 2
-    # The mock pollutes names whatever is offered, so that no tool is needed to show it; the check
-    # needs the offered name.
+    # The mock pollutes names even if no tool is offered, but the check needs the offered name.
     smallest = json.loads(shlex.split(out[out.index("curl -sS") :])[-1])
     first = broken.posts[before].body
     assert first is not None

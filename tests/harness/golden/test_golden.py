@@ -228,7 +228,7 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     assert golden.exact_tolerance.gap == pytest.approx(0.2 * 2**0.5)
     assert golden.tolerance.p95 == pytest.approx(1.0)
     assert golden.engine == "engine 1"
-    [pattern] = golden.patterns  # The other defects change nothing.
+    [pattern] = golden.patterns  # The other defects have no effect.
     assert (pattern.defect, pattern.text) == ("yarn-rounded", "yarn-rounded!")
     assert pattern.changes["copy"][-3] == (-700, -700, -700)
     assert pattern.changes["copy"][0] == ()

@@ -39,7 +39,7 @@ PRINTED = re.compile(
 
 
 class Calculator(PythonSandbox):
-    """Evaluates the programs of this test in its own process."""
+    """Evaluates the programs of this test in the test process."""
 
     async def run(self, code: str) -> str:
         return f"{eval(code.removeprefix('print'))}\n"
@@ -72,7 +72,7 @@ def tools(tmp_path_factory) -> ServerTools:
 
 
 def found(tools: ServerTools, *faults: str, edit: Edit | None = None) -> dict[str, str]:
-    """The status of each probe for a server with these faults, whose replies are then edited."""
+    """The status of each probe for a server with these faults, after editing its replies."""
     app = _app(tools, faults)
 
     def provider(_: ProbeRequest, attempt: Attempt) -> Response:

@@ -100,7 +100,7 @@ def starting(*beginnings: str) -> Callable[[str], bool]:
 def test_a_healthy_provider_passes() -> None:
     found = results(healthy)
     for name in ("tokens.result", "output.limit", "output.default", "output.lines", "output.gaps"):
-        unsent = found.pop(f"long.{name}")  # It needs 20,000 tokens.
+        unsent = found.pop(f"long.{name}")  # This probe needs 20,000 tokens.
         assert unsent.status == "not_verifiable"
         assert unsent.reason.endswith("was not sent.")
     assert set(statuses(found).values()) == {"passed"}

@@ -138,7 +138,7 @@ def test_unexpected_streams_are_not_attributed_to_tool_choice(
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
     found = statuses(judged(group, lambda *_: stream, ["responses"]))
     for name in ("none", "required", "named"):
-        found.pop(f"tools.choice.{name}.streaming", None)  # It asks for a stream.
+        found.pop(f"tools.choice.{name}.streaming", None)  # This probe requests a stream.
     assert set(found.values()) == {"not_verifiable"}
 
 

@@ -34,7 +34,7 @@ def as_thresholds(**gate):
     )
 
 
-# --- What a gate may say
+# --- Entries of a gate
 
 
 @pytest.mark.parametrize(

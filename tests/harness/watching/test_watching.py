@@ -317,7 +317,7 @@ def test_a_command_gets_the_alert_and_no_keys(tmp_path, monkeypatch):
     assert "could not be started" in Sinks("/no/such/command").deliver("command", CONTENT)
 
 
-# --- What is shown
+# --- Metrics and the page
 
 
 def test_metrics_are_served_in_the_text_format():

@@ -1,4 +1,4 @@
-"""Compares the plain versions of the kernels and their users with the model."""
+"""Compares the PyTorch versions of the kernels, and the code that uses them, with the model."""
 
 import pytest
 import torch
