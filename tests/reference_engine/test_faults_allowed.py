@@ -1,7 +1,7 @@
 """Allowed variations change the wire format or the prompt, but not what was said."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond, see
+from faulty import HI, Row, chat, check, names_of, respond, send
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL
@@ -118,7 +118,7 @@ def parsed(seen) -> list[object]:
 async def test_replies(name):
     row = REPLIES[name]
     await check(f"ok:{name}", row)
-    healthy, varied = await see(row.ask), await see(row.ask, f"ok:{name}")
+    healthy, varied = await send(row.ask), await send(row.ask, f"ok:{name}")
     assert parsed(varied)
     if name != "preamble-as-reasoning":
         assert (varied.message["content"] or "") == (healthy.message["content"] or "")
@@ -133,7 +133,7 @@ async def test_replies(name):
 async def test_streams(name):
     row = STREAMS[name]
     await check(f"ok:{name}", row)
-    healthy, varied = await see(row.ask), await see(row.ask, f"ok:{name}")
+    healthy, varied = await send(row.ask), await send(row.ask, f"ok:{name}")
     assert parsed(varied)
     for key in ("reasoning", "content"):
         assert varied.said(key) == healthy.said(key)
@@ -150,14 +150,14 @@ async def test_streams(name):
 async def test_inputs(name):
     row = INPUTS[name]
     if name == "effort-clamped":
-        assert (await see(row.ask)).status == 400
-        assert row.shows(await see(row.ask, f"ok:{name}"))
+        assert (await send(row.ask)).status == 400
+        assert row.shows(await send(row.ask, f"ok:{name}"))
     else:
         await check(f"ok:{name}", row)
 
 
 async def test_changed_item_ids_are_consistent_across_events():
-    seen = await see(responding, "ok:other-ids")
+    seen = await send(responding, "ok:other-ids")
     final = [item["id"] for item in seen.events[-1]["response"]["output"]]
     assert not any(item.startswith(("rs_", "fc_")) for item in final)
     assert {event["item_id"] for event in seen.events if "item_id" in event} == set(final)

@@ -1,7 +1,7 @@
 """Faults of sampling parameters, limits, usage, and errors."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond, see
+from faulty import HI, Row, chat, check, names_of, respond, send
 from scripted import ANSWER, CALL, CHAT_TOOL, COT
 
 from harmony.parse import CALL as CALL_TOKEN
@@ -216,7 +216,7 @@ async def test_usage(name):
 
 @pytest.mark.parametrize("name", USAGE_OF_CHOICES)
 async def test_usage_of_several_choices(name):
-    one = (await see(chat(HI))).json["usage"]
+    one = (await send(chat(HI))).json["usage"]
     await check(name, Row(chat(HI, n=2), lambda s: USAGE_OF_CHOICES[name](s.json["usage"], one)))
 
 

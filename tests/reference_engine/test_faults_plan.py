@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from faulty import HI, chat, see
+from faulty import HI, chat, send
 
 from harness.cli.app import run
 from reference_engine.__main__ import main
@@ -97,20 +97,20 @@ def test_a_rate_picks_the_same_requests_in_every_run():
 
 
 async def test_faults_are_combined():
-    seen = await see(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
+    seen = await send(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
     assert seen.json["usage"]["total_tokens"] == 0
     assert seen.message["content"] == "I think.\n\nHello there."
 
 
 async def test_other_requests_are_left_alone():
-    seen = await see(chat(HI), "sinks-dropped")
+    seen = await send(chat(HI), "sinks-dropped")
     assert seen.message["content"] == "Hello there."
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if not fault.allowed])
 async def test_no_fault_crashes_on_a_malformed_request(name):
     ask = chat("hi", 3, {"role": "user", "content": [4]}, tools=[5], tool_choice=6)
-    seen = await see(ask, name)
+    seen = await send(ask, name)
     assert seen.status in {200, 400, 500}
     assert seen.text
 

@@ -7,7 +7,7 @@ from typing import Literal
 import openai
 import pytest
 import torch
-from faulty import HI, chat, see
+from faulty import HI, chat, send
 from pydantic import BaseModel
 from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running
 
@@ -164,8 +164,8 @@ async def test_logprobs_are_those_of_the_model():
 
 async def test_a_fault_that_ignores_the_format_does_not_enforce_it():
     asked = chat(HI, response_format=shape(City))
-    assert (await see(asked)).params[-1].grammar
-    assert not (await see(asked, "format-ignored")).params[-1].grammar
+    assert (await send(asked)).params[-1].grammar
+    assert not (await send(asked, "format-ignored")).params[-1].grammar
 
 
 SCHEMA = {

@@ -31,7 +31,7 @@ Handler = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class MockProvider:
-    """Use as an async context manager. `script` holds the handlers of the first POSTs, in order;
+    """Use as an async context manager. `script` has the handlers of the first POSTs in order, and
     `always` handles the rest.
     """
 
