@@ -1,13 +1,13 @@
 """The only link between the characterization tests and the product.
 
-Every function takes stored records (unpacked run folders), judges them offline with the present
-code, and returns plain dictionaries in the vocabulary of the field: task, condition (model,
-effort, API, mode), sample, attempt, outcome, check, finding. A change of the product's structure
-changes the bodies of these functions and nothing else: neither the stored records nor the expected
-figures.
+Every function takes stored records (unpacked run folders), judges them offline with the current
+code, and returns plain dictionaries of tasks, conditions (model, effort, API, mode), samples,
+attempts, outcomes, checks and findings. If the structure of the product changes, only the bodies of
+these functions change, not the stored records or the expected figures.
 
-Nothing here trusts a stored analysis. Functions that need one (`compared`, `history`, `news`,
-`audited`) judge the folder first and write the analysis into it, so give them a copy.
+No function trusts a stored analysis. Functions that need one (`compared`, `history`,
+`changes_since_previous`, `audited`) judge the folder first and write the analysis into it, so pass
+a copy.
 """
 
 import json
@@ -171,7 +171,7 @@ def _check(result: CheckResult) -> Figures:
 
 
 def _findings(scores: Iterable[Score]) -> Figures:
-    """How many findings each check has, by severity; those of single rollouts."""
+    """The number of findings of each check of single rollouts, by severity."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for one in scores:
         for finding in one.findings:
@@ -328,8 +328,8 @@ def compared(runs: Sequence[str | Path], against: int = 0, baseline: Path | None
     """The comparison of runs, baseline files and published baselines (`range`).
 
     Args:
-        runs: Run folders, which are judged and written to, or other things to compare with.
-        against: Which of them is the reference.
+        runs: Run folders, which are judged and written to, baseline files or published baselines.
+        against: The one that the others are compared with.
         baseline: The baseline file of the runs that name one.
     """
     for run in runs:
@@ -345,7 +345,7 @@ def _column(run: str | Path) -> Column:
 
 
 def _comparison(found: Comparison, against: int) -> Figures:
-    """Verdicts, rates, scores, outcomes and checks; times are shown and not tested."""
+    """Verdicts, rates, scores, outcomes and checks; times are not tested."""
     rows = [row for row in found.rows if _kind(row) not in ("verdict", "time")]
     shown = [row for row in rows if row.differs or _kind(row) != "check"]
     return {
@@ -418,7 +418,7 @@ def _changed_case(case: ChangedCase) -> Figures:
 
 
 def history(folder: Path, baseline: Path | None = None) -> Figures:
-    """All runs of a folder in time, by provider and run.
+    """All runs of a folder over time, by provider and run.
 
     Args:
         folder: A folder of run folders, which are judged and written to.
@@ -450,7 +450,7 @@ def _point(point: HistoryPoint) -> Figures:
 
 
 def changes_since_previous(run: Path) -> Figures | None:
-    """What changed in a run since the previous one of the same provider in the same folder."""
+    """The changes of a run since the previous run of the same provider in the same folder."""
     before = previous_run(run)
     if before is None:
         return None
@@ -485,7 +485,7 @@ def _changed(changes: Iterable[Any]) -> Figures:
 
 
 def merged(runs: Sequence[Path], folder: Path) -> Figures:
-    """The figures of shards, or of whole runs, joined in an empty `folder`."""
+    """The figures of shards or whole runs that are merged in an empty `folder`."""
     info = merged_info(runs)
     folder.mkdir()
     merge(runs, info, folder, restored_evals(runs[0], read_run_info(runs[0])))
@@ -493,7 +493,7 @@ def merged(runs: Sequence[Path], folder: Path) -> Figures:
 
 
 def graders_agreement(run: Path) -> Figures:
-    """How far the two graders of a run agree."""
+    """The agreement of the two graders of a run."""
     report = compare_graders(run, ()).report
     return {
         "overall": _agreement(report.overall),
@@ -509,7 +509,7 @@ def _agreement(one: Agreement) -> Figures:
 
 
 def joined_exit_code(runs: Sequence[Path]) -> int:
-    """The exit code of the main job that made these runs: the most severe one."""
+    """The most severe exit code of the runs that one main job made."""
     codes = {judged(run)["exit_code"] for run in runs}
     return next((code for code in (1, 4) if code in codes), 0)
 
@@ -520,7 +520,7 @@ def joined_exit_code(runs: Sequence[Path]) -> int:
 def audited(run: Path, seal: str | None = None) -> Figures:
     """The audit of a run folder or of a folder unpacked from a bundle.
 
-    Reports are not part of the records: findings about them are left out.
+    Findings about reports are left out because reports are not part of the records.
     """
     found = audit(run, seal)
     return {
@@ -547,12 +547,12 @@ def audited(run: Path, seal: str | None = None) -> Figures:
 
 
 def unbundled(bundle: Path, parent: Path) -> Path:
-    """Unpack a bundle below `parent`; the run folder in it."""
+    """Unpack a bundle below `parent` and return its run folder."""
     return unpack(bundle, parent)
 
 
 def command(*arguments: str) -> int:
-    """The exit code of a command of the command line, run in this process."""
+    """The exit code of a command that is run in this process."""
     return app.run(arguments)
 
 
@@ -575,7 +575,7 @@ def rules() -> Figures:
 
 
 def planned_requests() -> Figures:
-    """How many attempts each task plans, and a hash of the bodies of their first requests.
+    """The number of attempts of each task, and a hash of the bodies of their first requests.
 
     The plan is that of the full suite with all cases, and of the sample questions of all evals.
     """
@@ -630,7 +630,7 @@ _JUDGED: dict[str, dict[str, bytes]] = {}
 
 
 def _write_judgement(run: Path, baseline: Path | None = None) -> None:
-    """Judge a run and keep the result in its folder, for what reads it from there."""
+    """Judge a run and store the analysis in its folder."""
     if run.name in _JUDGED:
         for name, data in _JUDGED[run.name].items():
             (run / name).write_bytes(data)

@@ -1,16 +1,17 @@
-"""Make the stored runs and the expected figures again.
+"""Record the stored runs and the expected figures again.
 
     python tests/characterization/record.py            # sample all runs, then compute the figures
     python tests/characterization/record.py figures    # only the expected figures, from stored runs
     python tests/characterization/record.py NAME ...   # sample only these steps again, then figures
 
 Sampling starts the bundled reference engine several times, healthy and with known faults, and runs
-the command line against it in a neutral folder (`/tmp/characterization`), so that no record holds a
-path or a name of the machine. It takes about 15 minutes and one free port. Every step checks the
-exit code of the command. What judging and reporting write is removed before a run is stored.
+the command line against it in a neutral folder (`/tmp/characterization`), so that no record
+contains a path or name of the machine. It takes about 15 minutes and one free port. Every step
+checks the exit code of the command. Files written by judging and reporting are removed before a run
+is stored.
 
 Sampled answers differ from one recording to the next, so record again only to cover something
-new. If expected figures change for unchanged records, a verdict or a figure has changed: that
+new. If expected figures change for unchanged records, a verdict or a figure has changed, and that
 needs a reason.
 """
 
@@ -117,7 +118,7 @@ def run(code: int, *arguments: str) -> None:
 
 
 def keep(*names: str) -> None:
-    """Give the folders that a command made their names; that of evals comes last."""
+    """Rename the folders that a command made; the folder of evals is the last one."""
     made = [path for path in OUT.iterdir() if path.name.startswith(("engine-", "eval-"))]
     made.sort(key=lambda path: path.name.startswith("eval-"))
     for path, name in zip(made, names, strict=True):
@@ -127,7 +128,7 @@ def keep(*names: str) -> None:
 
 
 def store(name: str) -> None:
-    """Pack the records of a run, the same bytes for the same records."""
+    """Pack the records of a run reproducibly: the same records give the same bytes."""
     stored.RUNS.mkdir(exist_ok=True)
 
     def chosen(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -148,13 +149,13 @@ def copy(name: str, other: str) -> Path:
 
 
 def records(folder: Path) -> int:
-    """How many complete records the log of a run has."""
+    """The number of complete records in the log of a run."""
     log = folder / "rollouts.jsonl"
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 def stop_after(count: int, how: signal.Signals, *arguments: str) -> Path:
-    """Run the command line and stop it after so many records; the run folder."""
+    """Run the command line, stop it after `count` records, and return the run folder."""
     before = set(OUT.iterdir())
     process = start(*arguments)
 
@@ -219,7 +220,7 @@ AIME_AND_GPQA = ("--eval", "aime25,gpqa")
 
 
 def tool_calls() -> None:
-    """Passing, and used for tampering."""
+    """A passing run, which is also used for tampering."""
     with engine():
         run(0, *GUIDE, "-n", "4", "-k", "2")
         keep("smoke_pass")
@@ -237,7 +238,7 @@ def tool_calls() -> None:
 
 
 def tool_calls_with_faults() -> None:
-    """Failing in several ways."""
+    """A run that fails in several ways."""
     faults = ["usage-sum-wrong:0.3", "call-omitted:0.2", "raw-markers-in-content:0.3"]
     with engine(*faults, "arguments-escaped-twice:0.2", "event-json-broken:0.1"):
         run(1, *GUIDE, "-n", "4", "-k", "3", "--strict")
@@ -252,7 +253,7 @@ def tool_calls_with_faults() -> None:
 
 
 def tool_calls_with_other_outcomes() -> None:
-    """No call, an error status, a broken stream, a reply cut at its limit, too few turns."""
+    """No call, an error status, a broken stream, a truncated reply, too few turns."""
     with engine("tools-not-rendered:0.3", "header-crash:0.2", "stream-ends-silently:0.2"):
         run(1, *GUIDE, "-n", "4", "-k", "2")
         keep("smoke_outcomes")
@@ -261,7 +262,7 @@ def tool_calls_with_other_outcomes() -> None:
 
 
 def interruptions() -> None:
-    """Stopped by Ctrl-C, killed, resumed, and out of budget."""
+    """Runs that were stopped by Ctrl-C, killed, resumed, or ended by their budget."""
     small = [*GUIDE, "-n", "4", "-k", "2", "--api", "responses", "--concurrency", "2"]
     with engine():
         folder = stop_after(5, signal.SIGINT, *small)
@@ -280,14 +281,14 @@ def interruptions() -> None:
 
 
 def probes() -> None:
-    """Probes, passing."""
+    """Passing probes."""
     with engine():
         run(0, *GUIDE, *SUITE, f"{CHEAP},numerics")
         keep("probes_pass")
 
 
 def probes_with_faults() -> None:
-    """Probes, failing; and those of the numbers alone."""
+    """Failing probes, and the numerics probes alone."""
     shutil.rmtree(OUT / "probes_fault", ignore_errors=True)
     faults = "tools-before-instructions,error-as-detail,stop-ignored,previous-response-ignored"
     more = "logprobs-shifted,truncation-as-completed,tool-description-dropped"
@@ -302,7 +303,7 @@ def probes_with_faults() -> None:
 
 
 def evals() -> None:
-    """AIME and GPQA: plain, in several conditions, truncated, published, in shards."""
+    """AIME and GPQA: plain, under several conditions, truncated, published, in shards."""
     with engine():
         run(0, *EVAL, *AIME_AND_GPQA, "--tries", "4", "--examples", "14")
         keep("evals")
@@ -331,14 +332,14 @@ def evals() -> None:
 
 
 def evals_with_faults() -> None:
-    """Answers that are truncated, missing or broken."""
+    """Evals with answers that are truncated, missing or broken."""
     with engine("answer-missing:0.3", "header-crash:0.4"):
         run(0, *EVAL, *AIME_AND_GPQA, "--tries", "2", "--examples", "6", "--max-tokens", "34")
         keep("evals_truncated")
 
 
 def evals_against_a_baseline() -> None:
-    """Held to a measured baseline: as good, and sampled until it is decided."""
+    """Evals that equal a measured baseline, and evals that are sampled until decided."""
     aime = [*EVAL, "--eval", "aime25"]
     with engine():
         run(0, *aime, "--tries", "4")
@@ -354,7 +355,7 @@ def evals_against_a_baseline() -> None:
 
 
 def evals_that_are_worse() -> None:
-    """Worse than the measured baseline, and than the run before."""
+    """Evals that are worse than the measured baseline and the previous run."""
     with engine("answer-missing:0.6"):
         held_to = ["--baseline", "baseline.json", "--margin", "8"]
         run(1, *EVAL, "--eval", "aime25", "--tries", "2", *held_to)
@@ -364,7 +365,7 @@ def evals_that_are_worse() -> None:
 
 
 def healthbench() -> None:
-    """Graded by the engine itself, by another grader too, and by one that fails."""
+    """HealthBench graded by the engine itself, by a second grader, and by one that fails."""
     graded = [*EVAL, "--eval", "healthbench", "--examples", "4"]
     with engine():
         run(0, *graded, "--tries", "2")
@@ -380,7 +381,7 @@ def healthbench() -> None:
 
 
 def failing_grader() -> None:
-    """Graded by a grader that often says nothing."""
+    """HealthBench graded by a grader that often says nothing."""
     copied = str(copy("healthbench", "healthbench_ungraded").relative_to(PLACE))
     with engine("answer-missing:0.7"):
         run(0, "grade", copied, "--grader", "second-grader")
@@ -388,7 +389,7 @@ def failing_grader() -> None:
 
 
 def main_job() -> None:
-    """Tool calls and then evals, in one call."""
+    """Tool calls and then evals, with one command."""
     with engine():
         run(0, *GUIDE, "-n", "2", "-k", "1", "--evals", "quick")
         keep("main_job_requests", "main_job_evals")
@@ -425,7 +426,7 @@ def write_figures() -> None:
 
 
 def write_figures_of(name: str, figures: Any) -> None:
-    """Write an expected file, one check, attempt or condition a line."""
+    """Write an expected file with one check, attempt or condition per line."""
     text = json.dumps(figures, ensure_ascii=False)
     if isinstance(figures, dict):
         parts = (f"{json.dumps(key)}: {lines_of(value)}" for key, value in figures.items())
@@ -434,7 +435,7 @@ def write_figures_of(name: str, figures: Any) -> None:
 
 
 def lines_of(value: Any) -> str:
-    """JSON with one line for each member."""
+    """JSON with one line per member."""
     opening, closing, members = "", "", [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict) and value:
         opening, closing = "{\n ", "\n}"
@@ -446,7 +447,7 @@ def lines_of(value: Any) -> str:
 
 
 def main() -> None:
-    """Sample what was asked for, then compute the figures."""
+    """Sample the requested steps, then compute the figures."""
     names = sys.argv[1:]
     if names != ["figures"]:
         if not names or not PLACE.exists():

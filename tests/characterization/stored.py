@@ -1,8 +1,8 @@
 """The stored runs, and which figures are characterized.
 
-`runs/<name>.tar.xz` holds one run folder, without anything that judging or reporting makes;
-`runs/<name>.bundle.tar.gz` is a bundle as the tool wrote it; `runs/*.json` are measured baselines.
-`expected/<name>.json` holds the figures of one characterization.
+`runs/<name>.tar.xz` contains one run folder without the files of judging and reporting,
+`runs/<name>.bundle.tar.gz` is a bundle as the tool wrote it, and `runs/*.json` are measured
+baselines. `expected/<name>.json` contains the figures of one characterization.
 """
 
 import json
@@ -25,7 +25,7 @@ OTHER_SEAL = "0" * SEAL_LENGTH
 
 
 def unpack(name: str, parent: Path) -> Path:
-    """Unpack a stored run below `parent`; its folder."""
+    """Unpack a stored run below `parent` and return its folder."""
     with tarfile.open(RUNS / f"{name}.tar.xz") as archive:
         archive.extractall(parent, filter="data")
     return parent / name
@@ -37,18 +37,18 @@ def judged(name: str, place: Path) -> Any:
 
 
 def judged_against_baseline(name: str, place: Path) -> Any:
-    """The figures of one run that names a measured baseline."""
+    """The figures of one run with a measured baseline."""
     return figures.judged(unpack(name, place), BASELINE)
 
 
 def compared(names: tuple[str | Path, ...], place: Path, against: int = 0) -> Any:
-    """The comparison of stored runs with each other, and with files or published figures."""
+    """The comparison of stored runs with each other, with files, or with published figures."""
     chosen = [unpack(name, place) if (RUNS / f"{name}.tar.xz").exists() else name for name in names]
     return figures.compared(chosen, against, BASELINE)
 
 
 def history(place: Path) -> Any:
-    """All stored runs that show something of their own, in time."""
+    """The history of stored runs with different results."""
     names = ("smoke_pass", "smoke_fault", "probes_pass", "resumed", "evals", "evals_cells")
     for name in (*names, "evals_until_decided", "healthbench"):
         unpack(name, place)
@@ -56,18 +56,18 @@ def history(place: Path) -> Any:
 
 
 def changes_since_previous(names: tuple[str, ...], place: Path) -> Any:
-    """What changed in the last of some runs."""
+    """The changes of the last of several runs since the run before it."""
     folders = [unpack(name, place) for name in names]
     return figures.changes_since_previous(folders[-1])
 
 
 def merged(names: tuple[str, ...], place: Path) -> Any:
-    """The figures of runs that are merged now."""
+    """The figures of several runs that are merged by the current code."""
     return figures.merged([unpack(name, place) for name in names], place / "merged")
 
 
 def graders_agreement(name: str, place: Path) -> Any:
-    """How two graders of one stored run agree."""
+    """The agreement of the two graders of a stored run."""
     return figures.graders_agreement(unpack(name, place))
 
 
@@ -77,7 +77,7 @@ def main_job(place: Path) -> Any:
 
 
 def audits(place: Path) -> Any:
-    """The audits of all stored runs and the bundle, one also held to a right and a wrong seal."""
+    """The audits of all stored runs and the bundle, and of a run with a right and a wrong seal."""
     found = {name: figures.audited(unpack(name, place)) for name in (*SEALED, *UNSOUND)}
     run = place / "smoke_pass"
     seal = found["smoke_pass"]["seal"]

@@ -1,7 +1,7 @@
-"""The same records yield the same verdicts and figures, whatever the structure of the code.
+"""The same records yield the same verdicts and figures, regardless of the structure of the code.
 
-Numbers are compared with a tolerance of 1e-6. Deviations from a bootstrap depend on the random
-number generator; their tolerance is 5 % of the value.
+Numbers are compared with a tolerance of 1e-6. Bootstrap deviations depend on the random number
+generator, so their tolerance is 5 % of the value.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["smoke_pass", "evals_merged"])
 @pytest.mark.parametrize("value", ["changed", {}, -1])
-def test_any_change_of_run_json_of_an_older_run_is_found(
+def test_a_change_to_run_json_of_an_older_run_is_detected(
     name: str, value: object, tmp_path: Path
 ) -> None:
     run = stored.unpack(name, tmp_path)
@@ -87,7 +87,7 @@ def test_every_expected_file_belongs_to_a_characterization() -> None:
 
 
 def differences(found: Any, expected: Any, place: str = "") -> Iterator[str]:
-    """Where two trees of figures differ."""
+    """The paths at which two trees of figures differ."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in dict.fromkeys([*expected, *found]):
             here = f"{place}/{key}"
@@ -105,7 +105,7 @@ def differences(found: Any, expected: Any, place: str = "") -> Iterator[str]:
 
 
 def same(found: Any, expected: Any, place: str) -> bool:
-    """Whether two values are equal; numbers with a tolerance."""
+    """Whether two values are equal, numbers within the tolerance."""
     numbers = (int, float)
     if isinstance(found, bool) or isinstance(expected, bool):
         return found is expected

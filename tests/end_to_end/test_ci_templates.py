@@ -1,4 +1,4 @@
-"""The action and the GitLab template, their steps run by bash as a runner would run them."""
+"""The GitHub action and the GitLab template: bash runs their steps as a runner would."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import yaml
 from background import in_background
 from healthy import MODEL, SUITE, Say, provider_of, right
 from mock_provider import MockProvider, status
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 
@@ -25,7 +25,7 @@ SHORT = "-n 1 -k 1 --no-streaming --rule guide"
 
 
 class Runner:
-    """Carries out the `run` steps of action.yml: expressions filled in, files for outputs."""
+    """Execute the `run` steps of action.yml with expressions filled in and files for outputs."""
 
     def __init__(self, folder, **inputs):
         self.folder = folder
@@ -82,7 +82,7 @@ def mock():
         yield running
 
 
-def test_a_pass_is_reported_and_ends_well(mock, tmp_path):
+def test_a_passing_run_is_reported_and_exits_with_0(mock, tmp_path):
     runner = verified(tmp_path, mock)
     found = runner.outputs["verify"]
     assert (found["verdict"], found["exit-code"]) == ("pass", "0")
@@ -105,7 +105,7 @@ def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):
     assert runner.run("finish") == 1
 
 
-def test_an_inconclusive_run_fails_the_job_if_asked(mock, tmp_path):
+def test_an_inconclusive_run_fails_the_job_on_request(mock, tmp_path):
     runner = verified(tmp_path, mock, max_requests="3")
     assert runner.outputs["verify"]["verdict"] == "inconclusive"
     assert "::warning title=gpt-oss-verify%3A INCONCLUSIVE::" in runner.log
@@ -114,7 +114,7 @@ def test_an_inconclusive_run_fails_the_job_if_asked(mock, tmp_path):
         assert runner.run("finish") == code
 
 
-def test_what_a_provider_says_gives_the_runner_no_commands(mock, tmp_path):
+def test_provider_output_cannot_inject_runner_commands(mock, tmp_path):
     mock.always = status(404, f"no model {MODEL} exists, not found\n::error::pwned\n::add-mask::x")
     runner = verified(tmp_path, mock)
     assert runner.outputs["verify"] == {"verdict": "error", "exit-code": "3"}
@@ -127,14 +127,14 @@ def test_what_a_provider_says_gives_the_runner_no_commands(mock, tmp_path):
     assert runner.run("finish") == 3
 
 
-def test_inputs_are_words_and_never_code(mock, tmp_path):
+def test_inputs_are_never_executed_as_shell_code(mock, tmp_path):
     evil = "$(touch pwned)`touch pwned`\";touch pwned;'|touch pwned"
     runner = verified(tmp_path, mock, gate=evil, args=f"--suite '$(touch pwned)' {SHORT}")
     assert runner.outputs["verify"]["exit-code"] == "2"
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_no_script_holds_an_expression_and_every_action_is_pinned():
+def test_scripts_contain_no_expressions_and_actions_are_pinned():
     for step in STEPS:
         assert "${{" not in step.get("run", "")
         assert re.fullmatch(
@@ -146,7 +146,7 @@ def test_no_script_holds_an_expression_and_every_action_is_pinned():
     assert set(ACTION["inputs"]) <= used | {"artifact", "python-version"}
 
 
-def test_the_tool_is_installed_in_an_environment_of_its_own(tmp_path):
+def test_the_tool_is_installed_in_its_own_environment(tmp_path):
     fake = tmp_path / "bin"
     fake.mkdir()
     noted = tmp_path / "noted"
@@ -176,15 +176,15 @@ def test_the_tool_is_installed_in_an_environment_of_its_own(tmp_path):
     assert (tmp_path / "path").read_text() == f"{place}/bin\n"
 
 
-def test_the_example_workflow_gives_only_inputs_that_there_are():
+def test_the_example_workflow_uses_only_existing_inputs():
     workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
     steps = workflow["jobs"]["verify"]["steps"]
     (own,) = (step for step in steps if "gpt-oss-verify" in step["uses"])
     assert set(own["with"]) <= set(ACTION["inputs"])
 
 
-def test_the_workflow_of_a_site_runs_with_this_command_line(tmp_path):
-    """Its script, with commands that note their arguments instead of verifying providers."""
+def test_the_site_workflow_runs_the_expected_commands(tmp_path):
+    """The script runs with a fake command that records its arguments."""
     workflow = yaml.safe_load((ROOT / "examples" / "github-pages.yml").read_text("utf-8"))
     steps = workflow["jobs"]["publish"]["steps"]
     (script,) = (step["run"] for step in steps if step.get("name") == "Verify")
@@ -215,7 +215,7 @@ def test_the_workflow_of_a_site_runs_with_this_command_line(tmp_path):
     assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
 
 
-def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp_path):
+def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_path):
     template = ROOT / "templates" / "gpt-oss-verify.gitlab-ci.yml"
     job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
@@ -242,9 +242,9 @@ def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp
     assert list(tmp_path.glob(job["artifacts"]["reports"]["junit"]))
 
 
-def test_a_tool_that_ends_without_a_result_leaves_what_was_judged(tmp_path, monkeypatch, capsys):
+def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
     suite = SUITE.first(2)
-    write_sealed_run(tmp_path / "runs" / "a-1", troubled(suite, tries=1), suite, tries=1)
+    write_sealed_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
     run(["recheck", str(tmp_path / "runs" / "a-1")])
     capsys.readouterr()
     for name in ("result.json", "log.txt"):

@@ -1,4 +1,4 @@
-"""Every command in the README and the docs: run against a mock, or at least known."""
+"""Every command in the README and the docs is run against a mock, or at least parsed."""
 
 import asyncio
 import re
@@ -51,27 +51,29 @@ BRIEFLY = {
 PROMPTS = {case.prompt for case in SUITE.cases}
 
 
-def kind(command: Command) -> str:
-    """The program, and of ours the command."""
+def command_name(command: Command) -> str:
+    """The program, or the command of `gpt-oss-verify`."""
     program, *rest = command.words
     if program == "gpt-oss-verify":
         return rest[0] if rest and not rest[0].startswith("-") else ""
     return " ".join(command.words[:3]) if program == "python" and rest[0] == "-m" else program
 
 
-def to_run(block: Block) -> list[Command]:
+def commands_to_run(block: Block) -> list[Command]:
     if block.needs_provider:
         return []
-    return [each for each in block.commands if kind(each) not in {*NOT_OURS, *RUN_ELSEWHERE}]
+    return [
+        each for each in block.commands if command_name(each) not in {*NOT_OURS, *RUN_ELSEWHERE}
+    ]
 
 
-# --- Commands that are known
+# --- Commands are parsed
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *rest = command.words
-    match kind(command):
+    match command_name(command):
         case "pip":
             assert rest[0] == "install"
             extras = re.findall(r"(?:gpt-oss-verify|\.)\[(\w+)\]", rest[-1])
@@ -87,15 +89,15 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
             words = rest[rest.index("reference_engine") + 1 :]
             engine("any").parse_args(words, exit_on_error=False, print_error=False)
         case "python -m evals":
-            monkeypatch.setattr(evals_command, "run", known)
+            monkeypatch.setattr(evals_command, "run", parse_command)
             assert evals_command.main(rest[2:]) == 0
         case _:
             assert program == "gpt-oss-verify"
-            known(rest)
+            parse_command(rest)
 
 
-def known(words: list[str]) -> int:
-    """Parse the arguments of our command line. Raises if they are not understood."""
+def parse_command(words: list[str]) -> int:
+    """Parse the arguments of `gpt-oss-verify`. Raises if they are invalid."""
     prepare_help()
     app.parse_args(words, exit_on_error=False, print_error=False)
     if words[:1] == ["serve"]:
@@ -103,18 +105,20 @@ def known(words: list[str]) -> int:
     return 0
 
 
-# --- Commands that are run
+# --- Commands are run
 
 
-class World:
-    """A folder with providers, runs and files by the names that the pages use."""
+class Workspace:
+    """A folder with the providers, runs and files that the pages name."""
 
     def __init__(self, mock: MockProvider) -> None:
         self.mock = mock
         self.write_providers()
         brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat", "--rule", "guide"]
-        runs = [self.made("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
-        scored = self.made("eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1")
+        runs = [self.create_run("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
+        scored = self.create_run(
+            "eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1"
+        )
         baseline = "baseline-reference.json"
         assert run(["baseline", "create", scored, baseline]) == 0
         seal = hash_of(read_run_info(Path(runs[0])).seals[-1])
@@ -137,7 +141,7 @@ class World:
         text = yaml.safe_dump({"providers": dict.fromkeys(NAMES, entry)})
         Path("providers.yaml").write_text(text, encoding="utf-8")
 
-    def made(self, *arguments: str) -> str:
+    def create_run(self, *arguments: str) -> str:
         before = set(Path("runs").glob("*"))
         run(arguments)
         (folder,) = set(Path("runs").glob("*")) - before
@@ -147,24 +151,24 @@ class World:
         words = [self.stands_for.get(word, word) for word in command.words]
         if words[:3] == ["python", "-m", "reference_engine"]:
             return engine_command(words[3:])
-        if kind(command) == "init":
+        if command_name(command) == "init":
             Path("providers.yaml").unlink()
         try:
-            return run([*words[1:], *briefly(command)])
+            return run([*words[1:], *shortening_options(command)])
         finally:
             self.write_providers()
 
 
-def briefly(command: Command) -> tuple[str, ...]:
-    """Options that make little of it, but for those that it has."""
-    if kind(command) == "compare" and "--provider" not in command.words:
+def shortening_options(command: Command) -> tuple[str, ...]:
+    """Options that make a command short, except those that the command already has."""
+    if command_name(command) == "compare" and "--provider" not in command.words:
         return ()
-    given = BRIEFLY.get(kind(command), ())
+    given = BRIEFLY.get(command_name(command), ())
     return tuple(word for option in given if option[0] not in command.words for word in option)
 
 
-async def both(request: Received, writer: asyncio.StreamWriter) -> None:
-    """Answer cases as they should be, and any question as it comes."""
+async def answer_anything(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer the shipped cases correctly, and eval questions with the quiz."""
     body = request.body or {}
     turns = body.get("messages") or body.get("input") or []
     asked = {str(turn.get("content")) for turn in turns}
@@ -172,29 +176,29 @@ async def both(request: Received, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("docs"))
         patch.setattr(webbrowser, "open", lambda _: True)
-        with in_background(MockProvider(always=both, models=[MODEL])) as mock:
-            yield World(mock)
+        with in_background(MockProvider(always=answer_anything, models=[MODEL])) as mock:
+            yield Workspace(mock)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [b for b in BLOCKS if to_run(b)], ids=str)
-def test_commands_run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in to_run(block):
+@pytest.mark.parametrize("block", [b for b in BLOCKS if commands_to_run(b)], ids=str)
+def test_commands_run(block: Block, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in commands_to_run(block):
         for name, value in command.variables:
             monkeypatch.setenv(name, value)
-        assert world.run(command) == 0, f"{command} failed"
+        assert workspace.run(command) == 0, f"{command} failed"
 
 
-def test_what_is_run_elsewhere_is() -> None:
+def test_commands_not_run_here_are_run_by_another_test() -> None:
     for name, place in RUN_ELSEWHERE.items():
         assert name.replace("-", "_") in (ROOT / place).read_text(encoding="utf-8")
 
 
-# --- What pages say
+# --- Contents of the pages
 
 
 def test_no_link_is_broken() -> None:
@@ -212,7 +216,7 @@ def test_every_page_is_in_the_index() -> None:
             assert f"({page.name})" in index
 
 
-def test_every_key_of_an_entry_is_explained_and_shown(tmp_path: Path) -> None:
+def test_every_key_of_a_provider_entry_is_documented_with_an_example(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert rows == (set(Provider.model_fields) - {"name"}) | set(Launch.model_fields)
@@ -226,20 +230,20 @@ def test_every_key_of_an_entry_is_explained_and_shown(tmp_path: Path) -> None:
     assert shown - {"name"} == rows
 
 
-def test_every_entry_that_is_shown_can_be_used(tmp_path: Path) -> None:
+def test_every_provider_entry_in_the_docs_loads(tmp_path: Path) -> None:
     for page in PAGES:
         assert list(shown_providers(page.read_text(encoding="utf-8"), tmp_path)) is not None
 
 
 def shown_providers(page: str, folder: Path) -> Iterator[Provider]:
-    """The entries in the blocks of a page that are a providers.yaml."""
+    """The provider entries in the providers.yaml blocks of a page."""
     for text in re.findall(r"^```yaml\n(providers:\n.*?)^```$", page, re.MULTILINE | re.DOTALL):
         file = folder / "some.yaml"
         file.write_text(text, encoding="utf-8")
         yield from own_providers(file).values()
 
 
-def test_every_option_of_the_server_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_of_the_server_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "reference-engine.md").read_text(encoding="utf-8")
     assert engine_command(["serve", "--help"]) == 0
     offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}

@@ -1,5 +1,4 @@
-"""`gpt-oss-verify --provider reference`, as a user runs it: real processes, real weights; and on
-weights without sense."""
+"""`gpt-oss-verify --provider reference` in real processes, on shipped and shuffled weights."""
 
 import json
 import os
@@ -64,7 +63,7 @@ def test_the_reference_passes(tmp_path: Path) -> None:
     assert len(rollouts) == 8
 
 
-def test_weights_without_sense_fail(
+def test_shuffled_weights_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -28,7 +28,7 @@ def code_cells():
 
 @pytest.mark.parametrize("broken", [True, False])
 def test_the_notebook_runs(plt, tmp_path, broken, capsys):
-    """Its code cells are executed in order; that needs no Jupyter."""
+    """The code cells are executed in order, without Jupyter."""
     always = never_in("")
     for number, passes in enumerate((always, never_in("chat · streaming") if broken else always)):
         folder = tmp_path / "runs" / f"run-{number}"

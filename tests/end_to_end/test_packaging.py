@@ -1,4 +1,4 @@
-"""The tool as it is installed: from a built wheel, without the checkout, from any folder."""
+"""The installed tool: from a built wheel, without the checkout, in any folder."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def of_packages(tree: Path) -> set[str]:
     return {str(path.relative_to(tree)) for path in found}
 
 
-def test_the_wheel_has_all_of_the_packages_and_nothing_else(
+def test_the_wheel_contains_all_packages_and_nothing_else(
     distributions: Built,
 ) -> None:
     packed = in_wheel(distributions.wheel)
@@ -66,7 +66,7 @@ def test_the_wheel_has_all_of_the_packages_and_nothing_else(
     assert distributions.wheel.stat().st_size < LARGEST_WHEEL
 
 
-def test_the_source_distribution_has_what_the_wheel_has(
+def test_the_source_distribution_contains_what_the_wheel_contains(
     distributions: Built,
 ) -> None:
     with tarfile.open(distributions.sdist) as archive:
@@ -112,7 +112,7 @@ def with_the_engine(installation: Installation) -> Installation:
 
 @pytest.fixture
 def served(with_the_engine: Installation, tmp_path: Path) -> Iterator[str]:
-    """The address of `serve` on the checkpoint that is in the wheel."""
+    """The address of `serve` on the checkpoint in the wheel."""
     server = with_the_engine.start("serve", "--port", "0", "--max-context", "2048", cwd=tmp_path)
     assert server.stderr is not None
     said = next(line for line in server.stderr if "http://" in line)

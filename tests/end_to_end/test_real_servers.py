@@ -1,4 +1,4 @@
-"""The bench of real servers: its descriptions, and the comparison with their expectations."""
+"""The bench of real servers: their descriptions, and the comparison with the expectations."""
 
 import importlib.util
 import sys

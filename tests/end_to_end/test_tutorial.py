@@ -1,4 +1,4 @@
-"""The tutorial from beginning to end: its commands, against the reference server over sockets."""
+"""All commands of the tutorial, run against the reference server over sockets."""
 
 import re
 import webbrowser
@@ -50,14 +50,14 @@ def test_every_command_of_the_tutorial_runs(tmp_path, monkeypatch, capsys):
             }
             if code is not None:
                 arguments = [stands_for.get(word, word) for word in words[1:]]
-                assert run([*arguments, *less_of(words)]) == code, words
+                assert run([*arguments, *shortening_options(words)]) == code, words
     said = capsys.readouterr().out
     for shown in ("prompt.cot.kept (1", "Findings", "curl -sS", "# "):
         assert shown in said
 
 
-def less_of(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Options that leave out the probes, which a model that follows a script cannot pass."""
+def shortening_options(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Options that leave out the probes, which a scripted model cannot pass."""
     few = ("--only", "smoke", "-n", "1", "-k", "1")
     if "--gate" in words:
         return few

@@ -1,4 +1,4 @@
-"""What setuptools puts into the wheel, from its own reading of pyproject.toml."""
+"""What setuptools puts into the wheel, as it reads pyproject.toml itself."""
 
 from pathlib import Path
 
@@ -24,14 +24,16 @@ def package_data(distribution: Distribution) -> set[str]:
     return {f"{source}/{name}" for _, source, _, names in command.data_files for name in names}
 
 
-def test_the_wheel_holds_the_product_and_not_the_training_code(distribution: Distribution) -> None:
+def test_the_wheel_contains_the_product_but_not_the_training_code(
+    distribution: Distribution,
+) -> None:
     packages = distribution.packages
     assert {name.partition(".")[0] for name in packages} == PRODUCT
     folders = {str(path.parent.relative_to(ROOT)) for top in PRODUCT for path in python_files(top)}
     assert {name.replace(".", "/") for name in packages} >= folders
 
 
-def test_the_wheel_holds_every_data_file_of_its_packages(distribution: Distribution) -> None:
+def test_the_wheel_contains_every_data_file_of_its_packages(distribution: Distribution) -> None:
     packed = package_data(distribution)
     files = {path for top in PRODUCT for path in (ROOT / top).rglob("*") if path.is_file()}
     data = {path for path in files if path.suffix not in {".py", ".pyc"}}

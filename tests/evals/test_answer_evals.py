@@ -60,7 +60,7 @@ def test_published_problems_are_named_by_contest_and_number():
     assert aime(3, sample=True).questions[2].id == "S-03"
 
 
-def test_an_aime_prompt_is_the_problem_and_asks_for_a_box():
+def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
     question = AIME.questions[0]
     text = prompt(AIME.prompt(question.id, 1))
     assert text.startswith(question.text)
@@ -81,19 +81,19 @@ def test_an_aime_prompt_is_the_problem_and_asks_for_a_box():
         ("", Mark("no_answer", None, 0.0)),
     ],
 )
-def test_marks_of_aime_answers(text, mark):
+def test_aime_answers_are_marked(text, mark):
     assert aime().mark("I-08", 1, text) == mark
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"), [("70", 70), ("070", 70), (70, 70), (r"336^\circ", 336), (" 5 ", 5)]
 )
-def test_published_answers_are_integers_whatever_their_form(answer, expected):
+def test_published_answers_are_read_as_integers(answer, expected):
     assert AimeRow.model_validate({"question": "q", "answer": answer}).answer == expected
     assert AimeRow.model_validate({"problem": "q", "answer": answer}).question == "q"
 
 
-def test_choices_stand_as_in_openai_s_script_for_seed_0():
+def test_choices_are_ordered_as_by_openais_script_with_seed_0():
     n, tries = 198, 8
     rng = random.Random(0)
     drawn = [rng.sample(range(4), 4) for _ in range(n * tries)]
@@ -107,7 +107,7 @@ def test_choices_stand_as_in_openai_s_script_for_seed_0():
 
 @UNHURRIED
 @given(st.integers(), st.integers(1, 50), st.data())
-def test_an_order_depends_on_seed_place_and_try_alone(seed, n, data):
+def test_the_order_of_choices_depends_only_on_seed_question_and_try(seed, n, data):
     pairs = st.tuples(st.integers(0, n - 1), st.integers(1, 5))
     wanted = data.draw(st.lists(pairs, min_size=1, max_size=10))
     together = ChoiceOrders(seed, n)
@@ -117,7 +117,7 @@ def test_an_order_depends_on_seed_place_and_try_alone(seed, n, data):
         assert order == ChoiceOrders(seed, n).of(*each)
 
 
-def test_a_gpqa_prompt_holds_the_choices_in_their_order_and_asks_for_the_line():
+def test_a_gpqa_prompt_lists_the_choices_in_order_and_requests_an_answer_line():
     for question in GPQA.questions:
         seen = set()
         for number in range(1, GPQA.tries + 1):
@@ -133,7 +133,7 @@ def test_a_gpqa_prompt_holds_the_choices_in_their_order_and_asks_for_the_line():
         assert len(seen) > 1
 
 
-def test_the_letter_that_is_right_follows_the_order():
+def test_the_correct_letter_follows_from_the_order():
     for question in GPQA.questions:
         for number in (1, 2):
             order = GPQA.prompt(question.id, number).order
@@ -145,7 +145,7 @@ def test_the_letter_that_is_right_follows_the_order():
             assert GPQA.mark(question.id, number, "Unclear.") == Mark("no_answer", None, 0.0)
 
 
-def test_both_scores_are_kept_where_they_differ():
+def test_scores_of_both_extractors_are_kept_where_they_differ():
     eval_ = gpqa(gpqa_row())
     order = eval_.prompt(eval_.questions[0].id, 1).order
     right, wrong = "ABCD"[order.index(0)], "ABCD"[order.index(1)]
@@ -155,7 +155,7 @@ def test_both_scores_are_kept_where_they_differ():
     assert eval_.mark(eval_.questions[0].id, 1, text).marking == "correct"
 
 
-def test_questions_are_named_by_record_id_or_else_by_their_text():
+def test_questions_are_identified_by_record_id_or_else_by_text():
     named = gpqa_row(**{"Record ID": "rec06"})
     assert [question.id for question in gpqa(named, gpqa_row("What?")).questions] == [
         "rec06",
@@ -165,20 +165,20 @@ def test_questions_are_named_by_record_id_or_else_by_their_text():
         gpqa(gpqa_row(), gpqa_row())
 
 
-def test_another_seed_is_another_order():
+def test_a_different_seed_gives_a_different_order():
     rows = [gpqa_row(f"Which {n}?") for n in range(20)]
     one, other = gpqa(*rows), gpqa(*rows, seed=1)
     assert any(one.prompt(q.id, 1) != other.prompt(q.id, 1) for q in one.questions)
 
 
-def test_basic_takes_any_answer():
+def test_basic_accepts_any_nonempty_answer():
     assert BASIC.prompt("greeting", 1).messages == (Message("user", "hi"),)
     assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0)
     assert BASIC.mark("greeting", 1, "") == Mark("no_answer", None, 0.0)
     assert BASIC.mark("greeting", 1, "\n") == Mark("no_answer", None, 1.0)
 
 
-def test_the_samples_are_as_many_as_promised_and_none_like_the_published_set():
+def test_sample_sets_have_the_documented_sizes():
     assert len(AIME.questions) >= 30
     assert len(AIME.questions) != 30
     assert len(GPQA.questions) >= 40
@@ -186,5 +186,5 @@ def test_the_samples_are_as_many_as_promised_and_none_like_the_published_set():
         assert len(set(row.choices)) == 4
 
 
-def test_no_record_holds_an_eval_s_text():
+def test_the_record_of_an_eval_does_not_contain_its_questions():
     assert "Which of these" not in json.dumps(GPQA.info.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Published and measured baselines: which figures a score is compared with."""
+"""Published and measured baselines, and the figures that a score is compared with."""
 
 import json
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ def test_every_row_has_a_source_and_efforts_that_exist():
         assert all(0 < score < 100 for score in row.scores.values())
 
 
-def test_no_healthy_reproduction_would_fail_the_range_it_belongs_to():
+def test_no_healthy_reproduction_is_below_its_own_range():
     published = published_scores()
     for name, claim in (("aime25", 0.022), ("gpqa", 0.017)):
         for model in MODELS:
@@ -76,7 +76,7 @@ def test_no_healthy_reproduction_would_fail_the_range_it_belongs_to():
                 assert mean - min(healthy) <= claim < published.benchmarks[name].margin / 100
 
 
-def test_published_percentages_are_multiples_of_eight_tries_but_for_one():
+def test_published_percentages_fit_eight_tries_except_one():
     percents = [
         score
         for row in published_scores().rows
@@ -100,7 +100,7 @@ def test_published_percentages_are_multiples_of_eight_tries_but_for_one():
         ("20b-or-120b", None),
     ],
 )
-def test_known_models(name, model):
+def test_model_names_are_recognized(name, model):
     assert known_model(name) == model
 
 
@@ -176,14 +176,14 @@ def test_different_sampling_is_a_warning():
     ]
 
 
-def test_a_source_without_the_figure_is_no_baseline():
+def test_a_source_without_the_figure_gives_no_baseline():
     assert choose_figures(published_scores().figures("gpqa", "gpt-oss-20b", "low"), "card")
     assert choose_figures([], "card") is None
     answer = choose_baseline("tenstorrent").reference(eval_scores(effort="low"))
     assert "nothing by tenstorrent" in answer
 
 
-def test_an_unknown_baseline_is_refused_with_the_known_names():
+def test_an_unknown_baseline_is_rejected_with_the_known_names():
     with pytest.raises(ConfigurationError, match="range, card, vllm-recipes"):
         choose_baseline("vllm")
 
@@ -242,7 +242,7 @@ def test_a_measured_baseline_is_paired_by_question(saved):
         ({"model": "gpt-oss-120b"}, "has no scores of aime25, gpt-oss-120b, high effort"),
     ],
 )
-def test_a_measured_baseline_of_something_else_is_not_used(saved, changes, reason):
+def test_a_measured_baseline_of_another_eval_or_model_is_not_used(saved, changes, reason):
     baseline = choose_baseline(saved(eval_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
     answer = baseline.reference(eval_scores(**{"scores": {"a": (1.0,)}, **changes}))
     assert reason in answer
@@ -272,14 +272,14 @@ def test_an_unfinished_run_is_not_a_baseline():
         *(f'{{"kind": "gpt-oss-verify baseline", "version": {n}}}' for n in (1, 2, 3)),
     ],
 )
-def test_a_file_that_is_not_a_baseline_is_refused(tmp_path, text):
+def test_a_file_that_is_not_a_baseline_is_rejected(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match="is not a baseline of version 1 or 2"):
         choose_baseline(str(path))
 
 
-def test_files_that_cannot_be_read_or_written(tmp_path):
+def test_unreadable_and_unwritable_baseline_files_are_reported(tmp_path):
     with pytest.raises(ConfigurationError, match="There is no file"):
         choose_baseline(str(tmp_path / "missing.json"))
     for noise in (b"\xff\xfe\x00", b"", b"{"):

@@ -63,7 +63,7 @@ def hub(tmp_path, monkeypatch):
         yield requests
 
 
-def test_published_data_come_at_the_pinned_revision_whole_and_in_order(hub):
+def test_published_data_are_loaded_complete_and_in_order_at_the_pinned_revision(hub):
     loaded = load_rows(AIME, "hub", AimeRow)
     assert [row.answer for row in loaded.rows] == list(range(30))
     assert loaded.info.revision == AIME.revision
@@ -72,13 +72,13 @@ def test_published_data_come_at_the_pinned_revision_whole_and_in_order(hub):
     assert all(AIME.revision in request for request in hub if "resolve" in request)
 
 
-def test_what_is_cached_needs_no_network(hub, monkeypatch):
+def test_cached_data_need_no_network(hub, monkeypatch):
     once = load_rows(AIME, "hub", AimeRow)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert load_rows(AIME, "hub", AimeRow) == once
 
 
-def test_pandas_takes_no_answer_for_a_missing_one(hub):
+def test_choices_such_as_none_and_na_are_not_read_as_missing_values(hub):
     loaded = load_rows(GPQA, "hub", GpqaRow)
     assert loaded.rows[7].choices == ("7", "None", "NA", 'a "b", 7')
     assert loaded.rows[7].question == "Which\none is 7?"
@@ -91,7 +91,7 @@ def test_healthbench_rows_keep_their_rubrics(hub):
     assert loaded.rows[19] == HealthBenchRow.model_validate(HEALTHBENCH_ROW | {"prompt_id": "19"})
 
 
-def test_the_same_data_are_known_again_whatever_the_file(hub, tmp_path):
+def test_the_same_data_are_recognized_in_any_file_format(hub, tmp_path):
     published = load_rows(GPQA, "hub", GpqaRow)
     ids = [(f"rec{number}", *row) for number, row in enumerate(reversed(GPQA_ROWS))]
     copy = tmp_path / "copy.csv"
@@ -103,7 +103,7 @@ def test_the_same_data_are_known_again_whatever_the_file(hub, tmp_path):
     assert load_rows(GPQA, copy, GpqaRow).info.sha256 != published.info.sha256
 
 
-def test_gated_data_say_what_to_do(tmp_path, monkeypatch):
+def test_the_error_for_gated_data_says_what_to_do(tmp_path, monkeypatch):
     hub = fake_hub(PUBLISHED, ("Idavidrein/gpqa",), tmp_path, monkeypatch)
     with hub, pytest.raises(ConfigurationError) as refused:
         load_rows(GPQA, "hub", GpqaRow)
@@ -113,7 +113,7 @@ def test_gated_data_say_what_to_do(tmp_path, monkeypatch):
     assert "--data-file" in message
 
 
-def test_without_network_and_cache_it_says_what_to_do(hub, monkeypatch):
+def test_the_error_without_network_and_cache_says_what_to_do(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigurationError) as refused:
         load_rows(AIME, "hub", AimeRow)
@@ -124,21 +124,21 @@ def test_without_network_and_cache_it_says_what_to_do(hub, monkeypatch):
     assert hub == []
 
 
-def test_too_few_published_rows_are_refused(tmp_path, monkeypatch):
+def test_too_few_published_rows_are_rejected(tmp_path, monkeypatch):
     short = PUBLISHED | {"opencompass/AIME2025/aime2025-II.jsonl": aime_lines(15, 14)}
     hub = fake_hub(short, (), tmp_path, monkeypatch)
     with hub, pytest.raises(ConfigurationError, match=r"has 29 rows .* not 30"):
         load_rows(AIME, "hub", AimeRow)
 
 
-def test_a_damaged_file_in_the_cache_is_an_error_in_words(tmp_path, monkeypatch):
+def test_a_damaged_cached_file_is_a_readable_error(tmp_path, monkeypatch):
     damaged = PUBLISHED | {"opencompass/AIME2025/aime2025-I.jsonl": '{"question": "q", \n'}
     hub = fake_hub(damaged, (), tmp_path, monkeypatch)
     with hub, pytest.raises(ConfigurationError, match=r"aime2025-I\.jsonl .*cannot be read"):
         load_rows(AIME, "hub", AimeRow)
 
 
-def test_without_the_library_it_says_which_extra_to_install(monkeypatch):
+def test_the_error_without_the_library_names_the_extra_to_install(monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -153,7 +153,7 @@ def test_without_the_library_it_says_which_extra_to_install(monkeypatch):
 
 @pytest.fixture
 def named(tmp_path, monkeypatch):
-    """Real datasets, built from files, in place of those on the hub; the calls by then."""
+    """Replace the datasets of the hub with ones built from files; yield the calls so far."""
     calls = []
 
     def load_dataset(name, revision=None):
@@ -170,7 +170,7 @@ def named(tmp_path, monkeypatch):
     return calls
 
 
-def test_any_dataset_of_the_hub_with_the_same_columns(named):
+def test_any_hub_dataset_with_the_same_columns_is_loaded(named):
     loaded = load_rows(AIME, "hf:me/mine", AimeRow)
     assert [row.answer for row in loaded.rows] == [3, 4, 5, 6]
     assert (loaded.info.source, loaded.info.revision) == ("hf:me/mine", None)
@@ -179,12 +179,12 @@ def test_any_dataset_of_the_hub_with_the_same_columns(named):
     assert named == [("me/mine", None), ("me/mine", "v2")]
 
 
-def test_a_dataset_of_the_hub_with_other_columns(named):
+def test_a_hub_dataset_with_other_columns_is_an_error(named):
     with pytest.raises(ConfigurationError, match=r"me/mine test row 1: column 'Correct Answer'"):
         load_rows(GPQA, "hf:me/mine", GpqaRow)
 
 
-def test_a_dataset_that_does_not_exist(named):
+def test_a_nonexistent_dataset_is_an_error(named):
     with pytest.raises(ConfigurationError, match=r"nobody/nothing could not be loaded \(Dataset"):
         load_rows(AIME, "hf:nobody/nothing", AimeRow)
 
@@ -195,7 +195,7 @@ def test_a_path_may_be_a_string(tmp_path):
     assert load_rows(AIME, str(file), AimeRow) == load_rows(AIME, file, AimeRow)
 
 
-def test_a_folder_holds_the_files_under_their_published_names(tmp_path):
+def test_a_folder_contains_the_files_under_their_published_names(tmp_path):
     for name in AIME.files:
         (tmp_path / name).write_text(PUBLISHED[f"opencompass/AIME2025/{name}"])
     loaded = load_rows(AIME, tmp_path, AimeRow)
@@ -206,7 +206,7 @@ def test_a_folder_holds_the_files_under_their_published_names(tmp_path):
         load_rows(AIME, tmp_path, AimeRow)
 
 
-def test_a_local_copy_of_a_known_file_has_its_revision(tmp_path):
+def test_a_local_copy_of_a_known_file_is_recorded_with_its_revision(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text(aime_lines(0, 30))
     known = {hashlib.sha256(file.read_bytes()).hexdigest(): "the one we know"}
@@ -238,7 +238,7 @@ def test_a_part_of_the_data_is_a_sample(tmp_path):
         ("", "has no rows"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, text, reason):
+def test_a_bad_line_is_reported_with_its_number(tmp_path, text, reason):
     file = tmp_path / "mine.jsonl"
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=rf"mine\.jsonl.*{reason}"):
@@ -253,21 +253,21 @@ def test_a_bad_line_is_named(tmp_path, text, reason):
         ('q,1,2,3,4\nq,1,2,3,"4\n', r"line 3 is not CSV"),
     ],
 )
-def test_a_bad_row_of_a_table_is_named_by_the_line_it_begins_at(tmp_path, rows, reason):
+def test_a_bad_table_row_is_reported_with_its_first_line(tmp_path, rows, reason):
     file = tmp_path / "mine.csv"
     file.write_text(",".join(COLUMNS) + "\n" + rows)
     with pytest.raises(ConfigurationError, match=rf"mine\.csv {reason}"):
         load_rows(GPQA, file, GpqaRow)
 
 
-def test_a_missing_column_is_named(tmp_path):
+def test_a_missing_column_is_reported_by_name(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("Question,Correct Answer\nq,1\n")
     with pytest.raises(ConfigurationError, match=r"column 'Incorrect Answer 1': Field required"):
         load_rows(GPQA, file, GpqaRow)
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path):
+def test_unreadable_files_are_reported_by_name(tmp_path):
     with pytest.raises(ConfigurationError, match="There is no file"):
         read_file(tmp_path / "none.jsonl")
     (tmp_path / "x.parquet").touch()
@@ -301,7 +301,7 @@ def test_lines_are_read_back_as_they_were_written(rows):
 
 @UNHURRIED
 @given(st.lists(st.dictionaries(TEXT, TEXT), max_size=5), st.randoms())
-def test_the_hash_is_of_the_rows_and_not_of_their_order(rows, rng):
+def test_the_hash_does_not_depend_on_the_order_of_rows(rows, rng):
     shuffled = rng.sample(rows, len(rows))
     assert rows_sha256(shuffled) == rows_sha256(rows)
     assert rows_sha256([*rows, {"one": "more"}]) != rows_sha256(rows)
@@ -309,7 +309,7 @@ def test_the_hash_is_of_the_rows_and_not_of_their_order(rows, rng):
 
 @UNHURRIED
 @given(st.integers(1, 40), st.integers(1, 40), st.integers())
-def test_more_examples_include_those_of_fewer_in_the_order_of_the_data(one, other, seed):
+def test_a_larger_selection_includes_the_smaller_one_in_data_order(one, other, seed):
     few, many = sorted((one, other))
     items = tuple(range(40))
     assert set(select(items, few, seed)) <= set(select(items, many, seed))
@@ -319,7 +319,7 @@ def test_more_examples_include_those_of_fewer_in_the_order_of_the_data(one, othe
 
 
 @pytest.mark.parametrize("examples", [-1, 0, 41])
-def test_more_examples_than_there_are_is_an_error(examples):
+def test_requesting_more_examples_than_exist_is_an_error(examples):
     with pytest.raises(ConfigurationError, match="between 1 and 40"):
         select(range(40), examples, 0)
 

@@ -1,4 +1,4 @@
-"""A provider that misbehaves and a harness that is killed again and again: nothing is lost."""
+"""No attempt is lost if the provider misbehaves and the harness is killed repeatedly."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def written(folder):
 
 
 def killed_at_random(arguments, folder, random):
-    """Run the command in a process of its own and kill it once it has written something new."""
+    """Run the command in a new process and kill it once it has written something new."""
     before = written(folder)
     process = subprocess.Popen(
         [COMMAND, *arguments],
@@ -61,7 +61,7 @@ def outcomes(folder):
     return {one["record"]: (one["outcome"], one["value"], one["answer"]) for one in found}
 
 
-def test_every_try_ends_once_and_as_it_would_have_undisturbed(tmp_path, monkeypatch):
+def test_every_try_ends_exactly_once_with_its_undisturbed_outcome(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random = Random(1)
     recorded = malformed(quiz(0.8), 0.06)

@@ -66,7 +66,7 @@ def scores(folder):
 # --- A whole run
 
 
-def test_a_run_ends_in_scores_and_a_folder_that_says_everything(mock, tmp_path, capsys):
+def test_a_run_prints_scores_and_leaves_a_complete_folder(mock, tmp_path, capsys):
     assert run(at(mock, "--eval", "aime25,gpqa,healthbench", "-k", "2")) == 0
     out, err = capsys.readouterr()
     assert "\nSCORED " in out
@@ -105,7 +105,7 @@ def test_the_score_is_the_providers_share_of_right_answers(mock, capsys):
         assert cell["outcomes"]["correct"] + cell["outcomes"]["wrong"] == cell["planned"]
 
 
-def test_several_models_and_efforts_are_cells_of_their_own(mock, tmp_path, capsys):
+def test_each_model_and_effort_is_a_separate_condition(mock, tmp_path, capsys):
     mock.models = ["a/x", "b"]
     options = ["--eval", "basic", "--reasoning-effort", "low,high", *SAMPLES, "--json"]
     assert run(["eval", "--base-url", mock.base_url, "--model", "a/x,b", *options]) == 0
@@ -119,7 +119,7 @@ def test_several_models_and_efforts_are_cells_of_their_own(mock, tmp_path, capsy
     }  # fmt: skip
 
 
-def test_what_is_sent_is_what_openais_guide_asks_for(mock):
+def test_requests_follow_openais_guide(mock):
     assert run(["eval", "--base-url", mock.base_url, "--model", MODEL, "--samples",
                 "--eval", "basic", "--api", "responses"]) == 0  # fmt: skip
     body = mock.posts[-1].body
@@ -140,7 +140,7 @@ def test_the_flags_of_gpt_oss_evals_mean_the_same(mock, tmp_path, monkeypatch):
     assert (settings["concurrency"], task["sampling"]["temperature"]) == (3, 0.6)
 
 
-def test_the_defaults_of_gpt_oss_evals_speak_over_no_entry_and_no_run(mock, tmp_path):
+def test_defaults_of_gpt_oss_evals_do_not_override_an_entry_or_a_resumed_run(mock, tmp_path):
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "concurrency": 2}
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
     plan = ["--eval", "basic", "--reasoning-effort", "low", "--samples"]
@@ -153,10 +153,10 @@ def test_the_defaults_of_gpt_oss_evals_speak_over_no_entry_and_no_run(mock, tmp_
     assert gpt_oss_evals(["--resume", str(folder)]) == 0
 
 
-# --- Going on, judging again
+# --- Resuming and judging again
 
 
-def test_a_run_that_was_cut_off_goes_on_and_asks_nothing_twice(mock, tmp_path, capsys):
+def test_an_interrupted_run_is_resumed_without_repeating_requests(mock, tmp_path, capsys):
     run(at(mock, "--eval", "aime25,healthbench", "-k", "1", "--seed", "4"))
     (folder,) = runs(tmp_path)
     before = scores(folder)
@@ -173,7 +173,7 @@ def test_a_run_that_was_cut_off_goes_on_and_asks_nothing_twice(mock, tmp_path, c
     assert len(sampled) == len(before) - 20
 
 
-def test_the_prompts_of_a_run_are_recorded_and_kept(mock, tmp_path, capsys):
+def test_the_prompt_set_of_a_run_is_recorded_and_kept(mock, tmp_path, capsys):
     mine = tmp_path / "mine.yaml"
     mine.write_text('aime25: "<<question>>\\n\\nBox it."', encoding="utf-8")
     run(at(mock, "--eval", "aime25", "-k", "1", "--prompts", str(mine)))
@@ -208,7 +208,7 @@ def test_recheck_and_report_need_no_network(mock, tmp_path, capsys):
     assert mock.received == []
 
 
-def test_questions_are_in_the_report_only_if_asked_for(mock, tmp_path):
+def test_questions_are_in_the_report_only_on_request(mock, tmp_path):
     run(at(mock, "--eval", "gpqa", "-k", "1"))
     (folder,) = runs(tmp_path)
     texts = [row["Question"] for row in lines(folder / "questions-gpqa.jsonl")]
@@ -268,7 +268,7 @@ def test_a_run_stops_as_soon_as_it_is_decided(mock, tmp_path, capsys):
     assert "round 2: 1 of 1 results decided" in capsys.readouterr().err
 
 
-def test_a_budget_ends_a_run_that_is_undecided(mock, tmp_path):
+def test_a_budget_ends_an_undecided_run(mock, tmp_path):
     baseline = measured(mock, 0.8, tmp_path, "--eval", "aime25", "-k", "4")
     mock.always = quiz(0.75)
     options = ("--eval", "aime25", "-k", "16", "--until-decided", *baseline)
@@ -281,7 +281,7 @@ def test_a_budget_ends_a_run_that_is_undecided(mock, tmp_path):
 # --- Shards and merged runs
 
 
-def test_shards_merged_are_the_whole_run(mock, tmp_path, capsys):
+def test_merged_shards_equal_the_whole_run(mock, tmp_path, capsys):
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
@@ -294,7 +294,7 @@ def test_shards_merged_are_the_whole_run(mock, tmp_path, capsys):
     assert scores(merged) == scores(whole)
 
 
-def test_shards_of_one_name_and_of_two_budgets_are_merged(mock, tmp_path, capsys):
+def test_shards_with_the_same_name_and_different_budgets_are_merged(mock, tmp_path, capsys):
     size = ("--eval", "basic", "-k", "2")
     assert run(at(mock, *size, "--shard", "1/2", "--out", "one", "--max-requests", "90")) == 0
     assert run(at(mock, *size, "--shard", "2/2", "--out", "two")) == 0
@@ -305,7 +305,7 @@ def test_shards_of_one_name_and_of_two_budgets_are_merged(mock, tmp_path, capsys
     assert "named twice" in capsys.readouterr().err
 
 
-def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
+def test_merged_runs_have_all_tries(mock, tmp_path, capsys):
     size = ("--eval", "gpqa,healthbench", "-k", "2")
     for _ in range(2):
         run(at(mock, *size))
@@ -319,7 +319,7 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
     assert right[2] == pytest.approx(right[0] + right[1])
 
 
-# --- What goes wrong
+# --- Errors
 
 
 @pytest.mark.parametrize(
@@ -364,12 +364,12 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
         (["baseline", "create", "none"], "is not a run folder"),
     ],
 )
-def test_commands_on_nothing_say_so(arguments, message, capsys):
+def test_commands_without_a_run_or_provider_name_what_is_missing(arguments, message, capsys):
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
 
 
-def test_health_answers_are_not_sampled_before_there_is_a_grader(mock, capsys, monkeypatch):
+def test_healthbench_is_not_sampled_without_a_grader(mock, capsys, monkeypatch):
     monkeypatch.delenv("OPENAI_GRADER_API_KEY", raising=False)
     base = ["eval", "--base-url", mock.base_url, "--model", MODEL]
     assert run([*base, "--eval", "healthbench", "--samples", "--grader", "openai-grader"]) == 2
@@ -377,14 +377,14 @@ def test_health_answers_are_not_sampled_before_there_is_a_grader(mock, capsys, m
     assert mock.received == []
 
 
-def test_an_unreachable_provider_leaves_nothing_behind(tmp_path, capsys):
+def test_an_unreachable_provider_leaves_no_run_folder(tmp_path, capsys):
     base = ["eval", "--base-url", "http://127.0.0.1:1/v1", "--model", MODEL]
     assert run([*base, "--samples"]) == 3
     assert "does not answer" in capsys.readouterr().err
     assert runs(tmp_path) == []
 
 
-def test_runs_that_differ_are_not_merged(mock, tmp_path, capsys):
+def test_runs_with_different_settings_are_not_merged(mock, tmp_path, capsys):
     for effort in ("low", "high"):
         run(at(mock, "--eval", "basic", "--reasoning-effort", effort))
     folders = [str(path) for path in runs(tmp_path)]
@@ -395,7 +395,7 @@ def test_runs_that_differ_are_not_merged(mock, tmp_path, capsys):
     assert "named twice" in capsys.readouterr().err
 
 
-def test_an_eval_run_is_finished_by_either_command(mock, tmp_path):
+def test_either_command_finishes_an_eval_run(mock, tmp_path):
     assert run(at(mock, "--eval", "basic", "-k", "2")) == 0
     (folder,) = runs(tmp_path)
     log = folder / "rollouts.jsonl"
@@ -414,7 +414,7 @@ def test_failed_requests_stay_in_the_denominator(mock, capsys):
     assert (cell["score"]["estimate"]["value"], cell["openai_score"]) == (0.0, 0.0)
 
 
-def test_the_timeout_option_holds_for_evals(mock, capsys):
+def test_the_timeout_option_applies_to_evals(mock, capsys):
     inner = quiz(0.8)
 
     async def slow(request, writer):
@@ -428,7 +428,7 @@ def test_the_timeout_option_holds_for_evals(mock, capsys):
     assert result(capsys)["results"][0]["outcomes"] == {"provider_error": 1}
 
 
-def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
+def test_a_dry_run_sends_no_requests(mock, tmp_path, capsys):
     assert run(at(mock, "--eval", "aime25,healthbench", "-k", "3", "--dry-run")) == 0
     out = capsys.readouterr().out
     assert "sampling from 127.0.0.1-" in out
@@ -440,7 +440,7 @@ def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-# --- In parts, elsewhere
+# --- Shards on other machines
 
 
 def in_processes(job, observer):
@@ -454,7 +454,7 @@ def in_processes(job, observer):
     sample_in_shards(job, Processes(), observer)
 
 
-def test_parts_made_by_other_processes_are_the_whole_run(mock, tmp_path, monkeypatch, capsys):
+def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, monkeypatch, capsys):
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
@@ -468,7 +468,7 @@ def test_parts_made_by_other_processes_are_the_whole_run(mock, tmp_path, monkeyp
 @pytest.mark.parametrize(
     "other", [("--shard", "1/2"), ("--until-decided",), ("--max-requests", "9")], ids=lambda o: o[0]
 )
-def test_an_executor_that_cannot_keep_an_option_is_refused_before_questions_are_loaded(
+def test_options_an_executor_does_not_support_are_rejected_before_loading_questions(
     mock, monkeypatch, capsys, other
 ):
     monkeypatch.setattr("harness.cli.planning.load_data", lambda *_: pytest.fail("loaded"))
@@ -476,7 +476,7 @@ def test_an_executor_that_cannot_keep_an_option_is_refused_before_questions_are_
     assert "--executor samples on other machines" in capsys.readouterr().err
 
 
-def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monkeypatch, capsys):
+def test_a_failed_shard_is_reported_and_the_others_are_kept(mock, tmp_path, monkeypatch, capsys):
     class Broken:
         workers = 2
 
@@ -496,7 +496,7 @@ def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_the_same_on_ray(mock, tmp_path, monkeypatch):
+def test_an_eval_runs_on_ray(mock, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -509,7 +509,7 @@ def test_the_same_on_ray(mock, tmp_path, monkeypatch):
 # --- With tool calling
 
 
-def test_quick_evals_and_tool_calling_are_one_run_with_one_verdict(mock, monkeypatch, capsys):
+def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatch, capsys):
     def offline(name, place="hub"):
         if place != "samples":
             raise ConfigurationError("no hub here")
@@ -529,7 +529,7 @@ def test_quick_evals_and_tool_calling_are_one_run_with_one_verdict(mock, monkeyp
     assert "Using sample questions instead of aime25: no hub here" in err
 
 
-def test_a_run_whose_grader_is_gone_is_not_finished_until_it_is_graded(mock, tmp_path, capsys):
+def test_a_run_is_unfinished_until_it_is_graded(mock, tmp_path, capsys):
     gone = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "apis": ["chat"]}
     there = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
     (tmp_path / "providers.yaml").write_text(

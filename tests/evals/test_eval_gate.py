@@ -1,4 +1,4 @@
-"""What a gate file and a budget do to eval runs, against a provider over a real socket."""
+"""Eval runs with a gate file and a budget, against a provider over a real socket."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_an_eval_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(mock
     assert info(tmp_path)[1]["stopped"] is None
 
 
-def test_grading_is_within_the_same_budget(mock, tmp_path):
+def test_grading_counts_towards_the_budget(mock, tmp_path):
     assert scored(mock, *HEALTHBENCH, "--max-requests", "9") == 4
     folder, written = info(tmp_path)
     (log,) = folder.glob(f"grades-127.0.0.1-*-{MODEL}.jsonl")
@@ -56,14 +56,14 @@ def test_grading_is_within_the_same_budget(mock, tmp_path):
     assert run(["eval", "--resume", str(folder)]) == 0
 
 
-def test_rounds_stop_with_the_budget(mock, tmp_path):
+def test_rounds_stop_when_the_budget_is_used_up(mock, tmp_path):
     options = ("--eval", "aime25", "-k", "8", "--until-decided", "--max-requests", "20")
     assert scored(mock, *options) == 4
     assert len(mock.received) <= 20
     assert info(tmp_path)[1]["ended"] is None
 
 
-def test_the_gate_names_the_default_evals_and_refuses_fewer(mock, tmp_path, capsys):
+def test_the_gate_selects_the_default_evals_and_rejects_a_smaller_selection(mock, tmp_path, capsys):
     (tmp_path / "gate.yaml").write_text("evals: [aime25, gpqa]\nmargins: {aime25: 30}")
     assert scored(mock, "--gate", "gate.yaml", "-k", "1") == 0
     folder, written = info(tmp_path)
@@ -75,7 +75,7 @@ def test_the_gate_names_the_default_evals_and_refuses_fewer(mock, tmp_path, caps
     assert "The gate (more.yaml) requires the eval healthbench" in capsys.readouterr().out
 
 
-def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
+def test_a_grader_also_needs_prices(mock, tmp_path, capsys):
     entry = f"{{base_url: {mock.base_url}, model: {MODEL}, apis: [chat]"
     text = f"providers:\n  a: {entry}, prices: {{input: 1, output: 1}}}}\n  b: {entry}}}\n"
     (tmp_path / "providers.yaml").write_text(text)
@@ -84,7 +84,7 @@ def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
     assert "provider b has no prices" in capsys.readouterr().err
 
 
-def test_evals_are_not_begun_once_the_budget_is_used_up(mock, tmp_path, monkeypatch, capsys):
+def test_evals_do_not_start_once_the_budget_is_used_up(mock, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(planning, "load_data", lambda name, _="": _samples(name))
     smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
     assert run([*at(mock)[1:], *smoke]) in {1, 4}

@@ -1,4 +1,4 @@
-"""What is said about a verdict before the run."""
+"""The forecast of a verdict before the run."""
 
 import pytest
 
@@ -38,6 +38,6 @@ def test_more_tries_make_a_pass_more_likely():
     assert chance[0] < 80 < chance[1]
 
 
-def test_what_will_not_be_compared_is_said():
+def test_the_forecast_states_what_will_not_be_compared():
     sample = said(planned("high", sample=True))
     assert "will not be compared: these are sample questions" in sample

@@ -1,4 +1,4 @@
-"""Which answers are graded, a model's and the physicians'; and by whom by default."""
+"""Which answers of models and physicians are graded, and the default grader."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def reply(text: str | None, finish: str = "stop") -> mock.Handler:
 
 
 async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
-    """What can be graded of a run of one question."""
+    """The answers of a run of one question that can be graded."""
     sample = Sample(QUESTION, BENCH.prompt(QUESTION, 1).messages)
     attempt = Attempt(f"healthbench/{QUESTION}/1", "healthbench", sample, CONDITION, 1, SETTINGS)
     async with MockProvider(always=handler) as provider:
@@ -80,7 +80,7 @@ async def test_answers_to_other_questions_are_skipped(tmp_path: Path) -> None:
     assert list(run_answers(read_rollouts(tmp_path), {})) == []
 
 
-def test_completions_of_physicians_are_answers() -> None:
+def test_physicians_completions_are_answers() -> None:
     found = completions(BENCH, references=False)
     assert {group: [one.question[-2:] for one in answers] for group, answers in found.items()} == {
         "Group 1": ["01", "04"],
@@ -97,7 +97,7 @@ def test_references_are_several_answers_to_one_question() -> None:
     assert len({answer.id for answers in found.values() for answer in answers}) == 8
 
 
-def test_data_without_completions_of_physicians_are_refused(tmp_path: Path) -> None:
+def test_data_without_physicians_completions_are_rejected(tmp_path: Path) -> None:
     row = BENCH.rows["sample-health-05"].model_dump_json(by_alias=True)
     (tmp_path / "own.jsonl").write_text(row, encoding="utf-8")
     own = load("healthbench", tmp_path / "own.jsonl")
@@ -105,7 +105,7 @@ def test_data_without_completions_of_physicians_are_refused(tmp_path: Path) -> N
         completions(own, references=False)
 
 
-def test_the_default_grader_is_openais_with_a_key_variable_of_its_own(tmp_path: Path) -> None:
+def test_the_default_grader_is_openais_with_its_own_key_variable(tmp_path: Path) -> None:
     own = tmp_path / "providers.yaml"
     entry = {"base_url": "http://localhost:1/v1", "model": "m", "apis": ["chat"]}
     own.write_text(json.dumps({"providers": {"mine": entry}}), encoding="utf-8")
@@ -118,5 +118,5 @@ def test_the_default_grader_is_openais_with_a_key_variable_of_its_own(tmp_path: 
         find_provider("mime", own)
 
 
-def test_a_log_is_named_after_its_grader_and_fit_to_be_a_file() -> None:
+def test_a_log_has_a_valid_file_name_derived_from_its_grader() -> None:
     assert grades_file("mine", "a/b:c d") == "grades-mine-a-b-c-d.jsonl"

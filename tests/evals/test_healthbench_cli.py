@@ -22,7 +22,7 @@ META = {
 }
 
 
-async def doctor(request: Received, writer: asyncio.StreamWriter) -> None:
+async def physician(request: Received, writer: asyncio.StreamWriter) -> None:
     """Grades labelled rows as their first physician does, and all other items as met.
 
     The model `strict` grades only faults as met. As a provider it answers with a greeting.
@@ -41,7 +41,7 @@ async def doctor(request: Received, writer: asyncio.StreamWriter) -> None:
 
 @pytest.fixture
 def provider() -> Iterator[MockProvider]:
-    with in_background(MockProvider(always=doctor, models=[MODEL, "strict"])) as running:
+    with in_background(MockProvider(always=physician, models=[MODEL, "strict"])) as running:
         yield running
 
 
@@ -107,7 +107,7 @@ def test_a_trial_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
 
 
-def test_a_trial_of_some_rows_can_be_resumed_with_all(provider: MockProvider) -> None:
+def test_a_trial_of_some_rows_can_be_resumed_with_all_rows(provider: MockProvider) -> None:
     assert run(["grader", "check", "doc", "--samples", "--examples", "3"]) == 0
     first = len(provider.posts)
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0

@@ -1,4 +1,4 @@
-"""Reading grades: what counts as one, and that nothing else ever does."""
+"""Reading grades from replies of graders."""
 
 import json
 import re
@@ -56,14 +56,14 @@ UNMET = '{"explanation": "It does not.", "criteria_met": false}'
         ('{"criteria_met": true, "n": ' + "9" * 10_000 + "}", None),
     ],
 )  # fmt: skip
-def test_what_a_reply_says(text: str, expected: Grade | None) -> None:
+def test_grades_are_read_from_replies(text: str, expected: Grade | None) -> None:
     assert parse_grade(text) == expected
 
 
-def test_no_grade_is_read_from_replies_that_give_none_or_another() -> None:
-    """Replies in the manner of graders, each with the grade that a reader would take from it.
+def test_grades_of_recorded_replies_are_read_correctly_or_missed() -> None:
+    """Replies as graders write them, each labelled with the grade that a reader would read.
 
-    The rules read 67 of 85 in this way. The others are not the JSON that the prompt asks for (a
+    The rules read 67 of 85 as labelled. The others are not the JSON that the prompt requires (a
     Python literal, an unescaped quotation mark, a text instead of a boolean, two objects).
     """
     replies = (Path(__file__).parent / "grader_replies.txt").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_no_grade_is_read_from_replies_that_give_none_or_another() -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_can_be_read(text: str) -> None:
+def test_parsing_a_grade_accepts_any_text(text: str) -> None:
     grade = parse_grade(text)
     assert grade is None or '"criteria_met"' in text
 
@@ -91,7 +91,7 @@ pieces = st.lists(
 
 @settings(deadline=None)
 @given(pieces)
-def test_a_grade_is_one_that_was_given_and_not_contradicted(parts: list[str]) -> None:
+def test_a_grade_occurs_in_the_reply_and_is_not_contradicted(parts: list[str]) -> None:
     text = "".join(parts)
     grade = parse_grade(text)
     if grade is not None:
@@ -101,12 +101,12 @@ def test_a_grade_is_one_that_was_given_and_not_contradicted(parts: list[str]) ->
 
 @settings(deadline=None)
 @given(st.text(), st.booleans(), st.booleans())
-def test_what_was_written_is_read(explanation: str, met: bool, fenced: bool) -> None:
+def test_a_well_formed_grade_is_read_back(explanation: str, met: bool, fenced: bool) -> None:
     text = json.dumps({"explanation": explanation, "criteria_met": met})
     assert parse_grade(f"```json\n{text}\n```" if fenced else text) == Grade(met, explanation)
 
 
-def test_the_prompt_holds_the_conversation_the_answer_and_the_item() -> None:
+def test_the_prompt_contains_conversation_answer_and_rubric_item() -> None:
     turns = [Message("user", "Hello?"), Message("assistant", "Yes?"), Message("user", "Help.")]
     prompt = grading_prompt(turns, "Here {is} help.", "[-3] Refuses to help")
     said = "user: Hello?\n\nassistant: Yes?\n\nuser: Help.\n\nassistant: Here {is} help.\n\n"

@@ -1,4 +1,4 @@
-"""The grading phase over real sockets: grades stay with their items, whatever the grader does."""
+"""Grading over real sockets: grades belong to their items, whatever the grader does."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from mock_grader import Grader, graded, prompt_of, say, truth
+from mock_grader import Grader, graded, prompt_of, say, true_grade
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
 
@@ -54,7 +54,7 @@ def expected() -> Verdicts:
     for task in tasks():
         answer, _, item = task.id.rpartition("/")
         prompt = grading_prompt(task.conversation, task.answer, task.item)
-        verdicts.setdefault(answer, {})[item] = truth(prompt)
+        verdicts.setdefault(answer, {})[item] = true_grade(prompt)
     return verdicts
 
 
@@ -67,7 +67,7 @@ def records(folder: Path) -> list[Rollout]:
     return list(read_rollouts(folder, LOG))
 
 
-async def test_grades_stay_with_their_items_in_whatever_order_they_come(tmp_path: Path) -> None:
+async def test_grades_belong_to_their_items_in_any_order_of_arrival(tmp_path: Path) -> None:
     async with MockProvider(always=Grader()) as provider:
         await grade_with(grader_at(provider), tasks, tmp_path)
     asked = [task.id for task in tasks()]
@@ -79,7 +79,9 @@ async def test_grades_stay_with_their_items_in_whatever_order_they_come(tmp_path
     assert {met for items in verdicts.values() for met in items.values()} == {True, False}
 
 
-async def test_a_faulty_grader_is_asked_again_and_never_taken_for_a_no(tmp_path: Path) -> None:
+async def test_failed_grader_requests_are_retried_and_never_count_as_not_met(
+    tmp_path: Path,
+) -> None:
     async with MockProvider(always=Grader(faults=0.4)) as provider:
         await grade_with(grader_at(provider), tasks, tmp_path)
     found, whole = read_verdicts(read_rollouts(tmp_path, LOG)), expected()
@@ -99,7 +101,7 @@ async def test_a_faulty_grader_is_asked_again_and_never_taken_for_a_no(tmp_path:
     assert len({record.id for record in records(tmp_path)}) == requests.total()
 
 
-async def test_what_is_graded_is_not_asked_again(tmp_path: Path) -> None:
+async def test_graded_items_are_not_requested_again(tmp_path: Path) -> None:
     async with MockProvider(always=Grader(faults=0.4)) as provider:
         await grade_with(grader_at(provider), tasks, tmp_path)
     log = (tmp_path / LOG).read_bytes()
@@ -116,12 +118,12 @@ async def test_what_is_graded_is_not_asked_again(tmp_path: Path) -> None:
     assert (tmp_path / LOG).read_bytes().startswith(log)
 
 
-async def test_garbage_is_final_but_an_unreachable_grader_is_asked_another_day(
+async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_resume(
     tmp_path: Path,
 ) -> None:
     garbled, refused = list(BENCH.rows)[:2]
 
-    async def moody(request: Received, writer: asyncio.StreamWriter) -> None:
+    async def unreliable(request: Received, writer: asyncio.StreamWriter) -> None:
         prompt = prompt_of(request)
         handler = graded(request)
         if f"Answer 1 to {garbled}." in prompt:
@@ -130,7 +132,7 @@ async def test_garbage_is_final_but_an_unreachable_grader_is_asked_another_day(
             handler = mock.status(402, "You exceeded your quota.")
         await handler(request, writer)
 
-    async with MockProvider(always=moody) as provider:
+    async with MockProvider(always=unreliable) as provider:
         await grade_with(grader_at(provider), tasks, tmp_path)
     found, whole = read_verdicts(read_rollouts(tmp_path, LOG)), expected()
     lost = {f"cell/{garbled}/1", f"cell/{refused}/1"}
@@ -141,7 +143,7 @@ async def test_garbage_is_final_but_an_unreachable_grader_is_asked_another_day(
     assert set(whole) - set(found) == {f"cell/{garbled}/1"}
 
 
-async def test_items_are_made_when_their_turn_comes(tmp_path: Path) -> None:
+async def test_grading_tasks_are_created_lazily(tmp_path: Path) -> None:
     made = 0
 
     def counted() -> Iterator[GradingTask]:
@@ -165,7 +167,7 @@ async def test_items_are_made_when_their_turn_comes(tmp_path: Path) -> None:
     assert most <= 4
 
 
-async def test_a_grader_may_speak_responses_only(tmp_path: Path) -> None:
+async def test_a_grader_may_serve_only_the_responses_api(tmp_path: Path) -> None:
     async def answering(request: Received, writer: asyncio.StreamWriter) -> None:
         assert request.body is not None
         reply = mock.responses_reply(request.body)
@@ -188,7 +190,7 @@ async def test_a_finished_log_needs_no_grader(tmp_path: Path) -> None:
     await grade_with(grader, tasks, tmp_path)
 
 
-async def test_two_graders_have_logs_of_their_own(tmp_path: Path) -> None:
+async def test_each_grader_has_its_own_log(tmp_path: Path) -> None:
     async with MockProvider(always=Grader(), models=[MODEL, "other/grader"]) as provider:
         one = await grade_with(grader_at(provider), tasks, tmp_path)
         other = await grade_with(
@@ -198,7 +200,7 @@ async def test_two_graders_have_logs_of_their_own(tmp_path: Path) -> None:
     assert len(graders_of(tmp_path)) == 2
 
 
-async def test_the_grader_has_a_key_of_its_own_and_never_sees_the_cot(
+async def test_the_grader_has_its_own_key_and_never_sees_the_cot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_KEY", "sk-of-the-provider")
@@ -262,7 +264,7 @@ asyncio.run(grade_with(grader, tasks, Path(sys.argv[4])))
 
 
 @pytest.mark.slow
-async def test_grading_goes_on_after_kill_9(tmp_path: Path) -> None:
+async def test_grading_resumes_after_kill_9(tmp_path: Path) -> None:
     log = tmp_path / LOG
     here = Path(__file__).parent
     places = (str(here), str(here.parent / "support"))

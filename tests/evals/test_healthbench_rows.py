@@ -1,4 +1,4 @@
-"""HealthBench's data: what a row must be, the ids of rubric items, and the samples we ship."""
+"""The data of HealthBench: valid rows, ids of rubric items, and the shipped samples."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def loaded(folder: Path, *rows: dict[str, Any]) -> HealthBench:
     return load("healthbench", path)
 
 
-def test_a_row_is_put_as_it_stands(tmp_path: Path) -> None:
+def test_a_conversation_is_sent_unchanged(tmp_path: Path) -> None:
     turns = [
         {"role": "user", "content": " Why?\n"},
         {"role": "assistant", "content": "What?"},
@@ -49,21 +49,21 @@ def test_a_row_is_put_as_it_stands(tmp_path: Path) -> None:
     assert bench.tries == 1
 
 
-def test_items_of_a_row_are_told_apart_even_if_they_say_the_same(tmp_path: Path) -> None:
+def test_identical_items_of_a_row_have_different_ids(tmp_path: Path) -> None:
     items = loaded(tmp_path, raw()).rows["p1"].items
     assert len({item.id for item in items}) == 2
     assert [item.text for item in items] == ["[5] Explains.", "[-2] Explains."]
     assert not any("/" in item.id for item in items)
 
 
-def test_an_item_with_another_wording_has_another_id(tmp_path: Path) -> None:
+def test_an_item_with_different_wording_has_a_different_id(tmp_path: Path) -> None:
     one = loaded(tmp_path, raw()).rows["p1"].items[0]
     reworded = [{"criterion": "Explains it.", "points": 5, "tags": []}]
     other = loaded(tmp_path, raw(rubrics=reworded)).rows["p1"].items[0]
     assert one.id != other.id
 
 
-def test_the_data_are_known_again_whatever_wrote_their_numbers(tmp_path: Path) -> None:
+def test_the_hash_does_not_depend_on_the_number_format(tmp_path: Path) -> None:
     as_floats = [{**rubric, "points": float(rubric["points"])} for rubric in raw()["rubrics"]]
     sparse = raw(rubrics=as_floats)
     del sparse["ideal_completions_data"]
@@ -88,7 +88,9 @@ def test_the_data_are_known_again_whatever_wrote_their_numbers(tmp_path: Path) -
         ({"ideal_completions_data": {"ideal_completion": "x"}}, "ideal_completions_group"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
+def test_a_bad_row_is_reported_with_its_line(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         loaded(tmp_path, raw(), raw(**{"prompt_id": "p2", **changes}), raw(**changes))
     assert "rows.jsonl line 2" in str(caught.value)
@@ -96,13 +98,13 @@ def test_a_bad_row_is_named(tmp_path: Path, changes: dict[str, Any], problem: st
     assert "(2 invalid rows in total)" in str(caught.value)
 
 
-def test_a_row_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_row_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="the prompt_id p1 occurs 2 times"):
         loaded(tmp_path, raw(), raw(prompt_id="p2"), raw())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_samples(name: str) -> None:
+def test_the_sample_rows_load(name: str) -> None:
     bench = load(name, "samples")
     rows = list(bench.rows.values())
     items = [item for row in rows for item in row.items]
@@ -125,13 +127,13 @@ def test_the_samples(name: str) -> None:
     }
 
 
-def test_the_samples_of_the_meta_evaluation() -> None:
+def test_the_sample_rows_of_the_meta_evaluation_load() -> None:
     rows = load_meta("samples").rows
     assert len(rows) == 8
     assert {label for row in rows for label in row.binary_labels} == {True, False}
 
 
-def test_labels_need_their_physicians(tmp_path: Path) -> None:
+def test_labels_require_physician_ids(tmp_path: Path) -> None:
     row = {
         "prompt": [{"role": "user", "content": "x"}],
         "completion": "y",

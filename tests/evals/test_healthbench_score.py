@@ -1,4 +1,4 @@
-"""Scores from grades: tables, and what must hold for any rubric."""
+"""Scores from grades, for examples and for any rubric."""
 
 import pytest
 from hypothesis import given, settings
@@ -36,11 +36,11 @@ def test_score(met: dict[str, bool], expected: ScoreRange) -> None:
     assert ungraded(ITEMS, met) == 3 - len(met)
 
 
-def test_only_faults_cannot_be_scored() -> None:
+def test_a_rubric_with_only_negative_points_cannot_be_scored() -> None:
     assert score(ITEMS[2:], {"c": True}) is None
 
 
-def test_tags_have_scores_where_there_are_points_to_reach() -> None:
+def test_tags_with_positive_points_have_scores() -> None:
     found = tag_scores(ITEMS, {"a": True, "b": False, "c": True})
     assert found == {
         "axis:completeness": ScoreRange(1.0, 1.0, 1.0),
@@ -49,7 +49,7 @@ def test_tags_have_scores_where_there_are_points_to_reach() -> None:
     }
 
 
-def test_a_tag_is_scored_with_its_faults() -> None:
+def test_the_score_of_a_tag_includes_its_negative_points() -> None:
     items = [
         RubricItem("x", "Right.", 4, ("axis:accuracy",)),
         RubricItem("y", "Wrong.", -2, ("axis:accuracy",)),
@@ -64,7 +64,7 @@ rubrics = st.lists(st.integers(-10, 10), min_size=1, max_size=12).map(
 
 @settings(deadline=None, max_examples=50)
 @given(items=rubrics, data=st.data())
-def test_every_possible_grade_of_what_is_ungraded_lies_in_the_range(
+def test_the_range_covers_every_possible_grade_of_ungraded_items(
     items: list[RubricItem], data: st.DataObject
 ) -> None:
     whole = {item.id: data.draw(st.booleans()) for item in items}

@@ -1,4 +1,4 @@
-"""Figures of an eval, two graders against each other, and a grader against physicians."""
+"""Figures of an eval, and the agreement of two graders and of a grader with physicians."""
 
 import random
 
@@ -64,7 +64,7 @@ def test_a_grader_error_stays_in_the_denominator_with_its_range() -> None:
     assert (found.grader_errors, found.ungraded_items, found.tries) == (1, 1, 2)
 
 
-def test_what_was_not_answered_stays_in_the_denominator_with_nothing() -> None:
+def test_unanswered_questions_stay_in_the_denominator_with_zero() -> None:
     found = summarise([rubric_score(A, met(A, True, True)), rubric_score(C, None)])
     assert found.overall.mean == found.overall.high == 0.5
     assert (found.unanswered, found.grader_errors, found.items) == (1, 0, 2)
@@ -81,7 +81,7 @@ def test_tries_of_a_question_are_one_cluster() -> None:
     assert summarise(tries).overall.mean == pytest.approx(0.9)
 
 
-def test_no_tries_have_no_figures() -> None:
+def test_without_tries_there_are_no_figures() -> None:
     with pytest.raises(ValueError):
         summarise([])
 
@@ -119,7 +119,7 @@ def test_kappa(table: Agreement, rate: float | None, kappa: float | None) -> Non
     assert table.kappa == (None if kappa is None else pytest.approx(kappa))
 
 
-def test_grades_that_nobody_gave_are_no_agreement() -> None:
+def test_missing_grades_do_not_count_as_agreement() -> None:
     found = agreement([("1", A)], {}, {})
     assert found.overall.items == found.first_ungraded == found.second_ungraded == 0
 
@@ -168,14 +168,14 @@ def test_the_meta_evaluation_by_hand() -> None:
     assert (alone.physicians, alone.physician_mean, alone.share_reached) == ((), None, None)
 
 
-def test_a_row_is_known_again_wherever_it_stands() -> None:
+def test_the_key_of_a_row_does_not_depend_on_its_position() -> None:
     rows = load_meta("samples").rows
     assert len({row.key for row in rows}) == len(rows)
     ids = {task.id for task in meta_tasks(rows)}
     assert {task.id for task in meta_tasks(rows[::-2])} < ids
 
 
-def test_a_verdict_belongs_to_its_row_and_to_no_other() -> None:
+def test_a_grade_applies_only_to_its_own_row() -> None:
     rows = load_meta("samples").rows
     truth = {
         task.id: row.binary_labels[0] for task, row in zip(meta_tasks(rows), rows, strict=True)
@@ -191,7 +191,7 @@ def test_a_verdict_belongs_to_its_row_and_to_no_other() -> None:
     )
 
 
-def test_without_grades_the_physicians_are_still_there() -> None:
+def test_without_grades_physicians_are_still_reported() -> None:
     rows = load_meta("samples").rows
     found = meta_report(rows, {})
     assert found.ungraded == len(rows)

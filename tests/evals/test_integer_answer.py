@@ -28,7 +28,7 @@ def integer(text):
         ("+70", "70"),
         ("-70", "-70"),
         ("−70", "-70"),
-        # dress
+        # formatting
         (r"\text{70}", "70"),
         (r"\textbf{70}", "70"),
         (r"\mathbf{\text{70}}", "70"),
@@ -87,7 +87,7 @@ def integer(text):
         (r"-\frac{140}{2}", "-70"),
     ],
 )
-def test_a_box_with_an_integer_in_it(content, expected):
+def test_an_integer_in_a_box_is_the_answer(content, expected):
     assert integer(rf"Thus $\boxed{{{content}}}$.") == expected
     assert integer(rf"\framebox{{{content}}}") == expected
 
@@ -101,7 +101,7 @@ def test_a_box_with_an_integer_in_it(content, expected):
         "a=3, b=67",
     ],
 )  # fmt: skip
-def test_a_box_with_something_else_in_it_is_an_answer_but_no_integer(content):
+def test_a_box_without_an_integer_is_an_answer_that_is_not_an_integer(content):
     found = integer_answer(rf"First \boxed{{5}}, in the end \boxed{{{content}}}")
     assert found is not None
     assert found.answer is None
@@ -127,7 +127,7 @@ def test_a_box_with_something_else_in_it_is_an_answer_but_no_integer(content):
         ("\\boxed{\n70\n}", "70"),
     ],
 )
-def test_which_box_counts(text, expected):
+def test_the_box_that_counts(text, expected):
     assert integer(text) == expected
 
 
@@ -163,7 +163,7 @@ def test_which_box_counts(text, expected):
         ("So we add.\n\n$$70$$", "70"),
     ],
 )
-def test_an_answer_in_words(text, expected):
+def test_an_answer_in_a_sentence_is_read(text, expected):
     assert integer(text) == expected
 
 
@@ -187,7 +187,7 @@ def test_an_answer_in_words(text, expected):
         "70 is prime? It is not.",
     ],
 )
-def test_no_number_is_guessed(text):
+def test_numbers_that_are_not_stated_as_answers_are_ignored(text):
     assert integer(text) is None
 
 
@@ -205,7 +205,7 @@ PIECES = st.sampled_from(
 
 @UNHURRIED
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map("".join)))
-def test_whatever_the_text_the_quote_is_in_it_and_says_the_answer(text):
+def test_the_quote_of_any_answer_contains_the_answer(text):
     found = integer_answer(text)
     if found is None:
         return
@@ -224,6 +224,6 @@ def test_a_padded_answer_in_a_box_is_read_back(number, after):
 
 
 @pytest.mark.parametrize("words", ["Counting them one by one", "Adding one"])
-def test_what_one_gives_is_no_opinion(words):
+def test_one_gives_is_not_read_as_an_opinion_of_others(words):
     assert integer(f"{words} gives \\boxed{{70}}.") == "70"
     assert integer("Some give \\boxed{70}, but it is 12.") == "12"

@@ -19,7 +19,7 @@ def answers(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_answers_are_read_as_labelled_and_none_is_credited_wrongly(path):
+def test_answers_are_read_as_labelled_and_none_is_wrongly_credited(path):
     found = answers(path)
     counts = ANSWERS["tally"](found, ANSWERS["ours"])
     wrong = [each.place for each in found if ANSWERS["ours"](each) not in {None, each.label}]
@@ -32,13 +32,13 @@ def test_nearly_all_answers_are_read_as_labelled():
     assert counts["agrees"] >= LEAST_SHARE * counts.total()
 
 
-def test_openai_s_script_agrees_with_fewer_labels_and_credits_wrongly():
+def test_openais_script_agrees_with_fewer_labels_and_credits_wrong_answers():
     counts = sum((ANSWERS["tally"](answers(path), ANSWERS["openais"]) for path in FILES), Counter())
     assert counts["agrees"] < 0.7 * counts.total()
     assert counts["credited wrongly"] > 100
 
 
-def test_there_are_enough_answers_in_both_directions():
+def test_there_are_enough_right_and_wrong_answers():
     labels = Counter(
         (bool(each.choices), each.label is None) for path in FILES for each in answers(path)
     )
@@ -54,7 +54,7 @@ def test_every_label_is_an_integer_or_one_of_four_letters():
                 assert right, each.place
 
 
-def test_a_reading_is_right_missed_or_credited_wrongly():
+def test_extractions_are_classified_as_right_missed_or_wrongly_credited():
     result = ANSWERS["result"]
     assert result("70", "70") == result(None, None) == "agrees"
     assert result(None, "70") == "missed"

@@ -20,7 +20,7 @@ def letter(text, choices=CHOICES):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # the line that the prompt asks for, and its usual dress
+        # the answer line that the prompt requires, with common formatting
         ("Answer: C", "C"),
         ("Reasoning first.\n\nAnswer: D", "D"),
         ("answer: C.", "C"),
@@ -141,7 +141,7 @@ def letter(text, choices=CHOICES):
         ("The answer is the nucleus.", "A"),
     ],
 )
-def test_an_answer_that_is_declared_is_found(text, expected):
+def test_a_declared_answer_is_found(text, expected):
     assert letter(text) == expected
 
 
@@ -222,12 +222,12 @@ def test_the_last_statement_that_names_a_choice_wins(text, expected):
         "উত্তর: বায়ু",
     ],
 )
-def test_no_answer_is_no_answer(text):
+def test_texts_without_an_answer_give_none(text):
     assert letter(text) is None
 
 
 @pytest.mark.parametrize("word", sorted(ANSWERS))
-def test_other_languages_say_it_with_a_colon(word):
+def test_answer_lines_in_other_languages_are_read(word):
     assert letter(f"…\n{word}: C") == "C"
     assert letter(f"**{word}:** (B)") == "B"
     assert letter(f"{word}") is None
@@ -243,15 +243,15 @@ def test_other_languages_say_it_with_a_colon(word):
         ("答え：Ｂ", "B"),
     ],
 )
-def test_letters_of_other_scripts_count(text, expected):
+def test_letters_of_other_scripts_are_recognized(text, expected):
     assert letter(text) == expected
 
 
-def test_a_text_that_two_choices_share_names_neither():
+def test_a_text_shared_by_two_choices_selects_neither():
     assert letter("Answer: ten", ("ten", "Ten", "six", "two")) is None
 
 
-def test_a_letter_is_a_letter_even_where_it_is_also_the_text_of_a_choice():
+def test_a_letter_that_is_also_the_text_of_a_choice_is_read_as_a_letter():
     assert letter("Answer: C", ("C", "A", "D", "B")) == "C"
 
 
@@ -264,7 +264,7 @@ PIECES = st.sampled_from(
 
 @UNHURRIED
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map("".join)))
-def test_whatever_the_text_the_quote_is_in_it_and_says_the_answer(text):
+def test_the_quote_of_any_answer_contains_the_answer(text):
     found = letter_answer(text, CHOICES)
     if found is None or found.answer is None:
         return
@@ -278,7 +278,7 @@ def test_whatever_the_text_the_quote_is_in_it_and_says_the_answer(text):
 
 @UNHURRIED
 @given(st.sampled_from("ABCD"), st.text(alphabet=" .,\n", max_size=5), st.text(max_size=40))
-def test_the_last_line_that_was_asked_for_wins_unless_another_line_disagrees(answer, end, before):
+def test_the_last_answer_line_wins_unless_another_line_disagrees(answer, end, before):
     agrees = letter(before) in {None, answer}
     found = letter(f"{before}\nAnswer: {answer}{end}")
     assert found == answer if agrees else found in {None, answer}

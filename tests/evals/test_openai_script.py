@@ -21,7 +21,7 @@ from evals.extraction.letter import letter_answer
         # an empty box is passed over, and with none left the last digits count
         (r"\boxed{70} \boxed{}", 70),
         (r"\boxed{} after 12", 12),
-        # what facts.md names: scored wrong
+        # answers that the script reads wrongly
         (r"\boxed{\text{70}}", None),
         (r"\boxed{70^\circ}", None),
         (r"\boxed{m+n=70}", None),
@@ -77,7 +77,7 @@ LENGTH = 20_000
     ["\\boxed{", "\\boxed{A", "Answer", "Answer\n", "Answer: C ", "answer is 3 ", "\n", " ", "*",
      "_", "{", "(A) ", "1 ", "7", "1,234,", "\\text{", "**A)x", "$", "Antwort "],
 )  # fmt: skip
-def test_an_answer_that_loops_is_read_in_time(piece):
+def test_a_looping_answer_is_read_in_time(piece):
     text = (piece * LENGTH)[:LENGTH]
     begun = time.process_time()
     for each in (text, f"{text}}}", f"Answer{text}x"):

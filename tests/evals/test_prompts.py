@@ -1,4 +1,4 @@
-"""`--prompts`: ours, those of OpenAI's scripts, or a file's; and what a verdict makes of them."""
+"""`--prompts`: the bundled ones, those of OpenAI's scripts, or a file's, and their verdicts."""
 
 import zipfile
 
@@ -32,7 +32,7 @@ def first_prompt(task):
     return task.test.prompt(task.question_ids[0], 1).messages[0].text
 
 
-def test_our_prompts_have_every_template():
+def test_the_bundled_prompt_set_has_every_template():
     assert set(our_prompts().templates) == set(PLACEHOLDERS)
     assert choose_prompts(None) == choose_prompts("ours") == our_prompts()
 
@@ -45,7 +45,7 @@ def test_the_templates_of_a_wheel_are_read_without_importing_it(tmp_path):
     assert prompts.sha256 != our_prompts().sha256
 
 
-def test_evals_ask_and_grade_with_the_prompts_of_the_run(tmp_path):
+def test_evals_use_the_prompt_set_of_the_run_for_questions_and_grading(tmp_path):
     prompts = choose_prompts(wheel(tmp_path))
     aime = eval_task("aime25", prompts=prompts)
     assert first_prompt(aime) == f"\nA: {aime.test.questions[0].text} \\boxed{{}}\n"
@@ -59,13 +59,13 @@ def test_evals_ask_and_grade_with_the_prompts_of_the_run(tmp_path):
     assert user.text.endswith(f"assistant: Rest. / {bench.rows[question].items[0].text}")
 
 
-def test_our_grader_gets_one_message():
+def test_the_bundled_grader_prompt_is_one_message():
     bench = eval_task("healthbench").test
     task = next(grading_tasks(bench, [Answer("1", bench.questions[0].id, "Rest.")]))
     assert [message.role for message in task.messages] == ["user"]
 
 
-def test_a_file_changes_the_templates_that_it_has(tmp_path):
+def test_a_file_replaces_only_the_templates_it_contains(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"aime25": "Solve: <<question>>"}), encoding="utf-8")
     prompts = choose_prompts(str(path))
@@ -75,7 +75,7 @@ def test_a_file_changes_the_templates_that_it_has(tmp_path):
     assert wording(prompts, "aime25") != wording(our_prompts(), "aime25")
 
 
-def test_what_a_question_contains_is_not_filled_in_again():
+def test_placeholders_inside_a_question_are_not_expanded():
     assert fill("<<question>> <<A>>", question="<<A>> {A}", A="one") == "<<A>> {A} one"
 
 
@@ -90,14 +90,14 @@ def test_what_a_question_contains_is_not_filled_in_again():
         ("a: [", "is not YAML"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, message):
+def test_an_invalid_prompt_file_is_rejected(tmp_path, content, message):
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
         choose_prompts(str(path))
 
 
-def test_what_cannot_be_read_is_refused(tmp_path):
+def test_an_unreadable_prompt_file_is_rejected(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         choose_prompts(str(tmp_path / "absent.yaml"))
     broken = tmp_path / "broken.whl"
@@ -108,13 +108,13 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         choose_prompts(wheel(tmp_path, aime_eval="OTHER = 1\n"))
 
 
-def test_without_the_package_its_prompts_are_refused():
+def test_prompts_of_a_package_that_is_not_installed_are_rejected():
     with pytest.raises(ConfigurationError, match="needs the package gpt_oss: install it"):
         choose_prompts("gpt-oss")
 
 
 @pytest.mark.parametrize(("name", "score"), [("aime25", 0.8615), ("gpqa", 0.725)])
-def test_a_verdict_under_other_prompts_has_wider_bounds_and_says_so(name, score):
+def test_a_verdict_with_other_prompts_states_its_wider_bounds(name, score):
     published = published_scores().benchmarks[name]
     scores = recorded(name, score)
     same = judged(scores.model_copy(update={"prompts": published.prompts_sha256}))

@@ -1,4 +1,4 @@
-"""Evals with Python: the provider's tool or our function, the sandbox, and what is compared."""
+"""Evals with Python: the built-in tool or a function, the sandbox, and the baselines."""
 
 import json
 
@@ -43,7 +43,7 @@ def sandbox():
         ('{"code": 1}', None),
     ],
 )
-def test_the_program_of_a_call(arguments, program):
+def test_the_program_is_read_from_a_call(arguments, program):
     assert python_tool.program_in(arguments) == program
 
 
@@ -70,7 +70,7 @@ def facts(tmp_path):
 
 
 async def calls_the_function(request, writer):
-    """Refuses built-in tools; calls the function once and answers with its output."""
+    """Reject built-in tools, call the function once, and answer with its output."""
     body = request.body
     chat = request.path.endswith("/chat/completions")
     turns = body.get("messages") or body.get("input")
@@ -101,7 +101,7 @@ def test_without_a_built_in_tool_the_programs_run_here(api, tmp_path, capsys):
     assert "with Python: will not be compared" in capsys.readouterr().err
 
 
-def test_the_providers_tool_is_used_where_it_has_one(tmp_path, monkeypatch):
+def test_the_providers_tool_is_used_if_available(tmp_path, monkeypatch):
     monkeypatch.setattr(python_tool, "_SANDBOX", ("false",))
 
     async def runs_programs(request, writer):
@@ -144,7 +144,7 @@ def scores(python, effort="medium"):
     )
 
 
-def test_a_run_with_python_is_compared_with_figures_with_tools_only():
+def test_a_run_with_python_is_compared_only_with_figures_with_tools():
     plain, own = (choose_baseline(None).reference(scores(each)) for each in (None, "function"))
     assert all(figure.value < 0.8 for figure in plain.info.figures)
     assert [(figure.source, figure.value) for figure in own.info.figures] == [

@@ -72,7 +72,7 @@ def empty_rollout(**fields):
     return Rollout(**(planned | fields))
 
 
-def test_every_planned_attempt_is_recognised_in_the_log():
+def test_every_planned_attempt_is_recognized_in_the_log():
     for attempt in AIME3.all_attempts():
         rollout = empty_rollout(
             sample=attempt.sample.id, condition=attempt.condition, attempt=attempt.number
@@ -184,13 +184,13 @@ FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", 
         (FAILED, "chat", "failed", "provider_error", 0.0),
     ],
 )
-def test_each_way_to_end_has_its_outcome(answer, api, end, outcome, value):
+def test_each_ending_of_an_attempt_has_its_outcome(answer, api, end, outcome, value):
     found = scored(answer, api=api, end=end)
     assert (found.outcome, found.value) == (outcome, value)
     assert found.detail or outcome in {"correct", "wrong", "no_answer", "refused"}
 
 
-def test_the_cot_is_never_marked():
+def test_the_answer_is_never_read_from_the_cot():
     found = scored(Say(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
     assert (found.outcome, found.answer, found.openai_value) == ("no_answer", None, 0.0)
 
@@ -205,12 +205,12 @@ def test_a_failed_attempt_scores_0_by_both_extractors():
     assert (found.value, found.openai_value, found.usage.output) == (0.0, 0.0, None)
 
 
-def test_tokens_and_time_are_those_that_the_provider_reports():
+def test_tokens_and_time_are_those_the_provider_reports():
     found = scored(Say(text="1"))
     assert (found.usage.output, found.usage.reasoning, found.seconds) == (20, 9, 2.0)
 
 
-def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
+def test_a_letter_is_scored_by_the_choice_order_of_its_attempt():
     question = GPQA.question_ids[0]
     for number in range(1, 9):
         order = GPQA.test.prompt(question, number).order
@@ -219,7 +219,7 @@ def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
         assert (found.outcome, found.order) == ("correct", order)
 
 
-def test_in_a_merged_run_the_order_is_still_that_of_the_request():
+def test_a_merged_run_keeps_the_choice_order_of_each_request():
     question = GPQA.question_ids[0]
     order = GPQA.test.prompt(question, 2).order
     answer = Say(text=f"Answer: {'ABCD'[order.index(0)]}")
@@ -227,7 +227,7 @@ def test_in_a_merged_run_the_order_is_still_that_of_the_request():
     assert (found.outcome, found.attempt, found.order) == ("correct", 10, order)
 
 
-def test_health_answers_are_graded_or_a_grader_error():
+def test_healthbench_answers_are_graded_or_a_grader_error():
     question = HEALTH.question_ids[0]
     items = HEALTH.test.rows[question].items
 
@@ -287,7 +287,7 @@ def test_every_planned_attempt_is_in_the_denominator():
     assert found.outcomes == {"correct": 2, "truncated": 1, "not_run": 1}
 
 
-def test_values_are_in_the_order_of_attempts_whatever_the_log_has_first():
+def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     task = task_of()
     scores = [score("a", 2), score("a", 1, "wrong"), score("b", 1)]
     found = task.eval_scores(CONDITION, scores)
@@ -308,11 +308,11 @@ def test_figures_at_k():
     ("tries", "sizes"), [(1, [1]), (2, [1, 2]), (8, [1, 2, 4, 8]), (16, [1, 2, 4, 8, 16]),
                          (5, [1, 2, 4, 5])],
 )  # fmt: skip
-def test_the_k_that_are_reported(tries, sizes):
+def test_k_is_reported_at_powers_of_two_and_at_the_number_of_tries(tries, sizes):
     assert curve_ks(tries) == sizes
 
 
-def test_a_vote_is_for_a_choice_and_not_for_its_letter():
+def test_votes_are_counted_by_choice_not_by_letter():
     first = score("a", 1, "wrong", answer="A", order=(2, 0, 1, 3))
     second = score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2))
     assert vote(first) == vote(second) == "choice 2"
@@ -330,13 +330,13 @@ def test_two_attempts_at_the_same_wrong_choice_outvote_one_right_one():
     assert found.at_k[-1].majority == 0.0
 
 
-def test_reasoning_tokens_are_counted_apart_from_answer_tokens():
+def test_reasoning_tokens_are_counted_separately_from_answer_tokens():
     found = result(score("a", 1), score("b", 1, usage=Usage(unreported=1)))
     assert (found.tokens.output, found.tokens.unreported) == (100, 1)
     assert (found.tokens.reasoning_each.p50, found.tokens.answer_each.p50) == (80, 20)
 
 
-def test_the_failed_questions_name_a_failed_attempt():
+def test_failed_questions_reference_a_failed_attempt():
     found = result(
         score("a", 1), score("a", 2), score("b", 1), score("b", 2, "refused", detail="No.")
     )
@@ -345,7 +345,7 @@ def test_the_failed_questions_name_a_failed_attempt():
     assert failed.record.endswith("b/2")
 
 
-def test_ungraded_items_hold_a_verdict_back():
+def test_ungraded_items_make_the_verdict_inconclusive():
     verdict = BaselineVerdict(decision="pass", reason="good")
     task = eval_task("healthbench", tries=1, examples=1)
     (attempt,) = task.all_attempts()

@@ -15,7 +15,7 @@ UNREADABLE = "I count some of them, I think."
 
 
 async def _vague(request, writer):
-    """Half of the answers cannot be read; the grader finds the right one in all of these."""
+    """Half of the answers cannot be read; the grader finds the right answer in each of them."""
     prompt = str((request.body or {})["messages"][-1]["content"])
     text = UNREADABLE if len(prompt) % 2 else r"\boxed{1000}"
     if "criteria_met" in prompt:
@@ -47,7 +47,7 @@ def graded(folder, capsys):
     return result
 
 
-def test_a_grader_reads_what_the_rules_cannot_and_the_score_stays(mock, folder, capsys):
+def test_a_grader_reads_answers_the_rules_cannot_without_changing_the_score(mock, folder, capsys):
     before = json.loads((folder / "analysis.json").read_text())["results"][0]
     assert before["grader_reads"] is None
     mock.received.clear()
@@ -67,14 +67,14 @@ def test_a_grader_reads_what_the_rules_cannot_and_the_score_stays(mock, folder, 
     assert f"{unread} of {unread}" in (folder / "report.md").read_text()
 
 
-def test_what_a_grader_has_read_is_not_asked_again(mock, folder, capsys):
+def test_answers_a_grader_has_read_are_not_requested_again(mock, folder, capsys):
     first = graded(folder, capsys)
     mock.received.clear()
     assert graded(folder, capsys) == first
     assert mock.received == []
 
 
-def test_no_grader_is_asked_by_default(mock, folder, capsys):
+def test_no_grader_is_used_by_default(mock, folder, capsys):
     assert run(["grade", str(folder), "--unread"]) == 2
     assert "name one with --grader" in capsys.readouterr().err
     assert not list(folder.glob("grades-*"))

@@ -1,4 +1,4 @@
-"""From scores and a baseline to a verdict, and from these verdicts to that of a run."""
+"""The verdict of an eval from scores and a baseline, and of a run from those of its evals."""
 
 import random
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
 
 
 def recorded(name, mean, effort="high", model="gpt-oss-20b", tries=None, sample=False, seed=1):
-    """Scores with just this mean, over questions as unequal as real ones, in any order of tries."""
+    """Scores with exactly this mean, over questions of realistic difficulty, tries shuffled."""
     questions, planned = SIZES[name]
     tries = tries or planned
     shares = [(number + 0.5) / questions for number in range(questions)]
@@ -62,7 +62,7 @@ def judged(scores, baseline="range", **options):
 
 
 @pytest.mark.parametrize(("tries", "decision"), [(15, "fail"), (4, "inconclusive")])
-def test_an_unfinished_eval_fails_only_if_no_missing_attempt_could_help(tries, decision):
+def test_an_unfinished_eval_fails_only_if_missing_attempts_cannot_change_it(tries, decision):
     verdict = judged(cut(recorded("aime25", 0.3), tries))
     assert verdict.decision == decision
     assert f"{30 * (16 - tries)} of 480 planned attempts are missing." in verdict.reason
@@ -79,7 +79,7 @@ def test_an_equal_provider_passes_and_one_ten_points_worse_fails(name, healthy):
     assert worse.reason.startswith(f"{name}, gpt-oss-20b, high effort: worse than its baseline by")
 
 
-def test_the_same_against_a_measured_baseline(tmp_path):
+def test_an_equal_provider_passes_and_a_worse_one_fails_against_a_measured_baseline(tmp_path):
     trusted = recorded("aime25", 0.8615, seed=7)
     path = tmp_path / "trusted.json"
     write_baseline(create_baseline([trusted], "trusted", "0.1", datetime.now(UTC)), path)
@@ -87,7 +87,7 @@ def test_the_same_against_a_measured_baseline(tmp_path):
     assert judged(recorded("aime25", 0.7615), str(path)).decision == "fail"
 
 
-def test_the_card_alone_would_not_pass_a_healthy_stack():
+def test_the_model_card_alone_would_not_pass_a_healthy_server():
     worst_healthy = recorded("aime25", 0.842)
     assert judged(worst_healthy, "card").decision == "inconclusive"
     assert judged(worst_healthy).decision == "pass"
@@ -99,7 +99,7 @@ def test_a_run_with_missing_attempts_is_undecided():
     assert "planned attempts are missing" in verdict.reason
 
 
-def test_an_undecided_verdict_states_what_would_settle_it():
+def test_an_inconclusive_verdict_states_what_would_decide_it():
     verdict = judged(recorded("gpqa", 0.725, tries=1).model_copy(update={"planned": 1}))
     assert verdict.decision == "inconclusive"
     assert verdict.comparison.further_tries == 3
@@ -118,7 +118,7 @@ def test_sample_questions_are_not_compared_with_published_figures():
     assert "sample questions" in verdict.reason
 
 
-def test_a_growing_run_is_settled_before_its_end_and_stays_undecided_before():
+def test_a_growing_run_is_decided_before_its_end_but_not_too_early():
     whole = recorded("gpqa", 0.725)
     decisions = [
         judged(cut(whole, tries), margin=0.04, every_round=True).decision for tries in range(9)
@@ -157,7 +157,7 @@ DATA = DatasetInfo(eval="gpqa", source="s", rows=2, sha256="0")
 
 
 def result(decision, *, sample=False):
-    """The result of one eval under one condition, with a decision of its own."""
+    """The result of one eval under one condition with this decision."""
     return TaskResult(
         task="gpqa",
         condition=Condition(model="m", effort="low", api="chat", mode="non-streaming"),
@@ -216,12 +216,12 @@ def test_a_run_passes_if_all_its_evals_pass(results, complete, decision):
     assert (NO_BASELINE in found.reasons) == (decision is None)
 
 
-def test_reasons_begin_with_the_most_important():
+def test_the_most_important_reason_comes_first():
     found = decide_evals([result("pass"), result("fail")], run_info(), complete=True)
     assert found.reasons == ("it is fail", "it is pass")
 
 
-def test_a_complete_shard_has_no_verdict_of_its_own():
+def test_a_complete_shard_has_no_verdict():
     shard = run_info(shard=(1, 3))
     assert decide_evals([result("inconclusive")], shard, complete=True).decision is None
     assert decide_evals([result("inconclusive")], shard, complete=False).decision == "inconclusive"
@@ -239,5 +239,5 @@ def test_a_complete_shard_has_no_verdict_of_its_own():
         ([None], None),
     ],
 )
-def test_the_worst_part_decides(parts, decision):
+def test_the_worst_task_decides_the_verdict(parts, decision):
     assert _worst(parts) == decision

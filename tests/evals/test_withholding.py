@@ -1,4 +1,4 @@
-"""A bundle of a run on gated questions has none of their texts, and yields the same analysis."""
+"""A bundle of a run on gated questions contains no question texts and yields the same analysis."""
 
 import asyncio
 import csv
@@ -61,7 +61,7 @@ async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     "how", [("chat",), ("chat", "--streaming"), ("responses",), ("responses", "--streaming")]
 )
-def test_a_bundle_has_no_gated_texts(
+def test_a_bundle_contains_no_gated_texts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -110,7 +110,9 @@ def test_a_bundle_has_no_gated_texts(
 
 @pytest.mark.parametrize("answer", [Found("C", ""), Found(None, ""), None])
 @pytest.mark.parametrize("theirs", ["B", None])
-def test_a_note_says_the_letters_and_nothing_else(answer: Found | None, theirs: str | None) -> None:
+def test_a_note_contains_only_the_extracted_letters(
+    answer: Found | None, theirs: str | None
+) -> None:
     text = note("Some question? Answer: C", answer, theirs)
     assert "question" not in text
     found, letter = noted_letters(f"I'm sorry, but I can't {text}")
@@ -119,5 +121,5 @@ def test_a_note_says_the_letters_and_nothing_else(answer: Found | None, theirs: 
     assert noted_letters("Answer: C") == (None, None)
 
 
-def test_another_first_character_is_no_letter() -> None:
+def test_a_first_character_other_than_a_to_d_is_not_a_letter() -> None:
     assert noted_letters(note("It is", None, "I")) == (None, None)

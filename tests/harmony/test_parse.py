@@ -1,4 +1,4 @@
-"""Harmony tokens to events: a table of well-formed and broken turns, and properties over any."""
+"""Harmony tokens to events: a table of well-formed and broken turns, and any tokens."""
 
 import openai_harmony as oh
 import pytest
@@ -22,7 +22,7 @@ def events_of(tokens: list[int]) -> list[Event]:
 
 
 def messages_of(tokens: list[int]) -> list[tuple[str, str, str, bool]]:
-    """Every message as (kind, name, text, complete), after checking the order of its events."""
+    """All messages as (kind, name, text, complete), after checking the order of their events."""
     messages = []
     started: Started | None = None
     text = ""
@@ -140,7 +140,7 @@ def test_an_endless_header_becomes_text():
     assert message == ("answer", "", text, False)
 
 
-def test_characters_split_over_tokens_come_whole():
+def test_characters_split_over_tokens_are_complete_in_the_text():
     text = "日本語 𠮷野家 🤷🏽‍♀️ naïve"
     tokens = tokens_of(f"<|channel|>final<|message|>{text}<|return|>")
     pieces = [event.text for event in events_of(tokens) if isinstance(event, Delta)]
@@ -148,12 +148,12 @@ def test_characters_split_over_tokens_come_whole():
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-def test_half_a_character_at_the_end_is_dropped():
+def test_an_incomplete_character_at_the_end_is_dropped():
     tokens = tokens_of("<|channel|>final<|message|>ok 𠮷")
     assert messages_of(tokens[:-1]) == [("answer", "", "ok ", False)]
 
 
-def test_invalid_bytes_do_not_swallow_what_follows():
+def test_invalid_bytes_do_not_hide_the_following_text():
     lone = tokens_of("𠮷")[0]
     tokens = [*tokens_of("<|channel|>final<|message|>a"), lone, *tokens_of("b<|return|>")]
     assert messages_of(tokens) == [("answer", "", "a\ufffdb", True)]
@@ -175,7 +175,7 @@ def test_any_tokens_give_ordered_events(tokens):
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.one_of(SPECIAL, WORDS), max_size=60))
-def test_markers_are_never_text(tokens):
+def test_markers_never_occur_in_the_text(tokens):
     for _, name, text, _ in messages_of(tokens):
         assert "<|" not in name + text
 

@@ -1,4 +1,4 @@
-"""Conversation to harmony: what is written, what is dropped, what is refused."""
+"""Conversations to harmony: what is rendered, what is dropped, what is rejected."""
 
 import openai_harmony as oh
 import pytest
@@ -78,7 +78,7 @@ def test_instructions_after_dropped_reasoning_are_kept():
     assert "# Instructions\n\nTwo." in text_of(Reasoning("r"), Developer("Two."), Answer("a"))
 
 
-def test_empty_instructions_are_nowhere_written():
+def test_empty_instructions_are_not_rendered():
     text = text_of(Developer(""), User("Hi"), Developer(""), User("?"))
     assert "developer" not in text
 
@@ -106,7 +106,7 @@ CALL, RESULT, USER, FINAL = Call("f", "{}"), Result("f", "x"), User("q"), Answer
         ([USER, R1], [R1]),
     ],
 )
-def test_reasoning_is_dropped_once_an_answer_concluded_it(turns, kept):
+def test_reasoning_before_a_final_answer_is_dropped(turns, kept):
     remaining = drop_stale_reasoning(turns)
     assert [turn for turn in remaining if isinstance(turn, Reasoning)] == kept
     assert [turn for turn in remaining if not isinstance(turn, Reasoning)] == [
@@ -139,7 +139,7 @@ SHAPE = AnswerFormat("shape", {"type": "object"}, "A shape.")
 SECTION = '# Response Formats\n\n## shape\n\n// A shape.\n{"type":"object"}<|end|>'
 
 
-def test_the_answers_format_ends_the_developer_message():
+def test_the_response_format_ends_the_developer_message():
     alone = text_of(User("Hi"), answer_format=SHAPE)
     assert f"<|start|>developer<|message|>{SECTION}" in alone
     after = text_of(Developer("Be brief."), User("Hi"), tools=(WEATHER,), answer_format=SHAPE)
@@ -166,7 +166,7 @@ def nested(depth: int) -> dict:
     ],
     ids=["surrogate", "letters", "spaces", "description", "schema", "deep", "deeper"],
 )
-def test_what_cannot_be_rendered_is_refused_with_a_reason(turns_and_tools):
+def test_unrenderable_conversations_are_rejected_with_a_reason(turns_and_tools):
     turns, tools = turns_and_tools
     with pytest.raises(RenderError, match=r"\w\.$"):
         render_prompt(Conversation(tuple(turns), tools))
@@ -185,7 +185,7 @@ def test_what_cannot_be_rendered_is_refused_with_a_reason(turns_and_tools):
         None,
     ],
 )
-def test_odd_schemas_render(schema):
+def test_unusual_schemas_are_rendered(schema):
     render_prompt(Conversation((User("q"),), (FunctionTool("f", "d", schema),)))
 
 
@@ -228,7 +228,7 @@ def test_built_in_calls_and_results_are_in_the_analysis_as_gpt_oss_writes_them()
     assert read[1:] == [shown, told.with_channel("analysis").with_recipient("assistant")]
 
 
-def test_a_final_answer_makes_built_in_calls_and_results_stale():
+def test_built_in_calls_and_results_before_a_final_answer_are_dropped():
     turn = (Reasoning("a"), BuiltinCall("python", "1"), BuiltinResult("python", "1"))
     items = (User("x"), *turn, Answer("y"), User("z"), *turn)
     assert drop_stale_reasoning(items) == (User("x"), Answer("y"), User("z"), *turn)

@@ -1,4 +1,4 @@
-"""Every way to come by the vocabulary file, without the network."""
+"""Every source of the vocabulary file, without the network."""
 
 import hashlib
 import importlib.metadata
@@ -19,7 +19,7 @@ CONTENT = b"IQ== 0\nIg== 1\n"
 
 
 class Sources:
-    """The outside world of the module under test: nothing to be had until a test provides it."""
+    """The sources that the module under test uses; all are missing until a test provides them."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.cache = folder / "cache"
@@ -68,14 +68,14 @@ def wheel_with(member: str) -> bytes:
     return data.getvalue()
 
 
-def test_takes_the_folder_that_the_variable_names(sources, tmp_path, monkeypatch):
+def test_uses_the_folder_named_by_the_environment_variable(sources, tmp_path, monkeypatch):
     (tmp_path / FILE_NAME).write_bytes(CONTENT)
     monkeypatch.setenv("TIKTOKEN_ENCODINGS_BASE", str(tmp_path))
     assert vocabulary_file() == tmp_path / FILE_NAME
     assert not sources.asked
 
 
-def test_takes_the_cached_file(sources):
+def test_uses_the_cached_file(sources):
     sources.cache.mkdir()
     (sources.cache / FILE_NAME).write_bytes(CONTENT)
     assert vocabulary_file() == sources.cache / FILE_NAME
@@ -115,7 +115,7 @@ def test_falls_back_to_the_wheel(sources, downloads):
 
 
 @pytest.mark.parametrize("wheel", [None, b"not a zip", wheel_with("other")])
-def test_says_what_to_do_when_nothing_works(sources, wheel):
+def test_the_error_says_what_to_do_when_no_source_works(sources, wheel):
     sources.wheel = wheel
     with pytest.raises(
         VocabularyError, match="set TIKTOKEN_ENCODINGS_BASE to that folder"
@@ -125,7 +125,7 @@ def test_says_what_to_do_when_nothing_works(sources, wheel):
     assert "no route" in str(caught.value)
 
 
-def test_says_what_to_do_when_the_cache_cannot_be_written(sources, tmp_path):
+def test_the_error_says_what_to_do_when_the_cache_is_not_writable(sources, tmp_path):
     sources.downloads = CONTENT
     sources.cache = tmp_path / "file" / "cache"
     (tmp_path / "file").touch()
@@ -140,7 +140,7 @@ def _put(folder: Path, start) -> None:
         vocabulary._put_into_cache(b"x" * 300_000)
 
 
-def test_processes_starting_together_never_see_half_a_file(tmp_path):
+def test_concurrent_processes_never_see_an_incomplete_file(tmp_path):
     context = multiprocessing.get_context("fork")
     start = context.Event()
     writers = [context.Process(target=_put, args=(tmp_path, start)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""An audit finds every change of a sealed run, and nothing in an unchanged one."""
+"""An audit finds every change to a sealed run, and nothing in an unchanged one."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from healthy import SUITE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded_runs import ended, troubled, write_run, write_sealed_run
+from recorded_runs import ended, problem_rollouts, write_run, write_sealed_run
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError, RunLogError
@@ -27,7 +27,7 @@ RECORDS = 8
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit") / "run"
     write_sealed_run(
-        folder, troubled(SMALL, tries=2), first_cases=1, thresholds=Thresholds(rule="guide")
+        folder, problem_rollouts(SMALL, tries=2), first_cases=1, thresholds=Thresholds(rule="guide")
     )
     assert run(["recheck", str(folder)]) in {0, 1}
     return folder
@@ -46,7 +46,7 @@ def lines(folder: Path) -> list[bytes]:
     return (folder / ROLLOUTS_FILE).read_bytes().splitlines(keepends=True)
 
 
-def test_an_unchanged_run_is_sound(sealed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unchanged_run_is_valid(sealed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", str(sealed), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["conclusion"], found["problems"], found["notes"]) == ("sound", [], [])
@@ -65,7 +65,7 @@ def test_the_seal_is_in_every_report(copy: Path, capsys: pytest.CaptureFixture[s
 
 @st.composite
 def tampered(draw: st.DrawFn, whole: list[bytes]) -> bytes:
-    """The log after one change: a byte, or a line dropped, moved, doubled, or put in."""
+    """The log after one change: a byte changed, or a line dropped, moved, doubled or inserted."""
     kind = draw(st.sampled_from(["byte", "drop", "swap", "double", "insert", "cut", "append"]))
     changed = list(whole)
     at = draw(st.integers(0, len(whole) - 1))
@@ -171,7 +171,7 @@ def test_a_report_without_its_analysis_is_not_trusted(
 
 
 def test_a_repeated_attempt_is_found_even_with_a_new_chain(copy: Path) -> None:
-    rollouts = list(troubled(SMALL, tries=2))
+    rollouts = list(problem_rollouts(SMALL, tries=2))
     (copy / ROLLOUTS_FILE).unlink()
     with RunLog(copy) as log:
         for each in [*rollouts, rollouts[3]]:
@@ -185,7 +185,7 @@ def test_a_replaced_run_is_found_only_with_a_seal_stored_elsewhere(copy: Path) -
     info = read_run_info(copy)
     (copy / ROLLOUTS_FILE).unlink()
     with RunLog(copy) as log:
-        for each in troubled(SMALL, tries=2, seed=9):
+        for each in problem_rollouts(SMALL, tries=2, seed=9):
             log.append(each)
     write_run_info(copy, info.model_copy(update={"seals": ()}))
     seal(copy)
@@ -210,10 +210,10 @@ def test_missing_attempts_of_a_complete_run_are_found(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "s3/ch'])
-def test_a_killed_run_is_not_sealed_and_sound_after_it_is_resumed(
+def test_a_killed_run_is_not_sealed_and_valid_after_it_is_resumed(
     tmp_path: Path, torn: bytes
 ) -> None:
-    rollouts = list(troubled(SMALL, tries=2))
+    rollouts = list(problem_rollouts(SMALL, tries=2))
     info = write_run(tmp_path, (), first_cases=1)
     with RunLog(tmp_path) as log:
         for each in rollouts[:3]:
@@ -232,7 +232,7 @@ def test_a_killed_run_is_not_sealed_and_sound_after_it_is_resumed(
 
 
 def test_a_seal_covers_every_session_that_ends_normally(tmp_path: Path) -> None:
-    rollouts = list(troubled(SMALL, tries=2))
+    rollouts = list(problem_rollouts(SMALL, tries=2))
     info = write_run(tmp_path, rollouts[:0], first_cases=1)
     for each in rollouts[:2]:
         with RunLog(tmp_path) as log:
@@ -253,15 +253,15 @@ def test_a_seal_covers_every_session_that_ends_normally(tmp_path: Path) -> None:
     assert info.seals == ()
 
 
-def test_an_older_run_is_not_sealed_and_not_broken(
+def test_an_older_run_is_unsealed_but_not_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "run", troubled(SMALL, tries=2), first_cases=1)
+    write_run(tmp_path / "run", problem_rollouts(SMALL, tries=2), first_cases=1)
     assert run(["audit", str(tmp_path / "run")]) == 4
     assert "NOT SEALED" in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_read(tmp_path: Path, copy: Path) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, copy: Path) -> None:
     assert run(["audit", str(tmp_path / "none")]) == 2
     (copy / RUN_FILE).write_text('{"seals": [{}]}', encoding="utf-8")
     with pytest.raises(RunLogError, match="is damaged: "):

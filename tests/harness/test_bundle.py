@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from healthy import SUITE
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 from harness.errors import RunLogError
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     place = tmp_path / "mock-20260102-030405"
     info = write_sealed_run(
-        place, with_keys(troubled(SMALL, tries=2)), first_cases=1, thresholds=GUIDE
+        place, with_keys(problem_rollouts(SMALL, tries=2)), first_cases=1, thresholds=GUIDE
     )
     provider = info.provider.model_copy(update={"launch_command": LAUNCHED})
     command = ("gpt-oss-verify", "--cases", "/home/someone/cases.jsonl")
@@ -65,7 +65,7 @@ def packed(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / f"{folder.name}.tar.gz"
 
 
-def test_it_has_no_secrets(packed: Path) -> None:
+def test_a_bundle_contains_no_secrets(packed: Path) -> None:
     content = gzip.decompress(packed.read_bytes()).decode()
     for secret in (KEY, SECRET, json.dumps(SECRET)[1:-1], "someone", "/var/tmp", "started with"):
         assert secret not in content
@@ -106,7 +106,7 @@ def test_a_run_in_a_folder_of_another_name_is_packed(folder: Path, tmp_path: Pat
     assert run(["audit", str(tmp_path / "renamed.tar.gz")]) == 0
 
 
-def test_it_can_be_audited_judged_and_reported(
+def test_a_bundle_can_be_audited_judged_and_reported(
     folder: Path, packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = read_run_info(folder).seals[-1].hash
@@ -150,7 +150,7 @@ def test_a_changed_bundle_is_found(
     assert run(["audit", str(path.parent)]) == (2 if file == "manifest.json" else 1)
 
 
-def test_what_cannot_be_packed(
+def test_unsuitable_folders_are_not_packed(
     folder: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "cases.jsonl").write_text(f'{{"input": "{KEY}"}}', encoding="utf-8")
@@ -196,7 +196,7 @@ NASTY: dict[str, list[tarfile.TarInfo]] = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_malicious_archives_write_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+def test_malicious_archives_write_nothing_outside_the_folder(tmp_path: Path, name: str) -> None:
     file = tmp_path / "bundle.tar.gz"
     with tarfile.open(file, "w:gz") as made:
         for info in NASTY[name]:
@@ -254,7 +254,7 @@ def sparse() -> bytes:
 
 
 @pytest.mark.parametrize(("content", "message"), [(negative, "negative"), (sparse, "damaged")])
-def test_sizes_that_are_none_are_refused(
+def test_invalid_sizes_are_rejected(
     tmp_path: Path, content: Callable[[], bytes], message: str
 ) -> None:
     file = tmp_path / "bundle.tar.gz"
@@ -276,7 +276,7 @@ def test_sizes_that_are_none_are_refused(
         '"set-cookie":"session=1"',
     ],
 )
-def test_what_looks_like_a_key_is_removed(text: str) -> None:
+def test_texts_that_look_like_keys_are_removed(text: str) -> None:
     scrubber = Scrubber(iter(()))
     assert scrubber.text(f'{{"a":"b {text}"}}').count("[redacted]") == 1
     assert scrubber.count == 1
@@ -285,7 +285,7 @@ def test_what_looks_like_a_key_is_removed(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["task-list-of-many-many-words", "the risk-taking", '"authorization":"[redacted]"']
 )
-def test_other_texts_stay(text: str) -> None:
+def test_other_texts_are_kept(text: str) -> None:
     assert Scrubber(iter(())).text(text) == text
 
 

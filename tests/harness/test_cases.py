@@ -20,7 +20,7 @@ def line(**changes):
     return json.dumps(row | changes)
 
 
-def test_the_shipped_cases_are_enough_and_spread_over_all_tools():
+def test_there_are_enough_shipped_cases_for_every_tool():
     assert len(SUITE.cases) >= 36
     assert SUITE.bad_lines == ()
     assert set(Counter(case.tool_name for case in SUITE.cases).values()) == {6}
@@ -38,7 +38,7 @@ def test_the_shipped_cases_are_of_every_kind():
     assert any("unit" not in given for given in arguments if "location" in given)
 
 
-def test_what_is_to_be_copied_stands_in_the_prompt():
+def test_expected_text_arguments_occur_in_the_prompt():
     for case in SUITE.cases:
         for value in case.expected_arguments.values():
             if isinstance(value, str):
@@ -63,7 +63,7 @@ def test_what_is_to_be_copied_stands_in_the_prompt():
         (line(instructions=3), "instructions must be a non-empty string"),
     ],
 )
-def test_a_bad_line_is_numbered_and_explained_and_the_rest_is_kept(bad, reason):
+def test_a_bad_line_is_reported_with_its_number_and_the_rest_is_kept(bad, reason):
     good, lines = parse_cases(f"{line()}\n\n{bad}\n{line(input='Other?')}", SUITE.tools)
     assert [case.prompt for case in good] == ["Weather?", "Other?"]
     assert [(found.number, reason in found.reason) for found in lines] == [(3, True)]
@@ -100,7 +100,7 @@ def test_files_are_loaded_and_hashed(tmp_path):
         (b"\xff", "cannot be read"),
     ],
 )
-def test_a_case_file_that_cannot_be_used(tmp_path, content, message):
+def test_an_unusable_case_file_is_rejected(tmp_path, content, message):
     path = tmp_path / "cases.jsonl"
     if content is not None:
         path.write_bytes(content)
@@ -108,7 +108,7 @@ def test_a_case_file_that_cannot_be_used(tmp_path, content, message):
         load_suite(path)
 
 
-def test_the_first_cases():
+def test_the_first_cases_are_selected():
     assert SUITE.first(2).cases == SUITE.cases[:2]
     assert SUITE.first(None) is SUITE
 
@@ -148,14 +148,14 @@ def test_a_run_of_an_older_version_has_the_first_cases():
          "output": "x"},
     ],
 )  # fmt: skip
-def test_tools_in_every_common_form(entry):
+def test_tools_are_read_in_every_common_format(entry):
     (tool,) = parse_tools(json.dumps([entry]), "tools.json")
     assert (tool.name, tool.description, tool.parameters, tool.output) == (
         "f", "d", {"type": "object"}, "x",
     )  # fmt: skip
 
 
-def test_what_a_tool_may_leave_out():
+def test_optional_parts_of_a_tool_may_be_missing():
     tools = parse_tools('[{"name": "f"}, {"name": "g", "output": {"a": 1}}]', "tools.json")
     assert [tool.output for tool in tools] == [DEFAULT_OUTPUT, '{"a": 1}']
     assert tools[0].parameters == {"type": "object", "properties": {}}
@@ -186,24 +186,24 @@ def test_what_a_tool_may_leave_out():
         ('[{"name": "f", "parameters": ' + '{"not": ' * 120 + "{}" + "}" * 121 + "]", "deeper"),
     ],
 )
-def test_tools_that_cannot_be_used(text, message):
+def test_unusable_tools_are_rejected(text, message):
     with pytest.raises(ConfigurationError, match=message):
         parse_tools(text, "tools.json")
 
 
-def test_the_schema_problem_nearest_to_the_root_is_told():
+def test_the_schema_problem_nearest_to_the_root_is_reported():
     problem = schema_problem({"location": 5}, SUITE.tool("get_weather"))
     assert problem == "$.location: 5 is not of type 'string'"
     assert schema_problem({"location": "x"}, SUITE.tool("get_weather")) is None
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400), float("inf")])
-def test_numbers_beyond_all_bounds_are_a_problem_not_a_crash(number):
+def test_numbers_out_of_range_are_a_problem_not_a_crash(number):
     schema = {"properties": {"a": {"multipleOf": 0.5}}}
     (tool,) = parse_tools(json.dumps([{"name": "f", "parameters": schema}]), "tools.json")
     assert "too large" in schema_problem({"a": number}, tool)
 
 
-def test_a_schema_that_goes_round_in_circles_is_a_problem_not_a_crash():
+def test_a_circular_schema_is_a_problem_not_a_crash():
     (tool,) = parse_tools('[{"name": "f", "parameters": {"$ref": "#"}}]', "tools.json")
     assert "too deep" in schema_problem({}, tool)

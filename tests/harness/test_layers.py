@@ -9,7 +9,7 @@ import harness
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def test_the_packages_are_listed_as_they_are_layered():
+def test_the_packages_are_listed_in_the_order_of_their_layers():
     contracts = tomllib.loads(PYPROJECT.read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     layer_of = {name: number for number, layer in enumerate(layers) for name in layer.split(" | ")}

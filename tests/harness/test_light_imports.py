@@ -1,4 +1,4 @@
-"""A process that samples does not load what only checks, statistics and reports need."""
+"""A sampling process does not import what only checks, statistics and reports need."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ HEAVY = ("numpy", "openai", "scipy", "torch")
         "harness.statistics.model_equality, harness.statistics.noninferiority",
     ],
 )
-def test_importing_loads_nothing_heavy(modules: str) -> None:
+def test_imports_are_lightweight(modules: str) -> None:
     code = f"import sys, {modules}; print({set(HEAVY)} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"

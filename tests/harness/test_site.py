@@ -8,7 +8,7 @@ import pytest
 from compared_runs import judged_run, never_in
 from healthy import SUITE
 from jsonschema import Draft202012Validator
-from recorded_runs import troubled, write_sealed_run
+from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
 from harness.comparison.history import history, site_of
@@ -36,7 +36,7 @@ def files_of(analyses, prices=None):
     return render_site(site_of(analyses, prices or {}, "1.0"), over_time)
 
 
-def test_the_latest_run_of_each_provider_is_in_the_table_those_that_pass_first(analyses):
+def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analyses):
     site = site_of(analyses, {"alpha": Prices(input=0.1, output=0.5)}, "1.0")
     assert site.latest == ("a-2", "b-1")
     runs = {each.run: each for each in site.runs}
@@ -45,7 +45,7 @@ def test_the_latest_run_of_each_provider_is_in_the_table_those_that_pass_first(a
     assert runs["b-1"].price is None
 
 
-def test_its_json_follows_the_schema_and_pages_hold_no_markup_of_others(analyses):
+def test_the_json_follows_the_schema_and_pages_contain_no_foreign_markup(analyses):
     files = files_of(analyses)
     Draft202012Validator(schemas.shipped("site")).validate(json.loads(files["index.json"]))
     assert "b&lt;b" in files["index.html"]
@@ -81,13 +81,13 @@ def contrast_with_white(colour):
     return 1.05 / (luminance + 0.05)
 
 
-def test_the_command_publishes_what_the_bundle_has(tmp_path, monkeypatch, capsys):
+def test_the_command_publishes_the_contents_of_a_bundle(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOME_API_KEY", "correct horse")
     place = tmp_path / "runs" / "mock-1"
     info = write_sealed_run(
         place,
-        troubled(SUITE.first(1), tries=2),
+        problem_rollouts(SUITE.first(1), tries=2),
         SUITE.first(1),
         first_cases=1,
         thresholds=Thresholds(rule="guide"),
@@ -111,6 +111,6 @@ def test_the_command_publishes_what_the_bundle_has(tmp_path, monkeypatch, capsys
         assert again.read_bytes() == path.read_bytes()
 
 
-def test_without_runs_there_is_one_sentence(capsys):
+def test_a_site_without_runs_is_rejected_in_one_sentence(capsys):
     assert run(["site", "--out", "site"]) == 2
     assert "Name at least one run" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Long work in steps: other work goes on in between, and the result is the same."""
+"""Long work in steps: other tasks run in between, and the result is the same."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ def failing() -> Steps[int]:
 
 
 async def turns_of_the_loop_during(work: Steps[object]) -> int:
-    """How often the event loop came round while the work was done."""
+    """The number of iterations of the event loop during the work."""
     turns = 0
     task = asyncio.ensure_future(interleaved(work))
     while not task.done():
@@ -58,14 +58,14 @@ def long_stream(api: Api) -> Exchange:
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_reading_a_long_stream_holds_nothing_up(api: Api) -> None:
+async def test_reading_a_long_stream_does_not_block_the_event_loop(api: Api) -> None:
     exchange = long_stream(api)
     turns = await turns_of_the_loop_during(DIALECTS[api].reading(exchange))
     assert turns >= EVENTS // ITEMS_IN_A_STEP
     assert DIALECTS[api].read(exchange).text == "a" * EVENTS
 
 
-async def test_recording_a_long_stream_holds_nothing_up() -> None:
+async def test_recording_a_long_stream_does_not_block_the_event_loop() -> None:
     receiver = Receiver(ResponseLimits(), wants_stream=True, status=200, streaming=True)
     receiver.feed(b"data: 1\n\n" * EVENTS)
     receiver.arrived(receiver.sent + 1, len(receiver.received))

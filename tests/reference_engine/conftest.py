@@ -1,4 +1,4 @@
-"""A server in front of a scripted engine; a file may replace any of these fixtures."""
+"""A server in front of a scripted engine; a test file may override any of these fixtures."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""For tests of faults: a request to a scripted server with and without one, and what it shows."""
+"""For tests of faults: a request to a scripted server with and without a fault, and its effect."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ _RESPONSE_ID = re.compile("resp_[0-9a-f]+")
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request; `said` is what the model says, `before` a request that comes first."""
+class ScriptedRequest:
+    """A request; `said` is what the model says, `before` is a request that is sent first."""
 
     path: str
     body: dict[str, Any]
     said: Script | str | list[int] = ANSWER
-    before: Ask | None = None
+    before: ScriptedRequest | None = None
 
 
-def chat(*messages: dict, said: Any = ANSWER, **fields: Any) -> Ask:
+def chat(*messages: dict, said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
     """A Chat Completions request."""
-    return Ask("chat/completions", {"messages": list(messages) or [HI], **fields}, said)
+    return ScriptedRequest("chat/completions", {"messages": list(messages) or [HI], **fields}, said)
 
 
-def respond(given: Any = "Hi", said: Any = ANSWER, **fields: Any) -> Ask:
+def respond(given: Any = "Hi", said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
     """A Responses request."""
-    return Ask("responses", {"input": given, **fields}, said)
+    return ScriptedRequest("responses", {"input": given, **fields}, said)
 
 
-def after(before: Ask, given: Any, **fields: Any) -> Ask:
-    """A Responses request that goes on after another one, by its id."""
+def after(before: ScriptedRequest, given: Any, **fields: Any) -> ScriptedRequest:
+    """A Responses request that continues another one by its id."""
     body = {"input": given, "previous_response_id": _PREVIOUS, **fields}
-    return Ask("responses", body, before.said, before)
+    return ScriptedRequest("responses", body, before.said, before)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What came of a request."""
+class Result:
+    """The result of a request."""
 
     status: int
     headers: dict[str, str]
@@ -105,7 +105,7 @@ class Seen:
         return "".join(delta.get(key) or "" for delta in self.deltas)
 
 
-async def see(ask: Ask, *faults: str, settings: AppSettings | None = None) -> Seen:
+async def send(ask: ScriptedRequest, *faults: str, settings: AppSettings | None = None) -> Result:
     """Send a request, and those before it, to a server with these faults."""
     engine = ScriptedEngine()
     app = faulty_parts(faults).app(engine, settings or AppSettings())
@@ -118,7 +118,7 @@ async def see(ask: Ask, *faults: str, settings: AppSettings | None = None) -> Se
             reply = await client.post(each.path, content=body)
             if found := _RESPONSE_ID.search(reply.text):
                 previous = found[0]
-    return Seen(reply.status_code, dict(reply.headers), reply.text, engine.prompts, engine.params)
+    return Result(reply.status_code, dict(reply.headers), reply.text, engine.prompts, engine.params)
 
 
 def _always(said: str | list[int]) -> Script:
@@ -127,15 +127,15 @@ def _always(said: str | list[int]) -> Script:
 
 @dataclass(frozen=True)
 class Row:
-    """A request on which a fault acts, and what must be true of the faulty reply alone."""
+    """A request on which a fault acts, and what must be true only of the faulty reply."""
 
-    ask: Ask
-    shows: Callable[[Seen], bool]
+    ask: ScriptedRequest
+    shows: Callable[[Result], bool]
 
 
 async def check(name: str, row: Row) -> None:
-    """The fault shows what it claims to, and a healthy server does not."""
-    healthy, faulty = await see(row.ask), await see(row.ask, name)
+    """Check that the fault has the effect of its row, and a healthy server does not."""
+    healthy, faulty = await send(row.ask), await send(row.ask, name)
     assert not row.shows(healthy), healthy
     assert row.shows(faulty), faulty
 

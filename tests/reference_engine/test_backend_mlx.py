@@ -1,4 +1,4 @@
-"""mlx-lm behind our server, and devices that this machine does not have."""
+"""mlx-lm behind our server, and errors on machines without its hardware."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""vLLM, llama.cpp and ollama behind our server, played by servers that answer as documented.
+"""vLLM, llama.cpp and ollama behind our server, simulated by servers that answer as documented.
 
-What they answer is recorded from their documentation: vLLM 0.28 (`/v1/completions`), llama.cpp as
-llama-cpp-python 0.3.36 carries it (`tools/server/README.md`), ollama (docs.ollama.com).
+Their answers follow the documentation: vLLM 0.28 (`/v1/completions`), llama.cpp as included in
+llama-cpp-python 0.3.36 (`tools/server/README.md`), and ollama (docs.ollama.com).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def sse(event: object) -> bytes:
 
 
 def vllm(said: list[int], body: dict) -> list[bytes]:
-    """A piece of two tokens, then one each: servers under load join them."""
+    """A piece of two tokens, then one token each: servers under load join tokens."""
     pieces = []
     for at in [slice(0, 2), *(slice(n, n + 1) for n in range(2, len(said)))]:
         tokens = said[at]
@@ -112,7 +112,7 @@ ABOUT = {
 
 
 class Upstream:
-    """One of the servers; `trouble` makes it fail at completions."""
+    """One of the servers; `trouble` makes its completions fail."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -191,7 +191,7 @@ def seed_of(body: dict) -> int:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**63])
-async def test_no_seed_means_a_random_one_or_is_too_large(upstream, seed):
+async def test_requests_without_a_seed_get_a_random_one_in_range(upstream, seed):
     server, engine = upstream
     async for _ in engine.generate(PROMPT, replace(PARAMS, seed=seed)):
         pass
@@ -199,7 +199,7 @@ async def test_no_seed_means_a_random_one_or_is_too_large(upstream, seed):
     assert 0 <= seed_of(body) < 2**31
 
 
-async def test_the_tokens_come_as_the_model_wrote_them(upstream):
+async def test_tokens_are_returned_as_the_model_wrote_them(upstream):
     server, engine = upstream
     tokens = [token async for token in engine.generate(PROMPT, PARAMS)]
     assert harmony_encoding().decode([token.id for token in tokens]) == ANSWER
@@ -224,7 +224,7 @@ async def test_log_probabilities_come_with_token_ids(upstream):
 
 
 @pytest.mark.parametrize("said", [ANSWER, CALL])
-async def test_both_apis_stand_on_it(upstream, said):
+async def test_both_apis_work_with_each_server(upstream, said):
     server, engine = upstream
     server.said = said
     with running(engine) as url:
@@ -262,7 +262,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_its_troubles_are_told_in_openais_shape(upstream, trouble):
+async def test_errors_of_the_server_have_the_format_of_openai(upstream, trouble):
     server, engine = upstream
     server.trouble = trouble
     status, code = TROUBLES[trouble]
@@ -282,7 +282,7 @@ async def test_its_troubles_are_told_in_openais_shape(upstream, trouble):
     assert "secret" not in streamed.text
 
 
-async def test_a_client_that_leaves_ends_the_request_there(upstream):
+async def test_a_disconnected_client_ends_the_upstream_request(upstream):
     server, engine = upstream
     server.trouble = "silence"
     tokens = engine.generate(PROMPT, PARAMS)
@@ -292,7 +292,7 @@ async def test_a_client_that_leaves_ends_the_request_there(upstream):
         await server.gone.wait()
 
 
-async def test_limits_hold(upstream):
+async def test_token_limit_and_context_are_enforced(upstream):
     _, engine = upstream
     three = SamplingParams(3, stop_token_ids=PARAMS.stop_token_ids)
     assert len([token async for token in engine.generate(PROMPT, three)]) == 3
@@ -300,7 +300,7 @@ async def test_limits_hold(upstream):
         await anext(engine.generate([1] * engine.max_context, PARAMS))
 
 
-async def test_a_server_that_vanishes_is_a_502(upstream):
+async def test_a_lost_connection_to_the_server_is_a_502(upstream):
     server, engine = upstream
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -312,7 +312,7 @@ async def test_a_server_that_vanishes_is_a_502(upstream):
         await opened(server.name, f"http://127.0.0.1:{port}")
 
 
-async def test_the_model_must_be_there():
+async def test_an_unknown_model_is_rejected():
     async with Upstream("vllm").serving() as url:
         with pytest.raises(SetupError, match="serves openai/gpt-oss-20b, not other"):
             await opened("vllm", url, model="other")

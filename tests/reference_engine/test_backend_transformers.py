@@ -32,7 +32,7 @@ LONG = render_prompt(Conversation((User("What is 17 + 25? " + "Take your time. "
 SEEDED = SamplingParams(24, seed=7, stop_token_ids=STOP_TOKENS, top_logprobs=3)
 
 
-def test_the_bundled_checkpoint_is_refused_with_advice():
+def test_the_bundled_checkpoint_is_rejected_with_advice():
     with pytest.raises(SetupError, match="gpt-oss-verify export-small"):
         open_engine(ServeSettings(backend=SETTINGS))
 
@@ -55,7 +55,7 @@ async def tokens_of(engine, prompt, params=SEEDED):
 
 
 @pytest.mark.slow
-async def test_it_says_what_our_engine_says(engine):
+async def test_transformers_generates_what_our_engine_generates(engine):
     """The same draws from the same distributions; a long prompt is read in pieces."""
     assert len(LONG) > 512
     ours = Engine(load_model(SMALL_CHECKPOINT, "cpu", torch.float32), max_context=1024)
@@ -73,7 +73,7 @@ async def test_it_says_what_our_engine_says(engine):
 
 
 @pytest.mark.slow
-async def test_both_apis_streamed_and_whole_agree(engine):
+async def test_streams_and_whole_replies_agree_in_both_apis(engine):
     user = {"role": "user", "content": "What is 17 + 25?"}
     with running(engine) as url:
         async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
@@ -97,7 +97,7 @@ async def test_both_apis_streamed_and_whole_agree(engine):
 
 
 @pytest.mark.slow
-async def test_requests_take_turns_and_leave(model):
+async def test_requests_are_served_in_turn_and_can_be_cancelled(model):
     engine = InProcessEngine(model, max_batch=2, max_context=256, max_queue=0)
     engine.start()
     first, second = (engine.generate(SHORT, SEEDED) for _ in range(2))

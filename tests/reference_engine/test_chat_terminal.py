@@ -1,4 +1,4 @@
-"""The terminal chat: what it shows and keeps with a scripted model, and a process in a pty."""
+"""The terminal chat with a scripted model, and as a process in a pty."""
 
 import asyncio
 import io
@@ -69,7 +69,7 @@ async def test_the_steps_of_built_in_tools_are_shown(tmp_path):
     assert [type(item) for item in chat.history[1:]] == kinds
 
 
-async def test_calls_without_end_are_ended():
+async def test_the_number_of_calls_is_limited():
     engine, out, chat = chatting(CALL, tools=True)
     await chat.ask("Weather in Rome?")
     assert len(engine.prompts) == 8
@@ -84,13 +84,13 @@ async def test_raw_shows_markers_and_the_prompt():
     assert ANSWER in shown
 
 
-async def test_what_the_model_writes_does_not_steer_the_terminal():
+async def test_model_output_cannot_control_the_terminal():
     _, out, chat = chatting("<|channel|>final<|message|>\x1b]0;title\x07 \x1b[2J👋🏽<|return|>")
     await chat.ask("Hi")
     assert STYLE.sub("", out.getvalue()) == "]0;title [2J👋🏽\n\n"
 
 
-async def test_a_cancelled_question_is_forgotten():
+async def test_a_cancelled_question_is_removed_from_the_conversation():
     engine, out, chat = chatting()
     await chat.ask("Hi")
     engine.pause, begun = 0.05, asyncio.Event()
@@ -105,7 +105,7 @@ async def test_a_cancelled_question_is_forgotten():
     assert "removed from the conversation" in out.getvalue()
 
 
-async def test_an_engine_that_refuses_is_heard_and_the_chat_goes_on():
+async def test_an_engine_error_is_shown_and_the_chat_continues():
     engine, out, chat = chatting()
     engine.full = True
     await chat.ask("Hi")
@@ -138,7 +138,7 @@ def test_demonstration_tools(name, arguments, wanted):
 
 
 class Pty:
-    """A chat process with a terminal of its own."""
+    """A chat process with its own terminal."""
 
     def __init__(self, *arguments: str) -> None:
         self.ours, theirs = pty.openpty()
@@ -152,7 +152,7 @@ class Pty:
         self.said = ""
 
     def until(self, wanted: str, since: int = 0) -> int:
-        """Read until this is shown; where it ends."""
+        """Read until `wanted` is shown; return where it ends."""
         deadline = time.monotonic() + 120
         while wanted not in self.said[since:]:
             assert time.monotonic() < deadline, self.said

@@ -28,7 +28,7 @@ def told(metrics: EngineMetrics) -> dict[tuple[str, ...], float]:
     return samples(metrics.text())
 
 
-async def test_an_engine_tells_of_its_requests():
+async def test_engine_metrics_count_requests():
     engine = Engine(random_transformer(num_hidden_layers=2), max_queue=1, max_batch=1)
     engine.start()
     try:
@@ -60,7 +60,7 @@ async def test_an_engine_tells_of_its_requests():
     assert now["kv_pages", "known"] > 0
 
 
-def test_the_server_tells_them_to_who_has_the_key():
+def test_the_metrics_endpoint_requires_the_key():
     engine = Engine(random_transformer(num_hidden_layers=2))
     app = create_app(engine, AppSettings(api_key="secret"))
     app.router.routes.append(metrics_route(engine.metrics))
@@ -75,11 +75,11 @@ def test_the_server_tells_them_to_who_has_the_key():
     ("text", "size"),
     [("3KiB", 3072), ("512MiB", 2**29), ("1.5 GiB", 3 * 2**29), ("5gb", 5_000_000_000)],
 )
-def test_sizes_are_read(text, size):
+def test_sizes_are_parsed(text, size):
     assert parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "1", "0GiB", "40G", "-1GiB", "1.5.1GiB", "GiB"])
-def test_what_is_no_size_is_refused(text):
+def test_invalid_sizes_are_rejected(text):
     with pytest.raises(ValueError, match="such as 512MiB"):
         parse_bytes(text)

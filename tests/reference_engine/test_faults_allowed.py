@@ -1,7 +1,7 @@
-"""Allowed variations: they change the wire or the prompt, and leave what was said as it is."""
+"""Allowed variations change the wire format or the prompt, but not what was said."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond, see
+from faulty import HI, Row, chat, check, names_of, respond, send
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL
@@ -100,13 +100,13 @@ INPUTS = {
 }
 
 
-def test_every_variation_is_here():
+def test_every_variation_has_a_row():
     named = {f"ok:{name}" for name in REPLIES | STREAMS | INPUTS}
     assert named | {"ok:numeric-noise"} == names_of("rendering", "streaming", allowed=True)
 
 
 def parsed(seen) -> list[object]:
-    """What the SDK's types make of all there is."""
+    """The reply as the types of the SDK read it."""
     if seen.headers["content-type"] == "application/json":
         return [ChatCompletion.model_validate(seen.json)]
     if "type" in seen.events[0]:
@@ -118,7 +118,7 @@ def parsed(seen) -> list[object]:
 async def test_replies(name):
     row = REPLIES[name]
     await check(f"ok:{name}", row)
-    healthy, varied = await see(row.ask), await see(row.ask, f"ok:{name}")
+    healthy, varied = await send(row.ask), await send(row.ask, f"ok:{name}")
     assert parsed(varied)
     if name != "preamble-as-reasoning":
         assert (varied.message["content"] or "") == (healthy.message["content"] or "")
@@ -133,7 +133,7 @@ async def test_replies(name):
 async def test_streams(name):
     row = STREAMS[name]
     await check(f"ok:{name}", row)
-    healthy, varied = await see(row.ask), await see(row.ask, f"ok:{name}")
+    healthy, varied = await send(row.ask), await send(row.ask, f"ok:{name}")
     assert parsed(varied)
     for key in ("reasoning", "content"):
         assert varied.said(key) == healthy.said(key)
@@ -150,14 +150,14 @@ async def test_streams(name):
 async def test_inputs(name):
     row = INPUTS[name]
     if name == "effort-clamped":
-        assert (await see(row.ask)).status == 400
-        assert row.shows(await see(row.ask, f"ok:{name}"))
+        assert (await send(row.ask)).status == 400
+        assert row.shows(await send(row.ask, f"ok:{name}"))
     else:
         await check(f"ok:{name}", row)
 
 
-async def test_other_ids_of_items_are_the_same_in_all_events():
-    seen = await see(responding, "ok:other-ids")
+async def test_changed_item_ids_are_consistent_across_events():
+    seen = await send(responding, "ok:other-ids")
     final = [item["id"] for item in seen.events[-1]["response"]["output"]]
     assert not any(item.startswith(("rs_", "fc_")) for item in final)
     assert {event["item_id"] for event in seen.events if "item_id" in event} == set(final)

@@ -1,9 +1,9 @@
-"""Each fault of the built-in tools, in a loop of search, page, program and answer."""
+"""The faults of the built-in tools, in a loop of search, page, program and answer."""
 
 from collections.abc import Callable
 
 import pytest
-from faulty import Seen, names_of, respond, see
+from faulty import Result, names_of, respond, send
 from researching import CODE, RUN, WEB, research, server_tools
 from scripted import ANSWER, COT
 
@@ -21,11 +21,11 @@ ENDLESS = respond("Count.", _runs_forever, max_tool_calls=1, max_output_tokens=2
 UNASKED = respond("Count.", _runs_forever, tools=[WEB], max_tool_calls=2)
 
 
-def _kinds(seen: Seen) -> list[str]:
+def _kinds(seen: Result) -> list[str]:
     return [item["type"] for item in seen.output]
 
 
-ROWS: dict[str, list[tuple[object, Callable[[Seen], bool]]]] = {
+ROWS: dict[str, list[tuple[object, Callable[[Result], bool]]]] = {
     "builtin-undeclared": [(LOOP, lambda seen: "# Tools" not in seen.prompts[0])],
     "builtin-result-from-user": [
         (LOOP, lambda seen: "<|start|>user<|message|>ran print(6 * 7)" in seen.prompt)
@@ -66,5 +66,5 @@ def settings(tmp_path_factory) -> AppSettings:
 @pytest.mark.parametrize(("name", "row"), [(n, row) for n, rows in ROWS.items() for row in rows])
 async def test_the_fault_shows_and_a_healthy_server_does_not(name, row, settings) -> None:
     ask, shows = row
-    assert not shows(await see(ask, settings=settings))
-    assert shows(await see(ask, name, settings=settings))
+    assert not shows(await send(ask, settings=settings))
+    assert shows(await send(ask, name, settings=settings))

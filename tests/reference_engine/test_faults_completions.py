@@ -48,7 +48,7 @@ def test_each_fault_gets_the_same_completions_in_turn(served: Served):
     assert served.generated == 3
 
 
-def test_a_rare_fault_gets_its_own_completions_in_turn_too(served: Served):
+def test_a_fault_with_a_rate_also_gets_its_own_completions_in_turn(served: Served):
     healthy = [served.reply(), served.reply()]
     assert [served.reply("usage-zero:0.5") for _ in range(2)] == healthy
 
@@ -60,7 +60,7 @@ def test_a_fault_that_changes_the_prompt_or_the_sampling_gets_new_completions(se
     assert served.reply(temperature=0.5) == "Answer 3."
 
 
-def test_requests_with_a_schema_share_completions_too(served: Served):
+def test_requests_with_a_schema_also_share_completions(served: Served):
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
     function = {"name": "wait", "parameters": schema, "strict": True}
     fields = {

@@ -1,7 +1,7 @@
 """Faults of sampling parameters, limits, usage, and errors."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond, see
+from faulty import HI, Row, chat, check, names_of, respond, send
 from scripted import ANSWER, CALL, CHAT_TOOL, COT
 
 from harmony.parse import CALL as CALL_TOKEN
@@ -174,7 +174,7 @@ ERRORS = {
 }
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
     assert SAMPLING.keys() | drawn | {"logprobs-shifted"} == names_of("sampling")
     assert LIMITS.keys() == names_of("limits")
@@ -216,7 +216,7 @@ async def test_usage(name):
 
 @pytest.mark.parametrize("name", USAGE_OF_CHOICES)
 async def test_usage_of_several_choices(name):
-    one = (await see(chat(HI))).json["usage"]
+    one = (await send(chat(HI))).json["usage"]
     await check(name, Row(chat(HI, n=2), lambda s: USAGE_OF_CHOICES[name](s.json["usage"], one)))
 
 

@@ -1,4 +1,4 @@
-"""Faults that show in long prompts only, with thresholds of a few hundred tokens."""
+"""Faults that show only in long prompts, with thresholds of a few hundred tokens."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ def short_thresholds(monkeypatch):
 
 
 def logprobs(*faults):
-    """The logprobs of the tokens that follow each prompt, in their order."""
+    """The logprobs of the tokens that follow each prompt, in order."""
     plan = read_plan(faults)
     model = plan.damage(random_transformer(sliding_window=128, max_position_embeddings=1024))
     engine = Engine(model, max_batch=2, max_context=512, forward=plan.forward(forward_for))
@@ -56,7 +56,7 @@ def healthy():
     return logprobs()
 
 
-def test_the_healthy_engine_answers_a_cached_prompt_alike(healthy):
+def test_the_healthy_engine_answers_a_cached_prompt_identically(healthy):
     assert healthy[2] == healthy[3]
 
 
@@ -81,7 +81,7 @@ def test_the_end_of_a_prompt_is_read():
     assert change("prompt-cut-unreported")(prompt()) == prompt()[-256:]
 
 
-def test_a_cache_ignores_other_tools():
+def test_a_faulty_cache_ignores_other_tools():
     cached = change("prefix-cache-ignores-tools")
     first = prompt(tool="first")
     assert cached(first) == first
@@ -91,7 +91,7 @@ def test_a_cache_ignores_other_tools():
     assert cached(prompt("Hi", tool="second")) == prompt("Hi", tool="second")
 
 
-def test_a_cache_ignores_another_effort():
+def test_a_faulty_cache_ignores_another_effort():
     cached = change("prefix-cache-ignores-effort")
     assert cached(prompt()) == prompt()
     assert cached(prompt(effort="high")) == prompt()
@@ -99,6 +99,6 @@ def test_a_cache_ignores_another_effort():
     assert cached(other) == other
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     inputs = {"prompt-cut-unreported", "prefix-cache-ignores-tools", "prefix-cache-ignores-effort"}
     assert {*ENGINE} | inputs == names_of("long context")

@@ -1,4 +1,4 @@
-"""Faults in the model's numbers, and those that change what is drawn from them."""
+"""Faults in the model's numbers, and faults of sampling."""
 
 import asyncio
 
@@ -18,11 +18,12 @@ from reference_engine.generation.sampling import Draw, sample
 
 MODEL_FAULTS = [name for name in sorted(names_of("numerics")) if CATALOGUE[name].at(MODEL)]
 PROMPT = torch.randint(0, 300, (1, 100), generator=torch.Generator().manual_seed(2))
-NOISE = 2e-6  # What another order of additions changes, see `test_stages_are_the_healthy_experts`.
+# The effect of another order of additions: `test_expert_stages_without_faults_equal_the_experts`.
+NOISE = 2e-6
 
 
 def model():
-    """Tiny, with a window of 4, and with experts whose parts reach the clamp."""
+    """A tiny model with a window of 4 and with experts whose activations reach the clamp."""
     transformer = random_transformer(num_local_experts=8, max_position_embeddings=512)
     for block in transformer.block:
         block.mlp.mlp1_weight.mul_(5)
@@ -59,7 +60,7 @@ def healthy():
     return logprobs(model())
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     assert {*MODEL_FAULTS, "prefix-of-another-prompt"} == names_of("numerics")
 
 
@@ -80,24 +81,24 @@ def test_the_engine_runs_the_damaged_model(name):
     assert torch.allclose(found, expected.max(-1).values, atol=1e-4)
 
 
-def test_stages_are_the_healthy_experts(healthy):
+def test_expert_stages_without_faults_equal_the_experts(healthy):
     transformer = model()
     assert len([staged(block.mlp) for block in transformer.block]) == 3
     assert (logprobs(transformer) - healthy).abs().mean() < NOISE
 
 
-def test_faults_of_the_same_part_add_up(healthy):
+def test_faults_of_the_same_part_are_combined(healthy):
     both = logprobs(damaged("swiglu-without-plus-one", "softmax-before-top-k"))
     for name in ("swiglu-without-plus-one", "softmax-before-top-k"):
         assert (both - logprobs(damaged(name))).abs().mean() > 1e-3
 
 
-def test_seams_without_faults_change_no_bit():
+def test_fault_hooks_without_faults_change_no_bit():
     plain = generated(model(), temperature=1.0, seed=5)
     assert generated(model(), adjusted_sample, FaultyEngine, temperature=1.0, seed=5) == plain
 
 
-def test_adjusted_logits_reach_the_draw():
+def test_sampling_uses_the_adjusted_logits():
     with activated([CATALOGUE["first-token-wrong"]]):
         drawn = generated(model(), adjusted_sample, FaultyEngine)
     assert drawn[0][0] != generated(model())[0][0]
@@ -116,7 +117,7 @@ ADJUSTED = {
 }
 
 
-def test_every_fault_of_the_logits_is_here():
+def test_every_fault_of_the_logits_has_a_row():
     assert ADJUSTED.keys() == {name for name, fault in CATALOGUE.items() if fault.at(LOGITS)}
 
 
@@ -128,11 +129,11 @@ def test_logits(name):
     assert torch.equal(SCORES, before)
 
 
-def test_the_first_token_alone_is_wrong():
+def test_the_first_token_fault_leaves_other_tokens_unchanged():
     assert CATALOGUE["first-token-wrong"].at(LOGITS)(SCORES, [0], 1) is SCORES
 
 
-async def test_the_prefix_of_another_prompt():
+async def test_the_cached_prefix_of_another_prompt_is_used():
     long = {"role": "user", "content": "This is the secret of the first: " + "1 2 3 4 " * 30}
     other = {"role": "user", "content": "And this one is quite another: " + "5 6 7 8 " * 30}
     ask = after(respond([long]), [other])

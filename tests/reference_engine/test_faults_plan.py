@@ -1,11 +1,11 @@
-"""Which faults there are, which a server is given, and which of its requests show them."""
+"""The catalogue of faults, the faults of a server, and the requests that show them."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from faulty import HI, chat, see
+from faulty import HI, chat, send
 
 from harness.cli.app import run
 from reference_engine.__main__ import main
@@ -20,7 +20,7 @@ NAMES = Path(__file__).parent / "data" / "faults.txt"
 
 
 def test_names_layers_and_visibility_are_stable():
-    """Users name faults on the command line: add new ones to the file, remove none."""
+    """Users name faults on the command line: add new ones to the file, and never remove one."""
     listed = [
         f"{fault.name} | {fault.layer} | {'visible' if fault.visible else 'invisible'}"
         for fault in CATALOGUE.values()
@@ -37,7 +37,7 @@ def test_the_catalogue_is_complete():
         assert bool(fault.detectors) is not fault.allowed, fault.name
 
 
-def test_real_reports_outnumber_what_was_thought_up():
+def test_most_faults_come_from_real_reports():
     sources = [fault.source for fault in CATALOGUE.values() if not fault.allowed]
     assert sources.count(HYPOTHETICAL) < len(sources) / 2
 
@@ -82,7 +82,7 @@ def test_options(options, rates):
         ("sinks-dropped:0.5", r"cannot have a rate: it changes the engine"),
     ],
 )
-def test_options_that_are_none(option, message):
+def test_invalid_options_are_rejected(option, message):
     with pytest.raises(FaultError, match=message):
         read_plan([option])
 
@@ -96,21 +96,21 @@ def test_a_rate_picks_the_same_requests_in_every_run():
     assert 0.06 < sum(len(pick) == 2 for pick in picks) / 2000 < 0.12
 
 
-async def test_faults_add_up():
-    seen = await see(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
+async def test_faults_are_combined():
+    seen = await send(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
     assert seen.json["usage"]["total_tokens"] == 0
     assert seen.message["content"] == "I think.\n\nHello there."
 
 
 async def test_other_requests_are_left_alone():
-    seen = await see(chat(HI), "sinks-dropped")
+    seen = await send(chat(HI), "sinks-dropped")
     assert seen.message["content"] == "Hello there."
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if not fault.allowed])
-async def test_no_fault_stumbles_over_a_malformed_request(name):
+async def test_no_fault_crashes_on_a_malformed_request(name):
     ask = chat("hi", 3, {"role": "user", "content": [4]}, tools=[5], tool_choice=6)
-    seen = await see(ask, name)
+    seen = await send(ask, name)
     assert seen.status in {200, 400, 500}
     assert seen.text
 
@@ -122,7 +122,7 @@ def test_the_command_line_lists_the_faults(capsys):
     assert "vllm#27653" in listed
 
 
-def test_the_command_line_refuses_an_unknown_fault(capsys):
+def test_the_command_line_rejects_an_unknown_fault(capsys):
     assert main(["serve", "--port", "0", "--fault", "sinks-droped"]) == 2
     error = capsys.readouterr().err
     assert error == "error: There is no fault 'sinks-droped'; did you mean 'sinks-dropped'?\n"

@@ -335,7 +335,7 @@ TOOLS = {
 }
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     assert RENDERING.keys() == names_of("rendering")
     assert HISTORY.keys() == names_of("history")
     assert TOOLS.keys() <= names_of("tool mapping")

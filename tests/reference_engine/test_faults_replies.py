@@ -265,7 +265,7 @@ TOOLS = {
 }  # fmt: skip
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     assert PARSING.keys() | {"parser-shared"} == names_of("parsing")
     assert STRUCTURED.keys() == names_of("structured output")
     assert TOOLS.keys() | PROMPT_TOOLS.keys() == names_of("tool mapping")
@@ -286,12 +286,12 @@ async def test_tool_mapping(name):
     await check(name, TOOLS[name])
 
 
-async def test_a_filter_refuses_answers():
+async def test_a_content_filter_refuses_answers():
     refused = Row(chat(HI), lambda s: s.message["content"] is None and s.message["refusal"])
     await check("answers-sometimes-refused:1", refused)
 
 
-async def test_some_replies_differ():
+async def test_faults_with_a_rate_change_some_replies():
     renamed = Row(chat(HI), lambda s: s.json["model"] == "gpt-oss-mini")
     await check("other-model-sometimes:1", renamed)
     masked = Row(chat(HI), lambda s: s.message["content"] == "Hello ***.")

@@ -135,7 +135,7 @@ BY_RESPONSES_TOO = {
 }
 
 
-def test_every_fault_is_here():
+def test_every_fault_has_a_row():
     here = CHAT.keys() | RESPONSES.keys() | {"stream-in-one-burst"}
     assert here == names_of("streaming")
 
@@ -151,14 +151,14 @@ async def test_responses_streams(name):
 
 
 @pytest.mark.parametrize("name", BY_RESPONSES_TOO)
-async def test_responses_streams_of_faults_that_chat_has_too(name):
+async def test_responses_streams_of_faults_shared_with_chat(name):
     await check(name, Row(responding, BY_RESPONSES_TOO[name]))
 
 
 @pytest.mark.parametrize(
     ("fault", "in_one_burst"), [("done-missing", False), ("stream-in-one-burst", True)]
 )
-def test_faults_keep_the_pace_of_a_stream_but_for_one(fault, in_one_burst):
+def test_faults_keep_the_timing_of_a_stream_except_bursts(fault, in_one_burst):
     """Over a real socket: the time between the first and the last event."""
     engine = ScriptedEngine(ANSWER)
     engine.pause = 0.01

@@ -56,7 +56,7 @@ def test_the_logprobs_are_those_of_one_forward_pass(scores, monkeypatch):
     assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
 
 
-def test_an_empty_completion_is_answered(small):
+def test_scoring_accepts_an_empty_completion(small):
     [answer] = asked(small, {"id": "1", "api": "chat", "body": CHAT, "completion": []})
     assert (answer["id"], answer["tokens"]) == ("1", [])
 
@@ -75,6 +75,6 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD)
-def test_invalid_questions_are_rejected(line, small):
+def test_invalid_scoring_requests_are_rejected(line, small):
     with pytest.raises(SetupError):
         list(answer_lines([line], small))

@@ -1,4 +1,4 @@
-"""Built-in tools in the Responses API: the loop, its items and events, and what is refused."""
+"""Built-in tools in the Responses API: the loop, its items and events, and rejected requests."""
 
 import httpx
 import pytest
@@ -181,7 +181,7 @@ def test_only_offered_tools_run(engine, client):
     assert "## browser" not in engine.prompts[-2]
 
 
-def test_mistakes_of_the_model_are_told_to_it(engine, client):
+def test_errors_in_calls_are_reported_to_the_model(engine, client):
     bad = "<|channel|>analysis to=browser.open code<|message|>{no json<|call|>"
     engine.script = lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + bad
     item = ask(client).output[1]
@@ -189,7 +189,7 @@ def test_mistakes_of_the_model_are_told_to_it(engine, client):
     assert "Invalid function arguments" in engine.prompts[-1]
 
 
-def test_a_function_call_ends_the_response_and_the_next_one_goes_on(engine, client):
+def test_a_function_call_ends_the_response_and_the_next_request_continues(engine, client):
     call = "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{}<|call|>"
     engine.script = lambda prompt, _: (
         COT + SEARCH if "browser.search to=assistant" not in prompt else call
@@ -211,7 +211,7 @@ def test_a_function_call_ends_the_response_and_the_next_one_goes_on(engine, clie
     assert "Search Results" in engine.prompts[-1]
 
 
-def test_calls_of_other_servers_are_accepted_back(engine, client):
+def test_built_in_calls_made_by_other_servers_are_accepted_as_input(engine, client):
     engine.script = lambda *_: ANSWER
     logs = [{"type": "logs", "logs": "42"}]
     ran = {
@@ -242,7 +242,7 @@ def test_calls_of_other_servers_are_accepted_back(engine, client):
         ({"tools": [WEB], "max_tool_calls": -1}, "max_tool_calls"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(engine, client, fields, message):
+def test_unsupported_features_are_rejected_by_name(engine, client, fields, message):
     body = {"model": MODEL, "input": "Hi", **fields}
     reply = httpx.post(f"{client.base_url}responses", json=body)
     assert reply.status_code == 400
@@ -264,7 +264,7 @@ def test_programs_run_in_the_sandbox():
 
 
 @pytest.mark.parametrize("tool", [WEB, {"type": "web_search_preview"}, CODE])
-def test_a_server_without_the_tools_refuses_them(tool):
+def test_a_server_without_the_tools_rejects_them(tool):
     with running(ScriptedEngine()) as url:
         for path, body in (
             ("responses", {"input": "Hi"}),

@@ -1,4 +1,4 @@
-"""Chat Completions over a real socket: what goes into the prompt, and what comes out of it."""
+"""Chat Completions over a real socket: the prompt, and the reply."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ USER = {"role": "user", "content": "Hi"}
 
 
 def say(engine, *said):
-    """Make the engine say these texts, one for each generation, the last one for ever."""
+    """Make the engine say these texts, one for each generation, and then repeat the last one."""
     texts = list(said)
     engine.script = lambda *_: texts.pop(0) if len(texts) > 1 else texts[0]
 
@@ -92,7 +92,7 @@ def test_a_call_has_null_content_and_a_fresh_id(engine, client):
     assert all(call_id.startswith("call_") for call_id in ids)
 
 
-def test_a_preamble_stands_in_the_content_beside_the_call(engine, client):
+def test_a_preamble_is_the_content_of_the_message_with_the_call(engine, client):
     plan = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
     say(engine, plan + CALL)
     message = ask(client, tools=[CHAT_TOOL])["choices"][0]["message"]
@@ -115,7 +115,7 @@ def test_a_stream_adds_up_to_the_whole_reply(engine, client, said):
     assert calls[0] == calls[1]
 
 
-def test_chunks_share_their_head_and_only_the_first_has_the_role(engine, client):
+def test_chunks_share_id_and_model_and_only_the_first_has_the_role(engine, client):
     chunks = stream(client)
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
@@ -124,14 +124,14 @@ def test_chunks_share_their_head_and_only_the_first_has_the_role(engine, client)
     assert "usage" not in chunks[0]
 
 
-def test_usage_comes_in_a_chunk_without_choices_when_asked_for(engine, client):
+def test_usage_is_sent_in_a_chunk_without_choices_on_request(engine, client):
     chunks = stream(client, stream_options={"include_usage": True})
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == ask(client)["usage"]
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
 
 
-def test_running_out_of_tokens(engine, client):
+def test_a_reply_at_its_token_limit_is_truncated(engine, client):
     reply = ask(client, max_tokens=4)
     choice = reply["choices"][0]
     assert choice["finish_reason"] == "length"
@@ -161,12 +161,12 @@ def test_effort_reaches_the_prompt(engine, client, fields):
     assert "Reasoning: medium\n" in engine.prompts[1]
 
 
-def test_reasoning_can_be_left_out(engine, client):
+def test_reasoning_is_omitted_on_request(engine, client):
     assert "reasoning" not in ask(client, reasoning={"exclude": True})["choices"][0]["message"]
     assert "reasoning" not in assembled(stream(client, reasoning={"exclude": True}))
 
 
-def test_logprobs_are_those_of_the_content(engine, client):
+def test_logprobs_cover_the_content(engine, client):
     choice = ask(client, logprobs=True, top_logprobs=2)["choices"][0]
     tokens = choice["logprobs"]["content"]
     assert "".join(token["token"] for token in tokens) == choice["message"]["content"]
@@ -189,7 +189,7 @@ def test_logprobs_of_characters_split_over_tokens(engine, client):
     ("stop", "content"),
     [("there", "Hello "), (["zz", "lo t"], "Hel"), ("think", "Hello there."), (".", "Hello there")],
 )
-def test_stop_strings_act_on_the_answer_only(engine, client, stop, content):
+def test_stop_strings_apply_only_to_the_answer(engine, client, stop, content):
     choice = ask(client, stop=stop, logprobs=True)["choices"][0]
     assert choice["message"]["content"] == content
     assert choice["message"]["reasoning"] == "I think."
@@ -244,7 +244,7 @@ def test_a_reply_can_be_sent_back_as_it_is(engine, client):
     assert "Hello there." in engine.prompts[-1]
 
 
-def test_text_and_calls_in_messages_of_their_own_are_one_turn(engine, client):
+def test_text_and_calls_in_separate_messages_are_one_turn(engine, client):
     call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     messages = [
         USER,
@@ -261,7 +261,7 @@ def test_text_and_calls_in_messages_of_their_own_are_one_turn(engine, client):
     assert "<|channel|>final<|message|>A plan." in engine.prompts[-1]
 
 
-def test_reasoning_content_is_another_name_for_reasoning(engine, client):
+def test_reasoning_content_is_accepted_as_reasoning(engine, client):
     ask(client, [USER, {"role": "assistant", "reasoning_content": "Because."}, USER])
     assert "<|channel|>analysis<|message|>Because.<|end|>" in engine.prompts[-1]
 
@@ -282,7 +282,7 @@ def test_the_answers_schema_reaches_the_prompt(engine, client):
     assert "# Response Formats" not in engine.prompts[-1]
 
 
-def test_arguments_that_are_not_json_come_as_they_are(engine, client):
+def test_arguments_that_are_not_json_are_returned_unchanged(engine, client):
     say(engine, "<|channel|>commentary to=functions.get_weather<|message|>not {json<|call|>")
     message = ask(client, tools=[CHAT_TOOL])["choices"][0]["message"]
     assert message["tool_calls"][0]["function"]["arguments"] == "not {json"
@@ -311,14 +311,14 @@ def test_harmless_fields_are_accepted(engine, client, field):
 
 
 class Tomorrow(datetime.datetime):
-    """A clock on which it is always the last minute of the year 2030."""
+    """A clock that always shows the last minute of the year 2030."""
 
     @classmethod
     def now(cls, tz=None):
         return cls(2030, 12, 31, 23, 59, tzinfo=tz)
 
 
-def test_today_is_the_day_of_the_request(monkeypatch):
+def test_the_prompt_has_the_date_of_the_request(monkeypatch):
     engine = ScriptedEngine()
     with running(engine, AppSettings(dated=TODAY)) as url, httpx.Client(base_url=url) as client:
         ask(client)

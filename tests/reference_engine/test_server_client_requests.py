@@ -1,4 +1,4 @@
-"""What real clients send beyond the plain request: taken where it does no harm, refused by name."""
+"""Additional options of real clients: accepted if harmless, otherwise rejected by name."""
 
 import json
 
@@ -40,7 +40,7 @@ def engine(served):
     return served[0]
 
 
-def test_a_namespace_is_offered_as_functions_and_comes_back_with_its_calls(client, engine):
+def test_functions_of_a_namespace_are_offered_and_called_with_it(client, engine):
     reply = client.responses.create(model=MODEL, input="Hi", tools=[TEAM])
     assert "type get_weather" in engine.prompts[-1]
     call = reply.output[-1]
@@ -64,7 +64,7 @@ APPLY_PATCH = {
 
 
 @pytest.mark.parametrize("written", [PATCH, json.dumps({"input": PATCH}), json.dumps({"x": PATCH})])
-def test_a_custom_tool_is_a_function_with_a_text(client, engine, written):
+def test_a_custom_tool_is_a_function_with_one_text_argument(client, engine, written):
     header = "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>"
     engine.script = lambda *_: f"{header}{written}<|call|>"
     fields = {"model": MODEL, "tools": [APPLY_PATCH]}
@@ -90,7 +90,7 @@ def test_a_custom_tool_is_a_function_with_a_text(client, engine, written):
     assert [item.type for item in listed][1:] == ["custom_tool_call", "custom_tool_call_output"]
 
 
-def test_an_agents_metadata_does_no_harm(client):
+def test_metadata_of_agents_is_accepted(client):
     client.responses.create(
         model=MODEL,
         input="Hi",
@@ -102,7 +102,7 @@ def test_an_agents_metadata_does_no_harm(client):
     )
 
 
-def test_the_usage_of_a_stream_for_benchmarks_comes_once(client):
+def test_continuous_usage_is_sent_once_at_the_end(client):
     options = {"include_usage": True, "continuous_usage_stats": True}
     fields = {"model": MODEL, "stream": True, "stream_options": options}
     chunks = list(client.chat.completions.create(messages=[USER], **fields))
@@ -126,7 +126,7 @@ def test_allowed_tools_hide_the_others(client, engine):
     assert "type other" not in engine.prompts[-1]
 
 
-def test_a_function_that_is_not_among_the_allowed_ones_is_not_called(client, engine):
+def test_a_function_outside_allowed_tools_is_not_called(client, engine):
     allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{**OTHER}]}
     del allowed["tools"][0]["parameters"]
     tools = [FLAT_TOOL, OTHER]
@@ -141,7 +141,7 @@ def test_a_function_that_is_not_among_the_allowed_ones_is_not_called(client, eng
         engine.script = lambda *_: CALL
 
 
-def test_an_item_is_known_by_its_role_or_by_its_id(client, engine):
+def test_an_item_without_a_type_is_recognized_by_role_or_id(client, engine):
     said = EasyInputMessage(role="user", content="Zanzibar").model_dump()
     assert said["type"] is None
     first = client.responses.create(model=MODEL, input=[said], tools=[FLAT_TOOL])
@@ -152,7 +152,7 @@ def test_an_item_is_known_by_its_role_or_by_its_id(client, engine):
     assert "to=functions.get_weather" in engine.prompts[-1]
 
 
-def test_a_refusal_is_what_the_assistant_said(client, engine):
+def test_a_refusal_is_rendered_as_assistant_text(client, engine):
     refusal = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
     client.chat.completions.create(model=MODEL, messages=[USER, refusal, USER])
     assert "<|channel|>final<|message|>I cannot help with that.<|end|>" in engine.prompts[-1]
@@ -185,13 +185,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "param"), REFUSED, ids=[str(case)[:70] for case in REFUSED])
-def test_what_cannot_be_done_is_refused_by_name(client, fields, param):
+def test_unsupported_options_are_rejected_by_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model=MODEL, input="Hi", extra_body=fields)
     assert caught.value.param == param
 
 
-def test_input_items_come_in_pages(client):
+def test_input_items_are_paginated(client):
     said = [
         USER,
         {"role": "assistant", "content": "Yes?"},
@@ -231,7 +231,7 @@ def test_a_stored_response_has_no_stream_and_cannot_be_cancelled(client):
     assert Response.model_validate(fetched.json()).id == reply.id
 
 
-def test_input_tokens_are_those_of_the_response(client, engine):
+def test_counted_input_tokens_equal_those_of_a_response(client, engine):
     fields = {"model": MODEL, "instructions": "Be brief.", "tools": [FLAT_TOOL]}
     asked = len(engine.prompts)
     counted = client.responses.input_tokens.count(input="Hi", **fields)

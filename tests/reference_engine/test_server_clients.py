@@ -1,4 +1,4 @@
-"""Clients that we did not write, unmodified, against the server."""
+"""Unmodified third-party clients against the server."""
 
 import agents
 import openai
@@ -63,7 +63,7 @@ def test_chat_parsing_helper(client, engine):
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_parsed_messages_go_back_as_they_came(client, engine):
+def test_parsed_messages_can_be_sent_back(client, engine):
     class GetWeather(BaseModel):
         city: str
 

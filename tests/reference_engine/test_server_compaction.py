@@ -1,4 +1,4 @@
-"""Compaction over a real socket: what is kept, the summary's way back, and what is refused."""
+"""Compaction over a real socket: what is kept, use of the summary, and rejected requests."""
 
 import openai
 import pytest
@@ -32,7 +32,7 @@ def compact(client, **fields) -> dict:
     return reply.json()
 
 
-def test_users_and_developers_words_are_kept_and_the_rest_summed_up(engine, client):
+def test_compaction_keeps_user_and_developer_messages_and_summarizes_the_rest(engine, client):
     reply = compact(client, input=TALK, instructions="Never lie.", prompt_cache_key="k")
     *kept, compaction = reply["output"]
     assert [(item["role"], item["content"][0]["text"]) for item in kept] == [
@@ -46,7 +46,7 @@ def test_users_and_developers_words_are_kept_and_the_rest_summed_up(engine, clie
     assert reply["usage"]["total_tokens"] > reply["usage"]["output_tokens"] > 0
 
 
-def test_the_summary_stands_for_the_conversation(engine, client):
+def test_the_summary_replaces_the_conversation(engine, client):
     output = compact(client, input=TALK)["output"]
     body = {"model": MODEL, "input": [*output, {"role": "user", "content": "And now?"}]}
     response = client.post("/responses", json=body)
@@ -91,7 +91,7 @@ def test_a_compaction_makes_no_calls(engine, client):
          "input[0].encrypted_content", "invalid_value"),
     ],
 )  # fmt: skip
-def test_a_wrong_request_is_refused_by_name(client, body, param, code):
+def test_a_wrong_request_is_rejected_by_name(client, body, param, code):
     reply = client.post("/responses/compact", json=body)
     error = reply.json()["error"]
     assert (reply.status_code, error["param"], error["code"]) == (400, param, code)
@@ -103,7 +103,7 @@ def test_without_a_summary_nothing_is_lost(engine, client):
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "no_summary")
 
 
-def test_half_a_summary_is_none(engine, client):
+def test_a_truncated_summary_is_an_error(engine, client):
     engine.script = lambda *_: "<|channel|>final<|message|>" + "We launch. " * 5000
     reply = client.post("/responses/compact", json={"model": MODEL, "input": TALK})
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "context_length_exceeded")
@@ -120,7 +120,7 @@ def test_the_openai_client(engine, client):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_is_sealed_opens(text):
+def test_an_encoded_summary_can_be_decoded(text):
     adapter = TypeAdapter(Summary)
     assert adapter.validate_python(encode_summary(text)) == text
     with pytest.raises(ValidationError):

@@ -28,7 +28,7 @@ def served():
 
 @pytest.fixture
 def ask(served):
-    """Send a request whose default is the prompt as token ids and room for the whole answer."""
+    """Send a request; by default, with token ids and room for the whole answer."""
     create = served[1].completions.create
 
     def send(prompt=IDS, max_tokens=64, extra=None, **fields):
@@ -40,7 +40,7 @@ def ask(served):
 @pytest.mark.parametrize(
     "prompt", [PROMPT, IDS, [PROMPT], [IDS]], ids=["text", "ids", "text in list", "ids in list"]
 )
-def test_prompt_reaches_the_engine_unchanged(engine, ask, prompt):
+def test_the_prompt_reaches_the_engine_unchanged(engine, ask, prompt):
     reply = ask(prompt, extra=KEPT)
     assert engine.prompts == [PROMPT]
     Completion.model_validate(reply.to_dict())
@@ -51,13 +51,13 @@ def test_prompt_reaches_the_engine_unchanged(engine, ask, prompt):
     assert reply.usage.completion_tokens == len(encode(ANSWER))
 
 
-def test_special_tokens_are_left_out_by_default(engine, ask):
+def test_special_tokens_are_omitted_by_default(engine, ask):
     reply = ask()
     assert reply.choices[0].text == "analysisI think.assistantfinalHello there."
     assert "token_ids" not in reply.choices[0].to_dict()
 
 
-def test_stream_adds_up_to_the_complete_reply(engine, ask):
+def test_a_stream_adds_up_to_the_complete_reply(engine, ask):
     chunks = list(ask(extra=KEPT, logprobs=2, stream=True, stream_options={"include_usage": True}))
     whole = ask(extra=KEPT, logprobs=2)
     *pieces, usage = chunks
@@ -83,7 +83,7 @@ def test_logprobs_name_tokens_by_text_or_id(engine, ask):
     assert named.top_logprobs[0] == {f"token_id:{ids[0]}": -0.5, f"token_id:{ids[0] + 1}": -1.5}
 
 
-def test_ends_of_a_completion(engine, ask):
+def test_a_completion_ends_at_a_limit_stop_string_or_stop_token(engine, ask):
     cut = ask(max_tokens=3, extra=KEPT)
     assert (cut.choices[0].finish_reason, len(cut.choices[0].token_ids)) == ("length", 3)
     stopped = ask(stop="there", extra=KEPT).choices[0]
@@ -109,20 +109,20 @@ def test_ends_of_a_completion(engine, ask):
     ],
     ids=lambda each: str(each)[:30],
 )
-def test_wrong_requests_name_the_field(engine, ask, fields, named):
+def test_errors_of_wrong_requests_name_the_field(engine, ask, fields, named):
     with pytest.raises(openai.BadRequestError) as refused:
         ask(**fields)
     assert refused.value.param == named
     assert engine.prompts == []
 
 
-def test_prompt_without_room_is_refused(engine, ask):
+def test_a_prompt_without_room_for_an_answer_is_rejected(engine, ask):
     with pytest.raises(openai.BadRequestError) as refused:
         ask([1] * 4096)
     assert refused.value.code == "context_length_exceeded"
 
 
-def test_faults_of_the_engine_act_and_faults_above_it_do_not():
+def test_only_faults_of_the_engine_affect_raw_completions():
     engine = ScriptedEngine()
     seen = []
     faults = ["temperature-fixed", "effort-ignored", "finish-length-overwritten"]
@@ -139,7 +139,7 @@ def test_faults_of_the_engine_act_and_faults_above_it_do_not():
     assert not math.isclose(faulty, 0.3)
 
 
-def test_token_after_which_a_faulty_engine_goes_on_is_text(ask, engine):
+def test_an_ignored_stop_token_is_part_of_the_text(ask, engine):
     app = faulty_parts(["return-not-a-stop"]).app(engine, AppSettings())
     engine.script = lambda *_: [*encode(ANSWER), *encode("More"), RETURN]
     with serving(app) as url, openai.OpenAI(base_url=url, api_key="-") as client:

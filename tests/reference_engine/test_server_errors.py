@@ -1,4 +1,4 @@
-"""Every request that cannot be served gets a fitting status and an error that names the field."""
+"""A request that cannot be served gets the right status and an error that names the field."""
 
 import json
 
@@ -129,7 +129,7 @@ CHAT_ERRORS = [
 
 
 @pytest.mark.parametrize(("fields", "param"), CHAT_ERRORS, ids=[str(c)[:70] for c in CHAT_ERRORS])
-def test_chat_refuses_by_name(client, fields, param):
+def test_chat_errors_name_the_field(client, fields, param):
     body = {"model": MODEL, "messages": [USER], **fields}
     for streaming in ({}, {"stream": True}):
         error = error_of(client.post("/chat/completions", json=streaming | body), 400)
@@ -182,7 +182,7 @@ RESPONSES_ERRORS = [
 @pytest.mark.parametrize(
     ("fields", "param"), RESPONSES_ERRORS, ids=[str(c)[:70] for c in RESPONSES_ERRORS]
 )
-def test_responses_refuses_by_name(client, fields, param):
+def test_responses_errors_name_the_field(client, fields, param):
     body = {"model": MODEL, "input": "Hi", **fields}
     for streaming in ({}, {"stream": True}):
         error = error_of(client.post("/responses", json=streaming | body), 400)
@@ -194,13 +194,13 @@ def test_responses_refuses_by_name(client, fields, param):
     "body",
     [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": NaN}', b'{"a": "\\ud800"}', b"[" * 5000],
 )
-def test_bodies_that_are_not_a_json_object(client, path, body):
+def test_a_body_that_is_not_a_json_object_is_rejected(client, path, body):
     error_of(client.post(path, content=body), 400)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("depth", [80, 300, 900])
-def test_objects_too_deep_to_be_echoed(client, depth, stream):
+def test_objects_nested_too_deeply_are_rejected(client, depth, stream):
     schema = json.loads('{"a":' * depth + "{}" + "}" * depth)
     body = {"model": MODEL, "input": "Hi", "stream": stream, "tool_choice": "none"}
     body["tools"] = [{**FLAT_TOOL, "parameters": schema}]
@@ -209,14 +209,14 @@ def test_objects_too_deep_to_be_echoed(client, depth, stream):
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
-def test_lone_surrogates_and_nul_do_no_harm(client, path):
+def test_nul_and_noncharacters_are_accepted(client, path):
     body = {"model": MODEL, "messages": [{**USER, "content": "a\x00b\uffff"}]}
     if path == "/responses":
         body = {"model": MODEL, "input": "a\x00b\uffff"}
     assert client.post(path, json=body).status_code == 200
 
 
-def test_unknown_models(client):
+def test_an_unknown_model_is_a_404(client):
     for path, body in [
         ("/chat/completions", {"messages": [USER]}),
         ("/responses", {"input": "Hi"}),
@@ -230,7 +230,7 @@ def test_unknown_models(client):
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
-def test_a_prompt_longer_than_the_context(client, path):
+def test_a_prompt_longer_than_the_context_is_rejected(client, path):
     text = "word " * 5000
     body = {"model": MODEL, "messages": [{**USER, "content": text}]}
     if path == "/responses":
@@ -240,7 +240,7 @@ def test_a_prompt_longer_than_the_context(client, path):
     assert "4096" in error["message"]
 
 
-def test_a_prompt_far_beyond_the_context_is_not_even_rendered(client):
+def test_a_prompt_far_longer_than_the_context_is_not_rendered(client):
     body = {"model": MODEL, "messages": [{"role": "user", "content": ""}] * 5000}
     error = error_of(client.post("/chat/completions", json=body), 400)
     assert error["code"] == "context_length_exceeded"
@@ -249,7 +249,7 @@ def test_a_prompt_far_beyond_the_context_is_not_even_rendered(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
-def test_a_full_queue(served, path, stream):
+def test_a_full_queue_rejects_the_request(served, path, stream):
     engine, client = served
     engine.full = True
     body = {"model": MODEL, "stream": stream, "messages": [USER]}
@@ -264,7 +264,7 @@ def test_a_full_queue(served, path, stream):
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_keys(served):
+def test_requests_without_the_key_are_rejected(served):
     _, client = served
     for headers in (
         {},
@@ -303,7 +303,7 @@ def test_web_pages_of_allowed_origins_may_send_requests():
         assert "access-control-allow-origin" not in reply.headers
 
 
-def test_wrong_urls_and_methods(client):
+def test_wrong_urls_and_methods_are_rejected(client):
     error_of(client.get("/nothing"), 404)
     error_of(client.post("/models"), 405)
     error_of(client.get("/chat/completions"), 405)
@@ -315,12 +315,12 @@ def test_wrong_urls_and_methods(client):
 
 
 @pytest.mark.parametrize("megabytes", [1, 40])
-def test_a_body_that_is_too_large(client, megabytes):
+def test_a_body_that_is_too_large_is_rejected(client, megabytes):
     error = error_of(client.post("/responses", content=b" " * megabytes * 2**20), 413)
     assert "200000" in error["message"]
 
 
-def test_a_chunked_body_that_is_too_large(client):
+def test_a_chunked_body_that_is_too_large_is_rejected(client):
     pieces = (b" " * 65536 for _ in range(20))
     error_of(client.post("/responses", content=pieces), 413)
 
@@ -373,7 +373,7 @@ def test_a_failure_of_the_engine_is_an_event_within_the_stream(broken):
     assert event["response"]["error"]["code"] == "server_error"
 
 
-def test_a_healthy_request_after_all_that(client):
+def test_a_healthy_request_after_failures_is_answered(client):
     body = {"model": MODEL, "messages": [USER]}
     reply = client.post("/chat/completions", json=body).json()
     assert reply["choices"][0]["message"]["content"] in ANSWER
@@ -397,7 +397,7 @@ ODD_PARTS = [{"type": "text", "text": None}, {"type": {}}, [], 3, "x"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
-def test_odd_values_never_break_the_server(client, path):
+def test_odd_values_never_crash_the_server(client, path):
     model = ChatRequest if path == "/chat/completions" else ResponsesRequest
     body: dict = {
         "model": MODEL,

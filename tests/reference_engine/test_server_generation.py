@@ -1,4 +1,4 @@
-"""Whatever the model samples, the reply is well-formed: properties over random tokens."""
+"""Replies are well-formed for any sampled tokens."""
 
 import asyncio
 
@@ -71,7 +71,7 @@ def check_order(parts: list[Part]) -> None:
     assert writing is None
 
 
-def test_chain_of_thought_in_a_malformed_header_is_counted():
+def test_cot_with_a_malformed_header_is_counted():
     sampled = [
         "<|channel|>",
         "analysis",

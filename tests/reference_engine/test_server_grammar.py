@@ -1,4 +1,4 @@
-"""Whatever the model wants to write, formatted answers and strict calls follow their schema."""
+"""Formatted answers and strict calls follow their schema, whatever the model wants to write."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Literal
 import openai
 import pytest
 import torch
-from faulty import HI, chat, see
+from faulty import HI, chat, send
 from pydantic import BaseModel
 from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running
 
@@ -24,7 +24,7 @@ ENDS = [encode(text)[0] for text in ("<|return|>", "<|call|>", '"', "}", "]", ",
 
 
 class Unwilling:
-    """A model that wants to write one text in every answer, with the engine's own sampler."""
+    """A model that wants to write one text in every answer, with the sampler of the engine."""
 
     max_context = 4096
 
@@ -109,7 +109,7 @@ def test_the_sdk_parses_calls_of_strict_functions():
     assert Report.model_validate_json(call.arguments)
 
 
-async def test_what_a_strict_function_cannot_enforce_is_refused():
+async def test_schemas_that_cannot_be_enforced_are_rejected():
     function = {"name": "f", "parameters": SCHEMA | {"not": {"type": "null"}}, "strict": True}
     with pytest.raises(openai.BadRequestError) as caught:
         await answered(chat(tools=[{"type": "function", "function": function}]))
@@ -117,7 +117,7 @@ async def test_what_a_strict_function_cannot_enforce_is_refused():
     assert "not" in caught.value.message
 
 
-async def test_any_object():
+async def test_json_object_format_produces_an_object():
     asked = chat(response_format={"type": "json_object"}, n=2)
     reply = await answered(asked)
     documents = [json.loads(choice["message"]["content"]) for choice in reply["choices"]]
@@ -131,14 +131,14 @@ async def answered(asked, text=PROSE):
             return await each.post("/" + asked.path, cast_to=object, body=body)
 
 
-async def test_a_limit_cuts_the_document():
+async def test_a_token_limit_truncates_the_document():
     limit = len(encode(COT + FINAL)) + 3
     [choice] = (await answered(chat(response_format=shape(City), max_tokens=limit)))["choices"]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["content"].startswith('{"city')
 
 
-async def test_calls_and_other_messages_are_free():
+async def test_the_format_does_not_constrain_calls_and_other_messages():
     preamble = "<|channel|>commentary<|message|>Well.<|end|><|start|>assistant"
     asked = chat(response_format=shape(City), tools=[CHAT_TOOL])
     [choice] = (await answered(asked, COT + preamble + CALL))["choices"]
@@ -146,14 +146,14 @@ async def test_calls_and_other_messages_are_free():
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"city": "Rome"}'
 
 
-async def test_a_header_of_the_server_starts_an_answer_as_well():
+async def test_the_format_applies_after_a_prefilled_header():
     asked = chat(response_format=shape(City), tools=[CHAT_TOOL], tool_choice="none")
     [choice] = (await answered(asked, COT + CALL))["choices"]
     assert City.model_validate_json(choice["message"]["content"])
 
 
 async def test_logprobs_are_those_of_the_model():
-    """The model wants prose with almost all of its probability."""
+    """The model assigns almost all probability to prose."""
     asked = chat(response_format=shape(City), logprobs=True, top_logprobs=1)
     [choice] = (await answered(asked))["choices"]
     first = choice["logprobs"]["content"][0]
@@ -164,8 +164,8 @@ async def test_logprobs_are_those_of_the_model():
 
 async def test_a_fault_that_ignores_the_format_does_not_enforce_it():
     asked = chat(HI, response_format=shape(City))
-    assert (await see(asked)).params[-1].grammar
-    assert not (await see(asked, "format-ignored")).params[-1].grammar
+    assert (await send(asked)).params[-1].grammar
+    assert not (await send(asked, "format-ignored")).params[-1].grammar
 
 
 SCHEMA = {
@@ -202,7 +202,7 @@ def started(conversation, header):
         ('{"a": "x", "b": []}', "\n"),
     ],
 )
-def test_documents(kept, refused):
+def test_tokens_that_violate_the_schema_are_not_allowed(kept, refused):
     rule = constraint(SCHEMA)
     for token in encode(kept):
         assert rule.allowed()[token] or rule.allowed().sum() == 1
@@ -222,7 +222,7 @@ def test_documents(kept, refused):
         ("", "I"),
     ],
 )
-def test_arguments_of_strict_functions(kept, refused):
+def test_arguments_of_strict_functions_follow_the_schema(kept, refused):
     tool = FunctionTool("f", parameters=SCHEMA, strict=True)
     header = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
     rule = started(Conversation((), (tool,)), header)
@@ -234,7 +234,7 @@ def test_arguments_of_strict_functions(kept, refused):
         assert not rule.take(token)
 
 
-def test_functions_that_are_not_strict_are_free():
+def test_functions_that_are_not_strict_are_not_constrained():
     strict, free = (FunctionTool(name, parameters=SCHEMA, strict=name == "f") for name in "fg")
     assert ReplyGrammar.of(Conversation((), (free,))) is None
     header = "<|channel|>commentary to=functions.g <|constrain|>json<|message|>"

@@ -138,14 +138,14 @@ def test_the_loop_ends_with_an_answer(engine, client):
         (CALL.format("depth", "{no json"), "mcp_protocol_error", "not a JSON object"),
     ],
 )
-def test_mistakes_are_told_to_the_model(engine, client, call, kind, text):
+def test_errors_in_calls_are_reported_to_the_model(engine, client, call, kind, text):
     engine.script = lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + call
     item = ask(client).output[2]
     assert (item.status, item.error.type, item.output) == ("failed", kind, None)
     assert text in engine.prompts[-1]
 
 
-def test_long_outputs_are_cut(engine, client):
+def test_long_outputs_are_truncated(engine, client):
     water = CALL.format("water", "{}")
     engine.script = lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + water
     output = ask(client).output[2].output
@@ -166,7 +166,7 @@ def test_calls_sent_back_keep_their_results(engine, client):
     assert "<|message|>Orla is 412 m deep.<|end|>" in engine.prompts[-1]
 
 
-def test_a_url_of_the_operator_can_be_named(engine, client, served):
+def test_a_server_url_configured_by_the_operator_can_be_used(engine, client, served):
     tool = LAKES | {"server_label": "mine", "server_url": served[2], "authorization": "secret"}
     response = ask(client, tools=[tool | {"allowed_tools": {"read_only": True}}])
     assert [each.name for each in response.output[0].tools] == ["depth"]
@@ -189,7 +189,7 @@ def test_a_url_of_the_operator_can_be_named(engine, client, served):
         ([LAKES | {"server_label": "process", "headers": {"a": "b"}}], {}, 400, "no headers"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(engine, client, tools, fields, status, message):
+def test_unsupported_features_are_rejected_by_name(engine, client, tools, fields, status, message):
     body = {"model": MODEL, "input": "Hi", "tools": tools, **fields}
     for stream in (False, True):
         reply = httpx.post(f"{client.base_url}responses", json=body | {"stream": stream})
@@ -197,7 +197,7 @@ def test_what_is_not_supported_is_refused_by_name(engine, client, tools, fields,
         assert message in reply.json()["error"]["message"]
 
 
-def test_too_many_tools_are_refused_and_can_be_chosen(engine, client, monkeypatch):
+def test_too_many_tools_are_rejected_unless_some_are_selected(engine, client, monkeypatch):
     monkeypatch.setattr("reference_engine.builtin.mcp._MOST_TOOLS", 2)
     body = {"model": MODEL, "input": "Hi", "tools": [LAKES]}
     reply = httpx.post(f"{client.base_url}responses", json=body, timeout=30)
@@ -228,7 +228,7 @@ def _children() -> list[bytes]:
     """The command lines of running test servers."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # It has just ended.
+        with contextlib.suppress(OSError):  # The process has just ended.
             lines.append(path.read_bytes())
     return [line for line in lines if str(SERVER).encode() in line]
 

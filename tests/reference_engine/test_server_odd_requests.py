@@ -1,4 +1,4 @@
-"""Requests nobody would write: each gets a valid reply, or an error that says what is wrong."""
+"""Unusual requests get a valid reply or an error that says what is wrong."""
 
 import json
 
@@ -81,7 +81,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 
 
 def put(body: dict, path: tuple[str | int, ...], value: object) -> dict:
-    """A copy of the body with another value there."""
+    """A copy of the body with another value at this path."""
     copy = json.loads(json.dumps(body))
     target = copy
     for step in path[:-1]:
@@ -91,7 +91,7 @@ def put(body: dict, path: tuple[str | int, ...], value: object) -> dict:
 
 
 def script(prompt: str, _: SamplingParams) -> str:
-    """Arguments where the call's header is written already, else an answer."""
+    """Arguments if the prompt ends with the header of a call, otherwise an answer."""
     return "{}<|call|>" if prompt.endswith("<|message|>") else ANSWER
 
 
@@ -107,7 +107,7 @@ def client():
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_one_odd_value_anywhere(client, endpoint, data):
+def test_one_odd_value_anywhere_is_accepted_or_a_clear_error(client, endpoint, data):
     body, model, reply_type = ENDPOINTS[endpoint]
     inside = places(body)[1:]
     fields = [(name,) for name in model.model_fields]
@@ -131,7 +131,7 @@ def test_one_odd_value_anywhere(client, endpoint, data):
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_every_field_may_be_null_but_the_required(client, endpoint):
+def test_optional_fields_may_be_null(client, endpoint):
     body, model, reply_type = ENDPOINTS[endpoint]
     needed = {"model", "messages", "input"}
     nulls = dict.fromkeys(set(model.model_fields) - needed)
@@ -141,7 +141,7 @@ def test_every_field_may_be_null_but_the_required(client, endpoint):
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_compressed_body_is_refused_as_what_it_is(client, endpoint):
+def test_a_compressed_body_is_rejected_as_unsupported(client, endpoint):
     reply = client.post(endpoint, content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert reply.status_code == 415
     assert "gzip" in reply.json()["error"]["message"]

@@ -1,4 +1,4 @@
-"""A whole server process with random weights, and what happens when either side goes away."""
+"""A server process with random weights, and what happens when client or server stops."""
 
 import asyncio
 import json
@@ -52,13 +52,13 @@ def written(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Random weights whose logits are flat: any token may come, markers included."""
+    """Random weights with flat logits: any token may be drawn, including markers."""
     return written(tmp_path_factory.mktemp("random"), random_weights())
 
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory):
-    """The same, but markers get a logit near -40: no answer ends before its limit."""
+    """The same weights, but markers have a logit near -40: no answer ends before its limit."""
     tensors = random_weights()
     tensors["model.embed_tokens.weight"][:, 0] = 10
     tensors["model.norm.weight"][0] = 1
@@ -68,7 +68,7 @@ def endless(tmp_path_factory):
 
 
 class Process:
-    """The server as a process of its own."""
+    """The server in a separate process."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "reference_engine", "serve", "--port", "0", *arguments]
@@ -84,7 +84,7 @@ class Process:
         self.process.send_signal(number)
 
     def ended(self) -> tuple[int, str]:
-        """Exit code and what it said after it was ready."""
+        """The exit code, and the output after the server was ready."""
         try:
             _, rest = self.process.communicate(timeout=60)
         finally:
@@ -128,7 +128,7 @@ async def test_random_weights_give_well_formed_answers_to_everything(process):
 
 
 @pytest.mark.slow
-async def test_the_same_seed_gives_the_same_answer_in_company(process):
+async def test_the_same_seed_gives_the_same_answer_under_load(process):
     body = {"model": MODEL, "messages": [USER], "seed": 7, "max_tokens": 30}
     (alone,) = await ask_all(process.url, [("chat/completions", body)])
     crowd = [("chat/completions", body | {"seed": seed}) for seed in (7, 8, 9, 7)]
@@ -139,7 +139,7 @@ async def test_the_same_seed_gives_the_same_answer_in_company(process):
 
 
 @pytest.mark.slow
-def test_sdk_against_random_weights(process):
+def test_the_sdk_accepts_answers_of_random_weights(process):
     with openai.OpenAI(base_url=process.url, api_key="none") as client:
         reply = client.responses.create(model=MODEL, input="Hi", max_output_tokens=20)
         assert reply.usage.output_tokens <= 20
@@ -172,7 +172,7 @@ def test_a_signal_ends_the_process_and_its_streams(endless):
 
 
 @pytest.mark.slow
-def test_a_signal_right_after_the_greeting_ends_the_process_well(checkpoint):
+def test_a_signal_right_after_startup_ends_the_process_cleanly(checkpoint):
     process = Process("--checkpoint", str(checkpoint), "--threads", "1")
     process.signal(signal.SIGTERM)
     assert process.ended() == (0, "")
@@ -203,7 +203,7 @@ def run(capsys):
         (["--dtype", "int4"], "--dtype"),
     ],
 )
-def test_wrong_options_are_said_at_once(arguments, said, run):
+def test_wrong_options_are_reported_immediately(arguments, said, run):
     code, error = run("serve", *arguments)
     assert code == 2
     assert said in error
@@ -211,7 +211,7 @@ def test_wrong_options_are_said_at_once(arguments, said, run):
 
 
 @pytest.mark.slow
-def test_a_busy_port_and_a_missing_checkpoint_are_one_sentence(tmp_path, run):
+def test_a_busy_port_and_a_missing_checkpoint_are_reported_in_one_sentence(tmp_path, run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, error = run("serve", "--port", port)
@@ -231,7 +231,7 @@ def wait_for(condition) -> None:
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_cancels_its_generation(path, stream):
+def test_a_disconnected_client_cancels_its_generation(path, stream):
     engine = ScriptedEngine("<|channel|>final<|message|>" + "word " * 1000)
     engine.pause = 0.02
     body = {"model": MODEL, "stream": stream, "messages": [USER]}

@@ -55,7 +55,7 @@ def without_ids(output: list[dict]) -> list[dict]:
 
 
 def check_grammar(events: list[dict]) -> dict:
-    """Every rule of the event grammar; returns the final response."""
+    """Check every rule of the event grammar; return the final response."""
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     final = events[-1]["response"]
@@ -69,7 +69,7 @@ def check_grammar(events: list[dict]) -> dict:
 
 
 def check_item(events: list[dict], at: int, output: list[dict]) -> int:
-    """One item from added to done, in order; returns where the next one begins."""
+    """Check the events of one item in order; return where the next item begins."""
     added = events[at]
     item_id, kind = added["item"]["id"], added["item"]["type"]
     assert added["type"] == "response.output_item.added"
@@ -150,7 +150,7 @@ def test_streams_follow_the_grammar_and_equal_the_whole_reply(engine, client, sa
         assert final[key] == whole[key]
 
 
-def test_running_out_of_tokens(engine, client):
+def test_a_reply_at_its_token_limit_is_truncated(engine, client):
     response = ask(client, max_output_tokens=4)
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -158,7 +158,7 @@ def test_running_out_of_tokens(engine, client):
     assert response["usage"]["output_tokens"] == 4
 
 
-def test_logprobs_when_included(engine, client):
+def test_logprobs_are_returned_if_included(engine, client):
     included = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
     part = ask(client, **included)["output"][1]["content"][0]
     assert "".join(token["token"] for token in part["logprobs"]) == part["text"]
@@ -184,7 +184,7 @@ def test_the_request_is_echoed(engine, client):
     assert "# Instructions\n\nBe brief." in engine.prompts[0]
 
 
-def test_all_kinds_of_items_are_rendered(engine, client):
+def test_all_types_of_items_are_rendered(engine, client):
     items = [
         {"role": "developer", "content": "Be brief."},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Wea"},
@@ -219,7 +219,7 @@ def output_of(call: dict, text: str) -> dict:
     return {"type": "function_call_output", "call_id": call["call_id"], "output": text}
 
 
-def test_output_items_can_be_sent_back_as_they_are(engine, client):
+def test_output_items_can_be_sent_back_unchanged(engine, client):
     engine.script = lambda *_: PLAN + CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
     engine.script = lambda *_: ANSWER
@@ -232,7 +232,7 @@ def test_output_items_can_be_sent_back_as_they_are(engine, client):
     assert "<|channel|>final<|message|>Hello there.<|end|>" in engine.prompts[-1]
 
 
-def test_a_preamble_without_phase_is_known_by_the_call_that_follows(engine, client):
+def test_a_preamble_without_phase_is_recognized_by_the_following_call(engine, client):
     engine.script = lambda *_: COT + PLAN + CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
     assert [item["type"] for item in first] == [
@@ -263,7 +263,7 @@ def test_a_previous_response_is_continued_with_its_reasoning(engine, client):
     assert "sunny" in engine.prompts[-1]
 
 
-def test_a_streamed_response_is_stored_too(engine, client):
+def test_a_streamed_response_is_also_stored(engine, client):
     final = check_grammar(stream(client))
     assert client.get(f"/responses/{final['id']}").json() == final
     ask(client, "And?", previous_response_id=final["id"])
@@ -293,7 +293,7 @@ def test_stored_responses_can_be_read_and_deleted(engine, client):
     assert client.get(f"/responses/{unstored['id']}").status_code == 404
 
 
-def test_an_unanswered_call_of_the_previous_response_is_refused(engine, client):
+def test_an_unanswered_call_of_the_previous_response_is_rejected(engine, client):
     engine.script = lambda *_: CALL
     first = ask(client, tools=[FLAT_TOOL])
     body = {"model": MODEL, "input": "Hi", "previous_response_id": first["id"]}
@@ -324,7 +324,7 @@ def test_the_store_is_bounded_in_bytes():
         assert 1 <= sum(kept) < 4
 
 
-def test_a_response_too_large_to_be_kept_pushes_no_other_out():
+def test_a_response_too_large_to_store_evicts_no_other():
     settings = AppSettings(stored_bytes=10_000)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         small, large = ask(client), ask(client, "word " * 3000)

@@ -30,7 +30,7 @@ def url():
 
 
 def tools(called: list[tuple[str, str]]) -> list[agents.FunctionTool]:
-    """The six tools of the smoke test, which note down how they were called."""
+    """The six tools of the smoke test, which record their calls."""
 
     def made(tool: dict) -> agents.FunctionTool:
         async def invoke(_: object, arguments: str) -> str:
@@ -84,7 +84,7 @@ async def test_the_sdk_parses_answers(url):
 @pytest.mark.parametrize(
     "model_type", [agents.OpenAIChatCompletionsModel, agents.OpenAIResponsesModel]
 )
-async def test_an_agent_gets_its_answer_with_a_tool(url, model_type):
+async def test_an_agent_answers_with_a_tool(url, model_type):
     agents.set_tracing_disabled(disabled=True)
     called: list[tuple[str, str]] = []
     async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:

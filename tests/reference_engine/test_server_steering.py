@@ -1,4 +1,4 @@
-"""tool_choice: where the model goes disallowed, it is put back on the way by a prefilled header."""
+"""tool_choice: if the model starts a message that is not allowed, a header is prefilled."""
 
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL
@@ -29,7 +29,7 @@ def calls(reply: dict) -> list[tuple[str, str]]:
 
 
 def script(**continuations: str):
-    """Say what stands beside the longest header that the prompt ends with."""
+    """Say the text of the longest header that the prompt ends with."""
 
     def say(prompt: str, _) -> str:
         if prompt.endswith(FULL_HEADER):
@@ -47,7 +47,7 @@ ROME = '{"city": "Rome"}<|call|>'
 
 
 @pytest.mark.parametrize("choice", ["required", NAMED])
-def test_a_model_that_calls_by_itself_is_left_alone(engine, client, choice):
+def test_a_model_that_calls_by_itself_is_not_steered(engine, client, choice):
     engine.script = lambda *_: CALL
     reply = ask(client, tools=[CHAT_TOOL], tool_choice=choice)
     assert calls(reply) == [("get_weather", '{"city": "Rome"}')]
@@ -65,7 +65,7 @@ def test_a_model_that_calls_by_itself_is_left_alone(engine, client, choice):
         COT.removesuffix("assistant") + "user<|message|>Hi",
     ],
 )
-def test_a_model_that_does_not_call_is_made_to(engine, client, choice, said):
+def test_a_model_that_does_not_call_is_made_to_call(engine, client, choice, said):
     engine.script = script(start=said, full=ROME)
     reply = ask(client, tools=[CHAT_TOOL], tool_choice=choice)
     assert calls(reply) == [("get_weather", '{"city": "Rome"}')]
@@ -93,8 +93,8 @@ def test_the_model_picks_among_several_functions(engine, client):
     assert calls(reply) == [("other_tool", "{}")]
 
 
-def test_draws_go_on_with_another_seed_after_each_header(engine, client):
-    """The same numbers again would favour what they led to before."""
+def test_sampling_uses_another_seed_after_each_header(engine, client):
+    """The same random numbers would favor the tokens that were drawn before."""
     engine.script = script(start=ANSWER, open="!<|call|>", full=ROME)
     engine.params.clear()
     for _ in range(2):
@@ -105,14 +105,14 @@ def test_draws_go_on_with_another_seed_after_each_header(engine, client):
 
 
 @pytest.mark.parametrize("picked", [".get_wether<|message|>{}<|call|>", "!<|call|>", " <|return|>"])
-def test_a_pick_that_is_not_offered_becomes_one_that_is(engine, client, picked):
+def test_a_function_that_is_not_offered_is_replaced_by_an_offered_one(engine, client, picked):
     engine.script = script(start=ANSWER, open=picked, full=ROME)
     reply = ask(client, tools=[CHAT_TOOL, OTHER_TOOL], tool_choice="required")
     assert calls(reply) == [("get_weather", '{"city": "Rome"}')]
 
 
 @pytest.mark.parametrize("fields", [{"tools": [CHAT_TOOL], "tool_choice": "none"}, {}])
-def test_no_calls_where_none_are_allowed(engine, client, fields):
+def test_no_calls_are_made_with_tool_choice_none(engine, client, fields):
     engine.script = script(start=CALL, final="So be it.<|return|>")
     reply = ask(client, **fields)
     assert calls(reply) == []
@@ -121,7 +121,7 @@ def test_no_calls_where_none_are_allowed(engine, client, fields):
     assert "get_weather" not in engine.prompts[0]
 
 
-def test_the_limit_holds_when_the_header_does_not_fit(engine, client):
+def test_the_token_limit_applies_if_the_header_does_not_fit(engine, client):
     engine.script = script(start=ANSWER, full=ROME)
     for limit in range(1, 25):
         reply = ask(client, tools=[CHAT_TOOL], tool_choice="required", max_tokens=limit)
@@ -129,7 +129,7 @@ def test_the_limit_holds_when_the_header_does_not_fit(engine, client):
         assert reply["usage"]["completion_tokens"] <= limit
 
 
-def test_responses_are_steered_too(engine, client):
+def test_responses_are_also_steered(engine, client):
     engine.script = script(start=ANSWER, full=ROME)
     choice = {"type": "function", "name": "get_weather"}
     body = {"model": MODEL, "input": "Hi", "tools": [FLAT_TOOL], "tool_choice": choice}

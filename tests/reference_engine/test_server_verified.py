@@ -1,4 +1,4 @@
-"""The reference server, whatever its model says, under our own checks."""
+"""The reference server under our own checks, with good and odd models."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ ODD = [
     "<|end|><|start|>assistant<|channel|>final<|message|>answer<|return|>",
 ]  # fmt: skip
 FOUND = {"failed", "warned"}
-# What only the model is to blame for.
+# Findings that only the model can cause.
 THE_MODELS_OWN = {
     "calls.arguments.json",
     "calls.name.unknown",
@@ -47,7 +47,7 @@ def verified(script, capsys, *options):
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_a_good_model_passes_without_a_single_finding(capsys):
+def test_a_good_model_passes_without_findings(capsys):
     code, summary = verified(as_asked, capsys, "-n", "12", "-k", "2", "--rule", "guide", "--strict")
     assert code == 0
     assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
@@ -80,7 +80,7 @@ def test_an_odd_model_is_read_over_harmony(capsys):
     assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
 
 
-def test_an_odd_model_is_never_blamed_on_the_server(capsys):
+def test_defects_of_an_odd_model_are_not_attributed_to_the_server(capsys):
     # One of eight: an unfinished JSON object in 3 of 77 calls is more than a model writes.
     replies = itertools.cycle([each for odd in ODD for each in (odd, *[None] * 7)])
 

@@ -1,4 +1,4 @@
-"""Responses over WebSockets, by clients that we did not write: `websockets` and `openai`."""
+"""Responses over WebSockets, with the clients `websockets` and `openai`."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ def send(socket: ClientConnection, given="Hi", **fields) -> None:
 
 
 def turn(socket: ClientConnection) -> list[dict]:
-    """The events up to the one that ends a turn."""
+    """The events up to the end of a turn."""
     events = []
     while not events or not ("error" in events[-1] or ends(events[-1])):
         events.append(json.loads(socket.recv(timeout=10)))
@@ -63,7 +63,7 @@ def ask(socket: ClientConnection, given="Hi", **fields) -> dict:
 
 
 def cancelled(engine) -> bool:
-    """Whether a turn is given up within ten seconds, and no other one begun."""
+    """Whether a turn is cancelled within ten seconds and no other one is started."""
     deadline = time.monotonic() + 10
     while not engine.cancelled and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -92,7 +92,7 @@ def test_the_events_are_those_of_a_stream(url):
         EVENT.validate_python(event)
 
 
-def test_a_connection_remembers_what_is_not_stored(url, engine):
+def test_a_connection_remembers_unstored_responses(url, engine):
     engine.script = lambda prompt, _: ANSWER if "sunny" in prompt else CALL
     with connected(url) as socket:
         first = ask(socket, "The code is 4711.", tools=[FLAT_TOOL])
@@ -108,7 +108,7 @@ def test_a_connection_remembers_what_is_not_stored(url, engine):
     assert httpx.get(f"{url}/responses/{second['id']}").status_code == 404
 
 
-def test_what_is_stored_outlives_the_connection(url, engine):
+def test_stored_responses_outlive_the_connection(url, engine):
     with connected(url) as socket:
         first = ask(socket, "The code is 4711.", store=True)
     with connected(url) as socket:
@@ -116,7 +116,7 @@ def test_what_is_stored_outlives_the_connection(url, engine):
     assert "4711" in engine.prompts[1]
 
 
-def test_a_failed_turn_forgets_what_it_continued(url):
+def test_a_failed_turn_forgets_the_response_it_continued(url):
     result = {"type": "function_call_output", "call_id": "call_none", "output": "sunny"}
     with connected(url) as socket:
         first = ask(socket)
@@ -140,7 +140,9 @@ def test_a_failed_turn_forgets_what_it_continued(url):
          400, "missing_required_parameter", "'input'"),
     ],
 )  # fmt: skip
-def test_a_wrong_message_is_refused_and_the_connection_goes_on(url, message, status, code, says):
+def test_a_wrong_message_is_rejected_and_the_connection_stays_open(
+    url, message, status, code, says
+):
     with connected(url) as socket:
         socket.send(message)
         (event,) = turn(socket)
@@ -171,7 +173,7 @@ def test_too_many_waiting_messages_end_the_connection(url, engine, caplog):
     assert not caplog.records
 
 
-def test_a_client_that_goes_away_ends_its_turn(url, engine, caplog):
+def test_a_disconnected_client_ends_its_turn(url, engine, caplog):
     engine.pause = 0.05
     with connected(url) as socket:
         send(socket)
@@ -180,7 +182,7 @@ def test_a_client_that_goes_away_ends_its_turn(url, engine, caplog):
     assert not caplog.records
 
 
-def test_a_connection_ends_after_its_time(engine):
+def test_a_connection_is_closed_after_its_time_limit(engine):
     with running(engine, AppSettings(websocket_seconds=0.3)) as url, connected(url) as socket:
         assert ask(socket)["status"] == "completed"
         (event,) = turn(socket)
@@ -189,7 +191,7 @@ def test_a_connection_ends_after_its_time(engine):
             socket.recv(timeout=10)
 
 
-def test_the_key_is_asked_for(engine):
+def test_the_key_is_required(engine):
     with running(engine, AppSettings(api_key="secret")) as url:
         with pytest.raises(InvalidStatus) as refusal, connected(url):
             pass
@@ -198,7 +200,7 @@ def test_the_key_is_asked_for(engine):
             assert ask(socket)["status"] == "completed"
 
 
-def test_pages_of_other_sites_are_refused(url):
+def test_pages_of_other_origins_are_rejected(url):
     with pytest.raises(InvalidStatus) as refusal, connected(url, origin="https://example.com"):
         pass
     assert refusal.value.response.status_code == 403
@@ -215,7 +217,7 @@ def test_pages_of_allowed_origins_are_served(engine, allowed):
         assert ask(socket)["status"] == "completed"
 
 
-def test_faults_and_variations_are_those_of_a_stream(engine):
+def test_faults_and_variations_apply_as_in_a_stream(engine):
     app = faulty_parts(["ok:open-responses-events"]).app(engine, AppSettings())
     with serving(app) as url, connected(url) as socket:
         send(socket)
@@ -224,7 +226,7 @@ def test_faults_and_variations_are_those_of_a_stream(engine):
     assert "response.reasoning_text.delta" not in kinds
 
 
-def test_a_stopping_server_ends_the_connection(engine):
+def test_a_stopping_server_closes_the_connection(engine):
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(running(engine))
         with connected(url) as socket:

@@ -69,7 +69,7 @@ def test_an_exported_checkpoint_is_valid(tmp_path, capsys):
     assert table.endswith(f"{tmp_path / 'out'} is valid: 5 checks passed\n")
 
 
-def test_the_given_hash_must_be_that_of_the_checkpoint(capsys):
+def test_a_given_hash_must_match_the_checkpoint(capsys):
     right = identity(SMALL_CHECKPOINT)
     status, _, checks = checked(capsys, SMALL_CHECKPOINT, "--sha256", right.upper())
     assert (status, checks["hashes"]) == (0, "passed")
@@ -123,7 +123,7 @@ def test_damaged_weights_are_not_valid(damage, copied, capsys):
     assert checks["tensors"] == "passed"
 
 
-def test_other_positions_are_not_valid(copied, capsys):
+def test_a_wrong_rope_configuration_is_not_valid(copied, capsys):
     folder, _, store = copied
     store()
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -249,7 +249,7 @@ def test_a_model_that_does_not_fit_is_an_error(monkeypatch, capsys):
     assert "on cpu: not enough memory: you tried to allocate 80 GB.\n" in capsys.readouterr().err
 
 
-def test_the_known_texts_fit_their_purpose():
+def test_the_known_texts_are_suitable():
     continued = {
         known.name: [len(encode(text)) for _, text in known.continuations] for known in KNOWN
     }

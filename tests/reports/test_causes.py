@@ -50,13 +50,13 @@ def page(made):
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
-def test_causes_open_the_report(render):
+def test_a_report_begins_with_causes(render):
     shown = render(report(CAUSE, unexplained=("stop.kept",)))
     assert all(text in shown for text in EXPECTED)
     assert shown.index("Likely causes") < shown.index(CAUSE.effect)
 
 
-def test_findings_stand_under_their_cause():
+def test_findings_are_listed_under_their_cause():
     shown = printed(report(CAUSE))
     assert shown.index("Findings of cause 1") < shown.index("error usage.sum")
     assert "Other findings" not in shown
@@ -66,7 +66,7 @@ def test_findings_stand_under_their_cause():
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
-def test_a_report_says_that_no_cause_is_known(render):
+def test_a_report_states_that_no_cause_is_known(render):
     shown = " ".join(render(report(unexplained=("usage.sum",))).split())
     assert UNKNOWN in shown
 
@@ -81,6 +81,6 @@ def test_a_report_names_the_layer_at_fault(render):
     assert UNKNOWN not in shown
 
 
-def test_confidence_is_never_certain():
+def test_confidence_is_never_stated_as_certain():
     assert confidence(CAUSE.model_copy(update={"probability": 0.999})) == "over 95 %"
     assert confidence(CAUSE.model_copy(update={"probability": 0.51})) == "about 50 %"

@@ -1,4 +1,4 @@
-"""What a comparison says first: verdicts, causes and checks, then statistics."""
+"""The order of a comparison: verdicts, causes and checks, then statistics."""
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
@@ -53,7 +53,7 @@ def part(found, title):
     )
 
 
-def test_the_summary_leads_with_verdicts_causes_and_failing_checks():
+def test_the_summary_begins_with_verdicts_causes_and_failing_checks():
     rows = [check("cot.used", None, "failed"), check("cot.raw", "passed", "passed"), rate("chat")]
     assert list(summary(comparison(*rows, causes=(CAUSE,)))) == [
         "a (reference): PASS. No check fails.",
@@ -64,18 +64,18 @@ def test_the_summary_leads_with_verdicts_causes_and_failing_checks():
     ]
 
 
-def test_checks_that_both_fail_are_said_to_be_common():
+def test_checks_that_fail_on_both_sides_are_marked_as_common():
     found = comparison(check("cot.used", "failed", "failed"), check("cot.raw", "failed", "passed"))
     assert "b: FAIL. 1 check fails: cot.used. The reference fails 1 of them too." in summary(found)
 
 
-def test_a_failing_check_is_shown_although_the_other_side_did_not_test_it():
+def test_a_failing_check_is_shown_even_if_the_other_side_did_not_test_it():
     found = comparison(check("cot.used", None, "failed"), check("cot.raw", "passed", "passed"))
     (row,) = part(found, "Checks that fail or differ").table.rows
     assert (row.label, [cell.text for cell in row.cells]) == ("cot.used", ["–", "✕ 2 of 4"])
 
 
-def test_a_verdict_that_no_check_explains_has_its_reason():
+def test_a_verdict_without_failing_checks_is_shown_with_its_reason():
     first, second, _ = summary(comparison(check("cot.raw", "passed", "passed"), rate("chat")))
     assert first == "a (reference): PASS. No check fails."
     assert second == "b: FAIL. gpqa is too low."

@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from chromium import chromium, quiet_pages, shot
+from chromium import chromium, quiet_pages, screenshot
 from compared_runs import judged_run, never_in
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -60,7 +60,7 @@ def opened(browser, folder):
 
 def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):
     page = opened()
-    shot(page, "compare-light")
+    screenshot(page, "compare-light")
     rows = page.locator(".matrix tbody tr:not(.head):visible")
     before = rows.count()
     (worse,) = page.get_by_role("button", name="pass@1").all()[1:2]
@@ -122,28 +122,28 @@ def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened)
 def test_a_phone_needs_no_sideways_scrolling(name, opened):
     page = opened(name, viewport={"width": 390, "height": 844}, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    shot(page, f"{name}-phone")
+    screenshot(page, f"{name}-phone")
 
 
 @pytest.mark.parametrize("name", ["compare", "index"])
-def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
+def test_dark_mode_follows_the_system_until_the_reader_chooses(name, opened):
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened(name, color_scheme="light").evaluate(background)
     page = opened(name, color_scheme="dark")
     assert page.evaluate(background) != light
-    shot(page, f"{name}-dark")
+    screenshot(page, f"{name}-dark")
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == light
 
 
-def test_a_name_runs_nothing(opened):
+def test_names_do_not_execute_as_code(opened):
     for name in ("compare", "index"):
         page = opened(name)
         assert page.evaluate("window.hacked") is None
         assert page.locator("main img, main script").count() == 0
 
 
-def test_without_javascript_every_measure_is_there(opened, folder):
+def test_every_measure_is_shown_without_javascript(opened, folder):
     page = opened(java_script_enabled=False)
     rows = json.loads((folder / "compare.json").read_text())["rows"]
     assert page.locator(".matrix tbody tr:not(.head):visible").count() == len(rows) > 25
@@ -151,7 +151,7 @@ def test_without_javascript_every_measure_is_there(opened, folder):
 
 def test_a_site_has_the_latest_run_of_each_provider(opened):
     page = opened("index")
-    shot(page, "index-light")
+    screenshot(page, "index-light")
     rows = page.get_by_role("region", name="Latest runs").locator("tbody tr")
     assert rows.count() == 2
     good = rows.filter(has_text="good")
@@ -163,7 +163,7 @@ def test_a_site_has_the_latest_run_of_each_provider(opened):
     page.wait_for_url("**/index.html")
 
 
-def test_a_site_draws_every_run_and_leads_to_its_report(opened):
+def test_a_site_plots_every_run_with_a_link_to_its_report(opened):
     page = opened("index")
     section = page.locator("main section").filter(has_text="good: 2 runs")
     assert section.locator("svg").count() == 2

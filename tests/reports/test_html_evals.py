@@ -75,7 +75,7 @@ def test_transcripts_of_other_tasks_are_shown():
     assert len(shown["scores"]) == 18
 
 
-def test_a_score_is_drawn_with_the_range_of_its_baseline():
+def test_a_score_is_plotted_with_the_range_of_its_baseline():
     text = page()
     assert "gpqa: <code>low</code> is worse" in text
     drawings = re.findall(r'<svg [^>]*aria-label="gpqa: (low[^"]*)"', text)
@@ -88,7 +88,7 @@ def test_a_score_is_drawn_with_the_range_of_its_baseline():
     assert abs((170 - top - height + 1) / scale - 0.6) < 0.01
 
 
-def test_every_try_is_a_cell_the_worst_question_first():
+def test_every_try_is_a_cell_with_the_worst_question_first():
     text = page()
     assert text.count('<button class="cell ') == 12
     order = re.findall(r"<bdi>(q\d)</bdi>", text)
@@ -97,7 +97,7 @@ def test_every_try_is_a_cell_the_worst_question_first():
     assert "Baseline of gpqa, low effort" in text
 
 
-def test_curves_have_the_majority():
+def test_curves_include_maj_at_k():
     drawings = re.findall(r'aria-label="gpqa, high effort: (pass@2[^"]*)"', page())
     assert drawings == ["pass@2 66.7 %; maj@2 66.7 %; pass^2 33.3 %"]
 
@@ -116,7 +116,7 @@ def test_grades_are_shown_in_tenths():
     assert data_of(text)["scores"][scores[0].record]["notes"] == [["score", "0.55"]]
 
 
-def test_each_task_has_its_own_map():
+def test_each_task_has_its_own_attempt_map():
     scores = failing_scores()
     text = page(results=[tool_calling(scores)], scores=scores)
     titles = re.findall(r'aria-label="Filter samples: ([^"]*)"', text)

@@ -20,7 +20,7 @@ ALLOWED_SCRIPTS = [{"type": "application/json", "id": "data"}, {}]
 
 
 class Reader(HTMLParser):
-    """What a browser finds in a page."""
+    """The elements and texts that a browser finds in a page."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class Reader(HTMLParser):
 
 
 def page_of(text, change=lambda found: found, texts=None):
-    """The page and the JUnit file of a run in which a text is everywhere it can be."""
+    """The page and the JUnit file of a run that contains a text wherever possible."""
     scores, rollouts = hostile(text)
     encodable = text.encode("utf-8", "replace").decode()
     example = finding(scores[0].record, path=encodable, expected=encodable, got=encodable)
@@ -65,7 +65,7 @@ def read(page):
 
 
 def hostile(text):
-    """Scores and rollouts with a text wherever a model, a server or a scorer can put it."""
+    """Scores and rollouts with a text wherever a model, server or scorer can write one."""
     escaped = json.dumps({"text": text})
     text = text.encode("utf-8", "replace").decode()
     called = Say(call=(text, text), reasoning=text)
@@ -128,7 +128,7 @@ def test_long_texts_are_trimmed_and_marked():
     assert "characters omitted" in page
 
 
-def test_a_provider_with_a_nasty_name_is_only_text():
+def test_a_hostile_provider_name_is_only_text():
     def renamed(found):
         provider = found.run.provider.model_copy(
             update={"name": NASTY["closing"], "model": NASTY["handler"], "base_url": NASTY["link"]}
@@ -162,7 +162,7 @@ def test_the_policy_names_exactly_the_script_and_the_stylesheet_of_the_page():
 
 
 @pytest.mark.parametrize("name", sorted(set(NASTY) - {"surrogate"}))
-def test_embedded_json_means_the_same(name):
+def test_embedded_json_is_escaped_without_changing_its_value(name):
     text = str(embedded([NASTY[name]]))
     assert json.loads(text) == [NASTY[name]]
     assert not re.search("[<>&]", text)

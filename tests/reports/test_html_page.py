@@ -43,7 +43,7 @@ def text_of(page):
     return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.S).split())
 
 
-def test_the_first_screen_says_the_verdict_the_reasons_and_what_to_do():
+def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     text = text_of(page_of(failing(), failing_scores()))
     parts = [
         "✕ FAIL",
@@ -65,14 +65,14 @@ def test_an_unfinished_run_says_how_to_finish_it():
     assert "gpt-oss-verify --resume mock-20260102-030405" in text
 
 
-def test_a_pass_says_so():
+def test_a_passing_run_is_shown_as_passed():
     text = text_of(page_of(passing(), passing_scores()))
     assert "✓ PASS" in text
     assert "of 6 planned attempts; none allowed" in text
     assert "6 requests, no errors, no retries." in text
 
 
-def test_every_attempt_is_a_cell_and_the_missing_one_too():
+def test_every_attempt_including_a_missing_one_is_a_cell():
     scores = [*failing_scores()[:4], score("c", 1, "timeout"), score("c", 2, "not_run")]
     page = page_of(analysis([tool_calling(scores)]), scores)
     assert page.count('<button class="cell ') == 5
@@ -148,7 +148,7 @@ def test_retries_and_errors_are_counted():
     assert "1 retried after status 429" in text
 
 
-def test_measures_are_drawn_for_each_condition():
+def test_measures_are_plotted_for_each_condition():
     modes = [condition(mode=mode) for mode in ("streaming", "non-streaming")]
     scores = [
         score(sample, 1, condition=each, timing=(Timing(2.0, 0.5, 90.0),))
@@ -170,7 +170,7 @@ def test_a_sample_is_taken_from_all_parts_of_the_run():
     assert max(b - a for a, b in pairwise(places)) <= 20
 
 
-def test_each_kind_of_failure_has_its_turn():
+def test_each_kind_of_failure_has_a_transcript():
     many = [score("row", number, "timeout") for number in range(50)]
     rare = score("rare", 1, "wrong_tool")
     assert rare.record in transcripts.choose([], [*many, rare])[:2]
@@ -181,7 +181,7 @@ def test_the_most_important_transcripts_fit(monkeypatch):
     assert transcripts.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}) == {"a", "c"}
 
 
-def test_transcripts_held_while_reading_are_bounded(monkeypatch):
+def test_transcripts_kept_in_memory_are_bounded(monkeypatch):
     scores = failing_scores()
     rollouts = rollouts_of(scores)
     one = len(page_of(failing(), scores[:1], rollouts[:1]))
@@ -221,7 +221,7 @@ def large(count, rollouts):
     return page_of(analysis([result]), many(count), rollouts)
 
 
-def test_a_thousand_attempts_are_rendered_soon_and_stay_small():
+def test_a_thousand_attempts_give_a_small_page_quickly():
     began = time.process_time()
     page = large(1_000, records(1_000))
     assert time.process_time() - began < 10
@@ -229,7 +229,7 @@ def test_a_thousand_attempts_are_rendered_soon_and_stay_small():
     assert page.count('<button class="cell ') == 1_000
 
 
-def test_few_records_are_held_at_a_time(monkeypatch):
+def test_few_records_are_kept_in_memory(monkeypatch):
     monkeypatch.setattr(heatmap, "MOST_CELLS", 300)
     monkeypatch.setattr("reports.html.report.MOST_CELLS", 300)
     alive, most = Counter(), 0

@@ -38,7 +38,7 @@ def with_decision(decision):
 
 
 @pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
-def test_the_file_is_red_exactly_if_the_run_did_not_pass(decision):
+def test_the_file_has_failures_exactly_if_the_run_did_not_pass(decision):
     found, scores = with_decision(decision)
     root = junit_of(found, scores)
     red = root.findall(".//failure") + root.findall(".//error")
@@ -46,7 +46,7 @@ def test_the_file_is_red_exactly_if_the_run_did_not_pass(decision):
     assert int(root.get("failures")) + int(root.get("errors")) == len(red)
 
 
-def test_a_run_without_attempts_is_red():
+def test_a_run_without_attempts_has_a_failure():
     root = junit_of(analysis(decision="inconclusive"), [])
     assert root.get("errors") == "1"
 
@@ -71,7 +71,7 @@ def test_there_is_a_test_for_every_check_every_sample_and_every_score():
     assert "The score is worse" in root.find(".//testcase[@name='gpqa']/failure").get("message")
 
 
-def test_a_failure_carries_its_evidence():
+def test_a_failure_includes_its_evidence():
     root = junit_of(failing(), failing_scores())
     test = root.find(".//testcase[@name='b']")
     failure = test.find("failure")

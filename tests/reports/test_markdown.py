@@ -44,7 +44,7 @@ def evals(name="gpqa", sample=NASTY_SAMPLE, **changes):
     return eval_result(scores, **changes)
 
 
-def test_what_a_pass_proves_is_stated():
+def test_the_report_states_what_a_pass_proves():
     proof = "2 of 3 known defects would show in these logprobs: a, b."
     text = markdown(analysis(checks=[rule("numerics.logprobs", reason=proof), rule("usage.sum")]))
     assert f"Passed: `numerics.logprobs`. {proof}" in text
@@ -165,7 +165,7 @@ def test_checks_that_judged_nothing_are_named_with_the_reason():
     assert "Not verifiable: `stop.kept`. Nothing to judge." in text
 
 
-def test_what_the_provider_declares_and_information_are_no_failures():
+def test_declared_limitations_and_info_are_not_failures():
     example = finding("a")
     declared = failed_rule("usage.sum", "declared", example).model_copy(
         update={"reason": "The entry declares it."}
@@ -185,7 +185,7 @@ def test_hostile_text_stays_text():
     assert "script" not in outside_code
 
 
-def test_nobody_is_mentioned():
+def test_no_account_is_mentioned():
     scores = failing_scores()
     scores[3] = score("b", 2, "wrong_tool", detail="It called @octocat, /@octocat.")
     outside_code = re.sub(r"`[^`]*`", "", markdown(analysis([tool_calling(scores)])))
@@ -206,7 +206,7 @@ def test_reasons_keep_their_code_spans():
     assert r"- Use `--resume RUN` \<b\>now\</b\>." in text
 
 
-def test_the_report_fits_a_comment_whatever_was_found():
+def test_the_report_fits_a_comment_with_any_findings():
     huge = finding("a").model_copy(update={"message": "m" * 900})
     loud = [failed_rule(f"usage.rule{number}", "failed", *[huge] * 5) for number in range(150)]
     for checks in (loud, loud[:20]):
@@ -216,7 +216,7 @@ def test_the_report_fits_a_comment_whatever_was_found():
     assert "m" * 900 in text
 
 
-def test_the_report_fits_a_comment_however_long_the_prompts_are():
+def test_the_report_fits_a_comment_with_prompts_of_any_length():
     result = tool_calling(failing_scores())
     case = result.failures[0].model_copy(update={"prompt": "p" * 30_000})
     text = markdown(analysis([result.model_copy(update={"failures": (case,) * 10})]))

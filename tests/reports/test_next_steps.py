@@ -1,4 +1,4 @@
-"""What a report tells the user to do."""
+"""The next steps that a report recommends."""
 
 import pytest
 from reporting import CHAT, analysis, eval_result, failed_rule, finding, rule, score
@@ -75,7 +75,7 @@ def test_after_imported_traffic_that_passed_the_provider_can_be_tested():
 
 
 @pytest.mark.parametrize("until_decided", [False, True])
-def test_until_decided_is_not_advised_to_a_run_that_had_it(until_decided):
+def test_until_decided_is_not_recommended_for_a_run_that_used_it(until_decided):
     settings = RunSettings(
         apis=("chat",), modes=("non-streaming",), concurrency=8, until_decided=until_decided
     )

@@ -1,7 +1,7 @@
-"""The page in a real browser: the Chromium of this machine."""
+"""The page of a report in a Chromium browser, if one is installed."""
 
 import pytest
-from chromium import chromium, quiet_pages, shot
+from chromium import chromium, quiet_pages, screenshot
 from healthy import Say
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -32,7 +32,7 @@ def browser():
 
 
 def scored(sample, attempt, under):
-    """In some conditions some samples fail: without a tool call, by timeout, or invalid."""
+    """Scores with failures under some conditions: no tool call, timeouts, invalid replies."""
     where = SAMPLES.index(sample), attempt, under.name
     if where in ((1, 2, "chat · streaming"), (2, 1, "responses · streaming")):
         return score(sample, attempt, "no_tool_call", condition=under, detail="No tool call.")
@@ -78,13 +78,13 @@ def opened(browser, page_file):
 
 def test_the_verdict_is_on_the_first_screen(opened):
     page = opened()
-    shot(page, "report-light")
+    screenshot(page, "report-light")
     for text in ("FAIL", "Why", "What to do next"):
         box = page.locator("#verdict").get_by_text(text, exact=False).first.bounding_box()
         assert box["y"] + box["height"] < 900
 
 
-def test_checks_are_folded_by_family_and_searched(opened):
+def test_checks_are_grouped_by_family_and_searchable(opened):
     page = opened()
     shown = page.locator(".rule:visible")
     assert shown.count() == 0
@@ -94,7 +94,7 @@ def test_checks_are_folded_by_family_and_searched(opened):
     assert shown.locator("code").all_inner_texts() == ["usage.present"]
 
 
-def test_a_check_with_findings_leads_to_their_evidence(opened):
+def test_a_check_with_findings_links_to_their_evidence(opened):
     page = opened()
     page.locator("details.check > summary").click()
     page.get_by_text("Token counts").click()
@@ -125,7 +125,7 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     viewer = page.get_by_role("dialog")
     expect(viewer).to_be_visible()
     expect(viewer.get_by_text("Request 1")).to_be_visible()
-    shot(page, "viewer-light")
+    screenshot(page, "viewer-light")
     title = page.locator("#viewer-title")
     first = title.inner_text()
     page.keyboard.press("ArrowRight")
@@ -137,7 +137,7 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     assert page.evaluate("document.activeElement.dataset.r") == record
 
 
-def test_evidence_leads_to_its_transcript_and_the_raw_exchange(opened):
+def test_evidence_links_to_its_transcript_and_the_raw_exchange(opened):
     page = opened()
     page.locator("details.worst summary").first.click()
     link = page.locator("details.worst a[data-r]:visible").first
@@ -151,7 +151,7 @@ def test_evidence_leads_to_its_transcript_and_the_raw_exchange(opened):
     expect(viewer, "the address of a transcript opens it").to_be_visible()
 
 
-def test_recorded_text_runs_nothing(opened):
+def test_recorded_text_does_not_execute_as_code(opened):
     page = opened()
     page.locator(f"button.cell[data-r='{SAMPLES[0]}/responses/streaming/1']").click()
     shown = page.locator(".item.final .text").first.inner_text()
@@ -161,13 +161,13 @@ def test_recorded_text_runs_nothing(opened):
     assert page.locator("dialog img, dialog svg, dialog script").count() == 0
 
 
-def test_dark_is_the_systems_choice_until_the_reader_chooses(opened):
+def test_dark_mode_follows_the_system_until_the_reader_chooses(opened):
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened(color_scheme="light").evaluate(background)
     page = opened(color_scheme="dark")
     dark = page.evaluate(background)
     assert dark != light
-    shot(page, "report-dark")
+    screenshot(page, "report-dark")
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == light
     page.reload()
@@ -178,11 +178,11 @@ def test_a_phone_needs_no_sideways_scrolling(opened):
     page = opened(viewport={"width": 390, "height": 844}, has_touch=True)
     wide = "document.documentElement.scrollWidth"
     assert page.evaluate(wide) == 390
-    shot(page, "report-phone")
+    screenshot(page, "report-phone")
     page.locator("button.cell.bad").first.tap()
     assert page.get_by_role("dialog").bounding_box()["width"] <= 390
     assert page.evaluate("document.getElementById('viewer').scrollWidth") <= 390
-    shot(page, "viewer-phone")
+    screenshot(page, "viewer-phone")
 
 
 def test_print_has_the_checks_and_not_the_controls(opened):
@@ -192,7 +192,7 @@ def test_print_has_the_checks_and_not_the_controls(opened):
     expect(page.locator("#checks")).to_be_visible()
 
 
-def test_without_javascript_everything_but_transcripts_is_there(opened):
+def test_everything_but_transcripts_is_shown_without_javascript(opened):
     page = opened(java_script_enabled=False)
     page.get_by_text("Chain of thought").click()
     expect(page.locator(".rule:visible")).to_have_count(1)

@@ -130,7 +130,7 @@ Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
 
-def test_errors_have_evidence_before_other_findings_are_only_named():
+def test_errors_have_evidence_and_other_findings_are_only_named():
     found = failing()
     [rule] = [each for each in found.checks if each.check.id == "usage.sum"]
     ids = [f"usage.e{number:02}" for number in range(6)] + ["usage.w"]
@@ -161,7 +161,7 @@ def test_four_conditions_fit_a_usual_terminal():
     assert printed(four_conditions(), 60).count("pass@1 %") == 2
 
 
-def test_heads_name_only_what_varies():
+def test_column_heads_name_only_what_varies():
     modes = [condition(mode=mode) for mode in ("streaming", "non-streaming")]
     text = printed(analysis([tool_calling(passing_scores(), under=each) for each in modes]))
     head = next(line for line in text.splitlines() if "non-streaming" in line)

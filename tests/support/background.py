@@ -1,4 +1,4 @@
-"""A `MockProvider` in a thread of its own, for tests that run the command line."""
+"""A `MockProvider` in a separate thread, for tests that run the command line."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Pages in a real browser: whatever Chromium is found on this machine."""
+"""Pages in a Chromium browser, if one is installed."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ _SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped where there is none."""
+    """A browser; the test is skipped if none is installed."""
     if _CHROMIUM is None:
         pytest.skip(f"NO PAGE WAS LOOKED AT: no Chromium here (looked for {', '.join(_NAMES)})")
     with sync_playwright() as driver:
@@ -29,9 +29,9 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def quiet_pages(browser: Any) -> Iterator[Callable[..., Any]]:
-    """A function that opens an address in a context of its own, with options of that context.
+    """A function that opens an address in a new browser context with the given options.
 
-    At the end nothing may have been said on a console, and nothing asked of the network.
+    At the end, no page may have written to its console or used the network.
     """
     troubles, contexts = [], []
 
@@ -54,8 +54,8 @@ def quiet_pages(browser: Any) -> Iterator[Callable[..., Any]]:
     assert troubles == []
 
 
-def shot(page: Any, name: str) -> None:
-    """Keep a picture of a page, if they are wanted; of a viewer, what is on the screen."""
+def screenshot(page: Any, name: str) -> None:
+    """Save a screenshot of a page if requested; for a viewer, only the visible part."""
     if _SCREENSHOTS:
         Path(_SCREENSHOTS).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=f"{_SCREENSHOTS}/{name}.png", full_page="viewer" not in name)

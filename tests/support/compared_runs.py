@@ -1,4 +1,4 @@
-"""Scored run folders with chosen results, written without sampling or scoring anything."""
+"""Scored run folders with chosen results, written without sampling or scoring."""
 
 import json
 from collections import Counter, defaultdict
@@ -73,7 +73,7 @@ def judged_run(
         provider: The name of the provider.
         day: When it started, in days after the first run.
         finished: Whether it is finished.
-        made: How many of the tool-calling attempts were made.
+        made: The number of tool-calling attempts that were made.
         suite: The cases; None for a run without tool calling.
         tries: Tries at every sample.
         apis: The APIs.
@@ -81,7 +81,7 @@ def judged_run(
         evals: Which attempts of aime25 are correct; None for a run without evals.
         model: The model.
         temperature: The temperature.
-        rollouts: Whether to write the rollouts, too.
+        rollouts: Whether to also write the rollouts.
     """
     folder.mkdir(parents=True)
     tasks = [*_tasks(suite, tries, apis, temperature, evals, model)]

@@ -1,7 +1,7 @@
 """Minimal recordings of defects of real gpt-oss servers, and the checks that must report them.
 
 Ids follow the catalogue of the defects: A harmony parsing, B tools, C streaming, D history,
-F structured output, G sampling, limits and usage. Defects that only show in the model's behaviour
+F structured output, G sampling, limits and usage. Defects that show only in the model's behavior
 over many attempts are not included. `ALLOWED` lists variations that are allowed.
 """
 

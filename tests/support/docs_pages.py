@@ -1,4 +1,4 @@
-"""The pages for users: their commands and their links."""
+"""The commands and links of the documentation pages."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Command:
-    """A command as it stands in a block, its comment left out."""
+    """A command of a code block, without its comment."""
 
     page: str
     words: tuple[str, ...]
@@ -63,13 +63,13 @@ def _command(page: str, line: str) -> Command:
 
 
 def links() -> Iterator[tuple[Path, str, str]]:
-    """Page, path and place of every link that does not leave the repository."""
+    """Page, path and fragment of every link within the repository."""
     for page in PAGES:
         for match in _LINK.finditer(page.read_text(encoding="utf-8")):
             yield page, match["path"], match["place"] or ""
 
 
 def headings(page: Path) -> set[str]:
-    """What the headings of a page are linked to by, as GitHub makes it."""
+    """The fragments of the headings of a page, as GitHub generates them."""
     found = _HEADING.findall(page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on this machine: files at one revision, some of them gated."""
+"""A small local Hugging Face hub: files at one revision, some of them gated."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ def fake_hub(
     *,
     listed: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[list[str]]:
-    """Have the Hugging Face libraries talk to a server of our own, with a cache of its own.
+    """Make the Hugging Face libraries use a local server and a separate cache.
 
     Args:
         files: Text by `<repository>/<file>`.
-        gated: Repositories that answer as to somebody who has not accepted the terms.
-        cache: Where the libraries are to cache.
-        patch: To point the libraries there.
-        listed: Text whose hash the listing of a model gives in the place of the file's own.
+        gated: Repositories that answer as if the user had not accepted the terms.
+        cache: The cache folder of the libraries.
+        patch: Sets the address and the cache of the libraries.
+        listed: Text whose hash the listing of a model gives instead of that of the file.
 
     Yields:
         The requests served so far, as `<method> <path>`.
@@ -99,7 +99,7 @@ def _repository_path(path: str) -> str:
 
 
 def _listing(repository: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """What the hub says of a model; its safetensors are kept by LFS."""
+    """The hub's description of a model; its safetensors are stored with LFS."""
     siblings = []
     for name, text in files.items():
         if not name.startswith(f"{repository}/"):

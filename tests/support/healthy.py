@@ -1,4 +1,4 @@
-"""What a healthy provider says, in the complete grammar of both APIs: as JSON, as event blocks,
+"""Replies of a healthy provider in the complete format of both APIs: as JSON, as event blocks,
 as recorded rollouts, and as a handler for `MockProvider` that knows the cases.
 """
 
@@ -53,7 +53,7 @@ def right(case: Case) -> list[Say]:
 
 
 def polluted(case: Case) -> list[Say]:
-    """What a server says that leaves a piece of the header in the names of tools."""
+    """The replies of a server that leaves a piece of the header in the names of tools."""
     return [
         replace(say, call=(f"{say.call[0]}<|channel|>commentary", say.call[1])) if say.call else say
         for say in right(case)
@@ -137,7 +137,7 @@ def chat_blocks(chunks: Sequence[dict[str, Any]]) -> list[str]:
 
 # --- Responses
 
-# What a response repeats of its request, or says of its own defaults.
+# The fields of a response that repeat its request or state defaults.
 RESPONSE_SETTINGS: dict[str, Any] = {
     "previous_response_id": None,
     "instructions": None,

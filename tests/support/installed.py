@@ -1,7 +1,7 @@
-"""The tool as a user has it: built from the sources, installed into an environment of its own.
+"""The tool as a user installs it: built from the sources, in a separate environment.
 
 No package is downloaded: the environment sees the packages of the one that runs the tests, either
-all of them or only those that a base install brings.
+all of them or only those of a base install.
 """
 
 import os
@@ -30,7 +30,7 @@ OURS = "gpt-oss-verify"
 
 @dataclass(frozen=True)
 class Built:
-    """The source distribution, the wheel that was built from it, and what both were made of."""
+    """The source distribution, the wheel that was built from it, and their sources."""
 
     tree: Path
     sdist: Path
@@ -52,7 +52,7 @@ def built(folder: Path) -> Built:
 
 
 class Installation:
-    """A virtual environment with nothing in it but our wheel and what a base install needs."""
+    """A virtual environment with only our wheel and the packages of a base install."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         venv.create(folder, symlinks=True)
@@ -68,11 +68,11 @@ class Installation:
         self._command.symlink_to(self._python.with_name(OURS))
 
     def add_all_extras(self) -> None:
-        """See every package that the tests see."""
+        """Make every package of the tests available."""
         self._see(SITE)
 
     def run(self, *arguments: str, cwd: Path, code: int = 0) -> str:
-        """What the installed command prints."""
+        """The output of the installed command."""
         return call([self._command, *arguments], cwd=cwd, code=code)
 
     def python(self, code: str, cwd: Path) -> str:
@@ -88,14 +88,14 @@ class Installation:
         )
 
     def _see(self, packages: Path) -> None:
-        # A folder named in a .pth file is searched, and its own .pth files are not read: our
-        # checkout, which the tests see by such a file, stays out of sight.
+        # Python searches a folder named in a .pth file but does not read the .pth files in it, so
+        # our checkout, which the tests see through such a file, is not visible.
         with (self._site / "borrowed.pth").open("a", encoding="utf-8") as file:
             file.write(f"{packages}\n")
 
 
 def call(command: list[str | Path], cwd: Path, code: int = 0) -> str:
-    """What a command prints. Fails if it does not end with `code`."""
+    """The output of a command. Fails if its exit code is not `code`."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -110,7 +110,7 @@ def call(command: list[str | Path], cwd: Path, code: int = 0) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what could lead to the checkout."""
+    """The environment variables without those that could lead to the checkout."""
     kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     return kept | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
 
@@ -118,7 +118,7 @@ def _environment() -> dict[str, str]:
 def _needed(
     ours: Distribution, extra: str = "", seen: frozenset[str] = frozenset()
 ) -> frozenset[str]:
-    """The names of the distributions that installing `ours` brings."""
+    """The names of the distributions that are installed with `ours`."""
     for text in ours.requires or ():
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
@@ -131,7 +131,7 @@ def _needed(
 
 
 def _linked(names: frozenset[str], folder: Path) -> Path:
-    """A folder with links to what these distributions put into site-packages."""
+    """A folder with links to the files of these distributions in site-packages."""
     folder.mkdir()
     for name in names:
         for file in distribution(name).files or ():

@@ -1,4 +1,4 @@
-"""A HealthBench grader over a real socket: right answers at random times, and faults if told."""
+"""A HealthBench grader over a real socket: right answers at random times, faults on request."""
 
 import asyncio
 import json
@@ -8,8 +8,8 @@ import mock_provider as mock
 from mock_provider import Received
 
 
-def truth(prompt: str) -> bool:
-    """What the mock says of an item: anything will do that hangs on the whole prompt."""
+def true_grade(prompt: str) -> bool:
+    """The grade that the mock gives an item: any function of the whole prompt will do."""
     return sum(map(ord, prompt)) % 2 == 0
 
 
@@ -29,11 +29,13 @@ def say(text: str) -> mock.Handler:
 
 
 def graded(request: Received) -> mock.Handler:
-    return say(json.dumps({"explanation": "So it is.", "criteria_met": truth(prompt_of(request))}))
+    return say(
+        json.dumps({"explanation": "So it is.", "criteria_met": true_grade(prompt_of(request))})
+    )
 
 
 class Grader:
-    """Answers after random times, and in a share of the requests not as it should."""
+    """Answers after random times, and wrongly in a share of the requests."""
 
     def __init__(self, *, faults: float = 0, slowest: float = 0.02, seed: int = 1) -> None:
         self._chance = random.Random(seed)

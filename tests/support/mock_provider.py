@@ -1,7 +1,7 @@
 """A provider over a real socket that answers as told, down to the bytes of a broken response.
 
-A handler gets the request and a writer and may do anything; without one the mock behaves well:
-it calls the first tool on offer once, then answers.
+A handler gets the request and a writer and may do anything. Without a handler, the mock behaves
+well: it calls the first offered tool once, then answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Handler = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class MockProvider:
-    """Use as an async context manager. `script` holds the handlers of the first POSTs, in order;
+    """Use as an async context manager. `script` has the handlers of the first POSTs in order, and
     `always` handles the rest.
     """
 
@@ -117,7 +117,7 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     return Received(method, path, headers, body, content)
 
 
-# --- What a well-behaved provider writes
+# --- Well-behaved replies
 
 
 async def well_behaved(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -212,7 +212,7 @@ def responses_reply(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def responses_events(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Only the skeleton: what clients of the final object need."""
+    """Only the events that clients of the final object need."""
     yield {"type": "response.created", "response": {**reply, "output": [], "status": "in_progress"}}
     for index, item in enumerate(reply["output"]):
         yield {"type": "response.output_item.added", "output_index": index, "item": item}
@@ -272,11 +272,11 @@ def write_text(
     writer.write(encoded)
 
 
-# --- Misbehaviour
+# --- Misbehavior
 
 
 def status(code: int, message: str = "no", **headers: str) -> Handler:
-    """An error status with an OpenAI-shaped body."""
+    """An error status with a body in OpenAI's format."""
     named = {key.replace("_", "-"): value for key, value in headers.items()}
 
     async def handle(_: Received, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Healthy replies with one thing changed: as whole bodies, as events, as recorded rollouts."""
+"""Healthy replies with one change: as whole bodies, as events, as recorded rollouts."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Change = Callable[[Any], object]
 
 
 def put(path: str, value: object) -> Change:
-    """A change that sets one place of a JSON value, for example `choices.0.message.content`."""
+    """A change that sets one path of a JSON value, for example `choices.0.message.content`."""
 
     def change(body: Any) -> None:
         *steps, last = _steps(path)
@@ -35,7 +35,7 @@ def put(path: str, value: object) -> Change:
 
 
 def drop(path: str) -> Change:
-    """A change that removes one place of a JSON value."""
+    """A change that removes one path of a JSON value."""
 
     def change(body: Any) -> None:
         *steps, last = _steps(path)
@@ -69,7 +69,7 @@ def responses(change: Change, say: Say, request: Mapping[str, Any] | None = None
 
 
 def chat_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
-    """A streamed completion; the change is made to its chunks, or returns other blocks."""
+    """A streamed completion; the change modifies its chunks or returns other blocks."""
     chunks = chat_chunks(say)
     blocks = change(chunks)
     answer = stream_response(blocks if isinstance(blocks, list) else chat_blocks(chunks))
@@ -77,7 +77,7 @@ def chat_stream(change: Change, say: Say, request: Mapping[str, Any] | None = No
 
 
 def responses_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
-    """A streamed response; the change is made to its events, or returns other blocks."""
+    """A streamed response; the change modifies its events or returns other blocks."""
     events = copy.deepcopy(responses_events(say))
     blocks = change(events)
     answer = stream_response(blocks if isinstance(blocks, list) else responses_blocks(events))
@@ -85,7 +85,7 @@ def responses_stream(change: Change, say: Say, request: Mapping[str, Any] | None
 
 
 def asked(recorded: Rollout, request: Mapping[str, Any] | None) -> Rollout:
-    """The same rollout, with more in its first request."""
+    """The same rollout with additional fields in its first request."""
     if request is None:
         return recorded
     first, *rest = recorded.exchanges
@@ -114,12 +114,12 @@ def change_event(kind: str, **changes: object) -> Change:
 
 
 def remove_event(kind: str) -> Change:
-    """Takes the first event of a type away."""
+    """A change that removes the first event of a type."""
     return lambda events: events.remove(event_of(events, kind))
 
 
 def both(*changes: Change) -> Change:
-    """Several changes, one after the other."""
+    """A change that makes several changes in order."""
 
     def change(body: Any) -> None:
         for each in changes:

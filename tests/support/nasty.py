@@ -1,4 +1,4 @@
-"""What a model or a provider could say to break whatever shows it."""
+"""Texts of a model or provider that could break the pages and terminals that show them."""
 
 NASTY = {
     "script": "<script>window.hacked = 1</script>",

@@ -1,7 +1,7 @@
 """A provider of recorded answers to the sample questions: right with a known probability.
 
-What it says depends only on the question and the request's seed, so that a try has the same answer
-however often it is asked for.
+An answer depends only on the question and the seed of the request, so a repeated try gets the same
+answer.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def _gpqa() -> Mapping[str, str]:
 
 
 def answer(prompt: str, seed: int, chance: float) -> str:
-    """The recorded answer: right with `chance`."""
+    """The recorded answer, which is right with probability `chance`."""
     question = prompt.split("\n\n")[0]
     right = draw(f"{question}/{seed}") < chance
     if question in _aime():
@@ -47,12 +47,12 @@ def answer(prompt: str, seed: int, chance: float) -> str:
 
 
 def draw(text: str) -> float:
-    """A number in [0, 1) that belongs to the text."""
+    """A number in [0, 1) that is determined by the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
 def quiz(chance: float) -> Handler:
-    """A handler that answers questions, and grades whatever looks like a rubric item."""
+    """A handler that answers questions and grades rubric items."""
     unseeded = Random(7)
 
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +75,7 @@ def reply(body: Mapping[str, Any], seed: int, chance: float) -> str:
 
 
 def unreliable(inner: Handler, share: float) -> Handler:
-    """`inner`, but a share of the requests gets a 429, a 500, silence, a cut or a broken body."""
+    """`inner`, but a share of the requests gets a 429, a 500, no answer, a cut or a broken body."""
     random = Random(3)
 
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +101,7 @@ def unreliable(inner: Handler, share: float) -> Handler:
 
 
 def malformed(inner: Handler, share: float) -> Handler:
-    """`inner`, but a share of the questions gets a body that is no JSON, each time it is asked."""
+    """`inner`, but a share of the questions always gets a body that is not JSON."""
 
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
         body = request.body or {}

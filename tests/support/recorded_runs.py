@@ -1,7 +1,6 @@
 """Run folders of tool calling that were never sampled, with problems of every kind."""
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 from analyses import planned
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
-from harness.cases import Case, SourceFile, Suite
+from harness.cases import Case, Suite
 from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
@@ -55,7 +54,7 @@ def ended(info: RunInfo, **changes: Any) -> RunInfo:
     return info.model_copy(update={"finished_at": STARTED, "ended": "complete", **changes})
 
 
-def troubled(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:
+def problem_rollouts(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:
     """Every attempt of a run with problems of every kind, at varying times."""
     random = Random(seed)
     clock = itertools.count()
@@ -104,7 +103,7 @@ def broken(kind: str) -> Exchange:
 
 
 def _timed(one: Rollout, place: int, random: Random) -> Rollout:
-    """The same rollout at its place in time, a few seconds long, sometimes retried."""
+    """The same rollout at a later time, a few seconds long, sometimes with a retry."""
     began = _BEGAN + timedelta(seconds=place * 0.4)
     exchanges = []
     for each in one.exchanges:
@@ -129,25 +128,3 @@ def _timed(one: Rollout, place: int, random: Random) -> Rollout:
         )
         began += timedelta(seconds=elapsed)
     return one.model_copy(update={"exchanges": tuple(exchanges)})
-
-
-def many_cases(count: int) -> Suite:
-    """The shipped cases over and over under new ids."""
-    cases = tuple(
-        replace(case, id=f"{case.id}-{number}")
-        for number, case in zip(range(count), itertools.cycle(SUITE.cases), strict=False)
-    )
-    lines = "".join(_json_line(case) for case in cases)
-    return replace(SUITE, cases=cases, cases_file=SourceFile("cases.jsonl", lines))
-
-
-def _json_line(case: Case) -> str:
-    value = {
-        "id": case.id,
-        "tool_name": case.tool_name,
-        "input": case.prompt,
-        "expected_arguments": json.dumps(case.expected_arguments),
-    }
-    if case.instructions is not None:
-        value["instructions"] = case.instructions
-    return json.dumps(value) + "\n"

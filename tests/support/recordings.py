@@ -149,7 +149,7 @@ def json_lines(folder: Path, exchanges: Iterable[Exchange]) -> Path:
 
 
 def stream_lines(folder: Path, exchanges: Iterable[Exchange]) -> Path:
-    """Streams as lists of lines without blank ones, as `iter_lines` yields them."""
+    """Streams as lists of nonblank lines, as `iter_lines` yields them."""
     lines = []
     for each, answer in _answered(exchanges):
         text = text_of(answer)
@@ -159,7 +159,7 @@ def stream_lines(folder: Path, exchanges: Iterable[Exchange]) -> Path:
 
 
 def sdk_objects(folder: Path, exchanges: Iterable[Exchange]) -> Path:
-    """One file with the objects that an SDK made of a response."""
+    """One file with the objects that an SDK made from the responses."""
     lines = []
     for each, answer in _answered(exchanges):
         if answer.parts:
@@ -174,7 +174,7 @@ def sdk_objects(folder: Path, exchanges: Iterable[Exchange]) -> Path:
 
 
 def httpmock(folder: Path, exchanges: Iterable[Exchange]) -> Path:
-    """One YAML document each, with the path of the URL only and the headers as lists."""
+    """One YAML document per exchange, with only the path of the URL and headers as lists."""
 
     def headers(found: Mapping[str, str]) -> list[dict[str, str]]:
         return [{"name": name, "value": value} for name, value in found.items()]

@@ -328,7 +328,7 @@ def run_info(results: Sequence[TaskResult] = (), **changes: Any) -> RunInfo:
 
 
 def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> str:
-    """The HTML page of a run with this log; its exchanges are counted if it is a sequence."""
+    """The HTML page of a run with this log; exchanges are counted if the log is a sequence."""
     counter = ExchangeCounter()
     for each in log if isinstance(log, Sequence) else ():
         counter.add(timed_exchanges(each))
@@ -371,7 +371,7 @@ def passing_scores() -> list[Score]:
 
 
 def failing_scores(text: str = "I cannot do that.") -> list[Score]:
-    """A run in which the model did not call the tool once, and one reply was invalid."""
+    """Scores of a run with one missing tool call and one invalid reply."""
     silent = score(
         "b",
         2,

@@ -18,20 +18,20 @@ FINAL = "<|channel|>final<|message|>It is 412 m deep【1†L5】. Not【7†L1�
 
 
 class EchoSandbox(PythonSandbox):
-    """Answers at once, without a process."""
+    """Answers immediately, without a process."""
 
     async def run(self, code: str) -> str:
         return f"ran {code}\n"
 
 
 def research(prompt: str, _: object) -> str:
-    """Searches, opens the first result, computes, answers."""
+    """A model that searches, opens the first result, computes, and answers."""
     results = prompt.count("<|call|>")
     return (COT + SEARCH, COT + OPEN, COT + RUN, COT + FINAL)[results]
 
 
 def server_tools(folder: Path) -> ServerTools:
-    """A browser with one page, and a Python that runs nothing; five calls at most."""
+    """A browser with one page, and a Python tool that runs nothing; five calls at most."""
     (folder / "lakes.example").mkdir()
     page = "<title>Lake Orla</title><p>A lake.</p><p>Depth: 412 m</p>"
     (folder / "lakes.example" / "orla.html").write_text(page, encoding="utf-8")

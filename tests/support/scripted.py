@@ -1,4 +1,4 @@
-"""For tests of the server: an engine that says what a test tells it, behind a real socket."""
+"""For tests of the server: a scripted engine behind a real socket."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class ScriptedEngine:
     Attributes:
         prompts: The prompts of all requests so far, as text.
         params: Their sampling parameters.
-        cancelled: How many requests were given up before their end.
+        cancelled: The number of requests that were cancelled.
     """
 
     max_context = 4096
@@ -80,7 +80,7 @@ class ScriptedEngine:
 
 
 def as_asked(prompt: str, _params: SamplingParams) -> str:
-    """What a model that does as the shipped cases ask would say."""
+    """The replies of a model that does what the shipped cases ask."""
     asked = prompt.rsplit("<|start|>user<|message|>", 1)[-1]
     case = next((case for case in SUITE.cases if case.prompt == asked.split("<|end|>")[0]), None)
     if case is None or "<|start|>functions." in asked:
@@ -91,14 +91,14 @@ def as_asked(prompt: str, _params: SamplingParams) -> str:
 
 @contextlib.contextmanager
 def running(engine, settings: AppSettings | None = None) -> Iterator[str]:
-    """Serve an engine on a free port of loopback; gives the base URL."""
+    """Serve an engine on a free port of the loopback interface; yield the base URL."""
     with serving(create_app(engine, settings or AppSettings())) as url:
         yield url
 
 
 @contextlib.contextmanager
 def serving(app: Starlette) -> Iterator[str]:
-    """Serve an application on a free port of loopback; gives the base URL."""
+    """Serve an application on a free port of the loopback interface; yield the base URL."""
     server = Server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

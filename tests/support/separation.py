@@ -22,9 +22,9 @@ class HeldOut:
     def is_close(self, text: str) -> bool:
         """Whether `text` has at least four fifths of its words, in order, from one prompt.
 
-        That is a `ratio` of 0.8 of `SequenceMatcher`. It takes two thirds of the words of `text`,
-        so that of any more than a third of them one or more stand in the prompt: the rarest tell
-        which prompts to compare.
+        That is a `ratio` of 0.8 of `SequenceMatcher`, which requires two thirds of the words of
+        `text` to occur in the prompt. Any set of more than a third of the words therefore has at
+        least one word in the prompt, so only the prompts with the rarest words are compared.
         """
         words = _words(text)
         counted = _counted(words)
@@ -44,7 +44,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _counted(words: Iterable[str]) -> frozenset[tuple[str, int]]:
-    """Each word with a number: two texts have as many in common as both have of the word."""
+    """Each word with its number of occurrence, so that set intersection counts repeated words."""
     seen: Counter[str] = Counter()
     found = []
     for word in words:

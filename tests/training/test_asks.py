@@ -1,4 +1,4 @@
-"""Requests for charts and for rows of tables: what is asked for stands in the request."""
+"""Requests for charts and table rows: the requested values occur in the request."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def numbers(text):
     return [float(number) for number in re.findall(r"(?<![\d.])-?\d+(?:\.\d+)?", text)]
 
 
-def test_points_are_the_numbers_of_their_text_and_none_other():
+def test_points_are_exactly_the_numbers_in_the_text():
     rng = Random(5)
     ways = set()
     for _ in range(2000):
@@ -47,7 +47,7 @@ def test_points_are_the_numbers_of_their_text_and_none_other():
 
 
 @pytest.mark.parametrize("name", [*ASKERS])
-def test_arguments_follow_the_schema_and_their_texts_stand_in_the_request(name):
+def test_arguments_follow_the_schema_and_their_texts_occur_in_the_request(name):
     schema = Draft202012Validator(TOOLS[name].parameters)
     seen = set()
     for ask in drawn(name, 1500):
@@ -73,7 +73,7 @@ def test_requests_differ_and_none_is_close_to_a_test_prompt(name):
     assert [text for text in texts if kept.is_close(text)] == []
 
 
-def test_a_table_has_columns_beside_those_selected():
+def test_a_table_has_more_columns_than_those_selected():
     rng = Random(3)
     for _ in range(2000):
         names = scheme(rng)

@@ -1,4 +1,4 @@
-"""Built-in tools: their declaration, calls that parse, and answers that cite what was shown."""
+"""Built-in tools: their declaration, calls that parse, and answers that cite shown lines."""
 
 import ast
 import json
@@ -28,7 +28,7 @@ def test_calls_and_results_are_rendered_as_the_server_renders_them():
 
 
 @pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])
-def test_tasks_call_what_is_offered_and_cite_lines_that_were_shown(builtin):
+def test_tasks_call_offered_tools_and_cite_lines_that_were_shown(builtin):
     rng = Random(6)
     skills = set()
     for number in range(300):
@@ -49,7 +49,7 @@ def test_tasks_call_what_is_offered_and_cite_lines_that_were_shown(builtin):
     assert "no tool" in skills or len(builtin) == 2
 
 
-def test_an_answer_repeats_what_the_cited_line_tells():
+def test_an_answer_repeats_the_fact_in_the_cited_line():
     rng = Random(8)
     checked = 0
     for _ in range(400):
@@ -67,7 +67,7 @@ def test_an_answer_repeats_what_the_cited_line_tells():
     assert encode("【")
 
 
-def test_a_result_that_is_opened_is_the_one_on_what_was_asked():
+def test_the_opened_result_is_about_the_question():
     rng = Random(9)
     links = set()
     for _ in range(300):
@@ -83,7 +83,7 @@ def test_a_result_that_is_opened_is_the_one_on_what_was_asked():
 
 
 @pytest.mark.parametrize("begins", [True, False])
-def test_a_page_tells_something_on_the_line_with_its_number(begins):
+def test_a_page_states_its_fact_on_the_numbered_line(begins):
     rng = Random(10)
     numbers = set()
     for _ in range(200):
@@ -93,14 +93,14 @@ def test_a_page_tells_something_on_the_line_with_its_number(begins):
     assert len(numbers) > (2 if begins else 20)
 
 
-def test_a_quotation_leads_to_the_number_of_its_line():
+def test_a_quotation_ends_with_its_line_number():
     shown = "[0] T (u)\n**viewing lines [7 - 9] of 20**\n\nL7: One.\nL8: Its age is 4.\nL9: Three."
     middle, last = (browser_pages.quotation(shown, *at) for at in (("age", 8), ("Three", 9)))
     assert plain(middle) == "age is 4.\nL9 is next, so it is L8"
     assert plain(last) == "Three.\nEnd of viewing lines [7 - 9], so it is L9"
 
 
-def test_code_computes_what_is_asked():
+def test_code_computes_the_requested_value():
     rng = Random(11)
     for _ in range(300):
         text, code = python_asks.computed(rng)

@@ -1,4 +1,4 @@
-"""Schemas as client libraries generate them: valid, and served by valid arguments."""
+"""Schemas as client libraries generate them: valid, with arguments that fit."""
 
 import json
 from dataclasses import replace
@@ -64,14 +64,14 @@ def test_arguments_fit_every_schema():
         ),
     ],
 )
-def test_the_model_sees_what_harmony_leaves_of_a_schema(style, said, arguments):
+def test_the_model_sees_a_schema_as_harmony_renders_it(style, said, arguments):
     tool, ask = generated(Random(1), replace(style, nested=False), TOOL, asker)
     prompt = render_prompt(Conversation((User("x"),), (tool,)))
     assert said in harmony_encoding().decode(prompt)
     assert json.loads(plain(to_json(ask(Random(1), tool).arguments))) == arguments
 
 
-def test_parameters_may_stand_in_an_object():
+def test_parameters_may_be_wrapped_in_an_object():
     found = [generated(Random(seed), Client(nested=True), TOOL, asker) for seed in range(30)]
     nested = [ask(Random(1), tool).arguments for tool, ask in found]
     assert any(isinstance(value, dict) for one in nested for value in one.values())

@@ -1,4 +1,4 @@
-"""Composed tools and tools of agents: valid, served by valid arguments, none of the tests'."""
+"""Composed tools and tools of agents: valid, with arguments that fit, and never those of tests."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
-def test_arguments_fit_the_schema_and_stand_in_the_request(maker):
+def test_arguments_fit_the_schema_and_occur_in_the_request(maker):
     rng = Random(11)
     for _ in range(60):
         for tool, asker in maker(rng):
@@ -33,14 +33,14 @@ def test_arguments_fit_the_schema_and_stand_in_the_request(maker):
             assert all(value in ask.text for value in marked(written))
 
 
-def test_a_request_for_one_of_a_suite_names_what_is_to_be_done():
+def test_a_request_for_a_tool_of_a_suite_names_the_action():
     rng = Random(12)
     for tool, asker in (pair for _ in range(20) for pair in suite(rng, 3)):
         text = asker(rng, tool).text.lower()
         assert any(verb in text for verb in asker.__self__.verbs)
 
 
-def test_handing_over_mostly_takes_no_arguments_and_says_what_the_agent_is_for():
+def test_most_handoffs_have_no_arguments_and_all_have_a_description():
     rng = Random(13)
     pairs = [pair for _ in range(60) for pair in handoffs(rng, 3)]
     bare = [tool for tool, asker in pairs if asker(rng, tool).arguments == {}]
@@ -49,7 +49,7 @@ def test_handing_over_mostly_takes_no_arguments_and_says_what_the_agent_is_for()
     assert sum(tool.name.startswith("transfer_to_") for tool, _ in pairs) > 0.3 * len(pairs)
 
 
-def test_no_tool_is_one_of_those_that_are_held_out():
+def test_no_tool_is_held_out():
     tested = [
         tool for one in held_out() for tool in one.conversation.tools if one.skill[:6] == "client"
     ]

@@ -1,4 +1,4 @@
-"""The synthetic conversations: sound, repeatable, and apart from what the model is tested on."""
+"""The synthetic conversations: valid, reproducible, and separate from test prompts."""
 
 import hashlib
 import json
@@ -62,13 +62,13 @@ def examples(scenes):
     return found
 
 
-def test_same_seed_same_groups_and_another_seed_others():
+def test_groups_are_determined_by_the_seed():
     first, again, other = (list(islice(groups(seed, Shares(copy=0.2)), 5)) for seed in (7, 7, 8))
     assert first == again
     assert first != other
 
 
-def test_copy_share():
+def test_the_share_of_copying_is_a_parameter():
     assert {e.skill for g in islice(groups(1, Shares(copy=1.0)), 5) for e in g.examples} == {"copy"}
     skills = [e.skill for g in islice(groups(1, Shares(copy=0.0)), 40) for e in g.examples]
     assert "copy" not in skills
@@ -78,7 +78,7 @@ def test_every_skill_occurs(examples):
     assert {example.skill for *_, example in examples} >= REPLY_SKILLS
 
 
-def test_completions_parse_and_say_what_the_task_wants(examples):
+def test_completions_parse_and_meet_the_task(examples):
     encoding = harmony_encoding()
     for _, task, _, example in examples:
         begun = encoding.decode(example.prompt).rpartition("<|start|>assistant")[2]
@@ -122,7 +122,7 @@ def test_canonical_prompts_are_what_the_engine_renders(examples):
     assert checked > 1000
 
 
-def test_markdown_of_one_line_has_one_and_all_is_copied_whole():
+def test_one_line_markdown_has_one_line_and_documents_are_copied_whole():
     rng = Random(3)
     for _ in range(300):
         line, page = documents.document(rng, one_line=True), documents.document(rng)
@@ -132,7 +132,7 @@ def test_markdown_of_one_line_has_one_and_all_is_copied_whole():
         assert json.loads(harmony_encoding().decode(ids)) == {"m": page}
 
 
-def test_a_tool_is_offered_once_under_its_name(scenes):
+def test_tool_names_are_unique_within_a_scene(scenes):
     for scene, _ in scenes:
         names = [tool.name for tool in scene.setting.tools]
         assert len(set(names)) == len(names)
@@ -143,7 +143,7 @@ def test_smoke_calls_are_the_largest_part_of_the_groups_without_long_texts(examp
     assert skills.most_common(1)[0][0] == "call smoke"
 
 
-def test_sizes(examples):
+def test_prompts_and_completions_have_bounded_sizes(examples):
     usual = [(prefix, example) for scene, _, prefix, example in examples if not scene.is_long]
     prompts = [len(prefix) + len(example.prompt) for prefix, example in usual]
     completions = [len(example.completion) for *_, example in examples]
@@ -161,7 +161,7 @@ def test_thoughts_grow_with_effort(scenes):
     assert medium * 2 < high
 
 
-def test_what_is_copied_stands_in_the_prompt(examples):
+def test_copied_texts_occur_in_the_prompt(examples):
     decode = harmony_encoding().decode
     for _, task, prefix, example in examples:
         seen = decode(prefix) + decode(example.prompt)
@@ -226,7 +226,7 @@ def hashed_words(text):
         ("", False),
     ],
 )
-def test_closeness(prompt, close):
+def test_close_prompts_are_detected(prompt, close):
     assert HeldOut(["Is the moon up right now?"]).is_close(prompt) is close
 
 
@@ -277,7 +277,7 @@ def test_held_out_calls_follow_their_schema():
         (BuiltinExpected("browser.find", "a"), Call("browser.find", "ab"), Call("python", "ab")),
     ],
 )
-def test_expectations(expect, right, wrong):
+def test_expectations_accept_right_and_reject_wrong_replies(expect, right, wrong):
     assert expect.met(right)
     assert not expect.met(wrong)
     assert not expect.met(None)

@@ -1,4 +1,4 @@
-"""How replies of the small checkpoint are read and scored, and what is written about it."""
+"""Reading and scoring of replies of the small checkpoint, and its card and record."""
 
 import json
 from dataclasses import replace
@@ -96,7 +96,7 @@ def test_built_in_tools_and_clients_schemas_are_counted() -> None:
     assert found["well-formed harmony"]["rate"] == 1.0
 
 
-def test_blind_prompts_are_counted_apart() -> None:
+def test_blind_prompts_are_counted_separately() -> None:
     blind = replace(asked(), blind=True)
     found = scores([sample(CALL, asked()), sample(FINAL, blind), sample(CALL, blind)])
     assert found["overall"]["smoke tools: valid call"] == {"rate": 1.0, "right": 1, "of": 1}

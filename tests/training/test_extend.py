@@ -62,7 +62,7 @@ def test_a_gain_scales_both_rows_of_its_pair_in_one_full_attention_layer():
     torch.testing.assert_close(student.applied(), wanted)
 
 
-def test_ordinary_groups_only_resist_a_change(original: Run, batch: Batch):
+def test_the_loss_of_ordinary_groups_is_zero_without_a_change(original: Run, batch: Batch):
     student = extend.Attention(original)
     unchanged = extend.ordinary_loss(student, original, batch, 2.5).item()
     assert unchanged == pytest.approx(0, abs=1e-5)
@@ -71,7 +71,7 @@ def test_ordinary_groups_only_resist_a_change(original: Run, batch: Batch):
     assert extend.ordinary_loss(student, original, batch, 2.5).item() > 1e-3
 
 
-def test_a_part_learns_and_writes_a_checkpoint(tmp_path: Path, monkeypatch):
+def test_a_training_part_writes_a_checkpoint(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(workers, "is_worker", lambda: True)
     monkeypatch.setattr(workers, "join", lambda _count: 0)
     monkeypatch.setattr(workers, "total", list)

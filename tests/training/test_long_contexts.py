@@ -1,4 +1,4 @@
-"""Long texts: their secrets, where questions stand, and positions that are left out."""
+"""Long texts: their secrets, the places of questions, and skipped positions."""
 
 from itertools import islice
 from random import Random
@@ -21,7 +21,7 @@ def scenes():
     return [(scene, tasks) for scene, tasks in drawn if scene.is_long]
 
 
-def test_a_long_text_tells_its_secrets_and_ends_with_a_stop():
+def test_a_long_text_contains_its_secrets_and_ends_with_a_stop():
     rng = Random(2)
     lengths = []
     for _ in range(40):
@@ -34,7 +34,7 @@ def test_a_long_text_tells_its_secrets_and_ends_with_a_stop():
     assert min(lengths) < 400 < 1200 < max(lengths) < 4000
 
 
-def test_prompts_with_an_opening_are_tokens_of_their_text(scenes):
+def test_prompts_with_an_opening_are_tokenized_as_their_text(scenes):
     opened = 0
     for scene, tasks in scenes:
         group = mix.encoded(scene, tasks)
@@ -50,7 +50,7 @@ def test_secrets_and_ordinary_tasks_follow_a_long_text(scenes):
     assert {"secret in long text", "canary unknown", "call smoke"} <= skills
 
 
-def test_positions_are_left_out_within_reach():
+def test_skipped_positions_stay_within_the_context():
     rng = Random(1)
     drawn = [skips(rng, 500) for _ in range(200)]
     assert all(500 + sum(count for _, count in one) <= REACH for one in drawn)

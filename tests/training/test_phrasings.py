@@ -1,4 +1,4 @@
-"""The requests written by hand: sound, and apart from what the model is tested on."""
+"""The handwritten requests: valid, and separate from test prompts."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def test_no_line_is_close_to_a_test_prompt():
 
 
 def strings(arguments):
-    """All that is said in arguments."""
+    """All strings in arguments."""
     if isinstance(arguments, dict):
         return [text for value in arguments.values() for text in strings(value)]
     if isinstance(arguments, list):
@@ -79,7 +79,7 @@ def strings(arguments):
 
 
 def frame(text, arguments):
-    """A request without the values in it, or nothing if hardly a word is left."""
+    """A request without its values, or an empty text if hardly a word remains."""
     for value in sorted(strings(arguments), key=len, reverse=True):
         text = text.replace(value, " ")
     return text if len(re.findall(r"\w+", text)) > 2 else ""
@@ -106,7 +106,7 @@ def test_no_smoke_request_is_a_test_prompt_with_other_values(name, frames):
     assert [text for text in said if frames.is_close(text) and frame(text, {})] == []
 
 
-def test_no_request_for_a_known_tool_becomes_a_test_prompt_with_its_values():
+def test_no_request_for_a_known_tool_filled_with_test_values_is_a_test_prompt():
     asks = {one.tool.name: [ask.text for ask in one.asks] for one in phrasings.known_tools()}
     checked = 0
     for prompt in held_out():
@@ -121,11 +121,11 @@ def test_no_request_for_a_known_tool_becomes_a_test_prompt_with_its_values():
 
 
 @pytest.mark.parametrize("name", [*phrasings.FILES])
-def test_every_file_says_things_in_many_ways(name):
+def test_every_file_has_many_phrasings(name):
     assert len(phrasings.lines(name)) >= (8 if name.startswith(("order", "manner")) else 50)
 
 
-def test_written_tools_are_many_and_none_that_is_tested():
+def test_there_are_many_handwritten_tools_and_none_is_tested():
     names = [one.tool.name for one in phrasings.tools()]
     assert len(names) > 100
     assert len(set(names)) == len(names)
@@ -135,7 +135,7 @@ def test_written_tools_are_many_and_none_that_is_tested():
     assert {one.tool.name for one in phrasings.known_tools()} == {t.name for t in OTHER_TOOLS}
 
 
-def test_second_wishes_are_for_tools_that_exist():
+def test_second_wishes_are_for_existing_tools():
     assert phrasings.second_wishes().keys() <= FAMILIES.keys() | {t.name for t in OTHER_TOOLS}
 
 
@@ -148,12 +148,12 @@ def test_members_belong_to_one_kind():
     ("name", "text"),
     [("get_weather", "rain?"), ("canary_told", "{n} is {v}, {x}"), ("sums_boxed", "use {a}")],
 )
-def test_a_line_with_other_slots_is_refused(name, text):
+def test_a_line_with_other_slots_is_rejected(name, text):
     with pytest.raises(ValueError, match=rf"{name}\.txt has slots"):
         phrasings.checked(name, f"\n{text}\n")
 
 
-def test_lines_are_stripped_and_taken_once():
+def test_lines_are_stripped_and_deduplicated():
     assert phrasings.checked("order_shout", " {v}!\n\n{v}!\nBig {v}\n") == ("{v}!", "Big {v}")
 
 
@@ -166,7 +166,7 @@ def test_lines_are_stripped_and_taken_once():
         {"text": "Look up {name}", "values": {"deep": "yes"}},
     ],
 )
-def test_a_request_that_does_not_fit_its_tool_is_refused(ask):
+def test_a_request_that_does_not_fit_its_tool_is_rejected(ask):
     with pytest.raises(ValueError, match="lookup"):
         phrasings.written_tool(LOOKUP, [ask])
 

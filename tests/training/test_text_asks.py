@@ -1,4 +1,4 @@
-"""Requests for the text tools: what is handed over can be found again, and nothing is made up."""
+"""Requests for the text tools: arguments occur in the request, and nothing is invented."""
 
 import re
 from random import Random
@@ -30,7 +30,7 @@ def drawn(tool: FunctionTool) -> list[Ask]:
 
 
 @pytest.mark.parametrize("tool", TEXT_TOOLS, ids=lambda tool: tool.name)
-def test_what_is_handed_over_stands_in_the_request_and_no_slot_is_left(tool):
+def test_arguments_occur_in_the_request_and_no_slot_is_left(tool):
     for ask in drawn(tool):
         rest = ask.text
         for name in parameter_names(tool)[:1]:
@@ -48,7 +48,7 @@ def test_requests_differ(tool):
     assert len({ask.text for ask in drawn(tool)}) > least * DRAWS
 
 
-def test_a_unit_is_given_exactly_when_it_is_said():
+def test_a_unit_is_an_argument_exactly_if_the_request_names_it():
     for ask in drawn(SMOKE_TOOLS[1]):
         said = ask.text.replace(plain(ask.arguments["location"]), "")
         named = {
@@ -59,13 +59,13 @@ def test_a_unit_is_given_exactly_when_it_is_said():
         assert named == ({ask.arguments["unit"]} if "unit" in ask.arguments else set()), ask.text
 
 
-def test_a_tool_without_a_unit_gets_none():
+def test_a_tool_without_a_unit_parameter_gets_none():
     asks = drawn(COMPATIBILITY_TOOLS[0])
     assert all(ask.arguments.keys() == {"location"} for ask in asks)
     assert any("Fahrenheit" in ask.text for ask in asks)
 
 
-def test_a_place_is_said_as_it_is_called():
+def test_a_place_occurs_in_the_request_by_its_name():
     rng = Random(4)
     for _ in range(2000):
         said, place = places.spoken(rng)
@@ -83,7 +83,7 @@ def test_postal_codes_have_the_shapes_of_many_countries():
 @given(
     st.text(st.characters(exclude_characters="<>"), min_size=1), st.randoms(use_true_random=False)
 )
-def test_a_text_between_signs_can_be_told_from_them(text, rng):
+def test_a_delimited_text_is_unambiguous(text, rng):
     shown = showing.between(rng, text, (*showing.QUOTES, *showing.FENCES))
     signs = {*showing.QUOTES, *showing.FENCES, ("<<", ">>")}
     assert any(
@@ -92,7 +92,7 @@ def test_a_text_between_signs_can_be_told_from_them(text, rng):
     )
 
 
-def test_marks_leave_the_words_of_a_sentence_in_their_order():
+def test_emphasis_keeps_the_order_of_words():
     rng = Random(2)
     for _ in range(500):
         seed = rng.random()

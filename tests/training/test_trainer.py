@@ -1,4 +1,4 @@
-"""The trainer: its network is the engine's, its batches and losses are what they claim."""
+"""The trainer: its network equals the engine's, and its batches and losses are correct."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ from training.ship import tensors_of, write_checkpoint
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without compiled kernels, so that no compiler is needed and nothing is waited for."""
+    """Run without compiled kernels, so no compiler and no compile time is needed."""
     monkeypatch.setattr(fused, "enabled", False)
 
 
@@ -39,7 +39,7 @@ def group() -> Group:
 
 @pytest.fixture(scope="module")
 def ids() -> list[int]:
-    """The ids of the rows of `run`, counted once: it takes seconds."""
+    """The ids of the rows of `run`, counted once because counting takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot, "_COUNTED_GROUPS", 20)
         patch.setattr(snapshot, "_IN_LINES", 20)
@@ -59,7 +59,7 @@ def run(monkeypatch: pytest.MonkeyPatch, ids: list[int]) -> snapshot.Run:
     return run
 
 
-def test_a_packed_group_holds_every_token_and_target(group: Group) -> None:
+def test_a_packed_group_contains_every_token_and_target(group: Group) -> None:
     batch = pack(group)
     assert len(batch.ids) % ROUND == batch.cut % ROUND == 0
     assert batch.ids[: batch.prefix].tolist() == list(group.prefix)
@@ -77,7 +77,7 @@ def test_a_packed_group_holds_every_token_and_target(group: Group) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-def test_the_network_is_the_engines(tmp_path: Path, run: snapshot.Run, group: Group) -> None:
+def test_the_network_equals_the_engines(tmp_path: Path, run: snapshot.Run, group: Group) -> None:
     write_checkpoint(run, tmp_path)
     engine = load_model(tmp_path, dtype=torch.float32)
     batch = pack(group)
@@ -91,13 +91,13 @@ def test_the_network_is_the_engines(tmp_path: Path, run: snapshot.Run, group: Gr
             theirs = engine(ids)[0, -len(example.completion) :].log_softmax(-1)
             mine = states[: len(batch.targets)][batch.example_of == number].float() @ rows.T
             gap = (mine.log_softmax(-1) - theirs).abs()
-            # rounded weights: now and then a router's near tie falls the other way
+            # Rounding the weights sometimes changes a router's choice between near ties.
             assert (gap.amax(-1) < 0.05 * theirs.abs().max()).float().mean() > 0.8
             assert gap.mean() < 0.01 * theirs.abs().mean()
 
 
 @pytest.mark.usefixtures("eager")
-def test_the_sampled_loss_estimates_the_whole_one(run: snapshot.Run) -> None:
+def test_the_sampled_loss_estimates_the_full_loss(run: snapshot.Run) -> None:
     torch.manual_seed(0)
     states = torch.randn(40, codes.WIDTH).mul(0.1).to(COMPUTE)
     targets = torch.randint(codes.VOCAB_SIZE, (40,))
@@ -125,7 +125,7 @@ def test_a_token_resembles_its_pieces_with_and_without_a_space(text: str, alike:
     assert set(look_alikes()[token(text)].tolist()) == set(map(token, alike))
 
 
-def test_what_looks_like_a_target_always_takes_part(run: snapshot.Run) -> None:
+def test_rows_similar_to_a_target_are_always_candidates(run: snapshot.Run) -> None:
     untrained = [one for one in range(5000, 5400) if run.rows.row_of[one] == len(run.rows.ids)]
     targets = torch.tensor(untrained)
     rows, correction, _ = run.rows.candidates(targets, targets)
@@ -167,7 +167,7 @@ def test_training_steps_lower_the_loss(run: snapshot.Run) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-def test_the_scores_of_full_attention_can_stay(
+def test_full_attention_can_be_frozen(
     tmp_path: Path, run: snapshot.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "total", list)
@@ -185,7 +185,7 @@ def test_the_scores_of_full_attention_can_stay(
         assert not torch.equal(old[::2], new[::2])
 
 
-def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: snapshot.Run) -> None:
+def test_a_snapshot_is_restored_and_accepts_more_rows(tmp_path: Path, run: snapshot.Run) -> None:
     for parameter in run.parameters():
         parameter.grad = torch.ones_like(parameter)
     assert run.rows.embed_delta.grad is not None
@@ -207,7 +207,7 @@ def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: sn
         optimizer.step()
 
 
-def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Run) -> None:
+def test_training_continues_from_a_shipped_folder(tmp_path: Path, run: snapshot.Run) -> None:
     assert len(run.rows.ids) < ship.MOST_ROWS
     write_checkpoint(run, tmp_path, sharpen=2.5)
     facts = {"steps": 70, "minutes": 3.5, "tokens": 900, "sharpen": 2.5}
@@ -223,7 +223,7 @@ def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Ru
 
 
 @pytest.mark.parametrize("name", ["nowhere.pt", "."])
-def test_what_training_cannot_go_on_from_is_said_in_a_sentence(
+def test_an_unusable_starting_point_is_reported_in_one_sentence(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--out", str(tmp_path / "out"), "--resume", str(tmp_path / name)]
@@ -244,7 +244,7 @@ def test_the_rows_that_training_moved_most_are_stored(run: snapshot.Run) -> None
         assert torch.equal(stored[table], whole[table][[3, 7]])
 
 
-def test_rounding_is_what_the_file_holds() -> None:
+def test_rounding_equals_the_stored_values() -> None:
     values = torch.randn(3, 5, 64) * torch.rand(3, 5, 1) * 9
     values[0, 0, :32] = 0
     assert torch.equal(round_to_mxfp4(values), mxfp4.decode(*mxfp4.encode(values)))
@@ -255,7 +255,7 @@ def test_rounding_is_what_the_file_holds() -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 64, 32), (3, 32, 96)])
-def test_muon_evens_out_singular_values(size: tuple[int, ...]) -> None:
+def test_muon_equalizes_singular_values(size: tuple[int, ...]) -> None:
     found = torch.linalg.svdvals(orthogonalize(torch.randn(size)))
     assert found.min() > 0.5
     assert found.max() < 1.4

@@ -1,4 +1,4 @@
-"""Requests written whole: sound, each said once, and their values exchanged rightly."""
+"""Whole handwritten requests: valid, unique, and with values exchanged correctly."""
 
 import json
 from random import Random
@@ -17,7 +17,7 @@ NOT_SAID = {"unit", "chart_type"}
 
 
 def texts(arguments):
-    """The texts among arguments that must stand in the request."""
+    """The texts among arguments that must occur in the request."""
     for name, value in arguments.items():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, str) and name not in NOT_SAID:
@@ -31,7 +31,7 @@ def assert_sound(name, text, arguments):
 
 
 @pytest.mark.parametrize("name", [*TOOLS])
-def test_every_request_is_sound_and_says_what_no_other_does(name):
+def test_every_request_is_valid_and_unique(name):
     requests = whole_requests(name)
     assert len(requests) > 500
     assert len({request.text for request in requests}) == len(requests)
@@ -40,7 +40,7 @@ def test_every_request_is_sound_and_says_what_no_other_does(name):
 
 
 @pytest.mark.parametrize("name", [*TOOLS])
-def test_exchanged_values_stand_in_the_text_and_in_the_arguments(name):
+def test_exchanged_values_occur_in_the_text_and_the_arguments(name):
     rng = Random(3)
     changed = 0
     for _ in range(800):
@@ -62,7 +62,7 @@ def test_exchanged_values_stand_in_the_text_and_in_the_arguments(name):
         ("query_table", "tracks.bpm", {"table": "tracks", "columns": ["bpm"]}),
     ],
 )
-def test_a_value_whose_ends_are_in_doubt_stays(name, text, arguments):
+def test_an_ambiguous_value_is_not_exchanged(name, text, arguments):
     request = WholeRequest(text, arguments)
     assert all(exchanged(Random(seed), name, request) == request for seed in range(50))
 
@@ -76,7 +76,7 @@ def test_a_value_whose_ends_are_in_doubt_stays(name, text, arguments):
         ("draw_chart", "title", 'Bars called "Bath" of 1 2 and 3 4'),
     ],
 )
-def test_a_value_becomes_one_of_another_request_now_and_then(name, given, text):
+def test_a_value_is_sometimes_replaced_by_one_of_another_request(name, given, text):
     points = {"chart_type": "bar", "data": [[1, 2], [3, 4]]} if name == "draw_chart" else {}
     request = WholeRequest(text, {**points, given: "Bath"})
     rng = Random(4)
@@ -86,7 +86,7 @@ def test_a_value_becomes_one_of_another_request_now_and_then(name, given, text):
     assert len({*known}) > 10
 
 
-def test_numbers_change_alike_in_text_and_points():
+def test_numbers_change_consistently_in_text_and_points():
     request = WholeRequest(
         "Slide 6: line through 2019 40.5, 2020 6", {"chart_type": "line", "data": [[2019, 40.5]]}
     )

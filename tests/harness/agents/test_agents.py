@@ -1,4 +1,4 @@
-"""`--suite agents`: the OpenAI Agents SDK against a server, and what results decide."""
+"""`--suite agents`: the OpenAI Agents SDK against a server, and the verdicts on its results."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 
 def model(body):
-    """What a model says that calls its only tool and answers with the last result."""
+    """A model that calls its only tool and answers with the last result."""
     turns = body.get("messages") or body["input"]
     last = turns[-1]
     tools = [tool.get("function", tool)["name"] for tool in body.get("tools", ())]
@@ -86,7 +86,7 @@ def task_of(tmp_path):
     return task
 
 
-def test_every_run_of_an_agent_is_a_rollout_and_has_a_result(tmp_path, monkeypatch, capsys):
+def test_each_agent_run_is_a_rollout_with_a_result(tmp_path, monkeypatch, capsys):
     pytest.importorskip("agents")
     absent = agents.Agent("none", "function", ("no-such-agent",))
     monkeypatch.setattr(agents, "AGENTS", (agents.AGENTS[1], absent))
@@ -101,7 +101,7 @@ def test_every_run_of_an_agent_is_a_rollout_and_has_a_result(tmp_path, monkeypat
     assert "1 of 2 agents reached the right result" in shown.out
 
 
-async def test_an_agent_without_the_result_is_tried_again(tmp_path, monkeypatch):
+async def test_an_agent_that_misses_the_result_is_run_again(tmp_path, monkeypatch):
     provider = Provider(name="x", base_url="http://test/v1", model=MODEL, apis=("chat",))
     answers = ["It is warm.", "It is 28.4 °C.", "It is 21.7 °C."]
 
@@ -122,7 +122,7 @@ async def test_an_agent_without_the_result_is_tried_again(tmp_path, monkeypatch)
     assert wrong.detail == "openai-agents 1.0, 3 tries without 21.7 and 28.4: it answers 'No.'"
 
 
-def test_a_stopped_run_is_judged_and_can_be_finished(tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_is_judged_and_can_be_resumed(tmp_path, monkeypatch, capsys):
     pytest.importorskip("agents")
     original = agents._run
     began = []
@@ -164,7 +164,7 @@ def test_options_of_other_tasks_are_rejected(capsys):
         (("right", "stopped"), "inconclusive"),
     ],
 )
-def test_the_results_of_agents_decide(ends, decision):
+def test_the_results_of_agents_decide_the_verdict(ends, decision):
     results = {str(at): AgentResult(end=end, detail="why") for at, end in enumerate(ends)}
     assert decide_agents(results).decision == decision
 

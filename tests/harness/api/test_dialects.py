@@ -1,4 +1,4 @@
-"""Chat and Responses as tables: what is sent, and what is read from recorded exchanges."""
+"""Chat and Responses: the requests that are sent, and replies read from recorded exchanges."""
 
 import json
 from typing import Any
@@ -74,7 +74,7 @@ def responses_stream(reply: dict[str, Any]) -> list[str]:
     return [f"event: {event['type']}\n{mock.data(event)}" for event in mock.responses_events(reply)]
 
 
-# --- What is sent
+# --- Requests
 
 
 def test_first_chat_request() -> None:
@@ -127,7 +127,7 @@ def test_first_responses_request() -> None:
 
 
 @pytest.mark.parametrize("dialect", [CHAT, RESPONSES])
-def test_nothing_is_sent_that_was_not_asked_for(dialect: Dialect) -> None:
+def test_no_unrequested_options_are_sent(dialect: Dialect) -> None:
     body = dialect.first_request(
         [Message("user", "Hi")],
         instructions=None,
@@ -155,7 +155,7 @@ def test_a_conversation_is_sent_as_it_is() -> None:
         assert "instructions" not in body
 
 
-def test_streams_are_asked_for_with_usage() -> None:
+def test_streams_are_requested_with_usage() -> None:
     assert first(RESPONSES, streaming=True)["stream"] is True
     assert first(CHAT, streaming=True)["stream"] is True
     assert first(CHAT, streaming=True)["stream_options"] == {"include_usage": True}
@@ -193,7 +193,7 @@ def test_chat_sends_cot_and_results_back() -> None:
         {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
     ],
 )
-def test_chat_sends_cot_back_in_the_providers_own_field_too(given: dict[str, Any]) -> None:
+def test_chat_also_sends_cot_back_in_the_providers_field(given: dict[str, Any]) -> None:
     body = first(CHAT)
     raw = mock.chat_reply(body)
     message = raw["choices"][0]["message"]
@@ -206,7 +206,7 @@ def test_chat_sends_cot_back_in_the_providers_own_field_too(given: dict[str, Any
     assert given.items() <= sent.items()
 
 
-def test_responses_sends_output_items_back_as_they_came() -> None:
+def test_responses_sends_output_items_back_unchanged() -> None:
     body = first(RESPONSES)
     raw = mock.responses_reply(body)
     raw["output"][0]["unheard_of"] = {"kept": True}
@@ -220,13 +220,13 @@ def test_responses_sends_output_items_back_as_they_came() -> None:
     assert {**following, "input": None} == {**body, "input": None}
 
 
-# --- What is read
+# --- Replies
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("called", [False, True])
-def test_well_formed_replies(api: Api, streaming: bool, called: bool) -> None:
+def test_well_formed_replies_are_read(api: Api, streaming: bool, called: bool) -> None:
     body = first(DIALECTS[api], tools=(TOOL,) if called else ())
     if api == "chat":
         raw = mock.chat_reply(body)
@@ -270,7 +270,7 @@ def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> Non
     assert reply.usage == Usage(1, None, None, None)
 
 
-def test_of_several_choices_the_first_is_read() -> None:
+def test_the_first_of_several_choices_is_read() -> None:
     def choice(index: int | None, key: str, text: str, finish: str | None = None) -> dict[str, Any]:
         return {"index": index, key: {"content": text}, "finish_reason": finish}
 
@@ -317,7 +317,7 @@ def test_responses_finish(status: str | None, details: object, finish: str) -> N
     assert RESPONSES.read(exchange(raw)).finish == finish
 
 
-def test_incomplete_responses_stream() -> None:
+def test_a_responses_stream_without_an_end_is_incomplete() -> None:
     final = {"output": [], "status": "incomplete", "incomplete_details": {"reason": "x"}}
     blocks = [mock.data({"type": "response.incomplete", "response": final})]
     assert RESPONSES.read(exchange(blocks, streaming=True)).finish == "unknown"
@@ -440,12 +440,12 @@ def test_unreadable_responses_streams(blocks: list[str], problem: str) -> None:
         (exchange("{}", streaming=True), "expected an event stream, got no content type"),
     ],
 )
-def test_exchanges_without_a_reply(dialect: Dialect, recorded: Exchange, problem: str) -> None:
+def test_failed_exchanges_have_no_reply(dialect: Dialect, recorded: Exchange, problem: str) -> None:
     with pytest.raises(UnreadableReplyError, match=problem):
         dialect.read(recorded)
 
 
-def test_events_by_the_rules_of_event_streams() -> None:
+def test_events_are_split_as_the_html_standard_requires() -> None:
     blocks = [
         ": comment",
         "data:no space\r\ndata:  two spaces",
@@ -466,7 +466,7 @@ def test_a_stream_may_begin_with_a_byte_order_mark(mark: str) -> None:
     assert [event.text for event in stream_events(parts)] == (["1"] if mark else ["1", "2"])
 
 
-def test_a_stream_of_very_many_chunks() -> None:
+def test_a_stream_of_very_many_chunks_is_read() -> None:
     piece = {
         "reasoning": "think ",
         "tool_calls": [{"index": 0, "function": {"arguments": "12345"}}],
@@ -494,7 +494,7 @@ _HISTORY = (
 )
 
 
-def test_chat_joins_what_an_assistant_thinks_calls_and_says() -> None:
+def test_chat_joins_cot_calls_and_text_into_one_message() -> None:
     body = DIALECTS["chat"].first_request(
         _HISTORY, instructions=None, tools=(), streaming=False, settings=Settings("m")
     )
@@ -516,7 +516,7 @@ def test_chat_joins_what_an_assistant_thinks_calls_and_says() -> None:
     ]
 
 
-def test_text_before_a_call_stands_beside_it_in_chat() -> None:
+def test_text_before_a_call_is_in_the_same_chat_message() -> None:
     turns = (Message("user", "Hi"), Message("assistant", "I look."), ToolCall("call_1", "f", "{}"))
     body = DIALECTS["chat"].first_request(
         turns, instructions=None, tools=(), streaming=False, settings=Settings("m")

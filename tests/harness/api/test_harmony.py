@@ -1,4 +1,4 @@
-"""harmony over raw completions: the prompts that are sent, and the answers that are read."""
+"""Harmony over raw completions: the prompts that are sent, and the answers that are read."""
 
 import json
 from typing import Any
@@ -111,13 +111,13 @@ def test_answer_is_parsed_from_ids_or_text(ids: bool) -> None:
     assert (reply.reasoning, reply.finish) == ("I think.", "tool_calls")
 
 
-def test_answers_without_a_header_are_the_models() -> None:
+def test_text_without_a_header_is_the_answer() -> None:
     assert read(choice("Hello.<|return|>")).text == "Hello."
     assert read(choice("<|return|>")).text == ""
     assert read(choice("", ids=False)).text == ""
 
 
-def test_preamble_is_text_and_cut_answers_are_truncated() -> None:
+def test_preambles_are_text_and_cut_off_answers_are_truncated() -> None:
     said = "<|channel|>commentary<|message|>Wait.<|end|><|start|>assistant"
     assert read(choice(said + CALL)).text == "Wait."
     cut = read(choice(ANSWER.partition(".<|return|>")[0], finish="length"))
@@ -148,7 +148,7 @@ def test_stream_is_read_like_the_complete_reply() -> None:
         ({"index": 0}, r"choices\[0\].text"),
     ],
 )
-def test_other_answers_are_unreadable(given: dict[str, Any], problem: str) -> None:
+def test_invalid_bodies_are_unreadable(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(UnreadableReplyError, match=problem):
         read(given)
 

@@ -1,4 +1,4 @@
-"""Token accounting: healthy replies add up, and lost, added or hidden text does not."""
+"""Token accounting: healthy replies add up; lost, added or hidden text is reported."""
 
 import json
 import weakref
@@ -86,7 +86,7 @@ def test_the_replies_of_every_case_add_up(case):
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @pytest.mark.parametrize("preamble", [None, "I will look it up."])
 @pytest.mark.parametrize("sent", [ARGUMENTS, json.dumps(json.loads(ARGUMENTS))])
-def test_calls_add_up_whatever_their_header_and_spacing(content_type, preamble, sent):
+def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
     items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
     call = Call("get_weather", ARGUMENTS)
     made = tokens_of(*items) + len(message_tokens(call, content_type))
@@ -97,7 +97,7 @@ def test_calls_add_up_whatever_their_header_and_spacing(content_type, preamble, 
 
 
 @pytest.mark.parametrize("kept", [0, 9, 10, 16])
-def test_servers_count_the_format_or_not(kept):
+def test_servers_may_or_may_not_count_format_tokens(kept):
     say = Say(text=TEXT, reasoning=COT)
     answer = chat(say, tokens=counts(say)[1] - 10 + kept)
     assert findings(answer) == set()
@@ -107,7 +107,7 @@ def test_a_reply_without_cot_adds_up():
     assert unexplained(chat(Say(text=TEXT, reasoning=""))) == 0
 
 
-def test_messages_that_the_server_joins_are_not_lost_text():
+def test_messages_joined_by_the_server_are_not_lost_text():
     say = Say(text=TEXT, reasoning=COT)
     joined = counts(say)[1] + 6 * len(message_tokens(Reasoning("")))
     assert findings(chat(say, tokens=joined)) == set()
@@ -116,7 +116,7 @@ def test_messages_that_the_server_joins_are_not_lost_text():
     assert findings(chat(called, tokens=counts(called)[1] + 30)) == set()
 
 
-def test_tags_that_the_server_inserts_are_not_tokens():
+def test_tags_inserted_by_the_server_are_not_counted_as_tokens():
     say = Say(text=TEXT, reasoning=COT)
     tagged = f"<reasoning>{COT[:60]}</reasoning><reasoning>{COT[60:]}</reasoning>{TEXT}"
     assert unexplained(chat(say, content=tagged, reasoning=None)) == 0
@@ -194,7 +194,7 @@ def test_a_truncated_reply_has_text(change, reported):
     assert ("reply.lost.truncated" in found) == reported
 
 
-def test_a_truncated_reply_may_have_its_cot_in_a_summary():
+def test_a_truncated_reply_may_return_its_cot_as_a_summary():
     body = responses_whole(Say(text="", reasoning="We think."))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     body["output"] = body["output"][:1]
@@ -244,13 +244,13 @@ def test_lost_and_added_text_is_reported(answer, found):
     assert found in findings(answer)
 
 
-def test_an_empty_reply_of_the_model_is_not_a_lost_one():
+def test_a_reply_the_model_left_empty_is_not_lost_text():
     say = Say(text="", reasoning=COT)
     assert findings(chat(say, tokens=tokens_of(Reasoning(COT)))) == set()
     assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer(TEXT)))) == {"reply.lost"}
 
 
-def test_a_call_without_arguments_is_not_a_lost_one():
+def test_a_call_without_arguments_is_not_a_lost_call():
     say = Say(text="", reasoning=COT)
     for arguments, found in (("", set()), ('{"location": "Lisbon"}', {"reply.lost"})):
         tokens = tokens_of(Reasoning(COT), Call("get_weather", arguments))
@@ -317,7 +317,7 @@ def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
     assert findings(json_response(body)) == {"calls.lost"}
 
 
-def test_a_preamble_and_a_second_cot_are_not_the_tokens_of_an_announced_call():
+def test_tokens_of_a_preamble_or_second_cot_are_not_a_lost_call():
     say = Say(text="Which town?", reasoning=CALL.reasoning)
     assert findings(chat(say, tokens=counts(say)[1] + 13)) == set()
 
@@ -334,7 +334,7 @@ def test_json_in_the_cot_before_an_answer_is_not_a_lost_call():
     assert findings(say) == set()
 
 
-def test_a_call_that_the_model_wrote_as_reasoning_is_not_the_servers():
+def test_a_call_written_as_reasoning_is_not_attributed_to_the_server():
     reasoning = f"{CALL.reasoning} {CALL.call[1]}"
     tokens = tokens_of(Reasoning(reasoning))
     answer = without_call(reasoning=reasoning, tokens=tokens, reasoning_tokens=tokens)
@@ -345,7 +345,7 @@ def test_a_call_that_the_model_wrote_as_reasoning_is_not_the_servers():
 
 
 def streamed(say, *, tokens=None, change=lambda pieces: pieces):
-    """A Chat stream with one token in each piece; `change` is made to the pieces of the answer."""
+    """A Chat stream with one token per piece; `change` is applied to the pieces of the answer."""
     start, *_, finish, usage = chat_chunks(say)
     deltas = [{"reasoning": piece} for piece in spelled(say.reasoning)]
     deltas += [{"content": piece} for piece in change(spelled(say.text))]
@@ -394,7 +394,7 @@ def test_lost_words_in_every_stream_are_reported():
     assert pooled(LOST) == {"usage.output.lost"}
 
 
-def test_lost_words_in_replies_to_few_prompts_are_the_spelling_of_the_model():
+def test_missing_tokens_at_few_prompts_are_attributed_to_the_tokenization():
     assert pooled(LOST, prompts=2) == set()
 
 
@@ -422,7 +422,7 @@ def test_replies_that_are_not_streamed_are_compared_with_streams():
     assert pooled(lost, streaming=False) == set()
 
 
-def test_another_spelling_in_tokens_is_healthy():
+def test_a_different_tokenization_is_healthy():
     def letters(pieces):
         return [letter for piece in pieces for letter in (piece if "sunny" in piece else [piece])]
 
@@ -438,7 +438,7 @@ def test_further_messages_of_the_model_are_healthy(headers):
     assert pooled([*map(streamed, HEALTHY), *more]) == set()
 
 
-def test_each_message_item_has_a_header():
+def test_each_message_item_counts_a_header():
     body = responses_whole(HEALTHY[0])
     body["output"].append(body["output"][-1])
     body["usage"]["output_tokens"] += len(message_tokens(Preamble(HEALTHY[0].text)))
@@ -451,7 +451,7 @@ def test_servers_behind_one_address_may_count_differently():
     assert pooled(mixed, streaming=False) == set()
 
 
-def test_servers_that_count_no_end_token_do_so_in_each_mode():
+def test_omitting_the_end_token_must_be_consistent_in_each_mode():
     def some_without_end(answer):
         return [
             answer(say, tokens=counts(say)[1] - (at % 3 == 0)) for at, say in enumerate(HEALTHY)
@@ -462,7 +462,7 @@ def test_servers_that_count_no_end_token_do_so_in_each_mode():
     assert pooled([*some_without_end(streamed), *whole], modes) == {"usage.output.lost"}
 
 
-def test_too_many_replies_with_more_tokens_than_their_text_are_no_odd_spellings():
+def test_too_many_replies_with_unexplained_tokens_are_reported():
     def longer(by):
         return [chat(say, tokens=counts(say)[1] + by(at)) for at, say in enumerate(HEALTHY)]
 
@@ -471,7 +471,7 @@ def test_too_many_replies_with_more_tokens_than_their_text_are_no_odd_spellings(
     assert pooled(longer(lambda at: at % 8 // 6), streaming=False) == set()
 
 
-def test_text_on_the_wrong_side_of_the_cot_is_found_by_the_reasoning_tokens():
+def test_text_moved_into_or_out_of_the_cot_shows_in_the_reasoning_tokens():
     def thinking(by):
         tokens = [counts(say)[2] + by(at) for at, say in enumerate(HEALTHY)]
         return [chat(say, reasoning_tokens=n) for say, n in zip(HEALTHY, tokens, strict=True)]
@@ -481,7 +481,7 @@ def test_text_on_the_wrong_side_of_the_cot_is_found_by_the_reasoning_tokens():
     assert pooled(thinking(lambda at: at % 3), streaming=False) == set()
 
 
-def test_a_constant_in_every_count_is_no_lost_text_if_replies_without_cot_have_it_too():
+def test_a_constant_surplus_is_not_lost_text_if_replies_without_cot_have_it():
     def raised(say):
         return chat(say, tokens=counts(say)[1] + 2)
 
@@ -500,13 +500,13 @@ def test_words_that_a_server_repeats_are_reported():
 
 
 def cut(topic, tokens=30):
-    """An answer whose text was cut after so many tokens, and which lacks its end token."""
+    """An answer whose text is cut after this many tokens, without its end token."""
     text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])
     say = Say(text=text, reasoning=COT)
     return chat(say, tokens=counts(say)[1] - 1)
 
 
-def test_the_longest_replies_without_their_end_show_a_hidden_limit():
+def test_the_longest_replies_without_an_end_show_a_hidden_limit():
     short = HEALTHY[0].text
     healthy = [Say(text=short[: 30 + number], reasoning=COT) for number in range(40)]
     limited = [cut(topic) for topic in ("wind", "rain")]
@@ -517,7 +517,7 @@ def test_the_longest_replies_without_their_end_show_a_hidden_limit():
     assert pooled([*healthy, *limited, longer], streaming=False) == set()
 
 
-def test_a_dropped_cot_is_reported_where_others_have_one():
+def test_a_dropped_cot_is_reported_if_other_replies_have_one():
     dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
     plain = Say(text=TEXT, reasoning="")
@@ -528,7 +528,7 @@ def test_a_dropped_cot_is_reported_where_others_have_one():
     assert pooled([dropped] * 5, streaming=False) == set()
 
 
-def test_an_exchange_is_not_kept_by_its_account():
+def test_a_cached_token_account_does_not_keep_its_exchange_alive():
     exchange = parsed(chat(Say(text=TEXT))).exchanges[0]
     assert account(exchange) is account(exchange)
     kept = weakref.ref(exchange)

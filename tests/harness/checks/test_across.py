@@ -1,4 +1,4 @@
-"""Rules that compare rollouts: shared ids, and replies to the request of someone else."""
+"""Checks that compare rollouts: shared ids, and replies to another request."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_a_reply_to_the_request_of_another_case_is_found() -> None:
     assert found(tried(swapped=True)) == {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")}
 
 
-def test_a_call_that_the_model_makes_everywhere_is_not_foreign() -> None:
+def test_a_call_the_model_makes_at_every_request_is_not_foreign() -> None:
     search = Say(call=("browser.search", '{"source": "news", "query": "x"}'))
     asked = {"html": "The news as HTML.", "cat": "Cats?", "dog": "Dogs?", "ant": "Ants?"}
     tries = [
@@ -89,7 +89,7 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
-def test_a_stock_answer_that_the_model_also_gives_to_a_third_request_is_not_foreign() -> None:
+def test_a_stock_answer_given_to_a_third_request_is_not_foreign() -> None:
     refusal, usual = (
         "Unfortunately nothing here fits your wish.",
         "None of the functions fits. " * 9,
@@ -108,7 +108,7 @@ def test_a_stock_answer_that_the_model_also_gives_to_a_third_request_is_not_fore
     assert found([*pair, reply("third", "No function is needed.")]) == set()
 
 
-def test_an_answer_that_its_own_request_suggests_is_not_foreign() -> None:
+def test_an_answer_suggested_by_its_own_request_is_not_foreign() -> None:
     word = "It is orchid596 (orchid596)."
     asked = {
         "told": f"{word} Say so.",
@@ -143,7 +143,7 @@ def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() 
     assert found([reply("cat", sorry), twice, *others]) == set()
 
 
-def test_replies_that_a_limit_cut_may_be_the_same_endless_repetition() -> None:
+def test_truncated_replies_may_share_an_endless_repetition() -> None:
     body = chat_whole(Say(text="pin " * 100))
     body["choices"][0]["finish_reason"] = "length"
     asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
@@ -161,7 +161,7 @@ def test_replies_that_a_limit_cut_may_be_the_same_endless_repetition() -> None:
         (["chatcmpl-217", "chatcmpl-904", "chatcmpl-218"], None),
     ],
 )
-def test_shared_ids(ids: list[str], rule: str | None) -> None:
+def test_shared_ids_are_reported(ids: list[str], rule: str | None) -> None:
     scores = []
     for number, reply_id in enumerate(ids, start=1):
         body = chat_whole(Say(text="No.")) | {"id": reply_id}
@@ -169,8 +169,8 @@ def test_shared_ids(ids: list[str], rule: str | None) -> None:
     assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
 
 
-def test_ids_of_few_digits_have_a_beginning_of_each_api() -> None:
-    """Ollama's do: `chatcmpl-217` and `resp_90417`."""
+def test_short_numeric_ids_with_a_prefix_per_api_are_reported() -> None:
+    """Ollama's ids are such: `chatcmpl-217` and `resp_90417`."""
     chat = [chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
     other = [responses_whole(Say(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
     scores = [
@@ -193,7 +193,7 @@ def test_ids_of_few_digits_have_a_beginning_of_each_api() -> None:
         (["a", "b"], set()),
     ],
 )
-def test_replies_in_the_name_of_another_model(names: list[str], affected: set[str]) -> None:
+def test_replies_that_name_another_model_are_reported(names: list[str], affected: set[str]) -> None:
     scores = []
     for number, name in enumerate(names, start=1):
         body = chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{number}", "model": name}
@@ -250,7 +250,9 @@ def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Sc
         ([(100, 4_096), (140, 4_090)], False),
     ],
 )
-def test_replies_truncated_below_their_limit(lengths: list[tuple[int, int]], early: bool) -> None:
+def test_replies_truncated_below_their_limit_are_reported(
+    lengths: list[tuple[int, int]], early: bool
+) -> None:
     scores = [cut_at(str(at), *each) for at, each in enumerate(lengths)]
     found_early = {record for rule, record in found(scores) if rule == "finish.early"}
     assert found_early == ({each.record for each in scores} if early else set())
@@ -291,7 +293,7 @@ def thinking(change, tasks: int = 6) -> list[Score]:
         (lambda cot: f"o {cot}. then {cot}", 6, False),
     ],
 )
-def test_texts_added_to_every_cot(change, tasks: int, added: bool) -> None:
+def test_texts_added_to_every_cot_are_reported(change, tasks: int, added: bool) -> None:
     rules = {rule for rule, _ in found(thinking(change, tasks))}
     assert ("text.added" in rules) == added
 
@@ -306,7 +308,9 @@ def test_texts_added_to_every_cot(change, tasks: int, added: bool) -> None:
         (lambda n: f"{n} is so", 40, False),
     ],
 )
-def test_recorded_cots_without_their_first_words(change, samples: int, cut: bool) -> None:
+def test_recorded_cots_without_their_first_words_are_reported(
+    change, samples: int, cut: bool
+) -> None:
     recorded = [
         replace(
             scored([Say(text=f"{n}", reasoning=change(n))], str(n % samples), 1, "Count."),

@@ -1,4 +1,4 @@
-"""Arguments that the server changed: by the tokens of the call, and by values of several cases."""
+"""Arguments changed by the server, found by the tokens of calls and by values of several cases."""
 
 import json
 from collections.abc import Callable
@@ -37,9 +37,8 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
         "b2",
         "c1",
     }
-    assert (
-        found(right + scores(lost, lost, sample="b")) == set()
-    )  # One case, spelled in an odd way.
+    # One case with an unusual tokenization.
+    assert found(right + scores(lost, lost, sample="b")) == set()
     assert found(right + scores(lost, model, sample="b")) == set()
     assert found(right[:10] + scores(lost, lost, sample="b")) == set()
 
@@ -61,7 +60,7 @@ def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     assert found(always + again + own + right) == set()
 
 
-def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
+def test_parameter_names_changed_to_another_style_are_found() -> None:
     def named(*names: str, got: tuple[str, ...]) -> MadeCall:
         expected, made = (json.dumps(dict.fromkeys(each, 1)) for each in (names, got))
         return replace(RIGHT, expected=expected, got=made, same=names == got)
@@ -74,7 +73,7 @@ def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
     assert found(scores(named("from_", got=("from",)), named("to_", got=("to",)))) == set()
 
 
-def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the_cot() -> None:
+def test_numbers_that_differ_from_the_cot_are_found_if_other_attempts_match_it() -> None:
     off = replace(SHORT, values=True, planned=True, extra_tokens=None)
     cases = [scores(RIGHT, off, sample=sample) for sample in "abc"]
     assert found([each for case in cases for each in case]) == {"a2", "b2", "c2"}
@@ -87,7 +86,7 @@ def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the
     assert found(cases[0] + cases[1] + phrased) == set()
 
 
-def test_words_from_nowhere_are_found_where_the_tokens_allow_the_word_of_the_cot() -> None:
+def test_invented_words_are_found_if_the_tokens_fit_the_word_in_the_cot() -> None:
     off = replace(SHORT, planned=True, strange=True, expected_extra_tokens=(4, 5))
     cases = [score for sample in "ab" for score in scores(RIGHT, off, sample=sample)]
     assert found(cases + scores(RIGHT, off, sample="c")) == {"a2", "b2", "c2"}
@@ -115,7 +114,7 @@ EXPECTED: dict[str, dict[str, object]] = {
 
 
 def changed_to(change: Callable[[str], str], **options: bool) -> list[Score]:
-    """A call of each case, with a change of its texts."""
+    """A call for each case with this change to its texts."""
 
     def mapped(value: object) -> object:
         if isinstance(value, list):
@@ -133,7 +132,7 @@ def changed_to(change: Callable[[str], str], **options: bool) -> list[Score]:
 
 
 @pytest.mark.parametrize("change", [str.upper, str.title, lambda t: t[:1].upper() + t[1:]])
-def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]) -> None:
+def test_texts_changed_by_the_same_rule_are_found(change: Callable[[str], str]) -> None:
     changed = changed_to(change)
     assert found(changed) == {"a1", "b1", "c1"}
     assert found(changed[:2]) == set()  # Two cases: the model may have corrected them.
@@ -143,7 +142,7 @@ def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]
     assert found(changed_to(change, planned=False)) == set()
 
 
-def test_texts_that_all_end_at_one_length_are_found() -> None:
+def test_texts_cut_at_one_length_are_found() -> None:
     cut = changed_to(lambda text: text[:3], planned=False)
     at_end = scores(made({"city": "rio de"}, {"city": "rio"}), sample="d")
     assert found(cut + at_end) == {"a1", "b1", "c1", "d1"}
@@ -157,7 +156,7 @@ def test_texts_that_all_end_at_one_length_are_found() -> None:
     assert found(words) == set()  # The model may have shortened them.
 
 
-def test_texts_in_each_other_s_place_are_found() -> None:
+def test_swapped_texts_are_found() -> None:
     pairs = [("from", "to"), ("unit", "city"), ("from", "to")]
     moved = [
         score

@@ -1,4 +1,4 @@
-"""Every check on healthy replies (no findings) and on replies broken in one place (reported)."""
+"""Every check on healthy replies (no findings) and on replies with one defect (reported)."""
 
 import ast
 import copy
@@ -77,7 +77,7 @@ def reported(recorded):
 
 
 def judged(rollouts):
-    """The scores of strict tool calling as they are written."""
+    """The scores of strict tool calling, as they are written to the folder."""
     run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
     scores = []
     analysis_of(rollouts, run, keep=scores.extend)
@@ -106,11 +106,11 @@ HEALTHY_VARIATIONS = {
 
 
 @pytest.mark.parametrize("name", HEALTHY_VARIATIONS)
-def test_healthy_variations_of_a_completion(name):
+def test_healthy_variations_of_a_completion_are_accepted(name):
     assert chat(HEALTHY_VARIATIONS[name]) == set()
 
 
-def test_healthy_variations_of_streams():
+def test_healthy_variations_of_streams_are_accepted():
     assert chat_stream(lambda c: [": keep-alive", *chat_blocks(c)]) == set()
     assert chat_stream(lambda c: c.insert(3, {**c[0], "choices": []})) == set()
     assert responses_stream(lambda e: [*responses_blocks(e), "data: [DONE]"]) == set()
@@ -206,7 +206,7 @@ def test_a_rejected_request_is_reported(api):
     assert ids(found([json_response({}, status=500)], api=api)) == {"request.failed"}
 
 
-def test_messages_are_shortened_for_reports():
+def test_error_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
     say = Say(call=(name, "{"), call_id="")
     for finding in found([say]):
@@ -238,7 +238,7 @@ def test_other_reasoning_dialects_are_reported_as_info():
     assert responses_stream(_reasoning_parts) == expected
 
 
-def test_a_header_that_the_model_wrote_as_text_is_not_a_leak():
+def test_a_header_written_by_the_model_as_text_is_not_a_leak():
     assert ids(found([Say(text="I would write to=functions.get_weather here.")])) == set()
 
 
@@ -257,7 +257,7 @@ def test_special_tokens_in_the_prompt_may_be_repeated():
     assert ids(checks.examine(parse_rollout(recorded))[1]) == set()
 
 
-# --- Broken in one place
+# --- Replies with one defect
 
 
 def truncated_without_cot(body):
@@ -574,7 +574,7 @@ def test_a_model_of_another_size_is_reported():
         ("You wrote <|end|>. So.<|channel|>final", "What is <|end|>?", "harmony.markers"),
     ],
 )
-def test_text_of_the_prompt_does_not_hide_a_header(text, prompt_text, check):
+def test_text_of_the_prompt_does_not_hide_a_leaked_header(text, prompt_text, check):
     prompt = {"messages": [{"role": "user", "content": prompt_text}]}
     assert check in reported(mutations.chat(put("choices.0.message.content", text), ANSWER, prompt))
 
@@ -597,7 +597,7 @@ def test_the_header_of_an_answer_is_a_leak(text, reasoning, leaked):
     assert ("harmony.remains" in chat(change, ANSWER)) == leaked
 
 
-def test_a_cot_with_its_header_in_the_answer_is_a_leak_whatever_its_tokens_are():
+def test_a_cot_with_its_header_in_the_answer_is_a_leak_for_any_token_count():
     said = "analysisWe need to say hello.Hello."
 
     def change(body):
@@ -629,7 +629,7 @@ def test_an_answer_to_a_tool_result_may_have_no_cot(change, reported):
     assert ("reasoning.missing.after_result" in ids(findings)) == reported
 
 
-def test_a_changed_item_of_the_final_response_is_reported_by_what_differs():
+def test_a_changed_item_of_the_final_response_is_reported_with_the_difference():
     examined = parse_rollout(mutations.responses_stream(other_final, CALL))
     found = [each for each in checks.examine(examined)[1] if each.id == "responses.stream.final"]
     (evidence,) = [each.evidence for each in found]
@@ -658,8 +658,8 @@ def test_usage_without_details_is_not_an_error(details):
         (500, {"usage.reasoning.missing", "usage.reasoning.excess"}),
     ],
 )
-def test_reasoning_tokens_beside_the_other_counts(tokens, expected):
-    """SGLang reports them there; with speculative decoding, they exceeded the output tokens."""
+def test_reasoning_tokens_outside_their_details_are_reported(tokens, expected):
+    """SGLang reports them there; with speculative decoding, they exceed the output tokens."""
     body = chat_whole(CALL)
     del body["usage"]["completion_tokens_details"]
     body["usage"]["reasoning_tokens"] = tokens
@@ -687,7 +687,7 @@ def test_a_non_streaming_reply_to_a_streaming_request_is_reported():
     assert ids(found([answer], streaming=True)) == {"stream.content_type", "reply.unreadable"}
 
 
-def test_a_test_violates_every_check():
+def test_every_check_is_violated_by_a_test():
     tables = (BROKEN_CHAT, BROKEN_RESPONSES, BROKEN_CHAT_STREAM, BROKEN_RESPONSES_STREAM)
     broken = {row[0] for table in tables for row in table}
     elsewhere = {

@@ -1,4 +1,4 @@
-"""Every choice is judged, streamed logprobs are read, and echoed leaks hide nothing."""
+"""Every choice is judged, streamed logprobs are read, and echoed leaks do not hide new ones."""
 
 import copy
 import json

@@ -21,7 +21,7 @@ def test_a_defect_is_reported(defect):
 @pytest.mark.parametrize(
     "recording", [row[2] for row in ALLOWED], ids=[f"{row[0]}: {row[1]}" for row in ALLOWED]
 )
-def test_allowed_variation_is_not_an_error(recording):
+def test_an_allowed_variation_is_not_an_error(recording):
     _, findings = examined(recording)
     errors = [finding for finding in findings if finding.severity == "error"]
     assert errors == []

@@ -191,7 +191,7 @@ def test_unvaried_replies_have_no_findings(api, streaming):
 
 
 def asked(prompt, say, **options):
-    """The ids of the findings of a reply to this prompt with these options."""
+    """The ids of the findings in a reply to this prompt with these options."""
     made = exchange("chat", False, json_response(chat_whole(say)))
     body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
     request = made.request.model_copy(update={"body": body})
@@ -202,7 +202,7 @@ def asked(prompt, say, **options):
 ARRAY = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "array"}}}
 
 
-def test_markup_that_the_conversation_is_about_is_no_leak():
+def test_markup_that_the_conversation_is_about_is_not_a_leak():
     tokens = Say(text="It ends with <|end|>, a call with <|call|>.")
     assert "harmony.markers" in asked("How does a message end?", tokens)
     assert asked("What do <|end|> and <|call|> end?", tokens) == set()
@@ -212,7 +212,7 @@ def test_markup_that_the_conversation_is_about_is_no_leak():
     assert asked("Write a <think> and another tag.", tags) == set()
 
 
-def test_answers_and_calls_that_old_or_rare_options_ask_for():
+def test_answers_and_calls_due_to_old_or_rare_options_are_accepted():
     assert asked("Primes?", Say(text="[2, 3]"), response_format=ARRAY) == set()
     assert "answer.json" in asked("Primes?", Say(text="{}"), response_format=ARRAY)
     old = {"tools": [], "functions": [{"name": "f", "parameters": {"type": "object"}}]}

@@ -1,4 +1,4 @@
-"""Replies in the formats of popular servers: none of them is an error."""
+"""Replies in the formats of popular servers are not errors."""
 
 import pytest
 from healthy import Say, chat_whole, json_response, rollout, stream_response

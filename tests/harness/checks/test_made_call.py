@@ -1,4 +1,4 @@
-"""The call of a case compared with its CoT: which values the CoT has, and which only the call."""
+"""The call of a case compared with its CoT: planned values, and values only in the call."""
 
 import json
 
@@ -27,7 +27,7 @@ EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}
         ("With limit: 30.", {}, False),
     ],
 )
-def test_planned_values(reasoning, change, planned):
+def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, planned):
     say = Say(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
     case = Case("a", "query_table", "Query it.", EXPECTED)
     found = made_call(parse_rollout(rollout([say])), case)
@@ -48,7 +48,7 @@ def test_planned_values(reasoning, change, planned):
         ("Oslo 30", False),
     ],
 )
-def test_words_from_nowhere(city, strange):
+def test_words_that_only_the_call_has_are_found(city, strange):
     say = Say(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
     asked = rollout([say])
     asked.exchanges[0].request.body["messages"] = [

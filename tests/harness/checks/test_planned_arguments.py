@@ -33,7 +33,7 @@ def test_values_that_became_strings_are_reported(change):
     [{}, {"days": 4}, {"days": "three"}, {"location": "Porto"}, {"tags": "[2]"}, {"tags": 2},
      {"note": None}, {"days": "3", "location": "Porto"}],
 )  # fmt: skip
-def test_other_arguments_than_planned_are_the_models(change):
+def test_unplanned_arguments_are_attributed_to_the_model(change):
     assert not retyped(PLAN | change)
 
 
@@ -43,7 +43,7 @@ def test_without_a_plan_nothing_is_judged():
     assert not retyped(made, said="I call it. {{}}")
 
 
-def test_without_a_plan_the_schema_counts():
+def test_without_a_plan_the_schema_decides():
     kinds = {"days": {"type": "integer"}, "towns": {"type": "array", "items": {"type": "string"}}}
     number = {"type": "object", "properties": kinds}
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": number}}]
@@ -63,11 +63,11 @@ def test_without_a_plan_the_schema_counts():
     assert not found('{"towns": 3}')
 
 
-def test_the_last_plan_counts():
+def test_the_last_plan_decides():
     made = {"days": "3"}
     said = 'First {{"days": 3}}, but the tool wants a string: {}'
     assert not retyped(made, planned=made, said=said)
 
 
-def test_braces_that_are_no_json_are_skipped():
+def test_braces_that_are_not_json_are_skipped():
     assert retyped({"days": "3"}, planned={"days": 3}, said="The set {{1, 2}} {{ and then {}")

@@ -1,4 +1,4 @@
-"""Failures that a server or a filter reports in place of the model's reply are named as such."""
+"""Failures that a server or filter reports instead of a reply are named as such."""
 
 import json
 
@@ -43,16 +43,16 @@ def findings(recorded):
     ],
 )
 @pytest.mark.parametrize("api", ["chat", "responses"])
-def test_a_body_that_is_no_reply_is_one_finding(body, api):
+def test_a_body_that_is_not_a_reply_is_one_finding(body, api):
     assert findings(rollout([json_response(body)], api=api)) == {"reply.unreadable"}
 
 
-def test_a_completion_in_place_of_a_response_is_one_finding():
+def test_a_completion_instead_of_a_response_is_one_finding():
     assert findings(rollout([json_response(COMPLETION)], api="responses")) == {"reply.unreadable"}
 
 
 @pytest.mark.parametrize("reported", [{"error": FAILED}, {"native_finish_reason": "error"}])
-def test_a_choice_that_failed_is_no_reply_of_the_model(reported):
+def test_a_failed_choice_is_not_judged_as_a_reply_of_the_model(reported):
     failed = both(
         put("choices.0.finish_reason", "error"),
         put("choices.0.message", {"role": "assistant", "content": ""}),
@@ -93,7 +93,7 @@ def test_a_failed_response_is_still_validated():
     assert {"reply.unreadable", "responses.schema"} <= findings(responses(failed, ANSWER))
 
 
-def test_an_answer_about_an_error_is_no_error():
+def test_an_answer_about_an_error_is_not_an_error():
     text = json.dumps({"error": "none", "object": "error", "finish_reason": "error"})
     said = Say(text=text)
     assert findings(chat(lambda _: None, said)) == set()
@@ -107,7 +107,7 @@ def test_an_answer_about_an_error_is_no_error():
         both(put("choices.0.message.refusal", "Blocked."), put("choices.0.message.content", None)),
     ],
 )
-def test_what_a_filter_returns_need_not_have_cot_or_tokens(refused):
+def test_filtered_replies_need_no_cot_and_no_token_counts(refused):
     counts = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     blocked = both(refused, put("choices.0.message.reasoning", None), put("usage", counts))
     assert findings(chat(blocked, ANSWER)) == {"reply.refused"}

@@ -1,4 +1,4 @@
-"""Rejected requests: what a provider may reject is not a problem."""
+"""Rejected requests, and those that a provider is allowed to reject."""
 
 import pytest
 from healthy import Say, json_response, rollout
@@ -42,7 +42,7 @@ def test_a_rejection_of_a_short_text_is_reported():
         *OPTIONS,
     ],
 )
-def test_what_a_provider_may_reject_is_not_reported(message, request_body):
+def test_permitted_rejections_are_not_reported(message, request_body):
     assert findings(message, **request_body) == set()
 
 
@@ -55,11 +55,11 @@ def test_a_rejection_that_does_not_name_the_option_is_reported(message, request_
 @pytest.mark.parametrize(
     "usual", [{"reasoning_effort": "low"}, {"reasoning": {"effort": "high"}}, {"logprobs": False}]
 )
-def test_options_that_every_provider_serves_are_not_rejected(usual):
+def test_rejections_of_universally_supported_options_are_reported(usual):
     assert findings("no effort, no logprobs", **usual) == {"request.refused"}
 
 
-def test_another_rejection_of_a_long_prompt_is_reported():
+def test_an_unrelated_rejection_of_a_long_prompt_is_reported():
     assert findings("unexpected tokens in message header", **LONG) == {"request.refused"}
 
 

@@ -1,4 +1,4 @@
-"""Events of one shape are validated once, and equal shapes are equally valid."""
+"""Events of one shape are validated only once, because equal shapes are equally valid."""
 
 from typing import Any, Literal, get_args, get_origin
 
@@ -33,7 +33,7 @@ def closed(annotation: Any) -> bool:
     return str not in parts and any(closed(part) for part in parts if not isinstance(part, str))
 
 
-def test_the_package_restricts_no_field_that_shapes_leave_out() -> None:
+def test_shapes_omit_no_field_that_the_package_restricts() -> None:
     models, left = [], [chunk_model(), reply_model("chat"), reply_model("responses")]
     left += filter(None, map(event_model, ["response.completed", "response.output_item.done"]))
     while left:
@@ -59,11 +59,11 @@ def inner(annotation: Any) -> list[Any]:
     ("member", "value"),
     [("delta", 1), ("type", "response.other"), ("sequence_number", "4"), ("output_index", 0.5)],
 )
-def test_what_the_package_restricts_is_part_of_the_shape(member: str, value: object) -> None:
+def test_restricted_values_are_part_of_the_shape(member: str, value: object) -> None:
     assert shape_of({**DELTA, member: value}) != shape_of(DELTA)
 
 
-def test_text_and_numbers_are_not() -> None:
+def test_free_texts_and_numbers_are_not_part_of_the_shape() -> None:
     other = {**DELTA, "delta": "!", "item_id": "msg_2", "sequence_number": 5}
     assert shape_of(other) == shape_of(DELTA)
 

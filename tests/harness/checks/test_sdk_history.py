@@ -52,7 +52,7 @@ def findings(change):
         put("service_tier", "on_demand"),
     ],
 )
-def test_what_an_older_release_accepts_is_accepted(change):
+def test_replies_that_an_older_release_accepts_are_accepted(change):
     assert findings(change) == set()
 
 
@@ -66,7 +66,7 @@ def test_what_an_older_release_accepts_is_accepted(change):
         (put("service_tier", 5), "responses.schema"),
     ],
 )
-def test_what_no_release_accepts_is_reported(change, found):
+def test_replies_that_no_release_accepts_are_reported(change, found):
     assert findings(change) == {found}
 
 

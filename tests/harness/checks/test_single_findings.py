@@ -53,7 +53,7 @@ def test_a_misplaced_json_answer_is_one_finding():
 
 
 @pytest.mark.parametrize("other", ['{"type": "ping"}', "{}", '{"code": 7, "message": "busy"}'])
-def test_an_object_in_a_chat_stream_that_is_no_chunk_is_one_finding(other):
+def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
     recorded = chat_stream(lambda c: [f"data: {other}", *chat_blocks(c)], ANSWER)
     found = [each for each in checks.examine(parse_rollout(recorded))[1] if "schema" in each.id]
     assert [each.message for each in found] == ["$: should be a chat.completion.chunk."]
@@ -67,7 +67,7 @@ def test_an_object_in_a_chat_stream_that_is_no_chunk_is_one_finding(other):
         ("Grüße, 東京", "Gr\\u00fc\\u00dfe, \\u6771\\u4eac"),
     ],
 )
-def test_escapes_of_the_server_are_reported_and_those_of_the_model_are_not(written, sent):
+def test_escapes_are_reported_if_the_server_added_them(written, sent):
     changed = put("choices.0.message.content", sent)
     assert findings(chat(changed, Say(text=written, reasoning=COT))) == {"text.escaped"}
     assert findings(chat(changed, Say(text=sent, reasoning=COT))) == set()
@@ -87,7 +87,7 @@ def test_escapes_of_the_server_are_reported_and_those_of_the_model_are_not(writt
         ("Dear [NAME], the list is [A, B] and [TODO].", False),
     ],
 )
-def test_masked_words(said, masked):
+def test_masked_words_are_reported(said, masked):
     asked_for = "What is ***?" if "rule" in said else "What is it?"
     body = {"messages": [{"role": "user", "content": asked_for}]}
     found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
@@ -104,7 +104,7 @@ def test_masked_words(said, masked):
         ("xyxy", False),
     ],
 )
-def test_arguments_that_a_stream_repeats(written, doubled):
+def test_repeated_arguments_in_a_stream_are_reported(written, doubled):
     found = findings(chat(nothing, Say(call=("get_weather", written))))
     assert ("calls.repeated" in found) == doubled
 
@@ -118,7 +118,7 @@ def test_arguments_that_a_stream_repeats(written, doubled):
         ("[Lisbon]", False),
     ],
 )
-def test_a_list_of_calls_in_the_answer(said, is_call):
+def test_a_list_of_calls_in_the_answer_is_reported(said, is_call):
     assert ("calls.in_text" in findings(chat(nothing, Say(text=said)))) == is_call
 
 
@@ -136,18 +136,18 @@ def test_two_objects_without_their_types_are_two_findings():
 
 
 @pytest.mark.parametrize("late", ["[DONE]", '{"choices": [], "cost": "0"}', '{"type": "ping"}'])
-def test_clients_miss_nothing_that_follows_done(late):
+def test_harmless_events_after_done_are_not_reported_as_lost(late):
     found = findings(chat_stream(lambda c: [*chat_blocks(c), f"data: {late}"], ANSWER))
     assert found == set()
 
 
-def test_clients_miss_usage_and_output_that_follow_done():
+def test_usage_and_output_after_done_are_reported_as_lost():
     for at in (-1, 2):
         late = chat_stream(lambda c, at=at: [*chat_blocks(c), data(c[at])], ANSWER)
         assert "chat.stream.done" in findings(late)
 
 
-def test_usage_beside_an_empty_delta_after_the_finish_reason():
+def test_usage_with_an_empty_delta_after_the_finish_reason_is_accepted():
     def with_delta(chunks):
         chunks[-1]["choices"] = [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]
 
@@ -158,7 +158,7 @@ def test_usage_beside_an_empty_delta_after_the_finish_reason():
     assert findings(chat_stream(early, ANSWER)) == {"chat.stream.usage"}
 
 
-def test_absent_indices_are_no_different_texts():
+def test_missing_indices_are_not_reported_as_different_texts():
     def unnumbered(events):
         for event in events:
             event.pop("content_index", None)
@@ -171,7 +171,7 @@ def test_absent_indices_are_no_different_texts():
 
 
 @pytest.mark.parametrize("step", ["added", "done"])
-def test_a_part_of_the_cot_that_has_the_type_of_an_answer(step):
+def test_a_cot_part_with_the_type_of_an_answer_is_reported(step):
     change = change_event(
         f"response.content_part.{step}",
         part={"type": "output_text", "text": ANSWER.reasoning, "annotations": [], "logprobs": []},
@@ -179,7 +179,7 @@ def test_a_part_of_the_cot_that_has_the_type_of_an_answer(step):
     assert "responses.stream.reasoning_parts" in findings(responses_stream(change, ANSWER))
 
 
-def test_a_text_without_deltas_says_so():
+def test_the_finding_for_a_text_without_deltas_says_so():
     kind = "response.reasoning_text.delta"
 
     def whole(events):

@@ -1,4 +1,4 @@
-"""Names of called tools: header remains are the server's, other names the model's."""
+"""Names of called tools: header remains are attributed to the server, other names to the model."""
 
 import pytest
 from healthy import Say, json_response, responses_whole, rollout
@@ -40,7 +40,7 @@ def test_offered_names_are_healthy(name):
         "run-query json",
     ],
 )
-def test_remains_of_a_header_are_pollution(name):
+def test_header_remains_in_a_name_are_reported(name):
     assert findings(name) == {"calls.name.polluted"}
 
 
@@ -49,7 +49,7 @@ def test_remains_of_a_header_are_pollution(name):
     ["get-weather", "getWeather", "Search", "search_code", "get_weather_json", "run_query",
      "get", "weather", "searches", "search.json"],
 )  # fmt: skip
-def test_names_that_a_model_invents_are_unknown_tools(name):
+def test_names_invented_by_the_model_are_unknown_tools(name):
     assert findings(name) == {"calls.name.unknown"}
 
 
@@ -58,7 +58,7 @@ def test_names_that_a_model_invents_are_unknown_tools(name):
     ["python", "browser.search", "browser.open", "container.exec", "repo_browser.print_tree",
      "apply_patch", "python_exec"],
 )  # fmt: skip
-def test_tools_of_the_training_are_the_models_doing(name):
+def test_tool_names_from_the_training_are_attributed_to_the_model(name):
     assert findings(name) == {"calls.name.built_in"}
 
 
@@ -72,8 +72,8 @@ def test_tools_of_the_training_are_the_models_doing(name):
         ({"type": "function_call_output", "name": "search", "output": "{}"}, False),
     ],
 )
-def test_a_call_of_an_offered_function_as_an_item_of_another_type(item, found):
-    """A model that leaves out `functions.` calls no offered function."""
+def test_a_call_of_an_offered_function_as_another_item_type_is_reported(item, found):
+    """A model that omits `functions.` does not call an offered function."""
     tools = [{"type": "function", "name": each} for each in OFFERED]
     body = responses_whole(Say(text=""))
     body["output"][-1] = {"id": "x_1", "arguments": "{}", **item}
@@ -86,7 +86,7 @@ def test_a_call_of_an_offered_function_as_an_item_of_another_type(item, found):
 
 
 def test_functions_of_a_namespace_are_offered():
-    """Codex sends them beside other functions."""
+    """Codex sends them in addition to other functions."""
     inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
     tools = [{"type": "namespace", "name": "agents", "tools": inner}]
     recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")
@@ -119,7 +119,7 @@ def called(name, arguments, reasoning, wrote=None):
         ("{}", "I call status.", {"calls.name.polluted"}),
     ],
 )
-def test_a_call_with_the_arguments_of_another_function(arguments, reasoning, findings):
+def test_a_call_with_the_arguments_of_another_function_is_reported(arguments, reasoning, findings):
     assert called("search", arguments, reasoning) == findings
 
 
@@ -127,5 +127,7 @@ def test_a_call_with_the_arguments_of_another_function(arguments, reasoning, fin
     ("wrote", "findings"),
     [('{"query": "harbours of the north"}', {"calls.arguments.cut"}), ("{}", set())],
 )
-def test_empty_arguments_are_the_server_s_if_their_tokens_are_missing(wrote, findings):
+def test_empty_arguments_are_attributed_to_the_server_if_their_tokens_are_unexplained(
+    wrote, findings
+):
     assert called("search", "{}", "I look it up.", ("search", wrote)) == findings

@@ -85,7 +85,7 @@ def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
             assert re.search(r"^# '", capsys.readouterr().out, flags=re.M), rule.about.id
 
 
-def test_an_id_and_a_family_contradict_each_other(capsys):
+def test_an_id_and_a_family_cannot_be_combined(capsys):
     assert run(["checks", "tools.choice.named", "--family", "usage"]) == 2
     assert "not both" in capsys.readouterr().err
 

@@ -57,8 +57,8 @@ def rollouts(folder):
     return (folder / "rollouts.jsonl").read_text().splitlines(keepends=True)
 
 
-def keep(folder, count):
-    """Leave the first `count` rollouts, as if the run had been cut off."""
+def keep_first(folder, count):
+    """Keep only the first `count` rollouts, as if the run had been interrupted."""
     lines = rollouts(folder)
     (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
 
@@ -102,7 +102,7 @@ def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     assert "4 invalid of 4 attempts, none allowed" in capsys.readouterr().out
 
 
-def test_until_fail_ends_with_the_first_failure_and_stays_ended(mock, tmp_path, capsys):
+def test_until_fail_ends_with_the_first_failure_and_is_not_resumed(mock, tmp_path, capsys):
     mock.always = text('{"choices": "none"}')
     wanted = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--until-fail")
     assert run([*wanted, "--no-streaming", "-k", "3", "--concurrency", "4"]) == 1
@@ -134,7 +134,7 @@ def test_thresholds_change_the_verdict(mock):
     assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
 
 
-def test_strict_asks_for_the_expected_arguments(mock):
+def test_strict_requires_the_expected_arguments(mock):
     other = {
         "markdown_to_html": '{"markdown": "x"}',
         "query_table": '{"table": "x", "columns": ["y"]}',
@@ -189,13 +189,13 @@ def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsy
     assert not os.path.exists("runs")
 
 
-def test_an_unreachable_provider_is_said_at_once_and_leaves_nothing_behind(capsys, tmp_path):
+def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(capsys, tmp_path):
     assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m"]) == 3
     assert "does not answer" in capsys.readouterr().err
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_wrong_key_and_a_wrong_model_are_said_at_once(mock, capsys, monkeypatch):
+def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys, monkeypatch):
     mock.api_key = KEY
     assert run(at(mock)) == 3
     assert "refuses access" in capsys.readouterr().err
@@ -211,7 +211,7 @@ def test_a_wrong_key_and_a_wrong_model_are_said_at_once(mock, capsys, monkeypatc
 def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
-    keep(folder, 5)
+    keep_first(folder, 5)
     capsys.readouterr()
     assert run(["recheck", str(folder)]) == 4
     out = capsys.readouterr().out
@@ -219,7 +219,7 @@ def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
     assert f"gpt-oss-verify --resume {folder}" in out
 
 
-def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
+def test_ctrl_c_at_any_point_exits_with_130(monkeypatch, capsys):
     def stop(_path):
         raise KeyboardInterrupt
 
@@ -228,7 +228,7 @@ def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
 
 
-def test_a_crash_is_no_verdict(monkeypatch, capsys):
+def test_a_crash_is_not_a_verdict(monkeypatch, capsys):
     def crash(*_arguments, **_more):
         raise RuntimeError("oh")
 
@@ -249,7 +249,7 @@ def test_main_exits_with_the_code(monkeypatch):
 # --- Options
 
 
-def test_json_is_all_that_stands_on_stdout(mock, tmp_path, capsys):
+def test_json_is_the_only_output_on_stdout(mock, tmp_path, capsys):
     assert run(at(mock, "--json")) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["verdict"]["decision"] == "pass"
@@ -275,7 +275,7 @@ def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, conditions):
     assert {f"{each['api']}/{each['mode']}" for each in sampled} == conditions
 
 
-def test_what_is_asked_for_reaches_the_provider(mock):
+def test_request_options_reach_the_provider(mock):
     options = ["--temperature", "0.5", "--reasoning-effort", "low", "--max-tokens", "99"]
     assert run(at(mock, "--apis", "chat", "--seed", "7", *options)) == 0
     body = mock.posts[-1].body
@@ -284,12 +284,12 @@ def test_what_is_asked_for_reaches_the_provider(mock):
     assert len(body["tools"]) == len(SUITE.tools)
 
 
-def test_nothing_is_sent_that_was_not_asked_for(mock):
+def test_no_unrequested_options_are_sent(mock):
     run(at(mock, "--apis", "chat", "--no-streaming"))
     assert set(mock.posts[-1].body) == {"model", "messages", "tools"}
 
 
-def test_own_cases_and_tools_with_a_bad_line_reported(mock, tmp_path, capsys):
+def test_custom_cases_and_tools_are_used_and_a_bad_line_is_reported(mock, tmp_path, capsys):
     case = {"tool_name": "service_status", "input": "Is the service up right now?"}
     good = json.dumps(case | {"expected_arguments": "{}"})
     (tmp_path / "mine.jsonl").write_text(f"{good}\n{{oops\n")
@@ -300,7 +300,7 @@ def test_own_cases_and_tools_with_a_bad_line_reported(mock, tmp_path, capsys):
     assert (tmp_path / "elsewhere").is_dir()
 
 
-def test_a_provider_of_a_file_with_its_key_and_no_key_anywhere(mock, tmp_path, capsys, monkeypatch):
+def test_the_key_of_an_entry_is_never_printed_or_stored(mock, tmp_path, capsys, monkeypatch):
     mock.api_key = KEY
     monkeypatch.setenv("MOCK_KEY", KEY)
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "api_key_env": "MOCK_KEY"}
@@ -312,12 +312,12 @@ def test_a_provider_of_a_file_with_its_key_and_no_key_anywhere(mock, tmp_path, c
     assert KEY not in out + err + written
 
 
-def test_no_color_and_pipes_get_no_escape_codes(mock, capsys):
+def test_no_color_and_pipes_produce_no_escape_codes(mock, capsys):
     run(at(mock))
     assert "\x1b" not in "".join(capsys.readouterr())
 
 
-def test_names_are_said_as_they_are(capsys):
+def test_names_are_printed_unchanged(capsys):
     assert run(["--provider", "gpt-oss-20b:free:"]) == 2
     assert "gpt-oss-20b:free:" in capsys.readouterr().err
 
@@ -332,14 +332,14 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
 
-# --- Going on
+# --- Resuming
 
 
-def test_resume_asks_only_what_is_missing(mock, tmp_path, capsys):
+def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     whole = sorted(json.loads(line)["id"] for line in rollouts(folder))
-    keep(folder, 13)
+    keep_first(folder, 13)
     with (folder / "rollouts.jsonl").open("a") as log:
         log.write('{"id": "torn')
     mock.received.clear()
@@ -352,7 +352,7 @@ def test_resume_asks_only_what_is_missing(mock, tmp_path, capsys):
     assert len(asked) == 6
 
 
-def test_a_run_without_a_record_outlives_a_resume_that_finds_nobody(tmp_path, capsys):
+def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
     with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as gone:
         assert run(at(gone, "--max-requests", "2")) == 4
     folder = only_run(tmp_path)
@@ -363,10 +363,7 @@ def test_a_run_without_a_record_outlives_a_resume_that_finds_nobody(tmp_path, ca
     assert {path.name for path in folder.iterdir()} >= before
 
 
-def test_a_run_that_was_killed_while_it_began_can_be_resumed_or_is_none(
-    mock, tmp_path, monkeypatch
-):
-    """`run.json` comes last, after all that a resume reads."""
+def test_run_json_is_written_after_all_that_a_resume_reads(mock, tmp_path, monkeypatch):
     real, seen = job.write_run_info, []
 
     def recorded(folder, info):
@@ -387,27 +384,27 @@ def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
     entry = {"base_url": mock.base_url, "model": "m", "apis": ["chat"], "api_key_env": "MOCK_KEY"}
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
     assert run(["-p", "mine", "--model", MODEL, *QUICK]) == 0
-    keep(only_run(tmp_path), 2)
+    keep_first(only_run(tmp_path), 2)
     mock.received.clear()
     assert run(["--resume", str(only_run(tmp_path))]) == 0
     assert {post.body["model"] for post in mock.posts} == {MODEL}
 
 
-def test_resume_of_a_finished_run_asks_nothing(mock, tmp_path):
+def test_resuming_a_finished_run_sends_no_requests(mock, tmp_path):
     run(at(mock))
     mock.received.clear()
     assert run(["--resume", str(only_run(tmp_path)), "--json"]) == 0
     assert mock.received == []
 
 
-def test_resume_refuses_another_model(mock, tmp_path, capsys):
+def test_resume_rejects_another_model(mock, tmp_path, capsys):
     run(at(mock))
     folder = str(only_run(tmp_path))
     assert run(["--resume", folder, "--model", "another"]) == 2
     assert "pass --base-url and --model" in capsys.readouterr().err
 
 
-def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsys):
+def test_resume_rejects_another_provider_and_changed_cases(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     assert run(["--resume", str(folder), "-p", "reference"]) == 2
@@ -417,7 +414,7 @@ def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsy
     assert "was changed after the run" in capsys.readouterr().err
 
 
-def test_resume_of_a_started_provider_asks_for_its_entry():
+def test_resuming_a_launched_provider_requires_its_entry():
     info = ProviderInfo(
         name="gone",
         base_url="http://127.0.0.1:{port}/v1",
@@ -431,7 +428,7 @@ def test_resume_of_a_started_provider_asks_for_its_entry():
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(mock, tmp_path, capsys):
+def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_path, capsys):
     slow = provider_of(right)
 
     async def delayed(request, writer):
@@ -488,7 +485,7 @@ asyncio.run(main())
 """
 
 
-def test_a_provider_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path, capsys):
+def test_a_provider_that_dies_ends_the_run_and_finished_attempts_are_kept(tmp_path, capsys):
     (tmp_path / "dying.py").write_text(DYING_PROVIDER)
     entry = {
         "base_url": "http://127.0.0.1:{port}/v1",
@@ -516,7 +513,7 @@ def test_a_provider_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path
 # --- Finished runs
 
 
-def test_recheck_needs_no_network_and_says_the_same(mock, tmp_path, capsys):
+def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     first = (folder / "analysis.json").read_text()
@@ -538,7 +535,7 @@ def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_p
     assert run(["recheck", folder, "--min-pass-hat-k", "0.6", "--json"]) == 1
 
 
-def test_recheck_names_a_damaged_line(mock, tmp_path, capsys):
+def test_recheck_reports_a_damaged_line(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     lines = rollouts(folder)
@@ -547,7 +544,7 @@ def test_recheck_names_a_damaged_line(mock, tmp_path, capsys):
     assert "line 2 is damaged" in capsys.readouterr().err
 
 
-def test_reports_are_written_again(mock, tmp_path, capsys):
+def test_report_rewrites_the_reports(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     names = ["report.html", "report.md", "junit.xml", "analysis.json"]
@@ -575,7 +572,7 @@ def test_a_run_is_found_by_its_name_as_the_report_prints_it(command, mock, tmp_p
 
 
 @pytest.mark.parametrize("lost", ["analysis.json", "scores.jsonl"])
-def test_what_another_version_judged_is_judged_again_for_a_report(lost, mock, tmp_path, capsys):
+def test_report_judges_a_run_of_another_version_again(lost, mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)
     before = (folder / lost).read_text()
@@ -586,7 +583,7 @@ def test_what_another_version_judged_is_judged_again_for_a_report(lost, mock, tm
     assert (folder / lost).read_text() == before
 
 
-def test_only_the_page_can_be_opened(mock, tmp_path, capsys):
+def test_open_requires_the_html_report(mock, tmp_path, capsys):
     assert run(["report", "runs/x", "--format", "md", "--open"]) == 2
     assert "--open opens report.html" in capsys.readouterr().err
 
@@ -606,7 +603,7 @@ def test_providers_are_listed_with_the_state_of_their_keys(tmp_path, capsys, mon
 # --- The reference engine
 
 
-def test_serve_hands_its_arguments_on(monkeypatch):
+def test_serve_passes_its_arguments_on(monkeypatch):
     given = []
 
     def main(arguments, *, program):
@@ -619,7 +616,7 @@ def test_serve_hands_its_arguments_on(monkeypatch):
     assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
 
-def test_export_small_hands_folder_and_layout_on(monkeypatch, capsys, tmp_path):
+def test_export_small_passes_folder_and_layout_on(monkeypatch, capsys, tmp_path):
     given = []
     fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
     monkeypatch.setattr(engine, "import_module", lambda name: fake)
@@ -638,7 +635,7 @@ def test_an_export_that_cannot_be_written_is_one_sentence(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
-def test_without_the_extra_one_sentence_says_what_to_install(command, monkeypatch, capsys):
+def test_a_missing_extra_is_reported_with_the_install_command(command, monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
@@ -647,7 +644,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(command, monkeypatc
     assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
 
 
-def test_a_dry_run_states_the_cost_and_asks_nobody(mock, tmp_path, capsys):
+def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
     assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
     shown = capsys.readouterr().out
     assert "of which tool_calling: 32 requests" in shown  # 2 cases, 2 tries, 4 groups, 2 requests

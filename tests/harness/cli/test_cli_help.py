@@ -1,4 +1,4 @@
-"""The help of every command reads alike, whatever command it is."""
+"""The help texts of all commands have the same style."""
 
 import re
 from io import StringIO
@@ -20,7 +20,7 @@ def every_command(parent: App, path: tuple[str, ...] = ()):
 
 
 @pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
-def test_help_reads_alike(command):
+def test_help_texts_have_one_style(command):
     page = StringIO()
     app.help_print(command, console=Console(file=page, width=300))
     text = page.getvalue()

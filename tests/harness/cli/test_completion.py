@@ -1,4 +1,4 @@
-"""The completion script, used by a real bash where there is one."""
+"""The completion script, executed by a real bash if there is one."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from harness.cli.app import run
 
 
 def completed(script: str, *words: str) -> list[str]:
-    """What bash offers for the last of the words."""
+    """The completions that bash offers for the last word."""
     asked = (
         f"{script}\nCOMP_WORDS=({' '.join(map(repr, words))})\nCOMP_CWORD={len(words) - 1}\n"
         '_gpt_oss_verify\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
@@ -40,7 +40,9 @@ def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("shell", "mark"), [("zsh", "#compdef gpt-oss-verify"), ("fish", "complete")]
 )
-def test_other_shells(shell: str, mark: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_scripts_are_printed_for_other_shells(
+    shell: str, mark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["completion", shell]) == 0
     out = capsys.readouterr().out
     assert mark in out

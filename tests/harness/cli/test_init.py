@@ -1,4 +1,4 @@
-"""`init`: entries that load, in files that keep what they had, and never a key."""
+"""`init`: entries that load, in files that keep their contents and never contain a key."""
 
 import io
 import stat
@@ -75,7 +75,7 @@ def test_an_entry_is_added_after_the_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
-def test_an_entry_is_replaced_where_it_stands(name: str) -> None:
+def test_an_entry_is_replaced_in_place(name: str) -> None:
     written = with_entry(OWN.replace("*model", "m2").replace("&model ", ""), "f", name, ENTRY)
     content = yaml.safe_load(written)
     assert list(content["providers"]) == ["first", "second"]
@@ -99,14 +99,14 @@ def test_every_entry_that_ships_can_be_replaced() -> None:
         OWN,  # the second entry takes its model from the first
     ],
 )
-def test_what_cannot_be_extended_safely_is_left_alone(text: str) -> None:
+def test_files_that_cannot_be_extended_safely_are_left_alone(text: str) -> None:
     with pytest.raises(ConfigurationError, match="below `providers:` yourself:\n  first:\n"):
         with_entry(text, "f", "first", ENTRY)
 
 
 @settings(deadline=None)
 @given(st.text(PRINTABLE, min_size=1, max_size=100), st.text(PRINTABLE, min_size=1))
-def test_any_name_and_model_survive(name: str, model: str) -> None:
+def test_any_name_and_model_are_read_back(name: str, model: str) -> None:
     entry = {**ENTRY, "model": model}
     written = with_entry("providers:\n  other:\n    model: x\n", "f", name, entry)
     assert yaml.safe_load(written)["providers"][name] == entry
@@ -129,7 +129,7 @@ def test_any_name_and_model_survive(name: str, model: str) -> None:
         ("responses", False),
     ],
 )
-def test_keys_are_told_from_names(text: str, key: bool) -> None:
+def test_keys_are_distinguished_from_names(text: str, key: bool) -> None:
     assert looks_like_key(text) is key
 
 
@@ -155,7 +155,7 @@ def test_a_new_file_has_only_the_new_entry(capsys: pytest.CaptureFixture[str]) -
     )
 
 
-def test_a_file_that_exists_keeps_all_it_had(tmp_path: Path) -> None:
+def test_an_existing_file_keeps_its_contents(tmp_path: Path) -> None:
     real = tmp_path / "real.yaml"
     real.write_text(OWN, encoding="utf-8")
     real.chmod(0o640)
@@ -193,7 +193,7 @@ def test_an_entry_is_not_overwritten_unless_forced(capsys: pytest.CaptureFixture
         ([KEY, "--base-url", "http://h/v1"], "looks like a key"),
     ],
 )
-def test_what_cannot_be_written(
+def test_invalid_arguments_are_rejected_without_printing_keys(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["init", *arguments]) == 2
@@ -203,16 +203,16 @@ def test_what_cannot_be_written(
     assert not MINE.exists()
 
 
-# --- What the endpoint says of itself
+# --- Detection by requests
 
 
-def test_model_and_apis_are_found_out(mock: MockProvider) -> None:
+def test_model_and_apis_are_detected(mock: MockProvider) -> None:
     assert run(at(mock)) == 0
     mine = load_providers()["mine"]
     assert (mine.model, mine.apis) == (MODEL, ("responses", "chat"))
 
 
-def test_an_api_that_is_not_spoken_is_left_out(
+def test_an_unsupported_api_is_left_out(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def only_chat(request: Received, writer: object) -> None:
@@ -226,7 +226,9 @@ def test_an_api_that_is_not_spoken_is_left_out(
     assert "does not support" in capsys.readouterr().err
 
 
-def test_neither_api_is_spoken(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_provider_that_supports_neither_api_is_an_error(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
     mock.always = status(404, "no such path")
     assert run(at(mock)) == 3
     assert "supports neither API" in capsys.readouterr().err
@@ -234,13 +236,15 @@ def test_neither_api_is_spoken(mock: MockProvider, capsys: pytest.CaptureFixture
     assert run(at(mock, "--apis", "chat")) == 0
 
 
-def test_several_models(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_models_require_a_choice(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
     mock.models = ["a", "b"]
     assert run(at(mock)) == 2
     assert "Give --model; the provider lists a, b." in capsys.readouterr().err
 
 
-def test_a_key_that_is_not_set_or_refused_does_not_keep_the_entry_from_being_written(
+def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(
     mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock.api_key = "right"
@@ -255,7 +259,7 @@ def test_a_key_that_is_not_set_or_refused_does_not_keep_the_entry_from_being_wri
     assert KEY not in MINE.read_text(encoding="utf-8")
 
 
-# --- By asking
+# --- By questions
 
 
 class Terminal(io.StringIO):
@@ -263,7 +267,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_what_is_not_given_is_asked(
+def test_missing_values_are_asked_for(
     mock: MockProvider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mock.models = ["other", MODEL]
@@ -278,7 +282,7 @@ def test_what_is_not_given_is_asked(
     assert "'nonsense' is not a URL" in err
 
 
-def test_answers_that_end_early(
+def test_input_that_ends_early_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("http://127.0.0.1:1/v1\n"))

@@ -1,4 +1,4 @@
-"""What is shown during a run."""
+"""The progress that is shown during a run."""
 
 import io
 
@@ -54,7 +54,7 @@ def test_probes_are_not_counted_as_passed():
     assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in str(tally)
 
 
-def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
+def test_an_overloaded_provider_is_named_while_it_is_overloaded():
     stream = io.StringIO()
     screen = LineDisplay(Console(file=stream, width=200), Tally(TASKS))
     screen.begin(1, 0)
@@ -86,7 +86,7 @@ def test_the_live_line_names_the_current_activity():
     assert "starting the provider …" in stream.getvalue()
 
 
-def test_debug_prints_what_was_sent_and_what_came():
+def test_debug_prints_requests_and_responses():
     stream = io.StringIO()
     with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
         finished(screen, right(CASE))
@@ -96,7 +96,7 @@ def test_debug_prints_what_was_sent_and_what_came():
     assert '"role": "assistant", "content": "All done."' in text
 
 
-def test_nothing_that_came_steers_the_terminal():
+def test_responses_cannot_control_the_terminal():
     stream = io.StringIO()
     answer = Response(status=200, headers={}, body="\x1b[2J\x9b2J\r\x07\ttab")
     with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:

@@ -1,4 +1,4 @@
-"""`reproduce` over a real socket: a finding is sent again, shrunk and printed in every form."""
+"""`reproduce` over a real socket: a request is repeated, shrunk, and printed in every format."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProv
         yield running
 
 
-def test_raw_completions_as_a_program() -> None:
+def test_a_raw_completion_is_printed_as_a_program() -> None:
     body = {"model": "m", "prompt": [1], "skip_special_tokens": False, "stream": True}
     program = python("harmony", "http://localhost/v1", [body], None)
     compile(program, "program", "exec")
@@ -66,7 +66,7 @@ def reproduced(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int
     return code, out, err
 
 
-def test_a_finding_is_seen_again_and_its_request_shrinks(
+def test_a_finding_is_reproduced_with_a_smaller_request(
     broken: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = len(broken.posts)
@@ -75,8 +75,7 @@ def test_a_finding_is_seen_again_and_its_request_shrinks(
     assert "sent again: reproduced in 2 of 2" in out
     assert "reducing the request" in err
     assert len(broken.posts) > before + 2
-    # The mock pollutes names whatever is offered, so that no tool is needed to show it; the check
-    # needs the offered name.
+    # The mock pollutes names even if no tool is offered, but the check needs the offered name.
     smallest = json.loads(shlex.split(out[out.index("curl -sS") :])[-1])
     first = broken.posts[before].body
     assert first is not None
@@ -130,7 +129,7 @@ def test_a_repaired_server_no_longer_shows_it(
     assert "reproduced in 0 of 2" in out
 
 
-def test_a_server_that_is_gone_still_leaves_the_recorded_request(
+def test_the_recorded_request_is_printed_if_the_server_is_gone(
     tmp_path: Path, broken: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(the_run())
@@ -154,7 +153,7 @@ def test_a_server_that_is_gone_still_leaves_the_recorded_request(
         ([POLLUTED, "--times", "-1"], "--times"),
     ],
 )
-def test_a_wrong_name_gives_one_sentence(
+def test_a_wrong_name_is_reported_in_one_sentence(
     arguments: list[str], said: str, broken: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = reproduced(capsys, *arguments)

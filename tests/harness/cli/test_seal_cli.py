@@ -1,4 +1,4 @@
-"""The command line seals runs that end, stop, are resumed, graded or merged."""
+"""The command line seals runs that end, are stopped, resumed, graded or merged."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def audited(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dic
 
 
 def ended_by(number: int, *arguments: str) -> int:
-    """Run the command in another process, and signal it once it has recorded more."""
+    """Run the command in another process, and send it a signal once it has recorded more."""
 
     def recorded() -> int:
         return sum(log.stat().st_size for log in Path("runs").glob("*/rollouts.jsonl"))
@@ -64,7 +64,9 @@ def ended_by(number: int, *arguments: str) -> int:
 
 
 @pytest.mark.slow
-def test_stopped_killed_and_resumed(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_killed_and_resumed_runs_are_sealed(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
     mock.delay = 0.05
     whom = ["--base-url", mock.base_url, "--model", MODEL, "-n", "4", "--concurrency", "1",
             "--rule", "guide"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`watch` over a real socket: rounds, an alert, a round that was interrupted, and wrong options."""
+"""`watch` over a real socket: rounds, an alert, an interrupted round, and wrong options."""
 
 import shutil
 import time
@@ -102,7 +102,7 @@ def test_an_interrupted_round_is_finished(provider, capsys):
     assert run(ONCE) == 0
 
 
-def test_a_provider_that_is_gone_is_counted_but_not_in_its_first_round(provider, capsys):
+def test_an_unreachable_provider_is_counted_except_in_its_first_round(provider, capsys):
     provider.api_key = "another"
     assert run(ONCE) == 3
     with state() as kept:
@@ -132,7 +132,7 @@ def test_a_provider_that_is_gone_is_counted_but_not_in_its_first_round(provider,
         (["--suite", "smoke", "--skip", "smoke"], "leave nothing to sample"),
     ],
 )
-def test_wrong_options_are_refused_in_a_sentence(options, problem, provider, capsys):
+def test_wrong_options_are_rejected_in_one_sentence(options, problem, provider, capsys):
     assert run(["watch", "-p", "mine", "--once", *options]) == 2
     assert problem in capsys.readouterr().err
     assert not provider.posts

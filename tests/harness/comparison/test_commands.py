@@ -179,7 +179,7 @@ def test_a_second_run_reports_what_changed(tmp_path, capsys):
     assert not (first / "regressions.json").exists()
 
 
-def test_a_bundle_is_compared_like_the_run_it_holds(tmp_path, capsys, monkeypatch):
+def test_a_bundle_is_compared_like_the_run_it_contains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
         assert run(["--base-url", mock.base_url, "--model", MODEL, *SHORT]) == 0
@@ -218,7 +218,7 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_history_cuts_no_figure(columns, runs, capsys, monkeypatch):
+def test_history_truncates_no_figures(columns, runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run(["history", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Runs compared: rows, differences, changed cases, regressions, history."""
+"""Comparisons of runs: rows, differences, changed cases, regressions, history."""
 
 import json
 import shutil
@@ -182,7 +182,7 @@ def test_times_are_medians_with_intervals_and_not_tested(made):
     assert set(rows(found, "first token")) == {"responses · streaming", "chat · streaming"}
 
 
-def test_equal_names_are_distinguished_by_time_and_then_by_place(made, tmp_path):
+def test_equal_names_are_distinguished_by_time_and_then_by_path(made, tmp_path):
     judged_run(tmp_path / "a", provider="good", day=2)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     columns = [made / "good", made / "bad", tmp_path / "a", tmp_path / "b"]
@@ -206,7 +206,9 @@ def test_equal_names_are_distinguished_by_time_and_then_by_place(made, tmp_path)
         (lambda folder: (folder / "run.json").write_text('{"kind": "trial"}'), "damaged"),
     ],
 )
-def test_a_folder_that_cannot_be_compared_gives_one_sentence(break_it, message, made, tmp_path):
+def test_a_folder_that_cannot_be_compared_is_reported_in_one_sentence(
+    break_it, message, made, tmp_path
+):
     folder = tmp_path / "run"
     shutil.copytree(made / "good", folder)
     break_it(folder)
@@ -272,7 +274,7 @@ def test_scores_are_compared_on_the_common_questions():
         assert (difference.pairs, difference.value, difference.seen) == (12, 0.0, "none")
 
 
-def test_other_questions_are_not_compared():
+def test_different_questions_are_not_compared():
     found = columns(eval_column("ours", [8]), eval_column("theirs", [8], data="1"))
     assert score_row(found).differences == (None, None)
     assert found.entries[1].notes == (

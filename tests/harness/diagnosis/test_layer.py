@@ -1,4 +1,4 @@
-"""Which layer is at fault, from tool calling and numerics over harmony and over the other APIs."""
+"""The layer at fault, derived from tool calling and numerics over harmony and the other APIs."""
 
 import pytest
 from test_match import result
@@ -11,7 +11,7 @@ RATES = {"reference": 0.98, "lower": 0.9}
 
 
 def calling(api, passed, tries=4, cases=6, mode="streaming"):
-    """Tool calling over one API with the same passes for each case."""
+    """Tool calling over one API with the same number of passes for each case."""
     return TaskResult.model_construct(
         condition=Condition(model="m", api=api, mode=mode),
         cases={f"case {number}": (passed, tries) for number in range(cases)},
@@ -29,7 +29,7 @@ def numerics(*groups):
     return failed.model_copy(update={"check": about, "groups": groups})
 
 
-def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
+def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None:
     both = [calling("harmony", 4, mode=mode) for mode in ("streaming", "non-streaming")]
     others = calling("chat", 1), calling("responses", 0)
     ((layer, text),) = found(*both, *others)
@@ -41,13 +41,13 @@ def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
     )
 
 
-def test_what_fails_over_harmony_too_is_the_engine() -> None:
+def test_failures_over_harmony_are_attributed_to_the_engine() -> None:
     ((layer, text),) = found(calling("harmony", 1), calling("chat", 1))
     assert layer == "engine"
     assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
 
 
-def test_a_few_cases_that_are_too_hard_do_not_accuse_the_engine() -> None:
+def test_a_few_difficult_cases_are_not_attributed_to_the_engine() -> None:
     results = []
     for api in ("harmony", "chat"):
         good = calling(api, 20, tries=20, cases=20)
@@ -62,7 +62,7 @@ def test_both_layers_can_be_at_fault() -> None:
     assert layers == ["API conversion", "engine"]
 
 
-def test_wrong_logprobs_over_harmony_are_the_engines() -> None:
+def test_wrong_logprobs_over_harmony_are_attributed_to_the_engine() -> None:
     healthy = [calling("harmony", 4), calling("chat", 4)]
     ((layer, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
     assert (layer, "numerics.logprobs failed over harmony" in text) == ("engine", True)

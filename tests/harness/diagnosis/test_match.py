@@ -67,7 +67,7 @@ def test_a_run_without_findings_has_no_diagnosis():
     assert diagnose(run_of(()), KNOWN, BOTH) is None
 
 
-def test_a_known_pattern_is_its_cause():
+def test_a_known_pattern_names_its_defect():
     found = diagnose(run_of(("a.1", "a.2", "a.3")), KNOWN, BOTH)
     (cause,) = found.causes
     assert (cause.name, cause.layer, cause.alternatives) == ("one", "parsing", ())
@@ -77,21 +77,21 @@ def test_a_known_pattern_is_its_cause():
     assert found.unexplained == ()
 
 
-def test_a_pattern_of_no_defect_is_unknown():
+def test_a_pattern_of_no_known_defect_is_unknown():
     found = diagnose(run_of(("a.9", "b.9", "e.1")), KNOWN, BOTH)
     assert found.causes == ()
     assert found.unexplained == ("a.9", "b.9", "e.1")
 
 
 @pytest.mark.parametrize("missing", [TWO, ONE])
-def test_a_part_of_another_pattern_is_no_confident_cause(missing):
+def test_a_partial_pattern_is_not_a_confident_cause(missing):
     """One finding of a defect's three, while the checks of the other two passed."""
     (first, *_) = missing.found
     found = diagnose(run_of((first, "e.5", "e.6")), KNOWN, BOTH)
     assert all(cause.probability < 0.9 for cause in found.causes)
 
 
-def test_what_was_not_judged_is_no_evidence():
+def test_checks_that_were_not_judged_are_not_evidence():
     some = [name for name in CHECKS if name not in ("a.2", "a.3")]
     whole = diagnose(run_of(("a.1",)), KNOWN, BOTH)
     part = diagnose(run_of(("a.1",), some), KNOWN, BOTH)
@@ -145,7 +145,7 @@ def test_too_many_equal_defects_are_named_by_their_layer():
     assert len(cause.alternatives) == 4
 
 
-def test_a_defect_that_a_finding_names_is_the_cause():
+def test_a_defect_named_by_a_finding_is_the_cause():
     one, *others = run_of(("d.1", "d.2", "d.3"))[60:]
     evidence = Evidence(record="r", exchange=0, expected="", got="")
     naming = Finding(id="d.1", severity="error", message="As with (number-7).", evidence=evidence)
@@ -160,13 +160,13 @@ def test_a_rare_defect_is_recognized_by_the_checks_it_reached():
     assert named(found) == ["one"]
 
 
-def test_what_healthy_servers_show_needs_no_cause():
+def test_findings_of_healthy_servers_need_no_cause():
     usual = Signatures(faults=KNOWN.faults, healthy={"a.1": (3, 3)})
     found = diagnose(run_of(("a.1",)), usual, BOTH)
     assert found.causes == ()
 
 
-def test_a_defect_that_was_never_measured_is_found_by_its_detectors():
+def test_an_unmeasured_defect_is_found_by_its_detectors():
     only = Signature(
         name="new", layer="limits", description="It is new.", source="", expected=("e.1",)
     )
@@ -189,7 +189,7 @@ def test_the_apis_with_findings_tell_defects_apart(apis, name):
     assert named(found)[:1] == [name]
 
 
-def test_a_run_over_one_api_tells_nothing_about_others():
+def test_a_run_over_one_api_is_not_evidence_about_others():
     finds = ("e.1", "e.2", "e.3")
     in_chat = fault("in chat", finds).model_copy(
         update={"partial": dict.fromkeys(finds, ("chat",))}
@@ -198,14 +198,14 @@ def test_a_run_over_one_api_tells_nothing_about_others():
     assert named(diagnose(run_of(finds, apis=("chat",)), known, ("chat",))) == ["in chat"]
 
 
-def test_few_findings_do_not_show_where_there_are_none():
+def test_too_few_findings_do_not_exclude_an_api():
     finds = ("e.1", "e.2", "e.3")
     few = fault("few", finds).model_copy(update={"found": dict.fromkeys(finds, (1, 20))})
     known = Signatures(faults=(*KNOWN.faults, few))
     assert named(diagnose(run_of(finds, apis=("chat",)), known, BOTH)) == ["few"]
 
 
-def test_a_passed_check_with_findings_for_information_is_no_evidence_against_a_defect():
+def test_a_passed_check_with_info_findings_is_not_evidence_against_a_defect():
     noted = [each for each in run_of(("a.1", "a.2")) if each.check.id != "a.3"]
     without = diagnose(noted, KNOWN, BOTH)
     with_ = diagnose([*noted, result("a.3", 2, status="passed")], KNOWN, BOTH)

@@ -44,7 +44,7 @@ def row(name, measured, **changes):
     return Row(fault=fault, status="detected", measured=measured)
 
 
-def test_a_matrix_becomes_signatures():
+def test_signatures_are_made_from_a_matrix():
     healthy = row("healthy", {"usage.sum": (0, 9), "text.doubled": (1, 9)}, allowed=True,
                   visible=False)  # fmt: skip
     wrong = row("wrong", {"usage.sum": (7, 9), "reply.empty": (0, 9)})

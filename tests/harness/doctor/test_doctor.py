@@ -1,4 +1,4 @@
-"""What `doctor` finds, and what it says to do."""
+"""What `doctor` finds and recommends."""
 
 import json
 import resource
@@ -37,8 +37,8 @@ def mock() -> Iterator[MockProvider]:
         yield running
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
-    """The lines of the command, as a machine reads them."""
+def doctor_lines(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
+    """The lines of the command's JSON output."""
     assert run(["doctor", *arguments, "--json"]) == code
     said = json.loads(capsys.readouterr().out)
     assert said["exit_code"] == code
@@ -49,7 +49,7 @@ def about(lines: list[Line], topic: str) -> list[Line]:
     return [line for line in lines if line.topic == topic]
 
 
-def test_an_exit_code_is_that_of_the_worst() -> None:
+def test_the_exit_code_is_that_of_the_worst_line() -> None:
     assert (
         exit_code([Line("a", "ok", ""), Line("b", "note", ""), Line("c", "warning", "", "")]) == 0
     )
@@ -58,7 +58,7 @@ def test_an_exit_code_is_that_of_the_worst() -> None:
 
 
 def test_this_installation_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(capsys)
+    lines = doctor_lines(capsys)
     assert {line.state for line in lines if line.topic != "disk"} <= {"ok", "note"}
     assert {"Python", "packages", "vocabulary", "disk", "open files"} <= {
         line.topic for line in lines
@@ -66,13 +66,13 @@ def test_this_installation_is_healthy(capsys: pytest.CaptureFixture[str]) -> Non
     assert "providers.yaml here" in about(lines, "providers")[0].text
 
 
-def test_every_extra_for_users_is_looked_at() -> None:
+def test_every_extra_for_users_is_examined() -> None:
     offered = set(metadata.metadata("gpt-oss-verify").get_all("Provides-Extra") or ())
     assert offered - {"test"} == set(installed.EXTRAS)
 
 
 class Versions:
-    """What is installed, as a test has it."""
+    """The installed versions, as a test sets them."""
 
     def __init__(self, patch: pytest.MonkeyPatch, **found: str) -> None:
         self.found = found
@@ -85,7 +85,7 @@ class Versions:
             raise metadata.PackageNotFoundError(name) from None
 
 
-def test_packages_that_are_missing_or_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_incompatible_packages_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     Versions(monkeypatch, aiohttp="3.9.1", httpx="0.28.1")
     asked = list(map(Requirement, ("aiohttp<4,>=3.14", "httpx<0.29,>=0.28", "orjson")))
     old, missing = installed._base(asked)
@@ -99,7 +99,7 @@ def test_packages_that_are_missing_or_of_another_version(monkeypatch: pytest.Mon
     ("found", "state"),
     [({}, "note"), ({"a": "1.5", "b": "2"}, "ok"), ({"a": "2.1"}, "warning"), ({"b": "1"}, "note")],
 )
-def test_an_extra_that_is_not_there_is_no_problem(
+def test_a_missing_extra_is_not_a_problem(
     found: dict[str, str], state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Versions(monkeypatch, **found)
@@ -109,11 +109,11 @@ def test_an_extra_that_is_not_there_is_no_problem(
         assert line.remedy == "pip install 'gpt-oss-verify[x]'"
 
 
-def test_nothing_else_is_looked_at_where_packages_are_missing(
+def test_missing_packages_end_the_examination(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Versions(monkeypatch)
-    lines = told(capsys, code=2)
+    lines = doctor_lines(capsys, code=2)
     assert about(lines, "packages")
     assert not about(lines, "providers")
 
@@ -121,11 +121,11 @@ def test_nothing_else_is_looked_at_where_packages_are_missing(
 @pytest.mark.parametrize(
     ("limit", "state"), [(1000, "ok"), (150, "warning"), (resource.RLIM_INFINITY, "ok")]
 )
-def test_open_files(limit: int, state: str) -> None:
+def test_a_low_limit_of_open_files_is_a_warning(limit: int, state: str) -> None:
     assert open_files(limit, concurrency=64).state == state
 
 
-def test_a_clock_before_the_installation_is_wrong() -> None:
+def test_a_clock_set_before_the_installation_is_a_warning() -> None:
     assert clock(NOON, NOON.replace(hour=11)).state == "ok"
     assert clock(NOON.replace(year=1970), NOON).state == "warning"
 
@@ -139,19 +139,19 @@ def test_a_clock_before_the_installation_is_wrong() -> None:
         (None, 0),
     ],
 )
-def test_a_clock_that_differs_from_the_provider_s(date: str | None, lines: int) -> None:
+def test_a_clock_that_differs_from_the_providers_is_reported(date: str | None, lines: int) -> None:
     headers = {} if date is None else {"Date": date}
     assert len(list(skew("x", headers, NOON))) == lines
 
 
-def test_a_wrong_file_in_the_folder_that_is_named(tmp_path: Path) -> None:
+def test_a_wrong_vocabulary_file_in_the_configured_folder_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "o200k_base.tiktoken").write_text("wrong", encoding="utf-8")
     line = vocabulary_line({"TIKTOKEN_ENCODINGS_BASE": str(tmp_path)})
     assert line.state == "warning"
     assert "right hash" in line.text
 
 
-def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:
+def test_key_variables_are_named_and_values_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "some.yaml"
     entry = "{base_url: 'http://h/v1', model: m, apis: [chat], "
     file.write_text(
@@ -176,7 +176,7 @@ def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:
         (f"{sys.executable} serve.py", "ok"),
     ],
 )
-def test_what_a_launch_entry_starts_is_looked_for(command: str, state: str) -> None:
+def test_the_program_of_a_launch_entry_is_looked_up(command: str, state: str) -> None:
     line = launch_line("mine", Launch.model_validate({"command": command}))
     assert line.state == state
     assert line.exit_code == (3 if state == "problem" else 0)
@@ -189,15 +189,17 @@ def at(mock: MockProvider, *more: str) -> list[str]:
     return ["--base-url", mock.base_url, "--model", MODEL, *more]
 
 
-def test_a_provider_that_answers(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = about(told(capsys, *at(mock)), f"127.0.0.1-{urlsplit(mock.base_url).port}")
+def test_a_provider_that_answers_is_ok(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = about(doctor_lines(capsys, *at(mock)), f"127.0.0.1-{urlsplit(mock.base_url).port}")
     assert [line.state for line in lines] == ["ok", "ok", "ok"]
     assert f"lists 1 model, including {MODEL}" in lines[0].text
     assert "answers /responses with 200 in " in lines[1].text
     assert "answers /chat/completions with 200 in " in lines[2].text
 
 
-def test_a_key_that_is_refused_is_not_shown(
+def test_a_rejected_key_is_not_shown(
     mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock.api_key = "another"
@@ -217,7 +219,7 @@ def test_a_key_that_is_refused_is_not_shown(
         ({}, (MODEL, "--api-key-env", "NOT_SET_AT_ALL"), 2, "NOT_SET_AT_ALL is not set"),
     ],
 )
-def test_what_is_wrong_with_a_provider(
+def test_problems_of_a_provider_are_reported(
     mock: MockProvider,
     capsys: pytest.CaptureFixture[str],
     changes: dict[str, Any],
@@ -227,11 +229,11 @@ def test_what_is_wrong_with_a_provider(
 ) -> None:
     for name, value in changes.items():
         setattr(mock, name, value)
-    lines = told(capsys, "--base-url", mock.base_url, "--model", *more, code=code)
+    lines = doctor_lines(capsys, "--base-url", mock.base_url, "--model", *more, code=code)
     assert any(sentence in line.text for line in lines)
 
 
-def test_nobody_there_and_all_that_can_be_asked(
+def test_only_selected_providers_with_keys_are_contacted(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entries = (
@@ -242,21 +244,21 @@ def test_nobody_there_and_all_that_can_be_asked(
     )
     Path("providers.yaml").write_text(f"providers:\n{entries}", encoding="utf-8")
     assert not mock.received
-    assert about(told(capsys), "up") == []
-    lines = told(capsys, "--all", code=3)
+    assert about(doctor_lines(capsys), "up") == []
+    lines = doctor_lines(capsys, "--all", code=3)
     assert [line.state for line in about(lines, "up")] == ["ok", "ok"]
     assert "does not answer" in about(lines, "down")[0].text
     assert about(lines, "closed") == []
-    assert {line.exit_code for line in told(capsys, "-p", "up")} == {0}
+    assert {line.exit_code for line in doctor_lines(capsys, "-p", "up")} == {0}
 
 
-def test_a_file_that_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_providers_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     Path("providers.yaml").write_text("providers: 3\n", encoding="utf-8")
-    (line,) = about(told(capsys, code=2), "providers")
+    (line,) = about(doctor_lines(capsys, code=2), "providers")
     assert "needs the key `providers`" in line.text
 
 
-def test_people_read_it_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_output_has_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("ok       Python ")

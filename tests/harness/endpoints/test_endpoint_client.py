@@ -1,4 +1,4 @@
-"""Requests outside a run, over real sockets: the same headers and proxies, and clear errors."""
+"""Requests outside a run, over real sockets: headers, proxies, and clear errors."""
 
 import asyncio
 import math
@@ -29,7 +29,7 @@ async def failure_at(base_url: str) -> str:
     return str(caught.value)
 
 
-async def test_the_answer_and_the_headers_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_answer_is_returned_and_headers_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEAM_KEY", "a-very-long-secret")
     reply = mock.text('{"echo": "a-very-long-secret"}')
     async with MockProvider(script=[reply]) as server:
@@ -64,14 +64,14 @@ async def test_an_incomplete_response_counts_as_an_answer() -> None:
     assert (answer.status, answer.text) == (200, "only this")
 
 
-async def test_a_connection_that_closes_without_a_response() -> None:
+async def test_a_connection_closed_without_a_response_is_an_error() -> None:
     async with MockProvider(always=mock.raw(b"")) as server:
         with pytest.raises(ProviderUnreachableError, match="before a response arrived") as caught:
             await request(provider(server.base_url), "/chat/completions", BODY)
     assert not isinstance(caught.value, NotConnectedError)
 
 
-async def test_tls_to_a_server_without_it() -> None:
+async def test_tls_to_a_server_without_tls_is_reported() -> None:
     async def answer_in_plain_text(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -81,7 +81,7 @@ async def test_tls_to_a_server_without_it() -> None:
         assert "TLS failed" in await failure_at(f"https://127.0.0.1:{port}/v1")
 
 
-def test_an_untrusted_certificate() -> None:
+def test_an_untrusted_certificate_is_reported() -> None:
     cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
     cause.verify_message = "self-signed certificate"
     error = httpx.ConnectError("failed")
@@ -91,7 +91,7 @@ def test_an_untrusted_certificate() -> None:
     assert "its TLS certificate is not trusted (self-signed certificate)" in str(told)
 
 
-async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async with MockProvider() as closed:
         port = closed.base_url.split(":")[2].partition("/")[0]
     monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
@@ -100,20 +100,20 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "secret" not in message
 
 
-async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = mock.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     async with MockProvider(script=[refusal]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.base_url.removesuffix("/v1"))
         assert "403 Forbidden" in await failure_at(f"https://{ELSEWHERE}")
 
 
-async def test_a_proxy_of_an_unknown_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_proxy_scheme_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "gopher://127.0.0.1:1")
     with pytest.raises(ProviderUnreachableError, match="gopher"):
         await request(provider(f"http://{ELSEWHERE}"), "/models")
 
 
-async def test_readiness() -> None:
+async def test_an_endpoint_is_ready_if_it_answers() -> None:
     async with MockProvider() as server:
         assert await is_ready(f"{server.base_url}/models")
         assert not await is_ready(f"{server.base_url.replace('http', 'https')}/models")

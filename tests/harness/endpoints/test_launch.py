@@ -54,7 +54,7 @@ def provider(*arguments: str, **launch: Any) -> Provider:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -78,8 +78,8 @@ async def answers(url: str) -> bool:
     return True
 
 
-async def silence(base_url: str) -> None:
-    """Wait until nobody answers any more: a killed process may take a moment to be gone."""
+async def wait_until_silent(base_url: str) -> None:
+    """Wait until nothing answers: a killed process may take a moment to end."""
     async with asyncio.timeout(10):
         while await answers(base_url):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -92,27 +92,27 @@ async def test_a_provider_without_launch_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
-async def test_started_and_stopped(tmp_path: Path) -> None:
+async def test_a_provider_is_started_and_stopped(tmp_path: Path) -> None:
     log = tmp_path / "run" / "provider.log"
     async with launched(provider("grandchild", env={"SAY": "hello"}), log) as ready:
         assert "{port}" not in ready.base_url
         assert await answers(ready.base_url)
         grandchild = child_pid(log)
         assert is_alive(grandchild)
-    await silence(ready.base_url)
+    await wait_until_silent(ready.base_url)
     await until(lambda: not is_alive(grandchild))
 
 
-async def test_one_that_ignores_sigterm_is_killed(
+async def test_a_provider_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.endpoints.launch.SECONDS_TO_STOP", 0.2)
     async with launched(provider("stubborn"), tmp_path / "log") as ready:
         assert await answers(ready.base_url)
-    await silence(ready.base_url)
+    await wait_until_silent(ready.base_url)
 
 
-async def test_one_that_ends_at_once(tmp_path: Path) -> None:
+async def test_a_provider_that_exits_immediately_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LaunchError) as caught:
         async with launched(provider("broken"), tmp_path / "log"):
             pass
@@ -121,7 +121,7 @@ async def test_one_that_ends_at_once(tmp_path: Path) -> None:
     assert message.endswith("\n  no checkpoint at\n  /nowhere")
 
 
-async def test_one_that_is_never_ready(tmp_path: Path) -> None:
+async def test_a_provider_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
     deaf = provider("deaf", "grandchild", ready_timeout=1.5)
     with pytest.raises(
         LaunchError, match=r"not ready after 1.5 s \(http://127.0.0.1:\d+/v1/models"
@@ -132,20 +132,20 @@ async def test_one_that_is_never_ready(tmp_path: Path) -> None:
     await until(lambda: not is_alive(grandchild))
 
 
-async def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
+async def test_a_nonexistent_command_is_an_error(tmp_path: Path) -> None:
     missing = provider(command="/no/such/server --port {port}")
     with pytest.raises(LaunchError, match=r"exit code 127 before(.|\n)*  /no/such/server: No such"):
         async with launched(missing, tmp_path / "log"):
             pass
 
 
-async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+async def test_a_nonexistent_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"did not start: /no/such/folder: No such file"):
         async with launched(provider(cwd="/no/such/folder"), tmp_path / "log"):
             pass
 
 
-async def test_one_that_dies_in_the_middle_of_the_run(tmp_path: Path) -> None:
+async def test_a_provider_that_dies_during_the_run_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     async def run() -> None:
@@ -172,7 +172,7 @@ asyncio.run(run())
 """
 
 
-async def test_nothing_is_left_behind_when_we_are_killed(tmp_path: Path) -> None:
+async def test_the_provider_is_stopped_when_this_process_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     here = Path(__file__).parent
     arguments = [str(here), str(here.parents[1] / "support"), str(log)]
@@ -187,7 +187,9 @@ async def test_nothing_is_left_behind_when_we_are_killed(tmp_path: Path) -> None
     await until(lambda: not is_alive(grandchild))
 
 
-async def test_a_server_that_is_already_there_is_not_taken_for_ours(tmp_path: Path) -> None:
+async def test_a_server_already_on_the_port_is_not_mistaken_for_the_launched_one(
+    tmp_path: Path,
+) -> None:
     async with MockProvider() as other:
         ours = provider(ready_url=f"{other.base_url}/models")
         with pytest.raises(LaunchError, match="another server already answers"):
@@ -195,7 +197,7 @@ async def test_a_server_that_is_already_there_is_not_taken_for_ours(tmp_path: Pa
                 pass
 
 
-async def test_stopped_when_the_run_is_cancelled(tmp_path: Path) -> None:
+async def test_the_provider_is_stopped_when_the_run_is_cancelled(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     async def run() -> None:

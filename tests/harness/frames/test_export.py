@@ -65,7 +65,7 @@ def logs_of(folder, out, **options):
     return {path.name.partition("_")[2]: path for path in paths}
 
 
-def test_inspect_logs_have_one_task_and_condition_each(folder, tmp_path):
+def test_each_inspect_log_has_one_task_and_condition(folder, tmp_path):
     logs = logs_of(folder, tmp_path / "logs")
     assert len(logs) == 5
     log = json.loads(logs["tool_calling-gpt-oss-mock-chat-streaming.json"].read_text())
@@ -86,7 +86,7 @@ def test_an_unfinished_run_has_cancelled_logs(tmp_path):
     assert sum(len(log["samples"]) for log in read) == 10
 
 
-def test_the_texts_of_gated_data_are_left_out(folder, tmp_path):
+def test_texts_of_gated_data_are_left_out(folder, tmp_path):
     info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
     gated = tmp_path / "gated"
     gated.mkdir()

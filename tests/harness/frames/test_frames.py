@@ -53,7 +53,7 @@ def test_tables_have_the_documented_columns(folder):
         assert list(columns)[: len(KEYS)] == KEYS
 
 
-def test_findings_scores_usage_and_timing(folder):
+def test_tables_have_findings_scores_usage_and_timing(folder):
     run = harness.load(folder)
     finding = run.findings.iloc[0]
     assert (finding["rule"], finding["path"], finding["got"]) == (
@@ -110,7 +110,7 @@ def test_several_runs_have_a_column_that_names_them(folder, tmp_path):
         harness.load_many([folder, folder])
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
+def test_a_folder_that_is_not_a_run_is_rejected(tmp_path):
     with pytest.raises(RunLogError, match="not a run folder"):
         harness.load(tmp_path)
 
@@ -130,7 +130,7 @@ def test_the_columns_are_documented():
             assert f"| `{name}` | {meaning} |" in text
 
 
-def test_a_sampled_conversation_has_calls_and_results_over_both_apis(tmp_path, monkeypatch):
+def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
         few = ["-n", "1", "-k", "1", "--rule", "guide"]

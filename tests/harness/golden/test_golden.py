@@ -72,7 +72,7 @@ def test_runs_of_earlier_versions_keep_files_that_can_be_read(tmp_path):
 
 
 def run_with(digest):
-    """`run.json` as far as it is about a golden file."""
+    """The part of `run.json` about a golden file."""
     task = TaskInfo.model_construct(files={"golden.json": digest})
     return RunInfo.model_construct(tasks=(task,))
 
@@ -129,7 +129,7 @@ DIVERGENT = {
 
 
 @pytest.mark.parametrize(("other", "gap"), DIVERGENT.values(), ids=DIVERGENT)
-def test_the_gap_of_a_divergence(other, gap):
+def test_the_gap_of_a_divergence_is_measured(other, gap):
     found = divergence(tokens(*ANSWER), other, ended=True)
     assert found.gap == pytest.approx(gap)
 
@@ -183,7 +183,7 @@ def test_tokens_are_compared_up_to_the_first_different_one():
     assert len(compare(golden, entries(golden)).tokens) == 4
 
 
-def test_only_tokens_of_the_answer_count():
+def test_only_tokens_of_the_answer_are_compared():
     golden = tokens(*ANSWER)
     compared = compare(golden, entries(golden, 0.5))
     assert [golden[each.at].part for each in compared.tokens] == ["answer", "answer"]
@@ -228,7 +228,7 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     assert golden.exact_tolerance.gap == pytest.approx(0.2 * 2**0.5)
     assert golden.tolerance.p95 == pytest.approx(1.0)
     assert golden.engine == "engine 1"
-    [pattern] = golden.patterns  # The other defects change nothing.
+    [pattern] = golden.patterns  # The other defects have no effect.
     assert (pattern.defect, pattern.text) == ("yarn-rounded", "yarn-rounded!")
     assert pattern.changes["copy"][-3] == (-700, -700, -700)
     assert pattern.changes["copy"][0] == ()

@@ -27,7 +27,7 @@ SHIFT = 0.25
 
 
 def completion(body, *, ids=True, logprobs=True):
-    """The golden answer to a prompt as vLLM returns it, with other numbers; else a short one."""
+    """The golden answer to a prompt as vLLM returns it, with noise; otherwise a short answer."""
     name = PROMPTS.get(tuple(body["prompt"]))
     tokens = list(GOLDEN.continuations[name or "copy"].tokens())
     tops = [
@@ -73,7 +73,7 @@ async def recorded(numbers="bfloat16", exact=True, always=None, **options):
 
 
 @pytest.mark.parametrize("ids", [True, False])
-async def test_a_servers_answers_become_golden(ids):
+async def test_a_golden_file_is_made_from_a_servers_answers(ids):
     golden = await recorded(ids=ids)
     assert (golden.engine, golden.dtype, golden.weights_sha256) == ("engine 1", "bfloat16", "")
     assert golden.requests_sha256 == GOLDEN.requests_sha256
@@ -96,12 +96,12 @@ async def test_a_servers_answers_become_golden(ids):
         (mock.status(400, "no prompts of tokens"), r"answered with 400: .*no prompts of tokens"),
     ],
 )
-async def test_an_unusable_server_is_refused_with_the_reason(always, problem):
+async def test_an_unusable_server_is_rejected_with_the_reason(always, problem):
     with pytest.raises(ConfigurationError, match=problem):
         await recorded(always=always)
 
 
-async def test_a_merged_file_tolerates_the_engines_of_all():
+async def test_a_merged_file_tolerates_every_engine():
     other = await recorded()
     merged = merge(GOLDEN, {"other.json": other})
     assert merged.continuations.keys() == GOLDEN.continuations.keys()

@@ -1,4 +1,4 @@
-"""The engine led along recorded answers, with an engine that says what the golden file says."""
+"""Teacher forcing with recorded answers, and an engine that replays the golden file."""
 
 import pytest
 from golden_replay import GOLDEN, Replay

@@ -132,7 +132,7 @@ def test_checks_that_judged_nothing_say_why():
     assert unseen.reason
 
 
-def test_what_is_rare_enough_to_be_healthy_is_a_pass_with_a_reason():
+def test_a_check_with_few_enough_findings_passes_with_a_reason():
     quiet = rollout(
         [
             Say(text="No."),
@@ -150,7 +150,7 @@ def test_what_is_rare_enough_to_be_healthy_is_a_pass_with_a_reason():
     assert always.status == "failed"
 
 
-def test_what_the_providers_entry_declares_missing_is_neither_failed_nor_passed():
+def test_declared_limitations_neither_fail_nor_pass():
     ignored = mutations.chat(mutations.nothing, Say(text="No."), {"tool_choice": "required"})
     ignored = ignored.model_copy(update={"sample": CASES[0].id})
     assert results(analysis_of([ignored], CHAT))["calls.choice"].status == "failed"
@@ -181,7 +181,7 @@ def test_rollouts_are_compared_with_each_other():
 @pytest.mark.parametrize(
     ("varying", "expected"), [(0, "failed"), (1, "failed"), (2, "not_verifiable")]
 )
-def test_varying_prompt_tokens_of_identical_requests_say_nothing_about_prompts(varying, expected):
+def test_varying_prompt_tokens_of_identical_requests_are_not_verifiable(varying, expected):
     def asked(task, sample, prompt, number=1):
         body = chat_whole(Say(text="No.", mark=f"{sample}{number}"))
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
@@ -198,7 +198,9 @@ def test_varying_prompt_tokens_of_identical_requests_say_nothing_about_prompts(v
 
 
 @pytest.mark.parametrize(("more", "expected"), [(0, "passed"), (60, "warned")])
-def test_unasked_calls_of_built_in_tools_are_the_models_if_the_prompt_has_none(more, expected):
+def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_prompt(
+    more, expected
+):
     calls = [
         rollout([Say(call=("python", "print(1)"))], sample=case.id, attempt=number)
         for case in CASES
@@ -210,7 +212,7 @@ def test_unasked_calls_of_built_in_tools_are_the_models_if_the_prompt_has_none(m
     assert results(analysis_of([*calls, bare], run))["calls.name.built_in"].status == expected
 
 
-def test_steps_of_built_in_tools_make_prompt_counts_differ():
+def test_prompt_counts_may_differ_with_built_in_tools():
     def searching(prompt, number):
         body = chat_whole(Say(text="No.", mark=str(number)))
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
@@ -224,7 +226,7 @@ def test_steps_of_built_in_tools_make_prompt_counts_differ():
     assert found.status == "not_verifiable"
 
 
-def test_strictness_and_thresholds_are_the_runs_own_unless_others_are_given():
+def test_strictness_and_thresholds_are_those_of_the_run_by_default():
     wrong = [
         rollout([Say(call=(case.tool_name, "{}")), Say(text="Done.")], sample=case.id, attempt=n)
         for case in CASES
@@ -239,7 +241,7 @@ def test_strictness_and_thresholds_are_the_runs_own_unless_others_are_given():
     assert (lenient.verdict.decision, lenient.verdict.thresholds) == ("pass", low)
 
 
-def test_rollouts_of_other_cases_are_passed_over():
+def test_rollouts_of_other_cases_are_ignored():
     stranger = rollout(right(SUITE.cases[9]), sample=SUITE.cases[9].id)
     (group,) = analysis_of([stranger, *attempts([4, 4, 4])], CHAT).results
     assert group.finished == 12
@@ -316,7 +318,7 @@ def calls(case: Case) -> str:
 
 
 @pytest.mark.parametrize("layer", ["API conversion", "engine"])
-def test_the_layer_at_fault_follows_from_harmony_beside_chat(layer: str) -> None:
+def test_the_layer_at_fault_follows_from_harmony_and_chat(layer: str) -> None:
     run = planned(apis=("chat", "harmony"), modes=("non-streaming",), tries=4)
     final = "<|channel|>final<|message|>All done."
     recorded = [

@@ -1,4 +1,4 @@
-"""The gate: from results and thresholds to a verdict."""
+"""The verdict from results and thresholds."""
 
 import re
 
@@ -80,7 +80,7 @@ def test_verdicts(groups, decision, code, reason):
 
 
 @pytest.mark.parametrize(("cases", "tries", "settled"), [(2, 1, 18), (1, 1, 36), (36, 1, None)])
-def test_few_tries_are_inconclusive_and_say_how_many_would_settle_it(cases, tries, settled):
+def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries, settled):
     verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
     assert verdict.decision == ("pass" if settled is None else "inconclusive")
     if settled is not None:
@@ -96,14 +96,14 @@ def test_more_tries_are_not_recommended_where_cases_are_too_few(cases, failed, f
 
 
 @pytest.mark.parametrize(("samples", "tries"), [(1, 35), (35, 1), (7, 5)])
-def test_what_cannot_pass_is_said_before_the_run(samples, tries):
+def test_a_run_that_cannot_pass_is_announced_before_it_starts(samples, tries):
     (line,) = forecast(samples, tries, Thresholds())
     assert "CANNOT PASS with fewer than 36 tries" in line
     assert not list(forecast(36, 1, Thresholds()))
     assert not list(forecast(samples, tries, Thresholds(rule="guide")))
 
 
-def test_a_rate_near_the_turning_point_is_never_settled():
+def test_a_rate_near_the_decision_boundary_stays_inconclusive():
     verdict = decide([group(tries=4, failed=[2] * 36)], Thresholds(reference=0.9, lower_rate=0.1))
     assert verdict.decision == "inconclusive"
     assert verdict.reasons[0].endswith("more tries hardly help; examine the failures.")
@@ -137,7 +137,7 @@ def test_a_case_that_fails_under_one_condition_is_found():
     assert "case-0 (0 of 5 passed for chat · non-streaming)" in warning
 
 
-def test_the_reference_is_stated_or_measured_or_the_default():
+def test_the_reference_rate_is_stated_or_measured_or_the_default():
     assert target_of(Thresholds()).reference == 0.98
     stated = with_reference(Thresholds(), "0.95", "--reference")
     assert target_of(stated).reference == 0.95
@@ -166,7 +166,7 @@ def test_every_kind_of_reason_has_one_sentence():
     assert "Most failures: no tool call (180)" in reasons[2]
 
 
-def test_invalid_responses_everywhere_are_one_count_with_the_checks_behind_them():
+def test_invalid_responses_of_all_conditions_are_one_count_with_failed_checks():
     groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
     reasons = decide(groups, Thresholds(), invalid_by=("usage.sum",)).reasons
     text = "All 4 conditions: 720 invalid of 720 attempts, none allowed. Failed checks: usage.sum."
@@ -182,7 +182,7 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
 
-def test_probes_that_judged_nothing_are_no_pass():
+def test_probes_that_judged_nothing_are_not_a_pass():
     about = next(iter(PROBES.values())).about
     silent = CheckResult(check=about, status="not_verifiable", reason="No logprobs.")
     replied = CheckResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
@@ -202,7 +202,7 @@ def test_probes_that_judged_nothing_are_no_pass():
         ([group(at=0.85)], "fail", "pass@5 is 85.0 %"),
     ],
 )
-def test_the_rule_of_the_guide(groups, decision, reason):
+def test_the_rule_of_openais_guide_is_applied(groups, decision, reason):
     verdict = decide(groups, Thresholds(rule="guide"))
     assert verdict.decision == decision
     assert any(reason in each for each in verdict.reasons)
@@ -226,7 +226,7 @@ def test_a_rate_must_be_above_its_threshold_or_perfect():
     assert exceeds(1.0, 1.0)
 
 
-def test_what_cannot_be_reached_any_more_fails_before_the_end():
+def test_an_unreachable_threshold_fails_before_the_end():
     lost = group(finished=36).model_copy(update={"best_pass_hat": 0.9})
     verdict = decide([lost], guide(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
@@ -236,13 +236,13 @@ def test_what_cannot_be_reached_any_more_fails_before_the_end():
     assert decide([hopeful], guide()).decision == "inconclusive"
 
 
-def test_demands_count_beside_the_rates():
+def test_requirements_apply_in_addition_to_the_rates():
     assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
     assert decide([group()], Thresholds(), broken=["No."]).decision == "fail"
     assert decide([group()], Thresholds(), unverified=["Not run."]).decision == "inconclusive"
 
 
-def test_a_reason_says_where_what_is_asked_was_said():
+def test_a_reason_names_the_source_of_its_threshold():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
     assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
     assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]

@@ -1,10 +1,10 @@
-"""A growing run is read and scored once."""
+"""Each rollout of a growing run is read and scored only once."""
 
 import numpy as np
 import pytest
 from analyses import planned
 from healthy import SUITE
-from recorded_runs import troubled
+from recorded_runs import problem_rollouts
 from scipy.stats import binom
 
 from harness.pipeline import run as module
@@ -23,11 +23,9 @@ def append(folder, rollouts):
             log.write(each.model_dump_json().encode() + b"\n")
 
 
-def test_every_rollout_is_scored_once_and_the_figures_are_those_of_the_whole_log(
-    tmp_path, monkeypatch
-):
+def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, monkeypatch):
     run = planned(suite=SUITE.first(2), tries=3)
-    rollouts = list(troubled(SUITE.first(2), tries=3))
+    rollouts = list(problem_rollouts(SUITE.first(2), tries=3))
     parsed = []
     parse = module.Scorer.scores
 
@@ -69,7 +67,7 @@ def test_all_looks_together_keep_the_error_probability_of_one(attempts, rate):
     assert len(looks) <= LOOKS
 
     def alarms(level):
-        """The probability, exactly, that a look finds a rate exceeded that is not."""
+        """The exact probability that some look falsely finds the rate exceeded."""
         hits, before, found = np.array([1.0]), 0, 0.0
         for size in looks:
             more = int(size) - before

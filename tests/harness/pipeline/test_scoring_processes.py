@@ -1,4 +1,4 @@
-"""Long logs are scored by several processes, with the same result as by one."""
+"""Several processes score a long log with the same result as one process."""
 
 import os
 import sys
@@ -45,7 +45,7 @@ def scores(folder: Path) -> list[Score]:
     return list(Scorer(PLAN).scores(judge.read_scored(folder, PLAN)))
 
 
-def test_several_processes_make_the_scores_that_one_makes(
+def test_several_processes_give_the_same_scores_as_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several = scores(folder)
@@ -56,7 +56,7 @@ def test_several_processes_make_the_scores_that_one_makes(
     assert sum(each.finished for each in several) == 24
 
 
-def test_two_logs_that_are_read_at_once_stay_apart(folder: Path, tmp_path: Path) -> None:
+def test_two_logs_read_concurrently_are_not_mixed(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     lines = (folder / ROLLOUTS_FILE).read_bytes().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Findings that the model may cause, over all rollouts, one API, and one replica."""
+"""Findings that a healthy model may cause: tolerances over all rollouts, one API, one replica."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def severities(scores: Iterable[Score]) -> set[str]:
     return {found.severity for each in apply_tolerances(list(scores)) for found in each.findings}
 
 
-def test_what_the_model_does_now_and_then_is_information() -> None:
+def test_rare_deviations_of_the_model_are_info() -> None:
     assert CHECKS[EMPTY].tolerated == 0.02
     assert severities(score(at, empty=at % 50 == 0) for at in range(1000)) == {"info"}
 
@@ -41,7 +41,7 @@ def test_one_empty_answer_in_ten_is_an_error() -> None:
     assert severities(score(at, empty=at % 10 == 0) for at in range(400)) == {"error"}
 
 
-def test_one_conversation_in_many_samples_counts_once() -> None:
+def test_the_same_conversation_in_many_samples_counts_once() -> None:
     scores = [score(at, empty=at % 10 == 0) for at in range(400)]
     asked = [
         replace(each, traits=replace(each.traits, conversation="lisbon" if each.findings else ""))
@@ -70,7 +70,7 @@ def test_a_defect_of_one_api_is_reported_for_that_api_only() -> None:
     assert found == {("chat", "info"), ("responses", "error")}
 
 
-def test_one_broken_replica_is_reported_although_all_together_are_within_the_rate() -> None:
+def test_one_broken_replica_is_reported_even_if_the_total_is_within_the_rate() -> None:
     def run(name: str) -> list[Score]:
         healthy = [score(at, empty=False, replica=f"a{at % 3}") for at in range(1600)]
         return [*healthy, *(score(at, empty=at < 8, replica=name) for at in range(40))]

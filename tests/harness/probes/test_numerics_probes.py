@@ -32,11 +32,11 @@ def test_the_reference_passes(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("changes", HEALTHY.values(), ids=HEALTHY)
-def test_prompts_with_a_date_have_golden_answers_of_their_own(changes: dict[str, Any]) -> None:
+def test_prompts_with_a_date_have_their_own_golden_answers(changes: dict[str, Any]) -> None:
     assert set(found(Replay(golden=GOLDEN.dated, **changes)).values()) == {"passed"}
 
 
-def test_a_defect_behind_a_date_is_named() -> None:
+def test_a_defect_in_prompts_with_a_date_is_named() -> None:
     provider = Replay(golden=GOLDEN.dated, defect="sinks-of-other-heads", noise=SPREAD)
     result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
     assert "sinks-of-other-heads" in result.examples[0].message
@@ -84,12 +84,12 @@ def test_a_defect_of_one_prompt_is_named() -> None:
     assert "result-order-reversed" in result.examples[0].message
 
 
-def test_half_of_a_defect_is_none() -> None:
+def test_half_of_a_defect_is_not_reported() -> None:
     assert found(Replay(defect="yarn-rounded", part=0.5))["numerics.defect"] == "passed"
     assert found(Replay(defect="yarn-rounded", part=-1.0))["numerics.defect"] == "passed"
 
 
-def test_one_reply_can_exceed_the_tolerance_alone() -> None:
+def test_one_reply_may_exceed_the_tolerance() -> None:
     provider = Replay(noise=0.5 * GOLDEN.tolerance.request_p95, noisy="turns")
     assert found(provider)["numerics.logprobs"] == "passed"
     strict = GOLDEN.tolerance.model_copy(update={"request_p95": 0.5 * GOLDEN.tolerance.request_p95})
@@ -102,7 +102,7 @@ def test_one_reply_can_exceed_the_tolerance_alone() -> None:
 class OneToken(Replay):
     """All alternatives of one token of a short answer are 6.5 nats too likely.
 
-    A healthy engine in bfloat16 answered so on an AMD processor.
+    A healthy engine in bfloat16 did this on an AMD processor.
     """
 
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
@@ -122,7 +122,7 @@ def test_without_logprobs_the_tokens_are_still_compared() -> None:
 
 
 def shown(rule: str, **changes: Any) -> set[str]:
-    """The known defects that a passed probe states it would have shown."""
+    """The known defects that a passed probe says it would have detected."""
     result = judged(numerics.GROUP, Replay(**changes), golden=GOLDEN)[rule]
     assert result.status == "passed"
     assert result.reason is not None
@@ -141,13 +141,13 @@ def test_a_pass_states_which_known_defects_would_have_failed(rule: str) -> None:
     assert failing
 
 
-def test_fewer_alternatives_prove_less() -> None:
+def test_fewer_alternatives_reveal_fewer_defects() -> None:
     every, five, one = (shown("numerics.logprobs", alternatives=count) for count in (20, 5, 1))
     assert every >= five >= one
     assert every > one
 
 
-def test_text_alone_proves_least() -> None:
+def test_text_alone_reveals_the_fewest_defects() -> None:
     by_text = shown("numerics.greedy", logprobs=False)
     assert by_text
     assert by_text < shown("numerics.precision")

@@ -116,7 +116,9 @@ def sure_of_both(entries: list[Any]) -> None:
         (lambda entries: entries.pop(1), {"logprobs.tokens"}),
     ],
 )
-def test_logprobs(change: Callable[[list[Any]], object], found: set[str]) -> None:
+def test_defective_logprobs_are_reported(
+    change: Callable[[list[Any]], object], found: set[str]
+) -> None:
     results = statuses(judged(logprobs.GROUP, with_logprobs(change)))
     assert {name for name, each in results.items() if each in ("failed", "warned")} == found
 
@@ -334,12 +336,12 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
     ],
 )
-def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
+def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.GROUP, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
 
 
-def test_hidden_cot_is_not_blamed_on_the_schema() -> None:
+def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
     silent = {name: replace(say, reasoning="") for name, say in (("named", GOOD), ("free", FREE))}
     other = replace(PROSE, reasoning="")
     found = judged(structured.GROUP, lambda request, _: silent.get(request.id, other), ["chat"])
@@ -374,7 +376,7 @@ def repeats(*absent: str, **changes: Any) -> Any:
         ({"metadata": {}}, {"options.metadata"}),
     ],
 )
-def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
+def test_wrongly_echoed_options_are_reported(changes: dict[str, Any], found: set[str]) -> None:
     results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
     assert {name for name, status in results.items() if status == "warned"} == found
     assert "failed" not in results.values()
@@ -387,8 +389,8 @@ def test_options_that_clients_always_send_are_accepted() -> None:
     assert statuses(judged(options.GROUP, provider, ["responses"]))["options.accepted"] == "warned"
 
 
-def test_options_that_are_not_repeated() -> None:
-    """llama.cpp leaves them out: that says nothing about the values it used."""
+def test_options_left_out_of_a_response_are_not_verifiable() -> None:
+    """llama.cpp leaves them out, which is not evidence about the values that it used."""
     results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
     assert results["options.repeated"].status == "passed"
     every = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")

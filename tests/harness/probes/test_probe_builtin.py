@@ -1,4 +1,4 @@
-"""Probes of built-in tools: what they say of our server, of its faults, and of servers without."""
+"""Probes of built-in tools on the reference server, on its faults, and on servers without them."""
 
 import asyncio
 import hashlib  # noqa: F401 - for the programs of the scripted model
@@ -39,14 +39,14 @@ PRINTED = re.compile(
 
 
 class Calculator(PythonSandbox):
-    """Evaluates the programs of this test in its own process."""
+    """Evaluates the programs of this test in the test process."""
 
     async def run(self, code: str) -> str:
         return f"{eval(code.removeprefix('print'))}\n"
 
 
 def model(prompt: str, _: object) -> str:
-    """Uses the tools that are declared; without a result that it recognizes, it makes one up."""
+    """Use the declared tools; without a result that it recognizes, the model invents one."""
     asked = prompt.partition("<|start|>user")[2]
     if prompt.endswith("final<|message|>"):
         return "I stop here.<|return|>"
@@ -72,7 +72,7 @@ def tools(tmp_path_factory) -> ServerTools:
 
 
 def found(tools: ServerTools, *faults: str, edit: Edit | None = None) -> dict[str, str]:
-    """The status of each probe for a server with these faults, whose replies are then edited."""
+    """The status of each probe for a server with these faults, after editing its replies."""
     app = _app(tools, faults)
 
     def provider(_: ProbeRequest, attempt: Attempt) -> Response:
@@ -111,7 +111,7 @@ def test_a_healthy_server_passes(tools) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_no_check_finds_anything_in_the_replies_of_a_healthy_server(tools, streaming) -> None:
+def test_replies_of_a_healthy_server_have_no_findings(tools, streaming) -> None:
     for request in GROUP.requests("responses"):
         settings = request.settings(Settings("gpt-oss-mock"))
         body = DIALECTS["responses"].first_request(
@@ -177,7 +177,7 @@ def test_a_provider_without_the_tools_does_not_fail(reply) -> None:
     assert results["builtin.results"] == results["builtin.shown"] == "not_verifiable"
 
 
-def test_a_failure_is_no_clear_refusal() -> None:
+def test_a_server_error_is_not_a_clear_refusal() -> None:
     results = statuses(judged(GROUP, lambda *_: refusal(500), ("responses",)))
     assert results.pop("builtin.refused") == "warned"
     assert set(results.values()) == {"not_verifiable"}

@@ -104,7 +104,7 @@ def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
     assert judged(cot.GROUP, provider)["cot.used.across_calls"].status == status
 
 
-def test_one_stale_code_word_suffices() -> None:
+def test_one_stale_code_word_is_enough() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         leaky = request.id.startswith("stale zulu")
         return (
@@ -131,7 +131,7 @@ def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
     assert failed(silent(("told",), wrote=False)) == set()  # The model wrote none.
 
 
-def test_a_summary_is_not_called_no_cot() -> None:
+def test_a_summary_is_not_reported_as_missing_cot() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = reader()(request, attempt)
         if attempt.condition.api == "chat" or not isinstance(said, Say) or said.call:
@@ -275,7 +275,7 @@ def continued(
     tools: str = "new",
     call: tuple[str, str] | None = CALL.call,
 ) -> Any:
-    """A provider that stores replies; its prompt tokens are those of what it puts in the prompt."""
+    """A provider that stores replies and counts the tokens of the prompt that it renders."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "unknown":

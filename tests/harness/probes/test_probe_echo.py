@@ -1,4 +1,4 @@
-"""Probes of texts that the model repeats; the token counts tell whose a change is."""
+"""Probes of texts that the model repeats; token counts show whether the server changed them."""
 
 from collections.abc import Callable
 
@@ -49,7 +49,9 @@ def provider(
         (lambda text: text.replace("nine", "9"), unchanged, {}),
     ],
 )
-def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str]) -> None:
+def test_changes_are_attributed_to_server_or_model(
+    read: Change, written: Change, failed: dict[str, str]
+) -> None:
     found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
     assert {name: each for name, each in found.items() if each != "passed"} == failed
 
@@ -65,7 +67,7 @@ def test_tokens_show_that_the_model_changed_a_text() -> None:
     assert on_the_way["echo.received"] == "warned"
 
 
-def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:
+def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
     def reply(request: ProbeRequest, attempt: Attempt) -> Say:
         text = echo.TEXTS[request.id]
         wrong = attempt.number == 1 and attempt.condition.mode == "streaming"
@@ -98,7 +100,9 @@ def test_two_pieces_of_a_stream_in_the_wrong_order() -> None:
         ),
     ],
 )
-def test_single_words_of_several_texts(words: dict[str, tuple[str, str]], status: str) -> None:
+def test_changed_words_in_several_texts_are_detected(
+    words: dict[str, tuple[str, str]], status: str
+) -> None:
     def reply(request: ProbeRequest, attempt: Attempt) -> Say:
         text = echo.TEXTS[request.id]
         once = attempt.number == 1 and attempt.condition.mode == "streaming"

@@ -56,7 +56,7 @@ def long(attempt: Attempt, tokens: int, finish: str, prompt: int) -> Response:
     return json_response(body | {"usage": body["usage"] | {name: prompt}})
 
 
-def but(name: str, said: Any) -> Any:
+def healthy_except(name: str, said: Any) -> Any:
     """The healthy provider with another non-streaming reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -97,7 +97,7 @@ def test_a_healthy_provider_passes() -> None:
     ],
 )
 def test_silent_truncation_is_detected(said: Any) -> None:
-    assert "limits.finish" in failed(but("cut", said))
+    assert "limits.finish" in failed(healthy_except("cut", said))
 
 
 def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
@@ -114,14 +114,18 @@ def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
 
 def test_max_completion_tokens_may_be_rejected_but_not_ignored() -> None:
     name = "limits.finish.max_completion_tokens"
-    assert judged(GROUP, but("cut otherwise", refusal()))[name].status == "not_verifiable"
-    ignored = but("cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One."))
+    assert (
+        judged(GROUP, healthy_except("cut otherwise", refusal()))[name].status == "not_verifiable"
+    )
+    ignored = healthy_except(
+        "cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One.")
+    )
     assert failed(ignored) == {name}
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(16, {"limits.default"}), (4096, set())])
 def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> None:
-    assert failed(but("unlimited", lambda a: ended(a, "length", tokens))) == expected
+    assert failed(healthy_except("unlimited", lambda a: ended(a, "length", tokens))) == expected
 
 
 @pytest.mark.parametrize(
@@ -154,12 +158,14 @@ def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str
     ],
 )
 def test_ineffective_stop_strings_are_detected(said: Say) -> None:
-    assert failed(but("stopped", said)) == {"limits.stop", "limits.stop.several"}
-    assert failed(but("stopped by another", said)) == {"limits.stop.several"}
+    assert failed(healthy_except("stopped", said)) == {"limits.stop", "limits.stop.several"}
+    assert failed(healthy_except("stopped by another", said)) == {"limits.stop.several"}
 
 
 def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
-    found = judged(GROUP, but("stopped", Say(text="", reasoning="The user requests for the ")))
+    found = judged(
+        GROUP, healthy_except("stopped", Say(text="", reasoning="The user requests for the "))
+    )
     assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
 
 

@@ -80,7 +80,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Response:
     return reply(attempt, shift=0.03 if request.effort == "high" else 0.0)
 
 
-def but(matches: Callable[[str], bool], change: Callable[[Attempt], Response]) -> Any:
+def healthy_except(matches: Callable[[str], bool], change: Callable[[Attempt], Response]) -> Any:
     """The healthy provider with other replies to some requests."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
@@ -100,7 +100,7 @@ def starting(*beginnings: str) -> Callable[[str], bool]:
 def test_a_healthy_provider_passes() -> None:
     found = results(healthy)
     for name in ("tokens.result", "output.limit", "output.default", "output.lines", "output.gaps"):
-        unsent = found.pop(f"long.{name}")  # It needs 20,000 tokens.
+        unsent = found.pop(f"long.{name}")  # This probe needs 20,000 tokens.
         assert unsent.status == "not_verifiable"
         assert unsent.reason.endswith("was not sent.")
     assert set(statuses(found).values()) == {"passed"}
@@ -109,18 +109,30 @@ def test_a_healthy_provider_passes() -> None:
 @pytest.mark.parametrize(
     ("provider", "failed"),
     [
-        (but(starting("6000"), lambda a: reply(a, lost=1)), {"long.tokens"}),
-        (but(starting("25 steps"), lambda a: reply(a, lost=40)), {"long.tokens.loop"}),
-        (but(starting("one tool"), lambda a: reply(a, lost=-7)), {"long.tokens.tools"}),
-        (but(starting("fits"), lambda a: reply(a, lost=64)), {"long.limit.fits"}),
-        (but(starting("over"), lambda a: reply(a, lost=1)), {"long.limit.over"}),
-        (but(starting("over"), lambda a: refusal(500)), {"long.limit.over"}),
-        (but(starting("6000"), lambda a: refusal(503)), {"long.answered"}),
-        (but(starting("tools B"), lambda a: reply(a, says=WORDS["tools A"])), {"long.foreign"}),
-        (but(starting("6000"), lambda a: reply(a, says=WORDS["1000 at 2%"])), {"long.foreign"}),
-        (but(starting("warm", "again"), lambda a: reply(a, says="No.")), {"long.prefix.words"}),
-        (but(starting("warm", "again"), lambda a: reply(a, shift=2)), {"long.prefix.numbers"}),
-        (but(starting("other effort"), reply), {"long.prefix.effort"}),
+        (healthy_except(starting("6000"), lambda a: reply(a, lost=1)), {"long.tokens"}),
+        (healthy_except(starting("25 steps"), lambda a: reply(a, lost=40)), {"long.tokens.loop"}),
+        (healthy_except(starting("one tool"), lambda a: reply(a, lost=-7)), {"long.tokens.tools"}),
+        (healthy_except(starting("fits"), lambda a: reply(a, lost=64)), {"long.limit.fits"}),
+        (healthy_except(starting("over"), lambda a: reply(a, lost=1)), {"long.limit.over"}),
+        (healthy_except(starting("over"), lambda a: refusal(500)), {"long.limit.over"}),
+        (healthy_except(starting("6000"), lambda a: refusal(503)), {"long.answered"}),
+        (
+            healthy_except(starting("tools B"), lambda a: reply(a, says=WORDS["tools A"])),
+            {"long.foreign"},
+        ),
+        (
+            healthy_except(starting("6000"), lambda a: reply(a, says=WORDS["1000 at 2%"])),
+            {"long.foreign"},
+        ),
+        (
+            healthy_except(starting("warm", "again"), lambda a: reply(a, says="No.")),
+            {"long.prefix.words"},
+        ),
+        (
+            healthy_except(starting("warm", "again"), lambda a: reply(a, shift=2)),
+            {"long.prefix.numbers"},
+        ),
+        (healthy_except(starting("other effort"), reply), {"long.prefix.effort"}),
     ],
 )
 def test_a_defect_fails_its_probe(provider: Any, failed: set[str]) -> None:
@@ -157,19 +169,21 @@ def test_a_request_without_a_reply_does_not_hide_a_shortened_one() -> None:
 
 
 def test_a_whole_prompt_may_exceed_the_stated_context() -> None:
-    found = statuses(results(but(starting("over"), reply)))
+    found = statuses(results(healthy_except(starting("over"), reply)))
     assert found["long.limit.over"] == "passed"
     assert found["long.limit.named"] == "not_verifiable"
 
 
 def test_a_smaller_context_and_a_limit_without_a_number_are_warnings() -> None:
-    found = statuses(results(but(starting("6000", "fits", "over"), lambda a: TOO_LONG)))
+    found = statuses(results(healthy_except(starting("6000", "fits", "over"), lambda a: TOO_LONG)))
     assert (found["long.accepted"], found["long.limit.named"]) == ("warned", "warned")
     assert "failed" not in found.values()
 
 
-def test_words_that_are_not_found_at_length_do_not_blame_the_server() -> None:
-    found = results(but(starting("6000", "25 steps"), lambda a: reply(a, says="I do not know.")))
+def test_words_missed_in_long_prompts_are_not_attributed_to_the_server() -> None:
+    found = results(
+        healthy_except(starting("6000", "25 steps"), lambda a: reply(a, says="I do not know."))
+    )
     for name in ("long.words", "long.words.loop"):
         assert found[name].status == "passed"
         assert "a limit of the model" in found[name].examples[0].message
@@ -180,18 +194,18 @@ def test_a_model_that_finds_no_words_is_not_judged_by_them() -> None:
     def silent(attempt: Attempt) -> Response:
         return reply(attempt, says="No.", shift=0.1 * (attempt.settings.reasoning_effort == "high"))
 
-    found = statuses(results(but(lambda name: name in WORDS, silent)))
+    found = statuses(results(healthy_except(lambda name: name in WORDS, silent)))
     names = ("long.words", "long.words.loop", "long.prefix.words")
     assert {found[name] for name in names} == {"not_verifiable"}
     assert "failed" not in found.values()
 
 
 def test_rounding_does_not_fail_a_repeated_prompt() -> None:
-    found = statuses(results(but(starting("warm"), lambda a: reply(a, shift=0.4))))
+    found = statuses(results(healthy_except(starting("warm"), lambda a: reply(a, shift=0.4))))
     assert found["long.prefix.numbers"] == "passed"
 
 
-def test_requests_fit_into_their_context_and_go_over_one_api() -> None:
+def test_requests_fit_their_context_and_use_one_api() -> None:
     options = ProbeOptions("m", ("responses", "chat"), max_context=CONTEXT)
     planned = list(ProbeTask(GROUP, GROUP.probes, options).all_attempts())
     assert {each.condition.api for each in planned} == {"responses"}
@@ -281,7 +295,7 @@ def test_a_hidden_limit_of_long_replies_is_detected(tokens: int) -> None:
     assert statuses(copies(copying, cut))["long.output.limit"] == "passed"
 
 
-def test_a_reply_at_its_limit_or_at_the_end_of_the_context_is_no_defect() -> None:
+def test_a_reply_at_its_limit_or_the_end_of_the_context_is_not_a_defect() -> None:
     assert statuses(copies(lambda a: copying(a, tokens=16_000, finish="length")))[
         "long.output.limit"
     ] == ("passed")
@@ -317,7 +331,7 @@ def test_a_model_that_does_not_copy_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("first", "status"), [(0, "passed"), (8, "warned")])
 def test_a_silent_stream_is_a_warning(first: int, status: str) -> None:
-    """A pause before the text may be a queue's."""
+    """A pause before the text may be due to a queue."""
 
     def silent(attempt: Attempt) -> Response:
         response = copying(attempt)

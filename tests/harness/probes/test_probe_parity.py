@@ -65,7 +65,7 @@ def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[s
     assert found <= failed <= found | {"parity.content"}
 
 
-def test_swapped_pieces_of_streams_are_an_error_also_if_no_two_streams_are_alike() -> None:
+def test_swapped_pieces_are_an_error_even_if_all_streams_differ() -> None:
     thought = "The user greets me, so I greet the user."
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
@@ -132,7 +132,7 @@ def test_different_counts_are_detected(counts: dict[str, int], found: tuple[str,
     assert {each for each in results.items() if each[1] != "passed"} == {found}
 
 
-def test_streams_without_counts_say_nothing_about_reasoning_tokens() -> None:
+def test_reasoning_tokens_are_not_verifiable_without_counts_in_streams() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         streamed = stream_response(chat_blocks(chat_chunks(say(request))[:-1]))
         return streamed if attempt.condition.streaming else json_response(chat_whole(say(request)))

@@ -137,9 +137,9 @@ def test_whole_numbers_as_decimals_change_the_number_of_tokens(arguments: Argume
     assert got not in differences(exact, called)
 
 
-def test_cot_beside_a_preamble_is_judged_apart() -> None:
+def test_cot_next_to_a_preamble_is_judged_separately() -> None:
     def before_text(prompt: Prompt) -> int:
-        """A server that takes every text of the assistant for a final answer."""
+        """A server that treats every text of the assistant as a final answer."""
         texts = [at for at, turn in enumerate(prompt.turns) if _is_final(turn)]
         last = max(texts, default=-1)
         return healthy(
@@ -156,7 +156,7 @@ def test_cot_beside_a_preamble_is_judged_apart() -> None:
     assert "as if CoT is missing" in example.evidence.got
 
 
-def test_a_preamble_beside_cot_is_judged_apart() -> None:
+def test_a_preamble_next_to_cot_is_judged_separately() -> None:
     def without_preamble(prompt: Prompt) -> int:
         """llama.cpp b11549, Responses API."""
         both = prompt is PROMPTS["thought and preamble"]
@@ -353,7 +353,7 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
     [(-2, "warned"), (-1, "passed"), (1, "passed"), (2, "passed"), (3, "warned"), (9, "warned")],
 )
 def test_a_minimal_prompt_of_another_length_is_a_warning(more: int, status: str) -> None:
-    """A system message without `commentary` among its channels has two tokens less."""
+    """A system message without `commentary` among its channels has two tokens fewer."""
     found = judged(lambda prompt: healthy(prompt) - _SYSTEM_MESSAGE + more)["prompt.bare"]
     assert found.status == status
     if status == "warned":

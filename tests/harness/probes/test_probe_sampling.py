@@ -19,7 +19,7 @@ SAID, MIXED = Say(text="Once upon a time."), Say(text="We write. Once upon a tim
 def choices(
     count: int, same: bool = False, *, prompts: int = 1, counted: int | None = None
 ) -> Response:
-    """A reply whose usage has the prompt this many times, and the tokens of `counted` choices."""
+    """A reply whose usage counts the prompt this many times and the tokens of `counted` choices."""
     whole = chat_whole(Say(text="The code word is kelp."))
     whole["usage"]["prompt_tokens"] *= prompts
     whole["usage"]["completion_tokens"] *= count if counted is None else counted
@@ -31,7 +31,7 @@ def choices(
 
 
 def interleaved(*says: Say) -> Response:
-    """A stream with a choice for each of these."""
+    """A stream whose chunks alternate between these choices."""
     streams = [chat_chunks(say)[:-1] for say in says]
     for index, chunks in enumerate(streams):
         for chunk in chunks:
@@ -61,8 +61,8 @@ def open_answer(word: object) -> Say:
     )
 
 
-def but(name: str, said: Any) -> Any:
-    """The healthy provider with another reply to requests whose name begins like this."""
+def healthy_except(name: str, said: Any) -> Any:
+    """The healthy provider with another reply to requests whose name has this prefix."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if not request.id.startswith(name) or (request.id == "choices streamed") != (
@@ -116,7 +116,7 @@ def thinking_alike(attempt: Attempt) -> Say:
     ("provider", "expected"),
     [
         (
-            but("effort", thinking_alike),
+            healthy_except("effort", thinking_alike),
             {
                 "sampling.effort",
                 "sampling.effort.steps",
@@ -126,16 +126,22 @@ def thinking_alike(attempt: Attempt) -> Say:
         ),
         (with_tools(thinking_alike), {"sampling.effort.tools"}),
         (in_streams(thinking_alike), {"sampling.effort.streaming"}),
-        (but("effort medium", Say(text="266", reasoning="hmm " * 64)), {"sampling.effort.steps"}),
+        (
+            healthy_except("effort medium", Say(text="266", reasoning="hmm " * 64)),
+            {"sampling.effort.steps"},
+        ),
         (greedy, {"sampling.temperature.high"}),
-        (but("cold", word_of), {"sampling.temperature.zero"}),
-        (but("seeded", word_of), {"sampling.seed"}),
-        (but("choices", choices(1)), {"sampling.n"}),
-        (but("choices", choices(3, same=True)), {"sampling.n"}),
-        (but("choices", choices(3, counted=1)), {"sampling.n.usage"}),
-        (but("choices", choices(3, prompts=3)), {"sampling.n.usage"}),
-        (but("choices streamed", interleaved(SAID)), {"sampling.n.streaming"}),
-        (but("choices streamed", interleaved(SAID, SAID, MIXED)), {"sampling.n.streaming"}),
+        (healthy_except("cold", word_of), {"sampling.temperature.zero"}),
+        (healthy_except("seeded", word_of), {"sampling.seed"}),
+        (healthy_except("choices", choices(1)), {"sampling.n"}),
+        (healthy_except("choices", choices(3, same=True)), {"sampling.n"}),
+        (healthy_except("choices", choices(3, counted=1)), {"sampling.n.usage"}),
+        (healthy_except("choices", choices(3, prompts=3)), {"sampling.n.usage"}),
+        (healthy_except("choices streamed", interleaved(SAID)), {"sampling.n.streaming"}),
+        (
+            healthy_except("choices streamed", interleaved(SAID, SAID, MIXED)),
+            {"sampling.n.streaming"},
+        ),
     ],
 )
 def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
@@ -153,7 +159,7 @@ def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) 
     ],
     ids=["always", "all but the first", "now and then", "a peaked model", "healthy"],
 )
-def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> None:
+def test_copies_of_earlier_replies_are_detected(hot: Any, fresh: Any, expected: set[str]) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id.startswith("hot"):
             return open_answer(hot(attempt.number))
@@ -165,9 +171,11 @@ def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> 
 
 
 @pytest.mark.parametrize(("lost", "expected"), [(2, "passed"), (3, "not_verifiable")])
-def test_a_lost_cot_is_no_short_cot(lost: int, expected: str) -> None:
+def test_a_lost_cot_is_not_a_short_cot(lost: int, expected: str) -> None:
     said = {True: "", False: "hmm " * WORDS["high"]}
-    provider = but("effort high", lambda a: Say(text="266", reasoning=said[a.number <= lost]))
+    provider = healthy_except(
+        "effort high", lambda a: Say(text="266", reasoning=said[a.number <= lost])
+    )
     efforts = {f"sampling.effort{each}" for each in ("", ".steps", ".tools")}
     assert efforts <= found(provider, expected)
 
@@ -176,27 +184,29 @@ def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
     def thinking(attempt: Attempt) -> Say:
         return Say(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
 
-    provider = but("effort high", thinking)
+    provider = healthy_except("effort high", thinking)
     assert "sampling.effort.steps" not in found(provider, "warned")
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:
-    provider = but("cold", lambda a: Say(text="Another word." if a.number == 2 else "A word."))
+    provider = healthy_except(
+        "cold", lambda a: Say(text="Another word." if a.number == 2 else "A word.")
+    )
     assert found(provider, "failed") == set()
 
 
 def odd(count: int) -> Any:
-    """The first replies to each question at temperature 0 are unlike any other, so many in all."""
+    """A provider whose first `count` replies at temperature 0 are unique."""
 
     def said(attempt: Attempt) -> Say:
         number = 3 * (attempt.number - 1) + int(attempt.sample.id.split()[1])
         return open_answer(number if number <= count else "usual")
 
-    return but("cold", said)
+    return healthy_except("cold", said)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(3, "passed"), (5, "passed"), (6, "failed")])
-def test_some_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
+def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
     assert "sampling.temperature.zero" in found(odd(count), expected)
 
 
@@ -216,7 +226,7 @@ def test_low_variation_is_not_verifiable() -> None:
 
 def test_refusals_are_legitimate() -> None:
     refused = {"sampling.n", "sampling.n.usage"}
-    assert found(but("choices", refusal()), "not_verifiable") == refused
+    assert found(healthy_except("choices", refusal()), "not_verifiable") == refused
     refused = {"sampling.n.streaming"}
-    assert found(but("choices streamed", refusal()), "not_verifiable") == refused
-    assert found(but("seeded", refusal()), "not_verifiable") == {"sampling.seed"}
+    assert found(healthy_except("choices streamed", refusal()), "not_verifiable") == refused
+    assert found(healthy_except("seeded", refusal()), "not_verifiable") == {"sampling.seed"}

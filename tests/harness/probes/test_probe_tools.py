@@ -132,13 +132,13 @@ def test_rejecting_tool_choice_is_legitimate() -> None:
 
 
 @pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
-def test_unexpected_streams_are_not_blamed_on_the_feature(
+def test_unexpected_streams_are_not_attributed_to_tool_choice(
     group: ProbeGroup,
 ) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
     found = statuses(judged(group, lambda *_: stream, ["responses"]))
     for name in ("none", "required", "named"):
-        found.pop(f"tools.choice.{name}.streaming", None)  # It asks for a stream.
+        found.pop(f"tools.choice.{name}.streaming", None)  # This probe requests a stream.
     assert set(found.values()) == {"not_verifiable"}
 
 
@@ -208,7 +208,7 @@ def _writing(text: str, request: ProbeRequest) -> Say:
 
 
 def _changing(text: str, request: ProbeRequest) -> Say:
-    """The same call, where the model writes the intact text."""
+    """The same call, but the model writes the intact text."""
     intact = _writing(arguments.TEXTS[request.id].intact, request)
     return replace(_writing(text, request), wrote=intact.call)
 
@@ -221,8 +221,8 @@ def test_intact_texts_pass() -> None:
 
 
 @pytest.mark.parametrize(("lost", "failed"), [(4, True), (3, False)])
-def test_characters_that_only_streams_lose(lost: int, failed: bool) -> None:
-    """The CoT has lost them, too, so the tokens do not show it."""
+def test_characters_lost_only_in_streams_are_reported(lost: int, failed: bool) -> None:
+    """The CoT has also lost them, so the tokens do not show the loss."""
     beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
@@ -311,7 +311,7 @@ def test_texts_copied_incorrectly_are_not_verifiable() -> None:
 
 
 def _typed(arguments: Mapping[str, str]) -> Provider:
-    """A provider whose calls have these arguments; the model writes the right ones."""
+    """A provider whose calls have these arguments although the model writes the right ones."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         typed = VALUES[request.id]
@@ -405,7 +405,7 @@ def test_unseen_tool_results_are_warnings() -> None:
     assert {found["tools.loop.answers"], found["tools.loop.dependent"]} == {"warned"}
 
 
-def test_an_answer_instead_of_the_second_call_is_no_evidence() -> None:
+def test_an_answer_instead_of_the_second_call_is_not_evidence() -> None:
     replies = [
         calling(ORDER, '{"order_id": "A-17"}'),
         Say(text="Shall I look up the weather, too?"),
@@ -469,7 +469,7 @@ def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
 
 
 def _telling(which: int) -> Provider:
-    """Names the result of the first call (0) or of the second (1)."""
+    """A model that names the result of the first call (0) or of the second (1)."""
 
     def says(_: ProbeRequest, attempt: Attempt) -> Say:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]

@@ -39,7 +39,7 @@ def test_skip_excludes_probes_families_and_cases():
     }
 
 
-def test_a_beginning_of_ids_selects_them():
+def test_a_prefix_selects_all_matching_ids():
     found = ids("smoke", only=["tools.arguments"])
     assert found == {name for name in PROBES if name.startswith("tools.arguments.")}
 

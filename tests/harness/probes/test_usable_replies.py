@@ -1,4 +1,4 @@
-"""Requests that say nothing about a provider: no probe may fail because of them."""
+"""Requests that are not evidence about a provider and must not fail a probe."""
 
 from collections.abc import Sequence
 
@@ -33,20 +33,20 @@ def _cut(api: Api) -> Response:
 
 
 @_EACH_GROUP
-def test_timeouts_are_no_failures(group: ProbeGroup) -> None:
+def test_timeouts_are_not_failures(group: ProbeGroup) -> None:
     found = judged(group, lambda _, attempt: [_timed_out(attempt)])
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 504])
 @_EACH_GROUP
-def test_rejections_for_lack_of_capacity_are_no_failures(group: ProbeGroup, status: int) -> None:
+def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:
     found = judged(group, lambda *_: refusal(status))
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
 @_EACH_GROUP
-def test_truncated_replies_are_no_failures(group: ProbeGroup) -> None:
+def test_truncated_replies_are_not_failures(group: ProbeGroup) -> None:
     found = judged(group, lambda _, attempt: _cut(attempt.condition.api))
     whole = {
         request.id: request.whole
@@ -87,6 +87,6 @@ def test_a_reply_that_was_requested_again_is_left_out() -> None:
     assert (judged_exchange.index, reply.text) == (1, "The whole reply.")
 
 
-def test_truncated_replies_count_where_they_are_meant() -> None:
+def test_truncated_replies_are_judged_where_the_probe_expects_them() -> None:
     responses = _responses(ProbeRequest("hello", (), whole=False), [_recorded(_cut("chat"))])
     assert next(responses.last("hello")).truncated

@@ -1,4 +1,4 @@
-"""Gates in files: what they may say, which of them wins, and what the verdict says of them."""
+"""Gates in files: valid entries, their precedence, and their effect on the verdict."""
 
 import json
 import re
@@ -34,19 +34,19 @@ def as_thresholds(**gate):
     )
 
 
-# --- What a gate may say
+# --- Entries of a gate
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("20m", 1200), ("1h30m", 5400), ("45s", 45), ("90", 90), (90, 90), (1.5, 1.5), ("2h5s", 7205)],
 )
-def test_durations(text, expected):
+def test_durations_are_parsed(text, expected):
     assert seconds(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0", 0, -1, "m", "1d", True, None, "5m1h"])
-def test_no_durations(text):
+def test_invalid_durations_are_rejected(text):
     with pytest.raises(ValueError, match="must be a time such as 20m"):
         seconds(text)
 
@@ -64,7 +64,7 @@ def test_no_durations(text):
         ("gate: {suite: quick, fly: 1}", "unknown key gate.fly"),
     ],
 )
-def test_what_a_file_may_not_say_is_said_in_a_sentence(content, said, tmp_path, monkeypatch):
+def test_invalid_gate_entries_are_reported_in_one_sentence(content, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gate.yaml").write_text(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -74,7 +74,7 @@ def test_what_a_file_may_not_say_is_said_in_a_sentence(content, said, tmp_path, 
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["max_invalid", "suite"]), st.just(1)), max_size=5))
-def test_the_last_layer_that_says_something_wins(said):
+def test_the_last_layer_that_sets_a_value_wins(said):
     values = [{key: 3 if key == "max_invalid" else "full" for key in layer} for layer in said]
     layers = [
         GateLayer(gate_entry(each, "x").settings, f"layer {n}") for n, each in enumerate(values)
@@ -85,14 +85,14 @@ def test_the_last_layer_that_says_something_wins(said):
         assert gate.origins.get(name) == (f"layer {saying[-1]}" if saying else None)
 
 
-def test_a_budget_and_margins_come_out_by_name():
+def test_budget_and_margins_of_a_gate_are_read():
     entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
     gate = joined([GateLayer(entry.settings, "gate.yaml")])
     assert gate.applied_to(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
     assert gate.margins == {"aime25": 5}
 
 
-def test_the_gate_in_the_documents_is_one():
+def test_the_gate_in_the_docs_is_valid():
     text = (Path(__file__).parents[3] / "docs" / "ci.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
@@ -104,7 +104,7 @@ def test_the_gate_in_the_documents_is_one():
 
 
 @pytest.mark.parametrize("name", ["usage.sum", "usage", "chat.reasoning", "prompt", "harmony"])
-def test_checks_are_named_by_id_family_or_beginning(name):
+def test_checks_are_named_by_id_family_or_prefix(name):
     requirements.check_names(as_thresholds(may_warn=[name], must_pass=[name]))
 
 
@@ -117,7 +117,7 @@ def test_checks_are_named_by_id_family_or_beginning(name):
         ("usage.su", "did you mean 'usage.sum'?"),
     ],
 )
-def test_an_unknown_name_is_refused_with_a_hint(name, said):
+def test_an_unknown_name_is_rejected_with_a_hint(name, said):
     with pytest.raises(ConfigurationError) as caught:
         requirements.check_names(as_thresholds(must_pass=[name]))
     assert said in str(caught.value)
@@ -139,13 +139,13 @@ def result(status="passed", applicable=4, name="usage.sum"):
         (result("skipped", 0), 0, 1),
     ],
 )
-def test_what_must_pass_must_pass(found, broken, unsettled):
+def test_required_checks_must_pass(found, broken, unsettled):
     thresholds = as_thresholds(must_pass=["usage.sum"])
     assert len(list(requirements.broken([found], thresholds))) == broken
     assert len(list(requirements.unverified([found], run_info(), thresholds))) == unsettled
 
 
-def test_of_a_family_one_must_have_been_judged():
+def test_at_least_one_check_of_a_required_family_must_be_judged():
     thresholds = as_thresholds(must_pass=["usage"])
     other = next(n for n, c in CHECKS.items() if c.about.family == "usage" and n != "usage.sum")
     results = [result(), result("skipped", 0, other)]
@@ -169,7 +169,7 @@ def run_info(suite="smoke", **changes):
         ({"suite": "full", "only": ("smoke",)}, False),
     ],
 )
-def test_the_suite_of_the_gate_must_have_been_asked_whole(changes, covered):
+def test_the_suite_of_the_gate_must_be_complete(changes, covered):
     thresholds = as_thresholds(suite="quick")
     said = list(requirements.unverified([], run_info(**changes), thresholds))
     assert said == [] if covered else "the suite quick (gate.yaml)" in said[0]
@@ -195,7 +195,7 @@ def asked(mock, tmp_path, *options, for_all=None, own=None):
     return run(["-p", "mine", *few, *options])
 
 
-def test_flags_win_over_the_file_over_the_entry_over_all_providers(mock, tmp_path, capsys):
+def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, tmp_path, capsys):
     mock.always = provider_of(silent)
     nothing = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0}
     (tmp_path / "gate.yaml").write_text("min_pass_at_k: 0.3")
@@ -232,7 +232,7 @@ def without_sum(request_body):
     return {**request_body, "usage": {**request_body["usage"], "total_tokens": 1}}
 
 
-def test_what_may_only_warn_invalidates_nothing(mock, tmp_path, capsys, monkeypatch):
+def test_checks_that_may_only_warn_do_not_invalidate_attempts(mock, tmp_path, capsys, monkeypatch):
     import healthy
 
     whole = healthy.chat_whole
@@ -246,7 +246,7 @@ def test_what_may_only_warn_invalidates_nothing(mock, tmp_path, capsys, monkeypa
     assert "usage.sum must pass (--must-pass), but has warnings." in capsys.readouterr().out
 
 
-def test_a_suite_that_the_gate_asks_for_is_asked(mock, tmp_path):
+def test_the_suite_required_by_the_gate_is_run(mock, tmp_path):
     assert asked(mock, tmp_path, "--suite", "smoke", own={"suite": "quick"}) == 4
     asked(mock, tmp_path, "--max-requests", "4", own={"suite": "quick"})
     newest = max((tmp_path / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
@@ -264,9 +264,7 @@ def test_a_suite_that_the_gate_asks_for_is_asked(mock, tmp_path):
         ({"budget": {"max_cost": 3}}, "provider mine has no prices, so max_cost $3"),
     ],
 )
-def test_a_gate_that_cannot_be_used_is_refused_before_anything_is_asked(
-    mock, tmp_path, gate, said, capsys
-):
+def test_an_unusable_gate_is_rejected_before_any_request(mock, tmp_path, gate, said, capsys):
     assert asked(mock, tmp_path, own=gate) == 2
     assert said in capsys.readouterr().err
     assert not mock.received

@@ -1,4 +1,4 @@
-"""providers.yaml: what loads, and the one sentence for everything that does not."""
+"""providers.yaml: valid entries, and one-sentence errors for invalid ones."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def written(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def test_a_full_entry(tmp_path: Path) -> None:
+def test_a_full_entry_is_read(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         base_url="http://127.0.0.1:{port}/v1/",
@@ -86,7 +86,9 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"headers": {"X": 3}}, "providers.mine.headers.X: input should be a valid string"),
     ],
 )
-def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
+def test_unusable_entries_are_rejected(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
     path = written(tmp_path, **changes)
     with pytest.raises(ConfigurationError) as caught:
         load_providers(path)
@@ -116,7 +118,7 @@ def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str)
         ("providers:\n  a: {}\n  a: {}", 'line 3, column 3: duplicate key "a"'),
     ],
 )
-def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
+def test_unusable_files_are_rejected(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
@@ -125,7 +127,7 @@ def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_entries_may_share_what_they_have_in_common(tmp_path: Path) -> None:
+def test_entries_may_share_settings(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(
         "providers:\n"
@@ -145,14 +147,14 @@ def test_entries_may_share_what_they_have_in_common(tmp_path: Path) -> None:
         ("serve --api-key-env NAME", "serve --api-key-env NAME"),
     ],
 )
-def test_a_key_in_a_command_is_not_written_down(tmp_path: Path, command: str, shown: str) -> None:
+def test_a_key_in_a_command_is_not_recorded(tmp_path: Path, command: str, shown: str) -> None:
     provider = load_providers(written(tmp_path, launch={"command": command}))["mine"]
     assert provider.info().launch_command == tuple(shown.split())
     assert provider.launch is not None
     assert provider.launch.command == tuple(command.split())
 
 
-def test_unreadable_files(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no file"):
         load_providers(tmp_path / "none.yaml")
     path = tmp_path / "p.yaml"
@@ -161,7 +163,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         load_providers(path)
 
 
-def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported_with_a_suggestion(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert find_provider("mine", path).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
@@ -186,7 +188,7 @@ def test_the_file_in_the_current_folder_overlays_the_shipped_one(
     assert load_providers().keys() == shipped.keys()
 
 
-def test_a_provider_from_the_command_line() -> None:
+def test_a_provider_is_built_from_the_command_line() -> None:
     provider = adhoc_provider("http://localhost:1234/v1", "m", ["responses"])
     assert provider.name == "localhost-1234"
     with pytest.raises(ConfigurationError, match=r"command line: .*base_url: 'nonsense'"):
@@ -196,7 +198,7 @@ def test_a_provider_from_the_command_line() -> None:
         changed(provider, concurrency=0)
 
 
-def test_access() -> None:
+def test_access_expands_environment_variables() -> None:
     provider = changed(
         adhoc_provider("http://h/v1", "m", ["chat"], "KEY"), headers={"X-A": "a ${ORG} ${KEY}"}
     )
@@ -208,7 +210,7 @@ def test_access() -> None:
         access(provider, {"KEY": "secret-key"})
 
 
-def test_a_header_of_ones_own_replaces_the_usual_one() -> None:
+def test_a_custom_header_replaces_the_default_one() -> None:
     provider = changed(
         adhoc_provider("http://h/v1", "m", ["chat"], "KEY"), headers={"Authorization": "Key ${KEY}"}
     )

@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of finished attempts: those are on disk."""
+"""Memory does not grow with the number of finished attempts, because they are on disk."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming"
 
 
 class Answering:
-    """A provider without a network; every fifth answer is that it has too much to do."""
+    """A provider without a network; every fifth answer is a 429."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -43,7 +43,7 @@ class Answering:
 
 
 class Measuring(Observer):
-    """Takes the traced memory once the run is warm, and when it is nearly at its end."""
+    """Measure the traced memory once the run has warmed up, and shortly before its end."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -65,7 +65,7 @@ def planned() -> Iterator[Attempt]:
         yield Attempt(f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, Settings("m"))
 
 
-async def test_memory_does_not_grow_with_what_is_finished(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_with_finished_attempts(tmp_path: Path) -> None:
     limited = RateLimitedTransport(Answering(), rpm=10**9, tpm=10**9)
     adaptive = AdaptiveTransport(limited, most=IN_FLIGHT)
     transport = RetryingTransport(adaptive, RetryPolicy(first_wait=0, longest_wait=0))

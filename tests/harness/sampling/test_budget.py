@@ -1,4 +1,4 @@
-"""Budgets: no request beyond a limit, whatever was finished kept."""
+"""Budgets: no request exceeds a limit, and finished attempts are kept."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):
 
 
 @pytest.mark.parametrize("most", [1, 3, 7, 20, 99])
-async def test_requests_stop_at_the_limit_and_what_was_finished_is_kept(most, tmp_path):
+async def test_requests_stop_at_the_limit_and_finished_attempts_are_kept(most, tmp_path):
     async with MockProvider(always=mock_provider.text('{"choices": []}')) as mock:
         budget = Budget(Limits(max_requests=most))
         done = await sample(mock, tmp_path, budget)
@@ -58,7 +58,7 @@ async def test_requests_stop_at_the_limit_and_what_was_finished_is_kept(most, tm
     assert (budget.stopped is None) == (most >= 20)
 
 
-async def test_a_request_that_is_sent_again_counts_again(tmp_path):
+async def test_a_repeated_request_counts_again(tmp_path):
     script = [mock_provider.status(429, "slow down")] * 2
     async with MockProvider(script=script) as mock:
         budget = Budget(Limits(max_requests=5))
@@ -66,7 +66,7 @@ async def test_a_request_that_is_sent_again_counts_again(tmp_path):
         assert len(mock.posts) == budget.requests == 5
 
 
-async def test_the_sum_is_kept_but_for_what_is_under_way(tmp_path):
+async def test_the_cost_limit_is_exceeded_only_by_requests_in_flight(tmp_path):
     body = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hi."}}]}
     usage = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100}
     reply = json.dumps(body | {"usage": usage})
@@ -80,7 +80,7 @@ async def test_the_sum_is_kept_but_for_what_is_under_way(tmp_path):
     assert "$0.5" in (budget.stopped or "")
 
 
-async def test_tokens_that_nobody_counted_are_paid_for_too(tmp_path):
+async def test_tokens_the_provider_did_not_report_are_estimated_in_the_cost(tmp_path):
     async with MockProvider(
         always=mock_provider.text('{"choices": "' + "x" * 4_000 + '"}')
     ) as mock:
@@ -89,7 +89,7 @@ async def test_tokens_that_nobody_counted_are_paid_for_too(tmp_path):
         assert len(mock.posts) == 2
 
 
-async def test_after_the_deadline_nothing_is_begun_and_what_was_begun_ends(tmp_path):
+async def test_after_the_deadline_no_attempt_starts_and_running_ones_finish(tmp_path):
     now = 0.0
     budget = Budget(Limits(deadline=10, origins={"deadline": "--deadline"}), clock=lambda: now)
 
@@ -104,7 +104,7 @@ async def test_after_the_deadline_nothing_is_begun_and_what_was_begun_ends(tmp_p
     assert "deadline 10 s (--deadline): 3 requests in 12 s" in (budget.stopped or "")
 
 
-def test_an_attempt_begins_only_if_its_usual_requests_fit():
+def test_an_attempt_starts_only_if_its_usual_requests_fit_the_budget():
     budget = Budget(Limits(max_requests=3))
     (first,) = attempts(1, max_turns=10)
     with Metered(None, budget, None, first, DIALECTS["chat"]):  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_an_attempt_begins_only_if_its_usual_requests_fit():
     assert budget.allows(3)
 
 
-def test_a_sum_needs_prices():
+def test_a_cost_limit_needs_prices():
     with pytest.raises(ConfigurationError, match=r"has no prices.*set prices"):
         Budget(Limits(max_cost=1)).check(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"]))
 
@@ -127,12 +127,12 @@ def test_a_sum_needs_prices():
         (Limits(deadline=60), 300, None, None),
     ],
 )
-def test_a_plan_beyond_the_budget_is_foreseen(limits, requests, rpm, said):
+def test_a_plan_beyond_the_budget_is_predicted(limits, requests, rpm, said):
     foreseen = Budget(limits).foreseen(requests, rpm)
     assert foreseen is None if said is None else said in (foreseen or "")
 
 
-def test_a_plan_that_is_expected_to_cost_more_is_foreseen():
+def test_a_plan_expected_to_cost_more_than_the_budget_is_predicted():
     budget = Budget(Limits(max_cost=2))
     assert budget.foreseen(10, None, 1.99) is None
     assert "about $2.50, max_cost $2 (the limit)" in (budget.foreseen(10, None, 2.5) or "")
@@ -154,7 +154,7 @@ def at(mock, *more):
     return ["--base-url", mock.base_url, "--model", MODEL, *few, *more]
 
 
-def test_a_run_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
+def test_a_run_that_used_up_its_budget_is_inconclusive_and_can_be_resumed(mock, tmp_path, capsys):
     assert run(at(mock, "--max-requests", "7")) == 4
     out, err = capsys.readouterr()
     assert "at least 8 requests are planned" in err
@@ -169,13 +169,13 @@ def test_a_run_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
     assert json.loads((folder / "run.json").read_text())["stopped"] is None
 
 
-def test_what_fails_already_fails_although_the_budget_is_used_up(mock, capsys):
+def test_a_failed_run_fails_even_if_the_budget_is_used_up(mock, capsys):
     mock.always = provider_of(lambda _: [Say(text="No.")])
     assert run(at(mock, "--max-requests", "6")) == 1
     assert "Stopped by the budget" in capsys.readouterr().out
 
 
-def test_probes_are_within_the_budget_too(mock):
+def test_the_budget_includes_probes(mock):
     assert run(at(mock, "--only", "prompt", "--max-requests", "5")) in {1, 4}
     assert len(mock.received) == 5
 
@@ -189,6 +189,6 @@ def test_probes_are_within_the_budget_too(mock):
         (("--max-cost", "-1"), "for --max-cost. Must be > 0"),
     ],
 )
-def test_a_limit_that_is_none_is_refused(mock, options, said, capsys):
+def test_invalid_limits_are_rejected(mock, options, said, capsys):
     assert run(at(mock, *options)) == 2
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Whole runs: bounded, resumable, and never losing what was finished."""
+"""Whole runs: bounded, resumable, and without loss of finished attempts."""
 
 import asyncio
 import gc
@@ -65,7 +65,7 @@ async def run(
 
 
 class Observer(RunWatcher):
-    """Notes what it is told, and which rollouts are still in memory."""
+    """Record the calls, and which rollouts are still in memory."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -108,7 +108,7 @@ async def test_finished_rollouts_do_not_stay_in_memory(tmp_path: Path) -> None:
     assert not [found for found in observer.alive if found() is not None]
 
 
-async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
+async def test_resuming_samples_only_missing_attempts(tmp_path: Path) -> None:
     async with MockProvider() as provider:
         await run(provider.base_url, tmp_path, samples=2)
     done = ids(tmp_path)
@@ -120,7 +120,7 @@ async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
     assert len(provider.posts) == 2 * len(observer.begun)
 
 
-async def test_cancelling_keeps_what_is_finished(tmp_path: Path) -> None:
+async def test_cancelling_keeps_finished_attempts(tmp_path: Path) -> None:
     observer = Observer()
     async with MockProvider(delay=0.05) as provider:
         running = asyncio.create_task(
@@ -224,7 +224,7 @@ async def until_some_are_finished(folder: Path, more_than: int) -> int:
 
 
 @pytest.mark.slow
-async def test_kill_9_again_and_again(tmp_path: Path) -> None:
+async def test_repeated_kill_9_loses_no_finished_attempt(tmp_path: Path) -> None:
     count = 0
     async with MockProvider(delay=0.05) as provider:
         for _ in range(3):
@@ -241,7 +241,7 @@ async def test_kill_9_again_and_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_stops_the_run_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     async with MockProvider(delay=0.2) as provider:
         process = await in_a_process(provider, tmp_path)
         await until_some_are_finished(tmp_path, 0)
@@ -252,7 +252,7 @@ async def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: sign
     assert 0 < len(ids(tmp_path)) < len(planned(30))
 
 
-def test_run_until_stopped_hands_back_results_and_errors() -> None:
+def test_run_until_stopped_returns_results_and_raises_errors() -> None:
     async def fine() -> int:
         await asyncio.sleep(0)
         assert gc.get_freeze_count() > 0
@@ -269,7 +269,7 @@ def test_run_until_stopped_hands_back_results_and_errors() -> None:
     assert gc.get_freeze_count() == 0
 
 
-async def test_an_attempt_begins_when_the_one_it_follows_has_ended(tmp_path: Path) -> None:
+async def test_an_attempt_starts_when_the_one_it_follows_has_ended(tmp_path: Path) -> None:
     made = list(attempts(6))
     before = [None, *(each.id for each in made)]
     chained = [replace(each, after=after) for each, after in zip(made, before, strict=False)]

@@ -43,7 +43,9 @@ async def run(
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_call_result_answer(api: Api, streaming: bool) -> None:
+async def test_a_call_its_result_and_an_answer_are_a_conversation(
+    api: Api, streaming: bool
+) -> None:
     async with MockProvider() as provider:
         done = await run(provider, api=api, streaming=streaming)
     assert done.id == "aime/high/s1/2"
@@ -85,7 +87,7 @@ def cut(api: Api, text: str = "The") -> mock.Handler:
     return mock.text(mock.json.dumps(body))
 
 
-async def test_a_tool_nobody_offered_is_answered_with_an_error() -> None:
+async def test_a_call_of_an_unknown_tool_is_answered_with_an_error() -> None:
     async with MockProvider(script=[calling("made_up")]) as provider:
         done = await run(provider)
     assert done.end == "answered"
@@ -93,14 +95,14 @@ async def test_a_tool_nobody_offered_is_answered_with_an_error() -> None:
     assert "no tool named made_up" in provider.posts[1].body["messages"][-1]["content"]
 
 
-async def test_turns_run_out() -> None:
+async def test_the_number_of_turns_is_limited() -> None:
     async with MockProvider(always=calling("get_weather")) as provider:
         done = await run(provider, max_turns=3)
     assert done.end == "max_turns"
     assert len(done.exchanges) == 3
 
 
-async def test_a_call_cut_off_by_the_token_limit_ends_the_attempt() -> None:
+async def test_a_call_cut_off_at_the_token_limit_ends_the_attempt() -> None:
     async with MockProvider(always=calling("get_weather", "length")) as provider:
         done = await run(provider)
     assert done.end == "answered"
@@ -119,13 +121,13 @@ async def test_a_reply_cut_off_is_requested_once_with_a_larger_limit(api: Api, l
     assert (done.end, len(done.exchanges)) == ("answered", 2)
 
 
-async def test_a_reply_that_repeats_itself_without_end_is_not_requested_again() -> None:
+async def test_an_endlessly_repeating_reply_is_not_requested_again() -> None:
     async with MockProvider(always=cut("responses", "The service service" * 100)) as provider:
         done = await run(provider, api="responses", max_turns=1, max_tokens=20, more_tokens=80)
     assert (done.end, len(done.exchanges)) == ("answered", 1)
 
 
-async def test_the_repetition_does_not_count_as_a_turn() -> None:
+async def test_a_repeated_request_does_not_count_as_a_turn() -> None:
     script = [calling("get_weather", "length"), calling("get_weather")]
     async with MockProvider(script=script) as provider:
         done = await run(provider, max_turns=2, max_tokens=20, more_tokens=80)
@@ -148,7 +150,9 @@ async def test_the_repetition_does_not_count_as_a_turn() -> None:
     ],
 )
 @pytest.mark.parametrize("at_turn", [0, 1])
-async def test_misbehaviour_ends_the_attempt(handler: mock.Handler, end: str, at_turn: int) -> None:
+async def test_failed_and_unreadable_replies_end_the_attempt(
+    handler: mock.Handler, end: str, at_turn: int
+) -> None:
     script = [mock.well_behaved] * at_turn + [handler, handler]
     async with MockProvider(script=script) as provider:
         done = await run(provider, streaming=False)
@@ -170,7 +174,7 @@ async def test_seeds_differ_between_tries_but_not_between_runs() -> None:
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_the_user_says_more_after_an_answer(api: Api) -> None:
+async def test_a_second_user_message_follows_an_answer(api: Api) -> None:
     sample = Sample("s1", ASK, then=("And tomorrow?", "And then?"))
     async with MockProvider() as provider:
         done = await run(provider, api=api, sample=sample)
@@ -194,7 +198,7 @@ async def test_stored_responses_are_continued_by_id() -> None:
         assert [item["type"] for item in body["input"]] == [kind]
 
 
-async def test_a_raw_body_is_sent_and_recorded_as_it_is() -> None:
+async def test_a_raw_body_is_sent_and_recorded_unchanged() -> None:
     async with MockProvider(mock.status(400)) as provider:
         done = await run(provider, sample=Sample("s1", ASK, raw='{"model": "m'))
     assert provider.posts[0].content == b'{"model": "m'

@@ -1,4 +1,4 @@
-"""The self-test's pure parts: what is asked of a fault, what counts as found, how it is shown."""
+"""The self-test without servers: stages of a fault, detection, and formats of the matrix."""
 
 import io
 import json
@@ -58,14 +58,14 @@ def row_of(run: DefectRun, healthy: Mapping[str, Severity] | None = None) -> Row
     return rows.row(BROKEN, [run], healthy or {})
 
 
-def test_detectors_mean_ids_beginnings_and_families() -> None:
+def test_detectors_are_ids_prefixes_or_families() -> None:
     assert known(fault("a", "harmony.markers")) == ("harmony.markers",)
     assert set(known(fault("a", "parity.usage"))) > {"parity.usage.prompt"}
     assert set(known(fault("a", "load"))) == {p for p in PROBES if p.startswith("load.")}
     assert known(fault("a", "harmony.remains")) == ("harmony.remains", "harmony.remains.reasoning")
 
 
-def test_what_should_find_a_fault_is_asked_first() -> None:
+def test_the_detectors_of_a_fault_run_first() -> None:
     asked = stages(fault("a", "parity.calls"), "full")
     assert asked == (Stage("full", ("parity.calls",)), Stage("full", ()))
     assert stages(BROKEN, "full")[0].only == ("smoke", "parity.calls")
@@ -89,14 +89,14 @@ def test_what_should_find_a_fault_is_asked_first() -> None:
         (made(), {}, "missed"),
     ],
 )
-def test_a_fault_is_detected_by_what_the_healthy_engine_is_not_told(
+def test_a_fault_is_detected_by_findings_the_healthy_engine_does_not_have(
     run: DefectRun, healthy: Mapping[str, Severity], status: str
 ) -> None:
     assert row_of(run, healthy).status == status
     assert row_of(run, healthy).bad is (status == "missed")
 
 
-def test_healthy_servers_may_be_warned_and_not_accused() -> None:
+def test_healthy_servers_may_have_warnings_but_no_errors() -> None:
     warned = rows.row(HEALTHY, [made(harmony__markers="warning")], {})
     assert (warned.status, warned.bad) == ("clean", False)
     accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
@@ -104,7 +104,7 @@ def test_healthy_servers_may_be_warned_and_not_accused() -> None:
     assert "harmony.markers: It is so." in accused.note
 
 
-def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
+def test_the_false_alarm_rate_has_an_exact_bound() -> None:
     clean = rows.row(HEALTHY, [made()] * 20, {})
     variation = rows.row(fault("ok:a", allowed=True), [made()] * 40, {})
     found = rows.healthy_runs([clean, variation, row_of(made())])
@@ -116,14 +116,14 @@ def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
     assert "errors in 1 of 2 runs: at most 97.47 % of runs" in shown
 
 
-def test_repetitions_of_a_variation_ask_every_probe() -> None:
+def test_repetitions_of_a_variation_cover_every_probe() -> None:
     allowed = fault("ok:a", allowed=True)
     every = [stages(allowed, "full", number)[0].only for number in range(SLICES)]
     assert set().union(*every) == {"smoke", *(probe.id for probe in choose("full").probes)}
     assert max(map(len, every)) < len(PROBES) / 2
 
 
-def test_what_is_no_defect_is_run_as_often_as_asked() -> None:
+def test_only_healthy_servers_are_run_repeatedly() -> None:
     plan = SelfTestPlan(
         (HEALTHY, BROKEN, fault("ok:a", allowed=True)), True, "full", 1, Path(), repeat=3
     )
@@ -132,7 +132,7 @@ def test_what_is_no_defect_is_run_as_often_as_asked() -> None:
                               ("ok:a", 1), ("ok:a", 2)]  # fmt: skip
 
 
-def test_what_cannot_be_found_is_not_tried() -> None:
+def test_faults_without_detectors_are_not_run() -> None:
     unseen = rows.row_without_run(fault("a", "harmony.markers", visible=False))
     unnamed = rows.row_without_run(fault("a", "no.such.check"))
     assert unseen is not None
@@ -163,14 +163,14 @@ def _matrix(*each: Row) -> Matrix:
     )
 
 
-def test_the_matrix_passes_unless_something_is_missed() -> None:
+def test_the_matrix_passes_unless_a_fault_is_missed() -> None:
     clean = rows.row(HEALTHY, [made()], {})
     found = row_of(made(harmony__markers="error"))
     assert _matrix(clean, found).passed
     assert not _matrix(clean, found, row_of(made())).passed
 
 
-def test_the_matrix_in_every_form() -> None:
+def test_the_matrix_is_written_in_every_format() -> None:
     shown = _matrix(
         rows.row(HEALTHY, [made()], {}), row_of(made(harmony__markers="error")), row_of(made())
     )

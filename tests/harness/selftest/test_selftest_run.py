@@ -1,4 +1,4 @@
-"""The self-test over real servers, with the few faults that show soonest."""
+"""The self-test over real servers, with a few faults that are found quickly."""
 
 import contextlib
 from pathlib import Path
@@ -16,7 +16,7 @@ SOON = "preamble-not-replayed"
 
 
 @pytest.mark.slow
-def test_faults_are_found_and_the_healthy_engine_is_not_accused(
+def test_faults_are_found_and_the_healthy_engine_has_no_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = ["--workers", "1", "--out", str(tmp_path)]
@@ -50,13 +50,12 @@ def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_resumed_self_test_keeps_what_the_healthy_engine_did(
+async def test_a_resumed_self_test_keeps_the_results_of_the_healthy_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_server = contextlib.nullcontext(None)
-    monkeypatch.setattr(
-        "harness.selftest.run.engine", lambda *_: no_server
-    )  # Runs against it would fail.
+    # Runs against it would fail.
+    monkeypatch.setattr("harness.selftest.run.engine", lambda *_: no_server)
     healthy = catalogue()[0]
     done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
     plan = SelfTestPlan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})
@@ -69,6 +68,6 @@ def test_a_folder_without_rows_cannot_be_resumed(capsys: pytest.CaptureFixture[s
     assert "--resume needs the folder of a self-test" in capsys.readouterr().err
 
 
-def test_an_unknown_fault_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_fault_is_reported_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["selftest", "--faults", "done-mising"]) == 2
     assert "There is no fault or layer 'done-mising'; did you mean" in capsys.readouterr().err

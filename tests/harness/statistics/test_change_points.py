@@ -25,11 +25,11 @@ def counts(*failures, trials=1, start=0):
     ],
     ids=["nothing", "once", "no failure", "only failures", "better", "better in the end"],
 )
-def test_without_a_worse_end_there_is_no_increase(observed):
+def test_there_is_no_increase_unless_later_rates_are_worse(observed):
     assert increase(observed) is None
 
 
-def test_the_evidence_is_that_of_the_formula():
+def test_the_evidence_follows_the_formula():
     # One possible time, one month after the first observation: a weight of 1. With F = 1 of N = 2,
     # BEFORE = Beta(0.1, 1) and SINCE = Beta(1/2, 1/2): (1 / 1.1) * (1 / 2) / (1 / 4).
     found = increase([Counts(0, 0, 1), Counts(MONTH, 1, 1)])
@@ -45,13 +45,13 @@ def test_the_change_is_dated():
     assert weak.latest - weak.earliest > found.latest - found.earliest
 
 
-def test_the_same_failures_say_less_of_a_provider_that_always_failed_sometimes():
+def test_failures_are_weaker_evidence_if_the_provider_failed_before():
     clean = increase(counts(*[0] * 60, 1, 1, 1))
     flaky = increase(counts(*[0, 0, 1] * 20, 1, 1, 1))
     assert clean.evidence > flaky.evidence + 2
 
 
-def test_many_looks_at_a_constant_rate_seldom_alarm():
+def test_repeated_tests_of_a_constant_rate_rarely_alarm():
     """Within a month the sum reaches 20 with a probability of at most 5 %."""
     rng = random.Random(7)
     alarms = 0
@@ -64,7 +64,7 @@ def test_many_looks_at_a_constant_rate_seldom_alarm():
     assert alarms <= 4
 
 
-def test_a_rate_is_back_after_enough_successes_and_not_before():
+def test_a_rate_has_recovered_only_after_enough_successes():
     before, changed = smoothed(1, 200), smoothed(9, 10)
     assert not is_back([], before, changed)
     assert not is_back(counts(1, 1, 0, 1), before, changed)

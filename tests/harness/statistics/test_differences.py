@@ -83,7 +83,7 @@ def test_a_higher_failure_rate_is_worse():
         ([0.6, 0.7], [1.0, 1.0]),
     ],
 )
-def test_holm(values, adjusted):
+def test_holm_correction(values, adjusted):
     assert holm(values) == pytest.approx(adjusted)
 
 

@@ -1,4 +1,4 @@
-"""Draws with stated probabilities, and with others."""
+"""Draws with the stated probabilities, and with others."""
 
 import math
 import random
@@ -27,11 +27,11 @@ def drawn(count: int, temperature: float = 1.0, top_p: float = 1.0) -> Sharpness
 
 
 @pytest.mark.parametrize("count", range(400, 420))
-def test_true_draws_have_a_usual_deviation(count: int) -> None:
+def test_draws_with_the_stated_probabilities_have_a_small_deviation(count: int) -> None:
     assert abs(drawn(count).deviation) < 3
 
 
-def test_another_temperature_and_a_hidden_top_p_show() -> None:
+def test_another_temperature_and_a_hidden_top_p_are_detected() -> None:
     colder, hotter, cut = drawn(900, 0.7), drawn(900, 1.4), drawn(900, top_p=0.5)
     assert colder.deviation > 5
     assert hotter.deviation < -5
@@ -40,7 +40,7 @@ def test_another_temperature_and_a_hidden_top_p_show() -> None:
     assert cut.temperature < 0.7 < 1.2 < hotter.temperature
 
 
-def test_certain_and_missing_items_say_nothing() -> None:
+def test_certain_and_missing_items_are_not_evidence() -> None:
     assert sharpness([Draw([0.0], 0)] * 50) == Sharpness(0.0, 0.0)
     assert sharpness([]).temperature == 1
     assert sharpness([]).deviation == 0

@@ -1,4 +1,4 @@
-"""A small, seeded version of the simulation; limits allow for its own random error."""
+"""A small, seeded version of the simulation; the limits allow for its random error."""
 
 import runpy
 from pathlib import Path
@@ -24,12 +24,12 @@ def rng():
     return np.random.default_rng(20261120)
 
 
-def most(rate, runs):
+def highest_plausible(rate, runs):
     """The highest share that is plausible for this true rate."""
     return binom.ppf(1 - CHANCE, runs, rate) / runs
 
 
-def least(rate, runs):
+def lowest_plausible(rate, runs):
     return binom.ppf(CHANCE, runs, rate) / runs
 
 
@@ -37,10 +37,10 @@ def least(rate, runs):
 @pytest.mark.parametrize("baseline", ["measured", "published"])
 def test_verdicts_keep_their_error_rates(design, baseline, rng):
     at_margin = RATES["simulate"](design, design.margin, RATES[baseline], RUNS, rng)
-    assert at_margin.passed <= most(0.05, RUNS)
-    assert at_margin.failed <= most(0.05, RUNS)
+    assert at_margin.passed <= highest_plausible(0.05, RUNS)
+    assert at_margin.failed <= highest_plausible(0.05, RUNS)
     healthy = RATES["simulate"](design, 0.0, RATES[baseline], RUNS, rng)
-    assert healthy.failed <= most(0.001, RUNS)
+    assert healthy.failed <= highest_plausible(0.001, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
@@ -49,7 +49,11 @@ def test_power_is_at_most_a_little_below_the_prediction(design, rng):
         rates = RATES["simulate"](design, drop, RATES["measured"], RUNS, rng)
         predicted = max(RATES["predicted"](design, drop))
         share = getattr(rates, what)
-        assert least(predicted - CAUTION, RUNS) <= share <= most(predicted, RUNS)
+        assert (
+            lowest_plausible(predicted - CAUTION, RUNS)
+            <= share
+            <= highest_plausible(predicted, RUNS)
+        )
 
 
 @pytest.mark.parametrize("baseline", ["measured", "published"])
@@ -58,18 +62,18 @@ def test_the_stated_drop_is_detected_in_80_percent_of_runs(baseline, rng):
     (scores,) = RATES["draw"](AIME.chances(), AIME.tries, 1, rng)
     stated = compare(RATES["run_mean"](scores), first, AIME.margin).detectable
     found = RATES["simulate"](AIME, AIME.margin + stated, RATES[baseline], RUNS, rng)
-    assert found.failed >= least(0.8, RUNS)
+    assert found.failed >= lowest_plausible(0.8, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 def test_sequential_looks_keep_the_error_rates_and_save_tries(design, rng):
     simulate = RATES["simulate"]
     at_margin = simulate(design, design.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 1)
-    assert at_margin.passed <= most(0.05, SEQUENTIAL_RUNS)
-    assert at_margin.failed <= most(0.05, SEQUENTIAL_RUNS)
+    assert at_margin.passed <= highest_plausible(0.05, SEQUENTIAL_RUNS)
+    assert at_margin.failed <= highest_plausible(0.05, SEQUENTIAL_RUNS)
     healthy = simulate(design, 0.0, RATES["measured"], SEQUENTIAL_RUNS, rng, 1)
     assert healthy.failed == 0
-    assert healthy.passed >= least(0.9, SEQUENTIAL_RUNS)
+    assert healthy.passed >= lowest_plausible(0.9, SEQUENTIAL_RUNS)
     assert healthy.used < 0.75
 
 
@@ -78,16 +82,16 @@ def test_bounds_for_a_single_look_do_not_keep_the_error_rate(rng, monkeypatch):
         RATES["_judged"].__globals__, "always_valid_tail", lambda rounds, planned: 0.05
     )
     naive = RATES["simulate"](AIME, AIME.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 3)
-    assert naive.passed + naive.failed > most(0.1, SEQUENTIAL_RUNS)
+    assert naive.passed + naive.failed > highest_plausible(0.1, SEQUENTIAL_RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 def test_intervals_cover_the_truth(design, rng):
     low, high = RATES["misses"](design.chances(), design.tries, RUNS, rng)
-    assert max(low, high) <= most(0.05, RUNS)
-    assert RATES["coverage"](design, RUNS, rng) >= least(0.93, RUNS)
+    assert max(low, high) <= highest_plausible(0.05, RUNS)
+    assert RATES["coverage"](design, RUNS, rng) >= lowest_plausible(0.93, RUNS)
 
 
 def test_intervals_of_graded_scores_cover_the_truth(rng):
     graded = RATES["Design"]("graded", 40, 1, 0.4, 0.3, 0.04)
-    assert RATES["coverage"](graded, RUNS, rng, graded=True) >= least(0.94, RUNS)
+    assert RATES["coverage"](graded, RUNS, rng, graded=True) >= lowest_plausible(0.94, RUNS)

@@ -34,7 +34,7 @@ def test_a_rule_without_a_rate_is_broken_by_one_hit() -> None:
     assert excess([(0, 1000)], 0.0) == 1.0
 
 
-def test_hits_at_one_prompt_are_worth_less_than_hits_at_many() -> None:
+def test_hits_at_one_prompt_are_weaker_evidence_than_hits_at_many() -> None:
     one = [(20, 20), *[(0, 20)] * 29]
     many = [(1, 20)] * 20 + [(0, 20)] * 10
     assert excess(one, 0.005) > LEVEL > excess(many, 0.005)

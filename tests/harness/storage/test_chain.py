@@ -1,4 +1,4 @@
-"""The hash chain of a log shows every line that is changed, moved, dropped or added."""
+"""The hash chain of a log reveals every line that is changed, moved, dropped or added."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The run folder: nothing finished is ever lost, whatever happens to process and disk."""
+"""The run folder: no finished attempt is lost, whatever happens to the process or the disk."""
 
 import os
 import re
@@ -83,7 +83,7 @@ def ids(folder: Path) -> list[str]:
     return [found.sample for found in read_rollouts(folder)]
 
 
-def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
+def test_appended_rollouts_are_read_back(tmp_path: Path) -> None:
     written(tmp_path / "new" / "run", 1, 2)
     assert list(read_rollouts(tmp_path / "new" / "run")) == [rollout(1), rollout(2)]
 
@@ -94,7 +94,7 @@ def test_a_line_is_on_disk_as_soon_as_it_is_appended(tmp_path: Path) -> None:
         assert ids(tmp_path) == ["s1"]
 
 
-def test_reopening_knows_what_is_finished_and_ignores_it(tmp_path: Path) -> None:
+def test_reopening_a_log_ignores_finished_attempts(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 2)
     size = path.stat().st_size
     with RunLog(tmp_path) as log:
@@ -110,7 +110,7 @@ def test_reopening_knows_what_is_finished_and_ignores_it(tmp_path: Path) -> None
     "torn",
     [b'{"id": "s3/ch', b"\x00\x00\x00", b'{"id": "s3/chat/non-streaming/1"}', b'{"half": \n'],
 )
-def test_a_torn_last_line_is_healed(tmp_path: Path, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_removed(tmp_path: Path, torn: bytes) -> None:
     path = written(tmp_path, 1, 2)
     sound = path.read_bytes()
     path.write_bytes(sound + torn)
@@ -123,7 +123,7 @@ def test_a_torn_last_line_is_healed(tmp_path: Path, torn: bytes) -> None:
     assert ids(tmp_path) == ["s1", "s2", "s3"]
 
 
-def test_damage_anywhere_else_is_named(tmp_path: Path) -> None:
+def test_damage_in_other_lines_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 2, 3)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"garbage\n" + lines[2])
@@ -133,7 +133,7 @@ def test_damage_anywhere_else_is_named(tmp_path: Path) -> None:
         ids(tmp_path)
 
 
-def test_an_id_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_a_duplicate_id_counts_once(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 2)
     path.write_bytes(path.read_bytes() * 2)
     assert ids(tmp_path) == ["s1", "s2"]
@@ -152,7 +152,7 @@ def test_chosen_rollouts_are_read_once_and_other_lines_not_at_all(tmp_path: Path
         list(read_chosen(tmp_path, [rollout(1).id]))
 
 
-def test_a_folder_has_logs_by_name(tmp_path: Path) -> None:
+def test_a_folder_has_several_named_logs(tmp_path: Path) -> None:
     written(tmp_path, 1)
     with RunLog(tmp_path, "grades.jsonl") as grades:
         assert grades.finished == frozenset()
@@ -161,7 +161,7 @@ def test_a_folder_has_logs_by_name(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["s1"]
 
 
-def test_only_one_process_writes(tmp_path: Path) -> None:
+def test_only_one_process_can_write(tmp_path: Path) -> None:
     with RunLog(tmp_path), pytest.raises(RunLogError, match="another process"):
         RunLog(tmp_path)
 
@@ -171,9 +171,9 @@ SMALL_DISK = 1000
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond SMALL_DISK: a write fails half way, as it does on a full disk.
+    """Limit the size of files to SMALL_DISK: a write fails halfway, as on a full disk.
 
-    Not a fixture, because the test runner's own output may go to a file that is longer.
+    This is not a fixture because the output of the test runner may go to a longer file.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_DISK, hard))
@@ -183,7 +183,7 @@ def small_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_and_leaves_no_incomplete_line(tmp_path: Path) -> None:
     failing = pytest.raises(RunLogError, match=r"cannot be written: .*--resume")
     with small_disk(), RunLog(tmp_path) as log, failing as caught:
         deque(map(log.append, map(rollout, range(100))))
@@ -193,9 +193,7 @@ def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path) -> No
     assert (tmp_path / ROLLOUTS_FILE).read_bytes().endswith(b"\n")
 
 
-def test_a_disk_that_fails_behind_our_back_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_disk_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(file: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -227,7 +225,7 @@ def test_run_info_round_trip(tmp_path: Path) -> None:
     assert read_run_info(tmp_path / "run").ended == "budget"
 
 
-def test_run_folders_that_are_none(tmp_path: Path) -> None:
+def test_invalid_run_folders_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(RunLogError, match="is not a run folder"):
         read_run_info(tmp_path)
     (tmp_path / RUN_FILE).write_text("{}", encoding="utf-8")
@@ -243,7 +241,7 @@ def test_run_folders_that_are_none(tmp_path: Path) -> None:
         ids(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunLogError, match="cannot be opened"):
         RunLog(tmp_path / "file" / "run")
@@ -261,7 +259,7 @@ with RunLog(Path(sys.argv[2])) as log:
 """
 
 
-def test_kill_9_loses_nothing_that_was_reported(tmp_path: Path) -> None:
+def test_kill_9_loses_no_reported_attempt(tmp_path: Path) -> None:
     script = [sys.executable, "-c", APPEND_FOR_EVER, str(Path(__file__).parent), str(tmp_path)]
     with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Run folders of schema version 2, read as runs of this version."""
+"""Run folders of schema version 2, read as runs of the current version."""
 
 import json
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_a_smoke_test_has_tool_calling_and_probes(tmp_path: Path) -> None:
         ({"only": ["smoke"], "tries": 9}, [("tool_calling", 11)]),
     ],
 )
-def test_the_selection_of_a_smoke_test(
+def test_the_selection_of_a_smoke_test_is_converted(
     settings: dict[str, Any], planned: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     info = read_run_info(written(tmp_path, smoke_test(**settings)))
@@ -178,7 +178,9 @@ def test_the_shards_of_an_eval_run_plan_all_of_it(tmp_path: Path) -> None:
         ("probe:prompt/base/chat/whole/1", "prompt", "base"),
     ],
 )
-def test_rollouts_of_a_smoke_test(identity: str, task: str, sample: str, tmp_path: Path) -> None:
+def test_rollouts_of_a_smoke_test_are_converted(
+    identity: str, task: str, sample: str, tmp_path: Path
+) -> None:
     old = rollout(identity, sample=identity.removesuffix("/chat/whole/1"))
     found = only_rollout(written(tmp_path, smoke_test(), old))
     assert (found.id, found.task, found.sample) == (identity, task, sample)
@@ -226,7 +228,7 @@ def test_a_log_of_grades_names_the_grader(tmp_path: Path) -> None:
         smoke_test() | {"planned": "many"},
     ],
 )
-def test_a_damaged_run_is_reported_in_a_sentence(damaged: dict[str, Any], tmp_path: Path) -> None:
+def test_a_damaged_run_is_reported_in_one_sentence(damaged: dict[str, Any], tmp_path: Path) -> None:
     written(tmp_path, damaged)
     with pytest.raises(RunLogError, match=r"run\.json is damaged: [^\n]+$"):
         read_run_info(tmp_path)
@@ -250,7 +252,7 @@ def test_a_damaged_rollout_is_reported_with_its_line(
         list(read_rollouts(tmp_path))
 
 
-def test_rollouts_without_settings_are_reported_in_a_sentence(tmp_path: Path) -> None:
+def test_rollouts_without_settings_are_reported_in_one_sentence(tmp_path: Path) -> None:
     written(tmp_path, {"schema_version": 2}, rollout("a/chat/whole/1"))
     with pytest.raises(RunLogError, match=r"run\.json is damaged"):
         list(read_rollouts(tmp_path))
@@ -260,7 +262,7 @@ def test_rollouts_without_settings_are_reported_in_a_sentence(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", [["--resume"], ["eval", "--resume"]], ids=["main job", "eval"])
-def test_resuming_is_refused_in_one_sentence(
+def test_resuming_is_rejected_in_one_sentence(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     info = smoke_test() if len(command) == 1 else eval_run()

@@ -1,4 +1,4 @@
-"""Probe groups as tasks: what they learn from a provider before sampling."""
+"""Probe groups as tasks: what they find out about a provider before sampling."""
 
 import json
 
@@ -51,7 +51,7 @@ async def test_an_unreadable_reply_leaves_the_usual_field(body):
     assert await learned(cot.GROUP, mock.text(body)) == (1, {"reasoning", "reasoning_content"})
 
 
-async def test_groups_that_send_no_cot_in_chat_ask_nothing():
+async def test_groups_that_send_no_cot_over_chat_send_no_trial_request():
     assert (await learned(errors.GROUP, reply({})))[0] == 0
     assert (await learned(cot.GROUP, reply({}), ("responses",)))[0] == 0
 
@@ -67,7 +67,7 @@ LOGPROB_FIELDS = ("logprobs", "top_logprobs", "include")
         (-1, 3, {}),
     ],
 )
-async def test_requests_ask_for_as_many_logprobs_as_the_provider_accepts(limit, asked, expected):
+async def test_requests_use_as_many_logprobs_as_the_provider_accepts(limit, asked, expected):
     async def answer(request, writer):
         refused = request.body.get("top_logprobs", -1) > limit
         await (mock.status(400) if refused else reply({"content": "Hello!"}))(request, writer)

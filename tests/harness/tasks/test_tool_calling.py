@@ -55,7 +55,7 @@ def failed(kind, answer=None):
         ([call({"location": "Lisbon", "unit": "kelvin"}), DONE], "invalid_arguments"),
     ],
 )
-def test_what_the_model_did(answers, kind):
+def test_each_behavior_of_the_model_has_its_outcome(answers, kind):
     assert outcome(answers).outcome == kind
 
 
@@ -72,7 +72,7 @@ def test_what_the_model_did(answers, kind):
         ([call({"location": "Lisbon"})], "max_turns", "max_turns"),
     ],
 )
-def test_what_went_wrong_before_the_model_could_be_judged(answers, end, kind):
+def test_each_failed_request_has_its_outcome(answers, end, kind):
     assert outcome(answers, end=end).outcome == kind
 
 
@@ -81,7 +81,7 @@ def test_an_error_status_is_quoted():
     assert found.detail == 'Status 500: {"error": "out of memory"}'
 
 
-def test_truncation_comes_before_what_was_left_unsaid():
+def test_truncation_takes_precedence_over_a_missing_call():
     body = chat_whole(Say(text="It is"))
     body["choices"][0]["finish_reason"] = "length"
     assert outcome([json_response(body)]).outcome == "truncated"
@@ -143,7 +143,7 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
     assert same_arguments({"points": [{"x": 1}]}, {"points": [{"x": 1, "y": 0}]}, schema)
 
 
-def test_the_provisional_outcome_is_that_of_the_score():
+def test_the_provisional_outcome_equals_the_score():
     calling, parsed = task(), parse_rollout(rollout(right(LISBON)))
     score = calling.score(parsed)
     assert calling.provisional(parsed) == {"outcome": "success", "value": 1.0, "exact": True}

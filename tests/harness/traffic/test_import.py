@@ -1,4 +1,4 @@
-"""Recordings become conversations: what is joined, left out, redacted, and refused."""
+"""Recordings become conversations: what is joined, left out, redacted and rejected."""
 
 import json
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def test_chat_requests_that_repeat_a_conversation_continue_it_in_any_order(tmp_p
     assert lengths(traffic(tmp_path, first, second, other)) == [1, 2]
 
 
-def test_a_different_reply_is_not_continued(tmp_path: Path):
+def test_a_request_with_a_different_reply_starts_a_new_conversation(tmp_path: Path):
     said = {"role": "assistant", "content": "Something else."}
     first = pair({"messages": [ASK]}, chat(ANSWER))
     second = pair({"messages": [ASK, said, ASK]}, chat(ANSWER, 2))
@@ -155,7 +155,7 @@ def test_keys_are_redacted(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["chunks", "lines", "sse"])
-def test_a_stream_beside_the_body(tmp_path: Path, name: str):
+def test_a_stream_stored_next_to_the_body_is_read(tmp_path: Path, name: str):
     sent = pair({"messages": [ASK]}, None)
     sent["response"][name] = ["data: {}\n", "\n", "data: [DONE]\n", "\n"]
     (found,) = traffic(tmp_path, sent).rollouts
@@ -186,7 +186,9 @@ def test_a_stream_beside_the_body(tmp_path: Path, name: str):
         ),
     ],
 )
-def test_streams_in_every_form(tmp_path: Path, reply: object, lost: Sequence[str], parts: int):
+def test_streams_are_read_in_every_format(
+    tmp_path: Path, reply: object, lost: Sequence[str], parts: int
+):
     sent = pair({"messages": [ASK]}, reply, started_at="2026-01-02T03:04:05Z")
     (found,) = traffic(tmp_path, sent).rollouts
     assert found.recording is not None
@@ -277,7 +279,7 @@ http_interactions:
          "no response body"),
     ],
 )  # fmt: skip
-def test_bad_files_are_refused(tmp_path: Path, name: str, content: str, message: str):
+def test_bad_files_are_rejected(tmp_path: Path, name: str, content: str, message: str):
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
@@ -328,7 +330,7 @@ def test_odd_keys_times_and_ids_are_read(tmp_path: Path):
     assert lengths(found) == [1]
 
 
-def test_missing_and_useless_places_are_refused(tmp_path: Path):
+def test_missing_and_useless_paths_are_rejected(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"none\.har cannot be read"):
         read_traffic([tmp_path / "none.har"])
     (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
@@ -343,7 +345,7 @@ def test_pairs_are_found_at_any_depth(tmp_path: Path):
     assert read_traffic([path]).info.requests == 1
 
 
-def test_a_folder_stands_for_its_recordings(tmp_path: Path):
+def test_a_folder_is_read_as_its_recordings(tmp_path: Path):
     exchanges = rollout([ANSWER]).exchanges
     for writer in WRITERS:
         writer(tmp_path, exchanges)
@@ -353,7 +355,7 @@ def test_a_folder_stands_for_its_recordings(tmp_path: Path):
     assert found.info.requests + found.info.left_out["recorded twice"] == len(WRITERS)
 
 
-def test_a_rejected_request_is_not_held_against_the_provider(
+def test_a_rejected_request_does_not_fail_the_provider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
@@ -367,7 +369,7 @@ def test_a_rejected_request_is_not_held_against_the_provider(
     assert "failed" not in checks.values()
 
 
-def test_words_and_masked_ids_that_requests_share_are_no_finding(
+def test_words_and_masked_ids_shared_by_requests_are_not_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
@@ -386,7 +388,7 @@ def test_words_and_masked_ids_that_requests_share_are_no_finding(
     assert "failed" not in checks.values()
 
 
-def test_verdict_recheck_and_audit(
+def test_imported_traffic_is_judged_rechecked_and_audited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
@@ -417,7 +419,7 @@ def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "choose one with --host" in capsys.readouterr().err
 
 
-def test_text_of_a_stream_is_its_blocks():
+def test_the_text_of_a_stream_is_that_of_its_blocks():
     answer = response("chat", True, ANSWER)
     assert text_of(answer).endswith("data: [DONE]\n\n")
 

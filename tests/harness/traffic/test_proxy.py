@@ -1,4 +1,4 @@
-"""The recording proxy over real sockets: clients see the server's bytes, records import."""
+"""The recording proxy over real sockets: clients get the server's bytes; recordings import."""
 
 import asyncio
 import gzip
@@ -85,7 +85,7 @@ async def test_bodies_and_headers_pass_unchanged(tmp_path: Path):
     assert len(read_traffic([recording]).rollouts) == 2
 
 
-async def test_a_server_that_hangs_up_is_a_bad_gateway(tmp_path: Path):
+async def test_a_closed_upstream_connection_is_a_502(tmp_path: Path):
     recording = tmp_path / "tap.jsonl"
     async with (
         MockProvider(script=[hang_up], models=[MODEL]) as mock,
@@ -119,7 +119,7 @@ async def test_a_recording_that_cannot_be_written_stops_the_proxy():
         (["--upstream", "http://localhost/v1", "--port", "99999"], "Must be <= 65535"),
     ],
 )
-def test_bad_addresses_are_one_sentence(
+def test_bad_addresses_are_reported_in_one_sentence(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ):
     assert run(["tap", *arguments]) == 2

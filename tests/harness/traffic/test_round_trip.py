@@ -1,4 +1,4 @@
-"""Recorded and imported, an exchange gets the findings that it got when it was sampled."""
+"""A recorded and imported exchange has the same findings as the sampled one."""
 
 import json
 from pathlib import Path
@@ -53,12 +53,12 @@ def test_every_defect_is_found_in_every_format(writer: Writer, tmp_path: Path):
         try:
             path = writer(tmp_path, native.exchanges)
         except ValueError:
-            continue  # This recorder cannot hold the body: it is not JSON.
+            continue  # This recorder cannot store the body because it is not JSON.
         imported = read_traffic([path])
         (one,) = imported.rollouts
         response = one.exchanges[0].response
         if response is not None and not response.complete:
-            continue  # A recording does not tell who ended the stream.
+            continue  # A recording does not show which side ended the stream.
         assert one.recording is not None
         lost = NOT_IN_RECORDINGS.union(*(READ[each] for each in one.recording.lost))
         task = ImportedTraffic(traffic_info(imported.rollouts, imported.info))

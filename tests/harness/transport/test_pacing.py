@@ -20,7 +20,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 class Provider:
-    """Answers when told to, with any status; 0 stands for a failed connection."""
+    """Answers when told to, with any status; 0 means a failed connection."""
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[int]] = []
@@ -50,7 +50,7 @@ async def settle() -> None:
 
 
 async def limits_after(*rounds: tuple[int, ...], most: int = 8) -> list[int]:
-    """The limit after each round of answers, with always more requests than may be sent."""
+    """The limit after each round of answers, with more requests waiting than may be sent."""
     provider = Provider()
     adaptive = AdaptiveTransport(provider, most=most)
     sending = [asyncio.create_task(adaptive.send("/x")) for _ in range(100)]
@@ -66,7 +66,7 @@ async def limits_after(*rounds: tuple[int, ...], most: int = 8) -> list[int]:
     return seen
 
 
-async def test_whoever_wants_to_know_is_told_of_every_change() -> None:
+async def test_every_change_of_the_limit_is_reported() -> None:
     provider, told = Provider(), list[tuple[int, int]]()
     adaptive = AdaptiveTransport(provider, most=2, changed=lambda *limits: told.append(limits))
     for status in (200, 429, 200, 200):
@@ -78,25 +78,25 @@ async def test_whoever_wants_to_know_is_told_of_every_change() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503, 529])
-async def test_overload_halves_once_for_all_that_was_under_way(status: int) -> None:
+async def test_overload_halves_the_limit_once_for_all_requests_in_flight(status: int) -> None:
     assert await limits_after((status,), (status,) * 7, (status,) * 4) == [4, 4, 2]
 
 
 @pytest.mark.parametrize("status", [0, 200, 400, 404, 500, 502, 504])
-async def test_nothing_else_lowers_it(status: int) -> None:
+async def test_other_statuses_do_not_lower_the_limit(status: int) -> None:
     assert await limits_after((status,) * 8, (status,) * 8) == [8, 8]
 
 
-async def test_a_round_of_good_answers_raises_it_by_one_up_to_the_limit() -> None:
+async def test_a_round_of_good_answers_raises_the_limit_by_one_up_to_the_maximum() -> None:
     rounds = [(429,) * 8, (200,) * 3, (200,), (200,) * 5, (500,) * 6, (200,) * 6, (200,) * 7]
     assert await limits_after(*rounds, (200,) * 8) == [4, 4, 5, 6, 6, 7, 8, 8]
 
 
-async def test_one_request_may_always_go() -> None:
+async def test_one_request_may_always_be_sent() -> None:
     assert await limits_after(*[(529,)] * 20, most=1) == [1] * 20
 
 
-async def test_requests_are_first_come_first_served_and_a_cancelled_one_blocks_no_other() -> None:
+async def test_requests_are_sent_in_order_and_a_cancelled_one_blocks_no_other() -> None:
     provider = Provider()
     adaptive = AdaptiveTransport(provider, most=1)
     sending = [asyncio.create_task(adaptive.send(f"/{number}")) for number in range(5)]
@@ -113,8 +113,11 @@ async def test_requests_are_first_come_first_served_and_a_cancelled_one_blocks_n
     assert not provider.asked
 
 
-async def test_a_provider_that_takes_few_at_once_loses_nothing() -> None:
-    """Three rounds of 64 at a provider that refuses the sixth: it settles near five in flight."""
+async def test_no_request_is_lost_at_a_provider_with_little_capacity() -> None:
+    """Three rounds of 64 requests at a provider that refuses the sixth concurrent one.
+
+    The limit settles near five.
+    """
     busy = most_busy = refused = 0
 
     async def refuses_the_sixth(request: mock.Received, writer: asyncio.StreamWriter) -> None:
@@ -148,7 +151,7 @@ async def test_a_provider_that_takes_few_at_once_loses_nothing() -> None:
     assert sum(len(exchange.retries) for exchange in late) < 0.5 * len(late)
 
 
-async def test_who_waits_for_another_try_is_not_in_the_way() -> None:
+async def test_a_request_waiting_for_a_retry_does_not_block_others() -> None:
     script = [mock.status(429, Retry_After="0.3")]
     async with MockProvider(script=script) as provider:
         described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), concurrency=1)
@@ -170,7 +173,7 @@ def few_open_files(count: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_open_files_are_allowed_as_far_as_they_can_be() -> None:
+def test_the_limit_of_open_files_is_raised_as_far_as_possible() -> None:
     with few_open_files(200) as hard:
         allow_open_files(100)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200

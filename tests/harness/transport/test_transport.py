@@ -1,4 +1,4 @@
-"""The transport against a real socket, behaving and misbehaving."""
+"""The transport against well-behaved and misbehaving servers over a real socket."""
 
 import asyncio
 import gzip
@@ -53,7 +53,7 @@ async def send(
         return await transport.send("/chat/completions", body)
 
 
-async def test_whole_reply_is_recorded_as_it_came() -> None:
+async def test_a_whole_reply_is_recorded_unchanged() -> None:
     content = '{ "a" :  "caf\\u00e9 é"}\n'
     async with MockProvider(script=[mock.text(content, X_Request_Id="r1")]) as provider:
         exchange = await send(provider, BODY)
@@ -69,7 +69,7 @@ async def test_whole_reply_is_recorded_as_it_came() -> None:
     assert datetime.fromisoformat(exchange.started_at).tzinfo is not None
 
 
-async def test_stream_is_recorded_block_by_block_with_arrival_times() -> None:
+async def test_a_stream_is_recorded_in_blocks_with_arrival_times() -> None:
     pieces = [
         b": hello\n\ndata: {",
         b'"a":1}\n\nevent: x\r\ndata: 2\r',
@@ -92,7 +92,7 @@ async def test_stream_is_recorded_block_by_block_with_arrival_times() -> None:
     assert times[-1] <= exchange.elapsed
 
 
-async def test_http_1_0_without_a_length_ends_with_the_connection() -> None:
+async def test_an_http_1_0_body_without_a_length_ends_with_the_connection() -> None:
     head = b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     async with MockProvider(script=[mock.raw(head + b"data: 1\n\ndata: [DONE]\n\n")]) as provider:
         exchange = await send(provider)
@@ -110,7 +110,7 @@ async def test_json_instead_of_a_stream_is_a_body() -> None:
     assert exchange.response.parts == ()
 
 
-async def test_stream_with_the_wrong_content_type_is_still_a_stream() -> None:
+async def test_a_stream_with_the_wrong_content_type_is_still_a_stream() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], content_type="application/json")]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider)
@@ -119,7 +119,7 @@ async def test_stream_with_the_wrong_content_type_is_still_a_stream() -> None:
     assert exchange.response.headers["content-type"] == "application/json"
 
 
-async def test_cut_stream_keeps_what_arrived() -> None:
+async def test_a_stream_cut_off_keeps_the_blocks_that_arrived() -> None:
     script = [mock.stream([b"data: 1\n\ndata: {", b'"a"'], end=False)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, retries=QUICK)
@@ -132,7 +132,7 @@ async def test_cut_stream_keeps_what_arrived() -> None:
     assert len(provider.received) == 1
 
 
-async def test_short_body_is_a_cut() -> None:
+async def test_a_body_shorter_than_its_length_is_cut_off() -> None:
     script = [mock.raw(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"half": ')]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, BODY)
@@ -161,7 +161,7 @@ async def test_total_time_is_limited(handler: mock.Handler) -> None:
     assert exchange.retries == ()
 
 
-async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
+async def test_the_time_between_blocks_is_limited() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], pause=60)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=ResponseLimits(idle=0.2))
@@ -174,7 +174,9 @@ async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
 
 @pytest.mark.parametrize("ending", [b"", b"\n\n"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
-async def test_oversized_response_is_not_read_to_its_end(content_type: str, ending: bytes) -> None:
+async def test_an_oversized_response_is_not_read_to_its_end(
+    content_type: str, ending: bytes
+) -> None:
     limits = ResponseLimits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
     script = [mock.endless(b"x" * (500 if ending else 65_536) + ending, content_type)]
     async with MockProvider(script=script) as provider:
@@ -197,7 +199,7 @@ async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end() -> None:
     assert 300 < len(exchange.response.parts) < 400
 
 
-async def test_a_hundred_megabytes_meet_the_default_limit() -> None:
+async def test_a_hundred_megabytes_exceed_the_default_limit() -> None:
     script = [mock.text(b"x" * 100 * 2**20)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, BODY)
@@ -205,7 +207,7 @@ async def test_a_hundred_megabytes_meet_the_default_limit() -> None:
     assert exchange.failure.kind == "too_large"
 
 
-async def test_compressed_bomb_is_bounded() -> None:
+async def test_a_decompression_bomb_is_bounded() -> None:
     bomb = gzip.compress(b"0" * 64 * 2**20)
     async with MockProvider(script=[mock.text(bomb, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
@@ -215,7 +217,7 @@ async def test_compressed_bomb_is_bounded() -> None:
     assert len(exchange.model_dump_json()) < 200_000
 
 
-async def test_compressed_reply_is_read() -> None:
+async def test_a_compressed_reply_is_read() -> None:
     reply = gzip.compress(b'{"a": 1}')
     async with MockProvider(script=[mock.text(reply, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
@@ -241,7 +243,7 @@ async def test_malformed_http_is_a_failure(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"nothex\r\n", b"5\r\nlonger", b"HTTP/1.1 502 Bad\r\n\r\n"])
-async def test_a_stream_whose_framing_breaks_is_a_failure_that_keeps_what_came(
+async def test_a_stream_with_broken_framing_is_a_failure_and_keeps_its_blocks(
     broken: bytes,
 ) -> None:
     async def break_off(_: object, writer: asyncio.StreamWriter) -> None:
@@ -261,7 +263,7 @@ async def test_a_stream_whose_framing_breaks_is_a_failure_that_keeps_what_came(
     assert exchange.response.parts[0].raw == "data: 1"
 
 
-async def test_a_header_that_is_no_utf8_can_be_written_down() -> None:
+async def test_a_header_that_is_not_utf8_can_be_recorded() -> None:
     answer = b"HTTP/1.1 200 OK\r\nX-Region: S\xe3o Paulo\r\nContent-Length: 2\r\n\r\n{}"
     async with MockProvider(script=[mock.raw(answer)]) as provider:
         exchange = await send(provider, BODY)
@@ -289,7 +291,7 @@ async def test_redirects_are_not_followed() -> None:
     assert len(provider.received) == 1
 
 
-async def test_passing_failures_are_repeated_and_counted() -> None:
+async def test_transient_failures_are_retried_and_counted() -> None:
     script = [mock.status(500), mock.hang_up, mock.status(429, Retry_After="0.1")]
     async with MockProvider(script=script) as provider:
         begun = time.monotonic()
@@ -306,7 +308,7 @@ async def test_passing_failures_are_repeated_and_counted() -> None:
 
 
 @pytest.mark.parametrize(("code", "retries"), [(500, 3), (429, 4), (503, 4), (529, 4)])
-async def test_retries_come_to_an_end(code: int, retries: int) -> None:
+async def test_the_number_of_retries_is_limited(code: int, retries: int) -> None:
     async with MockProvider(always=mock.status(code)) as provider:
         exchange = await send(provider, retries=QUICK)
     assert len(exchange.retries) == retries
@@ -316,14 +318,14 @@ async def test_retries_come_to_an_end(code: int, retries: int) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 501])
-async def test_permanent_errors_are_not_repeated(code: int) -> None:
+async def test_permanent_errors_are_not_retried(code: int) -> None:
     async with MockProvider(always=mock.status(code)) as provider:
         exchange = await send(provider, retries=QUICK)
     assert exchange.retries == ()
     assert len(provider.received) == 1
 
 
-async def test_broken_answers_are_repeated_only_for_those_who_ask() -> None:
+async def test_incomplete_responses_are_retried_only_on_request() -> None:
     short = mock.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
     for patience, sent in ((0, 1), (2, 3)):
         policy = RetryPolicy(retries=0, first_wait=0.01, retries_when_broken=patience)
@@ -344,7 +346,7 @@ async def test_retry_after_may_be_a_date_and_is_capped() -> None:
     assert exchange.retries[1].waited <= QUICK.longest_wait
 
 
-async def test_nobody_listening_is_a_connect_failure() -> None:
+async def test_a_refused_connection_is_a_connect_failure() -> None:
     async with MockProvider() as provider:
         pass
     exchange = await send(provider, retries=QUICK)
@@ -354,7 +356,7 @@ async def test_nobody_listening_is_a_connect_failure() -> None:
     assert len(exchange.retries) == 3
 
 
-async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCK_KEY", f"{KEY}\n")
     monkeypatch.setenv("MOCK_ORG", "a-secret-organisation")
     echo = json.dumps({"echo": f"You sent {KEY} for a-secret-organisation: written-in-the-file"})
@@ -397,13 +399,13 @@ async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -
         KEY.replace("+", "&#x2B;").replace("/", "&#47;"),
     ],
 )
-def test_key_is_redacted_in_every_spelling(spelling: str) -> None:
+def test_the_key_is_redacted_in_every_spelling(spelling: str) -> None:
     said = Redactor([KEY]).text(f"<{spelling}> caf\\u00e9")
     assert said.replace('"', "") == "<[redacted]> caf\\u00e9"
 
 
 @pytest.mark.parametrize(("key", "sent"), [("none", None), ("wrong", "Bearer gpt-oss-verify")])
-async def test_another_key_takes_the_place_of_every_secret(
+async def test_another_key_replaces_every_secret(
     key: Key, sent: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOCK_KEY", KEY)
@@ -420,7 +422,7 @@ async def test_another_key_takes_the_place_of_every_secret(
 
 
 @pytest.mark.parametrize("value", [None, "", "two\nlines", "key\u200b"])
-async def test_missing_or_unfit_key_is_a_configuration_error(
+async def test_a_missing_or_invalid_key_is_a_configuration_error(
     value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if value is None:
@@ -433,7 +435,7 @@ async def test_missing_or_unfit_key_is_a_configuration_error(
     assert not value or value not in str(caught.value)
 
 
-async def test_short_keys_do_not_spoil_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_short_keys_do_not_corrupt_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCK_KEY", "none")
     async with MockProvider(script=[mock.text('{"said": "none"}')]) as provider:
         exchange = await send(provider, BODY, api_key_env="MOCK_KEY")
@@ -442,7 +444,7 @@ async def test_short_keys_do_not_spoil_the_record(monkeypatch: pytest.MonkeyPatc
     assert exchange.request.headers["Authorization"] == "[redacted]"
 
 
-async def test_get_without_a_body() -> None:
+async def test_a_request_without_a_body_is_a_get() -> None:
     async with MockProvider() as provider:
         exchange = await send(provider, None)
     assert exchange.request.method == "GET"

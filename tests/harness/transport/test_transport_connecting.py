@@ -1,4 +1,4 @@
-"""Why no connection came about is said as it is: TLS, certificates, proxies."""
+"""Failures to connect are named: TLS, certificates, proxies."""
 
 import asyncio
 import ssl
@@ -28,7 +28,7 @@ async def failure_at(base_url: str) -> TransportFailure:
     return exchange.failure
 
 
-async def test_tls_to_a_server_without_it() -> None:
+async def test_tls_to_a_server_without_tls_is_reported() -> None:
     async def speak_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -39,14 +39,14 @@ async def test_tls_to_a_server_without_it() -> None:
     assert "TLS" in failure.message
 
 
-def test_a_certificate_that_is_not_trusted() -> None:
+def test_an_untrusted_certificate_is_reported() -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "self-signed certificate"
     told = _explained(ClientConnectorCertificateError(KEY, error))[1]
     assert told == "its TLS certificate is not trusted (self-signed certificate)"
 
 
-async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async with MockProvider() as closed:
         port = closed.base_url.split(":")[2].partition("/")[0]
     monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
@@ -55,7 +55,7 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "secret" not in failure.message
 
 
-async def test_credentials_of_the_environment_are_not_sent(
+async def test_credentials_from_the_environment_are_not_sent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -71,7 +71,7 @@ async def test_credentials_of_the_environment_are_not_sent(
     assert "authorization" not in proxy.received[0].headers
 
 
-async def test_a_proxy_that_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = mock.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     async with MockProvider(script=[refusal]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.base_url.removesuffix("/v1"))

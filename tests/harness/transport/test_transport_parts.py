@@ -1,4 +1,4 @@
-"""The pure parts of the transport: block splitting, redaction, waiting, rate limits."""
+"""The parts of the transport without I/O: block splitting, redaction, waiting, rate limits."""
 
 import json
 from itertools import accumulate
@@ -30,7 +30,7 @@ BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
         (b"a\n\r\nb\n", [("a", 4), ("b", 6)]),
     ],
 )
-def test_blocks(stream: bytes, found: list[tuple[str, int]]) -> None:
+def test_blocks_are_split_at_blank_lines(stream: bytes, found: list[tuple[str, int]]) -> None:
     assert list(blocks(bytearray(stream))) == found
 
 
@@ -97,24 +97,24 @@ def test_retry_after_is_honoured_up_to_a_limit(asked: float, wait: float) -> Non
     assert RetryPolicy().wait(0, asked) == wait
 
 
-def test_retry_after_nothing_is_no_reason_to_hurry() -> None:
+def test_retry_after_zero_does_not_shorten_the_wait() -> None:
     assert all(RetryPolicy().wait(3, 0.0) >= 2 for _ in range(50))
 
 
 @pytest.mark.parametrize(
     "value", ["soon", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "1 Jan 2026 10:00 +9999999"]
 )
-def test_a_retry_after_that_says_nothing_is_none(value: str) -> None:
+def test_an_unreadable_retry_after_is_ignored(value: str) -> None:
     assert not retry_after({"retry-after": value})
 
 
-def test_a_placeholder_for_a_key_hides_no_media_type() -> None:
+def test_a_placeholder_key_does_not_redact_the_media_type() -> None:
     told = {"content-type": "text/event-stream; charset=utf-8", "retry-after": "10"}
     for placeholder in ("x", "-", "text", "json", "1", "s"):
         assert Redactor({placeholder}).headers(told) == told
 
 
-def test_a_bucket_lets_through_what_a_minute_allows() -> None:
+def test_a_bucket_allows_the_rate_per_minute() -> None:
     bucket = Bucket(per_minute=60)
     assert [bucket.take(1, 100.0) for _ in range(7)] == [0, 0, 0, 0, 0, 1, 2]
     assert bucket.take(1, 102.0) == 1
@@ -122,7 +122,7 @@ def test_a_bucket_lets_through_what_a_minute_allows() -> None:
     assert [bucket.take(1, 200.0) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
 
 
-def test_debt_is_paid_before_the_next_goes() -> None:
+def test_the_next_request_waits_until_the_bucket_has_recovered() -> None:
     bucket = Bucket(per_minute=6000)
     assert bucket.take(0, 1.0) == 0
     bucket.take(2500, 1.0)
@@ -169,5 +169,5 @@ def exchange(**response: Any) -> Exchange:
         ),
     ],
 )
-def test_tokens_used(recorded: Exchange, tokens: int) -> None:
+def test_tokens_used_are_read_from_a_reply(recorded: Exchange, tokens: int) -> None:
     assert tokens_used(recorded) == tokens

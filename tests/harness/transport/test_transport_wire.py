@@ -1,4 +1,4 @@
-"""Streams taken beside the HTTP parser, on both event loops."""
+"""The arrival times of streamed bytes, recorded before the HTTP parser, on both event loops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -48,7 +48,7 @@ def raws(exchange: Exchange) -> list[bytes]:
     return [part.raw.encode() + b"\n\n" for part in exchange.response.parts]
 
 
-def test_connections_serve_on_after_a_stream(run: Run) -> None:
+def test_connections_are_reused_after_a_stream(run: Run) -> None:
     peers: set[object] = set()
 
     async def stream(received: Received, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ def test_connections_serve_on_after_a_stream(run: Run) -> None:
     run(check())
 
 
-def test_what_is_cut_keeps_its_last_bytes_and_their_times(run: Run) -> None:
+def test_a_stream_cut_off_keeps_its_last_bytes_and_their_times(run: Run) -> None:
     pieces = [LONG, LONG * MANY, LONG, b"data: {"]
 
     async def check() -> None:
@@ -85,7 +85,7 @@ def test_what_is_cut_keeps_its_last_bytes_and_their_times(run: Run) -> None:
     run(check())
 
 
-def test_before_the_first_byte_there_is_no_idle_time(run: Run) -> None:
+def test_the_idle_timeout_starts_with_the_first_byte(run: Run) -> None:
     async def late(received: Received, writer: asyncio.StreamWriter) -> None:
         mock.write_head(writer, {"Content-Type": "text/event-stream"})
         await asyncio.sleep(0.5)
@@ -101,7 +101,7 @@ def test_before_the_first_byte_there_is_no_idle_time(run: Run) -> None:
     run(check())
 
 
-def test_a_body_that_ends_with_its_connection_is_whole(run: Run) -> None:
+def test_a_body_that_ends_with_its_connection_is_complete(run: Run) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
     async def until_closed(received: Received, writer: asyncio.StreamWriter) -> None:

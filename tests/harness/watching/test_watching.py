@@ -1,4 +1,4 @@
-"""Rounds, signals, state, alerts and metrics of `watch`; alerts and metrics over real sockets."""
+"""Rounds, signals, state, alerts and metrics of `watch`, partly over real sockets."""
 
 import json
 import sqlite3
@@ -68,7 +68,7 @@ def test_a_drop_opens_an_incident_of_its_signal_and_recovery_ends_it():
     assert not list(examine(calm, SIGNALS, 0.05))
 
 
-def test_an_accepted_level_is_the_usual_one_from_its_beginning():
+def test_an_accepted_level_is_the_new_baseline_from_its_start():
     worse_now = {TOOL_CALLS: (2, 8), AVAILABILITY: (0, 1)}
     past = Past(-HOUR, 9, {TOOL_CALLS: (0, 72), AVAILABILITY: (0, 9)})
     watched = Watched("p", rounds(*healthy(60), *[worse_now] * 20), past=past)
@@ -84,7 +84,7 @@ def test_an_accepted_level_is_the_usual_one_from_its_beginning():
     assert again.before == (80, 320)
 
 
-def test_pruned_rounds_remain_the_past_of_the_others():
+def test_pruned_rounds_still_count_as_the_past():
     watched = Watched("p", rounds(*healthy(60), BROKEN, BROKEN))
     (opened,) = examine(watched, SIGNALS[:1], 0.05)
     past = pruned(watched, SIGNALS, 50 * HOUR)
@@ -112,7 +112,7 @@ def test_a_rule_needs_more_than_one_failure():
     assert found == [[], [RULE]]
 
 
-def test_what_failed_last_is_suspect_unless_it_always_did():
+def test_rules_that_failed_last_are_suspect_unless_they_always_failed():
     always = Watched("p", rounds(*[{RULE: (1, 1)}] * 4))
     assert suspects(always) == set()
     assert suspects(Watched("p", rounds(*healthy(3), {RULE: (1, 1)}))) == {RULE}
@@ -157,13 +157,13 @@ def test_suspect_probes_are_sampled_again_in_every_second_round_of_their_api(pla
     assert [streams == (probe,) for streams in drawn] == [False, False, False, True]
 
 
-def test_a_budget_too_small_for_a_round_is_refused():
+def test_a_budget_too_small_for_a_round_is_rejected():
     provider = adhoc_provider("http://localhost:1/v1", "m", BOTH_APIS, None)
     with pytest.raises(ConfigurationError, match="A round of 2 requests is too small"):
         plan_rounds(provider, load_suite(), choose("quick"), None, 2)
 
 
-def test_the_budget_of_a_round_is_its_share_of_what_is_left():
+def test_the_budget_of_a_round_is_its_share_of_the_remainder():
     assert of_round(Limits(max_requests=240), HOUR, (0, 0)).max_requests == 10
     assert of_round(Limits(max_requests=240), HOUR, (236, 0)).max_requests == 4
     assert of_round(Limits(max_cost=2.4), HOUR, (0, 2.35)).max_cost == pytest.approx(0.05)
@@ -172,7 +172,7 @@ def test_the_budget_of_a_round_is_its_share_of_what_is_left():
 # --- State
 
 
-def test_the_state_survives(tmp_path):
+def test_the_state_is_read_back(tmp_path):
     incident = next(examine(Watched("p", rounds(*healthy(60), BROKEN)), SIGNALS, 0.05))
     with State(tmp_path / "state.sqlite") as state:
         one = state.begin("p", 5.0, "folder", ["a"])
@@ -198,7 +198,7 @@ def test_the_state_survives(tmp_path):
         assert not state.undelivered()
 
 
-def test_a_state_in_use_or_of_another_program_is_refused(tmp_path):
+def test_a_state_in_use_or_of_another_program_is_rejected(tmp_path):
     path = tmp_path / "state.sqlite"
     with State(path), pytest.raises(ConfigurationError, match="used by another"):
         State(path)
@@ -256,7 +256,7 @@ def receiver(status=200):
         server.server_close()
 
 
-def test_sentences():
+def test_alerts_are_worded_as_sentences():
     assert worse(INCIDENT) == (
         "Tool calls have failed more often since 1970-01-01 07:00 UTC (90 %: 1970-01-01 06:00 UTC "
         "to 1970-01-01 08:00 UTC): 9 of 24 (37.5 %); before, 2 of 400 (0.5 %). If nothing had "
@@ -276,7 +276,7 @@ def test_sentences():
     )
 
 
-def test_a_webhook_gets_json_or_what_slack_reads():
+def test_a_webhook_gets_json_or_a_slack_message():
     with receiver() as (url, received):
         assert Sinks(webhook=url).deliver("webhook", CONTENT) is None
         assert Sinks(webhook=url, form="slack").deliver("webhook", CONTENT) is None
@@ -317,7 +317,7 @@ def test_a_command_gets_the_alert_and_no_keys(tmp_path, monkeypatch):
     assert "could not be started" in Sinks("/no/such/command").deliver("command", CONTENT)
 
 
-# --- What is shown
+# --- Metrics and the page
 
 
 def test_metrics_are_served_in_the_text_format():
@@ -337,7 +337,7 @@ def test_metrics_are_served_in_the_text_format():
     assert lines.count("# TYPE gpt_oss_verify_incident_open gauge") == 1
 
 
-def test_the_page_shows_incidents_and_rounds_and_runs_nothing_of_others():
+def test_the_page_shows_incidents_and_rounds_and_runs_no_foreign_code():
     hostile = "<script>alert(1)</script>"
     watched = Watched(
         hostile, rounds(*healthy(60), BROKEN), [INCIDENT, replace(INCIDENT, ended=99.0)]

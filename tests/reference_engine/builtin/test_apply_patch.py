@@ -1,4 +1,4 @@
-"""Patches: a corpus of valid, fuzzy, malformed and hostile ones, and the MCP tool."""
+"""Valid, fuzzy, malformed and hostile patches, and the MCP tool."""
 
 import contextlib
 
@@ -60,7 +60,7 @@ FITS = {
 
 
 @pytest.mark.parametrize(("before", "lines", "after"), FITS.values(), ids=FITS)
-def test_updates_that_fit(tmp_path, before, lines, after):
+def test_updates_are_applied(tmp_path, before, lines, after):
     file = tmp_path / "lake.py"
     file.write_bytes(before.encode())
     assert "M lake.py" in apply_patch(tmp_path, update(*lines))
@@ -166,7 +166,7 @@ LINES = st.lists(st.sampled_from(
 
 
 @given(LINES)
-def test_any_text_is_a_patch_or_an_error(lines):
+def test_any_text_is_parsed_or_is_a_patch_error(lines):
     with contextlib.suppress(PatchError):
         assert parse_patch(patch(*lines))
 

@@ -114,13 +114,13 @@ def test_mistakes_are_explained_to_the_model(browser, function, arguments, messa
     assert message in shown.output
 
 
-def test_cursors_and_links_out_of_range(browser):
+def test_cursors_and_links_out_of_range_are_errors(browser):
     browser.call("open", {"id": "lakes.example/orla.html"})
     assert "Available cursor indices: [0 - 0]" in browser.call("open", {"cursor": 1}).output
     assert browser.call("open", {"id": 2}).output == "Invalid link id `2`."
 
 
-def test_actions_name_what_is_done(browser):
+def test_actions_describe_the_call(browser):
     assert browser.action("open", {"id": 4}) == {"type": "open_page", "url": None}
     browser.call("open", {"id": "https://lakes.example/orla.html"})
     assert browser.action("open", {"id": 0})["url"] == "https://lakes.example/maps.html"
@@ -140,7 +140,7 @@ def test_only_displayed_lines_can_be_cited(browser):
     assert {each.page.title for each in cited} == {"Lake Orla"}
 
 
-def test_a_citation_of_a_search_result_is_of_its_page(browser):
+def test_a_citation_of_a_search_result_refers_to_its_page(browser):
     shown = browser.call("search", {"query": "depth of Lake Orla"})
     cited = browser.citations("Heading【0†L1】, first【0†L3】, second【0†L4】.")
     assert tuple(each.page.url for each in cited) == shown.sources[:2]
@@ -157,7 +157,7 @@ def test_nothing_outside_the_folder_is_read(folder, tmp_path_factory):
     assert not pages.search("secret", 5)
 
 
-def test_a_folder_without_pages_is_refused(tmp_path):
+def test_a_folder_without_pages_is_rejected(tmp_path):
     (tmp_path / "page.html").write_text("no host", encoding="utf-8")
     with pytest.raises(SetupError, match="has no pages"):
         Folder(tmp_path)

@@ -39,7 +39,7 @@ def test_programs_share_nothing():
     assert run(wrote) == run(wrote) == "['main.py', 'note']\n"
 
 
-def test_nothing_outside_is_visible(tmp_path):
+def test_files_outside_are_not_visible(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("canary", encoding="utf-8")
     os.environ["CANARY"] = "canary"
@@ -73,7 +73,7 @@ def test_keys_of_the_server_are_not_readable():
     assert ran.stdout.split() in (["True", "False"], ["False", "False"])
 
 
-def test_a_program_cannot_look_like_a_missing_sandbox():
+def test_a_programs_exit_code_is_not_mistaken_for_a_missing_sandbox():
     assert run("print('x', flush=True); import os; os._exit(97)") == "x\n"
 
 
@@ -92,7 +92,7 @@ for address in (("127.0.0.1", {port}), ("192.0.2.1", 80)):
     assert shown == "101\n101\n"
 
 
-def test_nothing_outside_can_be_deleted():
+def test_files_outside_cannot_be_deleted():
     shown = run("""
 import os, shutil, sys
 for path in (os.__file__, sys.executable, "/usr/bin", "/lib"):
@@ -142,7 +142,7 @@ except OSError as error:
     assert shown == "File too large\n"
 
 
-def test_a_program_cannot_regain_rights():
+def test_a_program_cannot_regain_privileges():
     shown = run("""
 import ctypes, os
 libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Search services, by their packages, against a local server that answers as theirs do."""
+"""Search services, through their packages, against a local server that answers as they do."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ ANSWERS = {
 
 
 class Service(ThreadingHTTPServer):
-    """Answers from `answers`; `asked` has the paths and keys of the requests."""
+    """Returns `answers`; `asked` has the paths and keys of the requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -101,7 +101,7 @@ def test_a_service_that_fails_is_an_error_for_the_model(browser, server):
     assert browser.call("open", {"id": ORLA}).failed
 
 
-def test_a_service_never_learns_of_private_hosts(browser, server):
+def test_private_hosts_are_never_sent_to_a_service(browser, server):
     browser.call("search", {"query": "lakes"})
     assert "its host has no public name" in browser.call("open", {"id": INSIDE}).output
     assert len(server.asked) == 1
@@ -118,14 +118,14 @@ def test_a_service_never_learns_of_private_hosts(browser, server):
         *("file:///etc/passwd", "ftp://example.org/", "//example.org", "http://[bad", ""),
     ],
 )
-def test_urls_that_are_not_public(url):
+def test_private_urls_are_recognized(url):
     assert not is_public(url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://example.org/a?b", "http://8.8.8.8/", "https://[2606:4700::1111]/", ORLA]
 )
-def test_urls_that_are_public(url):
+def test_public_urls_are_recognized(url):
     assert is_public(url)
 
 

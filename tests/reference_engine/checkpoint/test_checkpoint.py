@@ -79,7 +79,7 @@ def test_both_layouts_load_equally(broken, written, tmp_path):
     assert torch.equal(hf(tokens), original(tokens))
 
 
-def test_shards_with_an_index(written, tmp_path):
+def test_shards_with_an_index_are_loaded(written, tmp_path):
     _, tensors = written
     (tmp_path / "config.json").write_bytes((written[0] / "config.json").read_bytes())
     files = {}
@@ -235,7 +235,7 @@ def test_token_codes_replace_the_embeddings(broken, written, monkeypatch):
         load_model(folder)
 
 
-def test_the_weights_outlive_the_files(broken, tmp_path):
+def test_loaded_weights_do_not_depend_on_the_files(broken, tmp_path):
     folder = broken()
     model = load_model(folder, "cpu", torch.float32)
     before = model.unembedding.weight.clone()

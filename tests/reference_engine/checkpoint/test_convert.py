@@ -20,8 +20,6 @@ from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 from reference_engine.small.export import SHIPPED, export_small, write_tokenizer
 
-EXPERTS = "model.layers.1.mlp.experts"
-
 
 def raw_tensors(folder: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
     """Returns dtype, shape and bytes of every tensor, read with the safetensors library."""
@@ -66,7 +64,7 @@ def test_both_layouts_load_as_the_same_model(hf, tmp_path):
     assert torch.equal(one(tokens), other(tokens))
 
 
-def test_shards_and_their_index(hf, tmp_path):
+def test_shards_are_written_with_an_index(hf, tmp_path):
     convert(hf, tmp_path / "original", "original", shard_bytes=30_000)
     folder = tmp_path / "original"
     index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
@@ -99,7 +97,7 @@ def test_the_original_config_has_exactly_the_keys_of_openais_loader(hf, tmp_path
     }  # fmt: skip
 
 
-def test_transformers_loads_what_was_converted(hf, tmp_path):
+def test_transformers_loads_a_converted_checkpoint(hf, tmp_path):
     from transformers import GptOssForCausalLM
 
     if "packed" in hf.name:
@@ -122,7 +120,7 @@ def test_tensors_of_different_dtypes_are_not_joined(hf, tmp_path):
         convert(tmp_path, tmp_path / "out", "original")
 
 
-def test_a_config_that_the_other_layout_cannot_represent(hf, tmp_path):
+def test_a_config_that_the_other_layout_cannot_represent_is_an_error(hf, tmp_path):
     shutil.copytree(hf, tmp_path / "hf")
     file = tmp_path / "hf" / "config.json"
     raw = json.loads(file.read_text(encoding="utf-8"))
@@ -154,7 +152,7 @@ def test_errors_are_one_line(hf, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-def test_an_interrupted_output_never_looks_complete(hf, tmp_path, monkeypatch, error):
+def test_an_interrupted_conversion_leaves_no_complete_checkpoint(hf, tmp_path, monkeypatch, error):
     written = 0
 
     def torn(*_: object) -> None:

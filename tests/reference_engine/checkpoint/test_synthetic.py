@@ -54,7 +54,7 @@ def written(tmp_path_factory):
     return folder
 
 
-def test_a_seed_is_one_model_in_both_layouts(written, tmp_path):
+def test_a_seed_gives_the_same_model_in_both_layouts(written, tmp_path):
     convert(written / "hf", tmp_path / "converted", "original")
     converted = load_file(tmp_path / "converted" / "model.safetensors")
     drawn = {}
@@ -66,7 +66,7 @@ def test_a_seed_is_one_model_in_both_layouts(written, tmp_path):
     assert not torch.equal(drawn["embedding.weight"], other["embedding.weight"])
 
 
-def test_activations_keep_their_size(tmp_path):
+def test_activations_of_a_deep_random_model_stay_bounded(tmp_path):
     config = tiny_config(num_hidden_layers=24, hidden_size=256, intermediate_size=256)
     synthesize(config, tmp_path / "deep", "hf")
     model = load_model(tmp_path / "deep", dtype=torch.float32)
@@ -82,7 +82,7 @@ def _context(model):
     return UncachedContext(model.config, torch.arange(64)[None])
 
 
-def test_shapes_by_name_and_by_file(written, tmp_path):
+def test_shapes_are_found_by_name_or_file(written, tmp_path):
     assert shape_named("120b") == replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
     assert set(SHAPES) == {"20b", "120b", "tiny"}
     assert shape_named(str(written / "hf")) == ModelConfig.from_json(written / "original")

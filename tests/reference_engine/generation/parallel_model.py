@@ -1,4 +1,4 @@
-"""The script of each process of test_parallel: runs its part of a model step by step."""
+"""The script of each process of test_parallel.py: runs its part of a model step by step."""
 
 import sys
 from pathlib import Path

@@ -57,7 +57,7 @@ async def settled(engine: Engine, wanted: tuple[int, int]) -> None:
 @pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
 @pytest.mark.parametrize("window", [3, 128])
 async def test_the_cache_changes_nothing(length, window):
-    """Prompt lengths around the block, the window and the key multiple."""
+    """Prompt lengths are near the block size, the window, and the multiple of keys."""
     model = random_transformer(sliding_window=window)
     prompt = tokens(length)
     async with running(model) as engine:
@@ -113,7 +113,7 @@ async def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(dtype, experts)
     assert together == alone
 
 
-async def test_seeds_differ_and_none_is_random():
+async def test_seeds_give_different_tokens_and_no_seed_is_random():
     model = random_transformer(num_hidden_layers=2)
     async with running(model) as engine:
         seeds = [1, 2, None, None]
@@ -122,7 +122,7 @@ async def test_seeds_differ_and_none_is_random():
     assert len({tuple(token.id for token in each) for each in made}) == 4
 
 
-async def test_a_stop_token_comes_last():
+async def test_a_stop_token_is_the_last_token():
     model = random_transformer(num_hidden_layers=2)
     async with running(model) as engine:
         free = await collect(engine, [5], SamplingParams(max_tokens=9, seed=1))
@@ -263,7 +263,7 @@ async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypa
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
-async def test_logits_that_are_not_finite_fail_their_request_alone(monkeypatch, caplog, top_p):
+async def test_non_finite_logits_fail_only_their_request(monkeypatch, caplog, top_p):
     """The pages of the failed request are not shared afterwards."""
     model = random_transformer(num_hidden_layers=2)
     unembed, prompt = model.unembedding.forward, tokens(200)
@@ -330,8 +330,8 @@ async def test_the_memory_bounds_the_context(caplog):
         Engine(model, memory=Memory(1))
 
 
-async def test_attempts_at_one_prompt_share_its_prefill():
-    """All start at once: the first prefills, the others share its pages."""
+async def test_requests_with_one_prompt_share_its_prefill():
+    """All start together: the first one prefills, and the others share its pages."""
     model = random_transformer(num_hidden_layers=2)
     prompt = tokens(300)
     wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]

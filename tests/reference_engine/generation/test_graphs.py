@@ -1,4 +1,4 @@
-"""Recorded decode steps yield what eager steps yield; recorded as calls, without a GPU."""
+"""Recorded decode steps give the same results as eager ones; without a GPU, calls are recorded."""
 
 import math
 from collections import Counter
@@ -23,7 +23,7 @@ LONG = (TEXT * 3)[:1020]
 
 
 class Run:
-    """Tokens and logprobs of several sequences, by sequence; None for logits that fail."""
+    """Tokens and logprobs of several sequences; None marks logits that are not finite."""
 
     def __init__(self, model, wishes, prompts, *, recorded, pages=80):
         self.recordings = 0
@@ -62,7 +62,7 @@ class Run:
 
 
 def both(model, wishes, prompts, **settings):
-    """Runs eagerly and recorded, and compares."""
+    """Compare an eager run with a recorded one."""
     eager = Run(model, wishes, prompts, recorded=False, **settings)
     recorded = Run(model, wishes, prompts, recorded=True, **settings)
     assert recorded.ids() == eager.ids()
@@ -112,8 +112,8 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
         assert alone.ids() == together[row : row + 1]
 
 
-def test_a_stopped_sequence_in_flight_gains_no_further_token(model):
-    """It stops at its third token, when its fourth was launched; the others go on."""
+def test_a_stopped_sequence_gets_no_token_already_in_flight(model):
+    """It stops at its third token when its fourth is in flight; the others continue."""
     wishes = [SamplingParams(8, seed=row) for row in range(4)]
     stop = both(model, wishes, prompts_for(4)).ids()[2][2]
     wishes[2] = SamplingParams(8, seed=2, stop_token_ids=frozenset([stop]))
@@ -122,7 +122,7 @@ def test_a_stopped_sequence_in_flight_gains_no_further_token(model):
     assert [len(tokens) for tokens in found] == [8, 8, 3, 8]
 
 
-def test_a_removed_sequence_in_flight_gains_no_further_token(model):
+def test_a_removed_sequence_gets_no_token_already_in_flight(model):
     cache = KVCache(model.config, 20, torch.float32, torch.device("cpu"))
     forward = GraphedForward(model, cache, record_calls)
     made = Scheduler(model, cache, max_batch=2, max_context=100, prefill_chunk=64, forward=forward)
@@ -137,8 +137,8 @@ def test_a_removed_sequence_in_flight_gains_no_further_token(model):
     assert made.pages["used"] == 0
 
 
-def test_logits_that_are_not_finite_fail_one_sequence(model):
-    """One sequence reads a token whose embedding is NaN, when its next token was launched."""
+def test_non_finite_logits_fail_only_their_sequence(model):
+    """One sequence reads a token whose embedding is NaN when its next token is in flight."""
     wishes = [SamplingParams(6, seed=row) for row in range(4)]
     prompts = prompts_for(5)[1:]
     tokens = both(model, wishes, prompts).ids()
@@ -154,7 +154,7 @@ def test_logits_that_are_not_finite_fail_one_sequence(model):
 
 
 class Counting:
-    """A grammar in which the remainders of tokens by seven go up by one."""
+    """A grammar in which the remainder of each token modulo 7 increases by one."""
 
     def __init__(self, last=0):
         self.last = last
@@ -192,7 +192,7 @@ def test_a_preempted_sequence_keeps_the_token_in_flight(model):
     assert found.scheduler.tally.preemptions > 0
 
 
-def test_buckets_are_few_and_large_enough():
+def test_batch_sizes_are_rounded_up_to_few_buckets():
     sizes = {rows: bucket(rows) for rows in range(1, 257)}
     assert all(rows <= size < rows + 8 for rows, size in sizes.items())
     assert len(set(sizes.values())) == 35

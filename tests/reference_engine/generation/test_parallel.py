@@ -62,7 +62,7 @@ def test_the_parts_form_the_complete_model(checkpoints, layout, packed):
             assert torch.equal(second, weight)
 
 
-def test_experts_of_other_processes_have_no_weight():
+def test_experts_of_other_processes_have_zero_weight():
     chosen = torch.tensor([[3, 0], [1, 2]])
     weights = torch.tensor([[0.7, 0.3], [0.6, 0.4]])
     assert UNSHARDED.local_experts(chosen, weights, 4) == (chosen, weights)
@@ -77,7 +77,7 @@ def test_experts_of_other_processes_have_no_weight():
 
 
 @pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
-def test_the_error_names_what_cannot_be_divided(ranks, word):
+def test_the_error_names_the_size_that_cannot_be_divided(ranks, word):
     with pytest.raises(SetupError, match=f"{word} cannot be divided evenly among {ranks}"):
         Shard(0, ranks).local_config(tiny_config())
     with pytest.raises(SetupError, match="3 experts cannot"):
@@ -85,7 +85,7 @@ def test_the_error_names_what_cannot_be_divided(ranks, word):
 
 
 def started(command: list[str]) -> list[subprocess.Popen]:
-    """Starts two processes as torchrun does."""
+    """Start two processes as torchrun does."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -124,7 +124,7 @@ def test_a_lost_leader_is_reported_even_without_a_library_message(monkeypatch):
 def test_two_processes_agree_with_one(checkpoints, tmp_path):
     """Logprobs of two prompts of two blocks each and of twelve further tokens.
 
-    Bounds: 1e-5 in float32; 0.1 in bfloat16, where each part of a sum is rounded by itself.
+    Bounds: 1e-5 in float32; 0.1 in bfloat16, where each part of a sum is rounded separately.
     """
     script = str(HERE / "parallel_model.py")
     out = tmp_path / "made.pt"

@@ -112,7 +112,7 @@ class Among:
 
 @pytest.mark.parametrize("sampler", [sample, sample_together])
 @pytest.mark.parametrize(("top_p", "drawn"), [(1.0, {1, 2, 4}), (0.7, {2, 4})])
-def test_a_constraint_leaves_the_odds_of_the_allowed_tokens(sampler, top_p, drawn):
+def test_a_constraint_keeps_the_odds_of_the_allowed_tokens(sampler, top_p, drawn):
     logits = torch.tensor([0.3, 0.1, 0.25, 0.2, 0.15]).log()
     rule = Among(torch.tensor([False, True, True, False, True]))
     draws = [Draw(SamplingParams(1, top_p=top_p), 7, n, rule) for n in range(900)]
@@ -122,7 +122,7 @@ def test_a_constraint_leaves_the_odds_of_the_allowed_tokens(sampler, top_p, draw
         assert [counts[n] / 900 for n in (1, 2, 4)] == pytest.approx([0.2, 0.5, 0.3], abs=0.06)
 
 
-def test_a_constraint_leaves_logprobs_as_they_are():
+def test_a_constraint_does_not_change_logprobs():
     logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log()
     rule = Among(torch.tensor([True, False, False, True]))
     [token] = sample(logits, [Draw(SamplingParams(1, temperature=0, top_logprobs=1), 0, 0, rule)])
@@ -131,7 +131,7 @@ def test_a_constraint_leaves_logprobs_as_they_are():
     assert token.top[0][0] == 1
 
 
-def test_logprobs_only_on_request():
+def test_logprobs_are_returned_only_on_request():
     assert draw([0.0, 1.0]).logprob is None
     alone = draw([0.0, 1.0], top_logprobs=0)
     assert (alone.logprob is not None, alone.top) == (True, ())
@@ -170,7 +170,7 @@ def test_invalid_parameters_are_rejected(wrong):
 
 
 @pytest.mark.parametrize("vocabulary", [100, 1000])
-def test_all_rows_at_once_give_the_same_tokens(vocabulary):
+def test_all_rows_together_give_the_same_tokens(vocabulary):
     """Runs the GPU code on greedy rows, plain rows, and rows with temperature, top_p or both."""
     logits = torch.randn(60, vocabulary, generator=torch.Generator().manual_seed(1)) * 3
     draws = [
@@ -215,9 +215,7 @@ def test_top_p_sorts_the_vocabulary_only_if_candidates_do_not_suffice(monkeypatc
 @pytest.mark.parametrize("sampler", [sample, sample_together])
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
-def test_a_row_without_finite_logits_has_no_token_and_leaves_the_others_alone(
-    sampler, wrong, top_p
-):
+def test_a_row_without_finite_logits_has_no_token_and_does_not_affect_others(sampler, wrong, top_p):
     logits = torch.randn(3, 300, generator=torch.Generator().manual_seed(1))
     draws = [Draw(SamplingParams(1, top_p=top_p, top_logprobs=2), 5, step) for step in range(3)]
     expected = sampler(logits, draws)

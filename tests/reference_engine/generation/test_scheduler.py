@@ -85,7 +85,7 @@ wishes = st.tuples(
 def test_pages_never_run_out_and_other_sequences_change_nothing(
     asked, pages, chunk, headroom, leaving
 ):
-    """All sequences end with the tokens and logprobs that they get alone, to the last bit."""
+    """All sequences get the same tokens and logprobs as alone, to the last bit."""
     leaving = {n: step for n, step in leaving.items() if n < len(asked)}
     made = run(
         scheduler(pages, chunk=chunk, headroom=headroom),

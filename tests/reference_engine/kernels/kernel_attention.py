@@ -83,7 +83,7 @@ def test_many_sequences_of_different_lengths():
 
 
 @pytest.mark.parametrize("window", [1, 31, 32, 33, 128])
-def test_window_edges(window):
+def test_window_edges_agree_with_float64(window):
     """Windows around the size of a key block, of one token, and longer than all sequences."""
     check(batch((4, 1, 16), 8, (2,), (67,)), window)
 
@@ -97,7 +97,7 @@ def test_pages_before_the_window_are_not_read():
 
 
 @pytest.mark.parametrize("splits", [1, 4])
-def test_absent_sinks_leave_a_plain_softmax(splits):
+def test_without_sinks_attention_is_a_plain_softmax(splits):
     """The fault that drops the sinks sets them to minus infinity."""
     *arguments, sinks = batch((4, 1, 16), 16, (1, 3), (40, 3))
     check((*arguments, torch.full_like(sinks, float("-inf"))), 5, splits=splits)

@@ -1,7 +1,7 @@
 """Compiles the kernels for an H200 (sm_90) without a GPU; test_kernel_suite.py runs this.
 
-Triton brings its own compiler and assembler, so what a GPU would run can be read on any machine:
-whether the matrix units are used, loads go ahead of their use, and registers suffice.
+Triton includes a compiler and an assembler, so the code of a GPU can be examined on any machine:
+whether it uses the matrix units, loads data ahead of its use, and has enough registers.
 """
 
 import os

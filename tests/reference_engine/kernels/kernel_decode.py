@@ -44,7 +44,7 @@ def test_parts_are_added_and_the_stream_normalized(dtype, count):
     assert torch.allclose(found.float(), norm(expected).float(), atol=1e-6, rtol=tolerance)
 
 
-def test_a_narrow_stream_rounds_what_it_adds():
+def test_a_bfloat16_residual_stream_agrees_with_pytorch():
     stream, parts = normal(4, 64, dtype=torch.bfloat16), normal(4, 2, 64)
     expected = stream + parts.sum(1).to(torch.bfloat16)
     add_and_normalize(stream, parts, torch.ones(64, device=DEVICE), 1e-5)

@@ -67,7 +67,7 @@ def test_all_tokens_choose_the_same_experts():
 
 
 @pytest.mark.parametrize("limit", [0.5, float("inf")])
-def test_the_clamp_uses_the_limit(limit):
+def test_activations_are_clamped_at_the_limit(limit):
     x, *rest = problem(3, 4, 2, 64, 32)
     check(4 * x, *rest, limit=limit)
 

@@ -29,6 +29,6 @@ def test_tiles_contain_every_slot_once_with_its_expert(choice, block):
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.sampled_from([1, 4, 16]))
-def test_tiles_are_enough_for_any_distribution(counts, block):
+def test_there_are_enough_tiles_for_any_distribution(counts, block):
     needed = sum(-(-count // block) for count in counts)
     assert needed <= most_tiles(sum(counts), len(counts), block)

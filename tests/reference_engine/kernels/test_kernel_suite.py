@@ -1,6 +1,6 @@
 """Runs the kernel tests in subprocesses: in Triton's interpreter, compiled, and on a GPU.
 
-TRITON_INTERPRET must be set before Triton is imported, and stays for the life of a process.
+TRITON_INTERPRET must be set before Triton is imported and cannot be changed afterwards.
 """
 
 import importlib.util

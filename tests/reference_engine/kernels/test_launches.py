@@ -9,7 +9,7 @@ from benchmarks.gpu.model import shape
 
 
 @pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
-def test_launches_of_a_decode_step(rows, combined):
+def test_a_decode_step_has_the_expected_launches(rows, combined):
     """With few rows, the keys of layers without a window are split and combined."""
     found = decode_launches(shape("20b"), rows)
     layers = 24

@@ -3,7 +3,7 @@ import torch
 
 from reference_engine.model import mxfp4
 
-# Worked out by hand from the OCP specification: sign, two exponent bits (bias 1), one mantissa bit.
+# Computed by hand from the OCP specification: sign, two exponent bits (bias 1), one mantissa bit.
 E2M1 = {
     0b0000: 0.0,
     0b0001: 0.5,
@@ -24,7 +24,7 @@ E2M1 = {
 
 
 @pytest.mark.parametrize(("nibble", "value"), E2M1.items())
-def test_each_nibble(nibble, value):
+def test_each_nibble_is_decoded(nibble, value):
     blocks = torch.full((1, 16), nibble | nibble << 4, dtype=torch.uint8)
     assert mxfp4.decode(blocks, torch.tensor([127], dtype=torch.uint8)).tolist() == [value] * 32
 
@@ -93,7 +93,7 @@ def test_the_last_dimension_must_be_a_multiple_of_the_block():
 
 
 def every_code_and_scale():
-    """Blocks (129, 256, 1, 16) of all bytes at all places, and every scale that kernels support."""
+    """Blocks (129, 256, 1, 16) of all bytes in all places, and every scale that kernels support."""
     place = (torch.arange(256)[:, None] + 37 * torch.arange(16)) % 256
     blocks = place.to(torch.uint8)[None, :, None].expand(129, -1, -1, -1)
     scales = torch.arange(129, dtype=torch.uint8)[:, None, None].expand(-1, 256, 1)

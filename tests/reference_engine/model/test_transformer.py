@@ -64,7 +64,7 @@ def test_bfloat16_is_close_to_float32(shape, mean, most, tmp_path):
     assert ours.mean() <= 1.1 * transformers.mean()
 
 
-def test_yarn_is_not_rounded():
+def test_yarn_boundaries_are_not_rounded():
     shape = {"head_dim": 64, "rope_factor": 32.0, "initial_context_length": 4096}
     frequencies, concentration = rotary_frequencies(tiny_config(**shape))
     assert concentration == pytest.approx(0.1 * math.log(32) + 1)
@@ -115,7 +115,7 @@ def test_the_default_dtype_suits_the_device():
     assert default_dtype("meta") == torch.float32
 
 
-def test_the_layers_of_the_real_model():
+def test_layers_alternate_between_window_and_full_attention():
     config = ModelConfig(201088, 2880, 24, 64, 8, 64, 32, 4, 2880)
     assert config.layer_types[:3] == ("sliding_attention", "full_attention", "sliding_attention")
 

@@ -220,7 +220,7 @@ def test_the_config_names_a_version_of_transformers_that_trusts_its_tokenizer(
 ) -> None:
     config = json.loads((exported / "config.json").read_text("utf-8"))
     major = int(config["transformers_version"].partition(".")[0])
-    assert major >= 5  # Older ones, or none, make transformers warn of a wrong tokenizer.
+    assert major >= 5  # With an older or missing version, transformers warns of a wrong tokenizer.
 
 
 @pytest.mark.slow

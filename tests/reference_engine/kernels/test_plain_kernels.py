@@ -1,4 +1,4 @@
-"""Compares the plain versions of the kernels and their users with the model."""
+"""Compares the PyTorch versions of the kernels, and the code that uses them, with the model."""
 
 import pytest
 import torch
@@ -87,7 +87,7 @@ def test_faults_affect_packed_experts(name, stored):
     assert torch.equal(damaged(packed=True), damaged(packed=False))
 
 
-def test_the_choice_of_kernels(monkeypatch):
+def test_kernels_are_chosen_by_device_and_installation(monkeypatch):
     assert resolve_kernels("auto", "cpu") == "torch"
     assert resolve_kernels("torch", "cuda") == "torch"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

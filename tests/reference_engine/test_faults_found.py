@@ -1,4 +1,4 @@
-"""Faults of the server against the checks of single rollouts: what shows in replies is heard."""
+"""Faults of the server that are visible in single replies are found by the checks."""
 
 import itertools
 import json
@@ -32,15 +32,15 @@ PATHS: dict[Api, str] = {"chat": "chat/completions", "responses": "responses"}
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What is asked of both APIs, and what the model says to it."""
+    """A request to both APIs, and what the model says."""
 
     said: str
     chat: dict[str, Any]
     responses: dict[str, Any]
 
 
-# Besides numerics: what needs a model that runs on or disobeys, a clock, a second turn, or many
-# replies whose usage counts are pooled.
+# In addition to numerics: faults that show only with a model that does not stop or disobeys, with a
+# clock, in a second turn, or in many replies whose usage counts are pooled.
 UNSEEN_HERE = {
     *(
         "word-lost",
@@ -108,7 +108,7 @@ def recorded(reply: httpx.Response) -> Response:
 
 
 async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
-    """What all checks have to say of a server with a fault: severity by id."""
+    """The findings of all checks on a server with a fault: severities by id."""
     engine = ScriptedEngine()
     app = faulty_parts((fault,)).app(engine, AppSettings())
     found: dict[str, str] = {}
@@ -138,8 +138,8 @@ def rollout(api: Api, body: dict[str, Any], response: Response) -> Rollout:
     )
 
 
-def heard_by_checks() -> list[str]:
-    """The faults that checks of single rollouts are to find."""
+def found_by_checks() -> list[str]:
+    """The faults that checks of single rollouts must find."""
     return [
         name
         for name, fault in CATALOGUE.items()
@@ -149,18 +149,18 @@ def heard_by_checks() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", heard_by_checks())
-async def test_a_fault_that_shows_in_replies_is_heard(name):
+@pytest.mark.parametrize("name", found_by_checks())
+async def test_a_fault_visible_in_single_replies_is_found(name):
     expected = {each for each in CATALOGUE[name].detectors if each in SINGLE_CHECKS}
     found: dict[str, str] = {}
     for ask in ASKS:
         found |= await findings(name, ask)
         if expected & found.keys():
             return
-    pytest.fail(f"expected one of {sorted(expected)}, heard {found}")
+    pytest.fail(f"expected one of {sorted(expected)}, found {found}")
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if fault.allowed])
-async def test_an_allowed_variation_is_no_error(name):
+async def test_an_allowed_variation_is_not_an_error(name):
     found = await findings(name, *ASKS[:2])
     assert "error" not in found.values(), found
