@@ -40,7 +40,8 @@ def resume_agents(folder: Path, options: ProviderOptions, *, as_json: bool = Fal
 def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool = False) -> int:
     """Run the agents. If the user stops it, those that have ended are judged, and nothing passes.
 
-    Raises ConfigurationError if no agent could be run, and as `preflight`.
+    Raises ConfigurationError if no agent could be run, StoppedError if the user stops it before an
+    agent has ended, and as `preflight`.
     """
     try:
         with opened(folder) as run:
@@ -49,6 +50,8 @@ def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool =
             try:
                 run_until_stopped(_run(provider, folder, run))
             except StoppedError:
+                if not run.imported.requests:
+                    raise StoppedError("stopped before an agent had ended") from None
                 say(f"stopped; run the other agents with --resume {folder}")
             if not run.imported.requests:
                 results = run.info.agents.items()
