@@ -31,7 +31,10 @@ give --max-requests "$MAX_REQUESTS"
 give --deadline "$DEADLINE"
 if [ -n "$ARGS" ]; then
     # Words as a shell would read them, quotes and all, but nothing in them is expanded.
-    printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"
+    if ! printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"; then
+        echo "::error title=gpt-oss-verify::The input args has a quote without its pair."
+        exit 2
+    fi
     while IFS= read -r -d '' word; do
         arguments+=("$word")
     done <"$place/words"

@@ -134,6 +134,13 @@ def test_inputs_are_words_and_never_code(mock, tmp_path):
     assert not list(tmp_path.rglob("pwned"))
 
 
+def test_args_with_a_quote_without_its_pair_are_named(mock, tmp_path):
+    runner = Runner(tmp_path, base_url=mock.base_url, model=MODEL, args="--skip 'a")
+    assert runner.run("verify") == 2
+    assert "The input args has a quote without its pair." in runner.log
+    assert mock.received == []
+
+
 def test_no_script_holds_an_expression_and_every_action_is_pinned():
     for step in STEPS:
         assert "${{" not in step.get("run", "")
