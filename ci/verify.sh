@@ -31,7 +31,10 @@ add --max-requests "$MAX_REQUESTS"
 add --deadline "$DEADLINE"
 if [ -n "$ARGS" ]; then
     # Split into words with a shell's quoting rules, but without expansion.
-    printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"
+    if ! printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"; then
+        echo "::error title=gpt-oss-verify::The input args has an unmatched quote."
+        exit 2
+    fi
     while IFS= read -r -d '' word; do
         arguments+=("$word")
     done <"$place/words"

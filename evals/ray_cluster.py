@@ -1,5 +1,7 @@
 """Samples eval runs on a Ray cluster: one shard for each CPU; this machine joins the logs."""
 
+import os
+import socket
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,12 @@ from types import ModuleType
 
 from evals.datasets.rows import questions_file
 from evals.restoring import restored_evals
-from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
+from harness.errors import (
+    ConfigurationError,
+    HarnessError,
+    ProviderUnavailableError,
+    StoppedError,
+)
 from harness.integrity.seal import sealed
 from harness.pipeline.job import Job, ended, prepare, resumed
 from harness.pipeline.run import sample
@@ -21,6 +28,9 @@ from harness.sampling.budget import Budget
 from harness.sampling.run import Observer, run_until_stopped
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
+
+_CONNECT_SECONDS = 10
+"""Ray itself tries for many minutes to reach a cluster that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,16 @@ class RayExecutor:
     """
 
     def __init__(self) -> None:
-        """Connect, or start a cluster here. Raises ConfigurationError if Ray is not installed."""
+        """Connect, or start a cluster here. Raises ConfigurationError if Ray cannot be used."""
         self._ray = _library()
-        self._ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
+        _reach(os.environ.get("RAY_ADDRESS", ""))
+        try:
+            self._ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigurationError(
+                f"Ray cannot be used: {_one_line(error)}; RAY_ADDRESS names the cluster, and "
+                "without it one is started on this machine."
+            ) from None
 
     @property
     def workers(self) -> int:
@@ -58,13 +75,17 @@ class RayExecutor:
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def execute(self, shards: Sequence[ShardJob]) -> Iterator[SampledShard]:
-        """Sample the shards; each is yielded as soon as it is finished."""
+        """Sample the shards; each is yielded as soon as it is finished or has failed."""
         task = self._ray.remote(sample_shard)
         waiting = [task.remote(shard) for shard in shards]
         try:
             while waiting:
                 done, waiting = self._ray.wait(waiting)
-                yield self._ray.get(done[0])
+                try:
+                    sampled = self._ray.get(done[0])
+                except self._ray.exceptions.RayError as error:
+                    sampled = SampledShard(zlib.compress(b""), _one_line(error))
+                yield sampled
         finally:
             self._ray.shutdown()
 
@@ -114,14 +135,18 @@ def sample_shard(shard: ShardJob) -> SampledShard:
 def sample_in_shards(job: Job, executor: RayExecutor, observer: Observer) -> None:
     """Sample in shards, join their logs, and grade.
 
-    Raises ProviderUnavailableError if a shard failed (the others are kept), and RunLogError.
+    Raises ProviderUnavailableError if a shard failed (the others are kept), RunLogError, and
+    StoppedError when the user stops the run, which loses the shards in progress.
     """
     prepare(job)
     count = max(1, min(executor.workers, job.info.planned))
     observer.stage(f"sampling {count} shards")
     observer.begin(job.info.planned, 0)
     with sealed(job.folder) as ending:
-        _join_shards(job, executor, count, observer)
+        try:
+            _join_shards(job, executor, count, observer)
+        except KeyboardInterrupt:
+            raise StoppedError("stopped before the end; finish it with --resume") from None
         for task in job.plan.tasks:
             run_until_stopped(task.grade(job.folder, observer, job.budget))
         ending.info = ended(job, "complete")
@@ -144,6 +169,26 @@ def _unpacked(shard: SampledShard) -> Iterator[Rollout]:
     with TemporaryDirectory() as place:
         (Path(place) / ROLLOUTS_FILE).write_bytes(zlib.decompress(shard.log))
         yield from read_rollouts(Path(place))
+
+
+def _reach(address: str) -> None:
+    """Raise ConfigurationError if nothing answers at the host and port of RAY_ADDRESS."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The Ray cluster at {address}, which RAY_ADDRESS names, cannot be reached: "
+            f"{error.strerror or error}."
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error of Ray: in those of tasks, the last line is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removesuffix(".") if lines else type(error).__name__
 
 
 def _library() -> ModuleType:

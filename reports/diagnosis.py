@@ -88,14 +88,21 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision == "pass":
         yield _after_a_pass(analysis)
     elif decision == "inconclusive":
-        decidable = analysis.evals and not run.settings.until_decided
-        missing = "The reasons state what is missing"
-        if decidable:
-            yield Step(f"{missing}; --until-decided samples until it is enough.")
-        else:
-            yield Step(f"{missing}, such as more tries (-k).")
+        yield _after_no_decision(analysis, folder)
     else:
         yield Step(_worst(analysis))
+
+
+def _after_no_decision(analysis: Analysis, folder: str) -> Step:
+    """How a complete run can get a verdict."""
+    if any(each.end == "stopped" for each in analysis.run.agents.values()):
+        return Step("Run the other agents with:", f"gpt-oss-verify --resume {folder}")
+    missing = "The reasons state what is missing"
+    if analysis.evals and not analysis.run.settings.until_decided:
+        return Step(f"{missing}; --until-decided samples until it is enough.")
+    if any(task.kind == "traffic" for task in analysis.run.tasks):
+        return Step(f"{missing}.")
+    return Step(f"{missing}, such as more tries (-k).")
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

@@ -40,7 +40,8 @@ def resume_agents(folder: Path, options: ProviderOptions, *, as_json: bool = Fal
 def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool = False) -> int:
     """Run the agents and judge the run; after a stop by the user, the run cannot pass.
 
-    Raises ConfigurationError if no agent could be run, and the errors of `preflight`.
+    Raises ConfigurationError if no agent could be run, StoppedError if the user stops it before an
+    agent has finished, and the errors of `preflight`.
     """
     try:
         with opened(folder) as run:
@@ -49,6 +50,8 @@ def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool =
             try:
                 run_until_stopped(_run(provider, folder, run))
             except StoppedError:
+                if not run.imported.requests:
+                    raise StoppedError("stopped before an agent had finished") from None
                 say(f"stopped; run the remaining agents with --resume {folder}")
             if not run.imported.requests:
                 results = run.info.agents.items()

@@ -91,6 +91,7 @@ def create(
     """
     if (checkpoint is None) == (server.url is None):
         raise ConfigurationError("Give either --checkpoint DIR or --from URL.")
+    _check_writable(out)
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
     if server.url is not None:
         _write(out, _recorded(server, server.url, model, command))
@@ -119,7 +120,13 @@ def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command
     if options.long:
         say("requesting the long prompts")
         long = golden_prompts.long_requests("harmony", models[0])
-        golden = with_long(golden, made(requests=long, sha256=golden_prompts.long_fingerprint()))
+        try:
+            answers = made(requests=long, sha256=golden_prompts.long_fingerprint())
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error} If the context of the server is too short, use --no-long."
+            ) from None
+        golden = with_long(golden, answers)
     say("This file covers only one engine; merge it with another before you compare providers.")
     return golden
 
@@ -207,6 +214,15 @@ def learn(golden: Path, run: RunPath, /, *, engine: str, numbers: str, fp8: bool
     show(shown(found.distance))
     _write(golden, learn_from(file, found))
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Raise ConfigurationError if the file cannot be written: its contents may take hours."""
+    exists = path.exists()
+    with os_errors(ConfigurationError, f"{path} cannot be written"):
+        path.open("ab").close()
+        if not exists:
+            path.unlink()
 
 
 def _write(path: Path, golden: Golden) -> None:

@@ -11,7 +11,7 @@ from harness.records.scores import Score
 _KEYS = {
     "record": "id of the rollout in rollouts.jsonl",
     "task": "task: tool_calling, a probe group, or an eval",
-    "kind": "tool_calling, probes or eval",
+    "kind": "tool_calling, probes, eval, or traffic (imported or of agents)",
     "sample": "test case, probe request or dataset row",
     "model": "model name as sent",
     "effort": "reasoning effort; missing if not sent",
@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "outcome": "how the attempt ended; not_run if it was planned but not made",
         "finished": "whether the attempt was made",
         "invalid": "whether a reply was unreadable or violates the API",
-        "value": "1 or 0; a rubric score in HealthBench; missing for probe requests",
+        "value": "1 or 0; a rubric score in HealthBench; missing for probe requests and traffic",
         "exact": "whether a tool call has exactly the expected arguments",
         "seconds": "time of the last exchange",
         "requests": "requests, without retries",

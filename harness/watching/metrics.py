@@ -63,7 +63,8 @@ class Metrics:
             server, thread = start_http_server(port, host, self._registry)
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
-                f"--metrics-port {port} cannot be used on {host}: {error}."
+                f"--metrics-port {port} cannot be used on {host}: "
+                f"{getattr(error, 'strerror', None) or error}."
             ) from None
         try:
             yield server.server_port

@@ -134,6 +134,13 @@ def test_inputs_are_never_executed_as_shell_code(mock, tmp_path):
     assert not list(tmp_path.rglob("pwned"))
 
 
+def test_an_unmatched_quote_in_args_is_named(mock, tmp_path):
+    runner = Runner(tmp_path, base_url=mock.base_url, model=MODEL, args="--skip 'a")
+    assert runner.run("verify") == 2
+    assert "The input args has an unmatched quote." in runner.log
+    assert mock.received == []
+
+
 def test_scripts_contain_no_expressions_and_actions_are_pinned():
     for step in STEPS:
         assert "${{" not in step.get("run", "")

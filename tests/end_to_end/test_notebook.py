@@ -7,7 +7,11 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from compared_runs import judged_run, never_in
+from healthy import MODEL, Say, chat_whole
 
+from harness.cli.app import run
+
+WHOLE = {"request": {"model": MODEL, "messages": []}, "response": chat_whole(Say("Hi."))}
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "analysis.ipynb"
 
 
@@ -41,6 +45,17 @@ def test_the_notebook_runs(plt, tmp_path, broken, capsys):
     assert len(plt.get_fignums()) == (3 if broken else 2)
     assert len(names["outcomes"]) == (2 if broken else 0)
     assert ("The counts do not add up." in capsys.readouterr().out) == broken
+
+
+def test_recorded_traffic_has_no_failed_attempts(plt, tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.json").write_text(json.dumps(WHOLE), encoding="utf-8")
+        assert run(["import", f"{number}.json", "-p", "x"]) == 0
+    names = {}
+    for cell in code_cells()[:3]:
+        exec(compile(cell, str(NOTEBOOK), "exec"), names)
+    assert list(names["runs"].attempts["kind"]) == ["traffic", "traffic"]
+    assert len(names["outcomes"]) == 0
 
 
 def test_the_notebook_is_stored_without_outputs():

@@ -8,6 +8,7 @@ import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from types import ModuleType, SimpleNamespace
 from zlib import compress
 
 import pytest
@@ -493,6 +494,78 @@ def test_a_failed_shard_is_reported_and_the_others_are_kept(mock, tmp_path, monk
     (folder,) = runs(tmp_path)
     assert len(lines(folder / "rollouts.jsonl")) == 21
     assert run(["eval", "--resume", str(folder)]) == 0
+
+
+def test_a_stop_keeps_the_parts_that_are_finished(mock, tmp_path, monkeypatch, capsys):
+    class Stopped:
+        workers = 2
+
+        def execute(self, parts):
+            yield sample_shard(parts[0])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        "harness.cli.verify._on_ray",
+        lambda: lambda job, observer: sample_in_shards(job, Stopped(), observer),
+    )
+    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 130
+    (folder,) = runs(tmp_path)
+    assert f"finish it with --resume runs/{folder.name}" in capsys.readouterr().err
+    assert len(lines(folder / "rollouts.jsonl")) == 21
+    assert run(["eval", "--resume", str(folder)]) == 0
+
+
+class FakeRay(ModuleType):
+    """Ray on one CPU, whose calls fail as the subclasses say."""
+
+    class exceptions:  # noqa: N801 (a module of Ray)
+        class RayError(Exception):
+            pass
+
+    def __init__(self):
+        super().__init__("ray")
+
+    def init(self, **_):
+        pass
+
+    def shutdown(self):
+        pass
+
+    def cluster_resources(self):
+        return {"CPU": 1.0}
+
+    def remote(self, task):
+        return SimpleNamespace(remote=lambda shard: shard)
+
+    def wait(self, waiting):
+        return waiting[:1], waiting[1:]
+
+    def get(self, shard):
+        raise self.exceptions.RayError("Traceback:\n  File\nModuleNotFoundError: no evals\n")
+
+
+def test_a_node_without_the_tool_is_said(mock, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
+    assert "1 of 1 shards failed: ModuleNotFoundError: no evals" in capsys.readouterr().err
+    assert runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["", "auto", "127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_a_cluster_that_cannot_be_used_is_one_sentence(mock, monkeypatch, capsys, address):
+    class Unusable(FakeRay):
+        def init(self, **_):
+            assert ":" not in address  # Ray would try for minutes.
+            raise ConnectionError("no Ray here.")
+
+    monkeypatch.setitem(sys.modules, "ray", Unusable())
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    if ":" in address:
+        assert f"The Ray cluster at {address}, which RAY_ADDRESS names, cannot be reached" in said
+    else:
+        assert "Ray cannot be used: no Ray here; RAY_ADDRESS names the cluster" in said
 
 
 @pytest.mark.slow

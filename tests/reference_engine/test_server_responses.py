@@ -280,6 +280,28 @@ def test_items_can_be_referenced(engine, client):
     assert "sunny" in engine.prompts[-1]
 
 
+@pytest.mark.parametrize(
+    ("summary", "text", "kept"),
+    [
+        ([], [], True),
+        ([{"type": "summary_text", "text": "Odd."}], None, True),
+        ([], "Mine.", False),
+    ],
+)
+def test_reasoning_without_its_text_is_that_of_the_stored_item(engine, client, summary, text, kept):
+    engine.script = lambda *_: CALL
+    thought, call = ask(client, tools=[FLAT_TOOL])["output"]
+    back = {"type": "reasoning", "id": thought["id"], "summary": summary}
+    if text is not None:
+        back["content"] = [{"type": "reasoning_text", "text": text}] if text else []
+    ask(client, [user("Hi"), back, call, output_of(call, "sunny")], tools=[FLAT_TOOL])
+    assert ("I think." in engine.prompts[-1]) == kept
+    assert "Odd." not in engine.prompts[-1]
+    misleading = {"type": "reasoning", "id": call["id"], "summary": []}
+    ask(client, [user("Hi"), misleading], tools=[FLAT_TOOL])
+    assert "I think." not in engine.prompts[-1]
+
+
 def test_stored_responses_can_be_read_and_deleted(engine, client):
     response = ask(client)
     path = f"/responses/{response['id']}"

@@ -53,7 +53,7 @@ def history_of(
             case MessageItem():
                 history.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
-                history += _reasoning(item)
+                history += _reasoning(item, stored_item)
             case CallItem() | CustomCallItem():
                 history.append(_call(item))
                 calls[item.call_id] = item.name
@@ -77,9 +77,12 @@ def _call(item: CallItem | CustomCallItem) -> Call:
     return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
 
 
-def _reasoning(item: ReasoningItem) -> tuple[Reasoning, ...]:
-    text = "".join(part.text for part in item.content)
-    return (Reasoning(text),) if text else ()
+def _reasoning(item: ReasoningItem, stored_item: StoredItem) -> tuple[ConversationItem, ...]:
+    """The text of the item or, if a client dropped it, that of the stored item."""
+    if text := "".join(part.text for part in item.content):
+        return (Reasoning(text),)
+    found = stored_item(item.id) if isinstance(item.id, str) else None
+    return tuple(entry for entry in found[0] if isinstance(entry, Reasoning)) if found else ()
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:

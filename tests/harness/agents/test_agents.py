@@ -1,5 +1,6 @@
 """`--suite agents`: the OpenAI Agents SDK against a server, and the verdicts on its results."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -147,6 +148,23 @@ def test_a_stopped_run_is_judged_and_can_be_resumed(tmp_path, monkeypatch, capsy
     assert [each["end"] for each in task["imported"]["agents"].values()] == ["right", "right"]
     assert task["planned"] == 2
     assert run(["audit", str(folder)]) == 0
+
+
+def test_a_run_that_is_stopped_before_an_agent_has_ended_leaves_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    async def stopped(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(agents, "_installed", lambda name: "1.0")
+    monkeypatch.setattr(agents, "_run", stopped)
+    with in_background(MockProvider(always=server(), models=[MODEL], api_key=KEY)) as provider:
+        assert verified(provider) == 130
+    said = capsys.readouterr().err
+    assert "stopped before an agent had finished" in said
+    assert "--resume" not in said
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_options_of_other_tasks_are_rejected(capsys):

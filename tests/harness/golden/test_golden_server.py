@@ -190,3 +190,28 @@ async def test_the_command_records_a_server(tmp_path, capsys):
     golden = files.load(out)
     assert golden.command.startswith("gpt-oss-verify")
     assert "merge it with another" in capsys.readouterr().err
+
+
+async def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(tmp_path, capsys):
+    out = tmp_path / "none" / "golden.json"
+    async with MockProvider(always=answering()) as provider:
+        given = ["--from", provider.base_url, "--engine", "e", "--numbers", "n", "--no-long"]
+        command = ["golden", "create", *given, "--model", MODEL, "--out", str(out)]
+        assert await asyncio.to_thread(run, command) == 2
+    assert f"{out} cannot be written: No such file or directory" in capsys.readouterr().err
+    assert provider.received == []
+
+
+async def test_a_server_with_a_short_context_is_told_of_no_long(tmp_path, capsys):
+    answer = answering()
+
+    async def handle(request, writer):
+        too_long = len(request.body["prompt"]) > 8192
+        await (mock.status(400) if too_long else answer)(request, writer)
+
+    async with MockProvider(always=handle) as provider:
+        given = ["--from", provider.base_url, "--engine", "e", "--numbers", "n"]
+        command = ["golden", "create", *given, "--model", MODEL, "--out", str(tmp_path / "g.json")]
+        assert await asyncio.to_thread(run, command) == 2
+    assert "If the context of the server is too short, use --no-long." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
