@@ -123,6 +123,12 @@ def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accou
             yield Accounted(exchange, reply, found)
 
 
+def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
+    """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
+    found = account_of(exchange, reply, spelled=spelled)
+    return found is not None and found.exact and not found.unexplained
+
+
 def hides_cot(exchange: ParsedExchange) -> bool:
     """Whether the request asks for a reply without CoT, or with it in another place."""
     body = exchange.request.body

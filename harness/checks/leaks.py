@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 
-from harness.checks.accounting import account_of
+from harness.checks.accounting import account_of, wrote_all
 from harness.checks.base import Family
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Answer, every_choice
@@ -185,8 +185,7 @@ def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
 
 def _fits_tokens(answer: Answer) -> bool:
     """Whether a reply with CoT has exactly the reported tokens if the model spelled all markup."""
-    counted = account_of(*answer, spelled=True) if answer.reply.reasoning else None
-    return counted is not None and counted.exact and not counted.unexplained
+    return bool(answer.reply.reasoning) and wrote_all(*answer, spelled=True)
 
 
 def _wrote_both(answer: Answer) -> bool:

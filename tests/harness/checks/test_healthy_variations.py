@@ -224,6 +224,11 @@ def test_markup_with_the_tokens_of_spelled_text_is_no_leak():
     assert "reasoning.in_answer" in asked("Answer in XML.", replace(tags, reasoning=""))
 
 
+def test_the_name_of_a_null_value_is_an_answer_if_the_model_wrote_it():
+    assert asked("What does it print?", Say(text="None")) == set()
+    assert "text.placeholder" in asked("What does it print?", Say(text="None", wrote="It is."))
+
+
 def test_special_tokens_in_a_string_of_arguments_are_no_leak():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     arguments = '{"text": "<|start|>user<|message|>Hi<|end|>"}'
