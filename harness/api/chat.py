@@ -211,6 +211,7 @@ class _ChoiceBuilder:
         self._texts: dict[str, list[str]] = {}
         self._details: list[Body] = []
         self._calls: dict[int, Body] = {}
+        self._names: dict[int, list[str]] = {}
         self._arguments: dict[int, list[str]] = {}
 
     def add(self, choice: Mapping[str, Any], path: str) -> None:
@@ -228,6 +229,8 @@ class _ChoiceBuilder:
         if self._details:
             message["reasoning_details"] = self._details
         for at, call in sorted(self._calls.items()):
+            if at in self._names:
+                call["function"]["name"] = "".join(self._names[at])
             call["function"]["arguments"] = "".join(self._arguments[at])
             message.setdefault("tool_calls", []).append(call)
         choice = {"index": index, "message": message, "finish_reason": self.finish}
@@ -267,7 +270,8 @@ class _ChoiceBuilder:
         function = optional_member(delta, "function", dict, path) or {}
         path = f"{path}.function"
         name = optional_member(function, "name", str, path)
-        if name:
-            call["function"].setdefault("name", name)
+        names = self._names.setdefault(index, []) if name else []
+        if name and name not in names[:1]:  # some servers repeat the name in every chunk
+            names.append(name)
         arguments = optional_member(function, "arguments", str, path) or ""
         self._arguments.setdefault(index, []).append(arguments)

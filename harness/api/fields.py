@@ -52,9 +52,12 @@ def reported_error(value: Mapping[str, Any], text: str) -> object:
         return None
     if value.get("error") or value.get("object") == "error":
         return value.get("error") or value
-    for choice in objects(value.get("choices")):
+    choices = objects(value.get("choices"))
+    for choice in choices:
         if choice.get("error") or choice.get("finish_reason") == "error":
-            return choice.get("error") or "a choice has the finish_reason error"
+            error = choice.get("error") or "a choice has the finish_reason error"
+            number = f"choice {choice.get('index')} of {len(choices)} failed"
+            return error if len(choices) == 1 else f"{number}: {error_message(error)}"
     return None
 
 

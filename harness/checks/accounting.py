@@ -32,7 +32,7 @@ from harness.records.scores import TokenAccount
 
 Message = Reasoning | Preamble | Answer | Call
 
-# CoT that a server inserts into the answer, in tags that the model does not write.
+# CoT that a server inserts into the answer, in tags, if there is no other CoT.
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
@@ -70,7 +70,7 @@ def account(exchange: ParsedExchange) -> TokenAccount | None:
 
 
 def account_of(
-    exchange: ParsedExchange, reply: Reply, *, stopped: bool = False
+    exchange: ParsedExchange, reply: Reply, *, stopped: bool = False, spelled: bool = False
 ) -> TokenAccount | None:
     """The token account of a reply; None if its tokens cannot be counted.
 
@@ -78,6 +78,7 @@ def account_of(
     if the request has several choices, stop strings, tools that the provider runs or an option that
     hides the CoT, if a text contains special tokens, if a response has items of other types, or if
     there is no vocabulary. With `stopped`, only replies to requests with stop strings are counted.
+    With `spelled`, special tokens in a text count as text that the model spelled.
     """
     request = exchange.request
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
@@ -89,7 +90,7 @@ def account_of(
     if any(item.get("type") not in _COUNTED_ITEMS for item in objects(reply.raw.get("output"))):
         return None
     messages = list(_messages(reply))
-    special = any(_SPECIAL.search(_text(each)) for each in messages)
+    special = not spelled and any(_SPECIAL.search(_text(each)) for each in messages)
     if special or not _has_vocabulary():
         return None
     try:
@@ -121,6 +122,12 @@ def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accou
         found = account_of(exchange, reply, stopped=True) if stopped else account(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
+
+
+def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
+    """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
+    found = account_of(exchange, reply, spelled=spelled)
+    return found is not None and found.exact and not found.unexplained
 
 
 def hides_cot(exchange: ParsedExchange) -> bool:
@@ -211,10 +218,12 @@ def _messages(reply: Reply) -> Iterator[Message]:
     texts; each further item adds only its header.
     """
     items = Counter(item.get("type") for item in objects(reply.raw.get("output")))
-    tagged = "".join(found[2] for found in _TAGGED.finditer(reply.text))
-    text = _TAGGED.sub("", reply.text)
-    if reply.reasoning or tagged:
-        yield Reasoning(reply.reasoning + tagged)
+    reasoning, text = reply.reasoning, reply.text
+    if not reasoning:
+        reasoning = "".join(found[2] for found in _TAGGED.finditer(text))
+        text = _TAGGED.sub("", text)
+    if reasoning:
+        yield Reasoning(reasoning)
         yield from [Reasoning("")] * (items["reasoning"] - 1)
     if text:
         yield Preamble(text) if reply.calls else Answer(text)

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Collection, Iterator
 
-from harness.checks.accounting import account_of
+from harness.checks.accounting import account_of, wrote_all
 from harness.checks.base import Family
+from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Answer, every_choice
 from harness.findings import HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange
@@ -48,13 +49,18 @@ _EVERYWHERE = ("answer", "reasoning", "tool name", "arguments")
 def _search(
     answer: Answer, pattern: re.Pattern[str], places: Collection[str], what: str
 ) -> Iterator[Problem]:
-    """Report the first match in each place, unless the prompt contains it, or it is code."""
+    """Report the first match in each place, unless the prompt contains it, or it is code.
+
+    Text of arguments that are a JSON object is in their strings, where nothing leaks.
+    """
     exchange, reply = answer
     names = (("tool name", call.name) for call in reply.calls)
     for place, text in (*answer.texts, *names):
         if place not in places:
             continue
-        if place == "answer" and "`" in text:
+        if place == "arguments" and parsed_object(text) is not None:
+            continue
+        if place in ("answer", "reasoning") and "`" in text:
             text = _CODE.sub("", text)
         matches = pattern.finditer(text)
         found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)
@@ -68,9 +74,13 @@ def _search(
 def _special_tokens(answer: Answer) -> Iterator[Problem]:
     """No harmony special tokens leak into the answer, reasoning, tool names or arguments.
 
-    The provider's harmony parser failed. Clients show or execute the markup.
+    The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
+    text, for example to explain it, if the reply has CoT, and its reported tokens are exactly those
+    of its texts: a special token is one token, but several if the model spells it.
     """
-    return _search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token")
+    found = list(_search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token"))
+    if not found or not _fits_tokens(answer):
+        yield from found
 
 
 @family.check("harmony.remains", every_choice, source=HARMONY)
@@ -113,9 +123,13 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reasoning.in_answer", every_choice)
 def _tagged(answer: Answer) -> Iterator[Problem]:
-    """The answer does not contain tagged CoT. Users see text that is not meant for them."""
+    """The answer does not contain tagged CoT. Users see text that is not meant for them.
+
+    The model wrote the tags if the reply has CoT of its own, and its reported tokens are exactly
+    those of its texts.
+    """
     for problem in _search(answer, _COT_TAG, ("answer",), "reasoning tags"):
-        if not _TAG_NAMED.search(answer.exchange.prompt):
+        if not _TAG_NAMED.search(answer.exchange.prompt) and not _fits_tokens(answer):
             yield problem
 
 
@@ -167,6 +181,11 @@ def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
     if copied and not _wrote_both(answer):
         message = "The reasoning ends with a copy of the entire answer."
         yield Problem(exchange, message, "reasoning without the answer", reasoning[-200:])
+
+
+def _fits_tokens(answer: Answer) -> bool:
+    """Whether a reply with CoT has exactly the reported tokens if the model spelled all markup."""
+    return bool(answer.reply.reasoning) and wrote_all(*answer, spelled=True)
 
 
 def _wrote_both(answer: Answer) -> bool:

@@ -154,7 +154,7 @@ grammar_checks(
         grammar.TOOL_CALLS: (
             "error",
             "A streamed tool call starts with its id and name and keeps its index. Clients "
-            "assemble calls by index.",
+            "assemble calls by index, and many keep only one piece of a name.",
         ),
         grammar.TOOL_CALLS_REPEATED: (
             "warning",

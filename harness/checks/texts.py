@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from harness.checks.accounting import Accounted, account_of, accounted
+from harness.checks.accounting import Accounted, account_of, accounted, wrote_all
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
 from harness.findings import CHAT, GUIDE, Problem
@@ -104,10 +104,11 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
-    The server converted a missing text to a string, such as "None". Clients show it.
+    The server converted a missing text to a string, such as "None". Clients show it. The model
+    wrote it if the reported tokens are exactly those of the reply.
     """
     text = answer.reply.text.strip()
-    if text in _NULL_NAMES and text not in answer.exchange.prompt:
+    if text in _NULL_NAMES and text not in answer.exchange.prompt and not wrote_all(*answer):
         message = f"The answer is only {text}, the name of a null value."
         yield Problem(answer.exchange, message, "an answer, or null", text)
 

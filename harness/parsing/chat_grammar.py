@@ -36,6 +36,7 @@ class _Walker:
         self._finish: object = None
         self._choices = 0
         self._calls: dict[str, object] = {}
+        self._names: dict[str, object] = {}
         self._usage: StreamEvent | None = None
         self._error = False
         self._answered = False
@@ -132,7 +133,10 @@ class _Walker:
             if index != str(len(self._calls)):
                 message = "Tool call indices do not increase by one from 0."
                 yield TOOL_CALLS, message, f"index {len(self._calls)}", f"index {index}"
-            self._calls[index] = call_id
+            self._calls[index], self._names[index] = call_id, name
+        elif self._names[index] and name not in (None, "", self._names[index]):
+            message = "The name of a tool call is sent in several pieces."
+            yield TOOL_CALLS, message, f"no more than {self._names[index]}", str(name)
         elif call_id not in (None, "", self._calls[index]):
             message = "The id of a tool call changes during the stream."
             yield TOOL_CALLS, message, f"{self._calls[index]}, or no id", str(call_id)

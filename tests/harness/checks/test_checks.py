@@ -249,7 +249,7 @@ def test_the_arguments_of_the_built_in_python_are_a_program():
 
 
 def test_special_tokens_in_the_prompt_may_be_repeated():
-    answer = Say(text="You wrote <|end|>.")
+    answer = Say(text="You wrote <|end|>.", wrote="You wrote.")
     recorded = rollout([answer])
     assert "harmony.markers" in ids(checks.examine(parse_rollout(recorded))[1])
     asked = recorded.exchanges[0].request.body

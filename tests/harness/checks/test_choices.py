@@ -21,6 +21,7 @@ from harness.parsing.rollout import parse_rollout
 
 FIRST = Say(text="It is sunny in Lisbon.")
 LEAK = "So.<|channel|>final<|message|>It is warm."
+LEAKED = Say(text=LEAK, wrote="So.It is warm.")
 
 
 def findings(recorded):
@@ -82,7 +83,7 @@ def test_a_leak_that_the_client_sent_back_does_not_hide_the_next_one():
         {"role": "assistant", "content": LEAK},
         {"role": "user", "content": "And tomorrow?"},
     ]
-    recorded = asked(rollout([Say(text=LEAK)]), {"messages": history})
+    recorded = asked(rollout([LEAKED]), {"messages": history})
     assert findings(recorded) == {"harmony.markers"}
 
 

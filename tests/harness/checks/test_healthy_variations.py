@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from healthy import (
@@ -203,13 +204,37 @@ ARRAY = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 
 
 
 def test_markup_that_the_conversation_is_about_is_not_a_leak():
-    tokens = Say(text="It ends with <|end|>, a call with <|call|>.")
+    text = "It ends with <|end|>, a call with <|call|>."
+    tokens = Say(text=text, wrote="It ends with x, a call with x.")
     assert "harmony.markers" in asked("How does a message end?", tokens)
     assert asked("What do <|end|> and <|call|> end?", tokens) == set()
-    assert asked("How does a message end?", Say(text="With `<|end|>`.")) == set()
-    tags = Say(text="<think>a</think>\n<reasoning>b</reasoning>")
+    uncounted = Say(text="With `<|end|>`.", reasoning="It is `<|end|>`.", wrote="With x.")
+    assert asked("How does a message end?", uncounted) == set()
+    tags = Say(text="<think>a</think>\n<reasoning>b</reasoning>", wrote="b")
     assert "reasoning.in_answer" in asked("Write two tags.", tags)
     assert asked("Write a <think> and another tag.", tags) == set()
+
+
+def test_markup_with_the_tokens_of_spelled_text_is_not_a_leak():
+    spelled = Say(text="It ends with <|end|>.", reasoning="They mean <|end|> and <|return|>.")
+    assert asked("How does a message end?", spelled) == set()
+    assert "harmony.markers" in asked("How does it end?", replace(spelled, reasoning=""))
+    tags = Say(text="<reasoning>a</reasoning>\n<final>b</final>")
+    assert asked("Answer in XML.", tags) == set()
+    assert "reasoning.in_answer" in asked("Answer in XML.", replace(tags, reasoning=""))
+
+
+def test_the_name_of_a_null_value_is_an_answer_if_the_model_wrote_it():
+    assert asked("What does it print?", Say(text="None")) == set()
+    assert "text.placeholder" in asked("What does it print?", Say(text="None", wrote="It is."))
+
+
+def test_special_tokens_in_a_string_of_arguments_are_not_a_leak():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    arguments = '{"text": "<|start|>user<|message|>Hi<|end|>"}'
+    assert asked("Save it.", Say(call=("f", arguments)), tools=[tool]) == set()
+    leak = Say(call=("f", '{"text": "Hi"}<|call|>'))
+    assert "harmony.markers" in asked("Save it.", leak, tools=[tool])
 
 
 def test_answers_and_calls_due_to_old_or_rare_options_are_accepted():

@@ -61,6 +61,15 @@ def test_a_failed_choice_is_not_judged_as_a_reply_of_the_model(reported):
     assert findings(chat(failed, ANSWER)) == {"reply.unreadable"}
 
 
+def test_the_finding_names_the_choice_that_failed():
+    def fail(body):
+        body["choices"].append({"index": 1, "finish_reason": "error", "error": FAILED})
+
+    found = checks.examine(parse_rollout(chat(fail, ANSWER)))[1]
+    text = "the body is an error: choice 1 of 2 failed: The upstream server failed"
+    assert [each.message for each in found] == [text]
+
+
 @pytest.mark.parametrize(
     "blocks",
     [

@@ -1,5 +1,7 @@
 """One cause yields one finding."""
 
+import copy
+
 import pytest
 from defects import _answer_as_call, _simulate
 from healthy import Say, chat_blocks
@@ -31,6 +33,24 @@ def findings(recorded):
 
 def test_a_simulated_stream_is_one_finding():
     assert findings(responses_stream(_simulate, ANSWER)) == {"responses.stream.simulated"}
+
+
+def test_a_name_in_several_pieces_is_one_finding():
+    def split(chunks):
+        number, first = next(
+            (at, chunk) for at, chunk in enumerate(chunks)
+            if chunk["choices"] and "tool_calls" in chunk["choices"][0]["delta"]
+        )  # fmt: skip
+        first["choices"][0]["delta"]["tool_calls"][0]["function"]["name"] = "get_"
+        rest = copy.deepcopy(first)
+        more = {"index": 0, "function": {"name": "weather", "arguments": ""}}
+        rest["choices"][0]["delta"]["tool_calls"] = [more]
+        chunks.insert(number + 1, rest)
+
+    recorded = chat_stream(split, CALL)
+    assert findings(recorded) == {"chat.stream.tool_calls"}
+    ((_, reply),) = parse_rollout(recorded).replies
+    assert [call.name for call in reply.calls] == ["get_weather"]
 
 
 def test_a_short_numbered_stream_is_not_simulated():

@@ -397,7 +397,7 @@ def test_imported_traffic_is_judged_rechecked_and_audited(
     assert "FINDINGS" in capsys.readouterr().out
     assert run(["import", str(healthy), "-p", "mine", "--verdict", "--out", "other"]) == 0
     assert "PASS" in capsys.readouterr().out
-    leaky = Say(text="<|channel|>final<|message|>It is sunny.")
+    leaky = Say(text="<|channel|>final<|message|>It is sunny.", wrote="It is sunny.")
     broken = json_lines(tmp_path, rollout([leaky]).exchanges)
     assert run(["import", str(broken), "-p", "mine", "--verdict", "--out", "third"]) == 1
     assert "harmony.markers failed 1 of 1 times" in capsys.readouterr().out
