@@ -4,6 +4,7 @@ import ast
 import copy
 import json
 import re
+from itertools import pairwise
 
 import mutations
 import pytest
@@ -391,7 +392,7 @@ def rename_reasoning(chunks):
 def late_copy(chunks):
     pieces = [each["delta"] for chunk in chunks for each in chunk["choices"]]
     pieces = [delta for delta in pieces if "reasoning" in delta]
-    for delta, later in zip(pieces, pieces[1:], strict=False):
+    for delta, later in pairwise(pieces):
         later["reasoning_content"] = delta["reasoning"]
 
 
