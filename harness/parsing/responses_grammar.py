@@ -218,8 +218,8 @@ class _Walker:
         else:
             part.closed = True
             final = data.get("part")
-            text = _text_of(final) if isinstance(final, dict) else None
-            if part.texts and (text or "") != part.text:
+            text = (_text_of(final) or "") if isinstance(final, dict) else ""
+            if part.texts and text != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._differ(ITEM_TEXT, event, message, part.text, text)
 
