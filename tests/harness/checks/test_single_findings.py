@@ -114,6 +114,21 @@ def test_arguments_that_a_stream_repeats(written, doubled):
 
 
 @pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ('{"location":"Lisbon"}', True),
+        ('{"location": "Porto"}', False),
+        ("I look it up.", False),
+        ("", False),
+    ],
+)
+def test_arguments_that_are_also_a_text(text, repeated):
+    said = Say(text=text, call=("get_weather", '{"location": "Lisbon"}'))
+    assert ("calls.repeated" in findings(chat(nothing, said))) == repeated
+    assert ("calls.repeated" in findings(responses(nothing, said))) == repeated
+
+
+@pytest.mark.parametrize(
     ("said", "is_call"),
     [
         ('[{ "name": "get_weather", "parameters": { "location": "Lisbon" } }]', True),
