@@ -506,6 +506,11 @@ BROKEN_RESPONSES_STREAM = [
         lambda e: event_of(e, DONE)["item"].update(status="in_progress"),
         CALL,
     ),
+    (
+        "responses.stream.item_status",
+        lambda e: event_of(e, "response.created")["response"].update(status="completed"),
+        CALL,
+    ),
     ("responses.stream.reasoning_parts", remove_event("response.content_part.done"), ANSWERED),
     ("responses.stream.parts", remove_last_event("response.content_part.done"), ANSWERED),
     ("responses.stream.parts", change_event("response.content_part.added", content_index=1), CALL),
