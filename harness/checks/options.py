@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.checks.base import Family
-from harness.checks.json_text import is_doubled, misfit, parsed_value
+from harness.checks.json_text import is_doubled, misfit, parsed_object, parsed_value
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 from harness.findings import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 
@@ -70,10 +70,10 @@ def _several(answer: Answer) -> Iterator[Problem]:
 
 @family.check("calls.repeated", every_choice, lambda answer: answer.reply.calls, tolerated=0.005)
 def _repeated(answer: Answer) -> Iterator[Problem]:
-    """A reply does not contain the same call twice.
+    """A reply does not contain the same call twice, nor its arguments as text.
 
-    gpt-oss stops after one call, so the server repeated it. Agents run the tool twice. Some streams
-    repeat only the arguments of the call, which are then not valid JSON.
+    gpt-oss stops after one call, so the server repeated it. Agents run the tool twice, or show the
+    arguments. Some streams repeat only the arguments of the call, which are then not valid JSON.
     """
     doubled = next((call for call in answer.reply.calls if is_doubled(call.arguments)), None)
     if doubled is not None:
@@ -84,6 +84,12 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
     if twice is not None:
         message = f"The reply calls {twice[0]} twice with the same arguments."
         yield Problem(answer.exchange, message, "the call once", twice[1])
+    said = parsed_object(answer.reply.text.strip())
+    same = (call for call in answer.reply.calls if said and parsed_object(call.arguments) == said)
+    shown = None if answer.exchange.request.wants_json else next(same, None)
+    if shown is not None:
+        message = f"The text of the reply repeats the arguments of the call of {shown.name}."
+        yield Problem(answer.exchange, message, "the arguments in the call only", answer.reply.text)
 
 
 @family.check("stop.kept", ended, lambda answer: answer.exchange.request.stops, needs="stop")

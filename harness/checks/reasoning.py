@@ -46,12 +46,18 @@ def _chat_missing(answer: Answer) -> Iterator[Problem]:
 
 @family.check("chat.reasoning.field", answers, severity="warning")
 def _chat_field(answer: Answer) -> Iterator[Problem]:
-    """Chat messages return the CoT in the field `reasoning`.
+    """Chat messages return the CoT in the field `reasoning`; a copy in another field is equal.
 
     OpenAI's guide specifies this field. Many clients also read `reasoning_content`. Like the
     probes, they send CoT back in the field in which they received it.
     """
     exchange = answer.exchange
+    for choice in objects(answer.reply.raw.get("choices")):
+        cot, copy = (_field(choice, name) for name in REASONING_FIELDS)
+        if cot and copy and cot != copy:
+            message = "The fields `reasoning` and `reasoning_content` have different texts."
+            yield Problem(exchange, message, cot, copy, f"{_PATH}.reasoning_content")
+            return
     messages = _messages(exchange)
     if answer.reply.reasoning and not any(each.get("reasoning") for each in messages):
         fields = {name for message in messages for name, value in message.items() if value}
@@ -193,3 +199,9 @@ def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
         for key in ("message", "delta")
         if isinstance(choice.get(key), dict)
     ]
+
+
+def _field(choice: Mapping[str, Any], name: str) -> str:
+    message = choice.get("message")
+    text = message.get(name) if isinstance(message, dict) else None
+    return text.strip() if isinstance(text, str) else ""

@@ -19,10 +19,12 @@ GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _SHORTEST_DOUBLED = 80
-# A word of asterisks within a line, or the names with which filters replace words.
+# A word of asterisks within a line, or the names with which filters replace words. The names that
+# Presidio uses are not masks if they are the tags of markup.
 _MASK = re.compile(
     r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
-    r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]",
+    r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]"
+    r"|<(PERSON|LOCATION|DATE_TIME|US_SSN|IBAN_CODE)>(?![\s\S]*</\1>)",
     re.MULTILINE,
 )
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})

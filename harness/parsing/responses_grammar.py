@@ -104,7 +104,9 @@ class _Walker:
         """Read the next event."""
         stem, _, step = event.type.rpartition(".")
         data = event.data or {}
-        if event.type == "response.output_item.added":
+        if event.type in ("response.created", "response.in_progress"):
+            self._begin(event, data.get("response"))
+        elif event.type == "response.output_item.added":
             self._open_item(event, data)
         elif event.type == "response.output_item.done":
             self._close_item(event, data)
@@ -138,6 +140,11 @@ class _Walker:
         shown = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
         got = "after {} characters the deltas have {}, the final text {}".format(start, *shown)
         self._report(rule, event, message, "the same text in both", got)
+
+    def _begin(self, event: StreamEvent, response: object) -> None:
+        if isinstance(response, dict) and response.get("status") in TERMINAL.values():
+            message = f"The response already has its final status in {event.type}."
+            self._report(ITEM_STATUS, event, message, "in_progress", repr(response["status"]))
 
     def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
@@ -218,8 +225,8 @@ class _Walker:
         else:
             part.closed = True
             final = data.get("part")
-            text = _text_of(final) if isinstance(final, dict) else None
-            if part.texts and (text or "") != part.text:
+            text = (_text_of(final) or "") if isinstance(final, dict) else ""
+            if part.texts and text != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._differ(ITEM_TEXT, event, message, part.text, text)
 

@@ -174,8 +174,11 @@ def _right(longer: str, shorter: str) -> frozenset[int]:
 
 
 def _as_text(right: Iterable[int]) -> str:
-    least, most = min(right), max(right)
-    return f"{least} more" if least == most else f"{least} to {most} more"
+    numbers = sorted(right)
+    least, most = numbers[0], numbers[-1]
+    if least < most == least + len(numbers) - 1:
+        return f"{least} to {most} more"
+    return f"{' or '.join(map(str, numbers))} more"
 
 
 for _pair in PAIRS:

@@ -148,9 +148,17 @@ def _applied(responses: ProbeResponses) -> Trials:
 
     If the server silently ignores the format, programs cannot parse the answers.
     """
-    yield _ignored(responses, "free", "without", _FEATURE)
+    yield _ignored(responses, "free", "without", _FEATURE, _json_mode(responses))
     with suppress(NotVerifiableError):
         yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+
+
+def _json_mode(responses: ProbeResponses) -> int:
+    """How many tokens JSON mode adds to a prompt; 0 if that is unknown."""
+    try:
+        return responses.prompt_tokens("object")[1] - responses.prompt_tokens("without object")[1]
+    except NotVerifiableError:
+        return 0
 
 
 @GROUP.probe("structured.object", ("object",), severity="warning")
@@ -205,20 +213,27 @@ def _tools_offered(responses: ProbeResponses) -> Trials:
     yield lost if tokens in others and not reply.calls else None
 
 
-def _ignored(responses: ProbeResponses, name: str, without: str, feature: str) -> Problem | None:
+def _ignored(
+    responses: ProbeResponses, name: str, without: str, feature: str, json_mode: int = 0
+) -> Problem | None:
     """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError.
 
-    A reply that is truncated or has no text does not show what the format affects.
+    A reply that is truncated or has no text does not show what the format affects. A prompt that
+    has as many more tokens as in JSON mode (`json_mode`) does not contain the schema.
     """
     found = list(served_replies(responses, [name], feature))
     if not all(_unfit(exchange, reply) for exchange, reply in found):
         return None
     shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
-    if shown > not_shown:
+    are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
+    as_json_mode = are_json and 0 < shown - not_shown == json_mode
+    if shown > not_shown and not as_json_mode:
         return None
     whole = ((e, reply) for e, reply in found if reply.text and reply.finish != "length")
     exchange, reply = required(whole, "No reply has a whole answer.")[0]
     message = "The answer violates its format, and the prompt does not contain the format."
+    if as_json_mode:
+        message = "The answer violates its schema, and the prompt is only that of JSON mode."
     got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
     return Problem(exchange, message, "an answer that conforms to the format", got)
 

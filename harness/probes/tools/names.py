@@ -83,12 +83,12 @@ def _ids(responses: ProbeResponses) -> Trials:
 
 
 def _changed(offered: str, name: str) -> bool:
-    """Whether a server changed the name: other punctuation, a prefix only, or added characters.
+    """Whether a server may have changed it: punctuation, case, a prefix only, added characters.
 
     Other differences are mistakes of the model.
     """
     if name == offered:
         return False
-    plain_offered, plain = (_PUNCTUATION.sub("", text) for text in (offered, name))
+    plain_offered, plain = (_PUNCTUATION.sub("", text).lower() for text in (offered, name))
     cut = len(name) >= _LEAST_SHARED and offered.startswith(name)
     return plain == plain_offered or cut or offered in name

@@ -4,6 +4,7 @@ import ast
 import copy
 import json
 import re
+from itertools import pairwise
 
 import mutations
 import pytest
@@ -101,6 +102,7 @@ HEALTHY_VARIATIONS = {
     "null where optional": put("service_tier", None),
     "its own service level": put("service_tier", "on_demand"),
     "both reasoning fields": put("choices.0.message.reasoning_content", CALL.reasoning),
+    "a trimmed copy of the CoT": put("choices.0.message.reasoning_content", f"{CALL.reasoning}\n"),
     "matched stop token": put("choices.0.stop_reason", 200012),
 }
 
@@ -293,6 +295,7 @@ BROKEN_CHAT = [
         CALL,
     ),
     ("chat.reasoning.type", put("choices.0.message.reasoning", {"text": "x"}), CALL),
+    ("chat.reasoning.field", put("choices.0.message.reasoning_content", "Another text."), CALL),
     ("chat.finish.tool_calls", put("choices.0.finish_reason", "stop"), CALL),
     ("chat.finish.no_calls", put("choices.0.finish_reason", "tool_calls"), ANSWER),
     ("chat.finish.no_calls", put("choices.0.finish_reason", "function_call"), ANSWER),
@@ -386,6 +389,13 @@ def rename_reasoning(chunks):
                 entry["delta"]["reasoning_content"] = entry["delta"].pop("reasoning")
 
 
+def late_copy(chunks):
+    pieces = [each["delta"] for chunk in chunks for each in chunk["choices"]]
+    pieces = [delta for delta in pieces if "reasoning" in delta]
+    for delta, later in pairwise(pieces):
+        later["reasoning_content"] = delta["reasoning"]
+
+
 BROKEN_CHAT_STREAM = [
     ("chat.schema", put("2.created", "1"), CALL),
     ("chat.schema.minor", put("2.created", 1.5), CALL),
@@ -404,6 +414,7 @@ BROKEN_CHAT_STREAM = [
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).pop("id"), CALL),
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).update(index=1), CALL),
     ("chat.reasoning.field", rename_reasoning, CALL),
+    ("chat.reasoning.field", late_copy, CALL),
     ("usage.missing", lambda chunks: chunks.pop(), CALL),
 ]
 
@@ -493,6 +504,11 @@ BROKEN_RESPONSES_STREAM = [
     (
         "responses.stream.item_status",
         lambda e: event_of(e, DONE)["item"].update(status="in_progress"),
+        CALL,
+    ),
+    (
+        "responses.stream.item_status",
+        lambda e: event_of(e, "response.created")["response"].update(status="completed"),
         CALL,
     ),
     ("responses.stream.reasoning_parts", remove_event("response.content_part.done"), ANSWERED),

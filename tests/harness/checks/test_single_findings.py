@@ -100,6 +100,10 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
         ("The password is ******", True),
         ("Write to [REDACTED] and ask.", True),
         ("Write to <EMAIL_ADDRESS> and ask.", True),
+        ("Nice to meet you, <PERSON>!", True),
+        ("The meeting in <LOCATION> is on <DATE_TIME>.", True),
+        ("A name is written as <PERSON>Ada</PERSON>.", False),
+        ("Pass <person> and <location> to it.", False),
         ("He owes ████ to her.", True),
         ("***Very*** important, **this** one.", False),
         ("First part.\n\n***\n\nSecond part.", False),
@@ -127,6 +131,21 @@ def test_masked_words_are_reported(said, masked):
 def test_repeated_arguments_in_a_stream_are_reported(written, doubled):
     found = findings(chat(nothing, Say(call=("get_weather", written))))
     assert ("calls.repeated" in found) == doubled
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ('{"location":"Lisbon"}', True),
+        ('{"location": "Porto"}', False),
+        ("I look it up.", False),
+        ("", False),
+    ],
+)
+def test_arguments_that_are_also_a_text(text, repeated):
+    said = Say(text=text, call=("get_weather", '{"location": "Lisbon"}'))
+    assert ("calls.repeated" in findings(chat(nothing, said))) == repeated
+    assert ("calls.repeated" in findings(responses(nothing, said))) == repeated
 
 
 @pytest.mark.parametrize(

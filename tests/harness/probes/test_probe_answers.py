@@ -214,6 +214,7 @@ def structures(
     later: Say = GOOD,
     beside_tool: Say = FREE,
     beside_tool_tokens: int = 95,
+    any_json_tokens: int | None = None,
 ) -> Any:
     """A provider whose prompts with a format have this many additional tokens; a tool has 55."""
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
@@ -226,6 +227,8 @@ def structures(
             more = streamed_tokens if attempt.condition.streaming else schema_tokens
         if request.tools:
             more = beside_tool_tokens if request.options else 55
+        if request.id == "object" and any_json_tokens is not None:
+            more = any_json_tokens
         count = 60 + more
         chunks = chat_chunks(say) if attempt.condition.streaming else [chat_whole(say)]
         chunks[-1]["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
@@ -242,6 +245,7 @@ PROBED = (
 )
 CALLED = Say(call=("lookup_order", '{"order_id": "A-17"}'))
 UNFINISHED = '{"harbour": "Br'
+OTHER = Say(text='{"code_word": "orchid596"}')
 FENCED = Say(text=f"```json\n{UNFINISHED}\n```")
 AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
 GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
@@ -267,6 +271,8 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, schema_tokens=0), {}),
+        (structures(GOOD, OTHER, any_json=OTHER), {"structured.asked": "failed"}),
+        (structures(GOOD, OTHER, any_json=OTHER, any_json_tokens=12), {}),
         (
             structures(GOOD, FREE, schema_tokens=0, any_json=PROSE),
             {"structured.asked": "failed", "structured.object": "not_verifiable"},
@@ -323,7 +329,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.followed": "failed"},
         ),
         (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
-        (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
+        (structures(GARBLED, GARBLED, any_json_tokens=12), {"structured.reasoning": "failed"}),
         (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
         (structures(GOOD, FREE, later=GARBLED), {"structured.later": "failed"}),
         (structures(GOOD, FREE, later=AS_CALL), {}),

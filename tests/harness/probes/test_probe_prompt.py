@@ -179,6 +179,30 @@ def test_words_that_are_split_at_combining_marks_are_named() -> None:
         assert "as if words are split at combining marks" in each.examples[0].evidence.got
 
 
+def test_lengths_that_are_not_consecutive_are_listed() -> None:
+    one_less = PROMPTS["longer result"], PROMPTS["called"]
+    results = judged(lambda prompt: healthy(prompt) + (prompt is one_less[0]))
+    (example,) = results["prompt.result.long"].examples
+    expected = sorted(differences(*one_less))
+    assert example.message.startswith(
+        f"Request 'longer result' should have {expected[0]} or {expected[1]} more prompt tokens"
+    )
+
+
+def test_a_lost_parameter_with_the_name_of_a_keyword_is_detected() -> None:
+    def without_title(prompt: Prompt) -> int:
+        schemas = [dict(tool.parameters) for tool in prompt.tools]
+        for schema in schemas:
+            properties = schema.get("properties", {})
+            schema["properties"] = {n: each for n, each in properties.items() if n != "title"}
+        pairs = zip(prompt.tools, schemas, strict=True)
+        tools = tuple(replace(tool, parameters=schema) for tool, schema in pairs)
+        return healthy(replace(prompt, tools=tools))
+
+    failed = {name for name, each in judged(without_title).items() if each.status == "failed"}
+    assert failed == {"prompt.tool.schema.keywords"}
+
+
 def test_long_texts_that_are_cut_are_detected() -> None:
     def cut(prompt: Prompt) -> int:
         return healthy(with_texts(prompt, lambda text: text[:16_000]))

@@ -161,6 +161,7 @@ def test_unchanged_names_pass() -> None:
     "change",
     [
         lambda name: name.replace("-", "_"),
+        str.lower,
         lambda name: name[:40],
         lambda name: f"functions.{name}",
         lambda name: f"{name}<|channel|>commentary",
