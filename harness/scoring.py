@@ -23,8 +23,6 @@ from harness.records.scores import Score, Timing, Traits, Usage
 from harness.statistics.estimators import percentiles
 
 _FEWEST_EVENTS = 8
-# Without these checks, token counts are not judged.
-_COUNTS = frozenset({"usage.output.unseen"})
 _LONGEST_CONVERSATION = 20_000
 _SHORTEST_VALUE = 4
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
@@ -54,7 +52,7 @@ def measured_score(
     apply because the request provokes what they find.
     """
     rollout = parsed.rollout
-    counted = checks and not _COUNTS & frozenset(except_for)
+    counted = checks and "usage.output.unseen" not in except_for
     applicable, findings = (
         rules.examine(parsed, except_for=except_for) if checks else (frozenset(), ())
     )

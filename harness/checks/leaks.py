@@ -43,7 +43,7 @@ _COT_HEADER = re.compile(rf"\s*analysis{_COT_OPENING.pattern}")
 # Code in Markdown: a closed block, or a closed span.
 _CODE = re.compile(r"```.*?```|(?<!`)`[^`\n]+`(?!`)", re.DOTALL)
 _SHORTEST_COPY = 40
-_EVERYWHERE = ("answer", "reasoning", "tool name", "arguments")
+_EVERYWHERE = ("answer", "reasoning", "tool name", "argument text")
 
 
 def _search(
@@ -58,7 +58,7 @@ def _search(
     for place, text in (*answer.texts, *names):
         if place not in places:
             continue
-        if place == "arguments" and parsed_object(text) is not None:
+        if place == "argument text" and parsed_object(text) is not None:
             continue
         if place in ("answer", "reasoning") and "`" in text:
             text = _CODE.sub("", text)

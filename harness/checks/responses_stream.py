@@ -96,7 +96,8 @@ def _sequence(exchange: ParsedExchange) -> Iterator[Problem]:
             return
         number = (event.data or {}).get("sequence_number")
         if not isinstance(number, int) or number <= last:
-            message = "sequence_number does not increase."
+            wrong = "does not increase" if isinstance(number, int) else "is not an integer"
+            message = f"sequence_number {wrong}."
             expected, path = f"more than {last}", "$.sequence_number"
             yield Problem(exchange, message, expected, repr(number), path, event.number)
             return

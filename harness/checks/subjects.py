@@ -28,7 +28,7 @@ class Answer(NamedTuple):
         yield "answer", self.reply.text
         yield "reasoning", self.reply.reasoning
         for call in self.reply.calls:
-            yield "arguments", call.arguments
+            yield "argument text", call.arguments
 
     @property
     def misplaced(self) -> Mapping[str, Any] | None:

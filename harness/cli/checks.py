@@ -31,8 +31,8 @@ _HEAD = """\
 `gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
 or probe, with the requests that a probe sends, named as in its findings.
 
-A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
-judged together. An **error** violates a specification or harms the model's replies; it fails the
+A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
+**probe** sends several requests and judges their replies together. An **error** violates a specification or harms the model's replies; it fails the
 run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict.
 
 The *tolerated* share is the share of attempts in which the model itself causes the problem; without

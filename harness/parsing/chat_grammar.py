@@ -100,7 +100,7 @@ class _Walker:
         has_text = any(delta.get(name) for name in TEXT_FIELDS)
         path = "$.choices[0]"
         if self._choices == 0 and delta.get("role") != "assistant":
-            message = "The first delta has no role."
+            message = "The role of the first delta is not `assistant`."
             got = repr(delta.get("role"))
             self._report(ROLE, event, message, "assistant", got, f"{path}.delta.role")
         self._choices += 1

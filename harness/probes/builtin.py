@@ -25,7 +25,7 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import failure, refused, required, served_replies
+from harness.probes.refusals import MAY_BE_REFUSED, failure, refused, required, served_replies
 from harness.records.conditions import MODES, Api
 
 _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
@@ -82,7 +82,6 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
         "limited": {**python, "max_tool_calls": _MOST_CALLS},
         "search": search,
     }
-    refusal = frozenset({"request.refused"})
     return (
         ProbeRequest("plain", (Message("user", texts["hash"]),)),
         *(
@@ -92,7 +91,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
                 options=options[name],
                 tries=1 if name == "limited" else _TRIES,
                 whole=name != "limited",
-                provokes=refusal,
+                provokes=MAY_BE_REFUSED,
             )
             for name, text in texts.items()
         ),

@@ -17,7 +17,7 @@ from harness.probes.base import (
     TrialResult,
     Trials,
 )
-from harness.probes.refusals import outcome, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
 
@@ -46,7 +46,7 @@ _OTHER_LIMIT = "max_completion_tokens"
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    refusable = frozenset({"request.refused", "request.failed"})
+    refusable = MAY_BE_REFUSED | {"request.failed"}
     stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
     several = {"stop": [_UNUSED_STOP, STOP]}
     cut = partial(ProbeRequest, effort="high", max_tokens=LIMIT, whole=False)
@@ -61,7 +61,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 effort="low",
                 max_tokens=MORE_TOKENS,
                 context=MORE_TOKENS + LEAST,
-                provokes=frozenset({"request.refused"}),
+                provokes=MAY_BE_REFUSED,
             )
             for name, text in _LONG_ANSWERS.items()
         ),

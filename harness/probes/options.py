@@ -9,7 +9,7 @@ from harness.api.base import Message, Reply, Role
 from harness.findings import HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, failure, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -62,7 +62,7 @@ _REQUESTS = (
         max_tokens=64,
         whole=False,
         options={"metadata": _METADATA},
-        provokes=frozenset({"request.refused"}),
+        provokes=MAY_BE_REFUSED,
     ),
     *(
         request

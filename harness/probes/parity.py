@@ -199,7 +199,7 @@ def _call_texts(reply: Reply) -> str:
 _PARTS: dict[str, Callable[[Reply], str]] = {
     "text": lambda reply: reply.text,
     "CoT": lambda reply: reply.reasoning,
-    "calls": _call_texts,
+    "call text": _call_texts,
 }
 
 

@@ -18,7 +18,7 @@ from harness.api.base import Message, Reasoning, ToolResult
 from harness.findings import CHAT, HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.long.requests import document
-from harness.probes.refusals import outcome, refused
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
 from harness.records.scores import Severity
 
@@ -57,7 +57,6 @@ _FEW_TOKENS = 16
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
-_REFUSABLE = frozenset({"request.refused"})
 _RARE = frozenset(
     {
         *("result in parts", "longer result", "empty result", "long description", "late system"),
@@ -73,7 +72,7 @@ _REQUESTS = tuple(
         prompt.tools,
         max_tokens=_FEW_TOKENS,
         whole=False,
-        provokes=_REFUSABLE if name in _RARE else frozenset(),
+        provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
     )
     for name, prompt in PROMPTS.items()
 )

@@ -11,6 +11,8 @@ from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
 
 T = TypeVar("T")
 
+MAY_BE_REFUSED = frozenset({"request.refused"})
+"""What a request provokes that a provider may refuse: its refusal violates no check."""
 _REFUSED = range(400, 500)
 
 

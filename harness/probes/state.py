@@ -22,7 +22,7 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import outcome, refused, required
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
@@ -56,7 +56,7 @@ _stored = partial(
     stored=True,
     tries=_TRIES,
     max_turns=2,
-    provokes=frozenset({"request.refused"}),
+    provokes=MAY_BE_REFUSED,
 )
 _REQUESTS = (
     _stored("told", (Message("user", _FIRST),), then=(_QUESTION,)),

@@ -1,1 +1,1 @@
-"""The types that are written to disk, which sampling, judging and reports share."""
+"""The types that sampling, judging and reports share; most are written to disk."""

@@ -205,8 +205,8 @@ class Traits:
 class Score:
     """A line of `scores.jsonl`: the score of one planned attempt.
 
-    A dataclass rather than a model, because a run has tens of thousands. The fields from
-    `reply_ids` on serve to compare rollouts and are not stored.
+    A dataclass rather than a model, because a run has tens of thousands. `applicable` and the
+    fields from `reply_ids` on are not stored; the latter serve to compare rollouts.
 
     Attributes:
         record: Id of the rollout.

@@ -7,7 +7,7 @@ from typing import Any
 from harness.api.base import Message
 from harness.findings import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, first_replies, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, TOOLS, offered
 from harness.records.conditions import Api
 
@@ -132,7 +132,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             TOOLS,
             options=option,
             tries=_TRIES if "tool_choice" in option else 1,
-            provokes=frozenset({"request.refused"}),
+            provokes=MAY_BE_REFUSED,
         )
         for name, (turns, option) in options.items()
     )

@@ -12,7 +12,7 @@ from harness.api.base import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, first_replies, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, STATUS, TOOLS, WEATHER
 from harness.records.conditions import Api
 
@@ -61,7 +61,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     without_description = {"name": WEATHER.name, "parameters": dict(WEATHER.parameters)}
     undescribed = {"tools": [_wrapped(without_description, api)]}
     strict = {"tools": [_wrapped(_strict(LANGUAGE), api)]}
-    refusable = frozenset({"request.refused"})
     return (
         *(
             ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
@@ -70,7 +69,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("many tools", _WEATHER, _many()),
         ProbeRequest("bare", _STATUS, options=bare),
         ProbeRequest("undescribed", _WEATHER, options=undescribed),
-        ProbeRequest("strict", _LANGUAGE, options=strict, provokes=refusable),
+        ProbeRequest("strict", _LANGUAGE, options=strict, provokes=MAY_BE_REFUSED),
     )
 
 
