@@ -32,8 +32,9 @@ _HEAD = """\
 or probe, with the requests that a probe sends, named as in its findings.
 
 A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
-**probe** sends several requests and judges their replies together. An **error** violates a specification or harms the model's replies; it fails the
-run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict.
+**probe** sends several requests and judges their replies together. An **error** violates a
+specification or harms the model's replies; it fails the run. A **warning** is a deviation that
+clients cope with. **Info** does not affect the verdict.
 
 The *tolerated* share is the share of attempts in which the model itself causes the problem; without
 one, only a server can cause it. Findings of a check with a tolerated share are info until the
