@@ -53,7 +53,7 @@ async def run_attempts(
     transport: Transport,
     log: RunLog,
     concurrency: int,
-    observer: Observer = Observer(),  # noqa: B008 (it has no state)
+    observer: Observer | None = None,
     budget: Budget | None = None,
     prices: Prices | None = None,
 ) -> None:
@@ -78,12 +78,14 @@ async def run_attempts(
                 async with _in_turn(attempt, under_way):
                     metered = limited and Metered(transport, limited, prices, attempt, dialect)
                     with metered or nullcontext(transport) as sending:
-                        observer.started(attempt)
+                        if observer:
+                            observer.started(attempt)
                         done = await rollout(attempt, sending, dialect)
                     log.append(done)
             except SpentError:
                 return
-            observer.finished(done)
+            if observer:
+                observer.finished(done)
 
     failure: BaseException | None = None
     try:
