@@ -43,6 +43,7 @@ class Observer:
         """A rollout has been written to the log."""
 
 
+SILENT = Observer()
 T = TypeVar("T")
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,7 +54,7 @@ async def run_attempts(
     transport: Transport,
     log: RunLog,
     concurrency: int,
-    observer: Observer | None = None,
+    observer: Observer = SILENT,
     budget: Budget | None = None,
     prices: Prices | None = None,
 ) -> None:
@@ -78,14 +79,12 @@ async def run_attempts(
                 async with _in_turn(attempt, under_way):
                     metered = limited and Metered(transport, limited, prices, attempt, dialect)
                     with metered or nullcontext(transport) as sending:
-                        if observer:
-                            observer.started(attempt)
+                        observer.started(attempt)
                         done = await rollout(attempt, sending, dialect)
                     log.append(done)
             except SpentError:
                 return
-            if observer:
-                observer.finished(done)
+            observer.finished(done)
 
     failure: BaseException | None = None
     try:

@@ -231,8 +231,8 @@ def test_every_key_of_a_provider_entry_is_documented_with_an_example(tmp_path: P
 
 
 def test_every_provider_entry_in_the_docs_loads(tmp_path: Path) -> None:
-    for page in PAGES:
-        assert list(shown_providers(page.read_text(encoding="utf-8"), tmp_path)) is not None
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert sum(len(list(shown_providers(page, tmp_path))) for page in pages) > 1
 
 
 def shown_providers(page: str, folder: Path) -> Iterator[Provider]:

@@ -77,7 +77,7 @@ def test_after_imported_traffic_that_passed_the_provider_can_be_tested():
 @pytest.mark.parametrize(
     ("end", "step"),
     [
-        ("stopped", "Run the other agents with: gpt-oss-verify --resume 'runs/a b'"),
+        ("stopped", "Run the remaining agents with: gpt-oss-verify --resume 'runs/a b'"),
         ("not verifiable", "The reasons state what is missing."),
     ],
 )

@@ -83,7 +83,7 @@ def _ids(responses: ProbeResponses) -> Trials:
 
 
 def _changed(offered: str, name: str) -> bool:
-    """Whether a server may have changed it: punctuation, case, a prefix only, added characters.
+    """Whether a server may have changed the punctuation, case, end or surroundings of a name.
 
     Other differences are mistakes of the model.
     """

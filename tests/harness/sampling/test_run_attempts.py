@@ -23,8 +23,8 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
+from harness.sampling.run import SILENT, run_attempts, run_until_stopped
 from harness.sampling.run import Observer as RunWatcher
-from harness.sampling.run import run_attempts, run_until_stopped
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.transport import RetryPolicy, open_transport
 
@@ -49,7 +49,7 @@ async def run(
     samples: int = 5,
     concurrency: int = 4,
     seconds: float = 30,
-    observer: RunWatcher | None = None,
+    observer: RunWatcher = SILENT,
     api_key_env: str | None = None,
 ) -> None:
     provider = changed(adhoc_provider(base_url, "m", ["chat"], api_key_env), timeout=seconds)

@@ -20,7 +20,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 class Provider:
-    """Answers when told to, with any status; 0 means a failed connection."""
+    """Responds on command, with any status; 0 means a failed connection."""
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[int]] = []
