@@ -14,6 +14,7 @@ import asyncio
 import random
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -92,8 +93,7 @@ def replayed(run: Path, part: Path) -> Cost:
             decision = looks.verdict(info).decision
             if decision == "fail":
                 break
-    scores: list[Score] = []
-    judge(part, info, list(restored_tasks(run, info)), keep=scores.extend)
+    scores = judge(part, info, list(restored_tasks(run, info))).scores
     return cost(info.provider.name, decision, scores)
 
 
@@ -139,7 +139,7 @@ async def until_fail(provider: Provider, fault: Fault, suite: SuiteName, folder:
     return cost(fault.name, analysis.verdict.decision, scores)
 
 
-def cost(name: str, decision: Decision | None, scores: list[Score]) -> Cost:
+def cost(name: str, decision: Decision | None, scores: Sequence[Score]) -> Cost:
     """Print and return the cost of the attempts that were made."""
     requests = sum(each.requests for each in scores)
     tokens = sum(each.usage.output or 0 for each in scores)

@@ -44,7 +44,7 @@ def run(base_url: str, samples: int, in_flight: int) -> None:
         size = (QUESTIONS, samples // QUESTIONS)
         job = clients.sample_aime(base_url, size, in_flight, Path(place))
         used = {"cpu": time.process_time() - cpu, "peak": peak(), "end": resident()}
-        (result,) = judge(job.folder, job.info, job.plan.tasks).results
+        (result,) = judge(job.folder, job.info, job.plan.tasks).analysis.results
         assert result.finished == samples
     print(json.dumps(used | {"judged": peak()}))
 

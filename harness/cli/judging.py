@@ -21,7 +21,6 @@ from harness.pipeline.gate import exit_code
 from harness.pipeline.judge import judge as judge_folder
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
-from harness.records.scores import Score
 from harness.storage import run_folder
 from harness.storage.run_log import read_chosen, read_run_info
 from harness.tasks.base import Task
@@ -198,21 +197,13 @@ def not_reproducible(folder: Path) -> Iterator[str]:
     stored = run_folder.read_analysis(folder)
     info = with_settings(read_run_info(folder), gate_of(stored))
     tasks = restore(folder, info)
-    same = [True]
-
-    def compare(scores: Iterable[Score]) -> None:
-        pairs = zip_longest(
-            map(run_folder.as_written, scores),
-            map(run_folder.as_written, run_folder.read_scores(folder)),
-        )
-        same[0] = all(one == other for one, other in pairs)
-
-    fresh = judge_folder(
-        folder, info, tasks, thresholds=stored.verdict.thresholds, keep=compare
-    ).model_copy(update={"run_id": stored.run_id})
+    fresh, scores = judge_folder(folder, info, tasks, thresholds=stored.verdict.thresholds)
+    fresh = fresh.model_copy(update={"run_id": stored.run_id})
     if fresh != stored:
         yield run_folder.ANALYSIS_FILE
-    if not same[0]:
+    written = map(run_folder.as_written, run_folder.read_scores(folder))
+    pairs = zip_longest(map(run_folder.as_written, scores), written)
+    if any(one != other for one, other in pairs):
         yield run_folder.SCORES_FILE
         return
     kinds = (False, True) if fresh.evals else (False,)  # without and with the questions of evals
@@ -228,8 +219,8 @@ def not_reproducible(folder: Path) -> Iterator[str]:
 def _judge_and_store(
     folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
 ) -> Analysis:
-    keep = partial(run_folder.write_scores, folder)
-    analysis = judge_folder(folder, info, tasks, thresholds=thresholds, keep=keep)
+    analysis, scores = judge_folder(folder, info, tasks, thresholds=thresholds)
+    run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
     return analysis
 

@@ -1,7 +1,8 @@
 """Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from harness.checks.across import counts_vary
 from harness.diagnosis import signatures
@@ -26,6 +27,13 @@ _RECORDED_TWICE = {"reply.id.shared"}
 """Recordings may contain an exchange several times, so equal ids are only warnings there."""
 
 
+class Judged(NamedTuple):
+    """A judged run: its figures and verdict, and the scores that they are computed from."""
+
+    analysis: Analysis
+    scores: tuple[Score, ...]
+
+
 def analyze(
     rollouts: Iterable[Rollout | Score],
     plan: Plan,
@@ -33,20 +41,16 @@ def analyze(
     *,
     run_id: str,
     thresholds: Thresholds | None = None,
-    keep: Callable[[Iterable[Score]], object] = iter,
-    exchanges: Callable[[], ExchangeCounts] = ExchangeCounts,
-) -> Analysis:
+) -> Judged:
     """Judge a whole run from its log, or from scores that were computed before.
 
-    Tasks that use grades must have read them. `thresholds` replace those of the run. `keep`
-    receives all scores; the default ignores them. `exchanges` is called after all rollouts are
-    read.
+    Tasks that use grades must have read them. `thresholds` replace those of the run. The exchanges
+    of the analysis are not counted, because scores do not have them.
     """
     limits = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
     scores = _tolerated(strict, plan, info, limits)
-    keep(scores)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
     probe_results = tuple(
         requirements.lowered(
@@ -64,7 +68,7 @@ def analyze(
     read = sum(count for name, count in scorer.read.items() if name not in others)
     probe_responses = min(probe_requests, read)
     complete = _complete(info, results, probe_requests == probe_responses)
-    return Analysis(
+    analysis = Analysis(
         run_id=run_id,
         run=info,
         bad_lines=sum(len(t.suite.bad_lines) for t in plan.tasks if isinstance(t, ToolCalling)),
@@ -74,7 +78,7 @@ def analyze(
         results=results,
         checks=rules if any(task.kind != "eval" for task in info.tasks) else (),
         diagnosis=_diagnosis(info, results, rules, limits),
-        exchanges=exchanges(),
+        exchanges=ExchangeCounts(),
         verdict=gate.decide(
             info,
             results,
@@ -88,6 +92,7 @@ def analyze(
             + sum(result.finished for result in results if result.score is None),
         ),
     )
+    return Judged(analysis, scores)
 
 
 def _tolerated(

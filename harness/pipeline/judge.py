@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
@@ -20,11 +20,10 @@ from pathlib import Path
 
 from harness.errors import RunLogError
 from harness.parsing.rollout import parse_rollout
-from harness.pipeline.analyze import analyze
+from harness.pipeline.analyze import Judged, analyze
 from harness.pipeline.exchanges import ExchangeCounter, TimedExchange, timed_exchanges
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import share_values
-from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Score
@@ -48,35 +47,28 @@ def judge(
     tasks: Sequence[Task],
     *,
     thresholds: Thresholds | None = None,
-    keep: Callable[[Iterable[Score]], object] = iter,
-) -> Analysis:
+) -> Judged:
     """Judge a run from its folder, without writing files or using the network.
 
     `info` is its `run.json`, perhaps with other settings, such as another baseline. `thresholds`
-    replace its own, and `keep` receives all scores. Raises RunLogError.
+    replace its own. Raises RunLogError.
     """
     for task in tasks:
         task.read_grades(folder)
     plan, counter = Plan(tuple(tasks), info.shard), ExchangeCounter()
-    return analyze(
-        read_scored(folder, plan, counter.add),
-        plan,
-        info,
-        run_id=folder.name,
-        thresholds=thresholds,
-        keep=keep,
-        exchanges=counter.counts,
-    )
+    entries = read_scored(folder, plan, counter)
+    analysis, scores = analyze(entries, plan, info, run_id=folder.name, thresholds=thresholds)
+    return Judged(analysis.model_copy(update={"exchanges": counter.counts()}), scores)
 
 
 def read_scored(
-    folder: Path, plan: Plan, count: Callable[[list[TimedExchange]], object] = len
+    folder: Path, plan: Plan, counter: ExchangeCounter | None = None
 ) -> Iterator[Rollout | Score]:
     """The entries of a log in order, each id once: a score, or a rollout still to be scored.
 
-    `count` receives the exchanges of each; the default ignores them. Rollouts are scored here only
-    if the log is long, on Linux and in the main thread, because other threads must not fork. Tasks
-    that use grades must have read them.
+    `counter` counts the exchanges of each. Rollouts are scored here only if the log is long, on
+    Linux and in the main thread, because other threads must not fork. Tasks that use grades must
+    have read them.
 
     Raises RunLogError if the log is damaged or cannot be read, or a process was killed.
     """
@@ -94,7 +86,8 @@ def read_scored(
         record = each.record if isinstance(each, Score) else each.id
         if record not in seen:
             seen.add(record)
-            count(exchanges)
+            if counter is not None:
+                counter.add(exchanges)
             yield each
 
 

@@ -50,7 +50,7 @@ class Looks:
 
     def verdict(self, info: RunInfo) -> Verdict:
         """The verdict on what was sampled so far; `info` is its `run.json`. Raises RunLogError."""
-        return analyze(self._read(), self.plan, info, run_id=self.folder.name).verdict
+        return analyze(self._read(), self.plan, info, run_id=self.folder.name).analysis.verdict
 
     def _read(self) -> list[Score]:
         """The scores so far. With a graded task, all are read again: it may have new grades."""

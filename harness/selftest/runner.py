@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ async def sampled(
     cases: Suite,
     out: Path,
     tries: int = 1,
-) -> tuple[Path, Analysis, list[Score]]:
+) -> tuple[Path, Analysis, Sequence[Score]]:
     """Sample a faulty server into a new folder, and judge the run. Raises HarnessError."""
     faulty = with_fault(provider, fault)
     tasks = suite_tasks(
@@ -149,7 +149,6 @@ async def sampled(
     prepare(job)
     with RunLog(job.folder) as log:
         whole = await make_requests(job, faulty, log, Observer())
-    scores: list[Score] = []
     info = ended(job, "complete" if whole else "decided")
-    analysis = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks, keep=scores.extend)
+    analysis, scores = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks)
     return job.folder, analysis, scores

@@ -74,10 +74,9 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         run: The run folder; nothing is written into it.
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
-    scores: list[Score] = []
     info = with_settings(read_run_info(run), _baseline(baseline))
     tasks = restore(run, info)
-    analysis = judge_folder(run, info, tasks, keep=scores.extend)
+    analysis, scores = judge_folder(run, info, tasks)
     figures = {
         "verdict": analysis.verdict.decision,
         "exit_code": exit_code(analysis.verdict),

@@ -1,13 +1,13 @@
 """Analyses of tool-calling runs that were never sampled."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from healthy import MODEL, STARTED, SUITE
 
 from harness.cases import Suite, planned_cases
 from harness.golden.files import fitting
-from harness.pipeline.analyze import analyze
+from harness.pipeline.analyze import Judged, analyze
 from harness.pipeline.plan import Plan
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
@@ -95,14 +95,19 @@ def analysis_of(
     *,
     info: RunInfo | None = None,
     thresholds: Thresholds | None = None,
-    keep: Callable[[Iterable[Score]], object] = iter,
 ) -> Analysis:
-    run = run or planned()
-    return analyze(
-        rollouts,
-        Plan(tuple(run.tasks)),
-        info or run.info,
-        run_id="mock-20260102-030405",
-        thresholds=thresholds,
-        keep=keep,
-    )
+    return _judged(rollouts, run or planned(), info, thresholds).analysis
+
+
+def scored(rollouts: Iterable[Rollout], run: Planned) -> tuple[Score, ...]:
+    return _judged(rollouts, run).scores
+
+
+def _judged(
+    rollouts: Iterable[Rollout],
+    run: Planned,
+    info: RunInfo | None = None,
+    thresholds: Thresholds | None = None,
+) -> Judged:
+    plan, name = Plan(tuple(run.tasks)), "mock-20260102-030405"
+    return analyze(rollouts, plan, info or run.info, run_id=name, thresholds=thresholds)

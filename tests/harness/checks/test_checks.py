@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import mutations
 import pytest
-from analyses import analysis_of, planned
+from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
 from healthy import (
     SUITE,
@@ -80,9 +80,7 @@ def reported(recorded):
 def judged(rollouts):
     """The scores of strict tool calling, as they are written to the folder."""
     run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
-    scores = []
-    analysis_of(rollouts, run, keep=scores.extend)
-    return [as_written(score) for score in scores if score.finished]
+    return [as_written(each) for each in scored(rollouts, run) if each.finished]
 
 
 # --- Healthy

@@ -81,7 +81,7 @@ def test_exchanges_are_counted_once_by_any_number_of_processes(
         counter = ExchangeCounter()
         monkeypatch.setattr(judge, "_cores", lambda cores=cores: cores)
         exchanges = sum(len(each.exchanges) for each in read_rollouts(folder))
-        assert len(list(judge.read_scored(folder, PLAN, counter.add))) == 24
+        assert len(list(judge.read_scored(folder, PLAN, counter))) == 24
         counts.append(counter.counts())
     assert counts[0] == counts[1]
     assert (counts[0].rollouts, counts[0].total) == (24, exchanges)

@@ -81,6 +81,6 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         job = new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
         pipeline.sample(job, Observer())
         assert mock.most_in_flight > AT_ONCE / 2
-    analysis = judge(job.folder, read_run_info(job.folder), run.tasks)
+    analysis = judge(job.folder, read_run_info(job.folder), run.tasks).analysis
     assert analysis.probe_requests == analysis.probe_responses == AT_ONCE
     assert analysis.complete
