@@ -28,7 +28,7 @@ from harness.api.fields import objects
 from harness.checks.json_text import parsed_object
 from harness.parsing.events import texts_of
 from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
-from harness.records.scores import TokenAccount
+from harness.records.traits import TokenAccount
 
 Message = Reasoning | Preamble | Answer | Call
 

@@ -12,14 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
-from harness.checks.accounting import token_count
 from harness.checks.base import Difference, comparison, evidence
-from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import APIS, Api, Condition
-from harness.records.scores import Cut, Edges, Finding, Score
+from harness.records.scores import Finding, Score
+from harness.records.traits import Cut, Edges
 from harness.text import shared_beginning
 
-_LONGEST = 40
 _CONTINUES = re.compile(r"[a-z.,;:!?]")
 _SHORTEST = 4  # shared characters; fewer, such as a full stop or line break, may end all texts
 _MOST_BEGUN = 0.05  # of cut texts: what follows a lost character may look like a beginning
@@ -29,15 +27,6 @@ _RECORDED = "traffic"
 """The task of imported traffic: requests of one client, whose replies may share words."""
 
 
-def edges(parsed: ParsedRollout) -> Iterator[Edges]:
-    """The beginning and end of the CoT and answer of the first reply, if it is complete."""
-    reply = next((reply for _, reply in parsed.replies), None)
-    if reply is not None and reply.finish in ("stop", "tool_calls"):
-        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
-            if text:
-                yield Edges(place, text[:_LONGEST], text[-_LONGEST:])
-
-
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """CoT and answers begin like sentences, and do not all begin or end with the same text.
 
@@ -45,7 +34,7 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:
-        for edge in each.edges:
+        for edge in each.traits.edges:
             groups[each.condition.api, edge.place].append((each, edge))
     for (_, place), group in groups.items():
         different = {edge for _, edge in group}
@@ -93,26 +82,7 @@ def _shared(texts: Collection[str]) -> str:
     return first[: shared_beginning(first, last)]
 
 
-_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
-
-
-def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
-    """The truncated replies of a rollout that have fewer tokens than the request allows.
-
-    Both the reported tokens and those of the text are fewer, because servers may not count all
-    tokens.
-    """
-    for exchange, reply in parsed.replies:
-        request, count = exchange.request, reply.output_tokens
-        if not exchange.truncated or request.limit is None or request.choices > 1:
-            continue
-        most = request.limit - _FEWEST_MISSING
-        if not count or not reply.input_tokens or count > most:
-            continue
-        shown = token_count(reply.generated)
-        if shown is not None and shown <= most:
-            yield Cut(exchange.index, reply.input_tokens, count, request.limit)
 
 
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -124,7 +94,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     """
     groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
     for each in examined:
-        groups[each.condition.api] += [(each, cut) for cut in each.cuts]
+        groups[each.condition.api] += [(each, cut) for cut in each.traits.cuts]
     for group in groups.values():
         counts = {cut.output for _, cut in group}
         prompts = {cut.input for _, cut in group}
@@ -170,7 +140,7 @@ def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
 def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
     first: dict[str, str] = {}
     for each in examined:
-        for reply_id in each.reply_ids:
+        for reply_id in each.traits.reply_ids:
             other = first.setdefault(reply_id, each.record)
             if other != each.record:
                 message = f"The reply has the same id as a reply in {other}."
@@ -179,7 +149,7 @@ def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
     """Whether ids differ only in a few digits at the end, as those of a counter or a clock do."""
-    ids = {reply_id for each in examined for reply_id in each.reply_ids}
+    ids = {reply_id for each in examined for reply_id in each.traits.reply_ids}
     if len(ids) < 2:
         return False
     start = shared_beginning(min(ids), max(ids))
@@ -219,13 +189,13 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         groups[each.task, each.sample, each.condition.api].append(each)
     for group in groups.values():
-        usual = Counter(each.first_input for each in group).most_common(1)[0][0]
+        usual = Counter(each.traits.first_input for each in group).most_common(1)[0][0]
         for each in group:
-            if each.first_input != usual:
+            if each.traits.first_input != usual:
                 message = (
                     "The number of prompt tokens differs from other attempts at the same request."
                 )
-                got = str(each.first_input)
+                got = str(each.traits.first_input)
                 yield message, evidence(each.record, "$.usage", str(usual), got)
 
 
@@ -233,27 +203,30 @@ def counts_vary(examined: Iterable[Score]) -> bool:
     """Whether identical requests under one condition report different prompt tokens, repeatedly."""
     counts: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for each in examined:
-        if each.first_input:
-            counts[each.task, each.sample, each.condition.name].add(each.first_input)
+        if each.traits.first_input:
+            counts[each.task, each.sample, each.condition.name].add(each.traits.first_input)
     return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
 
 
 COMPARISONS = (
     comparison(
-        "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
+        "reply.id.shared", "schema", lambda each: bool(each.traits.reply_ids), _shared_ids, "error"
     ),
-    comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
+    comparison("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
     comparison(
         "reply.model.differs", "schema", lambda each: bool(each.traits.models), _other_models
     ),
     foreign.COMPARISON,
     comparison(
-        "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
+        "usage.input.differs",
+        "usage",
+        lambda each: each.traits.first_input is not None,
+        _input_tokens,
     ),
     prompt_texts.COMPARISON,
     changed_calls.COMPARISON,
-    comparison("finish.early", "finish", lambda each: bool(each.cuts), _early, "error"),
-    comparison("text.added", "leaks", lambda each: bool(each.edges), _added),
+    comparison("finish.early", "finish", lambda each: bool(each.traits.cuts), _early, "error"),
+    comparison("text.added", "leaks", lambda each: bool(each.traits.edges), _added),
     *lost_tokens.COMPARISONS,
 )
 

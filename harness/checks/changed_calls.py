@@ -16,13 +16,15 @@ these:
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from harness.checks.base import Difference, comparison, evidence
 from harness.checks.json_text import parsed_object, strings
 from harness.records.conditions import Condition
-from harness.records.scores import MadeCall, Score
+from harness.records.scores import Score
+from harness.records.traits import MadeCall
 
 # A model may interpret one case, or one parameter in all cases, in its own way.
 _FEWEST_CASES_ALIKE, _FEWEST_PARAMETERS = 3, 2
@@ -31,25 +33,27 @@ _Arguments = dict[str, object]
 
 
 class _Made(NamedTuple):
-    """A call with its expected and its returned arguments."""
+    """The call of an attempt, with its expected and its returned arguments."""
 
     score: Score
-    planned: bool
+    call: MadeCall
     expected: _Arguments
     got: _Arguments
 
 
-def changed_alike(group: Sequence[Score]) -> Iterator[Score]:
+def _made(examined: Sequence[Score]) -> Iterator[_Made]:
+    for each in examined:
+        if (call := each.traits.call) is not None:
+            expected, got = (parsed_object(text) or {} for text in (call.expected, call.got))
+            yield _Made(each, call, expected, got)
+
+
+def _changed_alike(made: Sequence[_Made]) -> Iterator[_Made]:
     """The calls of one condition whose texts were all changed in the same way."""
-    made = [
-        _Made(each, each.call.planned, parsed_object(each.call.expected) or {}, got)
-        for each in group
-        if each.call is not None and (got := parsed_object(each.call.got)) is not None
-    ]
     for change in _CHANGES:
         affected = [each for each in made if _mapped(each.expected, change) != each.expected]
         as_changed = (each for each in affected if each.got == _mapped(each.expected, change))
-        yield from _explained(affected, [each for each in as_changed if each.planned])
+        yield from _explained(affected, [each for each in as_changed if each.call.in_cot])
     for order in _ORDERS:
         listed = [(each, _ordered(each.expected, order)) for each in made]
         affected = [each for each, other in listed if other != each.expected]
@@ -65,7 +69,7 @@ def changed_alike(group: Sequence[Score]) -> Iterator[Score]:
     yield from _explained(several, [each for each in several if _has_exchanged(each)])
 
 
-def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> list[Score]:
+def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> Sequence[_Made]:
     """The changed calls, if there are enough and no affected call has its expected arguments."""
     cases = {each.score.sample for each in changed}
     others = {
@@ -76,7 +80,7 @@ def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> list[Scor
     }
     enough = len(cases) >= _FEWEST_CASES_ALIKE and len(others) >= _FEWEST_PARAMETERS
     intact = any(each.got == each.expected for each in affected)
-    return [each.score for each in changed] if enough and not intact else []
+    return changed if enough and not intact else ()
 
 
 def _ends_within_word(made: _Made, length: int) -> bool:
@@ -158,44 +162,47 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Changed arguments that still match the schema make a tool do what the model did not intend.
     """
-    by_condition: dict[Condition, list[Score]] = defaultdict(list)
-    by_case: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
-    for each in examined:
-        by_condition[each.condition].append(each)
-        by_case[each.sample, each.condition].append(each)
+    made = list(_made(examined))
+    by_condition: dict[Condition, list[_Made]] = defaultdict(list)
+    by_case: dict[tuple[str, Condition], list[_Made]] = defaultdict(list)
+    for each in made:
+        condition = each.score.condition
+        by_condition[condition].append(each)
+        by_case[each.score.sample, condition].append(each)
     counts = {condition: _extra_tokens(group) for condition, group in by_condition.items()}
-    proven = [each for each in examined if _has_other_tokens(each, *counts[each.condition])]
+    proven = [each for each in made if _has_other_tokens(each.call, *counts[each.score.condition])]
+    if len({each.score.sample for each in proven}) < _FEWEST_PROVEN:
+        proven = []
     always = [
         same for (_, condition), same in by_case.items() if _always_other(same, *counts[condition])
     ]
-    cases = {same[0].sample for same in always}
-    found = {
-        each.record: (each, "the reported tokens fit the expected arguments, not these")
-        for each in proven
-    }
-    if len({each.sample for each in proven}) < _FEWEST_PROVEN:
-        found = {}
-    for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
-        found.setdefault(each.record, (each, "every attempt at the case differs from the prompt"))
-    for each in _unlike_cot(examined):
-        found.setdefault(each.record, (each, "the CoT and other attempts have the expected values"))
-    for each in (each for group in by_condition.values() for each in _renamed(group)):
-        found.setdefault(each.record, (each, "all parameter names have another style"))
-    for each in (each for group in by_condition.values() for each in changed_alike(group)):
-        found.setdefault(each.record, (each, "all texts of this kind are changed in the same way"))
-    for record, (each, why) in found.items():
-        if each.call is not None:
-            message = f"The server changed the arguments that the model wrote: {why}."
-            call = each.call
-            yield message, evidence(record, "$", call.expected, call.got, call.exchange)
+    enough = len({same[0].score.sample for same in always}) >= _FEWEST_CASES
+    renamed, alike = (
+        [each for group in by_condition.values() for each in select(group)]
+        for select in (_renamed, _changed_alike)
+    )
+    reasons: Sequence[tuple[Iterable[_Made], str]] = (
+        (proven, "the reported tokens fit the expected arguments, not these"),
+        (chain(*always) if enough else (), "every attempt at the case differs from the prompt"),
+        (_unlike_cot(made), "the CoT and other attempts have the expected values"),
+        (renamed, "all parameter names have another style"),
+        (alike, "all texts of this kind are changed in the same way"),
+    )
+    found: dict[str, tuple[MadeCall, str]] = {}
+    for changed, reason in reasons:
+        for each in changed:
+            found.setdefault(each.score.record, (each.call, reason))
+    for record, (call, reason) in found.items():
+        message = f"The server changed the arguments that the model wrote: {reason}."
+        yield message, evidence(record, "$", call.expected, call.got, call.exchange)
 
 
-def _extra_tokens(group: Sequence[Score]) -> tuple[set[int | None], set[int | None]]:
+def _extra_tokens(group: Sequence[_Made]) -> tuple[set[int | None], set[int | None]]:
     """The usual numbers of extra tokens of calls with the expected arguments, and all that occur.
 
     Both sets are empty if there are too few such calls.
     """
-    counted = Counter(each.call.extra_tokens for each in group if each.call and each.call.same)
+    counted = Counter(each.call.extra_tokens for each in group if each.call.same)
     counted.pop(None, None)
     if counted.total() < _FEWEST_CALLS:
         return set(), set()
@@ -206,21 +213,19 @@ def _extra_tokens(group: Sequence[Score]) -> tuple[set[int | None], set[int | No
     return usual, seen
 
 
-def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
+def _unlike_cot(made: Sequence[_Made]) -> list[_Made]:
     """The calls whose values differ from their CoT, if other attempts have the expected values.
 
     Different words count only if they are more frequent than a model's mistakes.
     """
-    intact = {each.sample for each in examined if each.call and each.call.same}
-    worded = [each for each in examined if each.call and _has_words_from_nowhere(each.call)]
-    frequent = len(worded) > _MISTAKES * sum(each.call is not None for each in examined)
+    intact = {each.score.sample for each in made if each.call.same}
+    frequent = sum(_has_words_from_nowhere(each.call) for each in made) > _MISTAKES * len(made)
     unlike = [
-        each
-        for each in examined
-        if each.call and each.sample in intact and each.call.planned
-        if each.call.values or (frequent and _has_words_from_nowhere(each.call))
-    ]
-    return unlike if len({each.sample for each in unlike}) >= _FEWEST_CASES else []
+        each for each in made
+        if each.score.sample in intact and each.call.in_cot
+        if each.call.values_differ or (frequent and _has_words_from_nowhere(each.call))
+    ]  # fmt: skip
+    return unlike if len({each.score.sample for each in unlike}) >= _FEWEST_CASES else []
 
 
 def _has_words_from_nowhere(call: MadeCall) -> bool:
@@ -229,22 +234,20 @@ def _has_words_from_nowhere(call: MadeCall) -> bool:
     If the model itself worded a text differently, the tokens are those of the new wording.
     """
     as_expected = call.extra_tokens is not None and call.extra_tokens in call.expected_extra_tokens
-    return call.planned and call.strange and as_expected
+    return call.in_cot and call.new_word and as_expected
 
 
-def _renamed(group: Sequence[Score]) -> list[Score]:
+def _renamed(group: Sequence[_Made]) -> list[_Made]:
     """The calls with renamed parameters, if no call has an unchanged name of several words."""
     names: dict[str, set[str]] = {}
     for each in group:
-        if each.call is not None:
-            wanted, got = (parsed_object(t) or {} for t in (each.call.expected, each.call.got))
-            plain = {_plain(name) for name in got.keys() - wanted.keys()}
-            words = {name for name in wanted if _SEPARATOR.search(name)}
-            if words & got.keys():
-                return []
-            names[each.record] = {name for name in words if _plain(name) in plain}
+        plain = {_plain(name) for name in each.got.keys() - each.expected.keys()}
+        words = {name for name in each.expected if _SEPARATOR.search(name)}
+        if words & each.got.keys():
+            return []
+        names[each.score.record] = {name for name in words if _plain(name) in plain}
     enough = len(set().union(*names.values())) >= _FEWEST_RENAMED
-    return [each for each in group if enough and names.get(each.record)]
+    return [each for each in group if enough and names[each.score.record]]
 
 
 def _plain(name: str) -> str:
@@ -252,24 +255,23 @@ def _plain(name: str) -> str:
     return _SEPARATOR.sub("", name).lower()
 
 
-def _has_other_tokens(score: Score, usual: set[int | None], seen: set[int | None]) -> bool:
+def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:
     """Whether a call has the tokens of the expected call, and not those of the returned one."""
-    call = score.call
-    if call is None or call.same or call.extra_tokens is None or call.extra_tokens in seen:
+    if call.same or call.extra_tokens is None or call.extra_tokens in seen:
         return False
     return bool(usual & set(call.expected_extra_tokens))
 
 
-def _always_other(same: Sequence[Score], usual: set[int | None], seen: set[int | None]) -> bool:
+def _always_other(same: Sequence[_Made], usual: set[int | None], seen: set[int | None]) -> bool:
     """Whether all calls differ from the prompt, and no tokens show that the model wrote them so."""
-    calls = [each.call for each in same if each.call and each.call.values and each.call.asked]
-    own = [
-        each for each in calls
-        if each.extra_tokens in usual and not seen & set(each.expected_extra_tokens)
-    ]  # fmt: skip
-    return len(calls) == len(same) >= _FEWEST_ATTEMPTS and not own
+    calls = [each.call for each in same]
+    own = any(
+        each.extra_tokens in usual and not seen & set(each.expected_extra_tokens) for each in calls
+    )
+    other = all(each.values_differ and each.in_prompt for each in calls)
+    return len(calls) >= _FEWEST_ATTEMPTS and other and not own
 
 
 COMPARISON = comparison(
-    "calls.arguments.changed", "tools", lambda each: each.call is not None, _changed, "error"
+    "calls.arguments.changed", "tools", lambda each: each.traits.call is not None, _changed, "error"
 )

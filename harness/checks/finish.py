@@ -23,7 +23,7 @@ from harness.checks.subjects import (
 )
 from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.scores import TokenAccount
+from harness.records.traits import TokenAccount
 
 family = Family("finish", CHAT)
 

@@ -46,7 +46,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         for each in group:
             calls = [call for call in each.traits.calls if made[call][sample] == 1]
             unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
-            words = _strange_words(each, unusual, conversations)
+            words = _foreign_words(each, unusual, conversations)
             word, other = next((found for found in words if found[1] != sample), ("", ()))
             if other:
                 message = f"The reply contains {word!r}, a word of the request {'/'.join(other)}."
@@ -91,8 +91,10 @@ def _borrowed(
     its CoT in several messages.
     """
     for group in by_condition(examined):
-        single = [each for each in group if len(each.accounts) == 1]
-        exact = [(each, each.accounts[0]) for each in single if each.accounts[0].exact]
+        single = [each for each in group if len(each.traits.accounts) == 1]
+        exact = [
+            (each, each.traits.accounts[0]) for each in single if each.traits.accounts[0].exact
+        ]
         usual = usual_difference(account.unexplained for _, account in exact)
         answers: dict[str, list[Score]] = defaultdict(list)
         for each, _ in exact:
@@ -123,14 +125,14 @@ def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:
     return made
 
 
-def _strange_words(
+def _foreign_words(
     each: Score, unusual: Mapping[str, Counter[_Sample]], conversations: Mapping[_Sample, str]
 ) -> Iterator[tuple[str, _Sample]]:
     """Words that cannot come from the reply's own request, with the samples that contain them.
 
     They are code words, and words in `unusual` calls, which map to the samples that make them.
     """
-    for word in sorted(each.traits.strange):
+    for word in sorted(each.traits.invented):
         holders = [sample for sample, text in conversations.items() if word in text]
         if CODE_WORD.fullmatch(word):
             yield from ((word, sample) for sample in holders)

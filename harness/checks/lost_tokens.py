@@ -7,7 +7,8 @@ from harmony.conversation import Answer, Preamble, Reasoning
 from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
 from harness.checks.base import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
-from harness.records.scores import Score, TokenAccount
+from harness.records.scores import Score
+from harness.records.traits import TokenAccount
 from harness.statistics.intervals import clustered_rate
 
 # Up to this number of samples and these shares of the replies, tokens that do not fit the text are
@@ -78,7 +79,7 @@ def _is_proven(account: TokenAccount, usual: int) -> bool:
 
 def _counted(group: Sequence[Score]) -> Iterator[tuple[Score, TokenAccount]]:
     """The replies with CoT whose tokens can be counted exactly."""
-    every = ((one, each) for one in group for each in one.accounts)
+    every = ((one, each) for one in group for each in one.traits.accounts)
     return ((one, each) for one, each in every if each.exact and each.reasoning)
 
 
@@ -172,7 +173,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
     CoT do not have these tokens.
     """
     for group in by_condition(examined):
-        every = [(one, each) for one in group for each in one.accounts]
+        every = [(one, each) for one in group for each in one.traits.accounts]
         if not any(each.reasoning for _, each in every):
             continue
         empty = header_tokens(Reasoning("")) + header_tokens(Preamble(""))
@@ -224,7 +225,7 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
 
 
 def _exact(scores: Sequence[Score]) -> list[TokenAccount]:
-    return [each for one in scores for each in one.accounts if each.exact]
+    return [each for one in scores for each in one.traits.accounts if each.exact]
 
 
 def _without_cot(accounts: Sequence[TokenAccount]) -> list[int]:
@@ -236,7 +237,7 @@ def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
     others = [
         each.pieces if streamed else each.unexplained
         for one in examined
-        for each in one.accounts
+        for each in one.traits.accounts
         if each.exact and each.reasoning and each.streamed == streamed
         if each.reported >= _FEWEST_TOKENS and (each.pieces is not None or not streamed)
     ]
@@ -262,6 +263,10 @@ def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> 
 
 
 COMPARISONS = (
-    comparison("usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"),
-    comparison("reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"),
+    comparison(
+        "usage.output.lost", "usage", lambda each: bool(each.traits.accounts), _lost_text, "error"
+    ),
+    comparison(
+        "reasoning.lost", "cot", lambda each: bool(each.traits.accounts), _lost_reasoning, "error"
+    ),
 )

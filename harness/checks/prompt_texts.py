@@ -18,7 +18,8 @@ from harness.checks.accounting import token_count
 from harness.checks.base import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api
-from harness.records.scores import Score, UserTexts
+from harness.records.scores import Score
+from harness.records.traits import UserTexts
 
 # Members of a body that do not change the prompt.
 _WITHOUT_EFFECT = frozenset({
@@ -80,14 +81,14 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
     for each in examined:
         by_request[each.task, each.sample, each.condition.api].append(each)
-    if any(len({each.first_input for each in same}) > 1 for same in by_request.values()):
+    if any(len({each.traits.first_input for each in same}) > 1 for same in by_request.values()):
         return
     groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
     for first, *_ in by_request.values():
         user = first.traits.user
-        if user is not None and first.first_input is not None:
+        if user is not None and first.traits.first_input is not None:
             group = groups[first.condition.api, user.rest]
-            group.append((first, user.tokens, first.first_input - user.tokens))
+            group.append((first, user.tokens, first.traits.first_input - user.tokens))
     for group in groups.values():
         others = [rest for _, _, rest in group]
         usual = max(others, key=others.count)

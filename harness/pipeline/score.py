@@ -11,8 +11,10 @@ from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from harness.tasks.base import not_run
 
-_SHARED = ("task", "sample", "condition", "usage", "applicable", "accounts", "edges", "call")
-_SHARED_TRAITS = ("conversation", "user", "strange", "calls", "replicas", "models")
+_SHARED = ("task", "sample", "condition", "usage", "applicable")
+_SHARED_TRAITS = (
+    "accounts", "edges", "call", "conversation", "user", "invented", "calls", "replicas", "models",
+)  # fmt: skip
 
 
 @dataclass

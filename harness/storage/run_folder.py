@@ -25,7 +25,7 @@ SCORES_FILE = "scores.jsonl"
 DERIVED = (ANALYSIS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
 """Files that are derived from the others and can be generated again."""
 
-COMPARED = {"applicable", "reply_ids", "first_input", "accounts", "cuts", "edges", "traits", "call"}
+COMPARED = {"applicable", "traits"}
 _SCORE = TypeAdapter(Score)
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 

@@ -11,7 +11,7 @@ from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.authorship import extra_tokens, with_call
-from harness.records.scores import MadeCall
+from harness.records.traits import MadeCall
 
 _SPELLINGS = (None, (",", ":"))
 _WORD = re.compile(r"\w+")
@@ -31,7 +31,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         json.dumps(expected, ensure_ascii=False),
         made.call.arguments,
         same=json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True),
-        values=False,
+        values_differ=False,
         extra_tokens=extra_tokens(reply),
     )
     if call.same:
@@ -42,26 +42,26 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     instead = (extra_tokens(with_call(reply, made.call, each)) for each in intended)
     return replace(
         call,
-        values=any(
+        values_differ=any(
             key in got and list(_values(got[key])) != list(_values(value))
             for key, value in expected.items()
         ),
-        planned=_is_planned(reply.reasoning, expected, got),
+        in_cot=_is_in_cot(reply.reasoning, expected, got),
         expected_extra_tokens=tuple(each for each in instead if each is not None),
-        strange=bool(words)
+        new_word=bool(words)
         and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
-        asked=_is_asked(case.prompt, expected, got),
+        in_prompt=_is_in_prompt(case.prompt, expected, got),
     )
 
 
-def _is_planned(reasoning: str, expected: object, got: object) -> bool:
+def _is_in_cot(reasoning: str, expected: object, got: object) -> bool:
     wanted, made = (Counter(map(_spelled, leaves(each))) for each in (expected, got))
     lacking, instead = wanted - made, made - wanted
     stated = {each for each in lacking | instead if _is_stated(each, reasoning)}
     return bool(lacking and instead) and stated == lacking.keys()
 
 
-def _is_asked(prompt: str, expected: object, got: object) -> bool:
+def _is_in_prompt(prompt: str, expected: object, got: object) -> bool:
     """Whether a prompt has all values that a call lacks, and none that it has instead."""
     wanted, made = (Counter(map(json.dumps, leaves(each))) for each in (expected, got))
     lacking, instead = (

@@ -108,7 +108,7 @@ class ToolCalling(Task):
         if outcome is None:
             return None
         call = made_call(parsed, self._cases[parsed.rollout.sample])
-        return measured_score(parsed, {**outcome, "call": call})
+        return measured_score(parsed, outcome, call=call)
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
         """pass@k, pass^k, outcomes and failed cases."""

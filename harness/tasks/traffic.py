@@ -12,7 +12,8 @@ from dataclasses import replace
 from harness.parsing.rollout import ParsedRollout
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
-from harness.records.scores import Outcome, Score, Traits
+from harness.records.scores import Outcome, Score
+from harness.records.traits import Traits
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.tasks.base import ScoreFields, Task
@@ -78,15 +79,20 @@ class ImportedTraffic(Task):
         lost = recording.lost
         unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
         score = measured_score(parsed, outcome, except_for=unverifiable)
-        masked = "fields" in lost or any(map(_MASKED.search, score.reply_ids))
+        found = score.traits
+        masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
         return replace(
             score,
             timing=(),
             seconds=None,
-            reply_ids=() if masked else score.reply_ids,
             # Requests of one client may share words, state and replies on purpose.
-            edges=tuple(each for each in score.edges if each.place == "CoT"),
-            traits=Traits(),
+            traits=Traits(
+                reply_ids=() if masked else found.reply_ids,
+                first_input=found.first_input,
+                accounts=found.accounts,
+                cuts=found.cuts,
+                edges=tuple(each for each in found.edges if each.place == "CoT"),
+            ),
         )
 
 

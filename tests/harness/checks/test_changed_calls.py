@@ -8,16 +8,21 @@ import pytest
 
 from harness.checks.changed_calls import COMPARISON
 from harness.records.conditions import Condition
-from harness.records.scores import MadeCall, Score
+from harness.records.scores import Score
+from harness.records.traits import MadeCall, Traits
 
 CHAT = Condition(model="m", api="chat", mode="non-streaming")
-RIGHT = MadeCall(0, '{"city": "Oslo"}', '{"city": "Oslo"}', same=True, values=False, extra_tokens=4)
+RIGHT = MadeCall(
+    0, '{"city": "Oslo"}', '{"city": "Oslo"}', same=True, values_differ=False, extra_tokens=4
+)
 SHORT = replace(RIGHT, got='{"city": "Os"}', same=False)
 
 
 def scores(*calls: MadeCall, sample: str = "a") -> list[Score]:
     return [
-        Score(f"{sample}{at}", "tool_calling", sample, CHAT, at, "success", call=call)
+        Score(
+            f"{sample}{at}", "tool_calling", sample, CHAT, at, "success", traits=Traits(call=call)
+        )
         for at, call in enumerate(calls, start=1)
     ]
 
@@ -44,7 +49,7 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
 
 
 def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
-    other = replace(SHORT, values=True, extra_tokens=None, asked=True)
+    other = replace(SHORT, values_differ=True, extra_tokens=None, in_prompt=True)
     always, often = scores(other, other, other), scores(other, other, RIGHT, sample="b")
     assert found(always + often) == set()
     again = scores(other, other, other, sample="c")
@@ -52,7 +57,7 @@ def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     third = scores(other, other, other, sample="d")
     records = {f"{sample}{at}" for sample in "acd" for at in (1, 2, 3)}
     assert found(always + often + again + third) == records
-    unasked = scores(*[replace(other, asked=False)] * 3, sample="d")  # The case may be wrong.
+    unasked = scores(*[replace(other, in_prompt=False)] * 3, sample="d")  # The case may be wrong.
     assert found(always + again + unasked) == set()
     right = scores(*[RIGHT] * 20, sample="e")
     written = replace(other, extra_tokens=4, expected_extra_tokens=(2,))
@@ -74,35 +79,35 @@ def test_parameter_names_changed_to_another_style_are_found() -> None:
 
 
 def test_numbers_that_differ_from_the_cot_are_found_if_other_attempts_match_it() -> None:
-    off = replace(SHORT, values=True, planned=True, extra_tokens=None)
+    off = replace(SHORT, values_differ=True, in_cot=True, extra_tokens=None)
     cases = [scores(RIGHT, off, sample=sample) for sample in "abc"]
     assert found([each for case in cases for each in case]) == {"a2", "b2", "c2"}
     assert found(cases[0] + cases[1]) == set()
     alone = scores(off, off, sample="c")  # The model may always read this case in its own way.
     assert found(cases[0] + cases[1] + alone) == set()
-    unplanned = scores(RIGHT, replace(off, planned=False), sample="c")
+    unplanned = scores(RIGHT, replace(off, in_cot=False), sample="c")
     assert found(cases[0] + cases[1] + unplanned) == set()
-    phrased = scores(RIGHT, replace(off, values=False), sample="c")
+    phrased = scores(RIGHT, replace(off, values_differ=False), sample="c")
     assert found(cases[0] + cases[1] + phrased) == set()
 
 
 def test_invented_words_are_found_if_the_tokens_fit_the_word_in_the_cot() -> None:
-    off = replace(SHORT, planned=True, strange=True, expected_extra_tokens=(4, 5))
+    off = replace(SHORT, in_cot=True, new_word=True, expected_extra_tokens=(4, 5))
     cases = [score for sample in "ab" for score in scores(RIGHT, off, sample=sample)]
     assert found(cases + scores(RIGHT, off, sample="c")) == {"a2", "b2", "c2"}
-    known = replace(off, strange=False)  # The model may prefer another word of the prompt.
+    known = replace(off, new_word=False)  # The model may prefer another word of the prompt.
     written = replace(off, expected_extra_tokens=(3,))  # The tokens are those of the other word.
     rare = scores(*[RIGHT] * 150, sample="d")
     assert found(rare + cases + scores(RIGHT, off, sample="c")) == set()
-    for other in (known, written, replace(off, planned=False), replace(off, extra_tokens=None)):
+    for other in (known, written, replace(off, in_cot=False), replace(off, extra_tokens=None)):
         assert found(cases + scores(RIGHT, other, sample="c")) == set()
 
 
-def made(expected: dict[str, object], got: dict[str, object], *, planned: bool = True) -> MadeCall:
+def made(expected: dict[str, object], got: dict[str, object], *, in_cot: bool = True) -> MadeCall:
     """A call with these arguments."""
     texts = (json.dumps(each) for each in (expected, got))
     return MadeCall(
-        0, *texts, same=expected == got, values=False, extra_tokens=None, planned=planned
+        0, *texts, same=expected == got, values_differ=False, extra_tokens=None, in_cot=in_cot
     )
 
 
@@ -136,14 +141,14 @@ def test_texts_changed_by_the_same_rule_are_found(change: Callable[[str], str]) 
     changed = changed_to(change)
     assert found(changed) == {"a1", "b1", "c1"}
     assert found(changed[:2]) == set()  # Two cases: the model may have corrected them.
-    assert found([changed[1], *scores(*[changed[1].call] * 3, sample="d")]) == set()
+    assert found([changed[1], *scores(*[changed[1].traits.call] * 3, sample="d")]) == set()
     intact = scores(made(EXPECTED["b"], EXPECTED["b"]), sample="e")
     assert found(changed + intact) == set()
-    assert found(changed_to(change, planned=False)) == set()
+    assert found(changed_to(change, in_cot=False)) == set()
 
 
 def test_texts_cut_at_one_length_are_found() -> None:
-    cut = changed_to(lambda text: text[:3], planned=False)
+    cut = changed_to(lambda text: text[:3], in_cot=False)
     at_end = scores(made({"city": "rio de"}, {"city": "rio"}), sample="d")
     assert found(cut + at_end) == {"a1", "b1", "c1", "d1"}
     whole = scores(made({"city": "Rome"}, {"city": "Rome"}), sample="e")
@@ -162,7 +167,7 @@ def test_swapped_texts_are_found() -> None:
         score
         for sample, (one, other) in zip("abc", pairs, strict=True)
         for score in scores(
-            made({one: sample, other: "x"}, {one: "x", other: sample}, planned=False), sample=sample
+            made({one: sample, other: "x"}, {one: "x", other: sample}, in_cot=False), sample=sample
         )
     ]
     assert found(moved) == {"a1", "b1", "c1"}

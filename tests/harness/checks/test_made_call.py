@@ -13,7 +13,7 @@ EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "change", "planned"),
+    ("reasoning", "change", "in_cot"),
     [
         ("With limit: 30, at: [1, 2.5].", {"limit": 31}, True),
         ("With limit: 30, not 31.", {"limit": 31}, False),
@@ -27,16 +27,16 @@ EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}
         ("With limit: 30.", {}, False),
     ],
 )
-def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, planned):
+def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, in_cot):
     say = Say(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
     case = Case("a", "query_table", "Query it.", EXPECTED)
     found = made_call(parse_rollout(rollout([say])), case)
     assert found is not None
-    assert found.planned is planned
+    assert found.in_cot is in_cot
 
 
 @pytest.mark.parametrize(
-    ("city", "strange"),
+    ("city", "new_word"),
     [
         ("Zebra Bay", True),
         ("Oslo Bay", False),
@@ -48,7 +48,7 @@ def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, plan
         ("Oslo 30", False),
     ],
 )
-def test_words_that_only_the_call_has_are_found(city, strange):
+def test_words_that_only_the_call_has_are_found(city, new_word):
     say = Say(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
     asked = rollout([say])
     asked.exchanges[0].request.body["messages"] = [
@@ -56,4 +56,4 @@ def test_words_that_only_the_call_has_are_found(city, strange):
     ]
     found = made_call(parse_rollout(asked), Case("a", "find", "Find it.", {"city": "Oslo Bay"}))
     assert found is not None
-    assert found.strange is strange
+    assert found.new_word is new_word

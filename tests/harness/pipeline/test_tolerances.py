@@ -6,7 +6,8 @@ from dataclasses import replace
 from harness.checks import CHECKS
 from harness.pipeline.tolerances import apply_tolerances
 from harness.records.conditions import Api, Condition
-from harness.records.scores import Evidence, Finding, Score, Traits
+from harness.records.scores import Evidence, Finding, Score
+from harness.records.traits import Traits
 
 EMPTY = "reply.empty"
 

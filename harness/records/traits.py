@@ -1,0 +1,117 @@
+"""Traits: the properties by which the rollouts of a run are compared."""
+
+from dataclasses import dataclass
+
+# One token in 50, far more than the recorded replies of real models show (none in 13,000).
+_SPELLED_OTHERWISE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAccount:
+    """The completion tokens of a reply, and those that its text explains."""
+
+    exchange: int  # index of the exchange in its rollout
+    reported: int  # the completion tokens that the provider reports
+    reasoning: int  # the tokens of the CoT
+    least: int  # the fewest tokens that the texts alone can have
+    most: int  # the most tokens that the texts and the format around them can have
+    exact: bool  # whether `most` is exact, because the reply has no JSON, which servers may rewrite
+    pieces: int | None = None
+    """How many tokens more than the whole texts the pieces of a stream have; they show where the
+    model spelled a text with other tokens than the tokenizer. None without a stream, or if its
+    pieces have several tokens each."""
+    streamed: bool = False  # whether the reply is a stream
+    closed: bool = False  # whether the text ends like a sentence
+    thinking: int | None = None  # the reasoning tokens that the provider reports
+
+    @property
+    def unexplained(self) -> int:
+        """Reported tokens that the reply does not explain; negative if it needs fewer."""
+        return self.reported - self.most
+
+    @property
+    def spelling(self) -> int:
+        """Tokens by which another spelling of a long text may differ, in a rare case."""
+        return self.most // _SPELLED_OTHERWISE
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A truncated reply with fewer tokens than its request allows."""
+
+    exchange: int  # index of the exchange in its rollout
+    input: int  # prompt tokens
+    output: int  # completion tokens
+    limit: int  # the token limit of the request
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The beginning and the end of a text; `place` is `CoT` or `answer`."""
+
+    place: str
+    begin: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeCall:
+    """A call of the expected tool, compared with the expected call."""
+
+    exchange: int  # index of the exchange in its rollout
+    expected: str  # the expected arguments, as JSON text
+    got: str  # the arguments of the call
+    same: bool  # whether both are the same JSON
+    values_differ: bool  # whether numbers, booleans, null or the length of lists differ
+    extra_tokens: int | None
+    """Reported tokens of the reply that are not those of its messages without content types; None
+    if they cannot be counted."""
+    in_cot: bool = False
+    """Whether the CoT has all values that the call lacks, and none that it has instead."""
+    expected_extra_tokens: tuple[int, ...] = ()
+    """The same for the reply with the expected call, in each spelling of JSON."""
+    new_word: bool = False
+    """Whether a word in its texts replaces an expected one, and is neither in the prompt nor in the
+    CoT."""
+    in_prompt: bool = False
+    """Whether the prompt has all values that the call lacks, and none that it has instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserTexts:
+    """The tokens of the user's texts in a request, and a hash of everything else."""
+
+    tokens: int
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Properties by which the rollouts of a run are compared.
+
+    Empty values mean that a rollout takes no part in a comparison.
+    """
+
+    reply_ids: tuple[str, ...] = ()
+    first_input: int | None = None
+    """Prompt tokens of the first request. None with built-in tools, where the reported count is the
+    sum over several prompts."""
+    accounts: tuple[TokenAccount, ...] = ()
+    cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
+    edges: tuple[Edges, ...] = ()  # where its first texts begin and end
+    call: MadeCall | None = None  # the call of a tool-call case
+    conversation: str = ""  # the conversation of the first request as JSON, in lower case
+    user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted
+    invented: frozenset[str] = frozenset()
+    """Invented words in replies and texts in arguments of calls that no request of the rollout
+    contains, in lower case."""
+    calls: frozenset[str] = frozenset()  # every call: its name and its arguments in canonical form
+    content: str = ""  # a hash of CoT and text; empty if they are short, or if the reply has calls
+    answer: str = ""
+    """A hash of the text of the only reply; empty if it is short, if it has calls, or if its words
+    are from the request."""
+    replicas: tuple[tuple[str, str], ...] = ()
+    """What may tell the servers behind a load balancer apart: properties with values."""
+    models: frozenset[str] = frozenset()
+    """The names in its replies to requests for the model of its condition, without a path and in
+    lower case; none in recorded traffic, where several servers may have answered."""
