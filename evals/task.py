@@ -41,7 +41,7 @@ from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.run import Observer
-from harness.scoring import latency, measured_score, token_counts
+from harness.scoring import measured_score, sums
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
@@ -252,29 +252,24 @@ class EvalTask(Task):
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
         verdict = judge_scores(own, baseline, self._margin, every_round=every_round)
-        unreported = sum(score.usage.output is None for score in made)
         return TaskResult(
             task=self.name,
             condition=condition,
             samples=len(counted),
             tries=tries,
             planned=total,
-            finished=len(made),
             outcomes=dict(outcomes.most_common()),
             at_k=() if rubric else tuple(curve(made, self.question_ids, counted, tries)),
             score=mean_score(counted),
             grader_reads=grader_reads(made),
             programs=program_use(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
-            tokens=token_counts(made).model_copy(update={"unreported": unreported}),
-            latency=latency(made),
-            requests=sum(score.requests for score in made),
-            retries=sum(score.retries for score in made),
             failures=tuple(failed_samples(made)),
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
             baseline=verdict if rubric is None else hold_back_ungraded(verdict, own, rubric),
+            **sums(made),
         )
 
     def _by_question(self, scores: Sequence[Score]) -> dict[str, tuple[float, ...]]:

@@ -80,8 +80,18 @@ def timing(exchange: ParsedExchange) -> Timing:
     return Timing(total=elapsed, first_token=times[0], tokens_per_second=rate)
 
 
-def token_counts(scores: Sequence[Score]) -> TokenCounts:
-    """The tokens of several attempts."""
+def sums(finished: Sequence[Score]) -> dict[str, Any]:
+    """The members of a `TaskResult` that only count and measure its finished attempts."""
+    return {
+        "finished": len(finished),
+        "tokens": _token_counts(finished),
+        "latency": _latency(finished),
+        "requests": sum(score.requests for score in finished),
+        "retries": sum(score.retries for score in finished),
+    }
+
+
+def _token_counts(scores: Sequence[Score]) -> TokenCounts:
     counts = [score.usage for score in scores]
     both = [each for each in counts if each.output is not None and each.reasoning is not None]
     return TokenCounts(
@@ -94,8 +104,7 @@ def token_counts(scores: Sequence[Score]) -> TokenCounts:
     )
 
 
-def latency(scores: Sequence[Score]) -> Latency:
-    """The times of several attempts."""
+def _latency(scores: Sequence[Score]) -> Latency:
     times = [each for score in scores for each in score.timing]
     first = [each.first_token for each in times if each.first_token is not None]
     rates = [each.tokens_per_second for each in times if each.tokens_per_second is not None]

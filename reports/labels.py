@@ -44,13 +44,13 @@ class Labels:
     def heads(self, result: TaskResult) -> tuple[str, ...]:
         """The lines of a column head: the eval, then the parts of the condition that vary."""
         parts = self.parts(result.task, result.condition)
-        if result.score is None:
+        if not result.is_eval:
             return parts or (result.condition.api, result.condition.mode)
         return (self.task(result.task), *parts)
 
     def result(self, result: TaskResult) -> str:
         """A task under a condition: `aime25, high effort`, `chat · streaming`."""
-        if result.score is None:
+        if not result.is_eval:
             return self.condition(result.task, result.condition)
         return ", ".join(self.heads(result))
 

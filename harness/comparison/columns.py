@@ -56,7 +56,7 @@ class Group:
     @property
     def is_eval(self) -> bool:
         """Whether it has a score instead of pass rates; only runs have the latter."""
-        return self.result is None or self.result.score is not None
+        return self.result is None or self.result.is_eval
 
     @property
     def filled(self) -> list[list[float]]:

@@ -89,7 +89,7 @@ def analyze(
             planned=sum(task.planned for task in info.tasks if task.kind != "eval"),
             made=probe_responses
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
-            + sum(result.finished for result in results if result.score is None),
+            + sum(result.finished for result in results if not result.is_eval),
         ),
     )
     return Judged(analysis, scores)
@@ -133,7 +133,7 @@ def _diagnosis(
 
     layers: tuple[LayerFault, ...] = ()
     if "harmony" in info.settings.apis:
-        calling = [result for result in results if result.score is None]
+        calling = [result for result in results if not result.is_eval]
         target = target_of(thresholds)
         layers = faulty_layers(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
@@ -166,8 +166,8 @@ def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> boo
     """Whether everything that was planned, or is needed for a verdict, is sampled and graded."""
     if info.ended == "decided":
         return True
-    evals = [result for result in results if result.score is not None]
-    cases = [result for result in results if result.score is None]
+    evals = [result for result in results if result.is_eval]
+    cases = [result for result in results if not result.is_eval]
     if not probed or any(result.finished < result.planned for result in cases):
         return False
     if not evals:

@@ -50,8 +50,8 @@ def decide(
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[PartVerdict] = []
-    evals = [result for result in results if result.score is not None]
-    calling = [result for result in results if result.score is None]
+    evals = [result for result in results if result.is_eval]
+    calling = [result for result in results if not result.is_eval]
     if planned or not evals:
         parts.append(
             decide_tool_calling(

@@ -90,6 +90,11 @@ class TaskResult(Record):
         """API and mode: `responses · streaming`."""
         return self.condition.name
 
+    @property
+    def is_eval(self) -> bool:
+        """Whether these are the figures of an eval, not of tool calling."""
+        return self.score is not None
+
 
 class CheckResult(Record):
     """The result of one check or probe in a whole run.
@@ -172,7 +177,7 @@ class Analysis(Record):
     @property
     def tool_calling(self) -> tuple[TaskResult, ...]:
         """The results of tool calling."""
-        return tuple(each for each in self.results if each.score is None)
+        return tuple(each for each in self.results if not each.is_eval)
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -182,4 +187,4 @@ class Analysis(Record):
     @property
     def evals(self) -> tuple[TaskResult, ...]:
         """The results of evals."""
-        return tuple(each for each in self.results if each.score is not None)
+        return tuple(each for each in self.results if each.is_eval)

@@ -39,7 +39,7 @@ from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
-from harness.scoring import latency, measured_score, token_counts
+from harness.scoring import measured_score, sums
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
@@ -124,7 +124,6 @@ class ToolCalling(Task):
             samples=len(self.suite.cases),
             tries=tries,
             planned=len(self.suite.cases) * tries,
-            finished=len(made),
             outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
@@ -132,11 +131,8 @@ class ToolCalling(Task):
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
-            tokens=token_counts(made),
-            latency=latency(made),
-            requests=sum(score.requests for score in made),
-            retries=sum(score.retries for score in made),
             failures=tuple(self._failures(planned)),
+            **sums(made),
         )
 
     def _failures(self, planned: Sequence[Score]) -> Sequence[FailedSample]:

@@ -106,7 +106,7 @@ def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
     thresholds = analysis.verdict.thresholds
     required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k) if thresholds.by_guide else ()
     for result in analysis.results:
-        single = result.score is not None and len(result.at_k) < 2
+        single = result.is_eval and len(result.at_k) < 2
         if not result.at_k or not result.finished or single:
             continue
         drawn = [
@@ -117,7 +117,7 @@ def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
         if majority:
             drawn.insert(1, Curve("maj@k", "third", majority))
         name = labels.result(result)
-        yield Figure(name, curves(name, drawn, required if result.score is None else ()))
+        yield Figure(name, curves(name, drawn, () if result.is_eval else required))
 
 
 def _point(value: float) -> Estimate:
