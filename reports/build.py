@@ -251,13 +251,12 @@ def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
         rules = [RuleResult(result) for result in analysis.checks if result.check.kind == kind]
         if rules:
             counts = count_statuses(rules)
-            failed = f"{counts['failed']:,} failed" if counts["failed"] else "none failed"
             others = (
                 f"{counts[status]:,} {name}"
                 for status, (_, name) in STATUSES.items()
                 if counts[status] and status != "failed"
             )
-            yield Tile(label, failed, ", ".join(others))
+            yield Tile(label, f"{counts['failed']:,} failed", ", ".join(others))
 
 
 def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
