@@ -52,17 +52,7 @@ def analyze(
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
     scores = _tolerated(strict, plan, info, limits)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
-    probe_results = tuple(
-        requirements.lowered(
-            (result for task in plan.tasks for result in task.probe_results()), limits
-        )
-    )
-    if counts_vary(scores):
-        probe_results = tuple(map(without_prompt_tokens, probe_results))
-    every_check, probe_checks = _check_results(plan, scores, info, limits)
-    if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probe_results):
-        every_check = tuple(map(without_built_in_calls, every_check))
-    rules = (*every_check, *probe_results)
+    rules, beyond_cases = _rule_results(plan, scores, info, limits)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -84,7 +74,7 @@ def analyze(
             results,
             limits,
             checks=rules,
-            beyond_cases=(*probe_checks, *probe_results),
+            beyond_cases=beyond_cases,
             complete=complete,
             planned=sum(task.planned for task in info.tasks if task.kind != "eval"),
             made=probe_responses
@@ -141,18 +131,25 @@ def _diagnosis(
     return diagnose(rules, signatures.shipped(), info.settings.apis, layers)
 
 
-def _check_results(
+def _rule_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
 ) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
-    """The results of checks over all rollouts, and only over those of probes and traffic."""
+    """The results of all rules, and of those beyond tool-call cases.
+
+    The latter are probes, and checks on the replies to their requests and on traffic.
+    """
+    every_probe = (result for task in plan.tasks for result in task.probe_results())
+    probes = tuple(requirements.lowered(every_probe, thresholds))
+    if counts_vary(scores):
+        probes = tuple(map(without_prompt_tokens, probes))
     kinds = {task.name: task.info.kind for task in plan.tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
-    probed = [score for score in made if kinds[score.task] in ("probes", "traffic")]
-    groups = _groups(info, probed)
-    limitations = info.provider.limitations
-    every = rule_results(made, groups, limitations)
-    alone = rule_results(probed, groups, limitations)
-    return tuple(requirements.lowered(every, thresholds)), alone
+    beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
+    groups, limitations = _groups(info, beyond_cases), info.provider.limitations
+    checks = tuple(requirements.lowered(rule_results(made, groups, limitations), thresholds))
+    if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
+        checks = tuple(map(without_built_in_calls, checks))
+    return (*checks, *probes), (*rule_results(beyond_cases, groups, limitations), *probes)
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
