@@ -17,6 +17,7 @@ from evals.healthbench.grading import grade_with
 from evals.healthbench.grading_tasks import (
     ITEM,
     GradingTask,
+    grader_api,
     grades_file,
     grading_tasks,
     run_answers,
@@ -30,6 +31,7 @@ from evals.registry import ROWS, AnyEval, make_eval
 from evals.results import curve, failed_samples, filled, grader_reads, program_use, rounds_of
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply
+from harness.endpoints.preflight import preflight
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
@@ -156,10 +158,17 @@ class EvalTask(Task):
         return rollout.sample in self._question_set and self.plans(rollout)
 
     async def learn(self, provider: Provider) -> int:
-        """Find out who runs Python programs, if the model may run any; see `Task`."""
+        """Find out who runs Python programs, if the model may run any; see `Task`.
+
+        A grader that is another provider must answer too, or the run would end without grades. One
+        that is launched is not needed before the grading.
+        """
         found, requests = await python_tool.settled(self.info.sampling, provider)
         self.info = self.info.model_copy(update={"sampling": found})
-        return requests
+        grader = self._grader
+        if grader is None or grader.launch is not None or grader.name == provider.name:
+            return requests
+        return requests + await preflight(grader, (grader_api(grader),))
 
     async def grade(self, folder: Path, observer: Observer, budget: Budget) -> None:
         """Grade every answer without a grade. Raises ProviderUnavailableError or RunLogError."""

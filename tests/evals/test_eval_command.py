@@ -602,13 +602,26 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
     assert "Using sample questions instead of aime25: no hub here" in err
 
 
-def test_a_run_is_unfinished_until_it_is_graded(mock, tmp_path, capsys):
-    gone = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "apis": ["chat"]}
-    there = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
-    (tmp_path / "providers.yaml").write_text(
-        json.dumps({"providers": {"gone": gone, "there": there}})
-    )
+def entries(tmp_path, **places):
+    """A providers file with graders at these places."""
+    graders = {
+        name: {"base_url": url, "model": MODEL, "apis": ["chat"]} for name, url in places.items()
+    }
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": graders}))
+
+
+def test_a_grader_must_answer_before_anything_is_sampled(mock, tmp_path, capsys):
+    entries(tmp_path, gone="http://127.0.0.1:1/v1")
     assert run(at(mock, "--eval", "healthbench", "--grader", "gone")) == 3
+    assert "provider gone does not answer" in capsys.readouterr().err
+    assert len(mock.posts) == 1  # the preflight of the provider
+    assert not runs(tmp_path)
+
+
+def test_a_run_is_unfinished_until_it_is_graded(mock, tmp_path, capsys):
+    with in_background(MockProvider([quiz(0.8)], always=status(401))) as locked:
+        entries(tmp_path, locked=locked.base_url, there=mock.base_url)
+        assert run(at(mock, "--eval", "healthbench", "--grader", "locked")) == 3
     (folder,) = runs(tmp_path)
     assert run(["recheck", str(folder)]) == 4
     assert "The run is not finished" in capsys.readouterr().out
