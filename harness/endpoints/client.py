@@ -8,10 +8,11 @@ from typing import Any
 import aiohttp
 
 from harness.errors import ProviderUnreachableError
-from harness.providers.entries import Provider
+from harness.providers.entries import Provider, access
 from harness.records.rollouts import Exchange
 from harness.transport import NO_RETRIES, RetryPolicy, open_transport
 from harness.transport.pacing import OVERLOAD_STATUSES
+from harness.transport.redact import Redactor
 from harness.transport.retry import retry_after
 
 TRIES = 4
@@ -68,8 +69,9 @@ def _answer(provider: Provider, exchange: Exchange) -> Answer:
     response, failure = exchange.response, exchange.failure
     if response is None:
         connected = failure is None or failure.kind != "connect"
+        url = Redactor(access(provider).secrets).text(exchange.request.url)
         raise (ProviderUnreachableError if connected else NotConnectedError)(
-            f"provider {provider.name} does not answer at {exchange.request.url}: "
+            f"provider {provider.name} does not answer at {url}: "
             f"{failure and failure.message}; check that it is running and its base_url"
         )
     text = response.body or "\n\n".join(part.raw for part in response.parts)

@@ -70,6 +70,13 @@ async def test_a_connection_closed_without_a_response_is_an_error() -> None:
     assert not isinstance(caught.value, NotConnectedError)
 
 
+async def test_a_key_in_the_url_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_KEY", "a-very-long-secret")
+    keyed = provider("http://127.0.0.1:9/a-very-long-secret/v1", api_key_env="TEAM_KEY")
+    with pytest.raises(NotConnectedError, match=r"at http://127.0.0.1:9/\[redacted\]/v1/models"):
+        await request(keyed, "/models")
+
+
 async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async with MockProvider() as closed:
         port = closed.base_url.split(":")[2].partition("/")[0]
