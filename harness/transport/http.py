@@ -7,6 +7,7 @@ a stream event takes 4 µs with aiohttp and 92 µs with the SDK.
 
 import asyncio
 import os
+import re
 import resource
 import ssl
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import aiohttp
 import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
+from harness.errors import ConfigurationError
 from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
@@ -35,6 +37,7 @@ from harness.transport.wire import Tap
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SPARE_FILES = 100
+_PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
@@ -56,12 +59,21 @@ def open_session(provider: Provider) -> aiohttp.ClientSession:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment specifies for a URL, if any."""
+    """The proxy that the environment specifies for a URL, if any.
+
+    Raises ConfigurationError if its URL is not that of an HTTP proxy.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in LOOPBACK or proxy_bypass(host):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not _PROXY.fullmatch(proxy):
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY is not the URL of an HTTP proxy, such as "
+            f"http://proxy.example:3128; correct it, or add {host} to NO_PROXY"
+        )
+    return proxy
 
 
 def allow_open_files(count: int) -> None:
@@ -85,6 +97,8 @@ class HttpTransport:
         """Send to `provider` with the headers in `access`."""
         self._session = session
         self._base_url = provider.base_url
+        proxy = _PROXY.fullmatch(proxy_for(provider.base_url) or "")
+        self._through = f" through the proxy {proxy[1]}" if proxy else ""
         self._timeout = provider.timeout
         self._limits = limits or ResponseLimits()
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect)
@@ -157,7 +171,8 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             kind, detail = _explained(error)
             detail = self._redactor.text(without_surrogates(detail))
-            return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
+            through = self._through if kind == "connect" else ""
+            return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}{through}: {detail}")
         if receiver.too_large:
             return TransportFailure(kind="too_large", message=f"the response {receiver.excess()}")
         return None
@@ -184,12 +199,14 @@ _SENTENCES: dict[FailureKind, str] = {
 
 def _explained(error: Exception) -> tuple[FailureKind, str]:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return "connect", f"the proxy returned {error.status} {error.message}"
+        return "connect", f"{error.status} {error.message}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
-        place = f"proxy {error.host}:{error.port}: " if proxy else ""
-        return "connect", place + connection_error(error.os_error)
-    text = str(error) or type(error).__name__
+        return "connect", _connection_error(error.os_error)
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # UnicodeError: IDNA
+        return "connect", "the URL is not valid"
+    # The status in the text of this error is aiohttp's own.
+    told = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    text = " ".join(told.rstrip(" ^.").split()) or type(error).__name__
     if isinstance(error.__cause__, ContentEncodingError):
         return "protocol", text
     cut = isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
@@ -197,7 +214,7 @@ def _explained(error: Exception) -> tuple[FailureKind, str]:
     return "cut" if cut else "protocol", text
 
 
-def connection_error(error: OSError) -> str:
+def _connection_error(error: OSError) -> str:
     """Why a connection failed. The errno of a TLS error is not one of the operating system."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not trusted ({error.verify_message})"

@@ -239,6 +239,9 @@ async def test_malformed_http_is_a_failure(content: bytes) -> None:
         exchange = await send(provider, retries=QUICK)
     assert exchange.failure is not None
     assert exchange.failure.kind == "protocol"
+    assert exchange.failure.message.startswith("the response is not well-formed HTTP: ")
+    assert "\n" not in exchange.failure.message
+    assert "url=" not in exchange.failure.message
     assert exchange.retries == ()
 
 

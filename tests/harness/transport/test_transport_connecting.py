@@ -10,6 +10,7 @@ from aiohttp import ClientConnectorCertificateError
 from aiohttp.client_reqrep import ConnectionKey
 from mock_provider import MockProvider
 
+from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.rollouts import TransportFailure
 from harness.transport import NO_RETRIES, open_transport
@@ -51,8 +52,9 @@ async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch)
         port = closed.base_url.split(":")[2].partition("/")[0]
     monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
     failure = await failure_at(f"http://{ELSEWHERE}")
-    assert f"proxy 127.0.0.1:{port}" in failure.message
-    assert "secret" not in failure.message
+    assert failure.message == (
+        f"could not connect through the proxy 127.0.0.1:{port}: Connection refused"
+    )
 
 
 async def test_credentials_from_the_environment_are_not_sent(
@@ -76,4 +78,37 @@ async def test_a_proxy_that_refuses_is_reported(monkeypatch: pytest.MonkeyPatch)
     async with MockProvider(script=[refusal]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.base_url.removesuffix("/v1"))
         failure = await failure_at(f"https://{ELSEWHERE}")
-    assert "the proxy returned 403" in failure.message
+    assert failure.message.endswith(": 403 Forbidden")
+
+
+async def test_an_unknown_host_of_a_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:secret@no-such-host.invalid:1/")
+    failure = await failure_at(f"http://{ELSEWHERE}")
+    assert failure.message.startswith("could not connect through the proxy no-such-host.invalid:1:")
+
+
+@pytest.mark.parametrize("port", ["99999", "x"])
+async def test_an_invalid_port_of_a_proxy_is_reported(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
+    failure = await failure_at(f"http://{ELSEWHERE}")
+    assert failure.message == (
+        f"could not connect through the proxy 127.0.0.1:{port}: the URL is not valid"
+    )
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:secret@127.0.0.1:1", "gopher://h:1", "127.0.0.1:1"])
+async def test_other_kinds_of_proxies_are_rejected(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ConfigurationError, match="HTTP_PROXY is not the URL") as caught:
+        await failure_at(f"http://{ELSEWHERE}")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example"])
+async def test_an_invalid_host_is_reported(host: str) -> None:
+    failure = await failure_at(f"http://{host}/v1")
+    assert failure.message == "could not connect: the URL is not valid"
