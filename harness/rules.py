@@ -29,7 +29,7 @@ _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
 
 
-def rule_results(
+def check_results(
     examined: Iterable[Score],
     planned: Collection[tuple[Api, Mode]],
     limitations: Collection[str],

@@ -19,7 +19,7 @@ from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.rules import rule_results, without_built_in_calls, without_prompt_tokens
+from harness.rules import check_results, without_built_in_calls, without_prompt_tokens
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 
@@ -146,10 +146,10 @@ def _rule_results(
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
     beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
     groups, limitations = _groups(info, beyond_cases), info.provider.limitations
-    checks = tuple(requirements.lowered(rule_results(made, groups, limitations), thresholds))
+    checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
     if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
         checks = tuple(map(without_built_in_calls, checks))
-    return (*checks, *probes), (*rule_results(beyond_cases, groups, limitations), *probes)
+    return (*checks, *probes), (*check_results(beyond_cases, groups, limitations), *probes)
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
