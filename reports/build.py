@@ -126,10 +126,10 @@ def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
         if (rubric := result.rubric) is not None:
             axes = ", ".join(f"{axis} {f.mean * 100:.0f}" for axis, f in rubric.axes.items())
             graded = f"{rubric.items - rubric.ungraded_items:,} of {rubric.items:,} rubric items"
+            nothing = f"; {counted(rubric.unanswered, 'attempt')} had no answer to grade"
             yield (
-                f"{name}: {graded} were graded by {result.grader or 'no grader'}; "
-                f"{counted(rubric.unanswered, 'attempt')} had no answer to grade. "
-                f"Scores by axis in %: {axes or 'none'}."
+                f"{name}: {graded} were graded by {result.grader or 'no grader'}"
+                f"{nothing if rubric.unanswered else ''}. Scores by axis in %: {axes or 'none'}."
             )
 
 

@@ -83,7 +83,7 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
     ]
 
     def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> Row:
-        cells = tuple(_estimated(value(at[k])) if at else None for at in rates)
+        cells = tuple(_estimated(value(at[k])) if at and k in at else None for at in rates)
         return _row(section=RATES, name=label, unit="share", cells=cells, group=key[1], about=about)
 
     yield row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed."), pairs

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -24,7 +25,7 @@ from harness.frames.transcripts import Transcript, transcript
 from harness.integrity.archive import unpack
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo
-from harness.storage.run_folder import read_analysis, read_scores
+from harness.storage.run_folder import ANALYSIS_FILE, SCORES_FILE, read_analysis, read_scores
 from harness.storage.run_log import read_rollouts, read_run_info
 
 if TYPE_CHECKING:
@@ -95,7 +96,17 @@ class Run(_Frames):
         from harness.frames.tables import tables
 
         kinds = {task.name: task.kind for task in self.info.tasks}
-        return tables(read_scores(self.folder), kinds)
+        scores = list(read_scores(self.folder))
+        judged = {(each.task, each.condition): each.finished for each in self.analysis.results}
+        found = Counter((each.task, each.condition) for each in scores if each.finished)
+        for key, finished in judged.items():
+            if found[key] != finished:
+                raise RunLogError(
+                    f"{self.folder / SCORES_FILE} has {found[key]} attempts of {key[0]}, "
+                    f"{key[1].name}, but {ANALYSIS_FILE} has {finished}; judge the run again with: "
+                    f"gpt-oss-verify recheck {self.folder}"
+                )
+        return tables(scores, kinds)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -115,6 +115,14 @@ def test_a_folder_that_is_not_a_run_is_rejected(tmp_path):
         harness.load(tmp_path)
 
 
+def test_scores_that_do_not_fit_the_analysis_are_rejected(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    path = copy / "scores.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.raises(RunLogError, match="judge the run again with: gpt-oss-verify recheck"):
+        _ = harness.load(copy).attempts
+
+
 def test_importing_harness_does_not_import_pandas():
     code = "import harness, sys; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
