@@ -169,7 +169,7 @@ def _end(last: Imported) -> LoopEnd:
     return "max_turns" if reply.calls and reply.finish != "length" else "answered"
 
 
-_Turn = tuple[object, ...]
+_Turn = tuple[str, ...]
 """One message or item of a conversation, in a normalized form that can be compared."""
 
 
@@ -225,7 +225,7 @@ def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
 def _key(each: Imported, turns: Iterable[_Turn]) -> object:
     """The key of a conversation, which keeps its API, mode, model and host."""
     body = each.body
-    return each.api, bool(body.get("stream")), body.get("model"), each.host, tuple(turns)
+    return each.api, bool(body.get("stream")), str(body.get("model")), each.host, tuple(turns)
 
 
 def _reply(each: Imported) -> Reply | None:
@@ -255,10 +255,10 @@ def _turn(turn: Mapping[str, Any]) -> _Turn:
     if turn.get("type") == "function_call":
         return ("call", _call(turn.get("name"), turn.get("arguments")))
     if turn.get("type") == "function_call_output":
-        return ("result", turn.get("call_id"), _text(turn.get("output")))
+        return ("result", str(turn.get("call_id")), _text(turn.get("output")))
     functions = [call.get("function") for call in objects(turn.get("tool_calls"))]
     calls = [_call(each.get("name"), each.get("arguments")) for each in objects(functions)]
-    return (turn.get("role"), _text(turn.get("content")), *calls)
+    return (str(turn.get("role")), _text(turn.get("content")), *calls)
 
 
 def _call(name: object, arguments: object) -> str:

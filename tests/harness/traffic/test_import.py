@@ -328,6 +328,10 @@ def test_odd_keys_times_and_ids_are_read(tmp_path: Path):
     response = {"status": 200, "body": reply}
     found = traffic(tmp_path, {"request": {"url": url, "body": body}, "response": response})
     assert lengths(found) == [1]
+    odd_role = pair({"messages": [{"role": ["user"], "content": "Hi"}]}, chat(ANSWER))
+    odd_result = {**RESULT, "type": "function_call_output", "call_id": {}}
+    odd_call = pair({"messages": [ASK, odd_result]}, chat(ANSWER, 2))
+    assert lengths(traffic(tmp_path, odd_role, odd_call)) == [1, 1]
 
 
 def test_missing_and_useless_paths_are_rejected(tmp_path: Path):
