@@ -70,8 +70,11 @@ def parse_request(model: type[M], body: bytes) -> M:
 def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
     paths = _paths(data, error["loc"], missing=error["type"] == "missing")
     path = next(paths, "").removeprefix(".")
+    context = error.get("ctx", {})
+    if tag := str(context.get("discriminator", "")).strip("'"):  # of a union by `type` or `role`
+        path = f"{path}.{tag}"
     match error["type"]:
-        case "missing":
+        case "missing" | "union_tag_not_found":
             message = f"Missing required parameter: '{path}'."
             return invalid(path, message, "missing_required_parameter")
         case "extra_forbidden":
@@ -81,6 +84,9 @@ def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
             reason = error["msg"].removeprefix("Value error, ")
             if error["type"] == "literal_error":
                 reason += f", not {error['input']!r:.100}"
+            elif error["type"] == "union_tag_invalid":
+                expected = context["expected_tags"]
+                reason = f"Input should be one of {expected}, not {context['tag']!r:.100}"
             return invalid(path, f"Invalid value for '{path}': {reason}.")
 
 
