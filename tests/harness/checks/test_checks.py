@@ -668,6 +668,31 @@ def test_usage_without_details_is_not_an_error(details):
 
 
 @pytest.mark.parametrize(
+    ("usage", "message", "got"),
+    [
+        (None, "The reply lacks token counts.", "none"),
+        ("many", "The reply lacks token counts.", "usage is a string"),
+        ({"output_tokens": 5}, "The usage lacks input_tokens.", "none"),
+        (
+            {"input_tokens": 9.0, "output_tokens": 5},
+            "input_tokens is not an integer.",
+            "a number, 9.0",
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": "5"},
+            "output_tokens is not an integer.",
+            "a string, '5'",
+        ),
+    ],
+)
+def test_missing_counts_and_counts_of_another_type_are_told_apart(usage, message, got):
+    body = responses_whole(ANSWERED) | {"usage": usage}
+    findings = found([json_response(body)], api="responses")
+    (missing,) = [each for each in findings if each.id == "usage.missing"]
+    assert (missing.message, missing.evidence.got) == (message, got)
+
+
+@pytest.mark.parametrize(
     ("tokens", "expected"),
     [
         (9, {"usage.reasoning.missing"}),
