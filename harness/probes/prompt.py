@@ -68,6 +68,7 @@ _RARE = frozenset(
 )
 """Requests that a provider may reject."""
 
+
 def _request(name: str, prompt: Prompt) -> ProbeRequest:
     turns, instructions = prompt.turns, None
     if name in _WITH_INSTRUCTIONS:

@@ -350,6 +350,7 @@ BROKEN_RESPONSES = [
     ("responses.status", put("status", "incomplete"), CALL),
     ("responses.status.items", put("output.1.status", "in_progress"), CALL),
     ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
+    ("responses.message.phase", put("output.1.phase", "commentary"), ANSWERED),
     ("reply.lost", lambda body: body["output"].pop(1), ANSWERED),
     ("reply.refused", put("output.1.content.0", {"type": "refusal", "refusal": "No."}), ANSWERED),
     ("usage.sum", put("usage.total_tokens", 1), CALL),
@@ -651,6 +652,17 @@ def test_a_changed_item_of_the_final_response_is_reported_with_the_difference():
     (evidence,) = [each.evidence for each in found]
     assert evidence.got == "{'arguments': '{}'}"
     assert set(ast.literal_eval(evidence.expected)) == {"arguments"}
+
+
+def test_other_phases_and_a_comment_before_a_call_are_healthy():
+    for phase in ("final_answer", None):
+        assert responses(put("output.1.phase", phase), ANSWERED) == set()
+
+    def comment(body):
+        message = responses_whole(ANSWERED)["output"][1]
+        body["output"].insert(1, message | {"id": "msg_comment", "phase": "commentary"})
+
+    assert "responses.message.phase" not in responses(comment, CALL)
 
 
 def test_a_special_token_in_the_prompt_is_not_a_leak():
