@@ -70,11 +70,11 @@ _RARE = frozenset(
 
 
 def _request(name: str, prompt: Prompt) -> ProbeRequest:
-    turns, instructions = prompt.turns, None
-    if name in _WITH_INSTRUCTIONS:
-        match turns:
-            case (Message(text=str(instructions)), *rest):
-                turns = tuple(rest)
+    first, *others = prompt.turns
+    if name in _WITH_INSTRUCTIONS and isinstance(first, Message):
+        turns, instructions = tuple(others), str(first.text)
+    else:
+        turns, instructions = prompt.turns, None
     return ProbeRequest(
         name,
         turns,
