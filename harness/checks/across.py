@@ -83,6 +83,7 @@ def _shared(texts: Collection[str]) -> str:
 
 
 _CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
+_OTHER_PROMPTS = 16  # tokens; a full context cuts replies to closer prompts at nearly one length
 
 
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -96,17 +97,20 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         groups[each.condition.api] += [(each, cut) for cut in each.traits.cuts]
     for group in groups.values():
-        counts = {cut.output for _, cut in group}
-        prompts = {cut.input for _, cut in group}
-        totals = {cut.input + cut.output for _, cut in group}
-        same = len(counts) == 1 and len(prompts) > 1
-        if not same and (not totals or max(totals) - min(totals) <= _CONTEXT):
-            continue
-        where = "all truncated replies have this length" if same else "the context was not full"
+        prompts = [cut.input for _, cut in group]
+        longest = max((cut.input + cut.output for _, cut in group), default=0)
+        same = len({cut.output for _, cut in group}) == 1
+        same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
         for each, cut in group:
+            if same:
+                where = "all truncated replies have this length, whatever their prompt"
+            elif longest - cut.input - cut.output > _CONTEXT:
+                where = f"its context was not full, because another reply ends at {longest} tokens"
+            else:
+                continue
             message = f"The reply was truncated below the limit of its request; {where}."
-            expected = f"up to {cut.limit} tokens"
-            yield message, evidence(each.record, "$.usage", expected, f"{cut.output}", cut.exchange)
+            expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
+            yield message, evidence(each.record, "$.usage", expected, got, cut.exchange)
 
 
 _FEW_DIGITS = 7

@@ -45,7 +45,7 @@ def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     if reply.finish not in ("tool_calls", "length") and not exchange.request.forces_call:
         message = "The message has tool calls, but finish_reason is not tool_calls."
         path = "$.choices[0].finish_reason"
-        yield Problem(exchange, message, "tool_calls", _finish_reason(reply.raw), path)
+        yield Problem(exchange, message, "tool_calls", finish_reason(reply.raw), path)
 
 
 @family.check("chat.finish.no_calls", every_choice)
@@ -54,7 +54,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 
     Agents use finish_reason to decide whether to run tools or to stop.
     """
-    reason = _finish_reason(answer.reply.raw)
+    reason = finish_reason(answer.reply.raw)
     deprecated = reason == "'function_call'" and "tools" in answer.exchange.request.body
     if (answer.reply.finish == "tool_calls" or deprecated) and not answer.reply.calls:
         message = f"finish_reason is {reason}, but the message has no tool calls."
@@ -204,5 +204,6 @@ def _headers(exchange: ParsedExchange) -> Iterator[int]:
             yield header_tokens(Call(name, "")) + spelling
 
 
-def _finish_reason(raw: Mapping[str, Any]) -> str:
+def finish_reason(raw: Mapping[str, Any]) -> str:
+    """The finish reason of the first choice of a Chat reply, quoted."""
     return repr(next((each.get("finish_reason") for each in objects(raw.get("choices"))), None))

@@ -202,6 +202,6 @@ def _limit(found: CountedReply) -> Iterator[Problem]:
     """
     exchange, reply, _ = found
     if exchange.at_limit and reply.finish in ("stop", "tool_calls"):
-        message = "The reply was silently truncated at the token limit."
+        message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         yield Problem(exchange, message, expected, reply.finish)

@@ -9,7 +9,15 @@ from typing import Any
 
 from harness.api.fields import objects
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
+from harness.checks.subjects import (
+    Answer,
+    Item,
+    answers,
+    conversations,
+    ended,
+    items,
+    repeats,
+)
 from harness.findings import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -120,6 +128,27 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
             "a message or call at the end",
         )
         yield Problem(answer.exchange, message, expected, str(kinds), "$.output")
+
+
+@family.check(
+    "responses.message.phase",
+    ended,
+    lambda answer: not answer.exchange.request.built_in,
+    severity="warning",
+    source=RESPONSES,
+    tolerated=0.02,
+)
+def _phase(answer: Answer) -> Iterator[Problem]:
+    """The message that ends a completed response is not labelled as commentary.
+
+    The label separates intermediate comments from the final answer. Clients hide comments, or send
+    them back to the model as comments. The model itself may rarely end with one.
+    """
+    *others, last = [*objects(answer.reply.raw.get("output"))] or [{}]
+    if last.get("type") == "message" and last.get("phase") == "commentary":
+        message = "The response ends with a message whose phase is commentary."
+        expected, path = "final_answer, or no phase", f"$.output[{len(others)}].phase"
+        yield Problem(answer.exchange, message, expected, "commentary", path)
 
 
 def _choice(body: Mapping[str, Any]) -> object:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from harmony.conversation import Reasoning
+from harness.api.fields import NAMES
 from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
@@ -12,6 +13,10 @@ from harness.findings import CHAT, Problem
 family = Family("usage", CHAT)
 
 _PATH = "$.usage"
+_COUNTS = {
+    "chat": ("prompt_tokens", "completion_tokens"),
+    "responses": ("input_tokens", "output_tokens"),
+}
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
 # Differences that another spelling of the same text cannot explain: a few tokens in a short text,
@@ -30,15 +35,24 @@ def _promised(answer: Answer) -> bool:
 
 @family.check("usage.missing", answers, _promised, severity="warning")
 def _missing(answer: Answer) -> Iterator[Problem]:
-    """Every reply reports its token counts; a Chat stream does if the request asks for them.
+    """Every reply reports its token counts as integers; a Chat stream does if requested.
 
     Clients cope, but users cannot verify cost or context use.
     """
-    usage = answer.reply.usage
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+    usage, names = answer.reply.raw.get("usage"), _COUNTS[answer.exchange.api]
+    if not isinstance(usage, dict):
         message, expected = "The reply lacks token counts.", "input and output token counts"
-        got = "none" if usage is None else "only some of them"
+        got = "none" if usage is None else f"usage is {NAMES[type(usage)]}"
         yield Problem(answer.exchange, message, expected, got, _PATH)
+        return
+    for name in names:
+        count = usage.get(name)
+        if count is None:
+            message = f"The usage lacks {name}."
+            yield Problem(answer.exchange, message, "an integer", "none", _PATH)
+        elif type(count) is not int:
+            message, got = f"{name} is not an integer.", f"{NAMES[type(count)]}, {count!r}"
+            yield Problem(answer.exchange, message, "an integer", got, f"{_PATH}.{name}")
 
 
 @family.check("usage.sum", counted)

@@ -46,8 +46,8 @@ In a run, every check and probe has one of these results: passed, failed, warned
 provider's entry declares the limitation), not verifiable (the run contains nothing to judge) or
 skipped (it does not apply to the run).
 
-A probe does not judge a request that timed out or was not admitted (status 408, 425,
-429, 504, 522, 524 or 529).
+A probe does not judge a request that timed out or was not admitted (status 402, 408, 425,
+429, 504, 522, 524 or 529, or a rate limit that a response with another status reports).
 If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
 unless the reply repeats one piece of text endlessly. A reply that ends at a limit is not judged."""
 

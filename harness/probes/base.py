@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.base import Reply, Settings
+from harness.api.fields import objects
 from harness.findings import Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -26,7 +27,11 @@ REPLY_TOKENS = 1024
 Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
 """
 MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
-_NOT_ADMITTED = frozenset({408, 425, 429, 529})
+_NOT_ADMITTED = frozenset({402, 408, 425, 429, 529})
+"""Statuses that say nothing about the request: no credit left, too slow, too many requests."""
+_TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
+"""The code or type of the same error in a response with another status: gateways report the rate
+limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
 _GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
@@ -75,6 +80,8 @@ class ProbeRequest(Sample):
         failure = last.recorded.failure
         if last.status in _NOT_ADMITTED:
             return f"was not processed (status {last.status})"
+        if last.reply is None and _is_rate_limited(last):
+            return f"was not processed (a rate limit, in a response with status {last.status})"
         if last.status in _GATEWAY_TIMEOUTS or (failure and failure.kind == "timeout"):
             return "timed out"
         if failure and failure.kind == "connect":
@@ -284,6 +291,15 @@ def prompt_tokens(reply: Reply) -> int:
     if not reply.input_tokens:
         raise NotVerifiableError("The provider does not report prompt tokens.")
     return reply.input_tokens
+
+
+def _is_rate_limited(exchange: ParsedExchange) -> bool:
+    """Whether an error in the body or in an event of a response is a rate limit."""
+    bodies = [exchange.body, *(event.data for event in exchange.error_events)]
+    bodies += [(body or {}).get("response") for body in bodies]
+    found = [body for body in bodies if isinstance(body, dict)]
+    errors = objects([*found, *(body.get("error") for body in found)])
+    return any(str(error.get(name)) in _TOO_MANY for error in errors for name in ("code", "type"))
 
 
 def _unreadable(rollout: ParsedRollout) -> str:

@@ -6,6 +6,7 @@ from itertools import chain
 
 from harness.api.base import Message, Reply
 from harness.checks.accounting import FRAMING
+from harness.checks.finish import finish_reason
 from harness.findings import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
@@ -126,8 +127,25 @@ def _limited(exchange: ParsedExchange) -> Trials:
     elif reply.finish == "length":
         yield None
     elif count == LIMIT or not (reply.text or reply.calls):
-        message = "The reply was silently truncated at the token limit."
-        yield Problem(exchange, message, _truncated(exchange), f"{reply.finish}, {count} tokens")
+        got = f"{_end(exchange, reply)}, {count} tokens"
+        yield Problem(exchange, _unreported(reply), _truncated(exchange), got)
+
+
+def _unreported(reply: Reply) -> str:
+    """What is wrong with a reply that does not report that the token limit cut it."""
+    if reply.raw.get("status") == "incomplete":
+        return "The response is incomplete, but does not name the token limit as the reason."
+    if reply.output_tokens == LIMIT:
+        return "The reply ends exactly at the token limit, but does not report that it was cut."
+    return "The reply has no answer, and does not report that the token limit cut it."
+
+
+def _end(exchange: ParsedExchange, reply: Reply) -> str:
+    """The reported end of a reply, in the terms of its API."""
+    if exchange.api == "chat":
+        return f"finish_reason {finish_reason(reply.raw)}"
+    names = ("status", "incomplete_details")
+    return ", ".join(f"{name} {reply.raw.get(name)!r}" for name in names)
 
 
 def _truncated(exchange: ParsedExchange) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
-from itertools import chain
+from itertools import chain, starmap
 
 import yaml
 from pydantic import TypeAdapter
@@ -20,6 +20,7 @@ from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, Pr
 from harness.probes.long.requests import document
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 
 # The parser in C takes 14 ms at every start, that in Python 110 ms.
@@ -57,6 +58,8 @@ _FEW_TOKENS = 16
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
+_WITH_INSTRUCTIONS = frozenset(_CORPUS["instructions"])
+"""Requests whose first message is sent as `instructions`."""
 _RARE = frozenset(
     {
         *("result in parts", "longer result", "empty result", "long description", "late system"),
@@ -65,18 +68,27 @@ _RARE = frozenset(
 )
 """Requests that a provider may reject."""
 
-_REQUESTS = tuple(
-    ProbeRequest(
+
+def _request(name: str, prompt: Prompt) -> ProbeRequest:
+    first, *others = prompt.turns
+    if name in _WITH_INSTRUCTIONS and isinstance(first, Message):
+        turns, instructions = tuple(others), str(first.text)
+    else:
+        turns, instructions = prompt.turns, None
+    return ProbeRequest(
         name,
-        prompt.turns,
+        turns,
         prompt.tools,
+        instructions,
         max_tokens=_FEW_TOKENS,
         whole=False,
         provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
     )
-    for name, prompt in PROMPTS.items()
-)
-GROUP = ProbeGroup("prompt", lambda _api: _REQUESTS, HARMONY)
+
+
+_REQUESTS = tuple(starmap(_request, PROMPTS.items()))
+_CHAT = tuple(each for each in _REQUESTS if each.id not in _WITH_INSTRUCTIONS)
+GROUP = ProbeGroup("prompt", lambda api: _CHAT if api == "chat" else _REQUESTS, HARMONY)
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ class _Pair:
     expected: tuple[str, str] | None = None
     slack: float = 0.0
     severity: Severity = "error"
+    apis: tuple[Api, ...] = BOTH_APIS
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
@@ -186,5 +199,6 @@ for _pair in PAIRS:
         (_pair.longer, _pair.shorter),
         source=_pair.source,
         severity=_pair.severity,
+        apis=_pair.apis,
         text=f"{_pair.summary} {_pair.why}",
     )(partial(_judge, _pair))

@@ -59,9 +59,9 @@ _FRESH = tuple(
 _COMPARED = 120
 _CACHED = 0.001
 """Characters compared, and the largest p-value, of replies that may come from a cache."""
-_HOT, _COLD, _SEEDED = (
+_HOT, _COLD, _SEEDED, _ZERO = (
     tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
-    for name in ("hot", "cold", "seeded")
+    for name in ("hot", "cold", "seeded", "zero as seed")
 )
 
 _at_one = partial(
@@ -77,6 +77,7 @@ _at_one = partial(
 _at_zero = partial(_at_one, temperature=0.0)
 _REFUSAL = GARBLED | {"request.refused"}
 _with_seed = partial(_at_one, options={"seed": 20_825}, provokes=_REFUSAL)
+_with_zero = partial(_with_seed, options={"seed": 0})
 _REQUESTS = (
     *map(_at_one, _HOT, _QUESTIONS),
     *(
@@ -86,6 +87,7 @@ _REQUESTS = (
     ),
     *map(_at_zero, _COLD, _QUESTIONS),
     *map(_with_seed, _SEEDED, _QUESTIONS),
+    *map(_with_zero, _ZERO, _QUESTIONS),
     _at_one(
         "choices",
         _QUESTIONS[0],
@@ -238,6 +240,34 @@ def _seed(responses: ProbeResponses) -> Trials:
     exchange, _ = responses.reply(_SEEDED[0])
     message = "Replies with the same seed vary as much as without a seed."
     yield _as_varied(responses, exchange, message, _SEEDED)
+
+
+@GROUP.probe(
+    "sampling.seed.zero",
+    (*_SEEDED, *_ZERO),
+    apis=("chat",),
+    needs="seed",
+    suite="full",
+    severity="warning",
+)
+def _zero(responses: ProbeResponses) -> Trials:
+    """The seed 0 reproduces replies like any other seed.
+
+    Code that tests whether a seed is set may take 0 for none. The replies with another seed show
+    how often the same seed gives another reply.
+    """
+    served(responses, _ZERO[0], "the seed 0")
+    seeded, zero = ([_texts(responses, name) for name in each] for each in (_SEEDED, _ZERO))
+    if _exceeds_noise(seeded):
+        raise NotVerifiableError("Replies with the same seed vary, whatever the seed.")
+    (odd, replies), (usual, others) = _odd(zero), _odd(seeded)
+    if fisher_exact((odd, replies), (usual, others)) > _LUCK or odd * others <= usual * replies:
+        yield None
+        return
+    exchange, _ = responses.reply(_ZERO[0])
+    message = "Replies with the seed 0 vary significantly more than those with another seed."
+    expected = f"about as few odd replies as with another seed, {usual} of {others}"
+    yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 
 @GROUP.probe("sampling.n", ("choices", _HOT[0], *_FRESH[0]), apis=("chat",), needs="n")

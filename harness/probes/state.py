@@ -209,9 +209,45 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
             for message, fitting in sizes
             if more in fitting
         ][:1]
+    yield from _repeated(
+        found, "The prompt tokens fit none of the prompts that a server may build."
+    )
+
+
+@GROUP.probe("state.previous_response.usage", ("told",), modes=MODES, needs="previous_response_id")
+def _usage(responses: ProbeResponses) -> Trials:
+    """The prompt tokens of a response that continues another are those of its own prompt.
+
+    Providers bill by these counts, and clients compute from them how full the context is. A sum
+    over all turns counts the earlier messages again in each turn.
+    """
+    (request,) = (each for each in _REQUESTS if each.id == "told")
+    found: list[TrialResult] = []
+    for rollout in _continued(responses, "told"):
+        first, second = rollout.exchanges[:2]
+        if first.reply is None or second.reply is None:
+            continue
+        before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
+        prompts = _with_answer(Prompt(request.turns), first.reply)
+        right = [
+            differences(prompt, Prompt(request.turns)) for wrong, prompt in prompts if not wrong
+        ]
+        more = frozenset[int]().union(*right)
+        summed = {before, before + (first.reply.output_tokens or 0)}
+        if after - before in more:
+            found.append(None)
+        elif any(after - before - earlier in more for earlier in summed):
+            message = "The prompt tokens of a continued response include those of the earlier one."
+            expected, path = f"{before + min(more)}", "$.usage.input_tokens"
+            got = f"{after}, after {before} in the first request"
+            found.append(Problem(second, message, expected, got, path))
+    yield from _repeated(found, "The prompt tokens fit neither their own prompt nor a sum.")
+
+
+def _repeated(found: Sequence[TrialResult], reason: str) -> Sequence[TrialResult]:
+    """The trials; those with a problem only if there are enough. Raises NotVerifiableError."""
     passed: list[TrialResult] = [each for each in found if each is None]
-    reason = "The prompt tokens fit none of the prompts that a server may build."
-    yield from required(found if len(found) - len(passed) >= _FEWEST else passed, reason)
+    return required(found if len(found) - len(passed) >= _FEWEST else passed, reason)
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:

@@ -193,6 +193,12 @@ def call_as_mcp_call(item: Json, _: ClientRequest) -> None:
         item.pop("call_id")
 
 
+@hooks.OUTPUT_ITEM
+def answer_labelled_commentary(item: Json, _: ClientRequest) -> None:
+    if "phase" in item:
+        item["phase"] = "commentary"
+
+
 @STRUCTURED
 def grammar_on_analysis(event: Event) -> list[Event]:
     match event:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
 from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json
+from reference_engine.faults.http import ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message, edit_messages
 
 _INSTRUCTIONS = "# Instructions\n\n"
@@ -53,6 +53,27 @@ hooks.CONVERSATION.faults(
 def effort_ignored_in_streams(body: Json, request: ClientRequest) -> Json:
     _streams.set(request.streaming)
     return body
+
+
+hooks.PAYLOAD.faults(
+    instructions_ignored_without_tools=hooks.echo("instructions"),
+    instructions_ignored_beside_messages=hooks.echo("instructions"),
+)
+
+
+@hooks.REQUEST
+def instructions_ignored_without_tools(body: Json, _: ClientRequest) -> Json:
+    return body if body.get("tools") else _uninstructed(body)
+
+
+@hooks.REQUEST
+def instructions_ignored_beside_messages(body: Json, _: ClientRequest) -> Json:
+    roles = {message.get("role") for message in messages_of(body)}
+    return body if roles.isdisjoint(("system", "developer")) else _uninstructed(body)
+
+
+def _uninstructed(body: Json) -> Json:
+    return {name: value for name, value in body.items() if name != "instructions"}
 
 
 hooks.MESSAGE.faults(

@@ -27,6 +27,7 @@ hooks.SAMPLING.faults(
     temperature_fixed=lambda params: replace(params, temperature=0.7),
     always_greedy=lambda params: replace(params, temperature=0.0),
     seed_ignored=lambda params: replace(params, seed=None),
+    seed_zero_ignored=lambda params: replace(params, seed=params.seed or None),
     call_not_a_stop=lambda params: _unstopped(params, parse.CALL),
     return_not_a_stop=lambda params: _unstopped(params, parse.RETURN),
 )

@@ -51,6 +51,18 @@ def usage_missing(response: Json, request: ClientRequest) -> None:
         response["usage"] = None
 
 
+_SUMS: dict[str, int] = {}  # the prompt tokens of all turns up to each response, by its id
+
+
+@hooks.RESPONSE
+def prompt_tokens_summed_over_turns(response: Json, request: ClientRequest) -> None:
+    usage = response.get("usage")
+    if usage and response.get("object") == "response":
+        earlier = _SUMS.get(request.body.get("previous_response_id") or "", 0)
+        _set(usage, _PROMPT, usage["input_tokens"] + earlier)
+        _SUMS[response["id"]] = usage["input_tokens"]
+
+
 def _choices(request: ClientRequest) -> int:
     return int(request.body.get("n") or 1)
 

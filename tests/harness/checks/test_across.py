@@ -242,20 +242,22 @@ def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Sc
 @pytest.mark.parametrize(
     ("lengths", "early"),
     [
-        ([(100, 512), (140, 512)], True),
-        ([(100, 300), (140, 900)], True),
-        ([(100, 1_948), (140, 1_908)], False),  # A context of 2,048 tokens.
-        ([(100, 512), (100, 512)], False),  # The same prompt: the context may be that small.
-        ([(100, 512)], False),
-        ([(100, 4_096), (140, 4_090)], False),
+        ([(100, 512), (140, 512)], "01"),
+        ([(100, 300), (140, 900)], "0"),  # A context of 1,040 tokens would cut the second.
+        ([(100, 300), (140, 300), (140, 900)], "01"),
+        ([(100, 1_948), (140, 1_908)], ""),  # A context of 2,048 tokens.
+        ([(100, 512), (100, 512)], ""),  # The same prompt: the context may be that small.
+        ([(100, 512), (101, 512)], ""),
+        ([(100, 512)], ""),
+        ([(100, 4_096), (140, 4_090)], ""),
     ],
 )
 def test_replies_truncated_below_their_limit_are_reported(
-    lengths: list[tuple[int, int]], early: bool
+    lengths: list[tuple[int, int]], early: str
 ) -> None:
     scores = [cut_at(str(at), *each) for at, each in enumerate(lengths)]
     found_early = {record for rule, record in found(scores) if rule == "finish.early"}
-    assert found_early == ({each.record for each in scores} if early else set())
+    assert found_early == {scores[int(at)].record for at in early}
 
 
 def test_a_server_that_counts_too_few_tokens_does_not_truncate_early() -> None:

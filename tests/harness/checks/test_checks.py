@@ -348,6 +348,7 @@ BROKEN_RESPONSES = [
     ("responses.status", put("status", "incomplete"), CALL),
     ("responses.status.items", put("output.1.status", "in_progress"), CALL),
     ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
+    ("responses.message.phase", put("output.1.phase", "commentary"), ANSWERED),
     ("reply.lost", lambda body: body["output"].pop(1), ANSWERED),
     ("reply.refused", put("output.1.content.0", {"type": "refusal", "refusal": "No."}), ANSWERED),
     ("usage.sum", put("usage.total_tokens", 1), CALL),
@@ -651,6 +652,17 @@ def test_a_changed_item_of_the_final_response_is_reported_with_the_difference():
     assert set(ast.literal_eval(evidence.expected)) == {"arguments"}
 
 
+def test_other_phases_and_a_comment_before_a_call_are_healthy():
+    for phase in ("final_answer", None):
+        assert responses(put("output.1.phase", phase), ANSWERED) == set()
+
+    def comment(body):
+        message = responses_whole(ANSWERED)["output"][1]
+        body["output"].insert(1, message | {"id": "msg_comment", "phase": "commentary"})
+
+    assert "responses.message.phase" not in responses(comment, CALL)
+
+
 def test_a_special_token_in_the_prompt_is_not_a_leak():
     prompt = {"messages": [{"role": "user", "content": "What is <|end|>?"}]}
     said = put("choices.0.message.content", "<|end|> ends a message.")
@@ -663,6 +675,31 @@ def test_usage_without_details_is_not_an_error(details):
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
     findings = found([json_response(body)], api="responses")
     assert [each for each in findings if each.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("usage", "message", "got"),
+    [
+        (None, "The reply lacks token counts.", "none"),
+        ("many", "The reply lacks token counts.", "usage is a string"),
+        ({"output_tokens": 5}, "The usage lacks input_tokens.", "none"),
+        (
+            {"input_tokens": 9.0, "output_tokens": 5},
+            "input_tokens is not an integer.",
+            "a number, 9.0",
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": "5"},
+            "output_tokens is not an integer.",
+            "a string, '5'",
+        ),
+    ],
+)
+def test_missing_counts_and_counts_of_another_type_are_told_apart(usage, message, got):
+    body = responses_whole(ANSWERED) | {"usage": usage}
+    findings = found([json_response(body)], api="responses")
+    (missing,) = [each for each in findings if each.id == "usage.missing"]
+    assert (missing.message, missing.evidence.got) == (message, got)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Probes of CoT and stored responses with simulated prompts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -274,6 +275,7 @@ def continued(
     instructions: str = "new",
     tools: str = "new",
     call: tuple[str, str] | None = CALL.call,
+    summed: bool = False,
 ) -> Any:
     """A provider that stores replies and counts the tokens of the prompt that it renders."""
 
@@ -303,6 +305,8 @@ def continued(
         offered = replaced if replaced == request.tools else offers[tools]
         after = Prompt((*later, *request.turns, *added), offered)
         counts = [count(each, Rendering()) + 9 for each in (before, after)]
+        if summed:
+            counts[1] += counts[0]
         replies = [responses_whole(say) for say in (first, SEEN)]
         for body, tokens in zip(replies, counts, strict=True):
             body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
@@ -313,6 +317,16 @@ def continued(
 
 def test_a_stored_conversation_continues_with_its_cot_and_new_instructions() -> None:
     assert set(state_results(continued()).values()) == {"passed"}
+
+
+def test_prompt_tokens_that_are_summed_over_turns_are_detected() -> None:
+    provider = streams_pass(continued(summed=True))
+    results = judged(state.GROUP, provider, ["responses"])
+    failed = [name for name, each in results.items() if each.status == "failed"]
+    assert failed == ["state.previous_response.usage"]
+    evidence = results["state.previous_response.usage"].examples[0].evidence
+    expected, after, before = map(int, re.findall(r"\d+", f"{evidence.expected} {evidence.got}"))
+    assert after == expected + before
 
 
 def test_a_stored_tool_call_without_its_cot_is_detected() -> None:

@@ -17,6 +17,7 @@ from probing import judged, refusal, statuses
 
 from harness.probes.base import ProbeRequest
 from harness.probes.limits import GROUP, LIMIT
+from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -98,6 +99,52 @@ def test_a_healthy_provider_passes() -> None:
 )
 def test_silent_truncation_is_detected(said: Any) -> None:
     assert "limits.finish" in failed(healthy_except("cut", said))
+
+
+def _incomplete(attempt: Attempt, details: object) -> Response:
+    body = json.loads(ended(attempt, "stop", LIMIT).body or "")
+    return json_response(body | {"status": "incomplete", "incomplete_details": details})
+
+
+@pytest.mark.parametrize(
+    ("api", "said", "message", "got"),
+    [
+        (
+            "chat",
+            lambda attempt: ended(attempt, "stop", LIMIT, text="One"),
+            "The reply ends exactly at the token limit, but does not report that it was cut.",
+            "finish_reason 'stop', 16 tokens",
+        ),
+        (
+            "chat",
+            lambda attempt: ended(attempt, "stop", 9),
+            "The reply has no answer, and does not report that the token limit cut it.",
+            "finish_reason 'stop', 9 tokens",
+        ),
+        (
+            "responses",
+            lambda attempt: ended(attempt, "stop", LIMIT),
+            "The reply ends exactly at the token limit, but does not report that it was cut.",
+            "status 'completed', incomplete_details None, 16 tokens",
+        ),
+        (
+            "responses",
+            lambda attempt: _incomplete(attempt, {"reason": "length"}),
+            "The response is incomplete, but does not name the token limit as the reason.",
+            "status 'incomplete', incomplete_details {'reason': 'length'}, 16 tokens",
+        ),
+    ],
+)
+def test_the_finding_says_what_a_truncated_reply_reports(
+    api: Api, said: Any, message: str, got: str
+) -> None:
+    found = judged(GROUP, healthy_except("cut", said), [api])["limits.finish"].examples
+    (example,) = {
+        (each.message, each.evidence.got)
+        for each in found
+        if "/non-streaming/" in each.evidence.record
+    }
+    assert example == (message, got)
 
 
 def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:

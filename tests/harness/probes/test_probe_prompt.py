@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import openai_harmony as oh
 import pytest
-from healthy import Say, chat_whole, json_response, rollout
+from healthy import Say, chat_whole, json_response, responses_whole, rollout
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
@@ -25,6 +25,7 @@ from harness.probes.rendering import (
     with_texts,
 )
 from harness.records.analysis import CheckResult
+from harness.records.conditions import Api
 from harness.rules import probe_results
 
 Count = Callable[[Prompt], int | None]
@@ -32,21 +33,26 @@ _SYSTEM_MESSAGE = 1_000
 _LIBRARY = Rendering()
 
 
-def judged(tokens: Count) -> dict[str, CheckResult]:
+def judged(tokens: Count, api: Api = "chat") -> dict[str, CheckResult]:
     """The results of a provider with these token counts."""
+    make, name = {
+        "chat": (chat_whole, "prompt_tokens"),
+        "responses": (responses_whole, "input_tokens"),
+    }[api]
     rollouts = {}
-    for request in GROUP.requests("chat"):
-        whole = chat_whole(Say(text="Hello."))
+    for request in GROUP.requests(api):
+        whole = make(Say(text="Hello."))
         counted = tokens(PROMPTS[request.id])
         if counted is None:
             del whole["usage"]
         else:
-            whole["usage"] |= {"prompt_tokens": counted, "total_tokens": counted + 20}
-        recorded = rollout([json_response(whole)], sample=request.id, task=GROUP.name)
+            whole["usage"] |= {name: counted, "total_tokens": counted + 20}
+        recorded = rollout([json_response(whole)], api=api, sample=request.id, task=GROUP.name)
         rollouts[request.id] = [parse_rollout(recorded)]
     return {
         each.check.id: each
-        for each in probe_results(GROUP.probes, rollouts, ProbeOptions("m", ("chat",)))
+        for each in probe_results(GROUP.probes, rollouts, ProbeOptions("m", (api,)))
+        if api in each.check.apis
     }
 
 
@@ -70,12 +76,68 @@ def _cot(turn: object) -> bool:
     return isinstance(turn, Reasoning)
 
 
-@pytest.mark.parametrize("how", list(renderings())[::23], ids=str)
-def test_every_healthy_rendering_passes(how: Rendering) -> None:
-    results = judged(lambda prompt: healthy(prompt, how))
+@pytest.mark.parametrize(
+    ("how", "api"),
+    [
+        *((how, "chat") for how in list(renderings())[::23]),
+        *((how, "responses") for how in list(renderings())[::115]),
+    ],
+    ids=str,
+)
+def test_every_healthy_rendering_passes(how: Rendering, api: Api) -> None:
+    results = judged(lambda prompt: healthy(prompt, how), api)
     other = {name for name, each in results.items() if each.status != "passed"}
     other -= {"prompt.bare"}  # The system message is longer than harmony's.
     assert other == ({"prompt.tool.order"} if how.instructions_last else set())
+
+
+def test_instructions_are_a_parameter_of_responses_only() -> None:
+    sent = {each.id: each for each in GROUP.requests("responses") if each.instructions}
+    assert set(sent) == {"instructions", "instructions and system", "instructions and developer"}
+    for name, request in sent.items():
+        first, *others = PROMPTS[name].turns
+        assert isinstance(first, Message)
+        assert (request.instructions, list(request.turns)) == (first.text, others)
+    assert not any(each.instructions for each in GROUP.requests("chat"))
+
+
+def _without_first(*names: str) -> Count:
+    changed = [PROMPTS[name] for name in names]
+    return lambda prompt: healthy(
+        replace(prompt, turns=prompt.turns[1:])
+        if any(prompt is each for each in changed)
+        else prompt
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [
+        (_without_first("instructions"), {"prompt.instructions"}),
+        (
+            _without_first("instructions and system", "instructions and developer"),
+            {"prompt.instructions.with_system", "prompt.instructions.with_developer"},
+        ),
+    ],
+)
+def test_lost_instructions_of_responses_are_detected(tokens: Count, found: set[str]) -> None:
+    results = judged(tokens, "responses")
+    assert {name for name, each in results.items() if each.failures} - {"prompt.bare"} == found
+    for name in found:
+        assert results[name].examples[0].evidence.got.endswith("as if instructions are missing")
+
+
+def test_instructions_after_the_messages_have_the_same_number_of_tokens() -> None:
+    for name, alone in [
+        ("instructions and system", "system"),
+        ("instructions and developer", "developer"),
+    ]:
+        longer, shorter = PROMPTS[name], PROMPTS[alone]
+        instructions, message, *others = longer.turns
+        swapped = replace(longer, turns=(message, instructions, *others))
+        for how in {Rendering(*astuple(how)[:4]) for how in renderings()}:
+            got = count(swapped, how) - count(shorter, how)
+            assert got in differences(longer, shorter)
 
 
 _LONG = {

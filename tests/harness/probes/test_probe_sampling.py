@@ -87,6 +87,23 @@ def word_of(attempt: Attempt) -> Say:
     return Say(text=f"The word is {attempt.number}.", reasoning="")
 
 
+def test_a_seed_of_zero_that_counts_as_none_is_a_warning() -> None:
+    results = judged(GROUP, healthy_except("zero as seed", word_of))
+    assert {name for name, each in results.items() if each.failures} == {"sampling.seed.zero"}
+    (example,) = results["sampling.seed.zero"].examples
+    assert (example.severity, example.evidence.got) == ("warning", "15 of 18")
+    assert example.evidence.expected.endswith("0 of 18")
+
+
+def test_noise_at_seed_zero_is_not_a_finding() -> None:
+    def noisy(attempt: Attempt) -> Say:
+        return word_of(attempt) if attempt.number <= 2 else SAID
+
+    assert found(healthy_except("zero as seed", noisy), "warned", "not_verifiable") == set()
+    refused = found(healthy_except("zero as seed", refusal()), "not_verifiable")
+    assert refused == {"sampling.seed.zero"}
+
+
 def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that gives one reply to every question."""
     if request.id[:3] in ("hot", "fre"):
@@ -229,4 +246,5 @@ def test_refusals_are_legitimate() -> None:
     assert found(healthy_except("choices", refusal()), "not_verifiable") == refused
     refused = {"sampling.n.streaming"}
     assert found(healthy_except("choices streamed", refusal()), "not_verifiable") == refused
-    assert found(healthy_except("seeded", refusal()), "not_verifiable") == {"sampling.seed"}
+    refused = {"sampling.seed", "sampling.seed.zero"}
+    assert found(healthy_except("seeded", refusal()), "not_verifiable") == refused

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 import pytest
-from healthy import Say, chat_whole, exchange, json_response, responses_whole, rollout
+from healthy import (
+    Say,
+    chat_whole,
+    exchange,
+    json_response,
+    responses_whole,
+    rollout,
+    stream_response,
+)
+from mock_provider import data
 from probing import judged, refusal
 
 from harness.parsing.rollout import ParsedRollout, parse_rollout
@@ -38,11 +47,51 @@ def test_timeouts_are_not_failures(group: ProbeGroup) -> None:
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 504])
+@pytest.mark.parametrize("status", [402, 408, 425, 429, 504])
 @_EACH_GROUP
 def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:
     found = judged(group, lambda *_: refusal(status))
     assert {each.status for each in found.values()} == {"not_verifiable"}
+
+
+_LIMITED = {"message": "Too many requests.", "code": 429}
+_LIMITED_BODY = json_response({"error": _LIMITED}, 200)
+_LIMITED_STREAMS = [
+    [data({"error": _LIMITED})],
+    [data({"type": "error", "code": "rate_limit_exceeded", "message": "Too many requests."})],
+    [
+        data(
+            {
+                "type": "response.failed",
+                "response": {
+                    "status": "failed",
+                    "error": {"code": "rate_limit_exceeded", "message": "Too many requests."},
+                },
+            }
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize("blocks", _LIMITED_STREAMS)
+@_EACH_GROUP
+def test_rate_limits_within_a_good_status_are_neither_failures_nor_refusals(
+    group: ProbeGroup, blocks: list[str]
+) -> None:
+    def limited(_: ProbeRequest, attempt: Attempt) -> Response:
+        return stream_response(blocks) if attempt.condition.streaming else _LIMITED_BODY
+
+    found = judged(group, limited)
+    assert {each.status for each in found.values()} == {"not_verifiable"}
+
+
+def test_an_error_with_another_code_is_judged() -> None:
+    request = ProbeRequest("hello", ())
+    other = {"message": "No.", "code": 400, "type": "invalid_request_error"}
+    assert request.unusable(_recorded(json_response({"error": other}, 200))) is None
+    assert request.unusable(_recorded(_LIMITED_BODY)) == (
+        "was not processed (a rate limit, in a response with status 200)"
+    )
 
 
 @_EACH_GROUP
