@@ -90,10 +90,11 @@ _LABEL = pattern(
     rf"(?:{ANSWER}|{LABEL_ONLY}|final[_ -]?answer){_QUALIFIED}"
     rf"{_QUOTES}(?:[:=→⇒–—ঃ]|-(?!\w)|=>)+{_QUOTES}"
 )
+_LETTER_A = re.compile(r"\W*A\W*")
 _HEADING = pattern(
     r"[^\w⟦]*(?:(?:\d+[.)]|the|my|our|your|step \d+[.:)]?)\s+)*"
     rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}"
-    r"(?:[^\w⟦+−≤≥≈~-]|(?<=:)-(?=\s)|[+−-](?!\s?\d))*"
+    r"(?:[^\w⟦+−≤≥≈~√∛∜±∓≠¬∑∏∫<>-]|(?<=[=-])>|(?<=:)-(?=\s)|[+−-](?!\s?\d))*"
 )
 _ANSWER_IS = pattern(rf"(?<![A-Za-z0-9À-ɏа-я-]){ANSWER}{_QUALIFIED}[\s,]*{IS}")
 _AS_ANSWER = pattern(
@@ -149,7 +150,10 @@ _REMARK = pattern(
     r"|let me know|i hope"
     r"|feel free|hope this|if you (?:have|would|want|need))\b"
 )
-_PART = pattern(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b")
+_PART = pattern(
+    r"\b(?:part|case|step|lemma|sub\w+|first|second|third"
+    r"|(?:simplified|simpler|easier|similar|related|analogous) (?:problem|question|version))\b"
+)
 _CONCLUDES = pattern(CONCLUDES)
 
 
@@ -270,11 +274,18 @@ def _after_labels(number: int, lines: Sequence[Line], reader: Reader) -> Iterato
         yield Claim(number, 0, len(line), Rank.LABEL, found)
         return
     for label in _LABEL.finditer(line):
+        if _LETTER_A.fullmatch(label[0]) and (lines[number].row or _listed(lines)):
+            continue
         stated = line[label.end() :].replace(BOX_OPEN, "").replace(BOX_CLOSE, " ").strip()
         start = label.end() - len(label[0].lstrip(" .;:"))
         claim = _claim(number, line, start, label.end(), Rank.LABEL, reader.stated(stated))
         if claim:
             yield claim
+
+
+def _listed(lines: Sequence[Line]) -> bool:
+    """Whether a line begins with "B:", so that "A:" is an entry of a list and no label."""
+    return any(line.text.startswith("B:") for line in lines)
 
 
 def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:

@@ -54,11 +54,14 @@ _WORDS = pattern(
 _UNIT = pattern(
     r"(?!.*\b(?:or|and|to|not|is|was|seems|looks|appears|too|failed|fails?|works|would|could|might"
     r"|may|should|has|does|bis|oder|ou|o|или|if|but|more|less|different)\b|.*(?:ない|ません|아니|아닙|不))"
-    r"(?:(?:[^\W\d_]{2,20}|[mgshLJNWVK通個种度€£¥])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}"
+    r"(?:(?:[^\W\d_]{2,20}|(?-i:[mgshLJNWVK通個种度€£¥]))\.?"
+    r"(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}"
 )
+_EXPONENTS = "⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ⁺⁻"
 _SENTENCE_END = re.compile(
     r"[.;](?=\s|[)\"'”’✓]*$)|!(?=\s*(?:$|[A-Z]))|。|,(?=\s)|\s[(—–]|[\"”],"
-    r"|\s(?=(?:because|since|as|for|which|where|by|after|when|under|weil|denn|car|porque|perché)\b)"
+    r"|\s(?=(?:because|since|as|for|which|where|by|after|when|under|weil|denn|car|porque|perché)\b"
+    r"|and\b[^.;]{0,80}(?:\b(?:is|are|equals)\b|=))|—(?=[a-z])"
 )
 _MORE = pattern(r"\s*(?:and\s+|or\s+)?(?:\d|[a-z]\s*=)")
 _OR_ELSE = pattern(r"\s\([^()]*\)\s*(?:/|,|or\b|and\b|oder\b)\s*\(?\d")
@@ -90,7 +93,10 @@ _RESULT_IS = pattern(
     rf"{QUANTITY})\b"
 )
 _COLON = re.compile(r"(?:\w+[ ,]+){4}\w+:\s*\d+$")
-_RESTRICTED = pattern(r"\b(?:(?<!up )with|for|where|bei|für|let|take|given|part|step|case)\b")
+_RESTRICTED = pattern(
+    r"\b(?:(?<!up )with|for|where|bei|für|let|take|given|part|step|case"
+    r"|(?:simplified|simpler|easier|similar|related|analogous) (?:problem|question|version))\b"
+)
 _STATEMENT = pattern(
     rf"[^:]*(?:{CHOOSES}|=|\b(?:is|are|equals?|gives?|get|obtain|find|have|yields?|forces?|implies|ist|beträgt|получаем|erhalten)\b"
     r"|\b(?:up with|at|to)\b(?= \d))[^:,]*"
@@ -99,6 +105,12 @@ _LEADING = pattern(
     rf"\W*(?:{CONCEDES}|since|as|because|using|by|given|from|after|with|\w+ing)\b.*[,:]\s"
 )
 _SECOND_EQUATION = re.compile(r"=[^=]*(?:[,;]|\band\b)[^=]*=")
+_TWO_VALUES = pattern(
+    r"(?:(?:\b(?:is|are)|=)\s*\W?|^\W*)\d[^.,;=]{0,60}\b(?:and|und|et|y)\b"
+    r"(?![^=]{0,60}\b(?:sum|total|answer|result)\b)[^.,;=\d+*/·×-]{0,60}?(?:\b(?:is|are)|=)\W*\d+\W*$"
+    r"|=\s*\d+\s*,\s*[a-z]\s*=\s*\d+\W*$"
+)
+"""Two values side by side, as in "x = 62 and y = 41"."""
 _CHOOSES = pattern(CHOOSES)
 _NO_ANSWER = pattern(rf"(?:{NOT})[^.;!?]*{ANSWER}|{ANSWER}[^.;!?]*(?:{NOT})")
 _SUPPOSES = pattern(SUPPOSES)
@@ -165,6 +177,8 @@ def read_integer(tex: str, *, words: bool = True) -> int | None:
     the left side of `70=m+n`.
     """
     bare = undress(tex)
+    if _TWO_VALUES.search(bare):
+        return None
     sides = [_side(side, words) for side in reversed(_EQUALS.split(bare))]
     return next((value for value in sides if value is not None), None)
 
@@ -203,7 +217,7 @@ class _Integers:
 
     def whole(self, line: str) -> Found | None:
         """A line that is an integer, an equation, or "Total: 70"."""
-        bare = _without_asides(line.translate(_BRACKETS)).strip(" .;!→{}()[]\"'")
+        bare = _without_asides(line.translate(_BRACKETS)).strip(" .;!→{}()[]「」『』\"'")
         if (value := _numeral(bare)) is not None:
             return _found(value, line)
         if (
@@ -244,10 +258,12 @@ class _Integers:
         supposed = _SUPPOSES.search(line.text[:start])
         result = value is not None and not supposed
         result = result and any(each.search(last) for each in (_RESULT_IS, _COLON, _CHOOSES))
-        if line.text.endswith(",") or line.row or _VAGUE.search(main):
+        if line.text.endswith(",") or line.row or _VAGUE.search(main) or _TWO_VALUES.search(last):
             return
+        before = self.whole(lines[number - 1].text) if number else None
+        listed = before and before.answer != str(value) and not _RESULT.search(last)
         cued = line.strong or concludes(last) or headed(lines, number) or result
-        remark = value is not None and not supposed and _is_plain(last)
+        remark = value is not None and not (supposed or listed) and _is_plain(last)
         if not cued and (not remark or _NO_ANSWER.search(line.text[:end])):
             return
         numbers = re.findall(r"(?:(?<![\w)}])[−-]\s?)?\d+(?:[.,/]\d+)*", main)
@@ -287,7 +303,9 @@ def _numeral(text: str) -> int | None:
 
 def _stripped(stated: str) -> str:
     """An answer without the quotes and brackets of JSON, HTML and the like."""
-    bare = stated.strip("\"'“”[]<>, ✓✔✅")
+    bare = stated.strip("\"'“”[], ✓✔✅")
+    if bare.startswith("<") and bare.endswith(">"):
+        bare = bare[1:-1]
     return bare if "{" in bare else bare.rstrip("}")
 
 
@@ -317,7 +335,8 @@ def _side(side: str, words: bool) -> int | None:
 
 
 def _is_unit(after: str) -> bool:
-    return not after.strip() or _UNIT.fullmatch(after.strip()) is not None
+    unit = after.strip()
+    return not unit or (unit[0] not in _EXPONENTS and _UNIT.fullmatch(unit) is not None)
 
 
 def _quotient(sign: str, dividend: str, divisor: str) -> int | None:

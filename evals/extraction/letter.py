@@ -149,7 +149,7 @@ def _named(line: str, letter: str, text: str, *, own: bool) -> str:
     text = rf"(?:the |an? )?{text}"
     ends = "" if own else r"(?=[\s)\].;,]*$)"
     aside = rf"\s*[(\[]{named}[)\]]|,\s*(?:i\.e\.,?\s*)?{OPTION}\s*{named}"
-    closed = "[)\\].:,–—-]*" if own else "(?:[)\\].:,–—-]+|\\s*(?=\\())"
+    closed = "[)\\].:,–—-]*" if own else "(?:(?:\\s*[)\\].:,–—-])+|\\s*(?=\\())"
     return re.sub(
         rf"(?<!\w)(?:{named}{closed}\s*\(?{text}(?:(?<=\w)\))?|{text}(?:{aside}))(?!\w){ends}",
         lambda match: (

@@ -55,6 +55,9 @@ _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}|&(?=\s*=)|\\\\\s*$")
 _ANSWER_ROW = pattern(r"\banswer\)?$")
 _TICKS = "✓✔✅☑"
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
+_BLANK = re.compile(r"&(?:nbsp|thinsp|ensp|emsp|#160|#xa0);", re.IGNORECASE)
+_CITED = re.compile(r"【[^【】\n]{0,60}†[^【】\n]{0,60}】")
+"""A citation, as gpt-oss writes it: 【1†L4-L9】."""
 _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[∎■□✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
 )
@@ -99,7 +102,7 @@ def final_part(text: str) -> str:
 
 def _marked_up(text: str) -> str:
     """The text with normalized characters and tags, without programs and struck-out words."""
-    text = text.translate(_WIDE | _INVISIBLE)
+    text = _CITED.sub("", _BLANK.sub(" ", text.translate(_WIDE | _INVISIBLE)))
     text = _SUFFIX.sub(r"= \1", text)
     text = _STRUCK.sub("", _PROGRAM.sub("", _SPECIAL.sub("", text)))
     text = _TAGGED.sub(lambda tag: f"\nAnswer: {' '.join(tag[2].split())}\n", text)

@@ -8,7 +8,7 @@ _SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|[~\s\u200b\u2060\ufeff]")
 _NOTHING = re.compile(
     r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?|m?strut|mathstrut)(?![A-Za-z])"
     r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
-    r"|\\(?:hspace|color|textcolor)\*?\s*\{[^{}]*\}"
+    r"|\\(?:hspace|[hv]?phantom|color|textcolor)\*?\s*\{[^{}]*\}"
     r"|\\(?:blacksquare|square|Box|qed|qedhere|checkmark)(?![A-Za-z])|\\[()\[\]]|\\?\$|\*\*|__|`"
 )
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
@@ -18,7 +18,7 @@ _WRAPPER = re.compile(
 )
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
 _DEEPEST = 20
-_BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
+_BOX = re.compile(r"\\(?:boxed|framebox|fbox|bbox\s*\[[^\]{}]*\])\s*(?:\{|(\d+))")
 _LONGEST = 1000
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 

@@ -73,6 +73,7 @@ _CLAUSE = pattern(
     r"|[;:→⇒]\s+|\s[—–]\s|\b(?=(?:but|aber|mais|pero|mas|so|hence|thus|therefore)\b)"
 )
 _CUT = pattern(rf"\s\(?(?:{REASON})(?![^\W_])|,?因为")
+_HENCE = pattern(r",\s*(?:and )?(?:so|hence|thus|therefore)\b(?! (?:is|are|does|do)\b)")
 _CONCEDES = pattern(rf"\W*{CONCEDES}(?![^\W_])[^,]*,")
 _YET = pattern(r"\W*(?:but|however|yet|although|though|aber|mais|pero|mas|ma|но)\b")
 _PREDICATE = (
@@ -111,17 +112,19 @@ _STATES = pattern(
 _LISTED = pattern(
     rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)"
 )
-_NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)|[,;]\s*(?=[B-D]\s?[✓✔✅✗✘❌✕])")
+_NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)|[,;→]\s*(?=[B-D]\s?[✓✔✅✗✘❌✕])")
 _YES = pattern(r"[✓✔✅]|\b(?:correct|right|true|yes|fits|matches|consistent)\b")
 _NO = pattern(rf"[✗✘❌✕]|\b(?:too (?:\w+)|requires?|would|needs?)\b|{NOT}")
 _OPENING = re.compile(
-    r"(?:option )?(?:([A-D])(?:[.):]\s+[A-Z](?!o,)|(?:\s\([^()]*\))?[.):,]*\s+(?:because|since)\b)"
+    r"(?:[Oo]ption )?"
+    r"(?:([A-D])(?:[.):]\s+[A-Z](?!o,)|(?:\s\([^()]*\))?[.):,]*\s+(?:because|since)\b)"
     r"|\(?([A-D])\)?\s[–—]\s\w)"
 )
 _MARKED = re.compile(r"(?<![A-Za-z])[A-D][.):]\s")
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D) | {0x2044: 0x2F}
 _EXPONENT = re.compile(r"[\^_]\s*(?=[{\w-])|(?<=[\w^]){|(?<=\w)}")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\w))\s*(?:\{([^{}]*)\}|(\w))")
+_ROOT = re.compile(r"\\sqrt\s*(?:\{(\w+)\}|(\w))")
 _OPERATOR = re.compile(r"\s*([×·/])\s*")
 _SYMBOLS = {
     "times": "×",
@@ -163,6 +166,7 @@ def conclusions(lines: Sequence[Line]) -> Iterator[Conclusion]:
 def plain(text: str) -> str:
     """A text with normalized hyphens, spaces, exponents and indices."""
     bare = unicodedata.normalize("NFKC", undress(text)).translate(_SPELLING)
+    bare = _ROOT.sub(r"√\1\2", bare)
     bare = _FRACTION.sub(lambda m: f"{m[1] or m[2]}/{m[3] or m[4]}", bare)
     bare = _EXPONENT.sub("", _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], bare))
     return " ".join(_OPERATOR.sub(r"\1", bare).split())
@@ -256,7 +260,11 @@ def _without_reasons(text: str) -> str:
     conceded = _CONCEDES.match(text)
     begin = conceded.end() if conceded else 0
     cut = _CUT.search(text, begin + 1)
-    return " " * begin + text[begin : cut.start() if cut else len(text)]
+    if cut is None:
+        return " " * begin + text[begin:]
+    hence = _HENCE.search(text, cut.end())
+    rest = hence.start() if hence else len(text)
+    return " " * begin + text[begin : cut.start()] + " " * (rest - cut.start()) + text[rest:]
 
 
 def _clauses(main: str) -> Iterator[tuple[int, int]]:

@@ -52,7 +52,8 @@ GOOD = (
 """Adjectives that qualify the answer."""
 
 OPTION = (
-    r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
+    r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|letra|lettre"
+    r"|lettera|Buchstabe|буква|match|fit|opción|opzione"
     r"|opção|optie|opcja|вариант|seçenek\w*|seçeneğ\w*|şık\w*|选项|選項|選択肢|옵션|선택지|보기|विकल्प|الخيار)"
 )
 QUANTITY = (
@@ -103,7 +104,8 @@ CHOOSES = (
 """The writer makes a choice."""
 
 FITS = (
-    r"(?:\b(?:correspond\w*|match\w*|agree\w*|fits?|describe\w*|satisf\w+|works|consistent"
+    r"(?:\b(?:correspond\w*|match\w*|agree\w*|fits?|describe\w*|satisf\w+|works|explains"
+    r"|accounts for|consistent"
     r"|points? to"
     r"|leads? to|equivalent|which is|that is|this is|must be|it is|it['’]s|i\.e\.,?|namely"
     r"|is exactly"
@@ -204,9 +206,11 @@ TAKES_BACK = (
     r"|\b(?:i|we) (?:could not|couldn['’]t|cannot|can['’]t|was unable to|were unable to"
     r"|am unable to|failed to) (?:\w+ )?"
     r"(?:repair|fix|resolve|reconcile|finish|complete|solve|determine|settle)"
+    r"|\b(?:now|next),? (?:we|i) (?:still )?(?:need|must|have to) (?:find|count|compute|determine"
+    r"|the (?:number|value|sum|area|length)\b)|\bit remains to (?:find|count|compute|determine)\b"
     r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\bactually,? (?:no\b|that"
     r"|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
-    r"|(?:…|\.\.\.|[—–])\s*no\b(?=\s*[,.!…]|$))"
+    r"|(?:…|\.\.\.|(?<!^[A-D]\s)[—–])\s*no\b(?=\s*[,.!…]|$))"
 )
 """The writer takes back the preceding text."""
 

@@ -119,7 +119,7 @@ class Ledger:
 
 def _objects(text: str) -> tuple[list[dict[str, object]], str]:
     """The outermost JSON objects in a text, up to a limit, and the text around them."""
-    decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, strict=False)
+    decoder = json.JSONDecoder(object_pairs_hook=_unambiguous, strict=False)
     found: list[dict[str, object]] = []
     around, at = "", 0
     for _ in range(_MOST_OBJECTS):
@@ -135,10 +135,10 @@ def _objects(text: str) -> tuple[list[dict[str, object]], str]:
     return found, around + text[at:]
 
 
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key occurs twice")
+    if any(key == _KEY and each != value[_KEY] for key, each in pairs):
+        raise ValueError(f"two different values of {_KEY}")
     return value
 
 

@@ -45,6 +45,7 @@ def integer(text):
         (r"\textcolor{red}{70}", "70"),
         (r"\displaystyle 70", "70"),
         (r"\ 70\,", "70"),
+        (r"\phantom{0}70", "70"),
         (r"\$70", "70"),
         # units and the like
         (r"70^\circ", "70"),
@@ -98,7 +99,7 @@ def test_an_integer_in_a_box_is_the_answer(content, expected):
         r"\frac{141}{2}", "70.5", "70x", "70 x", "70+x", "x+1", "x-1", "2^{10}", r"70\pi",
         r"\sqrt{4900}", "70!", "3, 67", "(3, 67)", "7 0", "70 or 71", r"\frac{1}{0}", "x^2+1",
         r"x \le 70", r"70\sqrt{2}", "1.234", "12,34", r"\text{not } 70", "9" * 41, "70,71",
-        "a=3, b=67",
+        "a=3, b=67", "70n", "70M", "2⁷⁰", r"a = 3 \text{ and } b = 67",
     ],
 )  # fmt: skip
 def test_a_box_without_an_integer_is_an_answer_that_is_not_an_integer(content):

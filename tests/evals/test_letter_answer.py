@@ -282,3 +282,19 @@ def test_the_last_answer_line_wins_unless_another_line_disagrees(answer, end, be
     agrees = letter(before) in {None, answer}
     found = letter(f"{before}\nAnswer: {answer}{end}")
     assert found == answer if agrees else found in {None, answer}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Answer: √2", "C"),
+        (r"Answer: $\frac{1}{\sqrt2}$", "B"),
+        ("Answer: 2", "D"),
+        ("Answer: √5", None),
+        ("Answer: D — √2", None),
+        ("Answer: D — 2", "D"),
+    ],
+)
+def test_choices_that_are_formulas_are_told_apart(text, expected):
+    choices = (r"\frac{1}{2}", r"\frac{1}{\sqrt{2}}", r"\sqrt{2}", "2")
+    assert letter(text, choices) == expected
