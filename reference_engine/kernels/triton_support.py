@@ -43,7 +43,7 @@ def tuned(
     first configuration. Triton keeps the choice in its cache folder.
     """
 
-    def fitting(_, arguments, **constants):
+    def fitting(_, arguments, **constants: int):
         return groups[group_of({**arguments, **constants})]
 
     every = [each for group in groups.values() for each in group]

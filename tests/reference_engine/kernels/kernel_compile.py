@@ -78,7 +78,7 @@ def each(groups):
 
 
 def check(made, unit, *, prefetches):
-    """The matrix unit is used, registers and shared memory suffice, loads are ahead of their use."""
+    """Checks the arithmetic unit, registers, shared memory, and loads ahead of their use."""
     code = made.asm["sass"]
     assert unit in code
     assert "LDL" not in code, "registers are spilled"
