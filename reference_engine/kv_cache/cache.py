@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,10 +84,14 @@ class KVCache:
 
 
 def cache_for(
-    config: ModelConfig, dtype: torch.dtype, device: torch.device, memory: Memory
+    config: ModelConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    memory: Memory,
+    working: Callable[[], int] = lambda: 0,
 ) -> KVCache:
-    """Returns a cache with as many pages as fit in the memory."""
-    pages = memory.bytes_on(device) // page_bytes(config, dtype)
+    """Returns a cache with as many pages as fit in the memory; see `Memory.bytes_on`."""
+    pages = memory.bytes_on(device, working) // page_bytes(config, dtype)
     return KVCache(config, pages, dtype, device)
 
 
