@@ -1,27 +1,35 @@
 """Runs the stages that have no results yet, each in a separate process."""
 
 import argparse
+import faulthandler
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
 from . import engine, kernels, launches, measuring, peers, report
-from .measuring import Result, Setup
+from .measuring import Result, Setup, Task
 from .report import Stage
 
-LONGEST_STAGE = 600
+LONGEST_STAGE = 540
 """Seconds."""
+SHORTEST_STAGE = 45
+"""Seconds; with less time left, no further stage is started."""
+GRACE = 10
+"""Seconds in which a stage writes what it is doing after its time is over."""
 TAIL = 4_000
-"""Number of characters of a failed stage's output that are kept."""
+"""Number of characters of a failed stage's output that the report contains."""
 
-Run = Callable[[Setup], Iterator[Result]]
+Run = Callable[[Setup], Iterator[Task]]
 
 STAGES: dict[str, tuple[Run, str]] = {
     "device": (measuring.describe, "20b"),
@@ -44,53 +52,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.inside:
-        return _run_here(options.stages[0], device)
+        faulthandler.enable()
+        faulthandler.dump_traceback_later(options.inside, exit=True)
+        _run_here(options.stages[0], device)
+        return 0
     if device == "cpu":
         print("PyTorch finds no CUDA device. Triton's interpreter runs a tiny shape instead.")
+    end = time.monotonic() + 60 * options.minutes
     stages = report.read(options.out)
-    for name in options.stages or STAGES:
+    wanted = options.stages or list(STAGES)
+    for name in wanted:
         if name in stages and not stages[name].error and not options.again:
             continue
+        left = min(LONGEST_STAGE, end - time.monotonic() - GRACE)
+        if left < SHORTEST_STAGE:
+            print(f"No time is left for {name}. Run the same command again.")
+            break
         print(f"{name} …", end=" ", flush=True)
-        stages[name] = _run_apart(name)
+        stages.pop(name, None)
+        for stage in _run_apart(name, left, options.out):
+            stages[name] = stage
+            known = {each: stages[each] for each in STAGES if each in stages}
+            report.write(options.out, known, [each for each in STAGES if each not in stages])
         print("failed" if stages[name].failed else "done", f"({stages[name].seconds:.0f} s)")
-        report.write(options.out, {each: stages[each] for each in STAGES if each in stages})
     print(options.out / report.PAGE)
-    return int(any(stage.failed for stage in stages.values()))
+    return int(any(stage.failed for stage in stages.values()) or not stages.keys() >= {*wanted})
 
 
-def _run_here(name: str, device: str) -> int:
+def _run_here(name: str, device: str) -> None:
     """Print each result as a line of JSON."""
     torch.manual_seed(0)
     run, shape = STAGES[name]
     with torch.inference_mode():
-        for result in run(Setup(device, shape if device == "cuda" else "tiny")):
-            print(json.dumps(asdict(result)), flush=True)
-    return 0
+        for task in run(Setup(device, shape if device == "cuda" else "tiny")):
+            for result in results(task):
+                print(json.dumps(asdict(result)), flush=True)
+            if device == "cuda":
+                torch.cuda.synchronize()  # This ends the stage if the GPU accepts no more work.
+                torch.cuda.empty_cache()
 
 
-def _run_apart(name: str) -> Stage:
-    """Run a stage in its own process, so that a GPU error only ends this stage."""
-    command = [sys.executable, "-m", "benchmarks.gpu", name, "--inside"]
-    interpreted = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    begin, error = time.monotonic(), None
+def results(task: Task) -> Iterator[Result]:
+    """The results of a task; if it fails, one that says why."""
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_STAGE,
-            env=os.environ | interpreted,
-        )
-        output = done.stdout
-        if done.returncode:
-            error = done.stderr[-TAIL:] or f"exit code {done.returncode}"
-    except subprocess.TimeoutExpired as late:
-        output = (late.stdout or b"").decode()
-        error = f"not finished within {LONGEST_STAGE} s"
-    results = [Result(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]
+        yield from task.run()
+    except Exception as error:  # noqa: BLE001 - the other tasks must run
+        traceback.print_exc()
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        yield Result(task.name, 0, "", passed=False, note=why[:200].replace("|", "/"))
+
+
+def _run_apart(name: str, seconds: float, folder: Path) -> Iterator[Stage]:
+    """Run a stage in its own process, so that a GPU error only ends this stage.
+
+    Yields the stage after each result, so that the report is complete whenever a run is stopped.
+    """
+    command = [sys.executable, "-m", "benchmarks.gpu", name, "--inside", f"{seconds:.0f}"]
+    interpreted = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    begin, found = time.monotonic(), list[Result]()
     title = " ".join((STAGES[name][0].__doc__ or "").partition("\n\n")[0].split())
-    return Stage(title, time.monotonic() - begin, results, error)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / report.LOG).open("a+", encoding="utf-8") as log:
+        start = log.seek(0, os.SEEK_END)
+        print(f"=== {name}", file=log, flush=True)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | interpreted
+        ) as process:
+            stuck = threading.Timer(seconds + GRACE, process.kill)
+            stuck.start()
+            try:
+                for result in _read(process, log):
+                    found.append(result)
+                    yield Stage(title, time.monotonic() - begin, list(found), "not finished")
+                code = process.wait()
+            finally:
+                stuck.cancel()
+                process.kill()
+        taken = time.monotonic() - begin
+        error = f"not finished within {seconds:.0f} s\n" if code and taken >= seconds else ""
+        if code:
+            log.seek(start)
+            error += log.read()[-TAIL:] or f"exit code {code}"
+        yield Stage(title, taken, found, error or None)
+
+
+def _read(process: subprocess.Popen[str], log: TextIO) -> Iterator[Result]:
+    """The results that a stage prints; its other lines go to the log."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{"):
+            yield Result(**json.loads(line))
+        else:
+            print(line, end="", file=log, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default=Path("gpu-report"), help="folder for results")
     parser.add_argument("--again", action="store_true", help="repeat stages that have results")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--minutes", type=float, default=1e6, help="stop after this time; a second call continues"
+    )
+    parser.add_argument("--inside", type=float, help=argparse.SUPPRESS)
     return parser
 
 

@@ -3,6 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 
 import torch
 
@@ -18,90 +21,136 @@ from reference_engine.generation.sampling import SamplingParams
 from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.kv_cache.pages import BLOCK
+from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
 
 from .demands import decode_step, prefill
-from .measuring import Result, Setup, limits
+from .measuring import Limits, Result, Setup, Task, limits
 from .model import random_model, shape
 
 PROMPT = 128
 DECODED = 64
 LONG_PROMPT = 8192
+CHUNK = 4096
+"""Prompt tokens per step, as in the server."""
 CAP_GIB = 80
 FEWER_LAYERS = 2
 """Layers of the model that compares graphs with eager mode; all layers launch the same kernels."""
 
 
-def graphs(setup: Setup) -> Iterator[Result]:
+def graphs(setup: Setup) -> Iterator[Task]:
     """Whether decoding with CUDA graphs yields the tokens of eager mode, for all kinds of sampling.
 
     The first prompt outgrows its page table, so that a second graph is recorded. On a CPU,
     `record_calls` replaces the graphs.
     """
     model = random_model(shape(setup.shape, FEWER_LAYERS), setup.device)
-    record = record_graphs() if setup.on_gpu else record_calls
     for rows in (1, 2, 8, 64) if setup.on_gpu else (2,):
-        lengths = (1000, 50) if setup.on_gpu else (10, 5)
-        prompts = [_prompt(model, lengths[row > 0] + row, row) for row in range(rows)]
-        made = [
-            _tokens(_run(model, prompts, DECODED if setup.on_gpu else 4, forward, _drawn))
-            for forward in (
-                RaggedForward,
-                lambda model, cache: GraphedForward(model, cache, record),
-            )
-        ]
-        pairs = [pair for each in zip(*made, strict=True) for pair in zip(*each, strict=True)]
-        equal = sum(eager == graphed for eager, graphed in pairs)
-        yield Result(
-            f"graphs, {rows} rows: equal tokens",
-            equal / len(pairs),
-            "",
-            passed=equal == len(pairs),
-            note=f"{equal} of {len(pairs)}; all required",
-        )
+        yield Task(f"graphs, {rows} rows", partial(_graphs, model, rows, setup))
 
 
-def speed(setup: Setup) -> Iterator[Result]:
+def _graphs(model: Transformer, rows: int, setup: Setup) -> Iterator[Result]:
+    lengths = (1000, 50) if setup.on_gpu else (10, 5)
+    prompts = [_prompt(model, lengths[row > 0] + row, row) for row in range(rows)]
+    record = record_graphs() if setup.on_gpu else record_calls
+
+    def graphed(model: Transformer, cache: KVCache) -> GraphedForward:
+        return GraphedForward(model, cache, record)
+
+    # In one chunk: otherwise, a few rows decode before the others, and a graph pads them to a
+    # number of rows for which a matrix product may round differently.
+    chunk = sum(BLOCK * blocks_of(len(prompt)) for prompt in prompts)
+    once, twice, replayed = (
+        _tokens(_run(model, prompts, DECODED if setup.on_gpu else 4, forward, _drawn, chunk))
+        for forward in (RaggedForward, RaggedForward, graphed)
+    )
+    name = f"graphs, {rows} rows: equal tokens"
+    expected = _equality(once, twice)
+    found = _equality(once, replayed)
+    if found.share < 1 and expected.share < 1:
+        note = f"not verifiable: two runs in eager mode also differ ({expected.note})"
+        yield Result(name, found.share, "", note=note)
+    else:
+        yield Result(name, found.share, "", passed=found.share == 1, note=found.note)
+
+
+@dataclass(frozen=True)
+class _Equality:
+    share: float
+    note: str
+
+
+def _equality(one: list[list[int]], other: list[list[int]]) -> _Equality:
+    """Returns the share of equal tokens, and the first token of a row that differs."""
+    pairs = [
+        (row, place, left == right)
+        for row, (lefts, rights) in enumerate(zip(one, other, strict=True))
+        for place, (left, right) in enumerate(zip_longest(lefts, rights))
+    ]
+    equal = sum(same for *_, same in pairs)
+    note = f"{equal} of {len(pairs)}; all required"
+    different = [(place, row) for row, place, same in pairs if not same]
+    if different:
+        place, row = min(different)
+        note += f"; first difference: token {place} of row {row}"
+    return _Equality(equal / len(pairs), note)
+
+
+def speed(setup: Setup) -> Iterator[Task]:
     """Decode and prefill of the complete model, in tokens per second."""
     limit = limits(setup)
     config = shape(setup.shape)
     model = random_model(config, setup.device)
-    alone = None
+    rates: dict[int, float] = {}
     for batch in (1, 8, 64, 256) if setup.on_gpu else (1, 2):
-        prompts = [_prompt(model, PROMPT if setup.on_gpu else 8, row) for row in range(batch)]
-        _run(model, prompts, 4, forward_for)
-        taken = _decode_seconds(model, prompts, DECODED if setup.on_gpu else 4)
-        demand = decode_step(config, batch, PROMPT + DECODED // 2)
-        share = demand.seconds(limit.bandwidth, limit.operations) / taken
-        rate = batch / taken
-        alone = alone or rate
-        wanted = {1: (share >= 0.5, "50 % of the limit"), 64: (rate >= 10 * alone, "10 × batch 1")}
-        passed, note = wanted.get(batch, (None, ""))
-        passed = passed if setup.on_gpu else None
-        yield Result(f"decode, batch {batch}", rate, "tokens/s", share, passed, note)
+        yield Task(f"decode, batch {batch}", partial(_decode, model, batch, limit, rates, setup))
+    yield Task("prefill", partial(_prefill, model, limit, setup))
+    if setup.on_gpu:
+        yield Task("kernels of a decode step", partial(_launches, model))
+
+
+def _decode(
+    model: Transformer, batch: int, limit: Limits, rates: dict[int, float], setup: Setup
+) -> Iterator[Result]:
+    prompts = [_prompt(model, PROMPT if setup.on_gpu else 8, row) for row in range(batch)]
+    _run(model, prompts, 4, forward_for)
+    taken = _decode_seconds(model, prompts, DECODED if setup.on_gpu else 4)
+    demand = decode_step(model.config, batch, PROMPT + DECODED // 2)
+    share = demand.seconds(limit.bandwidth, limit.operations) / taken
+    rate = rates[batch] = batch / taken
+    wanted = {1: (share >= 0.5, "50 % of the limit")}
+    if 1 in rates:
+        wanted[64] = (rate >= 10 * rates[1], "10 × batch 1")
+    passed, note = wanted.get(batch, (None, ""))
+    passed = passed if setup.on_gpu else None
+    yield Result(f"decode, batch {batch}", rate, "tokens/s", share, passed, note)
+
+
+def _prefill(model: Transformer, limit: Limits, setup: Setup) -> Iterator[Result]:
     length = LONG_PROMPT if setup.on_gpu else 20
     taken = _prefill_seconds(model, length)
-    share = prefill(config, length).seconds(limit.bandwidth, limit.operations) / taken
+    share = prefill(model.config, length).seconds(limit.bandwidth, limit.operations) / taken
     passed = share >= 0.4 if setup.on_gpu else None
     yield Result(
         f"prefill, {length} tokens", length / taken, "tokens/s", share, passed, "40 % of the limit"
     )
-    if setup.on_gpu:
-        yield from _launches(model)
 
 
-def context(setup: Setup) -> Iterator[Result]:
+def context(setup: Setup) -> Iterator[Task]:
     """A prompt of nearly 131,072 tokens within the memory of an 80 GB GPU."""
     if setup.on_gpu:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, CAP_GIB * 2**30 / total))
     model = random_model(shape(setup.shape), setup.device)
+    yield Task("a long prompt", partial(_context, model, setup))
+
+
+def _context(model: Transformer, setup: Setup) -> Iterator[Result]:
     length = model.config.max_position_embeddings - BLOCK if setup.on_gpu else 40
     taken = _prefill_seconds(model, length)
     yield Result(f"prefill, {length} tokens", length / taken, "tokens/s")
     if setup.on_gpu:
-        peak = torch.cuda.max_memory_allocated() / 2**30
+        peak = torch.cuda.max_memory_reserved() / 2**30
         yield Result("peak memory", peak, "GiB", passed=peak <= CAP_GIB, note=f"at most {CAP_GIB}")
 
 
@@ -128,9 +177,11 @@ def _scheduler(
     tokens: int,
     forward: MakeForward,
     params: Callable[[int, int], SamplingParams] = _greedy,
+    chunk: int = CHUNK,
 ) -> Scheduler:
     longest = max(map(len, prompts)) + tokens + BLOCK
-    pages = len(prompts) * (4 + -(-longest // BLOCK))
+    # A block of a chunk also needs a page for the layers with a window until the end of the step.
+    pages = len(prompts) * (4 + blocks_of(longest)) + blocks_of(chunk)
     weight = model.unembedding.weight
     cache = KVCache(model.config, pages, weight.dtype, weight.device)
     made = Scheduler(
@@ -138,7 +189,7 @@ def _scheduler(
         cache,
         max_batch=len(prompts),
         max_context=longest,
-        prefill_chunk=4096,
+        prefill_chunk=chunk,
         forward=forward(model, cache),
     )
     for row, prompt in enumerate(prompts):
@@ -152,8 +203,9 @@ def _run(
     tokens: int,
     forward: MakeForward,
     params: Callable[[int, int], SamplingParams] = _greedy,
+    chunk: int = CHUNK,
 ) -> list[Step]:
-    made = _scheduler(model, prompts, tokens, forward, params)
+    made = _scheduler(model, prompts, tokens, forward, params, chunk)
     steps: list[Step] = []
     while made.running:
         steps += made.step()
@@ -183,7 +235,7 @@ def _decode_seconds(model: Transformer, prompts: list[tuple[int, ...]], tokens: 
 
 def _prefill_seconds(model: Transformer, length: int) -> float:
     """Seconds until the first token, after a short prompt has autotuned the kernels."""
-    _run(model, [_prompt(model, min(length, 4096), 1)], 1, forward_for)
+    _run(model, [_prompt(model, min(length, CHUNK), 1)], 1, forward_for)
     made = _scheduler(model, [_prompt(model, length, 2)], 1, forward_for)
     begin = time.perf_counter()
     while made.running:
@@ -202,10 +254,11 @@ def _launches(model: Transformer) -> Iterator[Result]:
     spent: Counter[str] = Counter()
     count: Counter[str] = Counter()
     for event in profile.events():
-        spent[event.name] += event.device_time
-        count[event.name] += 1
+        if event.device_type.name == "CUDA":  # not the call that launches it
+            spent[event.name] += event.time_range.elapsed_us()
+            count[event.name] += 1
     layers = model.config.num_hidden_layers
     yield Result("kernels of a decode step", sum(count.values()), "launches")
     yield Result("kernels per layer", sum(count.values()) / layers, "launches")
-    for name, microseconds in spent.most_common(8):
+    for name, microseconds in spent.most_common(12):
         yield Result(f"in {name[:60]}", microseconds, "µs", note=f"{count[name]} launches")

@@ -13,7 +13,7 @@ from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.mxfp4 import PackedLinear
 
-from .measuring import Limits, Result, Setup, limits, replayed
+from .measuring import Limits, Result, Setup, Task, limits, replayed
 from .model import random_linear, shape
 
 EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 2e-6}
@@ -25,6 +25,8 @@ LAYERS = 8
 
 Paged: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """The tensors of paged attention."""
+Size: TypeAlias = tuple[int, int, int]
+"""Sequences, new tokens of each, and their contexts."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,41 @@ class Work:
     operations: float
 
 
-def errors(setup: Setup) -> Iterator[Result]:
+def errors(setup: Setup) -> Iterator[Task]:
     """The error of each kernel against the plain version in float64, in both number formats."""
     config = shape(setup.shape)
     for dtype in (torch.bfloat16, torch.float32):
-        # 300 tokens fill tiles of 128 rows.
-        for tokens in (1, 8, 64, 300) if setup.on_gpu else (1, 8):
-            yield _expert_error(config, tokens, dtype, setup)
+        # 300 tokens fill tiles of 64 rows; 1,200 tokens fill tiles of 128 rows, of two blocks each.
+        for tokens in (1, 8, 64, 300, 1200) if setup.on_gpu else (1, 8):
+            name = f"experts, {tokens} tokens, {_number(dtype)}"
+            yield Task(name, partial(_expert_error, name, config, tokens, dtype, setup))
         for window in (None, config.sliding_window):
-            for sequences, new, context in _attention_sizes(setup):
-                yield _attention_error(config, sequences, new, context, window, dtype, setup)
+            for size in _attention_sizes(setup):
+                name = f"{_attention_name(*size, window)}, {_number(dtype)}"
+                yield Task(
+                    name, partial(_attention_error, name, config, size, window, dtype, setup)
+                )
 
 
-def speeds(setup: Setup) -> Iterator[Result]:
+def speeds(setup: Setup) -> Iterator[Task]:
     """The time of each kernel in bfloat16, launched from a CUDA graph."""
     config, limit = shape(setup.shape), limits(setup)
     for tokens in (1, 8, 64, 256, 4096) if setup.on_gpu else (1,):
-        yield _timed(_expert_work(config, tokens, setup), limit, setup)
+        work = partial(_expert_work, config, tokens, setup)
+        yield Task(f"experts, {tokens} tokens", partial(_timed, work, limit, setup))
     for window in (None, config.sliding_window):
         sizes = ((1, 1), (8, 1), (64, 1), (1, 2048)) if setup.on_gpu else ((1, 1),)
         for sequences, new in sizes:
-            context = 8192 if setup.on_gpu else 100
-            work = _attention_work(config, sequences, new, context, window, setup)
-            yield _timed(work, limit, setup)
+            size = (sequences, new, 8192 if setup.on_gpu else 100)
+            work = partial(_attention_work, config, size, window, setup)
+            yield Task(_attention_name(*size, window), partial(_timed, work, limit, setup))
 
 
-def _timed(work: Work, limit: Limits, setup: Setup) -> Result:
+def _timed(make: Callable[[], Work], limit: Limits, setup: Setup) -> Iterator[Result]:
+    work = make()
     taken = replayed(work.layers, setup)
     share = limit.seconds(work.moved, work.operations) / taken
-    return Result(work.name, 1e6 * taken, "µs", share=share)
+    yield Result(work.name, 1e6 * taken, "µs", share=share)
 
 
 def _expert_layer(
@@ -87,7 +95,9 @@ def _routed(
     return x, best.indices, best.values.softmax(-1)
 
 
-def _expert_error(config: ModelConfig, tokens: int, dtype: torch.dtype, setup: Setup) -> Result:
+def _expert_error(
+    name: str, config: ModelConfig, tokens: int, dtype: torch.dtype, setup: Setup
+) -> Iterator[Result]:
     generator = torch.Generator(setup.device).manual_seed(tokens)
     x, chosen, weights = _routed(config, tokens, dtype, generator)
     gate_up, down = _expert_layer(config, dtype, generator)
@@ -95,8 +105,7 @@ def _expert_error(config: ModelConfig, tokens: int, dtype: torch.dtype, setup: S
     found = experts.packed_experts_of("triton")(x, chosen, weights, gate_up, down, limit)
     gate_up, down = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
     exact = experts.packed_experts(x.double(), chosen, weights.double(), gate_up, down, limit)
-    name = f"experts, {tokens} tokens"
-    return _compared(name, found, exact, exact.abs().max(), EXPERT_BOUNDS[dtype], dtype)
+    yield _compared(name, found, exact, exact.abs().max(), EXPERT_BOUNDS[dtype])
 
 
 def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
@@ -114,17 +123,15 @@ def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
     )
 
 
-def _attention_sizes(setup: Setup) -> tuple[tuple[int, int, int], ...]:
-    """Sequences, new tokens of each, and their contexts."""
+def _attention_sizes(setup: Setup) -> tuple[Size, ...]:
     if not setup.on_gpu:
         return ((2, 1, 150), (1, 9, 150))
-    return ((1, 1, 1000), (8, 1, 8192), (1, 128, 4000), (64, 1, 600))
+    return ((1, 1, 1000), (8, 1, 8192), (1, 128, 4000), (64, 1, 600), (64, 64, 2050))
 
 
-def _paged(
-    config: ModelConfig, sequences: int, new: int, context: int, dtype: torch.dtype, setup: Setup
-) -> Paged:
+def _paged(config: ModelConfig, size: Size, dtype: torch.dtype, setup: Setup) -> Paged:
     """Random arguments of paged attention with pages in random order, without window and scale."""
+    sequences, new, context = size
     generator, device = torch.Generator(setup.device).manual_seed(context), setup.device
 
     def normal(*size: int) -> Tensor:
@@ -145,39 +152,36 @@ def _paged(
 
 
 def _attention_error(
+    name: str,
     config: ModelConfig,
-    sequences: int,
-    new: int,
-    context: int,
+    size: Size,
     window: int | None,
     dtype: torch.dtype,
     setup: Setup,
-) -> Result:
-    given = _paged(config, sequences, new, context, dtype, setup)
+) -> Iterator[Result]:
+    given = _paged(config, size, dtype, setup)
     scale = config.head_dim**-0.5
     found = attention.paged_attention_of("triton")(*given, window, scale)
     wide = cast("Paged", tuple(t.double() if t.is_floating_point() else t for t in given))
     exact = attention.paged_attention(*wide, window, scale)
-    name = _attention_name(sequences, new, context, window)
-    return _compared(name, found, exact, wide[2].abs().max(), ATTENTION_BOUNDS[dtype], dtype)
+    yield _compared(name, found, exact, wide[2].abs().max(), ATTENTION_BOUNDS[dtype])
 
 
-def _attention_work(
-    config: ModelConfig, sequences: int, new: int, context: int, window: int | None, setup: Setup
-) -> Work:
+def _attention_work(config: ModelConfig, size: Size, window: int | None, setup: Setup) -> Work:
+    sequences, new, context = size
     run, scale = attention.paged_attention_of("triton"), config.head_dim**-0.5
     given = [
-        _paged(config, sequences, new, context + layer, torch.bfloat16, setup)
+        _paged(config, (sequences, new, context + layer), torch.bfloat16, setup)
         for layer in range(LAYERS)
     ]
     seen = context - (new - 1) / 2 if window is None else min(window, context)
     read = context if window is None else min(window + new - 1, context)
-    size, kv = config.head_dim, config.num_key_value_heads
+    width, kv = config.head_dim, config.num_key_value_heads
     return Work(
         _attention_name(sequences, new, context, window),
         [partial(run, *each, window, scale) for each in given],
-        moved=4.0 * sequences * read * kv * size + 2 * given[0][0].nbytes,
-        operations=4.0 * sequences * new * seen * config.num_attention_heads * size,
+        moved=4.0 * sequences * read * kv * width + 2 * given[0][0].nbytes,
+        operations=4.0 * sequences * new * seen * config.num_attention_heads * width,
     )
 
 
@@ -186,11 +190,10 @@ def _attention_name(sequences: int, new: int, context: int, window: int | None) 
     return f"attention ({kind}), {sequences} × {new} new of {context}"
 
 
-def _compared(
-    name: str, found: Tensor, exact: Tensor, scale: Tensor, bound: float, dtype: torch.dtype
-) -> Result:
+def _compared(name: str, found: Tensor, exact: Tensor, scale: Tensor, bound: float) -> Result:
     error = float((found - exact).abs().max() / scale)
-    number = str(dtype).removeprefix("torch.")
-    return Result(
-        f"{name}, {number}", error, "", passed=error <= bound, note=f"at most {bound:.1e}"
-    )
+    return Result(name, error, "", passed=error <= bound, note=f"at most {bound:.1e}")
+
+
+def _number(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -8,6 +8,7 @@ The count is a lower bound: a few operators, such as sort, launch several kernel
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from typing import cast
 from unittest import mock
@@ -25,7 +26,7 @@ from reference_engine.model.config import ModelConfig
 from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
 from reference_engine.model.transformer import Transformer
 
-from .measuring import Result, Setup
+from .measuring import Result, Setup, Task
 from .model import shape
 
 MULTIPROCESSORS = 132
@@ -100,12 +101,16 @@ def per_layer(name: str, rows: int) -> float:
     return further / (config.num_hidden_layers - small.num_hidden_layers)
 
 
-def launches(_setup: Setup) -> Iterator[Result]:
+def launches(_setup: Setup) -> Iterator[Task]:
     """Launches of a decode step, counted from the program; a profile should show as many."""
     for name, rows in product(("20b", "120b"), (1, 8, 64)):
-        total = decode_launches(shape(name), rows).total()
-        yield Result(f"{name}, {rows} rows", total, "launches")
-        yield Result(f"{name}, {rows} rows, per layer", per_layer(name, rows), "launches")
+        yield Task(f"{name}, {rows} rows", partial(_launches, name, rows))
+
+
+def _launches(name: str, rows: int) -> Iterator[Result]:
+    total = decode_launches(shape(name), rows).total()
+    yield Result(f"{name}, {rows} rows", total, "launches")
+    yield Result(f"{name}, {rows} rows, per layer", per_layer(name, rows), "launches")
 
 
 def _pack(experts: PackedMixtureOfExperts, config: ModelConfig) -> None:

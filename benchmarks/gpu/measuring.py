@@ -1,8 +1,10 @@
 """Results, timing, and the limits of the device."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 
 import torch
 from torch import Tensor
@@ -27,6 +29,14 @@ class Result:
     share: float | None = None
     passed: bool | None = None
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of a stage; if it fails, the stage continues with the next one."""
+
+    name: str
+    run: Callable[[], Iterable[Result]]
 
 
 @dataclass(frozen=True)
@@ -108,13 +118,24 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def describe(setup: Setup) -> Iterator[Result]:
+def describe(setup: Setup) -> Iterator[Task]:
     """The device, its memory and its limits."""
+    yield Task("device", partial(_describe, setup))
+    yield Task("limits", partial(_limits, setup))
+
+
+def _describe(setup: Setup) -> Iterator[Result]:
+    found = [f"{name} {version(name)}" for name in ("torch", "triton", "numpy")]
     if setup.on_gpu:
         about = torch.cuda.get_device_properties(0)
-        versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, {about.name}"
-        yield Result("memory", about.total_memory / 2**30, "GiB", note=versions)
+        free, total = (count / 2**30 for count in torch.cuda.mem_get_info())
+        found = [about.name, f"CUDA {torch.version.cuda}", *found]
+        yield Result("memory", total, "GiB", note=", ".join(found))
+        yield Result("free memory", free, "GiB")
         yield Result("multiprocessors", about.multi_processor_count, "")
+
+
+def _limits(setup: Setup) -> Iterator[Result]:
     found = limits(setup)
     yield Result("copy", found.bandwidth / 1e12, "TB/s", note="bytes read and written")
     yield Result("bfloat16 product", found.operations / 1e12, "T operations/s")

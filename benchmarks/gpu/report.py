@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .measuring import Result
 
-RESULTS, PAGE = "results.json", "report.md"
+RESULTS, PAGE, LOG = "results.json", "report.md", "log.txt"
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,21 @@ def read(folder: Path) -> dict[str, Stage]:
     }
 
 
-def write(folder: Path, stages: Mapping[str, Stage]) -> None:
-    """Writes both files."""
+def write(folder: Path, stages: Mapping[str, Stage], missing: Sequence[str] = ()) -> None:
+    """Writes both files; the stages in `missing` have not run."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: asdict(stage) for name, stage in stages.items()}
     (folder / RESULTS).write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    (folder / PAGE).write_text(markdown(stages), encoding="utf-8")
+    (folder / PAGE).write_text(markdown(stages, missing), encoding="utf-8")
 
 
-def markdown(stages: Mapping[str, Stage]) -> str:
+def markdown(stages: Mapping[str, Stage], missing: Sequence[str] = ()) -> str:
     """The page: a summary, then one table per stage."""
     failed = [name for name, stage in stages.items() if stage.failed]
     lines = ["# GPU report", ""]
     lines += [f"Failed: {', '.join(failed)}." if failed else "Every requirement is met.", ""]
+    if missing:
+        lines += [f"Not run: {', '.join(missing)}.", ""]
     for name, stage in stages.items():
         lines += [f"## {name}", "", f"{stage.title} ({stage.seconds:.0f} s)", ""]
         if stage.results:

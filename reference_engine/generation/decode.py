@@ -79,7 +79,7 @@ def _run_experts(experts: PackedMixtureOfExperts, normalized: Tensor) -> Tensor:
     """Returns the weighted result of each chosen expert, (rows, top, H) in float32."""
     gate_up, down = experts.linears
     rows, width = normalized.shape
-    block = block_rows(rows * experts.top, len(gate_up.bias))
+    block = block_rows(rows * experts.top, len(gate_up.bias), normalized.dtype)
     weights, routing = choose_experts(experts.gate(normalized), experts.top, block)
     product = torch.empty((rows, experts.top, width), dtype=torch.float32, device=normalized.device)
     multiply(product, normalized, weights, routing, gate_up, down, experts.limit, block)

@@ -10,9 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 
+from reference_engine.errors import SetupError
 from reference_engine.generation.errors import (
     NOT_FINITE,
     EngineClosedError,
@@ -26,8 +28,9 @@ from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence as TokenSequence
-from reference_engine.kv_cache.cache import cache_for
+from reference_engine.kv_cache.cache import KVCache, cache_for, page_bytes
 from reference_engine.kv_cache.memory import Memory
+from reference_engine.kv_cache.pages import blocks_of
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model.config import DEFAULT_CONTEXT
 from reference_engine.model.transformer import Transformer
@@ -81,15 +84,24 @@ class Engine:
         forward: MakeForward = forward_for,
     ) -> None:
         weight = model.unembedding.weight
-        cache = cache_for(model.config, weight.dtype, weight.device, memory or Memory())
-        self.max_context = cache.longest_context(max_context or DEFAULT_CONTEXT)
+        chunk = prefill_chunk or _DEFAULT_CHUNK[weight.device.type]
+        context = max_context or DEFAULT_CONTEXT
+        cache = cache_for(
+            model.config,
+            weight.dtype,
+            weight.device,
+            memory or Memory(),
+            partial(working_memory, model, max_batch, context, chunk),
+        )
+        self.max_context = cache.longest_context(context)
         self.vocab_size = model.config.vocab_size
+        self._device = weight.device
         self._scheduler = Scheduler(
             model,
             cache,
             max_batch=max_batch,
             max_context=self.max_context,
-            prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
+            prefill_chunk=chunk,
             sampler=sampler,
             forward=forward(model, cache),
         )
@@ -110,6 +122,10 @@ class Engine:
         running, preempted = self._scheduler.running, self._scheduler.preempted
         requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
         return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
+
+    def prepare(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Compiles kernels and records decode steps on a GPU; see `Scheduler.prepare`."""
+        self._scheduler.prepare(progress)
 
     def start(self) -> None:
         """Starts the worker thread."""
@@ -171,7 +187,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - any failure must leave the engine running
                 _log.exception("A step of the engine failed.")
                 self._fail_all(GenerationError(f"The model failed: {error}"))
-                if isinstance(error, torch.AcceleratorError):
+                if isinstance(error, torch.AcceleratorError) or _is_lost(self._device):
                     self._give_up()
         closed = EngineClosedError("The engine was closed before the request was finished.")
         self._fail_all(closed)
@@ -244,6 +260,48 @@ class Engine:
             self._leave(request.sequence)
             self.metrics.ended("failed")
         _deliver((request, error) for request in requests)
+
+
+def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: int) -> int:
+    """Measures the bytes of GPU memory that the largest steps need besides weights and KV cache.
+
+    The steps run on a cache that is as small as possible. Raises SetupError.
+    """
+    weight = model.unembedding.weight
+    before, _ = torch.cuda.mem_get_info(weight.device)
+    cache = KVCache(model.config, 2 * blocks_of(chunk), weight.dtype, weight.device)
+    scheduler = Scheduler(
+        model,
+        cache,
+        max_batch=max_batch,
+        max_context=min(max_context, model.config.max_position_embeddings),
+        prefill_chunk=chunk,
+        forward=forward_for(model, cache),
+    )
+    try:
+        scheduler.prepare(lambda done, total: None, largest=True)
+    except torch.OutOfMemoryError as error:
+        raise SetupError(
+            f"The GPU has too little memory for {max_batch} requests and {chunk} prompt tokens at "
+            "a time. Choose a smaller --max-batch or --prefill-chunk."
+        ) from error
+    torch.cuda.synchronize(weight.device)
+    after, _ = torch.cuda.mem_get_info(weight.device)
+    held = page_bytes(model.config, weight.dtype) * (1 + cache.pool.size)
+    del scheduler, cache
+    torch.cuda.empty_cache()
+    return max(before - after - held, 0)
+
+
+def _is_lost(device: torch.device) -> bool:
+    """Returns whether a GPU accepts no more work; the type of Triton's errors does not say it."""
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def _deliver(deliveries: Iterable[_Delivery]) -> None:

@@ -10,6 +10,7 @@ launched before the host has read the tokens:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +19,18 @@ import torch
 from torch import Tensor
 
 from reference_engine.generation.forward import Forward, GatheredForward, Row
-from reference_engine.generation.ragged import RaggedBatch, RaggedForward, width_for
+from reference_engine.generation.ragged import RaggedBatch, RaggedForward, width_for, width_of
 from reference_engine.generation.sampling import (
     CANDIDATES,
     Draw,
+    SamplingParams,
     Token,
     draw_tokens,
     is_nucleus,
     read_tokens,
 )
 from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.packed import PackedMixtureOfExperts
 from reference_engine.model.transformer import Transformer
 
@@ -76,16 +79,36 @@ class Decoder:
         A row's token may be `drawn_in(n)`: the token that the previous step draws in its row n.
         """
         torch.clamp(self._drawn, min=0, out=self._before)  # A failed row has no token.
+        batch, replay = self._step(rows, draws)
+        batch.fill(rows, draws)
+        replay()
+        return Launched.of(self._logits, self._drawn, draws)
+
+    def sizes(self, context: int) -> list[tuple[int, int]]:
+        """Returns the rows and tokens of the largest batches of all steps, the largest first."""
+        rows = sorted({bucket(count) for count in range(1, len(self._drawn) + 1)}, reverse=True)
+        widest = width_of(blocks_of(context))
+        widths = sorted({width_of(blocks) for blocks in range(1, widest + 1)}, reverse=True)
+        return [(count, min(BLOCK * width, context)) for count in rows for width in widths]
+
+    def record(self, count: int, context: int, *, top_p: float) -> None:
+        """Records the step of `count` rows with `context` tokens each; overwrites pages.
+
+        All rows are long, so the kernels are tuned for the contexts in which speed matters.
+        """
+        table = practice_table(self._cache, blocks_of(context))
+        rows = [Row([token], context - 1, table, table) for token in range(count)]
+        self._step(rows, [Draw(SamplingParams(top_p=top_p), seed=0, step=0)] * count)
+
+    def _step(self, rows: Sequence[Row], draws: Sequence[Draw]) -> tuple[RaggedBatch, Replay]:
+        """Returns the step for these rows; records it first if necessary."""
         key = (bucket(len(rows)), width_for(rows), is_nucleus(draws))
         if key not in self._recorded:
             count, width, nucleus = key
             batch = RaggedBatch(self._cache, count, count, width)
             batch.fill(rows, draws)
             self._recorded[key] = batch, self._record(partial(self.run, batch, nucleus))
-        batch, replay = self._recorded[key]
-        batch.fill(rows, draws)
-        replay()
-        return Launched.of(self._logits, self._drawn, draws)
+        return self._recorded[key]
 
     def run(self, batch: RaggedBatch, nucleus: bool) -> None:
         """Runs the step that `launch` records, with the rows in `batch`."""
@@ -95,6 +118,11 @@ class Decoder:
         logits = self._logits[:count].copy_(self._model.unembedding(normalized))
         drawn = draw_tokens(logits, batch.settings, CANDIDATES if nucleus else 0)
         self._drawn[:count].copy_(drawn)
+
+
+def practice_table(cache: KVCache, blocks: int) -> array[int]:
+    """Returns a page table of this many blocks before any sequence has pages."""
+    return array("i", [1 + block % cache.pool.size for block in range(blocks)])
 
 
 def drawn_in(row: int) -> int:

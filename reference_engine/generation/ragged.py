@@ -176,7 +176,11 @@ class RaggedForward:
 
 def width_for(rows: Sequence[Row]) -> int:
     """Returns the blocks of the longest row, rounded up to a power of two."""
-    blocks = max(blocks_of(row.start + len(row.tokens)) for row in rows)
+    return width_of(max(blocks_of(row.start + len(row.tokens)) for row in rows))
+
+
+def width_of(blocks: int) -> int:
+    """Returns the width of a page table with at least this many blocks."""
     return max(_MIN_BLOCKS, 1 << (blocks - 1).bit_length())
 
 

@@ -17,6 +17,7 @@ The scheduler uses no threads; `engine` does.
 
 from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -24,8 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
-from reference_engine.generation.graphs import Decoder, GraphedForward, Launched, drawn_in
-from reference_engine.generation.sampling import Sampler, Token, sample
+from reference_engine.generation.graphs import (
+    Decoder,
+    GraphedForward,
+    Launched,
+    drawn_in,
+    practice_table,
+)
+from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
@@ -111,6 +118,38 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._preempted: list[Sequence] = []
         self._joined = 0
+
+    @torch.inference_mode()
+    def prepare(self, progress: Callable[[int, int], None], *, largest: bool = False) -> None:
+        """Compiles kernels and records decode steps, so that no request has to wait for them.
+
+        Does nothing without a recorded decoder. Must be called before the first sequence is added.
+
+        Args:
+            progress: Called with the number of finished steps and the total after each one.
+            largest: Whether to run only the steps that need most memory.
+        """
+        if self._decoder is None:
+            return
+        for store in self._cache.layers:  # Unwritten memory can contain anything.
+            store.keys.zero_()
+            store.values.zero_()
+        counts = [1 << n for n in range(self._chunk.bit_length())]
+        for count in [self._chunk] if largest else [self._chunk, *reversed(counts)]:
+            self._prefill_practice(count)
+        sizes = self._decoder.sizes(self.max_context)
+        wanted = [(*size, top_p) for size in sizes[: 1 if largest else None] for top_p in (0.9, 1)]
+        for done, (count, context, top_p) in enumerate(wanted, 1):
+            self._decoder.record(count, context, top_p=top_p)
+            progress(done, len(wanted))
+
+    def _prefill_practice(self, blocks: int) -> None:
+        """Runs a step with this many blocks of prompts, and draws as many tokens as possible."""
+        table = practice_table(self._cache, blocks)
+        rows = [Row(range(BLOCK), BLOCK * block, table, table) for block in range(blocks)]
+        stream = self._forward(rows, BLOCK)[: self._max_batch]
+        draw = Draw(SamplingParams(top_p=0.9), seed=0, step=0)
+        self._sampler(self._model.unembedding(stream), [draw] * len(stream))
 
     @property
     def running(self) -> int:

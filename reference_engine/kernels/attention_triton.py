@@ -22,6 +22,7 @@ from reference_engine.kernels.triton_support import (
     dot,
     multiprocessors,
     power_of_two,
+    tuned,
 )
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
@@ -92,23 +93,36 @@ def _softmax_step(scores, maximum, denominator):
     return weights, shrink, new_maximum, denominator * shrink + tl.sum(weights, 1)
 
 
-@triton.autotune(
-    configurations(
-        {"BLOCK_KEYS": keys, "num_warps": warps, "num_stages": stages}
-        for keys, warps, stages in (
-            (32, 2, 3),
-            (32, 4, 3),
-            (64, 2, 3),
-            (64, 4, 2),
-            (64, 4, 3),
-            (64, 8, 3),
-            (128, 4, 2),
-            (128, 8, 2),
-            (128, 8, 3),
-        )
+_LEAST_ROWS, _FEW_ROWS, _MOST_ROWS = 16, 32, 128
+
+CONFIGURATIONS = {
+    # Products in float32 are unrolled. Larger blocks take long to compile and spill registers.
+    "float32": configurations({"BLOCK_KEYS": 32, "num_warps": 4, "num_stages": 3}),
+    "few rows": configurations(
+        {"BLOCK_KEYS": 64, "num_warps": 2, "num_stages": 3},
+        {"BLOCK_KEYS": 64, "num_warps": 4, "num_stages": 3},
+        {"BLOCK_KEYS": 128, "num_warps": 4, "num_stages": 3},
     ),
-    key=["GROUP", "HEAD_DIM", "BLOCK_TOKENS", "WINDOW", "SPLIT", "PAGE_SIZE"],
-    cache_results=True,
+    "many rows": configurations(
+        {"BLOCK_KEYS": 64, "num_warps": 4, "num_stages": 3},
+        {"BLOCK_KEYS": 64, "num_warps": 8, "num_stages": 3},
+        {"BLOCK_KEYS": 128, "num_warps": 8, "num_stages": 3},
+    ),
+}
+"""The configurations to choose from. None spills registers."""
+
+
+def _group_of(arguments):
+    if arguments["query"].dtype == torch.float32:
+        return "float32"
+    rows = arguments["BLOCK_TOKENS"] * arguments["GROUP_ROWS"]
+    return "few rows" if rows <= _FEW_ROWS else "many rows"
+
+
+@tuned(
+    ["GROUP", "HEAD_DIM", "BLOCK_TOKENS", "WINDOW", "SPLIT", "PAGE_SIZE"],
+    CONFIGURATIONS,
+    _group_of,
 )
 @triton.jit(do_not_specialize=["splits", "sequences", "tokens", "table_width"])
 def attention_kernel(
@@ -281,7 +295,7 @@ def paged_attention(
     page_size, kv_heads = key_pages.shape[1:3]
     sequences, group = len(context_lengths), heads // kv_heads
     query, block_tables = query.contiguous(), block_tables.contiguous()
-    block_tokens = _block_tokens(tokens, sequences, group)
+    block_tokens = _block_tokens(tokens, sequences, group, query.dtype)
     tiles = tokens // block_tokens + sequences
     if splits is None:
         keys = block_tables.shape[1] * page_size
@@ -345,9 +359,10 @@ def _columns(head_dim: int) -> int:
     return max(16, power_of_two(head_dim))
 
 
-def _block_tokens(tokens: int, sequences: int, group: int) -> int:
-    """Returns the tokens per tile: 16 rows for one or two tokens per sequence, up to 128."""
-    rows = min(128, max(16, power_of_two(tokens // max(sequences, 1) * group)))
+def _block_tokens(tokens: int, sequences: int, group: int, dtype: torch.dtype) -> int:
+    """Returns the tokens per tile: 16 rows for one or two tokens, up to 128; 32 in float32."""
+    most = _FEW_ROWS if dtype == torch.float32 else _MOST_ROWS
+    rows = min(most, max(_LEAST_ROWS, power_of_two(tokens // max(sequences, 1) * group)))
     return max(1, rows // power_of_two(group))
 
 

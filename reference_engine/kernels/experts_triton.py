@@ -15,7 +15,13 @@ import triton.language as tl
 from torch import Tensor
 
 from reference_engine.kernels.routing import Routing, route
-from reference_engine.kernels.triton_support import INTERPRETING, configurations, dot, power_of_two
+from reference_engine.kernels.triton_support import (
+    INTERPRETING,
+    configurations,
+    dot,
+    power_of_two,
+    tuned,
+)
 from reference_engine.model.mxfp4 import PackedLinear
 from reference_engine.model.transformer import SWIGLU_ALPHA
 
@@ -23,36 +29,37 @@ _ALPHA = tl.constexpr(SWIGLU_ALPHA)
 _GROUP = tl.constexpr(32)
 _BITS, _FIRST_BITS = tl.constexpr(0x81C081C0 - 2**32), tl.constexpr(0x80C080C0 - 2**32)
 _MINUS_ZEROS, _UPPER = tl.constexpr(0x80008000 - 2**32), tl.constexpr(0xFFFF0000 - 2**32)
-_FEW_ROWS, _FEW_WARPS = 32, 4
+_LEAST_ROWS, _MOST_ROWS = 16, 128
 
-
-def _fitting(configs, arguments, **constants: int):
-    """Returns the configurations for few rows or those for many rows."""
-    few = constants["BLOCK_ROWS"] <= _FEW_ROWS
-    return [each for each in configs if (each.num_warps == _FEW_WARPS) == few]
-
-
-_tuned = triton.autotune(
-    configurations(
-        {"BLOCK_OUT": out, "BLOCK_IN": inputs, "num_warps": warps, "num_stages": stages}
-        for out, inputs, warps, stages in (
-            # For few rows. Smaller blocks would have too few scales to prefetch.
-            (64, 256, 4, 3),
-            (64, 256, 4, 4),
-            (128, 128, 4, 3),
-            (128, 128, 4, 5),
-            (128, 256, 4, 3),
-            # For many rows.
-            (128, 64, 8, 4),
-            (128, 128, 8, 3),
-            (256, 64, 8, 3),
-            (256, 128, 8, 3),
-        )
+CONFIGURATIONS = {
+    # Smaller blocks would have too few scales to prefetch.
+    "16 rows": configurations(
+        {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 5},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
     ),
-    key=["IN", "OUT", "BLOCK_ROWS"],
-    prune_configs_by={"early_config_prune": _fitting},
-    cache_results=True,
-)
+    "32 rows": configurations(
+        {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 5},
+    ),
+    "more rows": configurations(
+        {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 8, "num_stages": 3},
+    ),
+    # Products in float32 are unrolled. Larger blocks take long to compile and spill registers.
+    "float32": configurations({"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 2}),
+}
+"""The configurations to choose from, for each number of rows per tile. None spills registers."""
+
+
+def _group_of(arguments):
+    if arguments["bias"].dtype == torch.float32:
+        return "float32"
+    rows = f"{arguments['BLOCK_ROWS']} rows"
+    return rows if rows in CONFIGURATIONS else "more rows"
+
+
+_tuned = tuned(["IN", "OUT", "BLOCK_ROWS"], CONFIGURATIONS, _group_of)
 
 
 @triton.jit
@@ -255,7 +262,7 @@ def packed_experts(
     graph can record it. The first call with new sizes autotunes and must come before recording. The
     sum over a token's experts has the order of `chosen`, independent of other tokens.
     """
-    block = block_rows(chosen.numel(), len(gate_up.bias))
+    block = block_rows(chosen.numel(), len(gate_up.bias), tokens.dtype)
     routing = route(chosen, len(gate_up.bias), block)
     product = tokens.new_zeros((*chosen.shape, down.bias.shape[1]), dtype=torch.float32)
     weights = weights.float().contiguous()
@@ -263,9 +270,10 @@ def packed_experts(
     return product.sum(1)
 
 
-def block_rows(rows: int, experts: int) -> int:
-    """Returns the rows per tile: the average per expert, between 16 and 128."""
-    return min(128, max(16, power_of_two(rows // experts)))
+def block_rows(rows: int, experts: int, dtype: torch.dtype) -> int:
+    """Returns the rows per tile: the average per expert, between 16 and 128; 16 in float32."""
+    most = _LEAST_ROWS if dtype == torch.float32 else _MOST_ROWS
+    return min(most, max(_LEAST_ROWS, power_of_two(rows // experts)))
 
 
 def multiply(

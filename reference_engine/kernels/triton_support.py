@@ -1,7 +1,8 @@
 """Helpers of the Triton kernels: matrix products, configurations, the size of the GPU."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import torch
 import triton
@@ -21,17 +22,37 @@ def dot(a, b):
     return tl.dot(a, b, input_precision="ieee")
 
 
-def configurations(choices: Iterable[Mapping[str, int]]) -> list[triton.Config]:
-    """Returns the configurations to autotune; only the first one in the interpreter.
-
-    Each choice holds the kernel's block sizes, `num_warps` and `num_stages`.
-    """
+def configurations(*choices: Mapping[str, int]) -> list[triton.Config]:
+    """Returns configurations from block sizes, `num_warps` and `num_stages`."""
     found = []
     for choice in choices:
         blocks = dict(choice)
         warps, stages = blocks.pop("num_warps"), blocks.pop("num_stages")
         found.append(triton.Config(blocks, num_warps=warps, num_stages=stages))
-    return found[:1] if interpreting() else found
+    return found
+
+
+def tuned(
+    key: list[str],
+    groups: Mapping[str, list[triton.Config]],
+    group_of: Callable[[Mapping[str, Any]], str],
+):
+    """Uses the fastest configuration of a group, measured at the first call with a new `key`.
+
+    `group_of` names the group that fits the arguments of a call. The interpreter always uses the
+    first configuration. Triton keeps the choice in its cache folder.
+    """
+
+    def fitting(_, arguments, **constants: int):
+        return groups[group_of({**arguments, **constants})]
+
+    every = [each for group in groups.values() for each in group]
+    return triton.autotune(
+        every[:1] if interpreting() else every,
+        key=key,
+        prune_configs_by={"early_config_prune": fitting},
+        cache_results=True,
+    )
 
 
 def power_of_two(count: int) -> int:

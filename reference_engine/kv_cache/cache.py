@@ -6,18 +6,23 @@ either kind uses the n-th store, with different pages. One pool therefore counts
 stores, and the ratio between the kinds does not have to be known in advance.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from reference_engine.errors import SetupError
-from reference_engine.kv_cache.memory import Memory
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE, BlockTable, Layout, PagePool
 from reference_engine.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from reference_engine.kv_cache.memory import Memory  # needs a command-line library
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +84,14 @@ class KVCache:
 
 
 def cache_for(
-    config: ModelConfig, dtype: torch.dtype, device: torch.device, memory: Memory
+    config: ModelConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    memory: Memory,
+    working: Callable[[], int] = lambda: 0,
 ) -> KVCache:
-    """Returns a cache with as many pages as fit in the memory."""
-    pages = memory.bytes_on(device) // page_bytes(config, dtype)
+    """Returns a cache with as many pages as fit in the memory; see `Memory.bytes_on`."""
+    pages = memory.bytes_on(device, working) // page_bytes(config, dtype)
     return KVCache(config, pages, dtype, device)
 
 

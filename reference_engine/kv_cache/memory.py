@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,15 +47,19 @@ class Memory:
     """Memory of the KV cache, such as 512MiB or 40GiB; requests wait while it is full.
     Default: 512MiB on a CPU; see --gpu-memory-share on a GPU."""
     gpu_share: Annotated[float, Parameter(name="--gpu-memory-share", validator=_SHARE)] = 0.9
-    """Share of the GPU memory left by the weights that the KV cache uses. Default: 0.9."""
+    """Share of the GPU memory left by the model that the KV cache uses. Default: 0.9."""
 
-    def bytes_on(self, device: torch.device) -> int:
-        """Returns the size of the KV cache on a device where the weights are already loaded."""
+    def bytes_on(self, device: torch.device, working: Callable[[], int]) -> int:
+        """Returns the size of the KV cache on a device where the weights are already loaded.
+
+        `working` measures the bytes that the model needs for its computations.
+        """
         if self.bytes is not None:
             return self.bytes
         if device.type != "cuda":
             return CPU_BYTES
         from torch import cuda
 
+        needed = working()
         free, _ = cuda.mem_get_info(device)
-        return int(free * self.gpu_share)
+        return max(int((free - needed) * self.gpu_share), 0)

@@ -101,6 +101,8 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
         leader = Leader(shard)
         engine = open_engine(settings, parts, leader)
+        if isinstance(engine, Engine):
+            engine.prepare(_report)
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
@@ -120,6 +122,14 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
         finally:
             engine.close()
             leader.close()
+
+
+def _report(done: int, total: int) -> None:
+    """Show how many decode steps of a GPU are recorded; on a terminal, one line that changes."""
+    if sys.stderr.isatty() or done in {1, total}:
+        end = "\r" if sys.stderr.isatty() and done < total else "\n"
+        sys.stderr.write(f"Recorded decode step {done} of {total}.{end}")
+        sys.stderr.flush()
 
 
 def _follow(settings: ServeSettings, shard: Shard) -> None:

@@ -1,26 +1,96 @@
 """`python -m benchmarks.gpu` in Triton's interpreter: stages, resuming, failures, light imports."""
 
+import contextlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ABSENT = ("openai_harmony", "prometheus_client", "pydantic", "pytest", "starlette", "tiktoken")
-"""Packages that a machine with a GPU may lack."""
+BARE = """
+import sys, sysconfig
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+
+ALLOWED = {allowed!r}
+PACKAGES = sysconfig.get_path("purelib")
+
+class Installed(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        found = PathFinder.find_spec(name) if "." not in name else None
+        if found and str(found.origin).startswith(PACKAGES) and name not in ALLOWED:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Installed())
+import benchmarks.gpu.__main__
+"""
+"""A program in which only ALLOWED packages are installed."""
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed"
 )
 
 
-def test_it_runs_from_a_bare_checkout() -> None:
-    absent = "; ".join(f"sys.modules[{name!r}] = None" for name in ABSENT)
-    program = f"import sys; {absent}; import benchmarks.gpu.__main__"
+def test_it_needs_only_pytorch_triton_and_numpy() -> None:
+    known = {_normal(each) for name in ("torch", "triton", "numpy") for each in _needed(name)}
+    modules = {
+        module
+        for module, names in packages_distributions().items()
+        if known & {_normal(name) for name in names}
+    }
+    program = BARE.format(allowed=modules)
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _needed(name: str) -> list[str]:
+    """A package and those that it requires."""
+    needs = [re.match(r"[\w.-]+", each) for each in requires(name) or () if "extra ==" not in each]
+    found = [name]
+    for match in needs:
+        assert match is not None
+        with contextlib.suppress(PackageNotFoundError):
+            found += _needed(match[0])
+    return found
+
+
+def test_a_failed_task_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.gpu.__main__ import results
+    from benchmarks.gpu.measuring import Result, Task
+
+    def run() -> Iterator[Result]:
+        yield Result("first", 1, "s")
+        raise MemoryError("out of memory | tried 1 GiB\nmore")
+
+    first, failed = results(Task("decode", run))
+    assert first.passed is None
+    assert (failed.name, failed.passed) == ("decode", False)
+    assert failed.note == "MemoryError: out of memory / tried 1 GiB"
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_stage_that_is_stopped_keeps_its_results_and_says_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.gpu.__main__ import _run_apart
+
+    monkeypatch.chdir(ROOT)
+    *_, stage = _run_apart("speed-20b", 3, tmp_path)
+    assert stage.failed
+    assert stage.error is not None
+    assert "not finished within 3 s" in stage.error
+    assert "benchmarks/gpu/engine.py" in stage.error
+    assert "=== speed-20b" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -30,12 +100,17 @@ def test_stages_run_once_and_a_failed_one_again(
     from benchmarks.gpu.__main__ import main
 
     monkeypatch.chdir(ROOT)
-    command = ["device", "graphs", "--out", str(tmp_path)]
+    command = ["device", "graphs", "--out", str(tmp_path), "--minutes", "9"]
     assert main(command) == 0, (tmp_path / "results.json").read_text()
     stages = json.loads((tmp_path / "results.json").read_text())
     assert list(stages) == ["device", "graphs"]
     assert all(result["passed"] for result in stages["graphs"]["results"])
-    assert "Every requirement is met." in (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report.md").read_text()
+    assert "Every requirement is met." in page
+    assert "Not run: launches, errors" in page
+
+    assert main(["launches", *command[2:-1], "0"]) == 1
+    assert "No time is left for launches." in capsys.readouterr().out
 
     stages["device"]["error"] = "CUDA error"
     stages["graphs"]["results"][0]["passed"] = False

@@ -262,6 +262,28 @@ async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypa
     assert told == [True]
 
 
+async def test_any_error_ends_an_engine_whose_gpu_accepts_no_more_work(monkeypatch):
+    """Triton reports an error of the GPU as a RuntimeError."""
+    model = random_transformer(num_hidden_layers=2)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered")
+
+    async with running(model) as engine:
+        engine._device = torch.device("cuda")
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+        monkeypatch.setattr(model.unembedding, "forward", fail)
+        with pytest.raises(GenerationError, match="illegal memory access"):
+            await collect(engine, [1], SamplingParams(max_tokens=3))
+        assert not engine.failed
+        monkeypatch.setattr(torch.cuda, "synchronize", fail)
+        with pytest.raises(GenerationError, match="illegal memory access"):
+            await collect(engine, [1], SamplingParams(max_tokens=3))
+        with pytest.raises(EngineClosedError):
+            await collect(engine, [1], SamplingParams(max_tokens=3))
+    assert engine.failed
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
 async def test_non_finite_logits_fail_only_their_request(monkeypatch, caplog, top_p):
     """The pages of the failed request are not shared afterwards."""

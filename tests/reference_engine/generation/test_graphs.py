@@ -25,7 +25,7 @@ LONG = (TEXT * 3)[:1020]
 class Run:
     """Tokens and logprobs of several sequences; None marks logits that are not finite."""
 
-    def __init__(self, model, wishes, prompts, *, recorded, pages=80):
+    def __init__(self, model, wishes, prompts, *, recorded, prepared=False, pages=80):
         self.recordings = 0
         cache = KVCache(model.config, pages, torch.float32, torch.device("cpu"))
         forward = GraphedForward(model, cache, self.record) if recorded else RaggedForward
@@ -38,6 +38,10 @@ class Run:
             headroom=0,
             forward=forward if recorded else forward(model, cache),
         )
+        self.progress = []
+        if prepared:
+            self.scheduler.prepare(lambda *counts: self.progress.append(counts))
+        self.prepared = self.recordings
         sequences = [
             Sequence(tuple(prompt), each) for prompt, each in zip(prompts, wishes, strict=True)
         ]
@@ -87,6 +91,30 @@ def test_steps_replay_with_other_rows_and_across_a_change_of_width(model, rows):
     found = both(model, wishes, prompts_for(rows))
     assert [len(tokens) for tokens in found.ids()] == [each.max_tokens for each in wishes]
     assert 2 <= found.recordings <= 6
+
+
+def test_a_prepared_decoder_records_nothing_while_sequences_run(model):
+    """One sequence outgrows its page table, others have a top_p, and they end one by one."""
+    wishes = [SamplingParams(6, seed=0)]
+    wishes += [
+        SamplingParams(2 + row, seed=row, top_p=0.9 if row % 2 else 1) for row in range(1, 5)
+    ]
+    prompts = prompts_for(5)
+    eager = Run(model, wishes, prompts, recorded=False)
+    found = Run(model, wishes, prompts, recorded=True, prepared=True)
+    assert found.ids() == eager.ids()
+    assert found.recordings == found.prepared == 4 * 2 * 2  # 8, 4, 2, 1 rows; two widths; top_p
+    assert found.progress == [(done, 16) for done in range(1, 17)]
+    assert found.used == 0
+
+
+def test_the_largest_steps_come_first(model):
+    cache = KVCache(model.config, 3, torch.float32, torch.device("cpu"))
+    sizes = GraphedForward(model, cache, record_calls).decoder(9).sizes(3000)
+    rows, contexts = zip(*sizes, strict=True)
+    assert sizes[0] == (16, 3000)
+    assert list(rows) == [16, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert contexts[:3] == (3000, 2048, 1024)
 
 
 @pytest.mark.parametrize("candidates", [4, 1024])

@@ -9,10 +9,12 @@ import os
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 import pytest
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
@@ -31,7 +33,7 @@ TYPES = {
 MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
 
 # gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
-EXPERTS = {"IN": 2880, "OUT": 5760, "BLOCK_OUT": 128, "BLOCK_IN": 128}
+EXPERTS = {"IN": 2880, "OUT": 5760}
 HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
 
 
@@ -60,42 +62,63 @@ def loop(made):
     return code[code.index("scf.for") :].partition("scf.yield")[0]
 
 
-@pytest.mark.parametrize(
-    ("kernel", "rows", "warps"),
-    [(gate_up_kernel, 16, 4), (down_kernel, 128, 8)],
-    ids=["gate and up, decoding", "down, reading prompts"],
-)
-def test_experts(kernel, rows, warps):
-    top = {"TOP": 4} if kernel is gate_up_kernel else {}
-    made = compiled(kernel.fn, warps, 3, {"tokens": "*bf16"}, BLOCK_ROWS=rows, **top, **EXPERTS)
+SHARED_MEMORY = 227 * 1024
+"""Bytes of a program on an H200."""
+FLOATS = "inner query key_pages value_pages sinks bias"
+FLOAT32 = dict.fromkeys(FLOATS.split(), "*fp32")
+
+
+def each(groups):
+    """Returns a test parameter for each configuration."""
+    return [
+        pytest.param(group, found, id=f"{group}, {found}")
+        for group, configurations in groups.items()
+        for found in configurations
+    ]
+
+
+def check(made, unit, *, prefetches):
+    """Checks the arithmetic unit, registers, shared memory, and loads ahead of their use."""
     code = made.asm["sass"]
-    assert "HGMMA" in code
+    assert unit in code
     assert "LDL" not in code, "registers are spilled"
+    assert made.metadata.shared <= SHARED_MEMORY
     assert "async_copy_global_to_local" in loop(made)
-    if rows == 16:
+    if prefetches:
         assert "tt.load" not in loop(made), "a load is not ahead of its use"
 
 
-@pytest.mark.parametrize(
-    ("tokens", "split", "window", "matrix_unit"),
-    [(2, True, 0, "HMMA"), (16, False, 128, "HGMMA")],
-    ids=["decoding, keys split", "reading prompts through a window"],
-)
-def test_attention(tokens, split, window, matrix_unit):
+@pytest.mark.parametrize("kernel", [gate_up_kernel, down_kernel], ids=["gate and up", "down"])
+@pytest.mark.parametrize(("group", "chosen"), each(experts_triton.CONFIGURATIONS))
+def test_experts(kernel, group, chosen):
+    exact = group == "float32"
+    rows = {"16 rows": 16, "32 rows": 32, "more rows": 128, "float32": 16}[group]
+    types = {"tokens": "*fp32", **FLOAT32} if exact else {"tokens": "*bf16"}
+    top = {"TOP": 4} if kernel is gate_up_kernel else {}
+    constants = {"BLOCK_ROWS": rows, **top, **EXPERTS, **chosen.kwargs}
+    made = compiled(kernel.fn, chosen.num_warps, chosen.num_stages, types, **constants)
+    check(made, "FFMA" if exact else "HGMMA", prefetches=group in {"16 rows", "32 rows"})
+
+
+@pytest.mark.parametrize("window", [0, 128])
+@pytest.mark.parametrize(("group", "chosen"), each(attention_triton.CONFIGURATIONS))
+def test_attention(group, chosen, window):
+    """Without a window, the keys are split."""
+    tokens = 16 if group == "many rows" else 4
+    unit = {"float32": "FFMA", "few rows": "HMMA", "many rows": "HGMMA"}[group]
+    types = FLOAT32 if group == "float32" else {}
     made = compiled(
         attention_kernel.fn,
-        4,
-        3,
+        chosen.num_warps,
+        chosen.num_stages,
+        types,
         **HEADS,
+        **chosen.kwargs,
         WINDOW=window,
-        SPLIT=split,
+        SPLIT=not window,
         BLOCK_TOKENS=tokens,
-        BLOCK_KEYS=64,
     )
-    code = made.asm["sass"]
-    assert matrix_unit in code
-    assert "LDL" not in code, "registers are spilled"
-    assert "tt.load" not in loop(made), "a load is not ahead of its use"
+    check(made, unit, prefetches=group != "float32")
 
 
 def test_combining_split_keys():
@@ -118,8 +141,18 @@ def test_the_small_steps_of_a_block():
         assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
-@pytest.mark.parametrize(("rows", "warps"), [(16, {4}), (128, {8})])
-def test_only_fitting_configurations_are_tried(rows, warps):
+@pytest.mark.parametrize(
+    ("dtype", "rows", "group"),
+    [
+        (torch.bfloat16, 16, "16 rows"),
+        (torch.bfloat16, 32, "32 rows"),
+        (torch.bfloat16, 64, "more rows"),
+        (torch.float32, 16, "float32"),
+    ],
+    ids=str,
+)
+def test_only_fitting_configurations_are_tried(dtype, rows, group):
     tuned = gate_up_kernel
-    found = tuned.early_config_prune(tuned.configs, {}, BLOCK_ROWS=rows)
-    assert {each.num_warps for each in found} == warps
+    arguments = {"bias": torch.empty(0, dtype=dtype)}
+    found = tuned.early_config_prune(tuned.configs, arguments, BLOCK_ROWS=rows)
+    assert found == experts_triton.CONFIGURATIONS[group]

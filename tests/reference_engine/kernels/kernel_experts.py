@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 
-from reference_engine.kernels import experts, interpreting
+from reference_engine.kernels import experts, experts_triton, interpreting
 from reference_engine.kernels.experts_triton import packed_experts
 from reference_engine.model import mxfp4
 from reference_engine.model.mxfp4 import PackedLinear
@@ -81,3 +83,42 @@ def test_every_code_and_scale(dtype):
     words, scales = mxfp4.kernel_layout(stored, scales[:, None].expand(2, 64, 2))
     gate_up = replace(gate_up, blocks=words.to(DEVICE), scales=scales.to(DEVICE))
     check(x, chosen, weights, gate_up, down)
+
+
+@triton.jit
+def multiply_pairs(pairs, factor):
+    """Does what one instruction of a GPU does to two bfloat16; the products are exact."""
+    low = (pairs << 16).to(tl.float32, bitcast=True) * (factor << 16).to(tl.float32, bitcast=True)
+    high = (pairs & -65536).to(tl.float32, bitcast=True) * (factor & -65536).to(
+        tl.float32, bitcast=True
+    )
+    low, high = low.to(tl.int32, bitcast=True), high.to(tl.int32, bitcast=True)
+    return ((low >> 16) & 0xFFFF) | (high & -65536)
+
+
+@triton.jit
+def unpack_kernel(
+    out, words, scales, outputs: tl.constexpr, inputs: tl.constexpr, narrow: tl.constexpr
+):
+    row = tl.arange(0, outputs)[:, None]
+    packed = tl.load(words + row * (inputs // 8) + tl.arange(0, inputs // 8)[None, :])
+    scale = tl.load(scales + tl.arange(0, inputs // 32)[None, :] * outputs + row)
+    found = experts_triton._unpack(packed, scale, narrow).to(tl.float32)
+    tl.store(out + row * inputs + tl.arange(0, inputs)[None, :], found)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["float32", "bfloat16"])
+def test_weights_are_unpacked_exactly(narrow, monkeypatch):
+    """All codes, and scales from the smallest one without subnormal weights to the largest."""
+    if interpreting():
+        monkeypatch.setattr(experts_triton, "_multiply_pairs", multiply_pairs)
+    outputs, inputs = 64, 64
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, outputs, inputs // 32, 16)
+    blocks = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    scales = torch.randint(2, mxfp4.LARGEST_SCALE + 1, shape[:-1], generator=generator).byte()
+    scales[0, :4, 0] = torch.tensor([2, 3, mxfp4.LARGEST_SCALE - 1, mxfp4.LARGEST_SCALE])
+    words, turned = (each[0].to(DEVICE) for each in mxfp4.kernel_layout(blocks, scales))
+    found = torch.empty(outputs, inputs, device=DEVICE)
+    unpack_kernel[(1,)](found, words, turned, outputs, inputs, narrow)
+    assert torch.equal(found.cpu(), mxfp4.decode(blocks[0], scales[0]))
