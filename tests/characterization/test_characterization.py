@@ -5,7 +5,6 @@ generator, so their tolerance is 5 % of the value.
 """
 
 import contextlib
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import figures
 import pytest
 import stored
+from mutations import each_member_set
 
 from harness.errors import RunLogError
 from harness.integrity.audit import audit
@@ -44,25 +44,10 @@ def test_a_change_to_run_json_of_an_older_run_is_detected(
 ) -> None:
     run = stored.unpack(name, tmp_path)
     whole = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    for place in members(whole):
-        changed = copy.deepcopy(whole)
-        inner = changed
-        for part in place[:-1]:
-            inner = inner[part]
-        inner[place[-1]] = value
-        if changed == whole:
-            continue
+    for place, changed in each_member_set(whole, value):
         (run / "run.json").write_text(json.dumps(changed), encoding="utf-8")
         with contextlib.suppress(RunLogError):
             assert audit(run).conclusion == "broken", place
-
-
-def members(value: object) -> Iterator[tuple[str, ...]]:
-    """The paths of all members of a JSON object."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield (name,)
-            yield from ((name, *rest) for rest in members(inner))
 
 
 def test_no_records_are_added_to_an_older_run(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""AIME and GPQA: prompts, the order of choices, marks, and the recorded dataset."""
+
 import json
 import random
 

@@ -1,3 +1,5 @@
+"""Questions are loaded from a hub, its cache, or local files, and are identified by their hash."""
+
 import builtins
 import csv
 import hashlib

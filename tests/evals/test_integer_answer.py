@@ -1,3 +1,5 @@
+"""The integer that an answer to an AIME problem states."""
+
 import re
 
 import pytest

@@ -1,3 +1,5 @@
+"""The letter of the choice that an answer to a GPQA question states."""
+
 import unicodedata
 
 import pytest

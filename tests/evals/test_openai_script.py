@@ -1,3 +1,5 @@
+"""Extraction as in OpenAI's eval script, where its results differ from ours."""
+
 import time
 
 import pytest

@@ -6,13 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 
 MARKERS = ("start", "end", "message", "channel", "constrain", "return", "call", "endoftext")
-
-
-def tokens_of(text: str) -> list[int]:
-    return harmony_encoding().encode(text, allowed_special="all")
 
 
 def events_of(tokens: list[int]) -> list[Event]:
@@ -124,46 +120,46 @@ BROKEN = [
 
 @pytest.mark.parametrize(("text", "expected"), WELL_FORMED, ids=range(len(WELL_FORMED)))
 def test_reads_every_form_of_header(text, expected):
-    assert messages_of(tokens_of(text)) == expected
+    assert messages_of(encode(text)) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [case[1:] for case in BROKEN], ids=[c[0] for c in BROKEN]
 )
 def test_broken_turns_have_a_defined_meaning(text, expected):
-    assert messages_of(tokens_of(text)) == expected
+    assert messages_of(encode(text)) == expected
 
 
 def test_an_endless_header_becomes_text():
     text = "word " * 300
-    (message,) = messages_of(tokens_of(text))
+    (message,) = messages_of(encode(text))
     assert message == ("answer", "", text, False)
 
 
 def test_characters_split_over_tokens_are_complete_in_the_text():
     text = "日本語 𠮷野家 🤷🏽‍♀️ naïve"
-    tokens = tokens_of(f"<|channel|>final<|message|>{text}<|return|>")
+    tokens = encode(f"<|channel|>final<|message|>{text}<|return|>")
     pieces = [event.text for event in events_of(tokens) if isinstance(event, Delta)]
     assert "".join(pieces) == text
     assert not any("\ufffd" in piece for piece in pieces)
 
 
 def test_an_incomplete_character_at_the_end_is_dropped():
-    tokens = tokens_of("<|channel|>final<|message|>ok 𠮷")
+    tokens = encode("<|channel|>final<|message|>ok 𠮷")
     assert messages_of(tokens[:-1]) == [("answer", "", "ok ", False)]
 
 
 def test_invalid_bytes_do_not_hide_the_following_text():
-    lone = tokens_of("𠮷")[0]
-    tokens = [*tokens_of("<|channel|>final<|message|>a"), lone, *tokens_of("b<|return|>")]
+    lone = encode("𠮷")[0]
+    tokens = [*encode("<|channel|>final<|message|>a"), lone, *encode("b<|return|>")]
     assert messages_of(tokens) == [("answer", "", "a\ufffdb", True)]
 
 
-SPECIAL = st.sampled_from([t for m in MARKERS for t in tokens_of(f"<|{m}|>")])
+SPECIAL = st.sampled_from([t for m in MARKERS for t in encode(f"<|{m}|>")])
 ANY_TOKEN = st.integers(min_value=-3, max_value=201_200)
 WORDS = st.sampled_from(
     [t for w in ("assistant", "analysis", "final", " to", "=functions", ".a", "json", "user", " é")
-     for t in tokens_of(w)]
+     for t in encode(w)]
 )  # fmt: skip
 
 
@@ -195,7 +191,7 @@ def test_agrees_with_openai_harmony_on_well_formed_turns(thoughts, plan, last, n
         "<|call|>",
         "channel": f"<|channel|>commentary to=functions.{name} json<|message|>{last}<|call|>",
     }[recipient]
-    tokens = tokens_of(text)
+    tokens = encode(text)
     theirs = oh.StreamableParser(harmony_encoding(), oh.Role.ASSISTANT)
     for token in tokens:
         theirs.process(token)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +9,7 @@ import pytest
 from healthy import SUITE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutations import each_member_set
 from recorded_runs import ended, problem_rollouts, write_run, write_sealed_run
 
 from harness.cli.app import run
@@ -101,25 +101,10 @@ def test_any_single_change_of_the_log_is_found(sealed: Path, data: st.DataObject
         assert audit(folder).conclusion == "broken"
 
 
-def members(value: object) -> Iterator[tuple[str, ...]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield (name,)
-            yield from ((name, *rest) for rest in members(inner))
-
-
 def test_any_change_of_run_json_is_found(copy: Path) -> None:
     path = copy / RUN_FILE
     whole = json.loads(path.read_text(encoding="utf-8"))
-    for place in members(whole):
-        changed = json.loads(json.dumps(whole))
-        *above, name = place
-        inner = changed
-        for each in above:
-            inner = inner[each]
-        inner[name] = "changed"
-        if changed == whole:
-            continue
+    for place, changed in each_member_set(whole, "changed"):
         path.write_text(json.dumps(changed), encoding="utf-8")
         try:
             assert audit(copy).conclusion == "broken", place

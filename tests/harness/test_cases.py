@@ -1,3 +1,5 @@
+"""Tool-call cases and tools: the shipped files, files of users, and the selection of cases."""
+
 import json
 from collections import Counter
 

@@ -18,7 +18,7 @@ from scripted import CALL, CHAT_TOOL, FLAT_TOOL, running
 
 from harmony.conversation import Conversation, User
 from harmony.render import render_prompt
-from harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import encode, harmony_encoding, token_bytes
 from reference_engine.backends.base import BackendError
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.errors import SetupError
@@ -35,10 +35,6 @@ MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
 PROMPT = render_prompt(Conversation((User("Hi"),)))
 PARAMS = SamplingParams(64, seed=5, stop_token_ids=frozenset({200002, 200012, 199999}))
-
-
-def ids_of(text: str) -> list[int]:
-    return harmony_encoding().encode(text, allowed_special="all")
 
 
 def sse(event: object) -> bytes:
@@ -149,7 +145,7 @@ class Upstream:
             )
         reply = web.StreamResponse()
         await reply.prepare(request)
-        pieces = WRITERS[self.name](ids_of(self.said), self.bodies[-1])
+        pieces = WRITERS[self.name](encode(self.said), self.bodies[-1])
         try:
             await self.write(reply, pieces)
         except (asyncio.CancelledError, ConnectionError):

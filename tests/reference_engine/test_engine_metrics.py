@@ -1,3 +1,5 @@
+"""Metrics of the engine and their endpoint, and sizes of memory as text."""
+
 import asyncio
 
 import httpx

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from researching import CODE, INCLUDE, OPEN, RUN, SEARCH, WEB, research, server_tools
 from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
 
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode
 from reference_engine.builtin.python import PythonSandbox
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
@@ -77,9 +77,8 @@ def test_each_step_continues_the_prompt_as_gpt_oss_wrote_it(engine, client):
 
 def test_usage_counts_every_step(engine, client):
     usage = ask(client).usage
-    encode = harmony_encoding().encode
-    prompts = sum(len(encode(each, allowed_special="all")) for each in engine.prompts)
-    said = sum(len(encode(research(each, None), allowed_special="all")) for each in engine.prompts)
+    prompts = sum(len(encode(each)) for each in engine.prompts)
+    said = sum(len(encode(research(each, None))) for each in engine.prompts)
     assert (usage.input_tokens, usage.output_tokens) == (prompts, said)
     assert usage.output_tokens_details.reasoning_tokens == 4 * len(encode("I think."))
 
@@ -155,18 +154,14 @@ def test_the_token_limit_is_for_all_steps(engine, client):
     response = ask(client, max_output_tokens=30)
     assert response.status == "incomplete"
     assert response.usage.output_tokens == 30
-    assert [p.max_tokens for p in engine.params] == [30, 30 - len(_tokens(COT + RUN))]
+    assert [p.max_tokens for p in engine.params] == [30, 30 - len(encode(COT + RUN))]
     assert response.output[-1].status == "incomplete"
-
-
-def _tokens(text: str) -> list[int]:
-    return harmony_encoding().encode(text, allowed_special="all")
 
 
 @pytest.mark.parametrize("said", [RUN, SEARCH])
 def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
     engine.script = lambda *_: said
-    response = ask(client, max_output_tokens=len(_tokens(said)) - 2)
+    response = ask(client, max_output_tokens=len(encode(said)) - 2)
     (item,) = response.output
     assert (response.status, item.status) == ("incomplete", "incomplete")
     assert len(engine.prompts) == 1

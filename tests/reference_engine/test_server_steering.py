@@ -4,7 +4,7 @@ import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL
 
 from harmony.parse import CALL as CALL_TOKEN
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
@@ -74,7 +74,7 @@ def test_a_model_that_does_not_call_is_made_to_call(engine, client, choice, said
     assert reply["choices"][0]["finish_reason"] == "tool_calls"
     assert engine.prompts[-1].endswith("I think.<|end|>" + FULL_HEADER)
     completion = engine.prompts[-1][len(engine.prompts[0]) :] + ROME
-    tokens = harmony_encoding().encode(completion, allowed_special="all")
+    tokens = encode(completion)
     assert tokens[-1] == CALL_TOKEN
     assert reply["usage"]["completion_tokens"] == len(tokens)
 

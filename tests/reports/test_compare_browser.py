@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from chromium import chromium, quiet_pages, screenshot
+from chromium import quiet_pages, screenshot
 from compared_runs import judged_run, never_in
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -22,12 +22,6 @@ from reports.html.site import render_site
 HOSTILE = NASTY["handler"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+"""The expected cost of a run."""
+
 from evals.cost import Cost, Expectation
 from harness.cli.verify import plan_lines
 

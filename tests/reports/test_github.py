@@ -1,3 +1,5 @@
+"""Annotations and outputs of GitHub Actions."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 from reporting import analysis, failed_rule, failing, finding, passing

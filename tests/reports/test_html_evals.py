@@ -1,3 +1,5 @@
+"""The page of an eval: questions, charts, and attempt maps."""
+
 import json
 import re
 

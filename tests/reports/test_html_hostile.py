@@ -1,3 +1,5 @@
+"""Recorded text cannot change the page or execute as code."""
+
 import json
 import re
 from base64 import b64encode

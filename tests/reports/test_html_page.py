@@ -1,3 +1,5 @@
+"""The page of a tool-calling run: its order, transcripts, and bounded size."""
+
 import re
 import time
 from collections import Counter

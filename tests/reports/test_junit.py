@@ -1,3 +1,5 @@
+"""The JUnit file has a test for each check, sample and score, and fails as the run does."""
+
 from xml.etree import ElementTree as ET
 
 import pytest

@@ -1,3 +1,5 @@
+"""The Markdown report: its content, its escaping, and its bounded length."""
+
 # ruff: noqa: E501 (reports have long lines)
 import re
 from itertools import groupby

@@ -1,7 +1,7 @@
 """The page of a report in a Chromium browser, if one is installed."""
 
 import pytest
-from chromium import chromium, quiet_pages, screenshot
+from chromium import quiet_pages, screenshot
 from healthy import Say
 from nasty import NASTY
 from playwright.sync_api import expect
@@ -23,12 +23,6 @@ from reports.build import build_report
 SAMPLES = [f"sample-{number}" for number in range(6)]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 def scored(sample, attempt, under):

@@ -1,3 +1,5 @@
+"""The JSON schemas of run folders."""
+
 import json
 
 import pytest

@@ -1,7 +1,7 @@
 """Healthy replies with one change: as whole bodies, as events, as recorded rollouts."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from healthy import (
@@ -48,6 +48,29 @@ def drop(path: str) -> Change:
 
 def _steps(path: str) -> list[Any]:
     return [int(step) if step.lstrip("-").isdigit() else step for step in path.split(".")]
+
+
+def each_member_set(whole: Any, value: object) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """For each member of a JSON object at any depth: its path, and a copy in which it has a value.
+
+    Members that have this value are left out.
+    """
+    for path in _members(whole):
+        changed = copy.deepcopy(whole)
+        *above, last = path
+        inner = changed
+        for name in above:
+            inner = inner[name]
+        inner[last] = value
+        if changed != whole:
+            yield path, changed
+
+
+def _members(value: object) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield (name,)
+            yield from ((name, *rest) for rest in _members(inner))
 
 
 def nothing(body: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harmony.conversation import Answer, Call, Conversation, Result, User
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode
 from reference_engine.small.export import SHIPPED
 from training import card
 from training.data.catalogue import SMOKE_TOOLS
@@ -24,7 +24,7 @@ FINAL = "<|channel|>final<|message|>It rains.<|return|>"
 
 
 def sample(text: str, prompt: HeldOut) -> Sample:
-    tokens = harmony_encoding().encode(text, allowed_special="all")
+    tokens = encode(text)
     reply, reasoning = read_reply(tokens)
     return Sample(prompt, text, reply, reasoning)
 
@@ -60,11 +60,10 @@ def test_a_reply_is_judged(text: str, well_formed: bool, valid: bool, met: bool)
 
 
 def test_a_reply_is_read() -> None:
-    encoding = harmony_encoding()
-    reply, reasoning = read_reply(encoding.encode(CALL, allowed_special="all"))
+    reply, reasoning = read_reply(encode(CALL))
     assert reply == Call("get_weather", '{"location": "X"}')
     assert 3 <= reasoning <= 5
-    reply, reasoning = read_reply(encoding.encode(FINAL, allowed_special="all"))
+    reply, reasoning = read_reply(encode(FINAL))
     assert (reply, reasoning) == (Answer("It rains."), 0)
 
 

@@ -1,3 +1,5 @@
+"""Training conversations in which one agent hands over to another."""
+
 from random import Random
 
 from harmony.conversation import Call, Result, User

@@ -4,6 +4,7 @@ import json
 import weakref
 from itertools import cycle
 
+import examined
 import pytest
 from healthy import (
     SUITE,
@@ -162,7 +163,7 @@ def test_tokens_after_a_stop_string_are_reported(tokens, late):
     for content in (TEXT, ""):
         recorded = rollout([chat(say, content=content, tokens=tokens)])
         recorded.exchanges[0].request.body["stop"] = ["whatever"]
-        found = checks.examine(parse_rollout(recorded))[1]
+        found = examined.details(recorded)
         messages = [each.message for each in found if each.id == "usage.output.unseen"]
         assert len(messages) == late
         assert all("after the stop string" in each for each in messages)
@@ -190,8 +191,7 @@ def test_a_truncated_reply_has_text(change, reported):
     body["usage"]["completion_tokens"] = text.get("tokens", 40)
     recorded = rollout([json_response(body)])
     recorded.exchanges[0].request.body.update(text.get("option", {}))
-    found = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
-    assert ("reply.lost.truncated" in found) == reported
+    assert ("reply.lost.truncated" in examined.findings(recorded)) == reported
 
 
 def test_a_truncated_reply_may_return_its_cot_as_a_summary():

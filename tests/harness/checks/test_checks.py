@@ -10,6 +10,7 @@ import mutations
 import pytest
 from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
+from examined import findings
 from healthy import (
     SUITE,
     Say,
@@ -74,7 +75,7 @@ def responses_stream(change, say=CALL):
 
 
 def reported(recorded):
-    return ids(checks.examine(parse_rollout(recorded))[1])
+    return findings(recorded)
 
 
 def judged(rollouts):
@@ -251,10 +252,10 @@ def test_the_arguments_of_the_built_in_python_are_a_program():
 def test_special_tokens_in_the_prompt_may_be_repeated():
     answer = Say(text="You wrote <|end|>.", wrote="You wrote.")
     recorded = rollout([answer])
-    assert "harmony.markers" in ids(checks.examine(parse_rollout(recorded))[1])
+    assert "harmony.markers" in findings(recorded)
     asked = recorded.exchanges[0].request.body
     asked["messages"][0]["content"] = "Say <|end|>"
-    assert ids(checks.examine(parse_rollout(recorded))[1]) == set()
+    assert findings(recorded) == set()
 
 
 # --- Replies with one defect

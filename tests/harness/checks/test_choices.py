@@ -3,6 +3,7 @@
 import copy
 import json
 
+from examined import findings
 from healthy import (
     Say,
     chat_blocks,
@@ -15,17 +16,12 @@ from healthy import (
 )
 from mutations import asked
 
-from harness import checks
 from harness.api import DIALECTS
 from harness.parsing.rollout import parse_rollout
 
 FIRST = Say(text="It is sunny in Lisbon.")
 LEAK = "So.<|channel|>final<|message|>It is warm."
 LEAKED = Say(text=LEAK, wrote="So.It is warm.")
-
-
-def findings(recorded):
-    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
 
 
 def whole(second):

@@ -3,11 +3,9 @@
 import json
 
 import pytest
+from examined import details, findings
 from healthy import Say, rollout
 from mutations import chat, nothing
-
-from harness import checks
-from harness.parsing.rollout import parse_rollout
 
 PLAN = {"location": "Lisbon", "days": 3, "exact": True, "unit": None, "tags": [1], "note": ""}
 
@@ -15,7 +13,7 @@ PLAN = {"location": "Lisbon", "days": 3, "exact": True, "unit": None, "tags": [1
 def retyped(made, planned=PLAN, said="I call it with {}."):
     reasoning = said.format(json.dumps(planned))
     say = Say(call=("get_weather", json.dumps(made)), reasoning=reasoning)
-    found = checks.examine(parse_rollout(rollout([say])))[1]
+    found = details(rollout([say]))
     return "calls.arguments.retyped" in {each.id for each in found}
 
 
@@ -50,9 +48,7 @@ def test_without_a_plan_the_schema_decides():
 
     def found(arguments):
         recorded = chat(nothing, Say(call=("get_weather", arguments)), {"tools": tools})
-        return "calls.arguments.retyped" in {
-            each.id for each in checks.examine(parse_rollout(recorded))[1]
-        }
+        return "calls.arguments.retyped" in findings(recorded)
 
     assert found('{"days": "3"}')
     assert not found('{"days": 3}')

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from examined import details, findings
 from healthy import (
     Say,
     chat_blocks,
@@ -16,18 +17,11 @@ from healthy import (
 from mock_provider import data
 from mutations import both, chat, put, responses, responses_stream
 
-from harness import checks
-from harness.parsing.rollout import parse_rollout
-
 ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you.")
 FAILED = {"code": 502, "message": "The upstream server failed"}
 FLAT = {"object": "error", "message": "The parser failed", "type": "BadRequestError", "code": 400}
 CHOICE = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
 COMPLETION = {"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "Hi"}}]}
-
-
-def findings(recorded):
-    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +59,7 @@ def test_the_finding_names_the_choice_that_failed():
     def fail(body):
         body["choices"].append({"index": 1, "finish_reason": "error", "error": FAILED})
 
-    found = checks.examine(parse_rollout(chat(fail, ANSWER)))[1]
+    found = details(chat(fail, ANSWER))
     text = "the body is an error: choice 1 of 2 failed: The upstream server failed"
     assert [each.message for each in found] == [text]
 

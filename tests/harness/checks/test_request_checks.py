@@ -1,11 +1,9 @@
 """Rejected requests, and those that a provider is allowed to reject."""
 
+import examined
 import pytest
 from healthy import Say, json_response, rollout
 from mutations import asked, chat_stream
-
-from harness import checks
-from harness.parsing.rollout import parse_rollout
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens."
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
@@ -24,7 +22,7 @@ OPTIONS = [
 def findings(message, status=400, **request):
     refused = json_response({"error": {"message": message}}, status)
     recorded = asked(rollout([refused], end="failed"), request)
-    return {found.id for found in checks.examine(parse_rollout(recorded))[1]}
+    return examined.findings(recorded)
 
 
 def test_a_rejection_of_a_short_text_is_reported():
@@ -77,7 +75,7 @@ def test_a_stack_trace_in_an_error_is_reported(message):
 
 def test_an_empty_body_is_not_called_a_stream():
     recorded = rollout([json_response("")])
-    (finding,) = checks.examine(parse_rollout(recorded))[1]
+    (finding,) = examined.details(recorded)
     assert (finding.id, finding.evidence.got) == ("reply.unreadable", "an empty body")
 
 
@@ -85,4 +83,4 @@ def test_a_stream_has_token_counts_only_on_request():
     say = Say(text="It is sunny.")
     for options, expected in (({"include_usage": True}, {"usage.missing"}), (None, set())):
         recorded = chat_stream(lambda chunks: chunks.pop(), say, {"stream_options": options})
-        assert {found.id for found in checks.examine(parse_rollout(recorded))[1]} == expected
+        assert examined.findings(recorded) == expected

@@ -6,14 +6,12 @@ import zipfile
 from importlib import resources
 from pathlib import Path
 
+import examined
 import openai
 import pytest
 from healthy import Say
 from mutations import drop, put, responses
 from packaging.version import Version
-
-from harness import checks
-from harness.parsing.rollout import parse_rollout
 
 SCRIPT = runpy.run_path(
     str(Path(__file__).parents[3] / "benchmarks" / "sdk_history.py"), run_name="sdk_history"
@@ -40,7 +38,7 @@ class Added(BaseModel):
 
 def findings(change):
     recorded = responses(change, Say(text="It is sunny."))
-    return {found.id for found in checks.examine(parse_rollout(recorded))[1]}
+    return examined.findings(recorded)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from defects import _answer_as_call, _simulate
+from examined import details, findings
 from healthy import Say, chat_blocks
 from mock_provider import data
 from mutations import (
@@ -19,16 +20,11 @@ from mutations import (
     responses_stream,
 )
 
-from harness import checks
 from harness.parsing.rollout import parse_rollout
 
 ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
 CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
 COT = "The user wants a comparison of two numbers, so I compare them."
-
-
-def findings(recorded):
-    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
 
 
 def test_a_simulated_stream_is_one_finding():
@@ -75,7 +71,7 @@ def test_a_misplaced_json_answer_is_one_finding():
 @pytest.mark.parametrize("other", ['{"type": "ping"}', "{}", '{"code": 7, "message": "busy"}'])
 def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
     recorded = chat_stream(lambda c: [f"data: {other}", *chat_blocks(c)], ANSWER)
-    found = [each for each in checks.examine(parse_rollout(recorded))[1] if "schema" in each.id]
+    found = [each for each in details(recorded) if "schema" in each.id]
     assert [each.message for each in found] == ["$: should be a chat.completion.chunk."]
 
 
@@ -163,13 +159,13 @@ def test_a_list_of_calls_in_the_answer_is_reported(said, is_call):
 
 def test_a_call_without_its_type_is_one_finding():
     untyped = drop("choices.0.message.tool_calls.0.type")
-    found = checks.examine(parse_rollout(chat(untyped, CALL)))[1]
+    found = details(chat(untyped, CALL))
     assert [each.evidence.path for each in found] == ["$.choices[0].message.tool_calls[0].type"]
 
 
 def test_two_objects_without_their_types_are_two_findings():
     output = [{"id": "rs_1", "summary": []}, {"id": "rs_2"}]
-    found = checks.examine(parse_rollout(responses(put("output", output), ANSWER)))[1]
+    found = details(responses(put("output", output), ANSWER))
     paths = {each.evidence.path for each in found if each.id == "responses.schema"}
     assert {"$.output[0].type", "$.output[1].type"} <= paths
 
@@ -225,6 +221,6 @@ def test_the_finding_for_a_text_without_deltas_says_so():
         for event in [each for each in events if each["type"] == kind]:
             events.remove(event)
 
-    found = checks.examine(parse_rollout(responses_stream(whole, ANSWER)))[1]
+    found = details(responses_stream(whole, ANSWER))
     messages = {each.id: each.message for each in found}
     assert messages["responses.stream.done_text"].startswith("No delta precedes")

@@ -1,11 +1,9 @@
 """Names of called tools: header remains are attributed to the server, other names to the model."""
 
+import examined
 import pytest
 from healthy import Say, json_response, responses_whole, rollout
 from mutations import asked
-
-from harness import checks
-from harness.parsing.rollout import parse_rollout
 
 OFFERED = ("search", "get_weather", "web_search", "run-query", "get_json")
 
@@ -13,8 +11,7 @@ OFFERED = ("search", "get_weather", "web_search", "run-query", "get_json")
 def findings(name):
     tools = [{"type": "function", "function": {"name": each}} for each in OFFERED]
     recorded = asked(rollout([Say(call=(name, "{}"))]), {"tools": tools})
-    found = checks.examine(parse_rollout(recorded))[1]
-    return {each.id for each in found if each.id.startswith("calls.name")}
+    return {each for each in examined.findings(recorded) if each.startswith("calls.name")}
 
 
 @pytest.mark.parametrize("name", OFFERED)
@@ -81,8 +78,7 @@ def test_a_call_of_an_offered_function_as_another_item_type_is_reported(item, fo
         recorded = asked(
             rollout([json_response(body)], api="responses"), {"tools": tools + declared}
         )
-        ids = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
-        assert ("responses.call.item" in ids) == (found and not declared)
+        assert ("responses.call.item" in examined.findings(recorded)) == (found and not declared)
 
 
 def test_functions_of_a_namespace_are_offered():
@@ -90,8 +86,7 @@ def test_functions_of_a_namespace_are_offered():
     inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
     tools = [{"type": "namespace", "name": "agents", "tools": inner}]
     recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")
-    found = checks.examine(parse_rollout(asked(recorded, {"tools": tools})))[1]
-    assert not found
+    assert examined.findings(asked(recorded, {"tools": tools})) == set()
 
 
 def called(name, arguments, reasoning, wrote=None):
@@ -104,8 +99,7 @@ def called(name, arguments, reasoning, wrote=None):
     ]  # fmt: skip
     tools.append({"type": "function", "function": {"name": "status", "parameters": {}}})
     say = Say(call=(name, arguments), reasoning=reasoning, wrote=wrote)
-    found = checks.examine(parse_rollout(asked(rollout([say]), {"tools": tools})))[1]
-    return {each.id for each in found}
+    return examined.findings(asked(rollout([say]), {"tools": tools}))
 
 
 @pytest.mark.parametrize(

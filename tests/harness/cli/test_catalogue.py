@@ -1,3 +1,5 @@
+"""`gpt-oss-verify checks`: all rules as a table, one with its requests, docs/checks.md."""
+
 import json
 import re
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""pass@k, pass^k, maj@k, percentiles, Cohen's kappa, and the bootstrap."""
+
 import math
 import random
 from collections import Counter

@@ -1,3 +1,5 @@
+"""Intervals of means, of clustered rates, and of medians."""
+
 import math
 import random
 from statistics import fmean, stdev

@@ -1,3 +1,5 @@
+"""The mean score of an eval with the error of the run and the error over questions."""
+
 import math
 
 import pytest

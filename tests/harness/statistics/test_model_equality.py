@@ -1,3 +1,5 @@
+"""The test of whether two sets of answers come from the same model."""
+
 import numpy as np
 
 from harness.statistics.model_equality import p_value

@@ -1,3 +1,5 @@
+"""Non-inferiority to a baseline: decisions, detectable drops, pairs, and early stopping."""
+
 import math
 
 import pytest

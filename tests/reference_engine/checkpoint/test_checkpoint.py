@@ -1,3 +1,5 @@
+"""Checkpoints in both layouts are loaded exactly, and errors name the file and the tensor."""
+
 import json
 import struct
 import subprocess

@@ -1,3 +1,5 @@
+"""The engine serves concurrent requests: batches, the queue, cancellation, and errors."""
+
 import asyncio
 import math
 from contextlib import aclosing, asynccontextmanager

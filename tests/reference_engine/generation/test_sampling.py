@@ -1,3 +1,5 @@
+"""Sampling of tokens: temperature, top_p, seeds, constraints, and logprobs."""
+
 import math
 from collections import Counter
 

@@ -1,3 +1,5 @@
+"""The scheduler divides steps and pages of the cache among sequences."""
+
 from functools import cache
 
 import pytest

@@ -1,3 +1,5 @@
+"""Rows of a batch are sorted by expert into tiles."""
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

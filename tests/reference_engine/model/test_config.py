@@ -1,3 +1,5 @@
+"""config.json in both layouts becomes one configuration, and errors name the wrong value."""
+
 import json
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""MXFP4 weights: decoding, rounding, and the layout of the kernels."""
+
 import pytest
 import torch
 

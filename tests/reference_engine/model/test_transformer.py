@@ -1,3 +1,5 @@
+"""The model agrees with Hugging Face transformers, as a whole and in its details."""
+
 import math
 
 import pytest
