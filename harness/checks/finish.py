@@ -104,7 +104,7 @@ def _lost(found: Accounted) -> Iterator[Problem]:
     """
     exchange, reply, counted = found
     if _is_empty(reply) and (lost := _lost_tokens(exchange, counted)):
-        message = "The reply is empty, but the model wrote more than the CoT."
+        message = "The reply is empty, but reports more tokens than its CoT explains."
         expected = f"the text of {lost} more tokens, or at most {counted.most} tokens"
         yield Problem(exchange, message, expected, f"{counted.reported} tokens", "$.usage")
 
