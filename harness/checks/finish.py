@@ -80,10 +80,9 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(exchange, account(exchange)):
         message = "The reply ended normally without an answer or a tool call."
         kinds = {str(item.get("type")): None for item in objects(reply.raw.get("output"))}
-        got = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
-        yield Problem(
-            exchange, message, "an answer or a tool call", f"only {got}" if got else "no content"
-        )
+        found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
+        got = f"only {found}" if found else "no content"
+        yield Problem(exchange, message, "an answer or a tool call", got)
 
 
 @family.check("reply.refused", answers, severity="warning", source=HARMONY)

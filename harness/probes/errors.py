@@ -276,8 +276,8 @@ def _key(responses: ProbeResponses) -> Trials:
     for name in ("wrong key", "no key"):
         for last in responses.last(name):
             got = "a reply" if last.good_status else outcome(last)
-            with_key = "a wrong key" if name == "wrong key" else "no key"
-            message = f"A request with {with_key} was not rejected with status 401 or 403."
+            key = "a wrong key" if name == "wrong key" else "no key"
+            message = f"A request with {key} was not rejected with status 401 or 403."
             yield None if last.status in (401, 403) else Problem(last, message, "401 or 403", got)
 
 
