@@ -39,7 +39,7 @@ a text with fewer tokens than the tokenizer."""
 _NOISE, _LUCK = 0.05, 0.001
 """The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
 six odd replies of 18."""
-_DIFFERENT = "replies that differ from the most frequent one"
+_DIFFERENT = "replies differ from the most frequent one"
 _BEGINNING = 60
 """Compared characters of a reply: later ones differ by noise even on healthy servers."""
 
@@ -267,7 +267,7 @@ def _zero(responses: ProbeResponses) -> Trials:
         return
     exchange, _ = responses.reply(_ZERO[0])
     message = "Replies with the seed 0 vary significantly more than those with another seed."
-    expected = f"about as few {_DIFFERENT} as with another seed, {usual} of {others}"
+    expected = f"{usual} of {others} {_DIFFERENT}, as with another seed"
     yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 
@@ -374,7 +374,7 @@ def _as_varied(
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if not _exceeds_noise(cold):
         return None
-    expected = f"about {percentage(_NOISE, 0)} {_DIFFERENT}, as noise causes"
+    expected = f"{percentage(_NOISE, 0)} of the {_DIFFERENT}, as noise causes"
     return Problem(exchange, message, expected, f"{odd} of {replies}; at temperature 1, {usual}")
 
 
