@@ -128,7 +128,8 @@ def _ends_early(found: Call) -> Iterator[Problem]:
         message = f"The arguments of {found.call.name} are a truncated JSON object."
         yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
     elif (missing := _missing_tokens(found)) is not None:
-        message = f"The arguments of {found.call.name} are empty, although the model wrote some."
+        name = found.call.name
+        message = f"The arguments of {name} are empty, although the reported tokens include some."
         got = f"{found.call.arguments!r} and {missing} unexplained tokens"
         yield Problem(found.exchange, message, "the required arguments", got)
 

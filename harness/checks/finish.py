@@ -79,7 +79,9 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     exchange, reply = answer
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(exchange, account(exchange)):
         message = "The reply ended normally without an answer or a tool call."
-        got = "only reasoning" if reply.reasoning else "no content"
+        kinds = {str(item.get("type")): None for item in objects(reply.raw.get("output"))}
+        found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
+        got = f"only {found}" if found else "no content"
         yield Problem(exchange, message, "an answer or a tool call", got)
 
 
@@ -104,7 +106,7 @@ def _lost(found: Accounted) -> Iterator[Problem]:
     """
     exchange, reply, counted = found
     if _is_empty(reply) and (lost := _lost_tokens(exchange, counted)):
-        message = "The reply is empty, but the model wrote more than the CoT."
+        message = "The reply is empty, but reports more tokens than its CoT explains."
         expected = f"the text of {lost} more tokens, or at most {counted.most} tokens"
         yield Problem(exchange, message, expected, f"{counted.reported} tokens", "$.usage")
 

@@ -181,7 +181,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
             # The model may also have written a preamble and an empty CoT.
             explained = max(empty, each.spelling)
             if not each.reasoning and each.unexplained > explained:
-                message = "The reply has no CoT, but the model wrote more than the reply contains."
+                message = "The reply has no CoT, but reports more tokens than its text explains."
                 expected = f"CoT, or at most {max(0, each.most)} tokens"
                 yield message, evidence(one.record, "$.usage", expected, str(each.reported))
 

@@ -78,7 +78,8 @@ def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     if exchange.simulated:
         message = (
-            "The stream was made from a complete reply: no sequence numbers, one delta per text."
+            "The stream has no sequence numbers, and one delta per text, as if it was made from a "
+            "complete reply."
         )
         got = ", ".join(event.type for event in exchange.known_events)
         yield Problem(exchange, message, "numbered events with deltas during generation", got)

@@ -276,8 +276,9 @@ def _key(responses: ProbeResponses) -> Trials:
     for name in ("wrong key", "no key"):
         for last in responses.last(name):
             got = "a reply" if last.good_status else outcome(last)
-            message = f"A request with {name} was not rejected with status 401 or 403."
-            yield None if last.status in (401, 403) else Problem(last, message, "401", got)
+            key = "a wrong key" if name == "wrong key" else "no key"
+            message = f"A request with {key} was not rejected with status 401 or 403."
+            yield None if last.status in (401, 403) else Problem(last, message, "401 or 403", got)
 
 
 def _headers(rollout: ParsedRollout) -> set[str]:
@@ -308,6 +309,9 @@ def _overflow(responses: ProbeResponses) -> Trials:
             yield Problem(last, message, "status 400 or 413", outcome(last))
         else:
             count = prompt_tokens(last.reply)
-            message = "A prompt that exceeds the context length was silently truncated."
+            message = (
+                "A prompt that exceeds the context length got a reply whose usage counts only a "
+                "part of the prompt."
+            )
             cut = Problem(last, message, f"more than {CONTEXT}", str(count), "$.usage")
             yield cut if count <= CONTEXT else None

@@ -163,6 +163,7 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     _, less = responses.prompt_tokens(pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)
     right = _right(first, second)
+    expected = f"{'about ' if pair.slack else ''}{_as_text(right)}"
     got, word = more - less, "more" if more >= less else "fewer"
     deviation = min(abs(got - each) for each in right)
     if deviation <= pair.slack * max(right):
@@ -171,9 +172,9 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
     yield Problem(
         longer,
-        f"Request {pair.longer!r} should have {_as_text(right)} prompt tokens than request "
+        f"Request {pair.longer!r} should have {expected} prompt tokens than request "
         f"{pair.shorter!r}, but it has {abs(got)} {word}.",
-        f"{_as_text(right)}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
+        f"{expected}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
         f"{abs(got)} {word} ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",
     )
@@ -190,7 +191,8 @@ def _as_text(right: Iterable[int]) -> str:
     least, most = numbers[0], numbers[-1]
     if least < most == least + len(numbers) - 1:
         return f"{least} to {most} more"
-    return f"{' or '.join(map(str, numbers))} more"
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last} more" if others else f"{last} more"
 
 
 for _pair in PAIRS:

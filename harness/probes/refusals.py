@@ -78,9 +78,10 @@ def outcome(exchange: ParsedExchange) -> str:
     if exchange.recorded.failure is not None:
         return exchange.recorded.failure.message
     response = exchange.recorded.response
-    if response is not None and not exchange.good_status:
-        return f"status {response.status}: {response.body or 'no body'}"
-    return exchange.unreadable or "no reply"
+    if response is None:
+        return "no response"
+    got = exchange.unreadable if exchange.good_status else response.body
+    return f"status {response.status}: {got or 'no body'}"
 
 
 def first_replies(rollouts: Iterable[ParsedRollout]) -> Iterator[tuple[ParsedExchange, Reply]]:

@@ -242,6 +242,9 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 
 def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
     """The mistakes that would give this difference, in a phrase. Raises VocabularyError."""
+    if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
+        has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
+        return "as if earlier CoT is kept" if has_cot else None
     named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got][
         :_MOST_NAMED
     ]
@@ -265,17 +268,17 @@ def _with_text(turn: ConversationItem, change: Callable[[str], str]) -> Conversa
 
 
 def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
-    """Every known mistake, and the tokens that a prompt has with it."""
+    """Every known mistake but kept CoT, and the tokens that a prompt has with it."""
 
     def counted(change: Callable[[Prompt], Prompt]) -> Callable[[Prompt], int]:
         return lambda prompt: count(change(prompt), _LIBRARY)
 
-    yield "earlier CoT is kept", counted(lambda prompt: prompt)
     for name, unwanted in _LOST.items():
         yield f"{name} missing", counted(_without(unwanted))
     yield "only the first part of a text is read", counted(_first_parts)
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
+    yield "white space around texts is missing", counted(partial(with_texts, change=str.strip))
     for name, change in TEXT_MISTAKES.items():
         yield name, counted(partial(with_texts, change=change))
 

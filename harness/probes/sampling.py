@@ -39,6 +39,7 @@ a text with fewer tokens than the tokenizer."""
 _NOISE, _LUCK = 0.05, 0.001
 """The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
 six odd replies of 18."""
+_DIFFERENT = "replies differ from the most frequent one"
 _BEGINNING = 60
 """Compared characters of a reply: later ones differ by noise even on healthy servers."""
 
@@ -219,7 +220,7 @@ def _cold(responses: ProbeResponses) -> Trials:
     much as at temperature 1.
     """
     exchange, _ = responses.reply(_COLD[0])
-    message = "Replies at temperature 0 vary as much as at temperature 1."
+    message = "Replies to one request at temperature 0 differ more often than noise explains."
     yield _as_varied(responses, exchange, message, _COLD)
 
 
@@ -238,7 +239,7 @@ def _seed(responses: ProbeResponses) -> Trials:
     """
     served(responses, _SEEDED[0], "seeds")
     exchange, _ = responses.reply(_SEEDED[0])
-    message = "Replies with the same seed vary as much as without a seed."
+    message = "Replies to one request with one seed differ more often than noise explains."
     yield _as_varied(responses, exchange, message, _SEEDED)
 
 
@@ -266,7 +267,7 @@ def _zero(responses: ProbeResponses) -> Trials:
         return
     exchange, _ = responses.reply(_ZERO[0])
     message = "Replies with the seed 0 vary significantly more than those with another seed."
-    expected = f"about as few odd replies as with another seed, {usual} of {others}"
+    expected = f"{usual} of {others} {_DIFFERENT}, as with another seed"
     yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 
@@ -363,7 +364,7 @@ def _never_repeats(responses: ProbeResponses) -> bool:
 def _as_varied(
     responses: ProbeResponses, exchange: ParsedExchange, message: str, names: Sequence[str]
 ) -> Problem | None:
-    """A problem if the replies vary as much as at temperature 1.
+    """A problem if the replies vary more than noise explains.
 
     Raises NotVerifiableError if there are too few, or those at temperature 1 vary too little.
     """
@@ -373,7 +374,7 @@ def _as_varied(
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if not _exceeds_noise(cold):
         return None
-    expected = f"about {percentage(_NOISE, 0)} odd replies, as noise causes"
+    expected = f"{percentage(_NOISE, 0)} of the {_DIFFERENT}, as noise causes"
     return Problem(exchange, message, expected, f"{odd} of {replies}; at temperature 1, {usual}")
 
 

@@ -178,7 +178,7 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
         return Problem(second, message, "a reply", outcome(second))
     if not _continues_from(first.reply, second.reply):
         before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
-        message = "The continued prompt does not contain the stored response."
+        message = "The prompt that continues a response has no more tokens than the first one."
         got = f"{after}, after {before} in the first request"
         return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
     return None

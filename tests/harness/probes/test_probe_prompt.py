@@ -218,6 +218,15 @@ def test_cot_next_to_a_preamble_is_judged_separately() -> None:
     assert "as if CoT is missing" in example.evidence.got
 
 
+def test_white_space_that_is_missing_around_texts_is_named() -> None:
+    results = judged(lambda prompt: healthy(with_texts(prompt, str.strip)))
+    changed = {name: each for name, each in results.items() if name != "prompt.bare"}
+    changed = {name: each for name, each in changed.items() if each.failures}
+    assert set(changed) == {f"prompt.exact.{part}.ends" for part in ("user", "system", "result")}
+    for each in changed.values():
+        assert "white space around texts is missing" in each.examples[0].evidence.got
+
+
 def test_a_preamble_next_to_cot_is_judged_separately() -> None:
     def without_preamble(prompt: Prompt) -> int:
         """llama.cpp b11549, Responses API."""
@@ -432,6 +441,8 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
     }
     assert not by_status["failed"]
     assert by_status["warned"] >= {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
+    (example,) = results["prompt.cot.dropped.second"].examples
+    assert example.evidence.got.endswith(", as if earlier CoT is kept")
 
 
 @pytest.mark.parametrize(
