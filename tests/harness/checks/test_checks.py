@@ -210,8 +210,8 @@ def test_a_rejected_request_is_reported(api):
 def test_error_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
     say = Say(call=(name, "{"), call_id="")
-    for finding in found([say]):
-        assert len(finding.message) < 400
+    messages = [finding.message for finding in found([say])]
+    assert 0 < max(map(len, messages)) < 400
 
 
 def test_a_summary_without_its_part_is_a_warning():
