@@ -21,14 +21,12 @@ from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.transport import RetryPolicy
 
 SAMPLES = ("--samples", "--api", "chat", "--max-tokens", "500")
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture
@@ -415,7 +413,8 @@ def test_failed_requests_stay_in_the_denominator(mock, capsys):
     assert (cell["score"]["estimate"]["value"], cell["openai_score"]) == (0.0, 0.0)
 
 
-def test_the_timeout_option_applies_to_evals(mock, capsys):
+def test_the_timeout_option_applies_to_evals(mock, capsys, monkeypatch):
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     inner = quiz(0.8)
 
     async def slow(request, writer):

@@ -18,9 +18,7 @@ MODEL = "gpt-oss-mock"
 PROGRAM = "print(6 * 7)"
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from background import in_background
-from healthy import MODEL, SUITE, Say, provider_of, right
+from healthy import MODEL, SUITE, Say, provider_of, right, silent
 from mock_provider import MockProvider, status, text
 
 from harness.cli import engine
@@ -28,20 +28,7 @@ KEY = "sk-very-secret"
 QUICK = ("-n", "2", "-k", "2", "--rule", "guide")
 
 
-def silent(_case):
-    return [Say(text="I cannot do that.")]
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture
-def mock():
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def at(mock, *more):
@@ -463,7 +450,7 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
 
 DYING_PROVIDER = """
 import asyncio, os, sys
-from healthy import MODEL, provider_of
+from healthy import MODEL, provider_of, silent
 from mock_provider import MockProvider
 
 requests = 0

@@ -5,8 +5,7 @@ import json
 
 import mock_provider
 import pytest
-from background import in_background
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, Say, provider_of
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
@@ -141,12 +140,7 @@ def test_a_plan_expected_to_cost_more_than_the_budget_is_predicted():
 # --- On the command line
 
 
-@pytest.fixture
-def mock(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def at(mock, *more):
