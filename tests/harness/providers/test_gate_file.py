@@ -198,7 +198,7 @@ def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, 
         assert f"% {origin}" in capsys.readouterr().out, origin
 
 
-def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path, capsys):
+def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path):
     mock.always = provider_of(silent)
     gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "smoke"}
     (tmp_path / "strict.yaml").write_text(

@@ -33,12 +33,12 @@ def attempts(count, max_turns=1):
     ]
 
 
-async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):
+async def sample(mock, folder, budget, *, concurrency=4, prices=None):
     provider = changed(adhoc_provider(mock.base_url, "m", ["chat"]), prices=prices)
     with RunLog(folder) as log:
         async with open_transport(provider) as transport:
             await run_attempts(
-                attempts(count),
+                attempts(20),
                 transport=transport,
                 log=log,
                 concurrency=concurrency,
