@@ -28,7 +28,6 @@ from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
-from harness.cli import checks as catalogue
 from harness.cli.judging import judge, with_settings
 from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
@@ -556,21 +555,6 @@ def command(*arguments: str) -> int:
 
 
 # What is asked, and by which rules.
-
-
-def rules() -> Figures:
-    """Every check and probe with its severity, suite, and the share of attempts it tolerates."""
-    return {
-        one.about.id: {
-            "kind": one.about.kind,
-            "severity": one.about.severity,
-            "apis": sorted(one.about.apis),
-            "modes": sorted(one.about.modes),
-            "suite": one.suite,
-            "tolerated": one.tolerated,
-        }
-        for one in catalogue.entries()
-    }
 
 
 def planned_requests() -> Figures:

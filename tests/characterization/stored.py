@@ -152,7 +152,6 @@ CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
     "graders_agreement_ungraded": partial(graders_agreement, "healthbench_ungraded"),
     "main_job": main_job,
     "audits": audits,
-    "rules": lambda _place: figures.rules(),
     "planned_requests": lambda _place: figures.planned_requests(),
     "stored_bundle": stored_bundle,
 }

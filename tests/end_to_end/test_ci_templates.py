@@ -6,11 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
-from background import in_background
-from healthy import MODEL, SUITE, Say, provider_of, right
-from mock_provider import MockProvider, status
+from healthy import MODEL, SUITE, Say, provider_of
+from mock_provider import status
 from recorded_runs import problem_rollouts, write_sealed_run
 
 from harness.cli.app import run
@@ -74,12 +72,6 @@ def verified(folder, mock, **inputs):
     runner = Runner(folder, **{**given, **inputs})
     assert runner.run("verify") == 0, runner.log
     return runner
-
-
-@pytest.fixture
-def mock():
-    with in_background(MockProvider(always=provider_of(right))) as running:
-        yield running
 
 
 def test_a_passing_run_is_reported_and_exits_with_0(mock, tmp_path):

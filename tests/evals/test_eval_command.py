@@ -21,14 +21,12 @@ from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.transport import RetryPolicy
 
 SAMPLES = ("--samples", "--api", "chat", "--max-tokens", "500")
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture
@@ -106,7 +104,7 @@ def test_the_score_is_the_providers_share_of_right_answers(mock, capsys):
         assert cell["outcomes"]["correct"] + cell["outcomes"]["wrong"] == cell["planned"]
 
 
-def test_each_model_and_effort_is_a_separate_condition(mock, tmp_path, capsys):
+def test_each_model_and_effort_is_a_separate_condition(mock, capsys):
     mock.models = ["a/x", "b"]
     options = ["--eval", "basic", "--reasoning-effort", "low,high", *SAMPLES, "--json"]
     assert run(["eval", "--base-url", mock.base_url, "--model", "a/x,b", *options]) == 0
@@ -415,7 +413,8 @@ def test_failed_requests_stay_in_the_denominator(mock, capsys):
     assert (cell["score"]["estimate"]["value"], cell["openai_score"]) == (0.0, 0.0)
 
 
-def test_the_timeout_option_applies_to_evals(mock, capsys):
+def test_the_timeout_option_applies_to_evals(mock, capsys, monkeypatch):
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     inner = quiz(0.8)
 
     async def slow(request, writer):
@@ -455,7 +454,7 @@ def in_processes(job, observer):
     sample_in_shards(job, Processes(), observer)
 
 
-def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, monkeypatch, capsys):
+def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, monkeypatch):
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
@@ -569,7 +568,7 @@ def test_a_cluster_that_cannot_be_used_is_one_sentence(mock, monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_an_eval_runs_on_ray(mock, tmp_path, monkeypatch):
+def test_an_eval_runs_on_ray(mock, tmp_path):
     ray = pytest.importorskip("ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

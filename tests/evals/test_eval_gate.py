@@ -10,13 +10,12 @@ from quiz import MODEL, quiz
 from harness.cli import planning
 from harness.cli.app import run
 
+pytestmark = pytest.mark.usefixtures("empty_folder")
 HEALTHBENCH = ("--eval", "healthbench", "--examples", "2")
 
 
 @pytest.fixture
-def mock(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
+def mock():
     with in_background(MockProvider(always=quiz(0.8), models=[MODEL])) as running:
         yield running
 

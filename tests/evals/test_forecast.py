@@ -8,17 +8,17 @@ from evals.verdict import forecast
 from harness.records.runs import DatasetInfo, Sampling
 
 
-def planned(effort, tries=16, questions=30, eval_="aime25", **changes):
-    data = DatasetInfo(eval=eval_, source="hub", rows=questions, sha256="a", **changes)
+def planned(effort, tries=16, **changes):
+    data = DatasetInfo(eval="aime25", source="hub", rows=30, sha256="a", **changes)
     return EvalScores(
-        eval=eval_,
+        eval="aime25",
         model="gpt-oss-120b",
         effort=effort,
         dataset=data,
         api="chat",
         sampling=Sampling(),
         planned=tries,
-        scores={f"q{n}": () for n in range(questions)},
+        scores={f"q{n}": () for n in range(30)},
     )
 
 

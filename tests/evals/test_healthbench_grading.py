@@ -187,7 +187,7 @@ async def test_a_finished_log_needs_no_grader(tmp_path: Path) -> None:
     async with MockProvider(always=Grader()) as provider:
         grader = grader_at(provider)
         await grade_with(grader, tasks, tmp_path)
-    await grade_with(grader, tasks, tmp_path)
+    assert await grade_with(grader, tasks, tmp_path) == expected()
 
 
 async def test_each_grader_has_its_own_log(tmp_path: Path) -> None:

@@ -18,9 +18,7 @@ MODEL = "gpt-oss-mock"
 PROGRAM = "print(6 * 7)"
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture
@@ -130,12 +128,12 @@ def test_without_isolation_nothing_is_sampled(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def scores(python, effort="medium"):
+def scores(python):
     values = {f"q{number}": (1.0,) for number in range(30)}
     return EvalScores(
         eval="aime25",
         model="gpt-oss-20b",
-        effort=effort,
+        effort="medium",
         dataset=DatasetInfo(eval="aime25", source="here", rows=30, sha256="abc"),
         api="chat",
         sampling=Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python=python),

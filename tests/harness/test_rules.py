@@ -1,8 +1,7 @@
 """The registry of rules compared with its recorded state, so that refactoring cannot change it."""
 
+import re
 from pathlib import Path
-
-import pytest
 
 from harness.findings import Rule
 from harness.rules import RULES
@@ -23,10 +22,19 @@ def test_ids_severities_scopes_and_tolerances_are_unchanged() -> None:
     assert [row(rule) for rule in RULES.values()] == SNAPSHOT.read_text("utf-8").splitlines()
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_every_rule_states_a_requirement_and_a_reason(rule: Rule) -> None:
-    for text in (rule.about.summary, rule.about.why):
-        assert len(text) > 15
-        assert text.endswith(".")
-        assert ".." not in text
-    assert "|" not in rule.about.summary
+def test_every_rule_states_a_requirement_a_reason_and_a_source() -> None:
+    assert [rule.id for rule in RULES.values() if not well_described(rule)] == []
+
+
+def well_described(rule: Rule) -> bool:
+    about = rule.about
+    return (
+        all(
+            len(text) > 15 and text.endswith(".") and ".." not in text
+            for text in (about.summary, about.why)
+        )
+        and not re.search(r"[|\n]", about.summary)
+        and re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+", about.id) is not None
+        and about.source.startswith("https://")
+        and 0 <= rule.tolerated < 1
+    )

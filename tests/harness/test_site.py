@@ -31,9 +31,9 @@ def analyses(tmp_path_factory):
     return [read_analysis(each) for each in made]
 
 
-def files_of(analyses, prices=None):
+def files_of(analyses):
     over_time = history("site", [(each.run_id, each) for each in analyses])
-    return render_site(site_of(analyses, prices or {}, "1.0"), over_time)
+    return render_site(site_of(analyses, {}, "1.0"), over_time)
 
 
 def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analyses):

@@ -2,11 +2,10 @@
 
 import httpx
 import pytest
-from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 from researching import CODE, INCLUDE, OPEN, RUN, SEARCH, WEB, research, server_tools
-from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running, sdk_client
 
 from harmony.vocabulary import encode
 from reference_engine.builtin.python import PythonSandbox
@@ -22,10 +21,7 @@ MODEL = "gpt-oss-small"
 def served(tmp_path_factory):
     engine = ScriptedEngine()
     tools = server_tools(tmp_path_factory.mktemp("pages"))
-    with (
-        running(engine, AppSettings(tools=tools)) as url,
-        OpenAI(base_url=url, api_key="x", max_retries=0) as client,
-    ):
+    with sdk_client(engine, AppSettings(tools=tools)) as client:
         yield engine, client
 
 
@@ -252,7 +248,7 @@ def test_programs_run_in_the_sandbox():
         pytest.skip(str(error))
     engine = ScriptedEngine(lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + RUN)
     settings = AppSettings(tools=ServerTools(python=sandbox))
-    with running(engine, settings) as url, OpenAI(base_url=url, api_key="x") as client:
+    with sdk_client(engine, settings) as client:
         response = ask(client, tools=[CODE])
     assert response.output[1].outputs[0].logs == "42\n"
     assert engine.prompts[-1].endswith("<|message|>42\n<|end|><|start|>assistant")

@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai.types.responses import EasyInputMessage, Response, ResponseItem
 from pydantic import TypeAdapter
-from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, sdk_client
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
@@ -31,7 +31,7 @@ CHAT_ALLOWED = {
 @pytest.fixture(scope="module")
 def served():
     engine = ScriptedEngine(CALL)
-    with running(engine) as url, openai.OpenAI(base_url=url, api_key="k", max_retries=0) as client:
+    with sdk_client(engine) as client:
         yield engine, client
 
 

@@ -6,7 +6,7 @@ import openai
 import pytest
 from faulty import MODEL
 from openai.types import Completion
-from scripted import ANSWER, ScriptedEngine, running, serving
+from scripted import ANSWER, ScriptedEngine, sdk_client, serving
 
 from harmony.parse import RETURN
 from harmony.vocabulary import encode
@@ -22,7 +22,7 @@ KEPT = {"skip_special_tokens": False, "return_token_ids": True}
 @pytest.fixture(scope="module")
 def served():
     engine = ScriptedEngine()
-    with running(engine) as url, openai.OpenAI(base_url=url, api_key="-", max_retries=0) as client:
+    with sdk_client(engine) as client:
         yield engine, client
 
 

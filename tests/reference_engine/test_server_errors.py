@@ -34,9 +34,9 @@ def error_of(reply: httpx.Response, status: int) -> dict:
     return error
 
 
-def call(call_id: str = "c1", **fields) -> dict:
+def call(**fields) -> dict:
     function = {"name": "get_weather", "arguments": "{}"}
-    return {"id": call_id, "type": "function", "function": function, **fields}
+    return {"id": "c1", "type": "function", "function": function, **fields}
 
 
 def assistant(*calls: dict) -> dict:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from faulty import HI, chat, send
 from pydantic import BaseModel
-from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running
+from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running, sdk_client
 
 from harmony.conversation import AnswerFormat, Conversation, FunctionTool
 from harmony.vocabulary import bytes_of, encode
@@ -59,10 +59,7 @@ class Report(BaseModel):
 
 @pytest.fixture
 def client():
-    with (
-        running(Unwilling()) as url,
-        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as each,
-    ):
+    with sdk_client(Unwilling()) as each:
         yield each
 
 
@@ -90,10 +87,7 @@ def test_the_sdk_parses_calls_of_strict_functions():
     tool = openai.pydantic_function_tool(Report)
     asked = {"model": "gpt-oss-small", "messages": [HI], "tools": [tool]}
     text = CALL_OF.format("Report", "I would rather write prose.")
-    with (
-        running(Unwilling(text)) as url,
-        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
-    ):
+    with sdk_client(Unwilling(text)) as client:
         replies = [client.chat.completions.parse(**asked)]
         with client.chat.completions.stream(**asked) as stream:
             replies.append(stream.get_final_completion())

@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
-from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, sdk_client
 
 from reference_engine.builtin.mcp import read_servers
 from reference_engine.builtin.tools import ServerTools
@@ -53,10 +52,7 @@ def served():
     with mcp_over_http() as url:
         targets = [f"lakes={url}", f"process={sys.executable} {SERVER}", "broken=/nowhere/x"]
         tools = ServerTools(mcp=read_servers(targets), most_calls=3)
-        with (
-            running(engine, AppSettings(tools=tools)) as base,
-            OpenAI(base_url=base, api_key="x", max_retries=0) as client,
-        ):
+        with sdk_client(engine, AppSettings(tools=tools)) as client:
             yield engine, client, url
 
 

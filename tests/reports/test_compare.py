@@ -16,10 +16,10 @@ def check(name, *statuses):
                differences=(None,) * len(cells), differs=False)  # fmt: skip
 
 
-def rate(group, detectable=0.41, value=0.0, seen="none"):
+def rate(group, value=0.0, seen="none"):
     found = Difference(
         value=value, low=value - 0.1, high=value + 0.1, p=1.0, adjusted=1.0, seen=seen,
-        detectable=detectable, pairs=6,
+        detectable=0.41, pairs=6,
     )  # fmt: skip
     return Row(section="Pass rates", name="pass@1", group=group, unit="share",
                cells=(Measured(value=1.0),) * 2, differences=(None, found),

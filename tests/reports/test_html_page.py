@@ -36,8 +36,8 @@ def rollouts_of(scores):
     return [rollout(each, [Say(text="Hello.")]) for each in scores]
 
 
-def page_of(found, scores, rollouts=None, texts=None):
-    report = build_report(found, found.run_id, texts=TEXTS if texts is None else texts)
+def page_of(found, scores, rollouts=None):
+    report = build_report(found, found.run_id, texts=TEXTS)
     return render(report, scores, rollouts or rollouts_of(scores))
 
 

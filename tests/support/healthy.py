@@ -341,6 +341,11 @@ def rollout(
 Script = Callable[[Case], list[Say]]
 
 
+def silent(_case: Case) -> list[Say]:
+    """An answer without the expected call."""
+    return [Say(text="I cannot do that.")]
+
+
 def provider_of(script: Script = right) -> Handler:
     """A handler that answers each shipped case as `script` says."""
     by_prompt = {case.prompt: case for case in SUITE.cases}

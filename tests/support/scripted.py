@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 
+import openai
 from healthy import SUITE
 from starlette.applications import Starlette
 
@@ -94,6 +95,16 @@ def running(engine, settings: AppSettings | None = None) -> Iterator[str]:
     """Serve an engine on a free port of the loopback interface; yield the base URL."""
     with serving(create_app(engine, settings or AppSettings())) as url:
         yield url
+
+
+@contextlib.contextmanager
+def sdk_client(engine, settings: AppSettings | None = None) -> Iterator[openai.OpenAI]:
+    """Serve an engine; yield a client of the `openai` package."""
+    with (
+        running(engine, settings) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+    ):
+        yield client
 
 
 @contextlib.contextmanager

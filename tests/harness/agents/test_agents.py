@@ -123,7 +123,7 @@ async def test_an_agent_that_misses_the_result_is_run_again(tmp_path, monkeypatc
     assert wrong.detail == "openai-agents 1.0, 3 tries without 21.7 and 28.4: it answers 'No.'"
 
 
-def test_a_stopped_run_is_judged_and_can_be_resumed(tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_is_judged_and_can_be_resumed(tmp_path, monkeypatch):
     pytest.importorskip("agents")
     original = agents._run
     began = []

@@ -3,7 +3,6 @@
 import ast
 import copy
 import json
-import re
 from itertools import pairwise
 
 import mutations
@@ -210,8 +209,8 @@ def test_a_rejected_request_is_reported(api):
 def test_error_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
     say = Say(call=(name, "{"), call_id="")
-    for finding in found([say]):
-        assert len(finding.message) < 400
+    messages = [finding.message for finding in found([say])]
+    assert 0 < max(map(len, messages)) < 400
 
 
 def test_a_summary_without_its_part_is_a_warning():
@@ -852,17 +851,6 @@ def test_checks_do_not_apply_to_missing_replies():
 def test_correct_letters_are_not_mojibake(text):
     assert len(misread(text)) < 2
     assert misread(f"{text.encode().decode('latin-1')} Ã©Ã¨ et Ã\xa0") != []
-
-
-@pytest.mark.parametrize("check", SINGLE_CHECKS.values(), ids=lambda check: check.id)
-def test_every_check_is_described(check):
-    about = check.about
-    assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", about.id)
-    assert about.summary.endswith(".")
-    assert about.why.endswith(".")
-    assert "\n" not in about.summary
-    assert about.source.startswith("https://")
-    assert 0 <= check.tolerated < 1
 
 
 def test_ids_are_unique():

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from background import in_background
-from healthy import MODEL, SUITE, Say, provider_of, right
+from healthy import MODEL, SUITE, Say, provider_of, right, silent
 from mock_provider import MockProvider, status, text
 
 from harness.cli import engine
@@ -28,20 +28,7 @@ KEY = "sk-very-secret"
 QUICK = ("-n", "2", "-k", "2", "--rule", "guide")
 
 
-def silent(_case):
-    return [Say(text="I cannot do that.")]
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture
-def mock():
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def at(mock, *more):
@@ -195,7 +182,7 @@ def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(cap
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys, monkeypatch):
+def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys):
     mock.api_key = KEY
     assert run(at(mock)) == 3
     assert "refuses access" in capsys.readouterr().err
@@ -363,7 +350,7 @@ def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} >= before
 
 
-def test_run_json_is_written_after_all_that_a_resume_reads(mock, tmp_path, monkeypatch):
+def test_run_json_is_written_after_all_that_a_resume_reads(mock, monkeypatch):
     real, seen = job.write_run_info, []
 
     def recorded(folder, info):
@@ -428,7 +415,7 @@ def test_resuming_a_launched_provider_requires_its_entry():
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_path, capsys):
+def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_path):
     slow = provider_of(right)
 
     async def delayed(request, writer):
@@ -463,7 +450,7 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
 
 DYING_PROVIDER = """
 import asyncio, os, sys
-from healthy import MODEL, provider_of
+from healthy import MODEL, provider_of, silent
 from mock_provider import MockProvider
 
 requests = 0
@@ -513,7 +500,7 @@ def test_a_provider_that_dies_ends_the_run_and_finished_attempts_are_kept(tmp_pa
 # --- Finished runs
 
 
-def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path, capsys):
+def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path):
     run(at(mock))
     folder = only_run(tmp_path)
     first = (folder / "analysis.json").read_text()
@@ -524,7 +511,7 @@ def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path, cap
     assert mock.received == []
 
 
-def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path, capsys):
+def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path):
     mock.always = provider_of(
         lambda case: right(case) if case.id == "markdown-list" else silent(case)
     )
@@ -583,7 +570,7 @@ def test_report_judges_a_run_of_another_version_again(lost, mock, tmp_path, caps
     assert (folder / lost).read_text() == before
 
 
-def test_open_requires_the_html_report(mock, tmp_path, capsys):
+def test_open_requires_the_html_report(mock, capsys):
     assert run(["report", "runs/x", "--format", "md", "--open"]) == 2
     assert "--open opens report.html" in capsys.readouterr().err
 
@@ -616,7 +603,7 @@ def test_serve_passes_its_arguments_on(monkeypatch):
     assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
 
-def test_export_small_passes_folder_and_layout_on(monkeypatch, capsys, tmp_path):
+def test_export_small_passes_folder_and_layout_on(monkeypatch):
     given = []
     fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
     monkeypatch.setattr(engine, "import_module", lambda name: fake)

@@ -17,6 +17,7 @@ from mock_provider import MockProvider
 from harness.cli.app import run
 from harness.reproduction.commands import python
 from harness.reproduction.resend import smaller
+from harness.transport import RetryPolicy
 
 POLLUTED = "calls.name.polluted"
 
@@ -130,8 +131,9 @@ def test_a_repaired_server_no_longer_shows_it(
 
 
 def test_the_recorded_request_is_printed_if_the_server_is_gone(
-    tmp_path: Path, broken: MockProvider, capsys: pytest.CaptureFixture[str]
+    broken: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     folder = Path(the_run())
     record = json.loads((folder / "run.json").read_text())
     port = asyncio.run(_free_port())

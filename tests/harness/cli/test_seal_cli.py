@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from background import in_background
-from healthy import MODEL, provider_of
+from healthy import MODEL
 from mock_provider import MockProvider
 from quiz import MODEL as QUIZZED
 from quiz import quiz
@@ -22,15 +21,7 @@ from harness.cli.app import run
 COMMAND = Path(sys.executable).with_name("gpt-oss-verify")
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def mock() -> Iterator[MockProvider]:
-    with in_background(MockProvider(always=provider_of(), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def newest() -> Path:

@@ -63,7 +63,7 @@ def test_rounds_alerts_and_recovery(provider, capsys):
     assert not any(KEY in path.read_text(errors="replace") for path in Path("watch").rglob("*.*"))
 
 
-def test_old_rounds_are_pruned(provider, capsys):
+def test_old_rounds_are_pruned(provider):
     assert run(ONCE) == 0
     with state() as kept:
         (one,) = kept.watched("mine").rounds

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from background import in_background
 from compared_runs import TINY, judged_run, never_in
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, provider_of, right, silent
 from jsonschema import Draft202012Validator
 from mock_provider import MockProvider
 from quiz import MODEL as QUIZ_MODEL
@@ -19,10 +19,7 @@ LITTLE = {"suite": TINY, "tries": 1}
 SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming", "--rule", "guide")
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture
@@ -88,7 +85,8 @@ def test_json_is_the_only_output_and_writes_no_file(runs, tmp_path, capsys):
     assert not list((tmp_path / "runs").glob("compare-*"))
 
 
-def test_ten_columns_fit_the_terminal(tmp_path, capsys):
+def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     judged_run(tmp_path / "runs" / "p0", provider="provider-0", **LITTLE)
     for number in range(1, 10):
         folder = tmp_path / "runs" / f"p{number}"
@@ -136,10 +134,10 @@ def providers(tmp_path, **addresses):
 
 
 def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
-    silent = provider_of(lambda _case: [Say(text="I cannot do that.")])
+    refusing = provider_of(silent)
     with (
         in_background(MockProvider(always=provider_of(right), models=[MODEL])) as good,
-        in_background(MockProvider(always=silent, models=[MODEL])) as bad,
+        in_background(MockProvider(always=refusing, models=[MODEL])) as bad,
     ):
         providers(tmp_path, good=good.base_url, bad=bad.base_url)
         assert run(["compare", "-p", "good", "-p", "bad", *SHORT, "--json"]) == 0

@@ -26,9 +26,7 @@ KEY = "sk-very-secret"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

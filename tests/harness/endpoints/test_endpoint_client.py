@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import aiohttp
 import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider
 
+from harness.endpoints import client
 from harness.endpoints.client import Answer, NotConnectedError, is_ready, request
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, adhoc_provider, changed
@@ -90,7 +92,8 @@ async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch)
     )
 
 
-async def test_an_endpoint_is_ready_if_it_answers() -> None:
+async def test_an_endpoint_is_ready_if_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "READY_TIMEOUT", aiohttp.ClientTimeout(total=1))
     async with MockProvider() as server:
         assert await is_ready(f"{server.base_url}/models")
         assert not await is_ready(f"{server.base_url.replace('http', 'https')}/models")

@@ -1,12 +1,14 @@
 """Errors that are reported before a run that could not succeed."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider
 
+from harness.endpoints import client
 from harness.endpoints.client import Say
 from harness.endpoints.preflight import preflight
 from harness.errors import (
@@ -19,6 +21,11 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api
 
 APIS: tuple[Api, ...] = ("responses", "chat")
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "WAITS", replace(client.WAITS, first_wait=0.01))
 
 
 async def check(

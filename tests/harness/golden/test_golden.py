@@ -266,22 +266,14 @@ def test_a_complete_file_also_answers_dated_and_long_prompts(date, monkeypatch):
 
 def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
     def score(questions, options):
-        def noise(question, at):
-            flips = question.id == "copy" and tokens(*ANSWER)[at].part == "answer"
-            return (5.0 if flips else 0.1) if options.dtype == "bfloat16" else 0.0
+        def noisy(question, token):
+            flips = question.id == "copy" and token.part == "answer"
+            noise = (5.0 if flips else 0.1) if options.dtype == "bfloat16" else 0.0
+            return replace(token, top=tuple((each, value - noise) for each, value in token.top))
 
         head = Head("engine 1", "0f", options.dtype or "?", ())
         return head, [
-            Answer(
-                question.id,
-                70,
-                tuple(
-                    replace(
-                        t, top=tuple((each, value - noise(question, at)) for each, value in t.top)
-                    )
-                    for at, t in enumerate(tokens(*ANSWER))
-                ),
-            )
+            Answer(question.id, 70, tuple(noisy(question, token) for token in tokens(*ANSWER)))
             for question in questions
         ]
 

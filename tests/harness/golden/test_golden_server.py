@@ -61,13 +61,13 @@ WITHOUT_SPECIAL = {
 }
 
 
-async def recorded(numbers="bfloat16", exact=True, always=None, **options):
+async def recorded(exact=True, always=None, **options):
     """A golden file of a simulated server."""
     async with MockProvider(always=always or answering(**options)) as provider:
         entry = adhoc_provider(provider.base_url, MODEL, ("harmony",))
         requests = golden_prompts.requests("harmony", MODEL)
         sha256 = golden_prompts.fingerprint()
-        server = Server(entry, "engine 1", numbers, exact)
+        server = Server(entry, "engine 1", "bfloat16", exact)
         given = ((MODEL,), server, requests, sha256, lambda _: None, "command")
         return await asyncio.to_thread(record, *given)
 

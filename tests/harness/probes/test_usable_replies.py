@@ -18,7 +18,7 @@ from probing import judged, refusal
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import GROUPS
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Response, TransportFailure
 from harness.sampling.attempts import Attempt
 
@@ -47,10 +47,16 @@ def test_timeouts_are_not_failures(group: ProbeGroup) -> None:
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
-@pytest.mark.parametrize("status", [402, 408, 425, 429, 504])
+@pytest.mark.parametrize("status", [429, 504])
 @_EACH_GROUP
 def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:
     found = judged(group, lambda *_: refusal(status))
+    assert {each.status for each in found.values()} == {"not_verifiable"}
+
+
+@pytest.mark.parametrize("status", [402, 408, 425, 522, 524, 529])
+def test_other_statuses_that_mean_a_lack_of_capacity_are_not_failures(status: int) -> None:
+    found = judged(GROUPS[0], lambda *_: refusal(status))
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
@@ -94,18 +100,24 @@ def test_an_error_with_another_code_is_judged() -> None:
     )
 
 
-@_EACH_GROUP
+def _of_whole_replies(group: ProbeGroup) -> set[str]:
+    """The probes that need complete replies."""
+    requests = [request for api in BOTH_APIS for request in group.requests(api)]
+    parts = {request.id for request in requests if not request.whole}
+    return {
+        probe.id
+        for probe in group.probes
+        if "streaming" not in probe.about.modes and parts.isdisjoint(probe.uses)
+    }
+
+
+@pytest.mark.parametrize(
+    "group", list(filter(_of_whole_replies, GROUPS)), ids=lambda group: group.name
+)
 def test_truncated_replies_are_not_failures(group: ProbeGroup) -> None:
     found = judged(group, lambda _, attempt: _cut(attempt.condition.api))
-    whole = {
-        request.id: request.whole
-        for api in ("chat", "responses")
-        for request in group.requests(api)
-    }
-    for probe in group.probes:
-        streams = "streaming" in probe.about.modes
-        if not streams and all(whole[name] for name in probe.uses if name in whole):
-            assert found[probe.id].status == "not_verifiable", probe.id
+    statuses = {name: found[name].status for name in _of_whole_replies(group)}
+    assert set(statuses.values()) == {"not_verifiable"}, statuses
 
 
 def _responses(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> ProbeResponses:

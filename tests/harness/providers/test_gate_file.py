@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from analyses import planned
-from background import in_background
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, provider_of, silent
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_provider import MockProvider
 
 from harness.checks import CHECKS
 from harness.cli.app import run
@@ -22,10 +20,6 @@ from harness.probes.suites import choose
 from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
-
-
-def silent(_case):
-    return [Say(text="I cannot do that.")]
 
 
 def as_thresholds(**gate):
@@ -178,12 +172,7 @@ def test_the_suite_of_the_gate_must_be_complete(changes, covered):
 # --- On the command line
 
 
-@pytest.fixture
-def mock(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def asked(mock, tmp_path, *options, for_all=None, own=None):
@@ -209,7 +198,7 @@ def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, 
         assert f"% {origin}" in capsys.readouterr().out, origin
 
 
-def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path, capsys):
+def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path):
     mock.always = provider_of(silent)
     gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "smoke"}
     (tmp_path / "strict.yaml").write_text(

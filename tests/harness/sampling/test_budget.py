@@ -5,8 +5,7 @@ import json
 
 import mock_provider
 import pytest
-from background import in_background
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, Say, provider_of
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
@@ -34,12 +33,12 @@ def attempts(count, max_turns=1):
     ]
 
 
-async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):
+async def sample(mock, folder, budget, *, concurrency=4, prices=None):
     provider = changed(adhoc_provider(mock.base_url, "m", ["chat"]), prices=prices)
     with RunLog(folder) as log:
         async with open_transport(provider) as transport:
             await run_attempts(
-                attempts(count),
+                attempts(20),
                 transport=transport,
                 log=log,
                 concurrency=concurrency,
@@ -141,12 +140,7 @@ def test_a_plan_expected_to_cost_more_than_the_budget_is_predicted():
 # --- On the command line
 
 
-@pytest.fixture
-def mock(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def at(mock, *more):

@@ -28,7 +28,6 @@ async def run(
     streaming: bool = False,
     max_turns: int = 4,
     sample: Sample = SAMPLE,
-    identity: str = "aime/high/s1/2",
     more_tokens: int | None = None,
     **settings: Any,
 ) -> Rollout:
@@ -37,7 +36,9 @@ async def run(
         how = Settings("m", **settings)
         mode = "streaming" if streaming else "non-streaming"
         condition = Condition(model="m", api=api, mode=mode)
-        attempt = Attempt(identity, "aime25", sample, condition, 2, how, max_turns, more_tokens)
+        attempt = Attempt(
+            "aime/high/s1/2", "aime25", sample, condition, 2, how, max_turns, more_tokens
+        )
         return await rollout(attempt, transport, DIALECTS[api])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
+from waiting import until
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
@@ -157,7 +158,7 @@ async def test_a_request_waiting_for_a_retry_does_not_block_others() -> None:
         described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), concurrency=1)
         async with open_transport(described) as transport:
             refused = asyncio.create_task(transport.send("/chat/completions", BODY))
-            await asyncio.sleep(0.1)
+            await until(lambda: len(provider.posts) == 1)
             await transport.send("/models")
             assert not refused.done()
             assert (await refused).retries

@@ -5,9 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from reference_engine.builtin.python import PythonSandbox
 from reference_engine.errors import SetupError
@@ -152,12 +154,26 @@ print(libc.chroot(b"/"), libc.ptrace(16, 1, 0, 0))
     assert shown == "-1 -1 -1\n-1 -1\n"
 
 
+def _children() -> set[str]:
+    """The direct children of this process."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # The process has just ended.
+            name, _, rest = path.read_text().rpartition(")")
+            if rest.split()[1] == str(os.getpid()):
+                found.add(name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 def test_a_cancelled_program_is_stopped():
     async def give_up() -> None:
         task = asyncio.create_task(PythonSandbox().run("while True: pass"))
-        await asyncio.sleep(0.5)
+        before = _children()
+        await until(lambda: _children() > before)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)
+        await until(lambda: _children() == before, seconds=10)
 
     asyncio.run(give_up())

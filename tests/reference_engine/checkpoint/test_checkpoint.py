@@ -48,10 +48,10 @@ def same_weights(one: Transformer, other: Transformer) -> bool:
     return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-def with_packed_experts(tensors, layers=3):
+def with_packed_experts(tensors):
     """The same checkpoint with MXFP4 experts, and with the values that they decode to."""
     packed, plain = dict(tensors), dict(tensors)
-    for layer in range(layers):
+    for layer in range(3):
         for part in ("gate_up_proj", "down_proj"):
             name = f"model.layers.{layer}.mlp.experts.{part}"
             blocks, scales = mxfp4.encode(tensors[name].mT)
@@ -237,7 +237,7 @@ def test_token_codes_replace_the_embeddings(broken, written, monkeypatch):
         load_model(folder)
 
 
-def test_loaded_weights_do_not_depend_on_the_files(broken, tmp_path):
+def test_loaded_weights_do_not_depend_on_the_files(broken):
     folder = broken()
     model = load_model(folder, "cpu", torch.float32)
     before = model.unembedding.weight.clone()

@@ -82,7 +82,7 @@ def _context(model):
     return UncachedContext(model.config, torch.arange(64)[None])
 
 
-def test_shapes_are_found_by_name_or_file(written, tmp_path):
+def test_shapes_are_found_by_name_or_file(written):
     assert shape_named("120b") == replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
     assert set(SHAPES) == {"20b", "120b", "tiny"}
     assert shape_named(str(written / "hf")) == ModelConfig.from_json(written / "original")

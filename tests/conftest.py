@@ -1,0 +1,23 @@
+"""What tests of the command line need: a folder and a provider."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from background import in_background
+from healthy import provider_of
+from mock_provider import MockProvider
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder is empty, and the terminal is wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture
+def mock() -> Iterator[MockProvider]:
+    """A provider that answers every shipped case correctly; a test file may override it."""
+    with in_background(MockProvider(always=provider_of())) as running:
+        yield running
