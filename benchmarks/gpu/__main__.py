@@ -49,7 +49,7 @@ STAGES: dict[str, tuple[Run, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all stages, or one of them in this process."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.inside:
         faulthandler.enable()
@@ -146,7 +146,8 @@ def _read(process: subprocess.Popen[str], log: TextIO) -> Iterator[Result]:
             print(line, end="", file=log, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument(
         "stages",
