@@ -129,11 +129,13 @@ def _run_apart(name: str, seconds: float, folder: Path) -> Iterator[Stage]:
                 stuck.cancel()
                 process.kill()
         taken = time.monotonic() - begin
-        error = f"not finished within {seconds:.0f} s\n" if code and taken >= seconds else ""
+        error = None
         if code:
             log.seek(start)
-            error += log.read()[-TAIL:] or f"exit code {code}"
-        yield Stage(title, taken, found, error or None)
+            late = taken >= seconds
+            why = f"not finished within {seconds:.0f} s" if late else f"exit code {code}"
+            error = f"{why}\n{log.read()[-TAIL:]}"
+        yield Stage(title, taken, found, error)
 
 
 def _read(process: subprocess.Popen[str], log: TextIO) -> Iterator[Result]:
