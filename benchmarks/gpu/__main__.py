@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from . import engine, kernels, launches, measuring, peers, report
+from . import engine, kernels, launches, measuring, peers, report, steps
 from .measuring import Result, Setup, Task
 from .report import Stage
 
@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[Run, str]] = {
     "device": (measuring.describe, "20b"),
     "launches": (launches.launches, "20b"),
     "errors": (kernels.errors, "20b"),
+    "steps": (steps.steps, "20b"),
     "graphs": (engine.graphs, "20b"),
     "kernels-20b": (kernels.speeds, "20b"),
     "speed-20b": (engine.speed, "20b"),
