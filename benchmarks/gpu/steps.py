@@ -21,8 +21,8 @@ from .model import random_model, shape
 LAYERS = 2
 """One of each kind of attention."""
 BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 2**-5}
-"""Largest mean difference as a share of the mean size of what the step computes. In bfloat16, nearly
-equal scores of the router can change order; a wrong kernel differs far more."""
+"""Largest mean difference as a share of the mean size of what the step computes. In bfloat16,
+nearly equal scores of the router can change order; a wrong kernel differs far more."""
 
 
 def steps(setup: Setup) -> Iterator[Task]:
