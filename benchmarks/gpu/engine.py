@@ -25,6 +25,7 @@ from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
 
 from .demands import decode_step, prefill
+from .kernels import chosen
 from .measuring import Limits, Result, Setup, Task, limits
 from .model import random_model, shape
 
@@ -111,6 +112,7 @@ def speed(setup: Setup) -> Iterator[Task]:
     yield Task("start of a server", partial(_start, model, setup))
     if setup.on_gpu:
         yield Task("kernels of a decode step", partial(_launches, model))
+        yield Task("chosen configurations", chosen)
 
 
 def _start(model: Transformer, setup: Setup) -> Iterator[Result]:
