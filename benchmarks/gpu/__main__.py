@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from . import engine, kernels, launches, measuring, peers, report
+from . import engine, kernels, launches, measuring, peers, report, steps
 from .measuring import Result, Setup, Task
 from .report import Stage
 
@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[Run, str]] = {
     "device": (measuring.describe, "20b"),
     "launches": (launches.launches, "20b"),
     "errors": (kernels.errors, "20b"),
+    "steps": (steps.steps, "20b"),
     "graphs": (engine.graphs, "20b"),
     "kernels-20b": (kernels.speeds, "20b"),
     "speed-20b": (engine.speed, "20b"),
@@ -49,7 +50,7 @@ STAGES: dict[str, tuple[Run, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all stages, or one of them in this process."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.inside:
         faulthandler.enable()
@@ -129,11 +130,13 @@ def _run_apart(name: str, seconds: float, folder: Path) -> Iterator[Stage]:
                 stuck.cancel()
                 process.kill()
         taken = time.monotonic() - begin
-        error = f"not finished within {seconds:.0f} s\n" if code and taken >= seconds else ""
+        error = None
         if code:
             log.seek(start)
-            error += log.read()[-TAIL:] or f"exit code {code}"
-        yield Stage(title, taken, found, error or None)
+            late = taken >= seconds
+            why = f"not finished within {seconds:.0f} s" if late else f"exit code {code}"
+            error = f"{why}\n{log.read()[-TAIL:]}"
+        yield Stage(title, taken, found, error)
 
 
 def _read(process: subprocess.Popen[str], log: TextIO) -> Iterator[Result]:
@@ -146,7 +149,8 @@ def _read(process: subprocess.Popen[str], log: TextIO) -> Iterator[Result]:
             print(line, end="", file=log, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument(
         "stages",

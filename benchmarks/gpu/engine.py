@@ -25,6 +25,7 @@ from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
 
 from .demands import decode_step, prefill
+from .kernels import chosen
 from .measuring import Limits, Result, Setup, Task, limits
 from .model import random_model, shape
 
@@ -104,9 +105,36 @@ def speed(setup: Setup) -> Iterator[Task]:
     rates: dict[int, float] = {}
     for batch in (1, 8, 64, 256) if setup.on_gpu else (1, 2):
         yield Task(f"decode, batch {batch}", partial(_decode, model, batch, limit, rates, setup))
+    if setup.on_gpu:
+        for batch in (1, 64):
+            yield Task(f"eager decode, batch {batch}", partial(_eager, model, batch))
     yield Task("prefill", partial(_prefill, model, limit, setup))
+    yield Task("start of a server", partial(_start, model, setup))
     if setup.on_gpu:
         yield Task("kernels of a decode step", partial(_launches, model))
+        yield Task("chosen configurations", chosen)
+
+
+def _start(model: Transformer, setup: Setup) -> Iterator[Result]:
+    """Records all decode steps of a server with its default settings."""
+    rows, longest, chunk = (32, 8192, CHUNK) if setup.on_gpu else (1, 128, BLOCK)
+    record = record_graphs() if setup.on_gpu else record_calls
+    weight = model.unembedding.weight
+    cache = KVCache(model.config, 2 * blocks_of(longest), weight.dtype, weight.device)
+    forward = GraphedForward(model, cache, record)
+    made = Scheduler(
+        model, cache, max_batch=rows, max_context=longest, prefill_chunk=chunk, forward=forward
+    )
+    steps: list[int] = []
+    before, begin = _free_gib(setup), time.perf_counter()
+    made.prepare(lambda done, total: steps.append(done))
+    taken, used = time.perf_counter() - begin, before - _free_gib(setup)
+    yield Result("recording of all decode steps", taken, "s", note=f"{len(steps)} steps")
+    yield Result("memory of steps and kernels", used, "GiB", note="besides weights and cache")
+
+
+def _free_gib(setup: Setup) -> float:
+    return torch.cuda.mem_get_info()[0] / 2**30 if setup.on_gpu else 0.0
 
 
 def _decode(
@@ -124,6 +152,13 @@ def _decode(
     passed, note = wanted.get(batch, (None, ""))
     passed = passed if setup.on_gpu else None
     yield Result(f"decode, batch {batch}", rate, "tokens/s", share, passed, note)
+
+
+def _eager(model: Transformer, batch: int) -> Iterator[Result]:
+    """Decode without graphs, which shows what they gain, and how fast decode is if they fail."""
+    prompts = [_prompt(model, PROMPT, row) for row in range(batch)]
+    taken = _decode_seconds(model, prompts, 8, RaggedForward)
+    yield Result(f"decode without graphs, batch {batch}", batch / taken, "tokens/s")
 
 
 def _prefill(model: Transformer, limit: Limits, setup: Setup) -> Iterator[Result]:
@@ -221,9 +256,14 @@ def _tokens(steps: list[Step]) -> list[list[int]]:
     return [by_order[order] for order in sorted(by_order)]
 
 
-def _decode_seconds(model: Transformer, prompts: list[tuple[int, ...]], tokens: int) -> float:
+def _decode_seconds(
+    model: Transformer,
+    prompts: list[tuple[int, ...]],
+    tokens: int,
+    forward: MakeForward = forward_for,
+) -> float:
     """Median seconds of a step that decodes one token of every sequence."""
-    made = _scheduler(model, prompts, tokens, forward_for)
+    made = _scheduler(model, prompts, tokens, forward)
     taken = []
     while made.running:
         begin = time.perf_counter()

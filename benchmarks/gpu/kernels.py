@@ -67,6 +67,24 @@ def speeds(setup: Setup) -> Iterator[Task]:
             size = (sequences, new, 8192 if setup.on_gpu else 100)
             work = partial(_attention_work, config, size, window, setup)
             yield Task(_attention_name(*size, window), partial(_timed, work, limit, setup))
+    yield Task("chosen configurations", chosen)
+
+
+def chosen() -> Iterator[Result]:
+    """The configurations that Triton found to be the fastest, for a table in the kernels."""
+    from reference_engine.kernels.attention_triton import attention_kernel
+    from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
+
+    for kernel in (gate_up_kernel, down_kernel, attention_kernel):
+        for key, found in kernel.cache.items():
+            sizes = ", ".join(
+                f"{name} {size}" for name, size in zip(kernel.keys, key, strict=False)
+            )
+            blocks = ", ".join(f"{name} {size}" for name, size in found.kwargs.items())
+            name = f"{kernel.base_fn.__name__}: {sizes}, {key[-1]}"
+            yield Result(
+                name, found.num_warps, "warps", note=f"{blocks}, {found.num_stages} stages"
+            )
 
 
 def _timed(make: Callable[[], Work], limit: Limits, setup: Setup) -> Iterator[Result]:

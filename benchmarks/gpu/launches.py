@@ -75,9 +75,8 @@ def counted() -> Iterator[Counter[str]]:
         yield launches
 
 
-@torch.inference_mode(mode=False)  # Inference mode would hide a few operators inside others.
-def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
-    """Returns the launches of a step that draws one token of each row, without top_p."""
+def step_without_data(config: ModelConfig, rows: int) -> tuple[Decoder, RaggedBatch]:
+    """A decode step whose tensors have no data, so that reading a value fails."""
     with torch.device("meta"):
         model = Transformer(config, kernels="triton")
         pack_experts(model)
@@ -85,10 +84,13 @@ def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
             _pack(cast("PackedMixtureOfExperts", block.mlp), config)
     model = model.to("meta", torch.bfloat16)
     cache = KVCache(config, rows * WIDTH, torch.bfloat16, torch.device("meta"))
-    decoder, batch = (
-        Decoder(model, cache, record_calls, rows),
-        RaggedBatch(cache, rows, rows, WIDTH),
-    )
+    return Decoder(model, cache, record_calls, rows), RaggedBatch(cache, rows, rows, WIDTH)
+
+
+@torch.inference_mode(mode=False)  # Inference mode would hide a few operators inside others.
+def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
+    """Returns the launches of a step that draws one token of each row, without top_p."""
+    decoder, batch = step_without_data(config, rows)
     with counted() as launches:
         decoder.run(batch, nucleus=False)
     return launches

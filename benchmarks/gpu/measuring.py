@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 
+import numpy as np
 import torch
+import triton
 from torch import Tensor
 
 
@@ -125,7 +126,7 @@ def describe(setup: Setup) -> Iterator[Task]:
 
 
 def _describe(setup: Setup) -> Iterator[Result]:
-    found = [f"{name} {version(name)}" for name in ("torch", "triton", "numpy")]
+    found = [f"{each.__name__} {each.__version__}" for each in (torch, triton, np)]
     if setup.on_gpu:
         about = torch.cuda.get_device_properties(0)
         free, total = (count / 2**30 for count in torch.cuda.mem_get_info())

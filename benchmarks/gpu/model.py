@@ -10,8 +10,8 @@ from reference_engine.model.mxfp4 import PackedLinear
 from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
 from reference_engine.model.transformer import Rotary, Transformer
 
-_SCALE = 120
-"""The scale byte of all blocks, 2^-7: products of 2,880 random values stay near one."""
+_SCALES = (118, 122)
+"""The range of scale bytes, around 2^-7: products of 2,880 random values stay near one."""
 _DEVIATION = 0.02
 
 
@@ -21,13 +21,15 @@ def shape(name: str, layers: int | None = None) -> ModelConfig:
     return config if layers is None else replace(config, num_hidden_layers=layers)
 
 
-def random_model(config: ModelConfig, device: str) -> Transformer:
-    """A packed model with random weights in bfloat16; nothing is written to disk."""
+def random_model(
+    config: ModelConfig, device: str, dtype: torch.dtype = torch.bfloat16
+) -> Transformer:
+    """A packed model with random weights; nothing is written to disk."""
     generator = torch.Generator(device).manual_seed(0)
     with torch.device("meta"):
         model = Transformer(config, kernels=resolve_kernels("triton", device))
         pack_experts(model)
-    model = model.to(torch.bfloat16).to_empty(device=device).requires_grad_(False)
+    model = model.to(dtype).to_empty(device=device).requires_grad_(False)
     for name, parameter in model.named_parameters():
         if name.endswith("scale"):
             parameter.fill_(1)
@@ -49,7 +51,10 @@ def random_linear(
         -(2**31), 2**31, (count, outputs, inputs // 8), device=device, dtype=torch.int32,
         generator=generator,
     )  # fmt: skip
-    scales = torch.full((count, inputs // 32, outputs), _SCALE, device=device, dtype=torch.uint8)
+    scales = torch.randint(
+        *_SCALES, (count, inputs // 32, outputs), device=device, dtype=torch.uint8,
+        generator=generator,
+    )  # fmt: skip
     bias = torch.randn(count, outputs, device=device, generator=generator).to(dtype)
     return PackedLinear(blocks, scales, bias)
 

@@ -182,8 +182,14 @@ def record_calls(run: Callable[[], None]) -> Replay:
 
 
 def bucket(rows: int) -> int:
-    """Returns the padded row count: a power of two up to 8, then a multiple of 8."""
-    return 1 << (rows - 1).bit_length() if rows <= 8 else -(-rows // 8) * 8
+    """Returns the padded row count: a power of two up to 8, then a multiple of 8 or, above 64, 32.
+
+    Every bucket needs graphs, and padding costs little: its rows are short and share their experts.
+    """
+    if rows <= 8:
+        return 1 << (rows - 1).bit_length()
+    multiple = 8 if rows <= 64 else 32
+    return -(-rows // multiple) * multiple
 
 
 def _can_be_recorded(model: Transformer) -> bool:

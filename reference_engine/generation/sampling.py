@@ -23,9 +23,9 @@ CANDIDATES = 1024
 """Number of most probable tokens that a GPU sorts for top_p; if not enough, it sorts all tokens."""
 NO_TOKEN, UNDECIDED = -1, -2  # results of `draw_tokens` that are not tokens
 _MASK = 2**64 - 1
-_MIN_TEMPERATURE = 1e-30
-"""Lower temperatures give the same result, because float32 does not distinguish logits that are
-closer, but dividing the logits by less would overflow."""
+_MIN_TEMPERATURE = 1e-20
+"""Lower temperatures give the same result, because logits that differ do so by more, but dividing
+the logits by less could overflow: on a GPU, an index from sums that are not numbers is fatal."""
 
 UNLIMITED = 2**31  # more tokens than any context has
 
@@ -302,7 +302,8 @@ def _draw_top_p_together(
     order = best.values.gather(1, by_index.indices).sort(descending=True, stable=True)
     kept = order.values.double().cumsum(-1) - order.values < top_p
     index, _ = _invert(order.values * kept, target)
-    place = order.indices.gather(1, index.minimum(kept.sum(-1, keepdim=True) - 1))
+    last_kept = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
+    place = order.indices.gather(1, index.minimum(last_kept))
     last = order.values[:, -1:]
     certain = (order.values > last).logical_or_(~kept).all(-1, keepdim=True)
     return by_index.values.gather(1, place), certain | (count >= vocabulary)

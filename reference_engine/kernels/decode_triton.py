@@ -226,7 +226,7 @@ def _choose(
     return counts
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "tiles"])
 def route_kernel(
     weights,
     slots,

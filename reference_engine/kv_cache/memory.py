@@ -47,7 +47,8 @@ class Memory:
     """Memory of the KV cache, such as 512MiB or 40GiB; requests wait while it is full.
     Default: 512MiB on a CPU; see --gpu-memory-share on a GPU."""
     gpu_share: Annotated[float, Parameter(name="--gpu-memory-share", validator=_SHARE)] = 0.9
-    """Share of the GPU memory left by the model that the KV cache uses. Default: 0.9."""
+    """Share of the GPU memory left by weights and computations that the KV cache uses. Default:
+    0.9."""
 
     def bytes_on(self, device: torch.device, working: Callable[[], int]) -> int:
         """Returns the size of the KV cache on a device where the weights are already loaded.

@@ -24,7 +24,7 @@ from reference_engine.__main__ import application as engine
 from reference_engine.__main__ import main as engine_command
 
 BLOCKS = tuple(blocks())
-NOT_OURS = {"make", "pip", "pytest", "python", "torchrun"}
+NOT_OURS = {"make", "pip", "pytest", "python", "python -m benchmarks.gpu", "torchrun"}
 COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
 NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
@@ -88,6 +88,11 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
         case "torchrun":
             words = rest[rest.index("reference_engine") + 1 :]
             engine("any").parse_args(words, exit_on_error=False, print_error=False)
+        case "python -m benchmarks.gpu":
+            pytest.importorskip("triton", reason="Triton is not installed")
+            from benchmarks.gpu.__main__ import parser
+
+            assert parser().parse_args(rest[2:]).stages is not None
         case "python -m evals":
             monkeypatch.setattr(evals_command, "run", parse_command)
             assert evals_command.main(rest[2:]) == 0

@@ -100,16 +100,17 @@ def test_stages_run_once_and_a_failed_one_again(
     from benchmarks.gpu.__main__ import main
 
     monkeypatch.chdir(ROOT)
-    command = ["device", "graphs", "--out", str(tmp_path), "--minutes", "9"]
+    command = ["device", "steps", "graphs", "--out", str(tmp_path), "--minutes", "9"]
     assert main(command) == 0, (tmp_path / "results.json").read_text()
     stages = json.loads((tmp_path / "results.json").read_text())
-    assert list(stages) == ["device", "graphs"]
-    assert all(result["passed"] for result in stages["graphs"]["results"])
+    assert list(stages) == ["device", "steps", "graphs"]
+    assert len(stages["steps"]["results"]) == 6
+    assert all(each["passed"] for name in ("steps", "graphs") for each in stages[name]["results"])
     page = (tmp_path / "report.md").read_text()
     assert "Every requirement is met." in page
     assert "Not run: launches, errors" in page
 
-    assert main(["launches", *command[2:-1], "0"]) == 1
+    assert main(["launches", *command[3:-1], "0"]) == 1
     assert "No time is left for launches." in capsys.readouterr().out
 
     stages["device"]["error"] = "CUDA error"

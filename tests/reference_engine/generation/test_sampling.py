@@ -45,6 +45,17 @@ def test_a_tiny_temperature_selects_the_most_probable_token(sampler, temperature
     assert [token.id for token in tokens] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("sampler", [sample, sample_together])
+@pytest.mark.parametrize("top_p", [1, 0.5])
+def test_a_tiny_temperature_and_large_logits_do_not_overflow(sampler, top_p):
+    logits = torch.zeros(1, 300)
+    logits[0, 7] = 1e12
+    wishes = SamplingParams(temperature=1e-30, top_p=top_p)
+    (token,) = sampler(logits, [Draw(wishes, 0, 0)])
+    assert token is not None
+    assert token.id == 7
+
+
 @pytest.mark.parametrize("vocabulary", [5, 128, 300])
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 def test_frequencies_follow_the_softmax(vocabulary, temperature):

@@ -62,6 +62,21 @@ def loop(made):
     return code[code.index("scf.for") :].partition("scf.yield")[0]
 
 
+def instructions_of_loop(made):
+    """Returns the machine instructions from the label of the loop to the jump back to it."""
+    lines = made.asm["sass"].splitlines()
+    jumps = [
+        (lines.index(f"{line.split()[-1].rstrip(';')}:"), end)
+        for end, line in enumerate(lines)
+        if " BRA " in line and f"{line.split()[-1].rstrip(';')}:" in lines[:end]
+    ]
+    (start, end), *others = [
+        (start, end) for start, end in jumps if any("HGMMA" in each for each in lines[start:end])
+    ]
+    assert not others
+    return end - start
+
+
 SHARED_MEMORY = 227 * 1024
 """Bytes of a program on an H200."""
 FLOATS = "inner query key_pages value_pages sinks bias"
@@ -98,6 +113,17 @@ def test_experts(kernel, group, chosen):
     constants = {"BLOCK_ROWS": rows, **top, **EXPERTS, **chosen.kwargs}
     made = compiled(kernel.fn, chosen.num_warps, chosen.num_stages, types, **constants)
     check(made, "FFMA" if exact else "HGMMA", prefetches=group in {"16 rows", "32 rows"})
+
+
+@pytest.mark.parametrize(("inputs", "most"), [(128, 3.5), (256, 3.1)])
+def test_instructions_per_weight(inputs, most):
+    """A thread unpacks 1/128 of the weights of a tile; see docs/kernels.md."""
+    blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs}
+    types = {"tokens": "*bf16"}
+    made = compiled(
+        gate_up_kernel.fn, 4, 5 if inputs == 128 else 3, types, **blocks, TOP=4, **EXPERTS
+    )
+    assert instructions_of_loop(made) / inputs <= most
 
 
 @pytest.mark.parametrize("window", [0, 128])

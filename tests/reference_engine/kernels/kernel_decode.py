@@ -74,8 +74,8 @@ def test_heads_are_rotated_and_written(dtype, heads, kv_heads, size):
 
 @pytest.mark.parametrize(
     ("tokens", "experts", "top", "block"),
-    [(1, 32, 4, 16), (3, 5, 3, 16), (70, 12, 2, 4), (70, 2, 1, 64)],
-    ids=["one token", "odd numbers", "more tokens than a chunk", "few experts"],
+    [(1, 32, 4, 16), (3, 5, 3, 16), (70, 12, 2, 4), (70, 2, 1, 64), (65, 128, 4, 16)],
+    ids=["one token", "odd numbers", "more tokens than a chunk", "few experts", "gpt-oss-120b"],
 )
 @DTYPES
 def test_experts_are_chosen_and_sorted(dtype, tokens, experts, top, block):

@@ -1,0 +1,37 @@
+"""A recorded step obeys the rules of CUDA graphs; it runs on tensors without data."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from benchmarks.gpu.launches import counted, step_without_data
+from benchmarks.gpu.model import shape
+
+
+class Devices(TorchDispatchMode):
+    """Collects the devices of all tensors that operators read or create."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [
+            each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)
+        ]
+        self.found |= {each.device.type for each in tensors}
+        return result
+
+
+@pytest.mark.parametrize("nucleus", [False, True])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_recorded_step_needs_neither_the_host_nor_its_memory(rows, nucleus):
+    """Reading a value on the host would fail, because the tensors have none."""
+    decoder, batch = step_without_data(shape("20b", 2), rows)
+    with counted(), Devices() as devices:
+        decoder.run(batch, nucleus)
+    assert devices.found == {"meta"}
