@@ -45,13 +45,14 @@ class ChatDialect(Dialect):
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
     ) -> Body:
-        """The body after `reply`, with its calls, its CoT in every field it used, and `items`."""
+        """The body after `reply`, with its calls, its CoT in the fields it used, and `items`.
+
+        The CoT is in no other field: servers for which two fields are one reject both together.
+        """
         _, choice = _first_choice(objects_at(reply.raw, "choices", ""))
         message = choice["message"]
         assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
-        if reply.reasoning:
-            assistant["reasoning"] = reply.reasoning
-        for field in ("reasoning_content", "reasoning_details"):
+        for field in (*REASONING_FIELDS, "reasoning_details"):
             if message.get(field):
                 assistant[field] = message[field]
         if reply.calls:

@@ -121,7 +121,7 @@ def _with_model_and_apis(
 ) -> Provider:
     """The entry with model and APIs; those not given come from the provider or the user."""
     models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
-    provider = changed(entry, model=model or _model(models or []))
+    provider = changed(entry, model=model or _model(models))
     if apis is None:
         patient = changed(provider, timeout=MOST_SECONDS)
         found = () if models is None else _supported_apis(patient, models)
@@ -197,16 +197,19 @@ def _ask_address(
     return address, name, key or None
 
 
-def _model(listed: Sequence[str]) -> str:
+def _model(listed: Sequence[str] | None) -> str:
+    """The only listed model, or the one that the user names; None: the provider was not asked."""
     if _interactive():
-        likely = [each for each in listed if "gpt-oss" in each.lower()] or list(listed)
+        likely = [each for each in listed or [] if "gpt-oss" in each.lower()] or list(listed or [])
         if likely:
             say(f"The provider lists {', '.join(likely)}.")
         return _ask("Model", default=likely[0] if likely else None)
+    if listed is None:
+        raise ConfigurationError("Give --model.")
     if len(listed) == 1:
         return listed[0]
-    shown = f"; the provider lists {', '.join(listed[:MODELS_SHOWN])}" if listed else ""
-    raise ConfigurationError(f"Give --model{shown}.")
+    shown = f"lists {', '.join(listed[:MODELS_SHOWN])}" if listed else "does not list its models"
+    raise ConfigurationError(f"Give --model; the provider {shown}.")
 
 
 def _ask(question: str, check: Callable[[str], object] = str, default: str | None = None) -> str:

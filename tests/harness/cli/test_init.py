@@ -244,6 +244,14 @@ def test_several_models_require_a_choice(
     assert "Give --model; the provider lists a, b." in capsys.readouterr().err
 
 
+def test_a_provider_without_a_list_of_models_requires_a_name(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mock.models = []
+    assert run(at(mock)) == 2
+    assert "Give --model; the provider does not list its models." in capsys.readouterr().err
+
+
 def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(
     mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
