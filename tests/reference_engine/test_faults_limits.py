@@ -1,11 +1,12 @@
 """Faults of sampling parameters, limits, usage, and errors."""
 
 import pytest
-from faulty import HI, Row, chat, check, names_of, respond, send
+from faulty import HI, Row, after, chat, check, names_of, respond, send
 from scripted import ANSWER, CALL, CHAT_TOOL, COT
 
 from harmony.parse import CALL as CALL_TOKEN
 from harmony.parse import RETURN
+from harmony.vocabulary import encode
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.hooks import LOGITS, PAYLOAD
 from reference_engine.faults.http import ClientRequest
@@ -29,6 +30,7 @@ SAMPLING = {
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
     "always-greedy": Row(chat(HI), lambda s: s.params[-1].temperature == 0),
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
+    "seed-zero-ignored": Row(chat(HI, seed=0), lambda s: s.params[-1].seed is None),
     "n-ignored": Row(chat(HI, n=2), lambda s: len(s.json["choices"]) == 1),
     "out-of-vocabulary-token": Row(chat(HI), lambda s: s.message["content"] == "Hello."),
     "call-not-a-stop": Row(
@@ -178,7 +180,8 @@ def test_every_fault_has_a_row():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
     assert SAMPLING.keys() | drawn | {"logprobs-shifted"} == names_of("sampling")
     assert LIMITS.keys() == names_of("limits")
-    assert USAGE.keys() | USAGE_OF_CHOICES.keys() | STREAMED_USAGE.keys() == names_of("usage")
+    usage = USAGE.keys() | USAGE_OF_CHOICES.keys() | STREAMED_USAGE.keys()
+    assert usage | {"prompt-tokens-summed-over-turns"} == names_of("usage")
     assert ERRORS.keys() == names_of("errors")
 
 
@@ -218,6 +221,14 @@ async def test_usage(name):
 async def test_usage_of_several_choices(name):
     one = (await send(chat(HI))).json["usage"]
     await check(name, Row(chat(HI, n=2), lambda s: USAGE_OF_CHOICES[name](s.json["usage"], one)))
+
+
+async def test_prompt_tokens_summed_over_turns():
+    row = Row(
+        after(respond(), "More"),
+        lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(each)) for each in s.prompts),
+    )
+    await check("prompt-tokens-summed-over-turns", row)
 
 
 @pytest.mark.parametrize("name", STREAMED_USAGE)

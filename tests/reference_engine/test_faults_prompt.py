@@ -64,6 +64,14 @@ RENDERING = {
     "second-system-dropped": Row(
         chat(SYSTEM, LATE, HI), lambda s: "Be brief." in s.prompt and "Be late." not in s.prompt
     ),
+    "instructions-ignored-without-tools": Row(
+        respond(instructions="Be brief."),
+        lambda s: "Be brief." not in s.prompt and s.json["instructions"] == "Be brief.",
+    ),
+    "instructions-ignored-beside-messages": Row(
+        respond([LATE, HI], instructions="Be brief."),
+        lambda s: "Be late." in s.prompt and "Be brief." not in s.prompt,
+    ),
     "system-as-system-message": Row(
         chat(SYSTEM, HI), lambda s: "<|start|>system<|message|>Be brief.<|end|>" in s.prompt
     ),

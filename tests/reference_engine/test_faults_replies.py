@@ -115,6 +115,7 @@ PARSING = {
     "reasoning-with-notice": Row(
         chat(HI), lambda s: s.message["reasoning"] == "I think.\n[end of reasoning]"
     ),
+    "answer-labelled-commentary": Row(respond(), lambda s: s.output[-1]["phase"] == "commentary"),
     "call-as-mcp-call": Row(
         responding, lambda s: [item["type"] for item in s.output] == ["reasoning", "mcp_call"]
     ),
