@@ -20,6 +20,7 @@ Its packages; each imports only packages below it:
     probes          experiments of several requests
     cases           tool-call cases and the tools they offer
     golden          the reference engine's logprobs, and a provider's distance from them
+    traits          the properties of a rollout that are compared across a run
     checks          rules about single rollouts
     findings        findings and their evidence
     parsing         recorded exchanges as parsed events and rollouts
