@@ -1,10 +1,13 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from harness.api.base import Message, Reply
+from harness.api.fields import objects
 from harness.checks.accounting import FRAMING
 from harness.findings import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -126,8 +129,20 @@ def _limited(exchange: ParsedExchange) -> Trials:
     elif reply.finish == "length":
         yield None
     elif count == LIMIT or not (reply.text or reply.calls):
-        message = "The reply was silently truncated at the token limit."
-        yield Problem(exchange, message, _truncated(exchange), f"{reply.finish}, {count} tokens")
+        silent = reply.finish in ("stop", "tool_calls")
+        message = (
+            "The reply was silently truncated at the token limit."
+            if silent
+            else "A reply that was truncated at the token limit states another reason."
+        )
+        got = reply.finish if silent else _stated(reply.raw)
+        yield Problem(exchange, message, _truncated(exchange), f"{got}, {count} tokens")
+
+
+def _stated(raw: Mapping[str, Any]) -> str:
+    """How a reply states its end."""
+    ends = [f"finish_reason {each.get('finish_reason')}" for each in objects(raw.get("choices"))]
+    return ends[0] if ends else f"{raw.get('status')}, {json.dumps(raw.get('incomplete_details'))}"
 
 
 def _truncated(exchange: ParsedExchange) -> str:

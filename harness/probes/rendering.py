@@ -19,7 +19,7 @@ import openai_harmony as oh
 
 from harmony import conversation as harmony
 from harmony.conversation import texts_of
-from harmony.render import developer_content, message_of
+from harmony.render import developer_content, message_of, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.api.harmony import functions_of, items_of
@@ -242,10 +242,30 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 
 def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
     """The mistakes that would give this difference, in a phrase. Raises VocabularyError."""
-    named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got][
-        :_MOST_NAMED
-    ]
+    plain, *mistakes = (
+        (name, counted(longer) - counted(shorter)) for name, counted in _mistakes()
+    )
+    found = [plain] if plain[1] == got else [each for each in mistakes if each[1] == got]
+    named = [name for name, _ in found] + list(_lost_channels(longer, shorter, got))
+    named = named[:_MOST_NAMED]
     return f"as if {', or '.join(named)}" if named else None
+
+
+def _lost_channels(longer: Prompt, shorter: Prompt, got: int) -> Iterator[str]:
+    """The messages whose `<|channel|>` and its name are missing, if that explains a difference."""
+    tokens = 2
+    for name, has in (("tool results", _is_result), ("earlier answers", _is_answer)):
+        number = sum(map(has, longer.turns)) - sum(map(has, shorter.turns))
+        if number > 0 and got + tokens * number in differences(longer, shorter):
+            yield f"{name} have no channel"
+
+
+def _is_result(turn: ConversationItem) -> bool:
+    return isinstance(turn, ToolResult)
+
+
+def _is_answer(turn: ConversationItem) -> bool:
+    return isinstance(turn, Message) and turn.role == "assistant"
 
 
 def with_texts(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
@@ -274,6 +294,8 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     for name, unwanted in _LOST.items():
         yield f"{name} missing", counted(_without(unwanted))
     yield "only the first part of a text is read", counted(_first_parts)
+    yield "every part of a text is a message", counted(_split_parts)
+    yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
     for name, change in TEXT_MISTAKES.items():
@@ -319,6 +341,26 @@ def _first_parts(prompt: Prompt) -> Prompt:
         for turn in prompt.turns
     )
     return replace(prompt, turns=tuple(turns))
+
+
+def _split_parts(prompt: Prompt) -> Prompt:
+    turns: list[ConversationItem] = []
+    for turn in prompt.turns:
+        if isinstance(turn, Message) and isinstance(turn.text, tuple):
+            turns += [replace(turn, text=part) for part in turn.text]
+        else:
+            turns.append(turn)
+    return replace(prompt, turns=tuple(turns))
+
+
+def _with_system_messages(prompt: Prompt) -> int:
+    """The tokens of a prompt with `<|start|>system<|message|>…<|end|>` for each instruction."""
+    frame = 4
+    texts = [
+        "".join(turn.text) for turn in prompt.turns if isinstance(turn, Message) and instructs(turn)
+    ]
+    others = _without(lambda turn, *_: instructs(turn))(prompt)
+    return count(others, _LIBRARY) + sum(frame + len(text_tokens(text)) for text in texts)
 
 
 def _without_heading(prompt: Prompt) -> int:

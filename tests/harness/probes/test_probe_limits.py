@@ -100,6 +100,13 @@ def test_silent_truncation_is_detected(said: Any) -> None:
     assert "limits.finish" in failed(healthy_except("cut", said))
 
 
+def test_another_reason_for_a_truncated_reply_is_not_called_silent() -> None:
+    said = healthy_except("cut", lambda attempt: ended(attempt, "limit", LIMIT))
+    (example, *_) = judged(GROUP, said, ["chat"])["limits.finish"].examples
+    assert example.message.endswith("truncated at the token limit states another reason.")
+    assert example.evidence.got == f"finish_reason limit, {LIMIT} tokens"
+
+
 def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
     def short(attempt: Attempt) -> Response:
         if not attempt.condition.streaming:
