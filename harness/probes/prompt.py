@@ -128,9 +128,7 @@ def _parts_accepted(responses: ProbeResponses) -> Trials:
         yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
 
 
-@GROUP.probe(
-    "prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning"
-)
+@GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")
 def _order(responses: ProbeResponses) -> Trials:
     """Instructions precede tools in the developer message.
 

@@ -242,9 +242,7 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 
 def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
     """The mistakes that would give this difference, in a phrase. Raises VocabularyError."""
-    plain, *mistakes = (
-        (name, counted(longer) - counted(shorter)) for name, counted in _mistakes()
-    )
+    plain, *mistakes = ((name, counted(longer) - counted(shorter)) for name, counted in _mistakes())
     found = [plain] if plain[1] == got else [each for each in mistakes if each[1] == got]
     named = [name for name, _ in found] + list(_lost_channels(longer, shorter, got))
     named = named[:_MOST_NAMED]
