@@ -191,7 +191,7 @@ def _continues_from(first: Reply, second: Reply) -> bool:
 
 
 _CHANNEL = 2
-"""Tokens of the channel of an answer, which a right prompt may lack; `prompt.history` reports it."""
+"""Tokens of an answer's channel. A right prompt may lack it; `prompt.history` reports this."""
 
 
 def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
