@@ -46,7 +46,12 @@ _OTHER_APIS, _OTHER_APIS_OF_FEW = 0.02, 0.3
 """Relative probability that a defect shows in other APIs than expected; the second if one of the
 runs had too few findings to tell."""
 _MANY = 3  # findings in one API from which their absence in another one is significant
-_OTHER_NAMED = 0.02  # relative probability that a defect causes a finding that names another one
+_OTHER_NAMED = 0.02
+"""Relative probability that a defect causes a finding that names another or is too frequent."""
+_MORE_OFTEN = 2.0
+"""Factor by which a check may have more findings than in a run against the defect; test cases and
+models differ."""
+_EXCESS = 0.001  # probability below which more findings are not caused by the defect alone
 _LISTED = 4  # most defects that are named as one cause
 _ENOUGH = 0.99
 """Share of their joint probability that suffices to leave out the less probable of them."""
@@ -116,7 +121,8 @@ class _Model:
         by_layer = collateral(signatures)
         named = _named_in(found, signatures.faults)
         fires = _fires(signatures.faults, found, by_layer)
-        fires = np.where(named.any(axis=0) & ~named, _OTHER_NAMED * fires, fires)
+        other = (named.any(axis=0) & ~named) | _exceeding(found, signatures.faults)
+        fires = np.where(other, _OTHER_NAMED * fires, fires)
         usual = np.maximum(fires.mean(axis=0), _USUAL)
         all_usual = usual.sum() + _fires(signatures.faults, clean, by_layer).mean(axis=0).sum()
         healthy = np.array([leak(signatures, each) for each in self.found])
@@ -231,6 +237,24 @@ def _named_in(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDAr
     for column, each in enumerate(found):
         for row, fault in enumerate(faults):
             made[row, column] = any(f"({fault.name})" in one.message for one in each.examples)
+    return made
+
+
+def _exceeding(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
+    """By fault and finding, whether the check has far more findings than the fault can cause.
+
+    A fault of one reply in eight does not explain findings in nine of ten (binomial test).
+    """
+    from scipy.special import betainc
+
+    made = np.zeros((len(faults), len(found)), dtype=bool)
+    for column, each in enumerate(found):
+        for row, fault in enumerate(faults):
+            with_findings, judged = fault.found.get(each.check.id, (0, 0))
+            most = min(1.0, _MORE_OFTEN * (with_findings + 1) / (judged + 2))
+            if with_findings and most < 1:
+                fewer = each.applicable - each.failures
+                made[row, column] = betainc(each.failures, fewer + 1, most) < _EXCESS
     return made
 
 

@@ -141,7 +141,7 @@ def _parts_accepted(responses: ProbeResponses) -> Trials:
         yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
 
 
-@GROUP.probe("prompt.tool.order", ("system and tool", "tool"), severity="warning")
+@GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")
 def _order(responses: ProbeResponses) -> Trials:
     """Instructions precede tools in the developer message.
 
@@ -149,6 +149,9 @@ def _order(responses: ProbeResponses) -> Trials:
     """
     longer, more = responses.prompt_tokens("system and tool")
     _, less = responses.prompt_tokens("tool")
+    instructed = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
+    if instructed not in differences(PROMPTS["system"], PROMPTS["base"]):
+        raise NotVerifiableError("Instructions without tools are not rendered as in harmony.")
     pair = PROMPTS["system and tool"], PROMPTS["tool"]
     first, either = differences(*pair, instructions_last=False), differences(*pair)
     if more - less not in either:

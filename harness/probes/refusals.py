@@ -39,7 +39,7 @@ def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRo
     kept = tuple(rollout for rollout in rollouts if not refused(rollout))
     if not kept:
         status = rollouts[0].exchanges[-1].status
-        raise NotVerifiableError(f"The provider refuses {feature} (status {status}).")
+        raise NotVerifiableError(f"The provider refuses requests with {feature} (status {status}).")
     return kept
 
 

@@ -19,7 +19,7 @@ import openai_harmony as oh
 
 from harmony import conversation as harmony
 from harmony.conversation import texts_of
-from harmony.render import developer_content, message_of
+from harmony.render import developer_content, message_of, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.api.harmony import functions_of, items_of
@@ -245,10 +245,26 @@ def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
     if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
         has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
         return "as if earlier CoT is kept" if has_cot else None
-    named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got][
-        :_MOST_NAMED
-    ]
+    named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got]
+    named = [*named, *_lost_channels(longer, shorter, got)][:_MOST_NAMED]
     return f"as if {', or '.join(named)}" if named else None
+
+
+def _lost_channels(longer: Prompt, shorter: Prompt, got: int) -> Iterator[str]:
+    """The messages whose `<|channel|>` and its name are missing, if that explains a difference."""
+    tokens = 2
+    for name, has in (("tool results", _is_result), ("earlier answers", _is_answer)):
+        number = sum(map(has, longer.turns)) - sum(map(has, shorter.turns))
+        if number > 0 and got + tokens * number in differences(longer, shorter):
+            yield f"{name} have no channel"
+
+
+def _is_result(turn: ConversationItem) -> bool:
+    return isinstance(turn, ToolResult)
+
+
+def _is_answer(turn: ConversationItem) -> bool:
+    return isinstance(turn, Message) and turn.role == "assistant"
 
 
 def with_texts(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
@@ -276,6 +292,8 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     for name, unwanted in _LOST.items():
         yield f"{name} missing", counted(_without(unwanted))
     yield "only the first part of a text is read", counted(_first_parts)
+    yield "every part of a text is a message", counted(_split_parts)
+    yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
     yield "white space around texts is missing", counted(partial(with_texts, change=str.strip))
@@ -322,6 +340,26 @@ def _first_parts(prompt: Prompt) -> Prompt:
         for turn in prompt.turns
     )
     return replace(prompt, turns=tuple(turns))
+
+
+def _split_parts(prompt: Prompt) -> Prompt:
+    turns: list[ConversationItem] = []
+    for turn in prompt.turns:
+        if isinstance(turn, Message) and isinstance(turn.text, tuple):
+            turns += [replace(turn, text=part) for part in turn.text]
+        else:
+            turns.append(turn)
+    return replace(prompt, turns=tuple(turns))
+
+
+def _with_system_messages(prompt: Prompt) -> int:
+    """The tokens of a prompt with `<|start|>system<|message|>…<|end|>` for each instruction."""
+    frame = 4
+    texts = [
+        "".join(turn.text) for turn in prompt.turns if isinstance(turn, Message) and instructs(turn)
+    ]
+    others = _without(lambda turn, *_: instructs(turn))(prompt)
+    return count(others, _LIBRARY) + sum(frame + len(text_tokens(text)) for text in texts)
 
 
 def _without_heading(prompt: Prompt) -> int:

@@ -42,7 +42,7 @@ def _accepted(responses: ProbeResponses) -> Trials:
     The API guarantees it, and programs generate such names.
     """
     for name, rollout in responses.named(*NAMES):
-        yield failure(rollout, f"a function named {NAMES[name][1]}")
+        yield failure(rollout, f"a request with a function named {NAMES[name][1]}")
 
 
 @GROUP.probe("tools.names.kept", NAMES, source=HARMONY)

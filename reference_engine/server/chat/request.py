@@ -180,11 +180,17 @@ class ShownEffort(EffortChoice):
     exclude: bool = False
 
 
+class OfferedFunction(FunctionDefinition):
+    """A function, in which some clients repeat the type of the tool (llama-stack 0.7)."""
+
+    type: Literal["function"] = "function"
+
+
 class Tool(RequestModel):
     """A function tool."""
 
     type: Literal["function"]
-    function: FunctionDefinition
+    function: OfferedFunction
 
 
 class NamedFunction(RequestModel):

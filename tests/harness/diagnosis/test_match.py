@@ -63,6 +63,14 @@ def test_defects_of_streaming_do_not_explain_findings_outside_streams():
         assert named(diagnose(run, KNOWN, BOTH)) == names
 
 
+@pytest.mark.parametrize(("failures", "names"), [(5, ["rare"]), (18, [])])
+def test_a_rare_defect_does_not_explain_frequent_findings(failures: int, names: list[str]) -> None:
+    finds = tuple(ONE.found)
+    rare = fault("rare", finds).model_copy(update={"found": dict.fromkeys(finds, (4, 40))})
+    known = Signatures(faults=(rare, TWO, *TWINS, *MANY))
+    assert named(diagnose(run_of(finds, failures=failures), known, BOTH)) == names
+
+
 def test_a_run_without_findings_has_no_diagnosis():
     assert diagnose(run_of(()), KNOWN, BOTH) is None
 
@@ -202,7 +210,8 @@ def test_too_few_findings_do_not_exclude_an_api():
     finds = ("e.1", "e.2", "e.3")
     few = fault("few", finds).model_copy(update={"found": dict.fromkeys(finds, (1, 20))})
     known = Signatures(faults=(*KNOWN.faults, few))
-    assert named(diagnose(run_of(finds, apis=("chat",)), known, BOTH)) == ["few"]
+    run = run_of(finds, failures=2, apis=("chat",))
+    assert named(diagnose(run, known, BOTH)) == ["few"]
 
 
 def test_a_passed_check_with_info_findings_is_not_evidence_against_a_defect():

@@ -276,13 +276,19 @@ def continued(
     tools: str = "new",
     call: tuple[str, str] | None = CALL.call,
     summed: bool = False,
+    stale: str = "",
+    without_channel: bool = False,
 ) -> Any:
-    """A provider that stores replies and counts the tokens of the prompt that it renders."""
+    """A provider that stores replies and counts the tokens of the prompt that it renders.
+
+    It may keep `stale` CoT before an answer, and render the answer without its channel.
+    """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "unknown":
             return refusal(404)
-        first = replace(CALL, call=call) if request.id == "called" else SEEN
+        answered = replace(SEEN, reasoning=stale) if stale else SEEN
+        first = replace(CALL, call=call) if request.id == "called" else answered
         if request.id == "unkept":
             return [first, refusal(404)]
         texts = [Message("developer", text) for text in (request.instructions,) if text]
@@ -293,7 +299,8 @@ def continued(
             added: tuple[Any, ...] = (*thought, sent, ToolResult("call_1", request.tools[0].output))
         else:
             answer = (Message("assistant", first.text or ""),) if keeps_answer else ()
-            added = (*answer, Message("user", request.then[0]))
+            kept = (Reasoning(stale),) if stale else ()
+            added = (*kept, *answer, Message("user", request.then[0]))
         used = {"new": [request.later_instructions], "old": [request.instructions], "none": []} | {
             "both": [request.instructions, request.later_instructions]
         }
@@ -307,6 +314,7 @@ def continued(
         counts = [count(each, Rendering()) + 9 for each in (before, after)]
         if summed:
             counts[1] += counts[0]
+        counts[1] -= 2 * (without_channel and request.id != "called")
         replies = [responses_whole(say) for say in (first, SEEN)]
         for body, tokens in zip(replies, counts, strict=True):
             body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
@@ -365,3 +373,9 @@ def test_other_instructions_in_a_continued_conversation_are_detected(
     found = state_results(continued(instructions=used))
     failed = [name for name, status in found.items() if status == "failed"]
     assert failed == [f"state.previous_response.{each}" for each in probes]
+
+
+@pytest.mark.parametrize("words", range(1, 25))
+def test_an_answer_without_channel_after_its_cot_is_not_taken_for_other_content(words: int) -> None:
+    provider = continued(stale="and " * words, without_channel=True)
+    assert "failed" not in state_results(provider).values()

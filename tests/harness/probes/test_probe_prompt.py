@@ -21,6 +21,7 @@ from harness.probes.rendering import (
     Rendering,
     count,
     differences,
+    instructs,
     renderings,
     with_texts,
 )
@@ -248,6 +249,57 @@ def test_words_that_are_split_at_combining_marks_are_named() -> None:
     assert set(failed) == {"prompt.scripts", "prompt.exact.user.combining"}
     for each in failed.values():
         assert "as if words are split at combining marks" in each.examples[0].evidence.got
+
+
+def test_instructions_in_a_system_message_are_named_and_no_order_is_reported() -> None:
+    def second_system_message(prompt: Prompt) -> int:
+        """gpt_oss.responses_api 0.0.9, a message with role system."""
+        rest = replace(prompt, turns=tuple(t for t in prompt.turns if not instructs(t)))
+        texts = [t.text for t in prompt.turns if isinstance(t, Message) and instructs(t)]
+        return healthy(rest) + sum(4 + len(text_tokens("".join(text))) for text in texts)
+
+    results = judged(second_system_message)
+    for name in ("prompt.system", "prompt.system.second", "prompt.long.system"):
+        (example,) = results[name].examples
+        assert "as if instructions are system messages" in example.evidence.got
+    assert results["prompt.tool.order"].status == "not_verifiable"
+
+
+def test_parts_that_become_messages_are_named() -> None:
+    def split(prompt: Prompt) -> int:
+        """gpt_oss.responses_api 0.0.9."""
+        return healthy(prompt) + 4 * (prompt is PROMPTS["parts"])
+
+    (example,) = judged(split)["prompt.parts"].examples
+    assert "as if every part of a text is a message" in example.evidence.got
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "probes"),
+    [
+        (ToolResult, "tool results", ("prompt.call", "prompt.results", "prompt.results.equal")),
+        (Message, "earlier answers", ("prompt.history", "prompt.long.history")),
+    ],
+)
+def test_lost_channels_are_named(kind: type, name: str, probes: tuple[str, ...]) -> None:
+    def lost(prompt: Prompt) -> int:
+        """smg 1.13."""
+        answers = [t for t in prompt.turns if isinstance(t, kind)]
+        return healthy(prompt, Rendering(call_type="")) - 2 * sum(
+            not isinstance(turn, Message) or turn.role == "assistant" for turn in answers
+        )
+
+    results = judged(lost)
+    for probe in probes:
+        (example,) = results[probe].examples
+        assert f"{name} have no channel" in example.evidence.got
+
+
+def test_stale_cot_is_not_explained_by_mistakes_that_the_prompt_does_not_show() -> None:
+    (example,) = judged(lambda prompt: _SYSTEM_MESSAGE + count(prompt, _LIBRARY))[
+        "prompt.cot.dropped"
+    ].examples
+    assert example.evidence.got.endswith("as if earlier CoT is kept")
 
 
 def test_lengths_that_are_not_consecutive_are_listed() -> None:

@@ -128,7 +128,7 @@ def test_rejecting_tool_choice_is_legitimate() -> None:
     results = judged(choice.GROUP, provider)
     assert results["tools.choice.none"].status == "not_verifiable"
     reason = results["tools.choice.named"].reason
-    assert reason == "The provider refuses tool_choice named (status 400)."
+    assert reason == "The provider refuses requests with tool_choice named (status 400)."
 
 
 @pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
