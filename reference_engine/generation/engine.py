@@ -186,21 +186,23 @@ class Engine:
                 _deliver(self._step())
             except Exception as error:  # noqa: BLE001 - any failure must leave the engine running
                 _log.exception("A step of the engine failed.")
+                lost = isinstance(error, torch.AcceleratorError) or _is_lost(self._device)
+                if lost:
+                    self._refuse_requests()
                 self._fail_all(GenerationError(f"The model failed: {error}"))
-                if isinstance(error, torch.AcceleratorError) or _is_lost(self._device):
-                    self._give_up()
+                if lost:
+                    self.on_failure()
         closed = EngineClosedError("The engine was closed before the request was finished.")
         self._fail_all(closed)
         with self._wake:
             waiting, self._waiting = list(self._waiting), deque()
         _deliver((request, closed) for request in waiting)
 
-    def _give_up(self) -> None:
+    def _refuse_requests(self) -> None:
         """Stops accepting requests: a CUDA error persists until the process ends."""
         with self._wake:
             self._open = False
         self.failed = True
-        self.on_failure()
 
     def _wait_for_work(self) -> bool:
         with self._wake:
