@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scripted import ANSWER, CALL, FLAT_TOOL
 
-from reference_engine.server.responses.items import Summary, encode_summary
+from reference_engine.server.responses.items import Summary, encode_text
 
 MODEL = "gpt-oss-small"
 SUMMARY = "<|channel|>final<|message|>We launch on Tuesday.<|return|>"
@@ -41,7 +41,7 @@ def test_compaction_keeps_user_and_developer_messages_and_summarizes_the_rest(en
         ("user", "Good."),
     ]
     assert reply["object"] == "response.compaction"
-    assert compaction["encrypted_content"] == encode_summary("We launch on Tuesday.")
+    assert compaction["encrypted_content"] == encode_text("We launch on Tuesday.")
     assert all(text in engine.prompts[0] for text in ("Never lie.", "On Tuesday, at noon."))
     assert reply["usage"]["total_tokens"] > reply["usage"]["output_tokens"] > 0
 
@@ -72,7 +72,7 @@ def test_a_compaction_makes_no_calls(engine, client):
     result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
     call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
     output = compact(client, input=[*TALK, call, result])["output"]
-    assert output[-1]["encrypted_content"] == encode_summary("Sunny.")
+    assert output[-1]["encrypted_content"] == encode_text("Sunny.")
     assert "sunny" in engine.prompts[0]
 
 
@@ -122,6 +122,6 @@ def test_the_openai_client(engine, client):
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_an_encoded_summary_can_be_decoded(text):
     adapter = TypeAdapter(Summary)
-    assert adapter.validate_python(encode_summary(text)) == text
+    assert adapter.validate_python(encode_text(text)) == text
     with pytest.raises(ValidationError):
         adapter.validate_python(text)

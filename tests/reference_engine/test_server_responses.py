@@ -184,6 +184,34 @@ def test_the_request_is_echoed(engine, client):
     assert "# Instructions\n\nBe brief." in engine.prompts[0]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_returns_only_encrypted_content_keeps_the_cot(engine, client, streamed):
+    """The Vercel AI SDK does this with `store: false`."""
+    wanted = {"store": False, "include": ["reasoning.encrypted_content"]}
+    first = check_grammar(stream(client, **wanted)) if streamed else ask(client, **wanted)
+    reasoning, _ = first["output"]
+    returned = {"type": "reasoning", "id": reasoning["id"], "summary": [],
+                "encrypted_content": reasoning["encrypted_content"]}  # fmt: skip
+    call = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
+    ask(client, [user("Hi"), returned, call, result], store=False)
+    assert "<|channel|>analysis<|message|>I think.<|end|>" in engine.prompts[-1]
+
+
+@pytest.mark.parametrize("content", [None, "gAAAAABpZm9yZWlnbg=="])
+def test_encrypted_content_beside_the_text_is_ignored(engine, client, content):
+    text = [{"type": "reasoning_text", "text": "Why not."}]
+    item = {"type": "reasoning", "summary": [], "content": text, "encrypted_content": content}
+    ask(client, [user("Hi"), item, user("And?")])
+    foreign = [user("Hi"), item | {"content": []}, user("And?")]
+    reply = client.post("/responses", json={"model": MODEL, "input": foreign})
+    error = reply.json().get("error") or {}
+    refused = (None, None)
+    if content:
+        refused = ("input[1].encrypted_content", "invalid_encrypted_content")
+    assert (error.get("param"), error.get("code")) == refused
+
+
 def test_all_types_of_items_are_rendered(engine, client):
     items = [
         {"role": "developer", "content": "Be brief."},

@@ -18,12 +18,10 @@ from reference_engine.server.connection import Context, EventStream, until_disco
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.responses.history import history_of
-from reference_engine.server.responses.items import encode_summary
+from reference_engine.server.responses.items import encode_text
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, usage_of
 from reference_engine.server.responses.request import (
-    OUTPUTS,
-    SOURCES,
     ConversationRequest,
     ResponsesRequest,
     unknown_previous,
@@ -73,7 +71,7 @@ def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, An
     if not summary:
         raise ApiError(500, "The model wrote no summary; try again.", code="no_summary")
     kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
-    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_summary(summary)}
+    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_text(summary)}
     return {
         "id": _id("resp"),
         "object": "response.compaction",
@@ -116,8 +114,7 @@ class ResponsesHandler:
             namespaces(body.tools),
             tools,
             custom=custom(body.tools),
-            sources=SOURCES in body.include,
-            outputs=OUTPUTS in body.include,
+            include=body.include,
         )
         reply = Reply(body, steps, writer)
 

@@ -18,6 +18,7 @@ from harmony.conversation import (
 from reference_engine.server.errors import invalid
 from reference_engine.server.responses.items import (
     CUSTOM_INPUT,
+    NOT_OURS,
     CallItem,
     CodeInterpreterItem,
     CompactionItem,
@@ -29,6 +30,7 @@ from reference_engine.server.responses.items import (
     ReferenceItem,
     ResultItem,
     WebSearchItem,
+    decode_text,
 )
 
 _SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
@@ -53,7 +55,7 @@ def history_of(
             case MessageItem():
                 history.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
-                history += _reasoning(item, stored_item)
+                history += _reasoning(item, at, stored_item)
             case CallItem() | CustomCallItem():
                 history.append(_call(item))
                 calls[item.call_id] = item.name
@@ -77,12 +79,21 @@ def _call(item: CallItem | CustomCallItem) -> Call:
     return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
 
 
-def _reasoning(item: ReasoningItem, stored_item: StoredItem) -> tuple[ConversationItem, ...]:
-    """The text of the item or, if a client dropped it, that of the stored item."""
+def _reasoning(
+    item: ReasoningItem, at: int, stored_item: StoredItem
+) -> tuple[ConversationItem, ...]:
+    """The text of the item or, if a client dropped it, that of the stored or the encoded item."""
     if text := "".join(part.text for part in item.content):
         return (Reasoning(text),)
-    found = stored_item(item.id) if isinstance(item.id, str) else None
-    return tuple(entry for entry in found[0] if isinstance(entry, Reasoning)) if found else ()
+    if isinstance(item.id, str) and (found := stored_item(item.id)):
+        return tuple(entry for entry in found[0] if isinstance(entry, Reasoning))
+    if not isinstance(item.encrypted_content, str):
+        return ()
+    decoded = decode_text(item.encrypted_content)
+    if decoded is None:
+        message = f"The chain of thought cannot be read: {NOT_OURS}."
+        raise invalid(f"input[{at}].encrypted_content", message, "invalid_encrypted_content")
+    return (Reasoning(decoded),) if decoded else ()
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:

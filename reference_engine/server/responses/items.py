@@ -9,28 +9,34 @@ from pydantic_core import PydanticCustomError
 
 from reference_engine.server.fields import Ignored, RequestModel, Text
 
-_MARK = "gpt-oss-summary-1:"
+_MARK = "gpt-oss-text-1:"
+NOT_OURS = "it was not written by this server"
 
 
-def encode_summary(text: str) -> str:
-    """The `encrypted_content` of a compaction item: encoded, not encrypted."""
+def encode_text(text: str) -> str:
+    """The `encrypted_content` of a compaction or reasoning item: encoded, not encrypted."""
     return b64encode(f"{_MARK}{text}".encode()).decode()
 
 
-def _opened(content: object) -> object:
-    if not isinstance(content, str):
-        return content
+def decode_text(content: str) -> str | None:
+    """The text of an `encrypted_content`; None if it was not written by `encode_text`."""
     try:
         text = b64decode(content, validate=True).decode()
     except ValueError:
-        text = ""
-    if not text.startswith(_MARK):
-        raise PydanticCustomError("sealed", "it does not come from a compaction by this server")
-    return text.removeprefix(_MARK)
+        return None
+    return text.removeprefix(_MARK) if text.startswith(_MARK) else None
 
 
-Summary = Annotated[str, BeforeValidator(_opened)]
-"""The `encrypted_content` of a request, decoded to its text."""
+def _summary(content: object) -> object:
+    if not isinstance(content, str):
+        return content
+    if (text := decode_text(content)) is None:
+        raise PydanticCustomError("encrypted_content", NOT_OURS)
+    return text
+
+
+Summary = Annotated[str, BeforeValidator(_summary)]
+"""The `encrypted_content` of a compaction item in a request, decoded to its text."""
 
 CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for a custom tool
 
@@ -222,7 +228,7 @@ class CompactionItem(InputItem):
 
     def shown(self) -> dict[str, Any]:
         """The summary as the client sent it."""
-        return {"type": self.type, "encrypted_content": encode_summary(self.encrypted_content)}
+        return {"type": self.type, "encrypted_content": encode_text(self.encrypted_content)}
 
 
 def _typed(item: object) -> object:

@@ -2,8 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+from openai.types.responses import ResponseIncludable
 
 from harmony.parse import Ended, Kind, Started
 from reference_engine.builtin.base import Ran
@@ -11,6 +13,7 @@ from reference_engine.builtin.mcp import McpListing
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.generation.sampling import Token
 from reference_engine.server.pieces import Piece, logprob
+from reference_engine.server.responses.items import encode_text
 from reference_engine.server.responses.steps import StepPart
 
 Event = dict[str, Any]
@@ -88,12 +91,18 @@ class _TextOutput(OutputItem):
 
 
 class ReasoningOutput(_TextOutput):
-    """A chain of thought."""
+    """A chain of thought, on request also encoded."""
 
     part = "reasoning_text"
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, *, encoded: bool) -> None:
         super().__init__(index, "reasoning", "rs", summary=[], content=[])
+        self._encoded = encoded
+
+    def _written(self, text: str) -> list[Event]:
+        if self._encoded:
+            self.fields["encrypted_content"] = encode_text(text)
+        return super()._written(text)
 
 
 Annotate = Callable[[str], list[dict[str, Any]]]  # the annotations of a text
@@ -264,8 +273,8 @@ class McpListOutput(OutputItem):
 class OutputWriter:
     """Writes the output of one response; `items` are the finished items.
 
-    Calls include their namespace; those of `custom` tools have a text instead of arguments. With
-    `sources`, searches list the URLs found; with `outputs`, programs list their output.
+    Calls include their namespace; those of `custom` tools have a text instead of arguments.
+    `include` names the optional fields of items, as in the request.
     """
 
     def __init__(
@@ -274,14 +283,14 @@ class OutputWriter:
         tools: Toolbox | None = None,
         *,
         custom: frozenset[str] = frozenset(),
-        sources: bool = False,
-        outputs: bool = False,
+        include: Collection[ResponseIncludable] = (),
     ) -> None:
         self._namespaces = namespaces or {}
         self._custom = custom
         self._tools = tools or Toolbox()
-        self._sources = sources
-        self._outputs = outputs
+        self._encoded = "reasoning.encrypted_content" in include
+        self._sources = "web_search_call.action.sources" in include
+        self._outputs = "code_interpreter_call.outputs" in include
         self._container = f"cntr_{secrets.token_hex(16)}"
         self.items: list[dict[str, Any]] = []
         self._open: OutputItem | None = None
@@ -317,7 +326,7 @@ class OutputWriter:
     def _new(self, message: Started) -> OutputItem:
         index, name = len(self.items), message.name
         if message.kind == "reasoning":
-            return ReasoningOutput(index)
+            return ReasoningOutput(index, encoded=self._encoded)
         if message.kind != "call":
             return MessageOutput(index, message.kind, self._annotations)
         match self._tools.kind(name):

@@ -25,8 +25,6 @@ from reference_engine.server.responses.items import Item, MessageItem
 from reference_engine.server.responses.tools import AnyTool, ToolChoice, choice_of, offered
 
 _LOGPROBS = "message.output_text.logprobs"
-SOURCES = "web_search_call.action.sources"
-OUTPUTS = "code_interpreter_call.outputs"
 
 
 class JsonSchemaFormat(JsonSchema):
