@@ -27,6 +27,7 @@ from reference_engine.generation.ranks import Follower
 from reference_engine.kernels.routing import route
 from reference_engine.model.config import TINY
 from reference_engine.model.sharding import UNSHARDED, Shard
+from reference_engine.server.settings import SMALL_CHECKPOINT
 
 HERE = Path(parallel_model.__file__).parent
 
@@ -64,6 +65,16 @@ def test_the_parts_form_the_complete_model(checkpoints, layout, packed):
         else:
             assert torch.equal(first, weight)
             assert torch.equal(second, weight)
+
+
+def test_token_codes_are_divided():
+    whole, *parts = (
+        load_model(SMALL_CHECKPOINT, dtype=torch.bfloat16, shard=shard).state_dict()
+        for shard in (UNSHARDED, Shard(0, 2), Shard(1, 2))
+    )
+    joined = torch.cat([part["unembedding.weight"] for part in parts])
+    assert torch.equal(joined, whole["unembedding.weight"])
+    assert torch.equal(parts[1]["embedding.weight"], whole["embedding.weight"])
 
 
 def test_experts_of_other_processes_have_zero_weight():
