@@ -14,6 +14,7 @@ from typing import cast
 from unittest import mock
 
 import torch
+from torch import distributed
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from triton.runtime import Autotuner, KernelInterface
@@ -24,6 +25,7 @@ from reference_engine.kernels import attention_triton
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 from .measuring import Result, Setup, Task
@@ -75,23 +77,42 @@ def counted() -> Iterator[Counter[str]]:
         yield launches
 
 
-def step_without_data(config: ModelConfig, rows: int) -> tuple[Decoder, RaggedBatch]:
+def step_without_data(
+    config: ModelConfig, rows: int, shard: Shard = UNSHARDED
+) -> tuple[Decoder, RaggedBatch]:
     """A decode step whose tensors have no data, so that reading a value fails."""
     with torch.device("meta"):
-        model = Transformer(config, kernels="triton")
+        model = Transformer(config, kernels="triton", shard=shard)
         pack_experts(model)
         for block in model.blocks:
             _pack(cast("PackedMixtureOfExperts", block.mlp), config)
     model = model.to("meta", torch.bfloat16)
-    cache = KVCache(config, rows * WIDTH, torch.bfloat16, torch.device("meta"))
+    cache = KVCache(model.config, rows * WIDTH, torch.bfloat16, torch.device("meta"))
     return Decoder(model, cache, record_calls, rows), RaggedBatch(cache, rows, rows, WIDTH)
 
 
+@contextmanager
+def exchanges_skipped(launches: Counter[str]) -> Iterator[None]:
+    """Counts exchanges between processes as launches within the context, and makes none."""
+
+    def skip(name: str) -> object:
+        return lambda *tensors: launches.update([name])
+
+    with (
+        mock.patch.object(distributed, "all_reduce", skip("all_reduce")),
+        mock.patch.object(distributed, "all_gather", skip("all_gather")),
+    ):
+        yield
+
+
 @torch.inference_mode(mode=False)  # Inference mode would hide a few operators inside others.
-def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
-    """Returns the launches of a step that draws one token of each row, without top_p."""
-    decoder, batch = step_without_data(config, rows)
-    with counted() as launches:
+def decode_launches(config: ModelConfig, rows: int, shard: Shard = UNSHARDED) -> Counter[str]:
+    """Returns the launches of a step that draws one token of each row, without top_p.
+
+    With several processes, it returns those of one of them; the exchanges are not made.
+    """
+    decoder, batch = step_without_data(config, rows, shard)
+    with counted() as launches, exchanges_skipped(launches):
         decoder.run(batch, nucleus=False)
     return launches
 
@@ -117,7 +138,7 @@ def _launches(name: str, rows: int) -> Iterator[Result]:
 
 def _pack(experts: PackedMixtureOfExperts, config: ModelConfig) -> None:
     hidden, inner = config.hidden_size, config.intermediate_size
-    count = config.num_local_experts
+    count = len(experts.mlp1_bias)
     for name, outputs, inputs in (("mlp1", 2 * inner, hidden), ("mlp2", hidden, inner)):
         blocks = torch.empty(count, outputs, inputs // 8, dtype=torch.int32)
         scales = torch.empty(count, inputs // 32, outputs, dtype=torch.uint8)

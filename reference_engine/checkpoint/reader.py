@@ -68,7 +68,7 @@ class Checkpoint:
         """Reads a parameter or a part of it into new memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
-            return self._table(source, dtype).to(device)
+            return _part(self._table(source, dtype), cut).to(device)
         if self._has_pair(source):
             return self._unpacked(name, dtype, device, cut)
         return self._plain(source, dtype, device, cut)
@@ -257,6 +257,13 @@ def _stored(
             pair = zip(pair_names(base, layout), pair_shapes(decoded), strict=True)
             stored |= {name: (shape, (torch.uint8,)) for name, shape in pair}
     return stored
+
+
+def _part(table: Tensor, cut: Cut) -> Tensor:
+    """Returns some rows of a table in memory of their own."""
+    if cut.rows is None:
+        return table
+    return torch.cat([table[rows.start : rows.stop] for rows in cut.rows])
 
 
 def _layer_hint(name: str, config: ModelConfig) -> str:

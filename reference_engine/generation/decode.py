@@ -31,7 +31,7 @@ def decode(
 ) -> Tensor:
     """Returns the normalized stream after the last block, (rows, H), and writes the cache.
 
-    The model has packed experts, in one process. `tokens` has the new token of each row, `tables`
+    The model has packed experts. `tokens` has the new token of each row, `tables`
     the pages of each row in order, (rows, max_pages) in int32, by kind of layer, `query_starts` the
     numbers 0 to rows in int32, and `context_lengths` the lengths with the new token in int32.
     """
@@ -44,10 +44,11 @@ def decode(
         window = config.sliding_window if kind == "sliding_attention" else None
         batch = (tables[kind], query_starts, context_lengths)
         normalized = _add(stream, parts, block.attn.norm)
-        parts = _attend(block.attn, normalized, cos, sin, cache.layers[layer], batch, window)
+        attended = _attend(block.attn, normalized, cos, sin, cache.layers[layer], batch, window)
+        parts = block.shard.sum(attended)
         normalized = _add(stream, parts, block.mlp.norm)
         assert isinstance(block.mlp, PackedMixtureOfExperts)
-        parts = _run_experts(block.mlp, normalized)
+        parts = block.shard.sum(_run_experts(block.mlp, normalized))
     return _add(stream, parts, model.norm)
 
 
@@ -76,11 +77,18 @@ def _attend(
 
 
 def _run_experts(experts: PackedMixtureOfExperts, normalized: Tensor) -> Tensor:
-    """Returns the weighted result of each chosen expert, (rows, top, H) in float32."""
+    """Returns the weighted result of each chosen expert, (rows, top, H) in float32.
+
+    With several processes, the result is the sum over this process's experts, (rows, 1, H).
+    """
     gate_up, down = experts.linears
     rows, width = normalized.shape
     block = block_rows(rows * experts.top, len(gate_up.bias), normalized.dtype)
-    weights, routing = choose_experts(experts.gate(normalized), experts.top, block)
-    product = torch.empty((rows, experts.top, width), dtype=torch.float32, device=normalized.device)
+    scores = experts.gate(normalized)
+    local = experts.shard.part(scores.shape[1])
+    weights, routing = choose_experts(scores, experts.top, block, local)
+    shape, everything = (rows, experts.top, width), experts.shard.ranks == 1
+    create = normalized.new_empty if everything else normalized.new_zeros
+    product = create(shape, dtype=torch.float32)
     multiply(product, normalized, weights, routing, gate_up, down, experts.limit, block)
-    return product
+    return product if everything else product.sum(1, keepdim=True)

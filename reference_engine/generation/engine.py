@@ -10,11 +10,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from functools import partial
 
 import torch
 
-from reference_engine.errors import SetupError
 from reference_engine.generation.errors import (
     NOT_FINITE,
     EngineClosedError,
@@ -25,20 +23,17 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
+from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence as TokenSequence
-from reference_engine.kv_cache.cache import KVCache, cache_for, page_bytes
+from reference_engine.generation.setup import scheduler_for
 from reference_engine.kv_cache.memory import Memory
-from reference_engine.kv_cache.pages import blocks_of
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
-from reference_engine.model.config import DEFAULT_CONTEXT
 from reference_engine.model.transformer import Transformer
 
 __all__ = ["Engine", "SamplingParams", "Token"]
 
 _log = logging.getLogger(__name__)
-_DEFAULT_CHUNK = {"cpu": 512, "mps": 512, "cuda": 4096}
 
 
 class _Request:
@@ -69,6 +64,7 @@ class Engine:
         memory: The size of the KV cache.
         sampler: Draws the tokens.
         forward: Creates the forward pass.
+        link: Connects the other processes of the model, if there are any.
     """
 
     def __init__(
@@ -82,29 +78,21 @@ class Engine:
         memory: Memory | None = None,
         sampler: Sampler = sample,
         forward: MakeForward = forward_for,
+        link: Link | None = None,
     ) -> None:
-        weight = model.unembedding.weight
-        chunk = prefill_chunk or _DEFAULT_CHUNK[weight.device.type]
-        context = max_context or DEFAULT_CONTEXT
-        cache = cache_for(
-            model.config,
-            weight.dtype,
-            weight.device,
-            memory or Memory(),
-            partial(working_memory, model, max_batch, context, chunk),
-        )
-        self.max_context = cache.longest_context(context)
         self.vocab_size = model.config.vocab_size
-        self._device = weight.device
-        self._scheduler = Scheduler(
+        self._device = model.unembedding.weight.device
+        self._scheduler = scheduler_for(
             model,
-            cache,
             max_batch=max_batch,
-            max_context=self.max_context,
-            prefill_chunk=chunk,
+            max_context=max_context,
+            prefill_chunk=prefill_chunk,
+            memory=memory,
             sampler=sampler,
-            forward=forward(model, cache),
+            forward=forward,
+            link=link,
         )
+        self.max_context = self._scheduler.max_context
         self.metrics = EngineMetrics(self.snapshot)
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
@@ -262,37 +250,6 @@ class Engine:
             self._leave(request.sequence)
             self.metrics.ended("failed")
         _deliver((request, error) for request in requests)
-
-
-def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: int) -> int:
-    """Measures the bytes of GPU memory that the largest steps need besides weights and KV cache.
-
-    The steps run on a cache that is as small as possible. Raises SetupError.
-    """
-    weight = model.unembedding.weight
-    before, _ = torch.cuda.mem_get_info(weight.device)
-    cache = KVCache(model.config, 2 * blocks_of(chunk), weight.dtype, weight.device)
-    scheduler = Scheduler(
-        model,
-        cache,
-        max_batch=max_batch,
-        max_context=min(max_context, model.config.max_position_embeddings),
-        prefill_chunk=chunk,
-        forward=forward_for(model, cache),
-    )
-    try:
-        scheduler.prepare(lambda done, total: None, largest=True)
-    except torch.OutOfMemoryError as error:
-        raise SetupError(
-            f"The GPU has too little memory for {max_batch} requests and {chunk} prompt tokens at "
-            "a time. Choose a smaller --max-batch or --prefill-chunk."
-        ) from error
-    torch.cuda.synchronize(weight.device)
-    after, _ = torch.cuda.mem_get_info(weight.device)
-    held = page_bytes(model.config, weight.dtype) * (1 + cache.pool.size)
-    del scheduler, cache
-    torch.cuda.empty_cache()
-    return max(before - after - held, 0)
 
 
 def _is_lost(device: torch.device) -> bool:

@@ -185,6 +185,6 @@ def width_of(blocks: int) -> int:
 
 
 def has_fused_kernels(model: Transformer) -> bool:
-    """Returns whether `decode` can run the model: Triton, one process, experts in MXFP4."""
+    """Returns whether `decode` can run the model: Triton, experts in MXFP4."""
     packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
-    return model.kernels == "triton" and model.shard.ranks == 1 and packed
+    return model.kernels == "triton" and packed

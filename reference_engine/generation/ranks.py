@@ -1,31 +1,40 @@
 """The processes that torchrun starts: the first one is the leader, the others are followers.
 
-The leader schedules, samples and serves. Before each forward pass it sends its rows to the
-followers. They run the same pass on their part of the layers and on the same pages of their caches.
+All run the same scheduler on their parts of the model. At each step, the leader sends the requests
+that joined or left, and the tokens that it read. Everything else is the same in all processes.
 """
 
 import os
+import pickle
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from reference_engine.errors import SetupError
-from reference_engine.generation.forward import Forward, Row
+from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
-from reference_engine.kv_cache.cache import KVCache
+from reference_engine.generation.link import Link, Tokens
+from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.sequence import Sequence
+from reference_engine.generation.setup import scheduler_for
+from reference_engine.kv_cache.memory import Memory
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 _FOREVER = timedelta(days=3650)
-_T = TypeVar("_T")
 _LOST = "Another process of the model stopped, so this one stops too. See that process's message."
+_FRAME = 4096
+"""Bytes of the first broadcast of a message, which is the only one for most messages."""
+_PREFIX = 8  # bytes of the length of a message
+
+_Change = tuple[tuple[int, ...], SamplingParams] | int
+"""The prompt and parameters of a sequence that joined, or the number of one that left."""
 
 
 @contextmanager
@@ -53,81 +62,139 @@ def device_of(device: str) -> str:
     return f"{device}:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """A forward pass to run; without rows, the message that the leader closes."""
+class Messages:
+    """Carries the leader's messages to all followers."""
 
-    rows: tuple[Row, ...] = ()
-    length: int = 0
+    def __init__(self) -> None:
+        # On CPUs, and without a timeout: requests may be rare.
+        self._group = distributed.new_group(backend="gloo", timeout=_FOREVER)
+
+    def send(self, content: object) -> None:
+        """Sends a message."""
+        data = pickle.dumps(content)
+        data = len(data).to_bytes(_PREFIX, "little") + data
+        self._broadcast(data[:_FRAME].ljust(_FRAME, b"\0"))
+        if len(data) > _FRAME:
+            self._broadcast(data[_FRAME:])
+
+    def receive(self) -> object:
+        """Waits for a message and returns its content."""
+        data = self._broadcast(bytes(_FRAME))
+        end = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
+        if end > _FRAME:
+            data += self._broadcast(bytes(end - _FRAME))
+        return pickle.loads(data[_PREFIX:end])  # noqa: S301 - from our own process
+
+    def _broadcast(self, data: bytes) -> bytes:
+        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        distributed.broadcast(buffer, src=0, group=self._group)
+        return buffer.numpy().tobytes()
 
 
-class Leader:
-    """Makes the followers run every forward pass; does nothing without followers.
+class Leader(Link):
+    """Makes the followers run every step.
 
-    After an error in any process's pass, the processes are out of step. The leader then sends
-    SIGTERM to its own process, every further pass fails, and `close` raises.
+    After an error in any process, the processes are out of step. The leader then sends SIGTERM to
+    its own process, every further step fails, and `close` raises.
     """
 
-    def __init__(self, shard: Shard = UNSHARDED) -> None:
-        self.shard = shard
-        self._group: distributed.ProcessGroup | None = None
+    def __init__(self) -> None:
+        self._messages = Messages()
+        self._changes: list[_Change] = []
         self._lost = False
 
-    def forward(self, model: Transformer, cache: KVCache) -> Forward:
-        """Returns the forward pass, after the followers have created the same cache."""
-        run = forward_for(model, cache)
-        if self.shard.ranks == 1:
-            return run
-        self._group = _message_group()
-        self._send(cache.pool.size)
-        return partial(self._run, run)
+    def joined(self, sequence: Sequence) -> None:
+        """See `Link`."""
+        self._changes.append((sequence.prompt, replace(sequence.params, seed=sequence.seed)))
 
-    def close(self) -> None:
-        """Stops the followers. Raises SetupError."""
-        if self._lost:
-            raise SetupError(_LOST)
-        if self._group is not None:
-            with suppress(RuntimeError):  # They may already have received the signal.
-                self._send(_Pass())
+    def left(self, sequence: Sequence) -> None:
+        """See `Link`."""
+        self._changes.append(sequence.order)
 
-    def _run(self, run: Forward, rows: Sequence[Row], length: int) -> Tensor:
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """See `Link`. Raises SetupError."""
         if self._lost:
             raise SetupError(_LOST)
         try:
-            self._send(_Pass(tuple(rows), length))
-            return run(rows, length)
+            changes, self._changes = tuple(self._changes), []
+            self._messages.send(changes)
+            yield
         except Exception as error:
             self._lost = True
             os.kill(os.getpid(), signal.SIGTERM)
             raise SetupError(_LOST) from error
 
-    def _send(self, message: object) -> None:
-        distributed.broadcast_object_list([message], src=0, group=self._group)
+    def tokens(self, read: Callable[[], Tokens]) -> Tokens:
+        """See `Link`."""
+        tokens = read()
+        self._messages.send([token and token.id for token in tokens])
+        return tokens
+
+    def close(self) -> None:
+        """Stops the followers. Raises SetupError."""
+        if self._lost:
+            raise SetupError(_LOST)
+        with suppress(RuntimeError):  # They may already have received the signal.
+            self._messages.send(None)
 
 
-@torch.inference_mode()
-def run_follower(model: Transformer) -> None:
-    """Runs the leader's forward passes until the leader closes. Raises SetupError."""
-    group = _message_group()
-    weight = model.unembedding.weight
+class Follower(Link):
+    """Runs the leader's steps. Raises SetupError if there is no leader."""
+
+    def __init__(self) -> None:
+        with _loss_reported():
+            self._messages = Messages()
+
+    def tokens(self, read: Callable[[], Tokens]) -> Tokens:
+        """See `Link`."""
+        ids = self._messages.receive()
+        assert isinstance(ids, list)
+        return [None if each is None else Token(each) for each in ids]
+
+    def run(
+        self,
+        model: Transformer,
+        *,
+        max_batch: int,
+        max_context: int | None,
+        prefill_chunk: int | None,
+        memory: Memory | None,
+        forward: MakeForward = forward_for,
+    ) -> None:
+        """Runs until the leader closes. Raises SetupError.
+
+        The leader uses the same sizes, and prepares its scheduler before the first step.
+        """
+        with _loss_reported():
+            scheduler = scheduler_for(
+                model,
+                max_batch=max_batch,
+                max_context=max_context,
+                prefill_chunk=prefill_chunk,
+                memory=memory,
+                forward=forward,
+                link=self,
+            )
+            scheduler.prepare(lambda done, total: None)
+            while (changes := self._messages.receive()) is not None:
+                assert isinstance(changes, tuple)
+                for change in changes:
+                    _apply(scheduler, change)
+                scheduler.step()
+
+
+@contextmanager
+def _loss_reported() -> Iterator[None]:
     try:
-        cache = KVCache(model.config, _receive(group, int), weight.dtype, weight.device)
-        run = forward_for(model, cache)
-        while (step := _receive(group, _Pass)).rows:
-            run(step.rows, step.length)
+        yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise SetupError(f"{_LOST} ({reason})" if reason else _LOST) from error
 
 
-def _message_group() -> distributed.ProcessGroup:
-    """Returns a CPU group for the leader's messages, without a timeout: requests may be rare."""
-    group: distributed.ProcessGroup = distributed.new_group(backend="gloo", timeout=_FOREVER)
-    return group
-
-
-def _receive(group: distributed.ProcessGroup, kind: type[_T]) -> _T:
-    box: list[_T | None] = [None]
-    distributed.broadcast_object_list(box, src=0, group=group)
-    assert isinstance(box[0], kind)
-    return box[0]
+def _apply(scheduler: Scheduler, change: _Change) -> None:
+    if isinstance(change, int):
+        scheduler.remove(scheduler.sequence(change))
+    else:
+        scheduler.add(Sequence(*change))

@@ -12,6 +12,8 @@ tokens that the previous step launched. A sequence that stops has already been l
 that token is ignored. Its pages can be reused immediately, because the device runs the steps in
 order.
 
+If the model has several processes, each has a scheduler, and all make the same decisions (`link`).
+
 The scheduler uses no threads; `engine` does.
 """
 
@@ -32,6 +34,7 @@ from reference_engine.generation.graphs import (
     drawn_in,
     practice_table,
 )
+from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
@@ -100,6 +103,7 @@ class Scheduler:
         headroom: int = HEADROOM,
         sampler: Sampler = sample,
         forward: Forward | None = None,
+        link: Link | None = None,
     ) -> None:
         self.max_context = max_context
         self.tally = Tally()
@@ -107,6 +111,7 @@ class Scheduler:
         self._cache = cache
         self._sampler = sampler
         self._forward = forward or GatheredForward(model, cache)
+        self._link = link or Link()
         self._decoder: Decoder | None = None
         if isinstance(forward, GraphedForward) and sampler is sample:
             self._decoder = forward.decoder(max_batch)
@@ -178,12 +183,22 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Adds a sequence to the batch."""
+        self._link.joined(sequence)
         self._joined += 1
         sequence.order = self._joined
         self._start(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Removes a sequence, finished or not, and releases its pages."""
+        if not sequence.removed:
+            self._link.left(sequence)
+            self._drop(sequence)
+
+    def sequence(self, order: int) -> Sequence:
+        """Returns the sequence that joined as number `order`, if it has not been removed."""
+        return next(each for each in (*self._running, *self._preempted) if each.order == order)
+
+    def _drop(self, sequence: Sequence) -> None:
         sequence.removed = True
         self._release(sequence)
 
@@ -201,6 +216,10 @@ class Scheduler:
 
         With a recorded decoder, the returned tokens are those that the previous step launched.
         """
+        with self._link.step():
+            return self._step()
+
+    def _step(self) -> list[Step]:
         flight = self._flight
         steps: list[Step] = []
         if flight is not None and not flight.step.overlaps:
@@ -229,7 +248,7 @@ class Scheduler:
         """Waits for a launched step; sequences that were removed in the meantime gain no token."""
         if flight is None:
             return []
-        tokens = flight.step.tokens()
+        tokens = self._link.tokens(flight.step.tokens)
         steps = []
         for sequence, place in flight.places.items():
             sequence.launched -= 1
@@ -375,7 +394,7 @@ class Scheduler:
         padded = F.pad(torch.cat(streams), (0, 0, 0, padding))
         logits = self._model.unembedding(padded)[: len(ready)]
         draws = [each.draw() for each in ready]
-        tokens = self._sampler(logits, draws)
+        tokens = self._link.tokens(lambda: self._sampler(logits, draws))
         return [self._gain(*each) for each in zip(ready, tokens, strict=True)]
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
@@ -383,7 +402,7 @@ class Scheduler:
         if token is None:  # The cached values may not be finite either, so they are not shared.
             if sequence.table is not None:
                 sequence.table.withdraw()
-            self.remove(sequence)
+            self._drop(sequence)
             return Step(sequence, None, finished=True)
         sequence.tokens.append(token.id)
         self.tally.generated_tokens += 1
@@ -391,7 +410,7 @@ class Scheduler:
             not sequence.launched and sequence.is_full(self.max_context)
         )
         if finished:
-            self.remove(sequence)
+            self._drop(sequence)
         return Step(sequence, token, finished)
 
 

@@ -239,12 +239,17 @@ def route_kernel(
     tiles,
     TOP: tl.constexpr,
     EXPERTS: tl.constexpr,
+    LOCAL_START: tl.constexpr,
+    LOCAL_END: tl.constexpr,
     TOP_COLUMNS: tl.constexpr,
     EXPERT_COLUMNS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Chooses experts from `scores` (tokens, EXPERTS) and sorts the slots; one program."""
+    """Chooses experts from `scores` (tokens, EXPERTS) and sorts the slots; one program.
+
+    The tiles contain the slots of the experts LOCAL_START to LOCAL_END - 1.
+    """
     expert = tl.arange(0, EXPERT_COLUMNS)[None, :]
     counts = tl.zeros((EXPERT_COLUMNS,), tl.int32)
     for start in range(0, tokens, CHUNK):
@@ -265,24 +270,26 @@ def route_kernel(
         tl.store(slots + row, slot, mask=used)
         next_rows += tl.sum(here, 0)
 
-    tiles_of = (counts + BLOCK_ROWS - 1) // BLOCK_ROWS
+    column = tl.arange(0, EXPERT_COLUMNS)
+    local = (column >= LOCAL_START) & (column < LOCAL_END)
+    tiles_of = tl.where(local, (counts + BLOCK_ROWS - 1) // BLOCK_ROWS, 0)
     tiles_end = tl.cumsum(tiles_of, 0)
     for start in range(0, tiles, CHUNK):
         tile = start + tl.arange(0, CHUNK)
         used = tile < tiles
         before = (tiles_end[None, :] <= tile[:, None]) & (expert < EXPERTS)
-        owner = tl.minimum(tl.sum(before.to(tl.int32), 1), EXPERTS - 1)
+        owner = tl.minimum(tl.sum(before.to(tl.int32), 1), LOCAL_END - 1)
         here = (expert == owner[:, None]).to(tl.int32)
         end = tl.sum(here * row_ends[None, :], 1)
         number = tile - tl.sum(here * (tiles_end - tiles_of)[None, :], 1)
         first = end - tl.sum(here * counts[None, :], 1) + number * BLOCK_ROWS
         first = tl.minimum(first, end)
-        tl.store(tile_experts + tile, owner, mask=used)
+        tl.store(tile_experts + tile, owner - LOCAL_START, mask=used)
         tl.store(tile_rows + tile, first, mask=used)
         tl.store(tile_ends + tile, tl.minimum(end, first + BLOCK_ROWS), mask=used)
 
 
-def choose_experts(scores: Tensor, top: int, block: int) -> tuple[Tensor, Routing]:
+def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[Tensor, Routing]:
     """Chooses the `top` best experts of each token and divides the slots into tiles.
 
     Of experts with equal scores, the one with the lower index is chosen.
@@ -291,12 +298,14 @@ def choose_experts(scores: Tensor, top: int, block: int) -> tuple[Tensor, Routin
         scores: (tokens, experts); the router's scores.
         top: Number of experts per token.
         block: Rows per tile.
+        local: The experts of this process, whose slots are in tiles. The numbers of the tiles'
+            experts start at 0.
 
     Returns:
         The softmax weights of the chosen experts, (tokens, top) in float32, and the tiles.
     """
     tokens, experts = scores.shape
-    tiles = most_tiles(tokens * top, experts, block)
+    tiles = most_tiles(tokens * top, len(local), block)
     weights = scores.new_empty((tokens, top), dtype=torch.float32)
     sizes = (tokens * top, tokens * top, tiles, tiles, tiles)
     chosen, slots, *tiling = (scores.new_empty(size, dtype=torch.int32) for size in sizes)
@@ -310,6 +319,8 @@ def choose_experts(scores: Tensor, top: int, block: int) -> tuple[Tensor, Routin
         tiles,
         TOP=top,
         EXPERTS=experts,
+        LOCAL_START=local.start,
+        LOCAL_END=local.stop,
         TOP_COLUMNS=power_of_two(top),
         EXPERT_COLUMNS=power_of_two(experts),
         BLOCK_ROWS=block,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,9 +19,6 @@ from torch import Tensor
 from reference_engine.errors import SetupError
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE, BlockTable, Layout, PagePool
 from reference_engine.model.config import ModelConfig
-
-if TYPE_CHECKING:
-    from reference_engine.kv_cache.memory import Memory  # needs a command-line library
 
 _log = logging.getLogger(__name__)
 
@@ -81,18 +77,6 @@ class KVCache:
             "The KV cache fits only %d tokens, so the context is limited to that.", longest
         )
         return longest
-
-
-def cache_for(
-    config: ModelConfig,
-    dtype: torch.dtype,
-    device: torch.device,
-    memory: Memory,
-    working: Callable[[], int] = lambda: 0,
-) -> KVCache:
-    """Returns a cache with as many pages as fit in the memory; see `Memory.bytes_on`."""
-    pages = memory.bytes_on(device, working) // page_bytes(config, dtype)
-    return KVCache(config, pages, dtype, device)
 
 
 def page_bytes(config: ModelConfig, dtype: torch.dtype) -> int:

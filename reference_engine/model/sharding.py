@@ -1,9 +1,10 @@
 """Tensor parallelism: the part of each layer in a process, and the sum of the parts.
 
-Each of n processes has 1/n of the query heads with their key/value heads, and 1/n of the experts,
-which are not split. Routers, norms and token embeddings are on all processes. The outputs of
-attention and of the experts are summed over processes: one float32 all-reduce after each. A single
-process skips the all-reduce.
+Each of n processes has 1/n of the query heads with their key/value heads, 1/n of the experts, which
+are not split, and 1/n of the unembedding's rows. Routers, norms and token embeddings are on all
+processes. The outputs of attention and of the experts are summed over processes: one float32
+all-reduce after each. The logits are gathered, so that all processes have all of them. A single
+process skips these exchanges.
 """
 
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ class Shard:
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),
             (config.num_local_experts, "experts"),
+            (config.vocab_size, "tokens of the vocabulary"),
         ):
             if count % self.ranks:
                 raise SetupError(
@@ -61,6 +63,8 @@ class Shard:
             return UNCUT
         size = config.head_dim
         query, kv = config.num_attention_heads * size, config.num_key_value_heads * size
+        if parameter == "unembedding.weight":
+            return Cut(rows=(self.part(config.vocab_size),))
         kind = parameter.partition(".mlp.")[2] or parameter.partition(".attn.")[2]
         if kind in {"qkv.weight", "qkv.bias"}:
             local = self.part(kv)
@@ -98,6 +102,22 @@ class Shard:
         total = part.float().contiguous()
         distributed.all_reduce(total)
         return total
+
+    def gather(self, part: Tensor) -> Tensor:
+        """Returns the last dimension of all processes' parts, in order."""
+        if self.ranks == 1:
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.ranks)]
+        distributed.all_gather(parts, part.contiguous())
+        return torch.cat(parts, -1)
+
+    def least(self, number: int, device: torch.device) -> int:
+        """Returns the smallest number of all processes; `device` is that of the model."""
+        if self.ranks == 1:
+            return number
+        least = torch.tensor(number, device=device)
+        distributed.all_reduce(least, distributed.ReduceOp.MIN)
+        return int(least)
 
 
 UNSHARDED = Shard()  # a single process with the complete model

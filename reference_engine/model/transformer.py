@@ -267,13 +267,25 @@ class Block(nn.Module):
         return x + self.shard.sum(self.mlp(x)).to(x.dtype)
 
 
+class Unembedding(Linear):
+    """The logits of all tokens; each process computes those of its part of the vocabulary."""
+
+    def __init__(self, config: ModelConfig, shard: Shard = UNSHARDED) -> None:
+        super().__init__(config.hidden_size, len(shard.part(config.vocab_size)), bias=False)
+        self.shard = shard
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps normalized streams (..., H) to logits (..., vocabulary)."""
+        return self.shard.gather(super().forward(x))
+
+
 class Transformer(nn.Module):
     """The model from token IDs to logits; its parameters are empty until a checkpoint is loaded.
 
     Args:
         config: The shape of the complete model.
         kernels: The attention implementation for paged caches.
-        shard: The heads and experts of this process. `self.config` then has their number.
+        shard: The part of this process. `self.config` then has its number of heads.
         residual: The dtype of the residual stream.
     """
 
@@ -294,7 +306,7 @@ class Transformer(nn.Module):
         self.rotary = Rotary(config)
         self.block = nn.ModuleList(Block(config, n, shard) for n in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.unembedding = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.unembedding = Unembedding(config, shard)
 
     @property
     def blocks(self) -> list[Block]:

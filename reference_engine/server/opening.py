@@ -12,7 +12,8 @@ from reference_engine.checkpoint import load_model
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.forward import MakeForward
-from reference_engine.generation.ranks import Leader
+from reference_engine.generation.graphs import forward_for
+from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Sampler, sample
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
@@ -45,21 +46,25 @@ def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
 
 
 def open_engine(
-    settings: ServeSettings, parts: Parts | None = None, leader: Leader | None = None
+    settings: ServeSettings,
+    parts: Parts | None = None,
+    shard: Shard = UNSHARDED,
+    link: Link | None = None,
 ) -> Backend:
     """Create the engine or backend of the settings, without starting it. Raises SetupError."""
     if settings.backend.name != "reference":
         return _backend(settings)
-    parts, leader = parts or Parts(), leader or Leader()
+    parts = parts or Parts()
     return Engine(
-        parts.model(load(settings, leader.shard)),
+        parts.model(load(settings, shard)),
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
         max_context=settings.max_context,
         prefill_chunk=settings.prefill_chunk,
         memory=settings.memory,
         sampler=parts.sampler,
-        forward=parts.forward(leader.forward),
+        forward=parts.forward(forward_for),
+        link=link,
     )
 
 

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
-from reference_engine.generation.ranks import Leader, device_of, process_group, run_follower
+from reference_engine.generation.link import Link
+from reference_engine.generation.ranks import Follower, Leader, device_of, process_group
 from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
 from reference_engine.model.sharding import Shard
 from reference_engine.server.opening import Parts, load, open_engine
@@ -99,8 +100,8 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
     if shard.ranks > 1 and (settings.faulty or settings.backend.name != "reference"):
         raise SetupError("Faults and --backend need a single process: do not use torchrun.")
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
-        leader = Leader(shard)
-        engine = open_engine(settings, parts, leader)
+        link = Leader() if shard.ranks > 1 else Link()
+        engine = open_engine(settings, parts, shard, link)
         if isinstance(engine, Engine):
             engine.prepare(_report)
         engine.start()
@@ -121,7 +122,7 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
                 raise SetupError("The GPU reported an error (see above); start the server again.")
         finally:
             engine.close()
-            leader.close()
+            link.close()
 
 
 def _report(done: int, total: int) -> None:
@@ -136,7 +137,14 @@ def _follow(settings: ServeSettings, shard: Shard) -> None:
     # The first process decides when to stop; it also receives torchrun's signals.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    run_follower(load(settings, shard))
+    follower = Follower()
+    follower.run(
+        load(settings, shard),
+        max_batch=settings.max_batch,
+        max_context=settings.max_context,
+        prefill_chunk=settings.prefill_chunk,
+        memory=settings.memory,
+    )
 
 
 def _in_main_thread() -> bool:

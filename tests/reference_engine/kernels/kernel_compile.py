@@ -154,7 +154,7 @@ def test_combining_split_keys():
 
 
 def test_the_small_steps_of_a_block():
-    """One token per program, and 128 experts: no registers are spilled."""
+    """One token per program, and 128 experts, all or half of them local: no register spills."""
     row = {"WIDTH": 2880, "COLUMNS": 4096}
     heads = {"KV_HEADS": 8, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
     experts = {"TOP": 4, "EXPERTS": 128, "TOP_COLUMNS": 4, "EXPERT_COLUMNS": 128}
@@ -162,7 +162,19 @@ def test_the_small_steps_of_a_block():
     for made in (
         compiled(add_norm_kernel, 8, 3, vector, PARTS=4, **row),
         compiled(rotate_kernel, 4, 3, HALF=32, HALF_COLUMNS=32, **heads),
-        compiled(route_kernel, 8, 3, BLOCK_ROWS=16, CHUNK=32, **experts),
+        *(
+            compiled(
+                route_kernel,
+                8,
+                3,
+                LOCAL_START=start,
+                LOCAL_END=128,
+                BLOCK_ROWS=16,
+                CHUNK=32,
+                **experts,
+            )
+            for start in (0, 64)
+        ),
     ):
         assert "LDL" not in made.asm["sass"], "registers are spilled"
 

@@ -77,30 +77,42 @@ def test_heads_are_rotated_and_written(dtype, heads, kv_heads, size):
     [(1, 32, 4, 16), (3, 5, 3, 16), (70, 12, 2, 4), (70, 2, 1, 64), (65, 128, 4, 16)],
     ids=["one token", "odd numbers", "more tokens than a chunk", "few experts", "gpt-oss-120b"],
 )
+@pytest.mark.parametrize("part", ["all", "first", "last"])
 @DTYPES
-def test_experts_are_chosen_and_sorted(dtype, tokens, experts, top, block):
+def test_experts_are_chosen_and_sorted(dtype, part, tokens, experts, top, block):
+    """With some of the experts local, only their slots are in tiles."""
     generator = torch.Generator().manual_seed(tokens)
     order = torch.stack([torch.randperm(experts, generator=generator) for _ in range(tokens)])
     scores = (order / 4).to(DEVICE, dtype)
-    weights, routing = choose_experts(scores, top, block)
+    half = experts // 2
+    local = {"all": range(experts), "first": range(half), "last": range(half, experts)}[part]
+    weights, routing = choose_experts(scores, top, block, local)
     best = scores.float().topk(top)
     assert torch.allclose(weights, best.values.softmax(-1), atol=1e-6)
     # `route` treats a single token in its own way; with a second one, it sorts the first one's.
     many = torch.cat((best.indices, best.indices.new_full((1, top), experts)))
-    expected = route(many, experts, block)
-    assert torch.equal(routing.slots, expected.slots[: tokens * top])
-    tiles = len(routing.tile_ends)
-    assert torch.equal(routing.tile_experts, expected.tile_experts[:tiles])
-    assert torch.equal(routing.tile_rows, expected.tile_rows[:tiles])
-    assert torch.equal(routing.tile_ends, expected.tile_ends[:tiles])
-    assert (expected.tile_rows[tiles:] == expected.tile_ends[tiles:]).all()
+    here = (many >= local.start) & (many < local.stop)
+    expected = route(torch.where(here, many - local.start, len(local)), len(local), block)
+    assert used_tiles(routing) == used_tiles(expected)
+    assert int(routing.tile_experts.max()) < len(local)
+    assert sorted(routing.slots.tolist()) == list(range(tokens * top))
+
+
+def used_tiles(routing):
+    """The expert and the slots of each tile that is not idle."""
+    tiles = (routing.tile_experts, routing.tile_rows, routing.tile_ends)
+    return [
+        (expert, routing.slots[first:end].tolist())
+        for expert, first, end in torch.stack(tiles, dim=1).tolist()
+        if first < end
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_equal_scores_choose_the_first_experts_and_nan_gives_nan():
     scores = torch.zeros(2, 5, device=DEVICE)
     scores[1] = float("nan")
-    weights, routing = choose_experts(scores, 2, 16)
+    weights, routing = choose_experts(scores, 2, 16, range(5))
     assert weights[0].tolist() == [0.5, 0.5]
     assert weights[1].isnan().all()
     assert routing.slots[routing.tile_rows[0] : routing.tile_ends[0]].tolist()[0] == 0

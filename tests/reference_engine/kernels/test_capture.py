@@ -7,8 +7,9 @@ from torch.utils._pytree import tree_leaves
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from benchmarks.gpu.launches import counted, step_without_data
+from benchmarks.gpu.launches import counted, exchanges_skipped, step_without_data
 from benchmarks.gpu.model import shape
+from reference_engine.model.sharding import Shard
 
 
 class Devices(TorchDispatchMode):
@@ -28,10 +29,10 @@ class Devices(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("nucleus", [False, True])
-@pytest.mark.parametrize("rows", [1, 8])
-def test_a_recorded_step_needs_neither_the_host_nor_its_memory(rows, nucleus):
+@pytest.mark.parametrize(("rows", "ranks"), [(1, 1), (8, 1), (8, 2)])
+def test_a_recorded_step_needs_neither_the_host_nor_its_memory(rows, ranks, nucleus):
     """Reading a value on the host would fail, because the tensors have none."""
-    decoder, batch = step_without_data(shape("20b", 2), rows)
-    with counted(), Devices() as devices:
+    decoder, batch = step_without_data(shape("20b", 2), rows, Shard(0, ranks))
+    with counted() as launches, exchanges_skipped(launches), Devices() as devices:
         decoder.run(batch, nucleus)
     assert devices.found == {"meta"}

@@ -6,6 +6,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 from benchmarks.gpu.launches import decode_launches, per_layer
 from benchmarks.gpu.model import shape
+from reference_engine.model.sharding import Shard
 
 
 @pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
@@ -21,3 +22,18 @@ def test_a_decode_step_has_the_expected_launches(rows, combined):
     assert per_layer("20b", rows) == 10 + combined / layers
     # Embedding, rotary angles, unembedding and sampling.
     assert found.total() <= 10 * layers + combined + 61
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_several_processes_need_few_further_launches(rows):
+    """In a layer: two sums over processes, and the preparation of what each process adds."""
+    layers = 24
+    alone = decode_launches(shape("20b"), rows)
+    found = decode_launches(shape("20b"), rows, Shard(1, 2))
+    assert found["all_reduce"] == 2 * layers
+    assert found["all_gather"] == 1
+    further = {name: count - alone[name] for name, count in found.items() if count > alone[name]}
+    assert further == {
+        "all_reduce": 2 * layers, "_to_copy": layers, "new_zeros": layers, "sum": layers,
+        "all_gather": 1, "cat": 1,
+    }  # fmt: skip

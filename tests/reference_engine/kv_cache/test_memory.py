@@ -5,7 +5,7 @@ import torch
 from tiny_model import random_transformer
 
 from reference_engine.errors import SetupError
-from reference_engine.generation import engine
+from reference_engine.generation import setup
 from reference_engine.generation.graphs import GraphedForward, record_calls
 from reference_engine.kv_cache.cache import page_bytes
 from reference_engine.kv_cache.memory import Memory
@@ -36,9 +36,9 @@ def test_the_largest_steps_run_on_a_small_cache(monkeypatch):
         recorded.append(run)
         return record_calls(run)
 
-    monkeypatch.setattr(engine, "forward_for", lambda *given: GraphedForward(*given, record))
+    monkeypatch.setattr(setup, "forward_for", lambda *given: GraphedForward(*given, record))
     frees(monkeypatch, 9_000_000, 1_000_000)
-    found = engine.working_memory(model, 5, 4096, 256)
+    found = setup.working_memory(model, 5, 4096, 256)
     assert len(recorded) == 2  # with and without a top_p
     assert found == 8_000_000 - page_bytes(model.config, torch.float32) * 9
 
@@ -47,7 +47,7 @@ def test_too_little_memory_names_the_options(monkeypatch):
     def record(_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "forward_for", lambda *given: GraphedForward(*given, record))
+    monkeypatch.setattr(setup, "forward_for", lambda *given: GraphedForward(*given, record))
     frees(monkeypatch, 9)
     with pytest.raises(SetupError, match="--max-batch or --prefill-chunk"):
-        engine.working_memory(random_transformer(num_hidden_layers=2), 5, 4096, 256)
+        setup.working_memory(random_transformer(num_hidden_layers=2), 5, 4096, 256)

@@ -1,0 +1,85 @@
+"""Creates a scheduler and its KV cache, whose size depends on the free memory of the device."""
+
+from functools import partial
+
+import torch
+
+from reference_engine.errors import SetupError
+from reference_engine.generation.forward import MakeForward
+from reference_engine.generation.graphs import forward_for
+from reference_engine.generation.link import Link
+from reference_engine.generation.sampling import Sampler, sample
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.kv_cache.cache import KVCache, page_bytes
+from reference_engine.kv_cache.memory import Memory
+from reference_engine.kv_cache.pages import blocks_of
+from reference_engine.model.config import DEFAULT_CONTEXT
+from reference_engine.model.transformer import Transformer
+
+_DEFAULT_CHUNK = {"cpu": 512, "mps": 512, "cuda": 4096}
+
+
+def scheduler_for(
+    model: Transformer,
+    *,
+    max_batch: int = 32,
+    max_context: int | None = None,
+    prefill_chunk: int | None = None,
+    memory: Memory | None = None,
+    sampler: Sampler = sample,
+    forward: MakeForward = forward_for,
+    link: Link | None = None,
+) -> Scheduler:
+    """Returns a scheduler; see `engine.Engine` for the arguments. Raises SetupError.
+
+    If the model has several processes, all of them call this function at the same time with the
+    same sizes. The process with the least memory determines the number of pages.
+    """
+    config, weight = model.config, model.unembedding.weight
+    chunk = prefill_chunk or _DEFAULT_CHUNK[weight.device.type]
+    context = max_context or DEFAULT_CONTEXT
+    working = partial(working_memory, model, max_batch, context, chunk)
+    size = (memory or Memory()).bytes_on(weight.device, working)
+    pages = model.shard.least(size // page_bytes(config, weight.dtype), weight.device)
+    cache = KVCache(config, pages, weight.dtype, weight.device)
+    return Scheduler(
+        model,
+        cache,
+        max_batch=max_batch,
+        max_context=cache.longest_context(context),
+        prefill_chunk=chunk,
+        sampler=sampler,
+        forward=forward(model, cache),
+        link=link,
+    )
+
+
+def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: int) -> int:
+    """Measures the bytes of GPU memory that the largest steps need besides weights and KV cache.
+
+    The steps run on a cache that is as small as possible. Raises SetupError.
+    """
+    weight = model.unembedding.weight
+    before, _ = torch.cuda.mem_get_info(weight.device)
+    cache = KVCache(model.config, 2 * blocks_of(chunk), weight.dtype, weight.device)
+    scheduler = Scheduler(
+        model,
+        cache,
+        max_batch=max_batch,
+        max_context=min(max_context, model.config.max_position_embeddings),
+        prefill_chunk=chunk,
+        forward=forward_for(model, cache),
+    )
+    try:
+        scheduler.prepare(lambda done, total: None, largest=True)
+    except torch.OutOfMemoryError as error:
+        raise SetupError(
+            f"The GPU has too little memory for {max_batch} requests and {chunk} prompt tokens at "
+            "a time. Choose a smaller --max-batch or --prefill-chunk."
+        ) from error
+    torch.cuda.synchronize(weight.device)
+    after, _ = torch.cuda.mem_get_info(weight.device)
+    held = page_bytes(model.config, weight.dtype) * (1 + cache.pool.size)
+    del scheduler, cache
+    torch.cuda.empty_cache()
+    return max(before - after - held, 0)
