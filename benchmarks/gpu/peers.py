@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .engine import DECODED, PROMPT
-from .measuring import Result, Setup, Task
+from .measuring import Result, Setup, Task, not_measured
 from .model import shape
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def transformers(setup: Setup) -> Iterator[Task]:
     """Tokens per second of `generate` in bfloat16, prefill included."""
     if find_spec("transformers") is None:
-        yield Task("transformers", lambda: [Result("transformers", 0, "", note="not installed")])
+        yield Task("transformers", lambda: [not_measured("transformers", "not installed")])
         return
     model = _model(setup)
     for batch in (1, 8, 64) if setup.on_gpu else (1,):
