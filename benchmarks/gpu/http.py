@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from reference_engine.generation.sampling import SamplingParams
+
 from .load import Requests, Streams, receive
 from .measuring import Result, Setup, Task, not_measured
 from .model import random_model, shape
@@ -92,7 +94,7 @@ def both(engine: Engine, port: int, amount: Amount, seed: int) -> tuple[Streams,
     """Streams from the engine, then the same number of others over HTTP."""
     prompts = random_prompts(2 * amount.streams, amount.prompt, engine.vocab_size, seed)
     own, others = prompts[: amount.streams], prompts[amount.streams :]
-    return direct(engine, own, amount.answer), receive(completions(port, others, amount.answer))
+    return direct(engine, own, SamplingParams(amount.answer)), receive(completions(port, others, amount.answer))
 
 
 def compared(alone: Streams, served: Streams, amount: Amount) -> Iterator[Result]:
@@ -135,16 +137,15 @@ def completions(port: int, prompts: Sequence[Sequence[int]], tokens: int) -> Req
     return Requests(port, "/v1/completions", bodies, '"finish_reason":null')
 
 
-def direct(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Streams:
+def direct(engine: Engine, prompts: Sequence[Sequence[int]], params: SamplingParams) -> Streams:
     """The tokens of all prompts from a running engine, in an event loop of this process."""
-    from reference_engine.generation.sampling import SamplingParams
 
-    async def one(prompt: Sequence[int], seed: int) -> tuple[float, list[float]]:
-        sent, params = time.perf_counter(), SamplingParams(tokens, seed=seed)
+    async def one(prompt: Sequence[int]) -> tuple[float, list[float]]:
+        sent = time.perf_counter()
         return sent, [time.perf_counter() async for _ in engine.generate(prompt, params)]
 
     async def every() -> Streams:
-        found = await asyncio.gather(*(one(prompt, n) for n, prompt in enumerate(prompts)))
+        found = await asyncio.gather(*map(one, prompts))
         return Streams([sent for sent, _ in found], [times for _, times in found])
 
     return asyncio.run(every())
