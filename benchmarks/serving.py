@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import median
+from itertools import pairwise
+from statistics import mean, median
 from typing import cast
 
 import torch
@@ -40,17 +41,31 @@ WARM_UP = 20
 PROMPT = 60
 """Tokens of a raw prompt; with fewer than 64, no prompt shares pages with another."""
 START = encode("<|channel|>final<|message|>")
-WORDS = encode(" We count the letters of each word, one after another, and then compare the two sums.")
+WORDS = encode(
+    " We count the letters of each word, one after another, and then compare the two sums."
+)
 """Repeated as the text of every answer."""
 FORMS = ("engine", "completions", "chat", "responses")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The mean time of a step with a full batch, and the CPU time of this process per token."""
+    """The steps with a full batch: mean and median length, and CPU time of this process.
 
-    step: float
+    Other processes on a busy machine interrupt some steps. They change the mean much more than the
+    median and the CPU time.
+    """
+
+    mean: float
+    median: float
     cpu: float
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[tuple[float, float]]]) -> Cost:
+        """The cost from the wall and CPU clock at the start of each step of several runs."""
+        pairs = [pair for run in runs for pair in pairwise(run)]
+        lengths = [after[0] - before[0] for before, after in pairs]
+        return cls(mean(lengths), median(lengths), mean(b[1] - a[1] for a, b in pairs))
 
 
 @dataclass(frozen=True)
@@ -91,12 +106,10 @@ class SimulatedDevice:
         self._free = max(now, self._free) + self._seconds
         return SimulatedStep(draws, self._free)
 
-    def cost(self) -> Cost:
-        """The cost of the steps with a full batch so far, which are then forgotten."""
-        (begin, used), (end, used_after) = self.full[WARM_UP], self.full[-1]
-        steps = len(self.full) - 1 - WARM_UP
-        self.full.clear()
-        return Cost((end - begin) / steps, (used_after - used) / steps / self._rows)
+    def taken(self) -> list[tuple[float, float]]:
+        """The clocks since the last call, without those of the first steps."""
+        taken, self.full = self.full[WARM_UP:], []
+        return taken
 
 
 class SimulatedDecoder(Decoder):
@@ -167,23 +180,20 @@ def stream(form: str, engine: Engine, port: int, streams: int, tokens: int) -> N
 
 
 def compare(streams: int, tokens: int, seconds: float, repeat: int) -> dict[str, Cost]:
-    """The median cost of each form, measured in turn."""
+    """The cost of each form; the forms take turns, and the first turn does not count."""
     device = SimulatedDevice(seconds, streams)
     engine = simulated_engine(device, streams, tokens)
     engine.start()
-    costs: dict[str, list[Cost]] = {form: [] for form in FORMS}
+    runs: dict[str, list[list[tuple[float, float]]]] = {form: [] for form in FORMS}
     try:
         with serving(engine) as port:
             for _ in range(1 + repeat):
                 for form in FORMS:
                     stream(form, engine, port, streams, tokens)
-                    costs[form].append(device.cost())
+                    runs[form].append(device.taken())
     finally:
         engine.close()
-    return {
-        form: Cost(median(cost.step for cost in each[1:]), median(cost.cpu for cost in each[1:]))
-        for form, each in costs.items()
-    }
+    return {form: Cost.of(each[1:]) for form, each in runs.items()}
 
 
 def main() -> None:
@@ -191,17 +201,18 @@ def main() -> None:
     parser.add_argument("--milliseconds", type=float, default=3, help="length of a step")
     parser.add_argument("--streams", default="1,8,64")
     parser.add_argument("--tokens", type=int, default=300, help="tokens per answer")
-    parser.add_argument("--repeat", type=int, default=3, help="the median is shown")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of each API")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{'streams':>7}  {'':11} {'step':>9} {'of engine':>10} {'CPU per token':>14}")
+    print(f"{'streams':>7}  {'':11} {'mean step':>9} {'median':>9} {'CPU':>9} {'per token':>9}")
     for streams in map(int, options.streams.split(",")):
         seconds = options.milliseconds / 1000
-        costs = compare(streams, options.tokens, seconds, options.repeat)
-        for form, cost in costs.items():
-            ratio = cost.step / costs["engine"].step
-            figures = f"{1000 * cost.step:6.2f} ms {ratio:10.2f} {1e6 * cost.cpu:11.0f} µs"
-            print(f"{streams:7}  {form:11} {figures}", flush=True)
+        for form, cost in compare(streams, options.tokens, seconds, options.repeat).items():
+            lengths = (cost.mean, cost.median, cost.cpu)
+            figures = " ".join(f"{1000 * each:6.2f} ms" for each in lengths)
+            print(
+                f"{streams:7}  {form:11} {figures} {1e6 * cost.cpu / streams:6.0f} µs", flush=True
+            )
 
 
 if __name__ == "__main__":

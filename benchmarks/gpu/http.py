@@ -94,7 +94,9 @@ def both(engine: Engine, port: int, amount: Amount, seed: int) -> tuple[Streams,
     """Streams from the engine, then the same number of others over HTTP."""
     prompts = random_prompts(2 * amount.streams, amount.prompt, engine.vocab_size, seed)
     own, others = prompts[: amount.streams], prompts[amount.streams :]
-    return direct(engine, own, SamplingParams(amount.answer)), receive(completions(port, others, amount.answer))
+    return direct(engine, own, SamplingParams(amount.answer)), receive(
+        completions(port, others, amount.answer)
+    )
 
 
 def compared(alone: Streams, served: Streams, amount: Amount) -> Iterator[Result]:

@@ -55,18 +55,12 @@ class Streams:
     @property
     def first(self) -> float:
         """Median seconds from a request to its first token."""
-        return quantile((times[0] - at for at, times in zip(self.sent, self.tokens) if times), 0.5)
+        return quantile((times[0] - at for at, times in zip(self.sent, self.tokens, strict=True) if times), 0.5)
 
     def between(self, share: float) -> float:
         """The quantile of the seconds between two tokens of a stream."""
         gaps = (after - before for times in self.tokens for before, after in pairwise(times))
         return quantile(gaps, share)
-
-    def together(self) -> float:
-        """Mean seconds between two tokens, from when all streams have a token to the first end."""
-        begin, end = max(times[0] for times in self.tokens), min(t[-1] for t in self.tokens)
-        counts = [sum(begin <= at <= end for at in times) - 1 for times in self.tokens]
-        return (end - begin) * len(counts) / max(sum(counts), 1)
 
 
 def quantile(values: Iterable[float], share: float) -> float:
