@@ -46,6 +46,7 @@ STAGES: dict[str, tuple[Run, str]] = {
     "http-20b": (http.http, "20b"),
     "http-120b": (http.http, "120b"),
     "transformers-20b": (peers.transformers, "20b"),
+    "gpt-oss-triton-20b": (peers.gpt_oss_triton, "20b"),
 }
 """The stages and their shapes; correctness comes first."""
 

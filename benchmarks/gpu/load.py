@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -55,7 +56,9 @@ class Streams:
     @property
     def first(self) -> float:
         """Median seconds from a request to its first token."""
-        return quantile((times[0] - at for at, times in zip(self.sent, self.tokens, strict=True) if times), 0.5)
+        return quantile(
+            (times[0] - at for at, times in zip(self.sent, self.tokens, strict=True) if times), 0.5
+        )
 
     def between(self, share: float) -> float:
         """The quantile of the seconds between two tokens of a stream."""
@@ -132,8 +135,8 @@ async def _receive_here(requests: Requests) -> Streams:
     marker = requests.marker.encode()
     streams: list[_Stream] = []
     for body in requests.bodies:
-        stream = _Stream(requests.path, body, marker)
-        await loop.create_connection(lambda made=stream: made, "127.0.0.1", requests.port)
+        make = partial(_Stream, requests.path, body, marker)
+        _, stream = await loop.create_connection(make, "127.0.0.1", requests.port)
         streams.append(stream)
     for stream in streams:
         stream.send()
