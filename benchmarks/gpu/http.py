@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,18 +23,6 @@ from .model import random_model, shape
 if TYPE_CHECKING:
     from reference_engine.generation.engine import Engine
 
-NEEDED = (
-    "cyclopts",
-    "openai",
-    "openai_harmony",
-    "orjson",
-    "platformdirs",
-    "prometheus_client",
-    "pydantic",
-    "starlette",
-    "uvicorn",
-)
-"""The packages that the server imports at its start, besides PyTorch and NumPy."""
 _READY_SECONDS = 30
 
 
@@ -67,8 +54,10 @@ def http(setup: Setup) -> Iterator[Task]:
 
 def missing() -> str:
     """Why the server cannot run; empty if it can."""
-    if absent := [name for name in NEEDED if find_spec(name) is None]:
-        return f"not installed: {', '.join(absent)}"
+    try:
+        import reference_engine.server.serve  # noqa: F401
+    except ImportError as error:
+        return f"not installed: {error.name}"
     from harmony.vocabulary import VocabularyError, token_bytes
 
     try:
