@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reference_engine.generation.sampling import SamplingParams
+from reference_engine.model.transformer import Transformer
 
 from .load import Requests, Streams, receive
 from .measuring import Result, Setup, Task, not_measured
@@ -44,12 +45,7 @@ def http(setup: Setup) -> Iterator[Task]:
         yield Task("HTTP", lambda: [not_measured("HTTP", why)])
         return
     model = random_model(shape(setup.shape), setup.device)
-    amount = ON_GPU if setup.on_gpu else ON_CPU
-    from reference_engine.generation.engine import Engine
-
-    longest = amount.prompt + amount.answer
-    engine = Engine(model, max_batch=amount.streams, max_context=2 * longest)
-    yield Task("HTTP", partial(_http, engine, amount))
+    yield Task("HTTP", partial(_http, model, ON_GPU if setup.on_gpu else ON_CPU))
 
 
 def missing() -> str:
@@ -67,7 +63,11 @@ def missing() -> str:
     return ""
 
 
-def _http(engine: Engine, amount: Amount) -> Iterator[Result]:
+def _http(model: Transformer, amount: Amount) -> Iterator[Result]:
+    from reference_engine.generation.engine import Engine
+
+    longest = 2 * (amount.prompt + amount.answer)
+    engine = Engine(model, max_batch=amount.streams, max_context=longest)
     engine.prepare()
     engine.start()
     try:
