@@ -7,17 +7,19 @@ Python 3.12).
     python benchmarks/engine.py [--checkpoint DIR] [--tokens N] [--requests N]
 
 Without --checkpoint, the shipped small one is used, or random weights of its shape. Times vary with
-the load of the machine; the ratios are measured within one run and hardly vary.
+the load of the machine. The engines take turns, each time with new prompts, and the ratios are
+those within a turn.
 """
 
 import argparse
 import asyncio
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -33,15 +35,17 @@ from reference_engine.model.transformer import Transformer
 SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint"
 SHARED_PROMPT = 400
 OWN_PROMPT = 24
+ALONE = "alone"
 COMPARED = 256
 """Length of the prompt whose log probabilities are compared with a peer's: twice the window."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """The number of generated tokens, and the time it took."""
+    """The number of tokens that an engine generated or read, and the time it took."""
 
     name: str
+    engine: str
     tokens: int
     wall: float
     cpu: float
@@ -52,10 +56,10 @@ class Rate:
         return self.tokens / self.wall
 
 
-def timed(name: str, work: Callable[[], int]) -> Rate:
+def timed(name: str, engine: str, work: Callable[[], int]) -> Rate:
     wall, cpu = time.perf_counter(), time.process_time()
     tokens = work()
-    return Rate(name, tokens, time.perf_counter() - wall, time.process_time() - cpu)
+    return Rate(name, engine, tokens, time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def random_model(dtype: torch.dtype) -> Transformer:
@@ -77,9 +81,9 @@ def random_model(dtype: torch.dtype) -> Transformer:
     return model.to(dtype).eval()
 
 
-def prompts(count: int, vocabulary: int) -> list[list[int]]:
+def prompts(count: int, vocabulary: int, seed: int) -> list[list[int]]:
     """Prompts with a long common prefix, like those of the smoke test."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
 
     def draw(size: int) -> list[int]:
         return torch.randint(0, vocabulary, (size,), generator=generator).tolist()
@@ -101,34 +105,54 @@ def run_engine(engine: Engine, batch: list[list[int]], tokens: int) -> int:
     return asyncio.run(every())
 
 
-def measure_engine(model: Transformer, requests: int, tokens: int) -> tuple[Rate, Rate, Rate]:
-    """The rates of one request, of concurrent requests, and of prefill without shared prefixes."""
+def measure_turn(
+    engine: Engine, peers: list[Peer], requests: int, tokens: int, turn: int
+) -> Iterator[Rate]:
+    """The rates of the engine and all peers, one after another, for prompts that are new to all."""
+    size = engine.vocab_size
+    alone = prompts(1, size, seed=2 * turn)
+    yield timed(ALONE, "engine", lambda: run_engine(engine, alone, tokens))
+    for peer in peers:
+        yield timed(ALONE, peer.name, partial(peer.generate, alone, tokens))
+    batch = prompts(requests, size, seed=2 * turn + 1)
+    name = f"{requests} in flight"
+    yield timed(name, "engine", lambda: run_engine(engine, batch, tokens))
+    for peer in peers:
+        if peer.batches:
+            yield timed(name, peer.name, partial(peer.generate, batch, tokens))
+    fresh = [prompt[::-1] for prompt in batch]
+    read = timed("prompts read", "engine", lambda: run_engine(engine, fresh, 1))
+    yield replace(read, tokens=sum(map(len, fresh)))
+
+
+def measure(
+    model: Transformer, peers: list[Peer], requests: int, tokens: int, turns: int
+) -> list[list[Rate]]:
+    """The rates of each turn, after a turn that does not count."""
     engine = Engine(model, max_batch=requests)
     engine.start()
     try:
-        batch = prompts(requests, model.config.vocab_size)
-        run_engine(engine, batch[:2], 4)
-        alone = timed("engine, alone", lambda: run_engine(engine, batch[:1], tokens))
-        name = f"engine, {requests} in flight"
-        together = timed(name, lambda: run_engine(engine, batch, tokens))
-        fresh = [prompt[::-1] for prompt in batch]
-        read = timed("engine, reading prompts", lambda: run_engine(engine, fresh, 1))
+        list(measure_turn(engine, peers, requests, 2, turn=0))
+        return [
+            list(measure_turn(engine, peers, requests, tokens, turn))
+            for turn in range(1, 1 + turns)
+        ]
     finally:
         engine.close()
-    return alone, together, Rate(read.name, sum(map(len, fresh)), read.wall, read.cpu)
 
 
-def measure_peer(model: Transformer, peer: Peer, requests: int, tokens: int) -> list[Rate]:
-    """The rates of a peer for one request and, if it supports batches, for all prompts in one."""
-    batch = prompts(requests, model.config.vocab_size)
-    median, most = apart(model, peer, batch[0][:COMPARED])
-    print(f"{peer.name}: log probabilities apart by {median:.2g} in the median, {most:.2g} at most")
-    peer.generate([batch[0][:8]], tokens)
-    rates = [timed(f"{peer.name}, alone", lambda: peer.generate(batch[:1], tokens))]
-    if peer.batches:
-        name = f"{peer.name}, batch of {requests}"
-        rates.append(timed(name, lambda: peer.generate(batch, tokens)))
-    return rates
+def report(turns: list[list[Rate]]) -> None:
+    """Print the median rates, and the median of the turns' ratios of the engine to each peer."""
+    print(f"{'':30}{'tokens/s':>10}{'tokens / CPU second':>22}{'engine, times this':>20}")
+    for same in zip(*turns, strict=True):
+        first = same[0]
+        ours = [next(r for r in turn if r.name == first.name) for turn in turns]
+        ratios = [own.per_second / rate.per_second for own, rate in zip(ours, same, strict=True)]
+        cpu = median(rate.tokens / rate.cpu for rate in same)
+        figures = f"{median(rate.per_second for rate in same):10.1f}{cpu:22.1f}"
+        spread = f"{median(ratios):8.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        ratio = "" if first.engine == "engine" else spread
+        print(f"{first.engine + ', ' + first.name:30}{figures}{ratio:>20}")
 
 
 def main() -> None:
@@ -136,6 +160,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--tokens", type=int, default=64, help="tokens per request")
     parser.add_argument("--requests", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -147,17 +172,11 @@ def main() -> None:
     model = load_model(folder, options.device, dtype) if folder else random_model(dtype)
     print(f"{folder or 'random weights'}, {dtype}, {options.device}, {options.threads} threads")
 
-    ours = measure_engine(model, options.requests, options.tokens)
-    others = [] if options.without_peers else installed_peers(model)
-    theirs = [measure_peer(model, peer, options.requests, options.tokens) for peer in others]
-    print(f"{'':34}{'tokens/s':>10}{'tokens / CPU second':>22}")
-    for rate in (*ours, *chain(*theirs)):
-        print(f"{rate.name:34}{rate.per_second:10.1f}{rate.tokens / rate.cpu:22.1f}")
-    alone, together, _ = ours
-    print(f"batching: {together.per_second / alone.per_second:.1f} times the rate alone")
-    for rates in theirs:
-        for mine, other in zip(ours, rates, strict=False):
-            print(f"{mine.name}: {mine.per_second / other.per_second:.1f} times {other.name}")
+    peers = [] if options.without_peers else installed_peers(model)
+    for peer in peers:
+        middle, most = apart(model, peer, prompts(1, model.config.vocab_size, 0)[0][:COMPARED])
+        print(f"{peer.name}: log probabilities apart by {middle:.2g} (median), {most:.2g} at most")
+    report(measure(model, peers, options.requests, options.tokens, options.turns))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from . import engine, kernels, launches, measuring, peers, report, steps
+from . import engine, http, kernels, launches, measuring, peers, report, steps
 from .measuring import Result, Setup, Task
 from .report import Stage
 
@@ -43,7 +43,10 @@ STAGES: dict[str, tuple[Run, str]] = {
     "speed-120b": (engine.speed, "120b"),
     "context-20b": (engine.context, "20b"),
     "context-120b": (engine.context, "120b"),
+    "http-20b": (http.http, "20b"),
+    "http-120b": (http.http, "120b"),
     "transformers-20b": (peers.transformers, "20b"),
+    "gpt-oss-triton-20b": (peers.gpt_oss_triton, "20b"),
 }
 """The stages and their shapes; correctness comes first."""
 

@@ -25,11 +25,16 @@ class Result:
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     share: float | None = None
     passed: bool | None = None
     note: str = ""
+
+
+def not_measured(name: str, why: str) -> Result:
+    """The result of a measurement that this machine does not allow."""
+    return Result(name, None, "", note=f"not measured: {why}")
 
 
 @dataclass(frozen=True)

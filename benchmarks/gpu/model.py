@@ -10,9 +10,9 @@ from reference_engine.model.mxfp4 import PackedLinear
 from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
 from reference_engine.model.transformer import Rotary, Transformer
 
-_SCALES = (118, 122)
+SCALES = (118, 122)
 """The range of scale bytes, around 2^-7: products of 2,880 random values stay near one."""
-_DEVIATION = 0.02
+DEVIATION = 0.02
 
 
 def shape(name: str, layers: int | None = None) -> ModelConfig:
@@ -34,7 +34,7 @@ def random_model(
         if name.endswith("scale"):
             parameter.fill_(1)
         else:
-            parameter.normal_(0, _DEVIATION, generator=generator)
+            parameter.normal_(0, DEVIATION, generator=generator)
     for block in model.blocks:
         if isinstance(block.mlp, PackedMixtureOfExperts):
             _pack(block.mlp, config, generator)
@@ -52,7 +52,7 @@ def random_linear(
         generator=generator,
     )  # fmt: skip
     scales = torch.randint(
-        *_SCALES, (count, inputs // 32, outputs), device=device, dtype=torch.uint8,
+        *SCALES, (count, inputs // 32, outputs), device=device, dtype=torch.uint8,
         generator=generator,
     )  # fmt: skip
     bias = torch.randn(count, outputs, device=device, generator=generator).to(dtype)

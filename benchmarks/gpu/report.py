@@ -66,5 +66,5 @@ def markdown(stages: Mapping[str, Stage], missing: Sequence[str] = ()) -> str:
 def _row(result: Result) -> str:
     share = "" if result.share is None else f"{result.share:.0%}"
     verdict = {True: "✓", False: "✕", None: ""}[result.passed]
-    figure = f"{result.value:.3g} {result.unit}".strip()
+    figure = "" if result.value is None else f"{result.value:.3g} {result.unit}".strip()
     return f"| {result.name} | {figure} | {share} | {verdict} | {result.note} |"

@@ -17,6 +17,7 @@ from reference_engine.generation.errors import (
     GenerationError,
     QueueFullError,
 )
+from reference_engine.generation.sampling import sample
 from reference_engine.kv_cache.memory import Memory
 from reference_engine.model.transformer import Transformer
 
@@ -122,6 +123,20 @@ async def test_seeds_give_different_tokens_and_no_seed_is_random():
         wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in seeds]
         made = await asyncio.gather(*(collect(engine, [5], params) for params in wishes))
     assert len({tuple(token.id for token in each) for each in made}) == 4
+
+
+async def test_the_smallest_numbers_are_zero_in_the_engine():
+    """Sampling from a quarter of the vocabulary below 1e-38 would take four times as long."""
+    found: list[float] = []
+
+    def sampler(logits, draws):
+        found.append((torch.tensor([1e-39]) * 1).item())
+        return sample(logits, draws)
+
+    async with running(random_transformer(), sampler=sampler) as engine:
+        await collect(engine, tokens(5), SamplingParams(max_tokens=1))
+    assert found == [0]
+    assert (torch.tensor([1e-39]) * 1).item() > 0
 
 
 async def test_a_stop_token_is_the_last_token():
