@@ -9,22 +9,27 @@ from harness.records.base import Record
 from harness.records.conditions import Api
 
 
-class Cause(Record):
-    """A known defect that explains some of a run's findings.
+class KnownDefect(Record):
+    """A defect in the catalogue."""
 
-    Several defects that explain the same findings are one cause; `alternatives` are the
-    descriptions of the others, the more probable first. If they are too many, the cause is their
-    layer, and `alternatives` has examples.
+    name: str
+    description: str = Field(description="what the server does")
+    sources: tuple[str, ...] = Field(description="where servers had it: threads or measurements")
+
+
+class Cause(Record):
+    """A part of the server that probably causes some of a run's findings.
+
+    `examples` are known defects of this part that cause such findings, the more probable first. The
+    server may have another defect with the same findings.
     """
 
-    name: str = Field(description="the most probable defect in the catalogue, or the layer")
     layer: str = Field(description="the part of the server that has the defect")
-    description: str = Field(description="what the server does")
+    description: str = Field(description="what the server does wrong")
     effect: str = Field(description="what breaks in clients")
     remedy: str = Field(description="where such defects were fixed")
-    sources: tuple[str, ...] = Field(description="where servers had it: threads or measurements")
-    probability: float = Field(description="that this defect or an alternative is present")
-    alternatives: tuple[str, ...] = ()
+    probability: float = Field(description="that a defect of this part causes these findings")
+    examples: tuple[KnownDefect, ...]
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
 
 

@@ -6,25 +6,31 @@ import pytest
 from reporting import failing
 from rich.console import Console
 
-from harness.records.diagnosis import Cause, Diagnosis, LayerFault
+from harness.records.diagnosis import Cause, Diagnosis, KnownDefect, LayerFault
 from reports.build import build_report
-from reports.diagnosis import UNKNOWN, confidence
+from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
 
 CAUSE = Cause(
-    name="usage-sum-wrong",
     layer="usage",
-    description="The total of the token counts is wrong.",
+    description="The server counts tokens wrongly.",
     effect="Costs that clients compute are wrong.",
     remedy="Add the counts.",
-    sources=("https://github.com/vllm-project/vllm/issues/1", "vLLM 0.32, measured"),
     probability=0.82,
-    alternatives=("The input is counted twice.",),
+    examples=(
+        KnownDefect(
+            name="usage-sum-wrong",
+            description="The total of the token counts is wrong.",
+            sources=("https://github.com/vllm-project/vllm/issues/1", "vLLM 0.32, measured"),
+        ),
+        KnownDefect(name="input-twice", description="The input is counted twice.", sources=()),
+    ),
     explains=("usage.sum",),
 )
 EXPECTED = (
+    "The server counts tokens wrongly.",
     "The total of the token counts is wrong.",
     "about 80 %",
     "The input is counted twice.",
@@ -54,6 +60,7 @@ def test_a_report_begins_with_causes(render):
     shown = render(report(CAUSE, unexplained=("stop.kept",)))
     assert all(text in shown for text in EXPECTED)
     assert shown.index("Likely causes") < shown.index(CAUSE.effect)
+    assert HYPOTHESES in " ".join(shown.split())
 
 
 def test_findings_are_listed_under_their_cause():
@@ -82,5 +89,5 @@ def test_a_report_names_the_layer_at_fault(render):
 
 
 def test_confidence_is_never_stated_as_certain():
-    assert confidence(CAUSE.model_copy(update={"probability": 0.999})) == "over 95 %"
+    assert confidence(CAUSE.model_copy(update={"probability": 0.999})) == "over 85 %"
     assert confidence(CAUSE.model_copy(update={"probability": 0.51})) == "about 50 %"
