@@ -14,6 +14,7 @@ T = TypeVar("T")
 MAY_BE_REFUSED = frozenset({"request.refused"})
 """What a request provokes that a provider may refuse: its refusal violates no check."""
 _REFUSED = range(400, 500)
+_NOT_IMPLEMENTED = 501
 
 
 def required(found: Iterable[T], reason: str) -> Sequence[T]:
@@ -29,6 +30,11 @@ def refused(rollout: ParsedRollout) -> bool:
     return rollout.exchanges[-1].status in _REFUSED
 
 
+def declined(rollout: ParsedRollout) -> bool:
+    """Whether the provider refused an optional feature: with a 4xx status, or with 501."""
+    return refused(rollout) or rollout.exchanges[-1].status == _NOT_IMPLEMENTED
+
+
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """The rollouts of one request that were not refused.
 
@@ -36,7 +42,7 @@ def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRo
     if all were refused, which is legitimate, or none was sent.
     """
     rollouts = responses.all(name)
-    kept = tuple(rollout for rollout in rollouts if not refused(rollout))
+    kept = tuple(rollout for rollout in rollouts if not declined(rollout))
     if not kept:
         status = rollouts[0].exchanges[-1].status
         raise NotVerifiableError(f"The provider refuses requests with {feature} (status {status}).")
