@@ -66,8 +66,8 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """The problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if a
-    stream came instead of a non-streaming reply: `reply.unreadable` reports this, and it is not
-    caused by the feature.
+    stream, or a body that is not a JSON object, came instead of a non-streaming reply:
+    `reply.unreadable` reports this, and it is not caused by the feature.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:
@@ -76,6 +76,8 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
         raise NotVerifiableError(
             f"The provider sends streams instead of non-streaming replies, also with {feature}."
         )
+    if last.unreadable and last.body is None and not last.events:
+        raise NotVerifiableError(f"The response is not a JSON object, also with {feature}.")
     return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
 
 

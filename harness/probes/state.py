@@ -126,6 +126,8 @@ def _unknown(responses: ProbeResponses) -> Trials:
         last = rollout.exchanges[-1]
         if declined(rollout) and not refused(rollout):
             raise NotVerifiableError(f"The provider continues no response ({outcome(last)}).")
+        if last.unreadable:
+            raise NotVerifiableError("The response is unreadable.")
         message = "A request with an unknown previous_response_id was not rejected."
         if not last.good_status:
             message = "A request with an unknown previous_response_id failed."
