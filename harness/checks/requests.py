@@ -30,7 +30,7 @@ _STACK_TRACE = re.compile(
     r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
     r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
 )
-_REJECTED = frozenset({400, 404, 405, 415, 422})
+_REJECTED = frozenset({400, 404, 405, 415, 422, 501})
 _TOO_LONG = re.compile(
     r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
     r"|too many (?:input )?tokens"

@@ -137,6 +137,8 @@ class ParsedExchange:
         """Whether a Responses stream lacks sequence numbers and has each text in one delta."""
         if self.api == "chat" or self.reply is None or not self.known_events:
             return False
+        if not self.reply.generated.strip():
+            return False
         deltas = [event for event in self.known_events if event.type.endswith(".delta")]
         places = {(event.type, repr((event.data or {}).get("output_index"))) for event in deltas}
         numbered = any("sequence_number" in (event.data or {}) for event in self.known_events)

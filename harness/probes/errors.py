@@ -200,9 +200,11 @@ def _fields(responses: ProbeResponses) -> Trials:
     """A rejection has OpenAI's form: `error` with message, type, and nullable param and code.
 
     SDKs read the message there, and programs distinguish errors by the other fields. The type must
-    not be server_error, because clients retry requests that failed in the server.
+    not be server_error, because clients retry requests that failed in the server. A body without
+    any message is not judged, because `errors.body` reports it.
     """
-    for exchange in _rejections(responses):
+    said = (each for each in _rejections(responses) if _has_message(_json_body(each)))
+    for exchange in required(said, "No rejection has a JSON body with a message."):
         error = (exchange.body or {}).get("error")
         fields = error if isinstance(error, dict) else {}
         wrong = not all(isinstance(fields.get(name), str) for name in ("message", "type")) or any(
@@ -252,6 +254,7 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
         )
         got = last.reply.text or last.reply.generated if last.reply else ""
+        got = got if got.strip() else "a reply"
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 
 

@@ -14,6 +14,7 @@ T = TypeVar("T")
 MAY_BE_REFUSED = frozenset({"request.refused"})
 """What a request provokes that a provider may refuse: its refusal violates no check."""
 _REFUSED = range(400, 500)
+_NOT_IMPLEMENTED = 501
 
 
 def required(found: Iterable[T], reason: str) -> Sequence[T]:
@@ -29,6 +30,11 @@ def refused(rollout: ParsedRollout) -> bool:
     return rollout.exchanges[-1].status in _REFUSED
 
 
+def declined(rollout: ParsedRollout) -> bool:
+    """Whether the provider refused an optional feature: with a 4xx status, or with 501."""
+    return refused(rollout) or rollout.exchanges[-1].status == _NOT_IMPLEMENTED
+
+
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """The rollouts of one request that were not refused.
 
@@ -36,7 +42,7 @@ def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRo
     if all were refused, which is legitimate, or none was sent.
     """
     rollouts = responses.all(name)
-    kept = tuple(rollout for rollout in rollouts if not refused(rollout))
+    kept = tuple(rollout for rollout in rollouts if not declined(rollout))
     if not kept:
         status = rollouts[0].exchanges[-1].status
         raise NotVerifiableError(f"The provider refuses requests with {feature} (status {status}).")
@@ -60,8 +66,8 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """The problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if a
-    stream came instead of a non-streaming reply: `reply.unreadable` reports this, and it is not
-    caused by the feature.
+    stream, or a body that is not a JSON object, came instead of a non-streaming reply:
+    `reply.unreadable` reports this, and it is not caused by the feature.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:
@@ -70,6 +76,8 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
         raise NotVerifiableError(
             f"The provider sends streams instead of non-streaming replies, also with {feature}."
         )
+    if last.unreadable and last.body is None and not last.events:
+        raise NotVerifiableError(f"The response is not a JSON object, also with {feature}.")
     return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
 
 

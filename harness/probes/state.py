@@ -22,7 +22,7 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused, required
+from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
@@ -124,7 +124,13 @@ def _unknown(responses: ProbeResponses) -> Trials:
     """
     for rollout in responses.all("unknown"):
         last = rollout.exchanges[-1]
+        if declined(rollout) and not refused(rollout):
+            raise NotVerifiableError(f"The provider continues no response ({outcome(last)}).")
+        if last.unreadable:
+            raise NotVerifiableError("The response is unreadable.")
         message = "A request with an unknown previous_response_id was not rejected."
+        if not last.good_status:
+            message = "A request with an unknown previous_response_id failed."
         got = "a reply" if last.good_status else outcome(last)
         wrong = Problem(last, message, "status 404 or 400", got, "$.previous_response_id")
         yield None if refused(rollout) else wrong
@@ -153,12 +159,12 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     claim to store them, or it refuses to continue them with a status other than 404.
     """
     rollouts = responses.all(name)
-    if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
+    if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
         raise NotVerifiableError("The provider refuses to store responses.")
     found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
     if not found:
         raise NotVerifiableError("The first reply cannot be continued.")
-    if all(refused(rollout) and _stores_nothing(rollout) for rollout in found):
+    if all(declined(rollout) and _stores_nothing(rollout) for rollout in found):
         reason = outcome(found[0].exchanges[-1])
         raise NotVerifiableError(f"The provider refuses to continue a response ({reason}).")
     return found

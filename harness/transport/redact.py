@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 
 REDACTED = "[redacted]"
-SECRET_NAMES = re.compile(r"auth|key|secret|password|cookie|^x-.*token$", re.IGNORECASE)
+SECRET_NAMES = re.compile(
+    r"auth|(?<!port)key|secret|password|cookie|^x-.*token$|^x-portkey-config$", re.IGNORECASE
+)
+"""Names of headers that hold a secret. The others of the gateway Portkey route the request."""
 SHORTEST_SECRET = 8
 _WORDS = re.compile(r"[A-Za-z0-9]*")
 _ESCAPE = "\\u00"  # escape of an ASCII character in JSON

@@ -7,9 +7,10 @@ from dataclasses import replace
 from harness.api.base import Tool
 from harness.checks.subjects import Call
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
+from harness.parsing.rollout import ParsedRollout
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.base import ProbeGroup, ProbeResponses, Trials
-from harness.probes.refusals import failure, required
+from harness.probes.refusals import failure, outcome, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
@@ -27,6 +28,11 @@ NAMES: Mapping[str, tuple[Tool, str, str]] = {
 
 _LEAST_SHARED = 16
 _PUNCTUATION = re.compile(r"[\W_]+")
+_UNKNOWN_CALL = re.compile(
+    r"(?:undeclared|unknown|unavailable) (?:tool|function) call|call\w* \S+ .{0,80}not in request",
+    re.IGNORECASE,
+)
+"""What codex-relay and Groq say if the model calls a function that the request does not offer."""
 
 _REQUESTS = tuple(
     offered(name, prompt, (replace(tool, name=renamed),))
@@ -39,10 +45,23 @@ GROUP = ProbeGroup("tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING)
 def _accepted(responses: ProbeResponses) -> Trials:
     """Function names of up to 64 letters, digits, _ and - are accepted.
 
-    The API guarantees it, and programs generate such names.
+    The API guarantees it, and programs generate such names. A reply that the provider refused
+    because the model called another function is not judged.
     """
-    for name, rollout in responses.named(*NAMES):
+    named = responses.named(*NAMES)
+    judged = (each for each in named if not _calls_another(each[1], NAMES[each[0]][1]))
+    for name, rollout in required(judged, "The model called none of the functions by its name."):
         yield failure(rollout, f"a request with a function named {NAMES[name][1]}")
+
+
+def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
+    """Whether the provider answered with an error because the model called an unknown function.
+
+    An error with the offered name may be caused by a server that reads more into the name.
+    """
+    last = rollout.exchanges[-1]
+    said = "" if last.good_status else outcome(last)
+    return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
 @GROUP.probe("tools.names.kept", NAMES, source=HARMONY)

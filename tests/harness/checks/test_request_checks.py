@@ -44,6 +44,12 @@ def test_permitted_rejections_are_not_reported(message, request_body):
     assert findings(message, **request_body) == set()
 
 
+def test_not_implemented_is_a_rejection():
+    assert findings("not supported", 501) == {"request.refused"}
+    option = {"previous_response_id": "resp_1"}
+    assert findings("previous_response_id is not supported", 501, **option) == set()
+
+
 @pytest.mark.parametrize(("message", "request_body"), OPTIONS)
 def test_a_rejection_that_does_not_name_the_option_is_reported(message, request_body):
     assert findings("bad request", **request_body) == {"request.refused"}

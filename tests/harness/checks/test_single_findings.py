@@ -31,6 +31,17 @@ def test_a_simulated_stream_is_one_finding():
     assert findings(responses_stream(_simulate, ANSWER)) == {"responses.stream.simulated"}
 
 
+def test_a_stream_without_text_is_not_simulated():
+    def empty(events):
+        for event in events:
+            del event["sequence_number"]
+        events[:] = [events[0], events[-1]]
+        events[-1]["response"]["output"] = []
+
+    assert "responses.stream.sequence" in findings(responses_stream(empty, ANSWER))
+    assert "responses.stream.simulated" not in findings(responses_stream(empty, ANSWER))
+
+
 def test_a_name_in_several_pieces_is_one_finding():
     def split(chunks):
         number, first = next(

@@ -234,6 +234,16 @@ def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
     assert stateless["state.previous_response"] == "not_verifiable"
 
 
+def test_not_implemented_refuses_to_continue_a_response() -> None:
+    """As Dynamo 1.6 answers: status 501 for every request with previous_response_id."""
+    second = stored((60, 0), refusal(501), keeps=False)
+    found = state_results(
+        lambda request, a: refusal(501) if request.id == "unknown" else second(request, a)
+    )
+    assert found["state.previous_response"] == "not_verifiable"
+    assert found["state.previous_response.unknown"] == "not_verifiable"
+
+
 @pytest.mark.parametrize(
     ("second", "status"),
     [

@@ -84,6 +84,12 @@ def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
     assert "errors.body.fields" in of_status(found, "warned")
 
 
+def test_a_rejection_as_plain_text_is_one_finding() -> None:
+    found = results(json_response("No.", 422))
+    assert of_status(found, "failed") == {"errors.body"}
+    assert "errors.body.fields" in of_status(found, "not_verifiable")
+
+
 def test_rate_limited_requests_are_not_verifiable() -> None:
     found = results(full(429))
     assert of_status(found, "passed") <= {"errors.key", "errors.body"}

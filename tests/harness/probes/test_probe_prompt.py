@@ -265,6 +265,25 @@ def test_instructions_in_a_system_message_are_named_and_no_order_is_reported() -
     assert results["prompt.tool.order"].status == "not_verifiable"
 
 
+def test_a_developer_message_of_its_own_beside_tools_is_detected() -> None:
+    def second_developer_message(prompt: Prompt) -> int:
+        """mlx-gpt-oss 1.0.3: tools in one developer message, role developer in another."""
+        texts = [
+            str(turn.text)
+            for turn in prompt.turns
+            if isinstance(turn, Message) and turn.role == "developer"
+        ]
+        if not prompt.tools or not texts:
+            return healthy(prompt)
+        others = tuple(turn for turn in prompt.turns if not instructs(turn))
+        more = sum(4 + len(text_tokens(f"# Instructions\n\n{text}")) for text in texts)
+        return healthy(replace(prompt, turns=others)) + more
+
+    results = judged(second_developer_message)
+    failed = {name for name, each in results.items() if each.status == "failed"}
+    assert failed == {"prompt.tool.with_developer"}
+
+
 def test_parts_that_become_messages_are_named() -> None:
     def split(prompt: Prompt) -> int:
         """gpt_oss.responses_api 0.0.9."""

@@ -191,6 +191,30 @@ def test_mistakes_of_the_model_in_names_are_not_verifiable() -> None:
     assert found["tools.names.kept"].status == "not_verifiable"
 
 
+def test_bodies_that_are_no_objects_are_not_failures_on_a_feature() -> None:
+    """open-responses-server 0.4.1 answers every request without streaming with `null`."""
+    for group in (names.GROUP, choice.GROUP, schemas.GROUP):
+        found = statuses(judged(group, lambda *_: json_response("null"), ["responses"]))
+        assert "failed" not in found.values()
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("The upstream made an undeclared tool call.", "passed"),
+        ("The model tried to call tool 'language' which was not in request.tools.", "passed"),
+        ("Tried to call tool 'Identify-Language_v2json', not in request.tools.", "failed"),
+        ("Invalid function name.", "failed"),
+    ],
+)
+def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, status: str) -> None:
+    refused = json_response({"error": {"message": said}}, 502)
+    found = judged(
+        names.GROUP, lambda r, _: refused if r.id == "mixed" else calling(r.tools[0].name)
+    )
+    assert found["tools.names.accepted"].status == status
+
+
 def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         return replace(_named(request, _), call_id="call_0")

@@ -424,6 +424,14 @@ async def test_another_key_replaces_every_secret(
     assert headers["x-team"] == "blue"
 
 
+def test_headers_of_portkey_are_shown_unless_they_hold_a_key() -> None:
+    """The gateway's name contains "key"; without its headers, it cannot route a request."""
+    shown = {"x-portkey-provider": "openai", "x-portkey-custom-host": "http://127.0.0.1:8000"}
+    hidden = {"x-portkey-api-key": "1", "x-portkey-virtual-key": "2", "x-portkey-config": "{}"}
+    redacted = Redactor([]).headers(shown | hidden)
+    assert redacted == shown | dict.fromkeys(hidden, "[redacted]")
+
+
 @pytest.mark.parametrize("value", [None, "", "two\nlines", "key\u200b"])
 async def test_a_missing_or_invalid_key_is_a_configuration_error(
     value: str | None, monkeypatch: pytest.MonkeyPatch
