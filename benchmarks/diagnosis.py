@@ -25,7 +25,7 @@ from harness.records.analysis import CheckResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import Cause, Signature, Signatures
 from harness.records.scores import Evidence, Finding
-from harness.rules import RULES
+from harness.rule_results import RULES
 
 PAIRS = 30
 SEVERAL = 5

@@ -31,7 +31,7 @@ from harness.probes.base import ProbeOptions, ProbeRequest
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts

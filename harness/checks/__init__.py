@@ -20,10 +20,10 @@ from harness.checks import (
 )
 from harness.checks.across import COMPARISONS, compare_rollouts
 from harness.checks.base import Check
-from harness.findings import Rule, finding_of
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.scores import Finding
+from harness.rules import Rule, finding_of
 
 __all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
 

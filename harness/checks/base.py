@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from harness.findings import CHAT, Problem, Rule, description
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Evidence, Finding, Score, Severity
+from harness.rules import CHAT, Problem, Rule, description
 
 S = TypeVar("S")
 

@@ -7,8 +7,8 @@ from harness.checks.accounting import account_of, wrote_all
 from harness.checks.base import Family
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Answer, every_choice
-from harness.findings import HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange
+from harness.rules import HARMONY, RAW_COT, Problem
 
 family = Family("leaks", RAW_COT)
 

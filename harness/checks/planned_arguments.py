@@ -13,8 +13,8 @@ from typing import NamedTuple
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value
 from harness.checks.subjects import every_choice
-from harness.findings import FUNCTION_CALLING, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.rules import FUNCTION_CALLING, Problem
 
 family = Family("tools", FUNCTION_CALLING)
 

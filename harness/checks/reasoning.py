@@ -19,8 +19,8 @@ from harness.checks.subjects import (
     reasoning_items,
     truncated_opening,
 )
-from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, once
+from harness.rules import RAW_COT, Problem
 
 family = Family("cot", RAW_COT)
 

@@ -18,9 +18,9 @@ from harness.checks.subjects import (
     items,
     repeats,
 )
-from harness.findings import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("schema", CHAT)
 

@@ -8,10 +8,10 @@ from harness.api.sse import StreamEvent
 from harness.checks.base import Family
 from harness.checks.streams import grammar_checks
 from harness.checks.subjects import responses_streams, streams
-from harness.findings import RESPONSES_STREAM, Problem
 from harness.parsing import responses_grammar as grammar
 from harness.parsing.responses_grammar import TERMINAL
 from harness.parsing.rollout import ParsedExchange
+from harness.rules import RESPONSES_STREAM, Problem
 
 family = Family("stream", RESPONSES_STREAM)
 

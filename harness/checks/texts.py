@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.checks.accounting import Accounted, account_of, accounted, wrote_all
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
-from harness.findings import CHAT, GUIDE, Problem
+from harness.rules import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
 
 family = Family("leaks", CHAT)

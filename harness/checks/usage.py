@@ -8,7 +8,7 @@ from harness.api.fields import NAMES
 from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
-from harness.findings import CHAT, Problem
+from harness.rules import CHAT, Problem
 
 family = Family("usage", CHAT)
 

@@ -19,7 +19,7 @@ from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.rules import check_results, without_built_in_calls, without_prompt_tokens
+from harness.rule_results import check_results, without_built_in_calls, without_prompt_tokens
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 

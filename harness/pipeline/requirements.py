@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.errors import ConfigurationError
-from harness.findings import as_warning
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.runs import RunInfo, Thresholds
-from harness.rules import RULES
+from harness.rule_results import RULES
+from harness.rules import as_warning
 from harness.text import suggestion
 
 _EVERY = tuple(rule.about for rule in RULES.values())

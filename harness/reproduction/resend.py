@@ -16,13 +16,13 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.checks import SINGLE_CHECKS, examine
 from harness.errors import ConfigurationError
-from harness.findings import Rule
 from harness.parsing.rollout import parse_rollout
 from harness.probes.base import Probe, ProbeOptions
 from harness.records.analysis import Analysis, CheckResult
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
-from harness.rules import RULES
+from harness.rule_results import RULES
+from harness.rules import Rule
 from harness.sampling.tool_loop import rollout as carry_out
 from harness.tasks.probing import ProbeTask
 from harness.text import suggestion

@@ -9,7 +9,7 @@ from harness.records.base import Record
 from harness.records.conditions import APIS, BOTH_APIS, Api
 from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Severity
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
 from harness.selftest.stages import known

@@ -16,7 +16,7 @@ from harness.records.analysis import CheckResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text

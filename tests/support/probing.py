@@ -16,7 +16,7 @@ from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from harness.sampling.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from statistics import median
 
 from harness.api.base import Reply
-from harness.findings import Problem
 from harness.golden.distance import ReportedToken, entries_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeResponses, Trials
 from harness.probes.long.requests import GROUP, PREFIXES
 from harness.probes.refusals import required
+from harness.rules import Problem
 
 _INFORMATIVE = (-100.0, -0.01)
 """Only logprobs in between show changes: below is an API's floor, above the model is certain."""

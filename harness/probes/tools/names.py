@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from harness.api.base import Tool
 from harness.checks.subjects import Call
-from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.base import ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
+from harness.rules import CHAT, FUNCTION_CALLING, HARMONY, Problem
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),

@@ -27,7 +27,7 @@ from harness.probes.rendering import (
 )
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000

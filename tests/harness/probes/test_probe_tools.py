@@ -20,7 +20,6 @@ from probing import Provider, judged, refusal, statuses
 
 from harness.api.base import Tool, ToolCall, ToolResult
 from harness.checks.subjects import Call
-from harness.findings import Problem
 from harness.parsing.rollout import parse_rollout
 from harness.probes.authorship import Author, proven
 from harness.probes.base import ProbeGroup, ProbeRequest
@@ -29,6 +28,7 @@ from harness.probes.tools.arguments import TYPES_GROUP, VALUES
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
+from harness.rules import Problem
 from harness.sampling.attempts import Attempt
 
 _numbers = itertools.count(1)

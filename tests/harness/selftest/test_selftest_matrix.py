@@ -13,7 +13,7 @@ from harness.probes import PROBES
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult
 from harness.records.scores import Evidence, Finding, Severity
-from harness.rules import RULES, judged_result
+from harness.rule_results import RULES, judged_result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
