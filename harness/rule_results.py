@@ -10,7 +10,7 @@ from harness.checks import CHECKS
 from harness.parsing.rollout import ParsedRollout
 from harness.probes import PROBES
 from harness.probes.base import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
-from harness.records.analysis import CheckResult, CheckStatus
+from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Description, Finding, Score, Severity
@@ -33,7 +33,7 @@ def check_results(
     examined: Iterable[Score],
     planned: Collection[tuple[Api, Mode]],
     limitations: Collection[str],
-) -> tuple[CheckResult, ...]:
+) -> tuple[RuleResult, ...]:
     """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
 
     Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
@@ -50,7 +50,7 @@ def probe_results(
     probes: Iterable[Probe],
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
-) -> tuple[CheckResult, ...]:
+) -> tuple[RuleResult, ...]:
     """The result of every probe, from the rollouts of each request by its id."""
     return tuple(
         _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
@@ -58,16 +58,16 @@ def probe_results(
     )
 
 
-def without_prompt_tokens(result: CheckResult) -> CheckResult:
+def without_prompt_tokens(result: RuleResult) -> RuleResult:
     """The result if prompt-token counts are unreliable: a failure that rests on them is void."""
     evidence = [example.evidence.path for example in result.examples]
     if result.check.family != "prompt" or not evidence or {*evidence} != {"$.usage"}:
         return result
     reason = "Identical requests of this run report different prompt tokens (usage.input.differs)."
-    return CheckResult(check=result.check, status="not_verifiable", reason=reason)
+    return RuleResult(check=result.check, status="not_verifiable", reason=reason)
 
 
-def without_built_in_calls(result: CheckResult) -> CheckResult:
+def without_built_in_calls(result: RuleResult) -> RuleResult:
     """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
     if result.check.id != "calls.name.built_in" or result.status != "warned":
         return result
@@ -79,7 +79,7 @@ def without_built_in_calls(result: CheckResult) -> CheckResult:
 
 def judged_result(
     about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
-) -> CheckResult:
+) -> RuleResult:
     """The result of a rule that judged something; raises ValueError without trials.
 
     Each finding comes with its condition, as text. `counts` has the failures and trials of each
@@ -89,7 +89,7 @@ def judged_result(
     examples: dict[str, Finding] = {}
     for finding in worst_first:
         examples.setdefault(finding.evidence.record, finding)
-    return CheckResult(
+    return RuleResult(
         check=about,
         status=_status(worst_first),
         applicable=sum(trials for _, trials in counts),
@@ -128,14 +128,14 @@ def _tally(examined: Iterable[Score]) -> _Tally:
     return tally
 
 
-def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> CheckResult:
+def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> RuleResult:
     about = check.about
     if not any(api in about.apis and mode in about.modes for api, mode in planned):
         return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
     judged, failed = tally.judged[about.id], tally.failed[about.id]
     findings = tally.findings[about.id]
     if not judged:
-        return CheckResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
+        return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
     counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
     counted = judged_result(about, findings, counts)
     if not any(finding.severity != about.severity for _, finding in findings):
@@ -149,7 +149,7 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
 
 def _probe_result(
     probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
-) -> CheckResult:
+) -> RuleResult:
     about, golden = probe.about, probe.group.golden_of(options)
     applicable = [api for api in options.apis if api in about.apis]
     if not applicable:
@@ -178,7 +178,7 @@ def _probe_result(
             )
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
-        return CheckResult(check=about, status="not_verifiable", reason=reason)
+        return RuleResult(check=about, status="not_verifiable", reason=reason)
     findings = list(_tolerated(problems, counts, probe.tolerated))
     judged = judged_result(about, findings, list(counts.values()))
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
@@ -218,14 +218,14 @@ def _record(responses: ProbeResponses, problem: Problem) -> str:
     )
 
 
-def _skipped(about: Description, planned: Iterable[str]) -> CheckResult:
+def _skipped(about: Description, planned: Iterable[str]) -> RuleResult:
     reason = f"It does not apply to the APIs and modes of this run: {', '.join(planned)}."
-    return CheckResult(check=about, status="skipped", reason=reason)
+    return RuleResult(check=about, status="skipped", reason=reason)
 
 
 def _declared(
-    result: CheckResult, needs: Capability | None, limitations: Collection[str]
-) -> CheckResult:
+    result: RuleResult, needs: Capability | None, limitations: Collection[str]
+) -> RuleResult:
     """The result, `declared` if it detected a limitation that the provider's entry declares."""
     if result.status not in ("failed", "warned") or needs not in limitations:
         return result
@@ -233,7 +233,7 @@ def _declared(
     return result.model_copy(update={"status": "declared", "reason": reason})
 
 
-def _status(findings: Iterable[Finding]) -> CheckStatus:
+def _status(findings: Iterable[Finding]) -> RuleStatus:
     severities = {finding.severity for finding in findings}
     if "error" in severities:
         return "failed"

@@ -12,7 +12,7 @@ from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.pipeline.target import target_of
 from harness.pipeline.tolerances import apply_tolerances
-from harness.records.analysis import Analysis, CheckResult, TaskResult
+from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import Api, Mode
 from harness.records.diagnosis import Diagnosis, LayerFault
 from harness.records.figures import ExchangeCounts
@@ -115,7 +115,7 @@ def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[Ta
 def _diagnosis(
     info: RunInfo,
     results: Sequence[TaskResult],
-    rules: Sequence[CheckResult],
+    rules: Sequence[RuleResult],
     thresholds: Thresholds,
 ) -> Diagnosis | None:
     """The likely causes of the findings, and with raw completions the layers at fault."""
@@ -133,7 +133,7 @@ def _diagnosis(
 
 def _rule_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
-) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
+) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
     """The results of all rules, and of those beyond tool-call cases.
 
     The latter are probes, and checks on the replies to their requests and on traffic.

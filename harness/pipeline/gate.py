@@ -11,7 +11,7 @@ from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.reliability import PartVerdict
 from harness.pipeline.target import target_of
-from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
+from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
 from harness.text import first_few
@@ -35,8 +35,8 @@ def decide(
     results: Sequence[TaskResult],
     thresholds: Thresholds,
     *,
-    checks: Sequence[CheckResult],
-    beyond_cases: Sequence[CheckResult],
+    checks: Sequence[RuleResult],
+    beyond_cases: Sequence[RuleResult],
     complete: bool,
     planned: int,
     made: int,
@@ -97,7 +97,7 @@ def decide_tool_calling(
     planned: int,
     made: int,
     stopped: str | None = None,
-    beyond_cases: Sequence[CheckResult] = (),
+    beyond_cases: Sequence[RuleResult] = (),
     invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
@@ -223,7 +223,7 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
-def _in_cases(checks: Sequence[CheckResult], beyond: Sequence[CheckResult]) -> Iterator[str]:
+def _in_cases(checks: Sequence[RuleResult], beyond: Sequence[RuleResult]) -> Iterator[str]:
     """The checks that failed in tool-call attempts, and not only elsewhere."""
     elsewhere = {result.check.id: result.failures for result in beyond}
     for result in checks:
@@ -248,11 +248,11 @@ def _invalid(
         yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
 
 
-def _judged(result: CheckResult) -> bool:
+def _judged(result: RuleResult) -> bool:
     return result.status not in ("not_verifiable", "skipped")
 
 
-def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
+def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
     """Why nothing was judged."""
     reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
     if any(reasons):
@@ -261,7 +261,7 @@ def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
         yield "Nothing was judged: no attempt finished."
 
 
-def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
+def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     """How many probes passed; without probes, how many checks judged something."""
     kinds = {result.check.kind for result in rules}
     if kinds == {"probe"}:
@@ -271,7 +271,7 @@ def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
         yield f"{sum(map(_judged, rules))} checks judged something, none failed."
 
 
-def _failures(results: Sequence[CheckResult], of_replies: str) -> Iterator[str]:
+def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
     """One sentence on the failed probes, and one on the failed checks of these replies."""
     for kind, where in (("probe", ""), ("check", of_replies)):
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]

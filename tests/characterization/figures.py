@@ -42,7 +42,7 @@ from harness.pipeline.gate import exit_code
 from harness.pipeline.judge import judge as judge_folder
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
-from harness.records.analysis import Analysis, CheckResult, TaskResult
+from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.records.runs import RunSettings, Sampling
@@ -157,7 +157,7 @@ def _attempt(one: Score) -> tuple[str, str]:
     )
 
 
-def _check(result: CheckResult) -> Figures:
+def _check(result: RuleResult) -> Figures:
     found: Figures = {"status": result.status, "applicable": result.applicable}
     if result.failures or result.findings:
         found["failures"] = result.failures

@@ -26,7 +26,7 @@ from reporting import (
 
 from reports.build import build_report
 from reports.markdown import render_markdown
-from reports.model import RuleResult
+from reports.model import ShownRule
 
 NASTY = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
 NASTY_SAMPLE = "q`1`|<b>@all*"
@@ -269,4 +269,4 @@ def test_sample_data_is_named():
     ],
 )
 def test_conditions_of_findings_are_unambiguous(groups, where):
-    assert RuleResult(rule("usage.sum", groups=tuple(groups))).where == where
+    assert ShownRule(rule("usage.sum", groups=tuple(groups))).where == where

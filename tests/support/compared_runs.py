@@ -11,7 +11,7 @@ from typing import Any
 from healthy import MODEL, SUITE, Say, exchange, response, right
 
 from harness.cases import Case, Suite
-from harness.records.analysis import Analysis, CheckResult, TaskResult, Verdict
+from harness.records.analysis import Analysis, RuleResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
@@ -285,7 +285,7 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
     )
 
 
-def _check(name: str, scores: list[Score]) -> CheckResult:
+def _check(name: str, scores: list[Score]) -> RuleResult:
     family = name.partition(".")[0]
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     found = []
@@ -296,7 +296,7 @@ def _check(name: str, scores: list[Score]) -> CheckResult:
             counts[score.sample][1] += 1
             found += mine
     pairs = [(hits, trials) for hits, trials in counts.values()]
-    return CheckResult(
+    return RuleResult(
         check=Description(
             id=name,
             family=family,

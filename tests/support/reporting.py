@@ -8,7 +8,7 @@ from typing import Any
 from healthy import MODEL, STARTED, Say, exchange, response
 
 from harness.pipeline.exchanges import ExchangeCounter, timed_exchanges
-from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskResult, Verdict
+from harness.records.analysis import Analysis, FailedSample, RuleResult, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import (
     AtK,
@@ -95,7 +95,7 @@ def finding(record: str, rule: str = "usage.sum", severity: str = "error", **whe
     )
 
 
-def rule(name: str, status: str = "passed", **changes: Any) -> CheckResult:
+def rule(name: str, status: str = "passed", **changes: Any) -> RuleResult:
     """The result of one check, of 6 applicable attempts."""
     about = Description(
         id=name,
@@ -108,10 +108,10 @@ def rule(name: str, status: str = "passed", **changes: Any) -> CheckResult:
         apis=("chat",),
         modes=("non-streaming",),
     )
-    return CheckResult(check=about, status=status, **{"applicable": 6, **changes})
+    return RuleResult(check=about, status=status, **{"applicable": 6, **changes})
 
 
-def failed_rule(name: str, status: str, *examples: Finding) -> CheckResult:
+def failed_rule(name: str, status: str, *examples: Finding) -> RuleResult:
     """The result of a check with findings in one of 6 attempts."""
     return rule(
         name,
@@ -274,7 +274,7 @@ def rubric() -> RubricSummary:
 
 def analysis(
     results: Sequence[TaskResult] = (),
-    checks: Sequence[CheckResult] = (),
+    checks: Sequence[RuleResult] = (),
     decision: str | None = "pass",
     reasons: Sequence[str] = ("All figures meet the thresholds.",),
     **changes: Any,
@@ -406,9 +406,9 @@ def failing(text: str = "I cannot do that.") -> Analysis:
     return analysis([tool_calling(scores)], checks, "fail", reasons)
 
 
-def _skipped() -> CheckResult:
+def _skipped() -> RuleResult:
     return rule("stream.end", "skipped", applicable=0, reason="Streaming was not requested.")
 
 
-def _unseen() -> CheckResult:
+def _unseen() -> RuleResult:
     return rule("stop.kept", "not_verifiable", applicable=0, reason="Nothing to judge.")

@@ -9,7 +9,7 @@ from probing import judged, refusal, statuses
 
 from harness.probes import errors
 from harness.probes.base import ProbeRequest
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -29,7 +29,7 @@ def full(status: int) -> Response:
 REFUSED = full(400)
 
 
-def results(wrong: Any) -> dict[str, CheckResult]:
+def results(wrong: Any) -> dict[str, RuleResult]:
     """The results of a provider with this response to all invalid requests."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -38,7 +38,7 @@ def results(wrong: Any) -> dict[str, CheckResult]:
     return judged(errors.GROUP, provider)
 
 
-def of_status(found: dict[str, CheckResult], status: str) -> set[str]:
+def of_status(found: dict[str, RuleResult], status: str) -> set[str]:
     return {name for name, each in statuses(found).items() if each == status}
 
 

@@ -10,7 +10,7 @@ from probing import judged, statuses
 
 from harness.probes.base import ProbeRequest
 from harness.probes.parity import GROUP
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -23,7 +23,7 @@ def say(request: ProbeRequest) -> Say:
     return Say(text=f"About {request.id} there is much to say.")
 
 
-def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
+def streamed(change: Callable[[Say], Say]) -> dict[str, RuleResult]:
     """The results of a provider with modified streams."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:

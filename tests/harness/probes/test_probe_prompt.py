@@ -25,7 +25,7 @@ from harness.probes.rendering import (
     renderings,
     with_texts,
 )
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
 from harness.rule_results import probe_results
 
@@ -34,7 +34,7 @@ _SYSTEM_MESSAGE = 1_000
 _LIBRARY = Rendering()
 
 
-def judged(tokens: Count, api: Api = "chat") -> dict[str, CheckResult]:
+def judged(tokens: Count, api: Api = "chat") -> dict[str, RuleResult]:
     """The results of a provider with these token counts."""
     make, name = {
         "chat": (chat_whole, "prompt_tokens"),

@@ -18,7 +18,7 @@ from harness.errors import ConfigurationError
 from harness.pipeline import requirements
 from harness.probes.suites import choose
 from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.runs import Limits, Thresholds
 
 
@@ -119,7 +119,7 @@ def test_an_unknown_name_is_rejected_with_a_hint(name, said):
 
 
 def result(status="passed", applicable=4, name="usage.sum"):
-    return CheckResult(check=CHECKS[name].about, status=status, applicable=applicable, failures=1)
+    return RuleResult(check=CHECKS[name].about, status=status, applicable=applicable, failures=1)
 
 
 @pytest.mark.parametrize(
