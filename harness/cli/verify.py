@@ -114,11 +114,13 @@ def evaluate(
         executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
     """
     limits = GateOptions(gate=gate)
-    finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
+    sample_and_report = partial(
+        carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions
+    )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
         others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return finish(_resumed(run, provider, limits, budget, *given, **others))
+        return sample_and_report(_resumed(run, provider, limits, budget, *given, **others))
     draft = planning.draft(
         Options(
             *(provider, sampling, limits, budget, evals, run.concurrency),
@@ -134,7 +136,7 @@ def evaluate(
     if run.dry_run:
         return 0
     sample = pipeline.sample if executor is None else _on_ray()
-    return finish(draft.job(run.out or DEFAULT_OUT), sample=sample)
+    return sample_and_report(draft.job(run.out or DEFAULT_OUT), sample=sample)
 
 
 def grade(
@@ -176,7 +178,7 @@ def grade(
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judging.finish(run, as_json=as_json)
+    return judging.judge_and_print(run, as_json=as_json)
 
 
 def carry_out(
@@ -194,7 +196,7 @@ def carry_out(
     sample_with_progress(job, debug=debug, sample=sample)
     from harness.cli import judging  # after sampling: it imports the reports
 
-    return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
+    return judging.judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
 
 
 def sample_with_progress(
@@ -223,7 +225,7 @@ def sample_with_progress(
 def _judge(folder: Path) -> None:
     from harness.cli import judging
 
-    judging.judge(folder)
+    judging.judge_and_report(folder)
 
 
 def _resumed(

@@ -28,7 +28,7 @@ from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
-from harness.cli.judging import judge, with_settings
+from harness.cli.judging import judge_and_report, with_settings
 from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare, labelled
@@ -39,7 +39,7 @@ from harness.golden.files import fitting
 from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
 from harness.pipeline.gate import exit_code
-from harness.pipeline.judge import judge as judge_folder
+from harness.pipeline.judge import judge
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, RuleResult, TaskResult
@@ -75,7 +75,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
     """
     info = with_settings(read_run_info(run), _baseline(baseline))
     tasks = restore(run, info)
-    analysis, scores = judge_folder(run, info, tasks)
+    analysis, scores = judge(run, info, tasks)
     figures = {
         "verdict": analysis.verdict.decision,
         "exit_code": exit_code(analysis.verdict),
@@ -619,7 +619,7 @@ def _write_judgement(run: Path, baseline: Path | None = None) -> None:
             (run / name).write_bytes(data)
         return
     named = read_run_info(run).settings.baseline is not None
-    judge(run, None, _baseline(baseline) if named else {})
+    judge_and_report(run, None, _baseline(baseline) if named else {})
     written = (run_folder.ANALYSIS_FILE, run_folder.SCORES_FILE)
     _JUDGED[run.name] = {name: (run / name).read_bytes() for name in written}
 
