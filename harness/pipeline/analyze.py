@@ -52,7 +52,7 @@ def analyze(
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
     scores = _tolerated(strict, plan, info, limits)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
-    rules, beyond_cases = _rule_results(plan, scores, info, limits)
+    rules = _rule_results(plan, scores, info, limits)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -66,17 +66,15 @@ def analyze(
         probe_requests=probe_requests,
         probe_responses=probe_responses,
         results=results,
-        checks=rules if any(task.kind != "eval" for task in info.tasks) else (),
-        diagnosis=_diagnosis(info, results, rules, limits),
+        checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
+        diagnosis=_diagnosis(info, results, rules.all, limits),
         exchanges=ExchangeCounts(),
         verdict=gate.decide(
             info,
             results,
             limits,
-            checks=rules,
-            beyond_cases=beyond_cases,
+            rules,
             complete=complete,
-            planned=sum(task.planned for task in info.tasks if task.kind != "eval"),
             made=probe_responses
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
@@ -133,11 +131,7 @@ def _diagnosis(
 
 def _rule_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
-) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
-    """The results of all rules, and of those beyond tool-call cases.
-
-    The latter are probes, and checks on the replies to their requests and on traffic.
-    """
+) -> gate.RuleResults:
     every_probe = (result for task in plan.tasks for result in task.probe_results())
     probes = tuple(requirements.lowered(every_probe, thresholds))
     if counts_vary(scores):
@@ -149,7 +143,8 @@ def _rule_results(
     checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
     if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
         checks = tuple(map(without_built_in_calls, checks))
-    return (*checks, *probes), (*check_results(beyond_cases, groups, limitations), *probes)
+    beyond = check_results(beyond_cases, groups, limitations)
+    return gate.RuleResults((*checks, *probes), (*beyond, *probes))
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:

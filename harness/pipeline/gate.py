@@ -5,11 +5,11 @@ fails, and passes if no part is inconclusive.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.pipeline import guide, reliability, requirements
-from harness.pipeline.reliability import PartVerdict
+from harness.pipeline import guide, requirements, success_rate
+from harness.pipeline.success_rate import PartVerdict
 from harness.pipeline.target import target_of
 from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
@@ -30,40 +30,43 @@ SHOWN_RULES = 6
 _NAMED = 2  # conditions that a sentence names individually even if all are affected
 
 
+class RuleResults(NamedTuple):
+    """The results of the checks and probes of a run."""
+
+    all: tuple[RuleResult, ...]
+    beyond_cases: tuple[RuleResult, ...]
+    """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
+    tool-call attempts count as invalid responses instead."""
+
+
 def decide(
     info: RunInfo,
     results: Sequence[TaskResult],
     thresholds: Thresholds,
+    rules: RuleResults,
     *,
-    checks: Sequence[RuleResult],
-    beyond_cases: Sequence[RuleResult],
     complete: bool,
-    planned: int,
     made: int,
 ) -> Verdict:
-    """The verdict on a run.
-
-    `beyond_cases` has the results of probes, and of checks on the replies to their requests; errors
-    in tool-call attempts count as invalid responses instead. `planned` and `made` count attempts,
-    without those of evals.
-    """
+    """The verdict on a run; `made` counts the attempts that were made, without those of evals."""
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[PartVerdict] = []
     evals = [result for result in results if result.is_eval]
     calling = [result for result in results if not result.is_eval]
+    planned = sum(task.planned for task in info.tasks if task.kind != "eval")
     if planned or not evals:
         parts.append(
-            decide_tool_calling(
+            decide_calls_and_probes(
                 calling,
                 thresholds,
-                beyond_cases=beyond_cases,
                 planned=planned,
                 made=made,
                 stopped=_stopped(info),
-                invalid_by=tuple(_in_cases(checks, beyond_cases)),
-                broken=tuple(requirements.broken(checks, thresholds)),
-                unverified=tuple(requirements.unverified(checks, info, thresholds)),
+                beyond_cases=rules.beyond_cases,
+                invalid_by=tuple(_in_cases(rules)),
+                broken=tuple(requirements.broken(rules.all, thresholds)),
+                unverified=tuple(requirements.unverified(rules.all, info, thresholds)),
             )
         )
     if evals:
@@ -90,7 +93,7 @@ def exit_code(verdict: Verdict) -> int:
     return codes[verdict.decision]
 
 
-def decide_tool_calling(
+def decide_calls_and_probes(
     results: Sequence[TaskResult],
     thresholds: Thresholds,
     *,
@@ -203,7 +206,7 @@ def _ranked(parts: Sequence[T]) -> list[T]:
 def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
     """The decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
-        return reliability.judge(results, thresholds)
+        return success_rate.decide(results, thresholds)
     low = [
         reason
         for result in results
@@ -223,10 +226,10 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
-def _in_cases(checks: Sequence[RuleResult], beyond: Sequence[RuleResult]) -> Iterator[str]:
+def _in_cases(rules: RuleResults) -> Iterator[str]:
     """The checks that failed in tool-call attempts, and not only elsewhere."""
-    elsewhere = {result.check.id: result.failures for result in beyond}
-    for result in checks:
+    elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
+    for result in rules.all:
         failed = result.check.kind == "check" and result.status == "failed"
         if failed and result.failures > elsewhere.get(result.check.id, 0):
             yield result.check.id

@@ -6,8 +6,8 @@ import pytest
 
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.pipeline.gate import decide_tool_calling, exit_code
-from harness.pipeline.reliability import forecast
+from harness.pipeline.gate import decide_calls_and_probes, exit_code
+from harness.pipeline.success_rate import forecast
 from harness.pipeline.target import default_thresholds, target_of, with_reference
 from harness.probes import PROBES
 from harness.records.analysis import RuleResult, TaskResult, Verdict
@@ -47,7 +47,7 @@ def group(
 
 def part(groups, thresholds, *, stopped=None, **more):
     planned, made = sum(each.planned for each in groups), sum(each.finished for each in groups)
-    return decide_tool_calling(
+    return decide_calls_and_probes(
         groups, thresholds, planned=planned, made=made, stopped=stopped, **more
     )
 
