@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from healthy import MODEL, SUITE, Say, exchange, response, right
+from healthy import SUITE, correct, exchange, response
+from replies import MODEL, Reply
 
 from harness.cases import Case, Suite
 from harness.records.analysis import Analysis, RuleResult, TaskResult, Verdict
@@ -322,9 +323,9 @@ def _rollouts(scores: list[Score], suite: Suite | None) -> Iterator[Rollout]:
         if not score.finished:
             continue
         condition, passed = score.condition, score.outcome == "success"
-        says = right(cases[score.sample]) if passed else [Say(text=f"It is {score.answer}.")]
+        says = correct(cases[score.sample]) if passed else [Reply(text=f"It is {score.answer}.")]
         fields: dict[str, Any] = {"api": condition.api, "streaming": condition.streaming}
-        answers = [response(fields["api"], fields["streaming"], say) for say in says]
+        answers = [response(fields["api"], fields["streaming"], reply) for reply in says]
         yield Rollout(
             id=score.record,
             task=score.task,

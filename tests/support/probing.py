@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthy import Say, json_response, rollout
+from healthy import json_response, rollout
+from replies import Reply
 
 from harness.api import DIALECTS
 from harness.golden.files import shipped
@@ -20,7 +21,9 @@ from harness.rule_results import probe_results
 from harness.sampling.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 
-Provider = Callable[[ProbeRequest, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
+Provider = Callable[
+    [ProbeRequest, Attempt], Sequence[Reply | Response | Exchange] | Reply | Response
+]
 """The response to a request: one reply, or those of several exchanges."""
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthy import MODEL, STARTED, Say, exchange, response
+from healthy import STARTED, exchange, response
+from replies import MODEL, Reply
 
 from harness.pipeline.exchanges import ExchangeCounter, timed_exchanges
 from harness.records.analysis import Analysis, FailedSample, RuleResult, TaskResult, Verdict
@@ -341,13 +342,13 @@ def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> s
 
 
 def rollout(
-    of: Score, answers: Sequence[Say | Response | Exchange], end: str = "answered"
+    of: Score, answers: Sequence[Reply | Response | Exchange], end: str = "answered"
 ) -> Rollout:
-    """The record of a score with these replies; a `Say` is a reply without defects."""
+    """The record of a score with these replies; a `Reply` is a reply without defects."""
     api, streaming = of.condition.api, of.condition.streaming
     exchanges = []
     for answer in answers:
-        if isinstance(answer, Say):
+        if isinstance(answer, Reply):
             answer = response(api, streaming, answer)
         exchanges.append(
             answer if isinstance(answer, Exchange) else exchange(api, streaming, answer)

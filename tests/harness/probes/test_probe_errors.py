@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from healthy import Say, exchange, json_response, response
+from healthy import exchange, json_response, response
 from mock_provider import error
 from probing import judged, refusal, statuses
+from replies import Reply
 
 from harness.probes import errors
 from harness.probes.base import ProbeRequest
@@ -13,7 +14,7 @@ from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
-HELLO = Say(text="Hello.")
+HELLO = Reply(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 

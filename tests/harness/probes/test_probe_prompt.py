@@ -6,7 +6,8 @@ from dataclasses import astuple, replace
 
 import openai_harmony as oh
 import pytest
-from healthy import Say, chat_whole, json_response, responses_whole, rollout
+from healthy import json_response, rollout
+from replies import Reply, chat_whole, responses_whole
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
@@ -42,7 +43,7 @@ def judged(tokens: Count, api: Api = "chat") -> dict[str, RuleResult]:
     }[api]
     rollouts = {}
     for request in GROUP.requests(api):
-        whole = make(Say(text="Hello."))
+        whole = make(Reply(text="Hello."))
         counted = tokens(PROMPTS[request.id])
         if counted is None:
             del whole["usage"]

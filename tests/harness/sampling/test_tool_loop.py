@@ -4,8 +4,8 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
-from healthy import Say, responses_whole
 from mock_provider import MockProvider
+from replies import Reply, responses_whole
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings, Tool
@@ -83,7 +83,7 @@ def calling(name: str, finish: str = "tool_calls") -> mock.Handler:
 def cut(api: Api, text: str = "The") -> mock.Handler:
     if api == "chat":
         return calling("get_weather", "length")
-    body = responses_whole(Say(text=text))
+    body = responses_whole(Reply(text=text))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     return mock.text(mock.json.dumps(body))
 
