@@ -19,7 +19,7 @@ from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import LEVEL, excess
 from harness.text import percentage
 
-RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, comparisons and probes by id
+RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and probes by id
 
 EXAMPLES = 3
 

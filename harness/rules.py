@@ -1,6 +1,6 @@
 """Rules, the problems that they detect, and the findings that report them.
 
-Checks, comparisons of rollouts, and probes are all rules. The docstring of the function that judges
+Checks, cross-checks and probes are all rules. The docstring of the function that judges
 documents its rule: the first sentence is the summary, the rest explains why the rule matters.
 """
 

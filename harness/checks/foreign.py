@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 from harness.checks.accounting import may_be_headers
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.checks.lost_tokens import by_condition, usual_difference
 from harness.records.scores import Score
 
@@ -152,6 +152,6 @@ def _unrelated() -> Callable[[Score, Score], bool]:
     return unrelated
 
 
-COMPARISON = comparison(
+CROSS_CHECK = cross_check(
     "reply.foreign", "load", lambda each: bool(each.traits.conversation), _foreign, "error"
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harmony.conversation import Answer, Preamble, Reasoning
 from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score
 from harness.records.traits import TokenAccount
@@ -262,11 +262,11 @@ def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> 
     return witnessed and not may_be_headers(difference)
 
 
-COMPARISONS = (
-    comparison(
+CROSS_CHECKS = (
+    cross_check(
         "usage.output.lost", "usage", lambda each: bool(each.traits.accounts), _lost_text, "error"
     ),
-    comparison(
+    cross_check(
         "reasoning.lost", "cot", lambda each: bool(each.traits.accounts), _lost_reasoning, "error"
     ),
 )

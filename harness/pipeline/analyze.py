@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.checks.across import counts_vary
+from harness.checks.cross_checks import counts_vary
 from harness.diagnosis import signatures
 from harness.diagnosis.layer import faulty_layers
 from harness.pipeline import gate, requirements
