@@ -23,7 +23,7 @@ from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
 from harness.rule_results import RULES
 from harness.rules import Rule
-from harness.sampling.tool_loop import rollout as carry_out
+from harness.sampling.tool_loop import run_attempt
 from harness.tasks.probing import ProbeTask
 from harness.text import suggestion
 from harness.transport.base import Transport
@@ -288,7 +288,7 @@ async def _repeat_probe(
         task = ProbeTask(probe.group, [probe], options)
         arrived = True
         for attempt in task.all_attempts():
-            made = await carry_out(attempt, transport, DIALECTS[attempt.condition.api])
+            made = await run_attempt(attempt, transport, DIALECTS[attempt.condition.api])
             arrived = arrived and all(each.response is not None for each in made.exchanges)
             task.score(parse_rollout(made))
         results: tuple[RuleResult, ...] = tuple(task.probe_results())

@@ -13,7 +13,7 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.tool_loop import attempt_seed, rollout
+from harness.sampling.tool_loop import attempt_seed, run_attempt
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
@@ -39,7 +39,7 @@ async def run(
         attempt = Attempt(
             "aime/high/s1/2", "aime25", sample, condition, 2, how, max_turns, more_tokens
         )
-        return await rollout(attempt, transport, DIALECTS[api])
+        return await run_attempt(attempt, transport, DIALECTS[api])
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
