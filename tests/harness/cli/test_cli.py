@@ -451,8 +451,9 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
 
 DYING_PROVIDER = """
 import asyncio, os, sys
-from healthy import MODEL, provider_of, silent
+from healthy import provider_of
 from mock_provider import MockProvider
+from replies import MODEL
 
 requests = 0
 
