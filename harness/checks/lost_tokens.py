@@ -34,9 +34,9 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
     If replies often have too few words for their tokens, the server loses words; if they often have
     too many, it repeats or rewrites words. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer does, as the pieces of a stream or the replies of
-    the other mode show. A hidden limit shows if the longest replies end at one length, without an
-    end token.
+    a text with other tokens than the tokenizer does: the pieces of a stream, or the replies of the
+    other mode, show this. If the longest replies end at one length, without an end token, the
+    server has a hidden limit.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
     groups = [[*_counted(group)] for group in by_condition(examined)]

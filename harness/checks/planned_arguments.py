@@ -73,7 +73,7 @@ family.check(
     planned_calls,
     lambda found: found.in_cot,
     tolerated=0.01,
-    text="Numbers, booleans and null in a call that the CoT plans as JSON are not strings in the "
+    text="If the CoT plans a call as JSON, its numbers, booleans and null are not strings in the "
     "call itself. A model rarely changes the types between its plan and the call.",
 )(_retyped)
 

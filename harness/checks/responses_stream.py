@@ -51,8 +51,8 @@ grammar_checks(
         ),
         grammar.ITEM_STATUS: (
             "warning",
-            "An item is in_progress when it is added and no longer when it is done; so is the "
-            "response in its first events. Few clients read the status.",
+            "An item is in_progress when it is added, but not when it is done; the response is "
+            "in_progress in its first events. Few clients read the status.",
         ),
         grammar.CALL: (
             "error",

@@ -106,8 +106,8 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
-    The server converted a missing text to a string, such as "None". Clients show it. The model
-    wrote it if the reported tokens are exactly those of the reply.
+    The server converted a missing text to a string, such as "None". Clients show it. If the
+    reported tokens are exactly those of the reply, the model wrote it, and it is not reported.
     """
     text = answer.reply.text.strip()
     if text in _NULL_NAMES and text not in answer.exchange.prompt and not wrote_all(*answer):

@@ -93,7 +93,8 @@ def _own_word(responses: ProbeResponses) -> Trials:
 def _call_ids(responses: ProbeResponses) -> Trials:
     """Concurrent tool calls have distinct ids.
 
-    Logs and caches confuse calls with the same id. Ids within a conversation still differ.
+    Logs and caches confuse calls with the same id. Ids within a conversation still
+    differ, so it is only a warning.
     """
     known: set[str] = set()
     made = (found for _, rollout in _answered(responses) for found in calls(rollout))

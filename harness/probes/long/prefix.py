@@ -77,7 +77,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("long.prefix.replies", _USES, severity="warning")
 def _other_replies(responses: ProbeResponses) -> Trials:
-    """Repeated prompts do not all get one reply when new and another one when sent again.
+    """Prompts do not consistently get one reply at first, and another one when sent again.
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """

@@ -73,7 +73,8 @@ def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
 def _ids(responses: ProbeResponses) -> Trials:
     """Tool calls in different replies have distinct ids.
 
-    Logs and caches confuse calls with the same id. Within one conversation it is an error.
+    Logs and caches confuse calls with the same id. Within one conversation, equal
+    ids are an error.
     """
     known: dict[str, str] = {}
     for name, found in required(named_calls(responses, *NAMES), "The model called no function."):
