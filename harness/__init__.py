@@ -16,7 +16,7 @@ Its packages; each imports only packages below it:
     diagnosis       the likely causes of a run's findings
     integrity       seal a run, audit it, pack it for publication
     rule_results    the registry of checks and probes, and their results in a run
-    scoring         outcomes and findings of single rollouts
+    scoring         usage, timing and findings of single rollouts
     probes          experiments of several requests
     cases           tool-call cases and the tools they offer
     golden          the reference engine's logprobs, and a provider's distance from them

@@ -113,17 +113,17 @@ def evaluate(
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
         executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
     """
-    limits = GateOptions(gate=gate)
+    gate_options = GateOptions(gate=gate)
     sample_and_report = partial(
         carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions
     )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
         others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return sample_and_report(_resumed(run, provider, limits, budget, *given, **others))
+        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **others))
     draft = planning.draft(
         Options(
-            *(provider, sampling, limits, budget, evals, run.concurrency),
+            *(provider, sampling, gate_options, budget, evals, run.concurrency),
             evals_alone=True,
             data=data,
             baseline=baseline,
@@ -231,14 +231,14 @@ def _judge(folder: Path) -> None:
 def _resumed(
     run: RunOptions,
     provider: ProviderOptions,
-    limits: GateOptions,
+    gate_options: GateOptions,
     budget: BudgetOptions,
     *given: object,
     **others: object,
 ) -> Job:
     """The job that finishes the run of --resume; refuses the other options."""
     _refuse_settings(run, provider, *given, **others)
-    return resume(run.resume or Path(), provider, limits, budget, run.concurrency)
+    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
 
 
 def _refuse_settings(

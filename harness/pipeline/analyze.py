@@ -47,12 +47,12 @@ def analyze(
     Tasks that use grades must have read them. `thresholds` replace those of the run. The exchanges
     of the analysis are not counted, because scores do not have them.
     """
-    limits = thresholds or info.settings.thresholds
+    thresholds = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
-    scores = _tolerated(strict, plan, info, limits)
+    scores = _tolerated(strict, plan, info, thresholds)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
-    rules = _rule_results(plan, scores, info, limits)
+    rules = _rule_results(plan, scores, info, thresholds)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -67,12 +67,12 @@ def analyze(
         probe_responses=probe_responses,
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
-        diagnosis=_diagnosis(info, results, rules.all, limits),
+        diagnosis=_diagnosis(info, results, rules.all, thresholds),
         exchanges=ExchangeCounts(),
         verdict=gate.decide(
             info,
             results,
-            limits,
+            thresholds,
             rules,
             complete=complete,
             made=probe_responses
