@@ -116,9 +116,10 @@ def _failed_samples(analysis: Analysis) -> list[Figures]:
     ]
 
 
-def _condition(result: TaskResult) -> Figures:
+def _size(result: TaskResult) -> Figures:
+    """The task and condition of a result, and its numbers of attempts."""
     return {
-        "task": TOOL_CALLING,
+        "task": result.task,
         "model": result.condition.model,
         "effort": result.condition.effort,
         "api": result.condition.api,
@@ -128,6 +129,12 @@ def _condition(result: TaskResult) -> Figures:
         "planned": result.planned,
         "finished": result.finished,
         "outcomes": dict(sorted(result.outcomes.items())),
+    }
+
+
+def _condition(result: TaskResult) -> Figures:
+    return {
+        **_size(result),
         "invalid": result.invalid,
         "exact": result.exact,
         "pass@k": [_estimate(one.pass_at) for one in result.at_k],
@@ -180,16 +187,7 @@ def _findings(scores: Iterable[Score]) -> Figures:
 def _eval_condition(result: TaskResult) -> Figures:
     assert result.score is not None
     return {
-        "task": result.task,
-        "model": result.condition.model,
-        "effort": result.condition.effort,
-        "api": result.condition.api,
-        "mode": result.condition.mode,
-        "samples": result.samples,
-        "attempts_per_sample": result.tries,
-        "planned": result.planned,
-        "finished": result.finished,
-        "outcomes": dict(sorted(result.outcomes.items())),
+        **_size(result),
         "score": _estimate(result.score.estimate),
         "clustered_error": result.score.clustered_error,
         "error_on_repetition": result.score.run_error,

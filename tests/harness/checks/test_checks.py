@@ -543,24 +543,17 @@ BROKEN_RESPONSES_STREAM = [
 ]
 
 
-@pytest.mark.parametrize(("check", "change", "reply"), BROKEN_CHAT)
-def test_a_broken_completion_is_reported(check, change, reply):
-    assert check in chat(change, reply)
+BROKEN = [
+    *((chat, *each) for each in BROKEN_CHAT),
+    *((responses, *each) for each in BROKEN_RESPONSES),
+    *((chat_stream, *each) for each in BROKEN_CHAT_STREAM),
+    *((responses_stream, *each) for each in BROKEN_RESPONSES_STREAM),
+]
 
 
-@pytest.mark.parametrize(("check", "change", "reply"), BROKEN_RESPONSES)
-def test_a_broken_response_is_reported(check, change, reply):
-    assert check in responses(change, reply)
-
-
-@pytest.mark.parametrize(("check", "change", "reply"), BROKEN_CHAT_STREAM)
-def test_a_broken_chat_stream_is_reported(check, change, reply):
-    assert check in chat_stream(change, reply)
-
-
-@pytest.mark.parametrize(("check", "change", "reply"), BROKEN_RESPONSES_STREAM)
-def test_a_broken_responses_stream_is_reported(check, change, reply):
-    assert check in responses_stream(change, reply)
+@pytest.mark.parametrize(("found_in", "check", "change", "reply"), BROKEN)
+def test_a_broken_reply_is_reported(found_in, check, change, reply):
+    assert check in found_in(change, reply)
 
 
 def test_a_repeated_call_id_is_reported():
