@@ -1,15 +1,18 @@
 """Tools of MCP servers in the Responses API: a real server, over its streams and over HTTP."""
 
 import contextlib
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
-from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, sdk_client, serving
+from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, sdk_client
 
 from reference_engine.builtin.mcp import read_servers
 from reference_engine.builtin.tools import ServerTools
@@ -31,8 +34,16 @@ def mcp_over_http():
     """The test server at a URL."""
     from mcp_server import server
 
-    with serving(server.streamable_http_app()) as url:
-        yield url.replace("/v1", "/mcp")
+    config = uvicorn.Config(server.streamable_http_app(), log_level="error")
+    web = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        finally:
+            web.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="module")
