@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.cases import load_suite
 from harness.pipeline.judge import judge
 from harness.pipeline.plan import Plan, decisive_first, portions
-from harness.pipeline.run import Looks
+from harness.pipeline.run import InterimResults
 from harness.providers.entries import Provider
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.figures import Decision
@@ -83,14 +83,14 @@ def replayed(run: Path, part: Path) -> Cost:
     info = info.model_copy(update={"settings": settings, "ended": None})
     plan = Plan(tuple(restored_tasks(run, info)))
     rollouts = {each.id: each for each in read_rollouts(run)}
-    looks = Looks(part, plan)
+    interim = InterimResults(part, plan)
     decision: Decision | None = None
     with RunLog(part) as log:
         stages = (decisive_first(plan.attempts(stage), plan.tasks) for stage in plan.stages)
         for attempts in chain.from_iterable(map(portions, stages)):
             for rollout in filter(None, (rollouts.get(each.id) for each in attempts)):
                 log.append(rollout)
-            decision = looks.verdict(info).decision
+            decision = interim.verdict(info).decision
             if decision == "fail":
                 break
     scores = judge(part, info, list(restored_tasks(run, info))).scores

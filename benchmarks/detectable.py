@@ -14,7 +14,7 @@ from pathlib import Path
 from scipy.special import betaincinv
 
 from harness.errors import RunLogError
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.statistics.rates import LEVEL, at_least
 from harness.storage.run_folder import read_analysis
 

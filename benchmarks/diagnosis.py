@@ -29,11 +29,11 @@ from pathlib import Path
 
 from harness.diagnosis.match import diagnose
 from harness.diagnosis.signatures import shipped
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import Cause, Signature, Signatures
 from harness.records.scores import Evidence, Finding
-from harness.rules import RULES
+from harness.rule_results import RULES
 
 PAIRS = 30
 SEVERAL = 5
@@ -186,9 +186,9 @@ def union(one: Counts, other: Counts) -> Counts:
     return {name: max(one.get(name, nothing), other.get(name, nothing)) for name in names}
 
 
-def results(trial: Trial) -> Sequence[CheckResult]:
+def results(trial: Trial) -> Sequence[RuleResult]:
     return [
-        CheckResult(
+        RuleResult(
             check=RULES[name].about,
             status="failed" if hits else "passed",
             applicable=total,

@@ -15,7 +15,7 @@ from statistics import median
 from typing import TypeVar
 
 from harness.records.conditions import BOTH_APIS
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.statistics.change_points import Change, Counts, increase
 from harness.watching.records import TOOL_CALLS
 from harness.watching.signals import chance, signals

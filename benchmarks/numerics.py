@@ -28,10 +28,10 @@ from harness.golden import files
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import golden_prompts, numerics
 from harness.probes.base import ProbeOptions, ProbeRequest
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts
@@ -100,9 +100,9 @@ async def rollouts(app: Starlette, task: str, requests: Sequence[ProbeRequest]) 
         )
 
 
-def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
+def judged(app: Starlette, *, drawn: bool) -> tuple[list[RuleResult], int]:
     """The results of the probes, and the number of generated tokens."""
-    results: list[CheckResult] = []
+    results: list[RuleResult] = []
     tokens = 0
     for group in [numerics.GROUP, numerics.DRAWN_GROUP] if drawn else [numerics.GROUP]:
         found: dict[str, list[ParsedRollout]] = {}
@@ -120,7 +120,7 @@ def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
     return results, tokens
 
 
-def shown(result: CheckResult) -> str:
+def shown(result: RuleResult) -> str:
     """The result of a probe, as one cell of a table."""
     if result.status in ("passed", "not_verifiable"):
         return "–" if result.status == "passed" else "not verifiable"

@@ -11,7 +11,7 @@ import orjson
 from evals.healthbench.grading_tasks import Answer, grading_tasks
 from evals.healthbench.rows import HealthBench
 from evals.task import EvalTask
-from harness.pipeline.reliability import forecast
+from harness.pipeline.success_rate import forecast
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.base import Record
 from harness.records.runs import RunInfo

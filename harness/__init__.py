@@ -15,14 +15,14 @@ Its packages; each imports only packages below it:
     tasks           tool calling, probe groups, evals and imported traffic as tasks
     diagnosis       the likely causes of a run's findings
     integrity       seal a run, audit it, pack it for publication
-    rules           the registry of checks and probes
-    scoring         outcomes and findings of single rollouts
+    rule_results    the registry of checks and probes, and their results in a run
+    scoring         usage, timing and findings of single rollouts
     probes          experiments of several requests
     cases           tool-call cases and the tools they offer
     golden          the reference engine's logprobs, and a provider's distance from them
     traits          the properties of a rollout that are compared across a run
     checks          rules about single rollouts
-    findings        findings and their evidence
+    rules           what a check or probe is, and the findings that it reports
     parsing         recorded exchanges as parsed events and rollouts
     sampling        attempts: the tool loop, concurrency and the budget
     endpoints       launch a provider, check that it answers, find its APIs

@@ -1,240 +1,101 @@
-"""All rules, and their results over a run. No I/O."""
+"""Rules, the problems that they detect, and the findings that report them.
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+Checks, cross-checks and probes are all rules. The docstring of the function that judges
+documents its rule: the first sentence is the summary, the rest explains why the rule matters.
+"""
+
 from dataclasses import dataclass
 
-from harmony.render import RenderError
-from harmony.vocabulary import VocabularyError
-from harness.checks import CHECKS
-from harness.findings import Problem, Rule, finding_of
-from harness.parsing.rollout import ParsedRollout
-from harness.probes import PROBES
-from harness.probes.base import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
-from harness.records.analysis import CheckResult, CheckStatus
-from harness.records.conditions import Api, Mode
-from harness.records.runs import Capability
-from harness.records.scores import Description, Finding, Score, Severity
-from harness.statistics.intervals import clustered_rate
-from harness.statistics.rates import LEVEL, excess
-from harness.text import percentage
+from harness.parsing.rollout import ParsedExchange
+from harness.records.conditions import APIS, BOTH_APIS, MODES
+from harness.records.runs import Capability, SuiteName
+from harness.records.scores import Description, Evidence, Finding
 
-RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, comparisons and probes by id
+GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
+RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
+HARMONY = "https://cookbook.openai.com/articles/openai-harmony"
+CHAT = "https://platform.openai.com/docs/api-reference/chat/object"
+CHAT_STREAM = "https://platform.openai.com/docs/api-reference/chat-streaming"
+RESPONSES = "https://platform.openai.com/docs/api-reference/responses/object"
+RESPONSES_STREAM = "https://platform.openai.com/docs/api-reference/responses-streaming"
+OPEN_RESPONSES = "https://www.openresponses.org/specification"
+SERVER_SENT_EVENTS = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
+FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
+TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
+ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
+STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
+STOP_IN_COT = "https://github.com/vllm-project/vllm/issues/38499"
 
-EXAMPLES = 3
-
-_Sample = tuple[str, str]  # a task and one of its samples
-
-_ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
-_NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
-
-
-def check_results(
-    examined: Iterable[Score],
-    planned: Collection[tuple[Api, Mode]],
-    limitations: Collection[str],
-) -> tuple[CheckResult, ...]:
-    """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
-
-    Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
-    the provider's entry declares missing.
-    """
-    tally = _tally(examined)
-    return tuple(
-        _declared(_check_result(check, tally, planned), check.needs, limitations)
-        for check in CHECKS.values()
-    )
-
-
-def probe_results(
-    probes: Iterable[Probe],
-    rollouts: Mapping[str, Sequence[ParsedRollout]],
-    options: ProbeOptions,
-) -> tuple[CheckResult, ...]:
-    """The result of every probe, from the rollouts of each request by its id."""
-    return tuple(
-        _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
-        for probe in probes
-    )
-
-
-def without_prompt_tokens(result: CheckResult) -> CheckResult:
-    """The result if prompt-token counts are unreliable: a failure that rests on them is void."""
-    evidence = [example.evidence.path for example in result.examples]
-    if result.check.family != "prompt" or not evidence or {*evidence} != {"$.usage"}:
-        return result
-    reason = "Identical requests of this run report different prompt tokens (usage.input.differs)."
-    return CheckResult(check=result.check, status="not_verifiable", reason=reason)
-
-
-def without_built_in_calls(result: CheckResult) -> CheckResult:
-    """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
-    if result.check.id != "calls.name.built_in" or result.status != "warned":
-        return result
-    info = {"severity": "info"}
-    examples = tuple(each.model_copy(update=info) for each in result.examples)
-    reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
-    return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
-
-
-def judged_result(
-    about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
-) -> CheckResult:
-    """The result of a rule that judged something; raises ValueError without trials.
-
-    Each finding comes with its condition, as text. `counts` has the failures and trials of each
-    sample or API.
-    """
-    worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
-    examples: dict[str, Finding] = {}
-    for finding in worst_first:
-        examples.setdefault(finding.evidence.record, finding)
-    return CheckResult(
-        check=about,
-        status=_status(worst_first),
-        applicable=sum(trials for _, trials in counts),
-        failures=sum(failures for failures, _ in counts),
-        rate=clustered_rate(counts),
-        findings=len(findings),
-        groups=tuple(sorted({group for group, _ in findings})),
-        examples=tuple(examples.values())[:EXAMPLES],
-    )
+_LONGEST_EXCERPT = 300
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """What the checks found, by check; counts are by task and sample."""
+class Problem:
+    """A violation in one exchange; `path` (JSON path) or `event` (number) locates it."""
 
-    judged: Mapping[str, Counter[_Sample]]  # attempts that a check applied to
-    failed: Mapping[str, Counter[_Sample]]  # those with a finding
-    findings: Mapping[str, list[tuple[str, Finding]]]  # the findings, each with its condition
-
-
-def _tally(examined: Iterable[Score]) -> _Tally:
-    """Count the results of all checks in one pass, by the few sets of applicable checks."""
-    alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
-    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
-    for each in examined:
-        sample = each.task, each.sample
-        alike[each.applicable, sample] += 1
-        found = [finding for finding in each.findings if finding.id in each.applicable]
-        for finding in found:
-            tally.findings[finding.id].append((each.condition.name, finding))
-        for check_id in {finding.id for finding in found}:
-            tally.failed[check_id][sample] += 1
-    for (applicable, sample), attempts in alike.items():
-        for check_id in applicable:
-            tally.judged[check_id][sample] += attempts
-    return tally
+    exchange: ParsedExchange
+    message: str
+    expected: str
+    got: str
+    path: str | None = None
+    event: int | None = None
 
 
-def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> CheckResult:
-    about = check.about
-    if not any(api in about.apis and mode in about.modes for api, mode in planned):
-        return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
-    judged, failed = tally.judged[about.id], tally.failed[about.id]
-    findings = tally.findings[about.id]
-    if not judged:
-        return CheckResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
-    counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
-    counted = judged_result(about, findings, counts)
-    if not any(finding.severity != about.severity for _, finding in findings):
-        return counted
-    reason = (
-        f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
-        "and this run does not significantly exceed that."
+@dataclass(frozen=True)
+class Rule:
+    """A check or probe."""
+
+    about: Description  # what the rule requires and where it applies, as written into results
+    tolerated: float
+    """The share of rollouts (or of trials of a probe) in which the model causes the problem at
+    most; 0 if only a server can. Problems are info unless their number exceeds it
+    significantly; see `harness.statistics.rates`."""
+    needs: Capability | None  # a capability that a provider's entry may declare missing
+    suite: SuiteName  # the smallest suite that includes the rule
+
+    @property
+    def id(self) -> str:
+        """Stable dotted id."""
+        return self.about.id
+
+    @property
+    def scope(self) -> str:
+        """The APIs and modes it applies to, as text."""
+        about = self.about
+        apis = {len(APIS): "all APIs", len(BOTH_APIS): "both APIs"}.get(
+            len(about.apis), about.apis[0]
+        )
+        return apis if len(about.modes) == len(MODES) else f"{apis}, {about.modes[0]}"
+
+
+def description(text: str | None, **fields: object) -> Description:
+    """Describe a rule: the first sentence of `text` is its summary, the rest is the reason."""
+    summary, _, why = " ".join((text or "").split()).partition(". ")
+    return Description.model_validate({"summary": f"{summary}.", "why": why, **fields})
+
+
+def finding_of(about: Description, record: str, problem: Problem) -> Finding:
+    """Report a problem in the rollout with the id `record`."""
+    evidence = Evidence(
+        record=record,
+        exchange=problem.exchange.index,
+        path=problem.path and excerpt(problem.path),
+        event=problem.event,
+        expected=excerpt(problem.expected),
+        got=excerpt(problem.got),
     )
-    return counted.model_copy(update={"reason": reason})
+    message = excerpt(problem.message)
+    return Finding(id=about.id, severity=about.severity, message=message, evidence=evidence)
 
 
-def _probe_result(
-    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
-) -> CheckResult:
-    about, golden = probe.about, probe.group.golden_of(options)
-    applicable = [api for api in options.apis if api in about.apis]
-    if not applicable:
-        return _skipped(about, options.apis)
-    problems: list[tuple[Api, Finding]] = []
-    counts: dict[Api, tuple[int, int]] = {}
-    reasons: list[str] = []
-    proven: dict[str, list[Api]] = defaultdict(list)
-    for api in applicable:
-        requests = probe.group.requests(api)
-        responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
-        try:
-            trials = list(probe.judge(responses))
-        except (NotVerifiableError, RenderError, VocabularyError) as error:
-            reasons.append(str(error))
-            continue
-        if not trials:
-            reasons.append("No response can be judged.")
-        else:
-            failed = [trial for trial in trials if trial is not None]
-            counts[api] = len(failed), len(trials)
-            if probe.proves is not None and not failed:
-                proven[probe.proves(responses)].append(api)
-            problems += (
-                (api, finding_of(about, _record(responses, each), each)) for each in failed
-            )
-    if not counts:
-        reason = " ".join(dict.fromkeys(reasons))
-        return CheckResult(check=about, status="not_verifiable", reason=reason)
-    findings = list(_tolerated(problems, counts, probe.tolerated))
-    judged = judged_result(about, findings, list(counts.values()))
-    return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
+def as_warning(finding: Finding) -> Finding:
+    """The same finding, with severity error lowered to warning."""
+    if finding.severity != "error":
+        return finding
+    return finding.model_copy(update={"severity": "warning"})
 
 
-def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
-    """What a pass proves, with the APIs where it is not the same for all."""
-    if len(proven) < 2:
-        return next(iter(proven), None)
-    return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
-
-
-def _tolerated(
-    findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
-) -> Iterator[tuple[Api, Finding]]:
-    """The findings, as info unless failures exceed the tolerated share, overall or in one API."""
-    failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
-    everywhere = _exceeds(failed, trials, tolerated)
-    for api, finding in findings:
-        if everywhere or _exceeds(*counts[api], tolerated):
-            yield api, finding
-        else:
-            yield api, finding.model_copy(update={"severity": "info"})
-
-
-def _exceeds(failed: int, trials: int, tolerated: float) -> bool:
-    return excess([(failed, trials)], tolerated) <= LEVEL
-
-
-def _record(responses: ProbeResponses, problem: Problem) -> str:
-    """The id of the rollout that contains a problem."""
-    return next(
-        rollout.rollout.id
-        for rollouts in responses.rollouts.values()
-        for rollout in rollouts
-        if any(exchange is problem.exchange for exchange in rollout.exchanges)
-    )
-
-
-def _skipped(about: Description, planned: Iterable[str]) -> CheckResult:
-    reason = f"It does not apply to the APIs and modes of this run: {', '.join(planned)}."
-    return CheckResult(check=about, status="skipped", reason=reason)
-
-
-def _declared(
-    result: CheckResult, needs: Capability | None, limitations: Collection[str]
-) -> CheckResult:
-    """The result, `declared` if it detected a limitation that the provider's entry declares."""
-    if result.status not in ("failed", "warned") or needs not in limitations:
-        return result
-    reason = f"The provider's entry declares that it does not support {needs}."
-    return result.model_copy(update={"status": "declared", "reason": reason})
-
-
-def _status(findings: Iterable[Finding]) -> CheckStatus:
-    severities = {finding.severity for finding in findings}
-    if "error" in severities:
-        return "failed"
-    return "warned" if "warning" in severities else "passed"
+def excerpt(text: str) -> str:
+    """Shorten text for a report and escape what UTF-8 cannot encode."""
+    text = text[: _LONGEST_EXCERPT + 1].encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness import checks as rules
+from harness.checks import examine
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Usage
@@ -29,9 +29,7 @@ def measured_score(
     """
     rollout = parsed.rollout
     counted = checks and "usage.output.unseen" not in except_for
-    applicable, findings = (
-        rules.examine(parsed, except_for=except_for) if checks else (frozenset(), ())
-    )
+    applicable, findings = examine(parsed, except_for=except_for) if checks else (frozenset(), ())
     return Score(
         record=rollout.id,
         task=rollout.task,

@@ -15,8 +15,8 @@ from reports.model import (
     Failure,
     Family,
     Report,
-    RuleResult,
     Section,
+    ShownRule,
     Tile,
     count_statuses,
 )
@@ -84,9 +84,9 @@ def _guide(analysis: Analysis) -> Iterator[str]:
 
 def _families(analysis: Analysis) -> tuple[Family, ...]:
     """The families of rules, those with failures first."""
-    grouped: dict[str, list[RuleResult]] = defaultdict(list)
+    grouped: dict[str, list[ShownRule]] = defaultdict(list)
     for result in analysis.checks:
-        grouped[result.check.family].append(RuleResult(result))
+        grouped[result.check.family].append(ShownRule(result))
     families = [
         Family(name, short_title(name), tuple(sorted(rules, key=lambda rule: rule.rank)))
         for name, rules in grouped.items()
@@ -248,7 +248,7 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
     for kind, label in (("check", "Checks"), ("probe", "Probes")):
-        rules = [RuleResult(result) for result in analysis.checks if result.check.kind == kind]
+        rules = [ShownRule(result) for result in analysis.checks if result.check.kind == kind]
         if rules:
             counts = count_statuses(rules)
             others = (

@@ -18,7 +18,7 @@ from harness.records.figures import Decision
 from harness.records.scores import Finding, Score
 from harness.text import plain
 from reports.labels import Labels
-from reports.model import Report, RuleResult
+from reports.model import Report, ShownRule
 from reports.text import VERDICTS, clipped, counted, estimate, share
 
 _LONGEST = 10_000
@@ -45,7 +45,7 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
             problems[place][score.sample] += _problem(score)
     suites = {
         "verdict": [_test("verdict", "verdict", _RESULTS[decision], reasons, report.verdict)],
-        "checks": [_check(RuleResult(result), tolerant=passed) for result in analysis.checks],
+        "checks": [_check(ShownRule(result), tolerant=passed) for result in analysis.checks],
     }
     for result in analysis.tool_calling:
         name = labels.condition(result.task, result.condition)
@@ -69,7 +69,7 @@ def _problem(score: Score) -> list[str]:
     return [text]
 
 
-def _check(rule: RuleResult, *, tolerant: bool) -> TestCase:
+def _check(rule: ShownRule, *, tolerant: bool) -> TestCase:
     result, about = rule.result, rule.result.check
     lines = [about.summary, *([] if result.reason is None else [result.reason])]
     if result.findings:
@@ -174,7 +174,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
         level: Level = "error" if verdict.decision == "fail" else "warning"
         title = f"gpt-oss-verify: {VERDICTS[verdict.decision]}"
         yield annotation(level, title, " ".join(verdict.reasons))
-    for rule in sorted(map(RuleResult, analysis.checks), key=lambda each: each.rank):
+    for rule in sorted(map(ShownRule, analysis.checks), key=lambda each: each.rank):
         if rule.status in ("failed", "warned"):
             level = "error" if rule.status == "failed" else "warning"
             example = next((found.message for found in rule.result.examples), "")

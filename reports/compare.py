@@ -20,7 +20,7 @@ from harness.comparison.records import (
     Unit,
 )
 from harness.comparison.rows import CHECKS, RATES, TIMES
-from harness.records.analysis import CheckStatus
+from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate
 from harness.statistics.differences import Seen
@@ -41,7 +41,7 @@ from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
 _DIGITS: Mapping[Unit, int] = {"seconds": 2, "tokens/s": 0, "tokens": 0}
 _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
-_STATUS_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor"}
+_STATUS_TONES: Mapping[RuleStatus, Tone] = {"failed": "bad", "warned": "poor"}
 _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
 _FEW = 2
 
@@ -161,9 +161,9 @@ def changed_case(one: ChangedCase) -> str:
 
 def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """For each family, the number of rules that failed and warned in each column: `2 ✕ 1 !`."""
-    families: dict[str, list[Counter[CheckStatus]]] = {}
+    families: dict[str, list[Counter[RuleStatus]]] = {}
     for row in check_rows(comparison):
-        empty: list[Counter[CheckStatus]] = [Counter() for _ in comparison.entries]
+        empty: list[Counter[RuleStatus]] = [Counter() for _ in comparison.entries]
         counts = families.setdefault(row.section.removeprefix(CHECKS), empty)
         for count, found in zip(counts, row.cells, strict=True):
             if found is not None and found.status is not None:
@@ -238,11 +238,11 @@ def _amount(found: Measured, digits: int) -> str:
     return f"{text} ({found.low:,.{digits}f}–{found.high:,.{digits}f})"
 
 
-def _counts(count: Counter[CheckStatus]) -> str:
+def _counts(count: Counter[RuleStatus]) -> str:
     judged = sum(count[status] for status in ("passed", "warned", "failed", "declared"))
     if not judged:
         return NOTHING
-    signs: tuple[CheckStatus, ...] = ("failed", "warned")
+    signs: tuple[RuleStatus, ...] = ("failed", "warned")
     bad = [f"{count[each]} {model.STATUSES[each][0]}" for each in signs if count[each]]
     return " ".join(bad) or f"{judged} ✓"
 

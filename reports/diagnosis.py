@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause, Diagnosis
-from reports.model import Report, RuleResult
+from reports.model import Report, ShownRule
 
 UNKNOWN = "Unknown: the findings do not show which part of the server is at fault. Read them first."
 HYPOTHESES = (
@@ -44,7 +44,7 @@ def notes(diagnosis: Diagnosis) -> Iterator[str]:
         yield UNKNOWN
 
 
-def by_cause(report: Report) -> Iterator[tuple[str, Sequence[RuleResult]]]:
+def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
     """Titles and rules with findings: first by the cause that explains them, then the others."""
     unassigned = list(report.findings)
     for number, cause in enumerate(report.analysis.causes, 1):
@@ -122,7 +122,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
     return Step("This run had no tool-calling cases; --suite smoke has them.")
 
 
-def _after_a_fix(analysis: Analysis, failed: Sequence[RuleResult]) -> Iterator[Step]:
+def _after_a_fix(analysis: Analysis, failed: Sequence[ShownRule]) -> Iterator[Step]:
     """How to repeat the run, with only the failed probes if it has probes."""
     run = analysis.run
     if run.of_kind("traffic"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.records.figures import BaselineInfo
 from reports import diagnosis, markup
-from reports.model import STATUSES, Failure, Report, RuleResult
+from reports.model import STATUSES, Failure, Report, ShownRule
 from reports.text import clipped, percent, visible
 
 _LONGEST_PROMPT = 2_000
@@ -81,7 +81,7 @@ def _rules(report: Report) -> Iterator[str]:
             yield ""
 
 
-def _finding(rule: RuleResult, examples: int | None) -> Iterator[str]:
+def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
     about, result = rule.result.check, rule.result
     yield from (f"### {rule.sign} `{about.id}` {rule.label} in {rule.share}", "")
     reason = markup.plain(result.reason or about.why)

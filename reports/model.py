@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.records.analysis import Analysis, CheckResult
+from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
 from harness.records.figures import BaselineInfo
 from reports import text
@@ -56,10 +56,10 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleResult:
-    """A check or a probe with its result and its findings."""
+class ShownRule:
+    """A check or a probe as reports show it, with its result and its findings."""
 
-    result: CheckResult
+    result: RuleResult
 
     @property
     def status(self) -> Status:
@@ -124,7 +124,7 @@ class Family:
 
     name: str
     title: str
-    rules: tuple[RuleResult, ...]
+    rules: tuple[ShownRule, ...]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -194,12 +194,12 @@ class Report:
         return "FINDINGS" if only else text.VERDICTS[self.analysis.verdict.decision]
 
     @property
-    def rules(self) -> list[RuleResult]:
+    def rules(self) -> list[ShownRule]:
         """All rules in order of importance."""
         return sorted((r for family in self.families for r in family.rules), key=lambda r: r.rank)
 
     @property
-    def findings(self) -> list[RuleResult]:
+    def findings(self) -> list[ShownRule]:
         """The rules with findings in order of importance."""
         return [rule for rule in self.rules if rule.result.findings]
 
@@ -214,6 +214,6 @@ class Report:
         return Table(tuple((STATUSES[status][1],) for status in seen), tuple(rows))
 
 
-def count_statuses(rules: Iterable[RuleResult]) -> Counter[Status]:
+def count_statuses(rules: Iterable[ShownRule]) -> Counter[Status]:
     """The number of rules with each status."""
     return Counter(rule.status for rule in rules)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.records.figures import Decision
 from reports import diagnosis
-from reports.model import Failure, Report, Row, RuleResult, Status, Table, Tone
+from reports.model import Failure, Report, Row, ShownRule, Status, Table, Tone
 from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
@@ -140,7 +140,7 @@ def _print_causes(report: Report, console: Console) -> None:
     console.print()
 
 
-def _print_findings(title: str, rules: Sequence[RuleResult], console: Console) -> None:
+def _print_findings(title: str, rules: Sequence[ShownRule], console: Console) -> None:
     """Print the most important findings with evidence, and the names of the others."""
     console.print(Text(title, style="bold"))
     errors = sum(rule.status == "failed" for rule in rules)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.figures import Decision
 from harness.records.runs import ProviderInfo
 from harness.records.scores import Estimate, Percentiles
@@ -56,7 +56,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def share(result: CheckResult) -> str:
+def share(result: RuleResult) -> str:
     """The share of the attempts a rule applies to that have a finding: `3 of 40 attempts`."""
     unit = "repetition" if result.check.kind == "probe" else "attempt"
     return f"{result.failures:,} of {counted(result.applicable, unit)}"

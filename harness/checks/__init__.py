@@ -18,12 +18,12 @@ from harness.checks import (
     texts,
     usage,
 )
-from harness.checks.across import COMPARISONS, compare_rollouts
 from harness.checks.base import Check
-from harness.findings import Rule, finding_of
+from harness.checks.cross_checks import CROSS_CHECKS, compare_rollouts
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.scores import Finding
+from harness.rules import Rule, finding_of
 
 __all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
 
@@ -55,7 +55,7 @@ _BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
     for api in APIS
     for mode in MODES
 }
-CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMPARISONS}}
+CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in CROSS_CHECKS}}
 """All checks, including those that compare rollouts."""
 
 

@@ -1,4 +1,4 @@
-"""Checks, which are rules about single rollouts, and comparisons of several rollouts of a run.
+"""Checks, which are rules about single rollouts, and cross-checks, which compare rollouts of a run.
 
 A check selects the parts of a rollout that it judges (see `harness.checks.subjects`) and judges
 each part on its own. It does not apply to rollouts without such parts.
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from harness.findings import CHAT, Problem, Rule, description
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Evidence, Finding, Score, Severity
+from harness.rules import CHAT, Problem, Rule, description
 
 S = TypeVar("S")
 
@@ -95,7 +95,7 @@ Difference = tuple[str, Evidence]  # the message and the evidence of a problem i
 
 
 @dataclass(frozen=True)
-class Comparison(Rule):
+class CrossCheck(Rule):
     """A check that compares rollouts; `applies` selects those that it can compare."""
 
     applies: Callable[[Score], bool]
@@ -120,14 +120,14 @@ def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0)
     return Evidence(record=record, exchange=exchange, path=path, expected=expected, got=got)
 
 
-def comparison(
+def cross_check(
     rule_id: str,
     family: str,
     applies: Callable[[Score], bool],
     compare: Callable[[Sequence[Score]], Iterable[Difference]],
     severity: Severity = "warning",
-) -> Comparison:
-    """A comparison that tolerates nothing; the docstring of `compare` documents it."""
+) -> CrossCheck:
+    """A cross-check that tolerates nothing; the docstring of `compare` documents it."""
     about = description(
         compare.__doc__,
         id=rule_id,
@@ -138,4 +138,4 @@ def comparison(
         apis=BOTH_APIS,
         modes=MODES,
     )
-    return Comparison(about, 0.0, None, "smoke", applies, compare)
+    return CrossCheck(about, 0.0, None, "smoke", applies, compare)

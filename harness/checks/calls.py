@@ -15,8 +15,8 @@ from harness.checks.json_text import (
     trailing_object,
 )
 from harness.checks.subjects import Answer, Call, calls, conversations, ended, repeats
-from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
+from harness.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 
 family = Family("tools", CHAT)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.checks.json_text import parsed_object, strings
 from harness.records.conditions import Condition
 from harness.records.scores import Score
@@ -272,6 +272,6 @@ def _always_other(same: Sequence[_Made], usual: set[int | None], seen: set[int |
     return len(calls) >= _FEWEST_ATTEMPTS and other and not own
 
 
-COMPARISON = comparison(
+CROSS_CHECK = cross_check(
     "calls.arguments.changed", "tools", lambda each: each.traits.call is not None, _changed, "error"
 )

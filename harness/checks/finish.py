@@ -21,9 +21,9 @@ from harness.checks.subjects import (
     every_choice,
     items,
 )
-from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import TokenAccount
+from harness.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 
 family = Family("finish", CHAT)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 from harness.checks.accounting import may_be_headers
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.checks.lost_tokens import by_condition, usual_difference
 from harness.records.scores import Score
 
@@ -26,10 +26,11 @@ _COMMON_WORDS = 0.3  # requests with a smaller share of common words are unrelat
 def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
-    Otherwise users see each other's data. The evidence is an invented word of another request; a
-    call with a value of another prompt, which attempts at that sample make and other attempts at
-    this one do not; the same long text as the reply to an unrelated request; or the answer of an
-    unrelated reply with a number of tokens that does not fit it.
+    Otherwise users see each other's data. The evidence is one of these: an invented word of another
+    request; the long text of a reply to an unrelated request; the answer of an unrelated reply,
+    with a number of tokens that does not fit it; or a call with a value of another prompt. Such a
+    call counts if the attempts with that prompt make it, and the other attempts with this one do
+    not.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for each in examined:
@@ -152,6 +153,6 @@ def _unrelated() -> Callable[[Score, Score], bool]:
     return unrelated
 
 
-COMPARISON = comparison(
+CROSS_CHECK = cross_check(
     "reply.foreign", "load", lambda each: bool(each.traits.conversation), _foreign, "error"
 )

@@ -7,8 +7,8 @@ from harness.checks.accounting import account_of, wrote_all
 from harness.checks.base import Family
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Answer, every_choice
-from harness.findings import HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange
+from harness.rules import HARMONY, RAW_COT, Problem
 
 family = Family("leaks", RAW_COT)
 
@@ -74,9 +74,10 @@ def _search(
 def _special_tokens(answer: Answer) -> Iterator[Problem]:
     """No harmony special tokens leak into the answer, reasoning, tool names or arguments.
 
-    The provider's harmony parser failed. Clients show or execute the markup. The model wrote it as
-    text, for example to explain it, if the reply has CoT, and its reported tokens are exactly those
-    of its texts: a special token is one token, but several if the model spells it.
+    The provider's harmony parser failed. Clients show or execute the markup. A reply in which the
+    model spelled the markup, for example to explain it, is not reported: it has CoT, and its
+    reported tokens are exactly those of its texts. A special token is a single token, its spelling
+    several.
     """
     found = list(_search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token"))
     if not found or not _fits_tokens(answer):
@@ -125,8 +126,8 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them.
 
-    The model wrote the tags if the reply has CoT of its own, and its reported tokens are exactly
-    those of its texts.
+    Tags that the model wrote are not reported: then the reply has its own CoT, and its reported
+    tokens are exactly those of its texts.
     """
     for problem in _search(answer, _COT_TAG, ("answer",), "reasoning tags"):
         if not _TAG_NAMED.search(answer.exchange.prompt) and not _fits_tokens(answer):

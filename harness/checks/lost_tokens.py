@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harmony.conversation import Answer, Preamble, Reasoning
 from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score
 from harness.records.traits import TokenAccount
@@ -34,9 +34,9 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
     If replies often have too few words for their tokens, the server loses words; if they often have
     too many, it repeats or rewrites words. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer does, as the pieces of a stream or the replies of
-    the other mode show. A hidden limit shows if the longest replies end at one length, without an
-    end token.
+    a text with other tokens than the tokenizer does: the pieces of a stream, or the replies of the
+    other mode, show this. If the longest replies end at one length, without an end token, the
+    server has a hidden limit.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
     groups = [[*_counted(group)] for group in by_condition(examined)]
@@ -262,11 +262,11 @@ def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> 
     return witnessed and not may_be_headers(difference)
 
 
-COMPARISONS = (
-    comparison(
+CROSS_CHECKS = (
+    cross_check(
         "usage.output.lost", "usage", lambda each: bool(each.traits.accounts), _lost_text, "error"
     ),
-    comparison(
+    cross_check(
         "reasoning.lost", "cot", lambda each: bool(each.traits.accounts), _lost_reasoning, "error"
     ),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.checks.base import Family
 from harness.checks.json_text import is_doubled, misfit, parsed_object, parsed_value
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
-from harness.findings import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
+from harness.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 
 family = Family("parameters", CHAT)
 

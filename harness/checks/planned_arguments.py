@@ -13,8 +13,8 @@ from typing import NamedTuple
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value
 from harness.checks.subjects import every_choice
-from harness.findings import FUNCTION_CALLING, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.rules import FUNCTION_CALLING, Problem
 
 family = Family("tools", FUNCTION_CALLING)
 
@@ -73,7 +73,7 @@ family.check(
     planned_calls,
     lambda found: found.in_cot,
     tolerated=0.01,
-    text="Numbers, booleans and null in a call that the CoT plans as JSON are not strings in the "
+    text="If the CoT plans a call as JSON, its numbers, booleans and null are not strings in the "
     "call itself. A model rarely changes the types between its plan and the call.",
 )(_retyped)
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from harness.checks.accounting import token_count
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api
 from harness.records.scores import Score
@@ -102,6 +102,6 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, evidence(each.record, "$.usage", expected, str(tokens + rest))
 
 
-COMPARISON = comparison(
+CROSS_CHECK = cross_check(
     "usage.input.text", "usage", lambda each: each.traits.user is not None, _user_texts
 )

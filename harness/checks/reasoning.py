@@ -19,8 +19,8 @@ from harness.checks.subjects import (
     reasoning_items,
     truncated_opening,
 )
-from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, once
+from harness.rules import RAW_COT, Problem
 
 family = Family("cot", RAW_COT)
 
@@ -108,7 +108,7 @@ def _rare(answer: Answer) -> Iterator[Problem]:
 def _absent(answer: Answer) -> Iterator[Problem]:
     """At most one reply to the user in 100 lacks CoT.
 
-    None of 380 recorded replies lacks it. Some requests may go to a server that hides the CoT.
+    None of 380 recorded replies lacked it. Some requests may go to a server that hides the CoT.
     """
     yield from _unwritten(answer)
 

@@ -18,9 +18,9 @@ from harness.checks.subjects import (
     items,
     repeats,
 )
-from harness.findings import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("schema", CHAT)
 
@@ -142,7 +142,7 @@ def _phase(answer: Answer) -> Iterator[Problem]:
     """The message that ends a completed response is not labelled as commentary.
 
     The label separates intermediate comments from the final answer. Clients hide comments, or send
-    them back to the model as comments. The model itself may rarely end with one.
+    them back to the model as comments. In rare cases, the model itself ends with one.
     """
     *others, last = [*objects(answer.reply.raw.get("output"))] or [{}]
     if last.get("type") == "message" and last.get("phase") == "commentary":
@@ -291,7 +291,7 @@ def _unix_time(date: str) -> float | None:
 def _choices(answer: Answer) -> Iterator[Problem]:
     """The reply has the requested number of choices, with indices from 0.
 
-    Clients read the first choice, and drop or wait for the others.
+    Clients read the first choice, ignore additional ones, and wait for missing ones.
     """
     exchange, choices = answer.exchange, answer.choices
     numbers = {repr(choice.get("index", 0)) for choice in choices}

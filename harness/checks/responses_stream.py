@@ -8,10 +8,10 @@ from harness.api.sse import StreamEvent
 from harness.checks.base import Family
 from harness.checks.streams import grammar_checks
 from harness.checks.subjects import responses_streams, streams
-from harness.findings import RESPONSES_STREAM, Problem
 from harness.parsing import responses_grammar as grammar
 from harness.parsing.responses_grammar import TERMINAL
 from harness.parsing.rollout import ParsedExchange
+from harness.rules import RESPONSES_STREAM, Problem
 
 family = Family("stream", RESPONSES_STREAM)
 
@@ -51,8 +51,8 @@ grammar_checks(
         ),
         grammar.ITEM_STATUS: (
             "warning",
-            "An item is in_progress when it is added and no longer when it is done; so is the "
-            "response in its first events. Few clients read the status.",
+            "An item is in_progress when it is added, but not when it is done; the response is "
+            "in_progress in its first events. Few clients read the status.",
         ),
         grammar.CALL: (
             "error",

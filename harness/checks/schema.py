@@ -6,10 +6,10 @@ from functools import partial
 from harness.api.fields import objects
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, answers, exchanges, good_statuses, readable
-from harness.findings import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
 from harness.records.conditions import APIS
+from harness.rules import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 
 family = Family("schema", RESPONSES)
 

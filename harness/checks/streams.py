@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from harness.checks.base import Family
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
-from harness.findings import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 from harness.parsing import chat_grammar as grammar
 from harness.parsing.rollout import ParsedExchange
 from harness.records.scores import Severity
+from harness.rules import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 
 family = Family("stream", CHAT_STREAM)
 

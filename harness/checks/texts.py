@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.checks.accounting import Accounted, account_of, accounted, wrote_all
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, every_choice
-from harness.findings import CHAT, GUIDE, Problem
+from harness.rules import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
 
 family = Family("leaks", CHAT)
@@ -106,8 +106,8 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
-    The server converted a missing text to a string, such as "None". Clients show it. The model
-    wrote it if the reported tokens are exactly those of the reply.
+    The server converted a missing text to a string, such as "None". Clients show it. If the
+    reported tokens are exactly those of the reply, the model wrote it, and it is not reported.
     """
     text = answer.reply.text.strip()
     if text in _NULL_NAMES and text not in answer.exchange.prompt and not wrote_all(*answer):

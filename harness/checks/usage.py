@@ -8,7 +8,7 @@ from harness.api.fields import NAMES
 from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
-from harness.findings import CHAT, Problem
+from harness.rules import CHAT, Problem
 
 family = Family("usage", CHAT)
 
@@ -35,7 +35,7 @@ def _promised(answer: Answer) -> bool:
 
 @family.check("usage.missing", answers, _promised, severity="warning")
 def _missing(answer: Answer) -> Iterator[Problem]:
-    """Every reply reports its token counts as integers; a Chat stream does if requested.
+    """Every reply reports its token counts as integers; a Chat stream does so on request.
 
     Clients cope, but users cannot verify cost or context use.
     """
@@ -161,8 +161,8 @@ def _unseen(found: Accounted) -> Iterator[Problem]:
 
     Otherwise part of the CoT or of the answer was lost, is billed although it was not generated, or
     was generated after a stop string. A few tokens may be missing, because a model can spell a text
-    with other tokens than the tokenizer does, or write empty messages or several that the server
-    joins.
+    with other tokens than the tokenizer does, or write empty messages, or several messages that the
+    server joins.
     """
     account = found.account
     messages, rest = divmod(account.unexplained, header_tokens(Reasoning("")))

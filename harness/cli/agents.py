@@ -60,7 +60,7 @@ def _carry_out(folder: Path, provider: Provider, *, as_json: bool, again: bool =
     except HarnessError:
         run_folder.discard_unused(folder)
         raise
-    return judging.finish(folder, as_json=as_json)
+    return judging.judge_and_print(folder, as_json=as_json)
 
 
 async def _run(provider: Provider, folder: Path, run: TrafficRun) -> None:

@@ -57,7 +57,7 @@ _COMMANDS = {
         "tap": "traffic:tap",
         "import": "traffic:import_traffic",
     },
-    "Use finished runs": {
+    "Work with finished runs": {
         "report": "judging:report",
         "recheck": "judging:recheck",
         "reproduce": "reproduce:reproduce",

@@ -11,14 +11,14 @@ from rich.text import Text
 
 from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError
-from harness.findings import Rule
 from harness.golden import files as golden_files
 from harness.probes.base import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
 from harness.probes.suites import choose
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
-from harness.rules import RULES
+from harness.rule_results import RULES
+from harness.rules import Rule
 from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.probing import probe_tasks
 from harness.text import suggestion

@@ -111,7 +111,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
             say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
-        judging.judge(job.folder)
+        judging.judge_and_report(job.folder)
         folders.append(job.folder)
     return folders, code
 

@@ -33,7 +33,7 @@ def merge(run: Run, /, *runs: RunPath, out: Out = None, as_json: AsJson = False)
     info = merged_info(folders)
     folder = run_folder.create(out or DEFAULT_OUT, info.provider.name)
     merge_runs(folders, info, folder, restored_evals(run, read_run_info(run)))
-    return judging.finish(folder, as_json=as_json)
+    return judging.judge_and_print(folder, as_json=as_json)
 
 
 @baseline.command

@@ -80,23 +80,21 @@ def init(
     wanted = parse_apis(apis)
     if _interactive():
         base_url, name, api_key_env = _ask_address(base_url, name, api_key_env)
+    required = {"--name": name, "--base-url": base_url}
     if name is None or base_url is None:
-        missing = [
-            f"--{flag}" for flag, value in (("name", name), ("base-url", base_url)) if not value
-        ]
-        raise ConfigurationError(f"Give {' and '.join(missing)}, or run init in a terminal.")
+        missing = " and ".join(flag for flag, value in required.items() if not value)
+        raise ConfigurationError(f"Give {missing}, or run init in a terminal.")
     if name in existing and not force:
         raise ConfigurationError(
             f"{providers_file} already has an entry {name}; choose another --name, or "
             "replace it with --force."
         )
+    options = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
+    limits = {key: limit for key, limit in options.items() if limit is not None}
     entry = adhoc_provider(base_url, model or "any", wanted or BOTH_APIS, api_key_env)
-    limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
-    given = {key: limit for key, limit in limits.items() if limit is not None}
-    provider = changed(
-        _with_model_and_apis(changed(entry, name=name), model, wanted, offline=offline), **given
-    )
-    _write(providers_file, provider, given)
+    entry = changed(entry, name=name, **limits)
+    provider = _with_model_and_apis(entry, model, wanted, offline=offline)
+    _write(providers_file, provider, limits)
     option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
     option += f"--provider {shlex.quote(provider.name)}"
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"

@@ -18,7 +18,7 @@ from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
 from harness.pipeline.gate import exit_code
-from harness.pipeline.judge import judge as judge_folder
+from harness.pipeline.judge import judge
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.storage import run_folder
@@ -56,7 +56,7 @@ def recheck(
     run = unpacked(run)
     thresholds = thresholds_of_run(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
-    return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
+    return judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 
 
 def report(
@@ -90,7 +90,7 @@ def report(
 def rewrite_reports(
     run: Path, formats: Iterable[Format], *, show_questions: bool = False
 ) -> Analysis:
-    """Write reports of a run, judged by this version. Raises the errors of `judge`."""
+    """Write reports of a run, judged by this version. Raises the errors of `judge_and_report`."""
     tasks = restore(run, read_run_info(run))
     try:
         analysis = run_folder.read_analysis(run)
@@ -101,7 +101,7 @@ def rewrite_reports(
     return analysis
 
 
-def judge(
+def judge_and_report(
     folder: Path,
     thresholds: Thresholds | None = None,
     changes: Mapping[str, object] | None = None,
@@ -121,7 +121,7 @@ def judge(
     return write_reports(folder, analysis, tasks, RENDERED, show_questions=show_questions)
 
 
-def finish(
+def judge_and_print(
     folder: Path,
     thresholds: Thresholds | None = None,
     changes: Mapping[str, object] | None = None,
@@ -129,8 +129,11 @@ def finish(
     show_questions: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Judge a run, print its report, and return the exit code; raises the errors of `judge`."""
-    made = judge(folder, thresholds, changes, show_questions=show_questions)
+    """Judge and report a run, print the report, and return the exit code.
+
+    Raises the errors of `judge_and_report`.
+    """
+    made = judge_and_report(folder, thresholds, changes, show_questions=show_questions)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:
@@ -185,7 +188,7 @@ def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInf
 
 
 def gate_of(analysis: Analysis) -> dict[str, object]:
-    """The settings with which a run was judged, as `changes` for `judge`."""
+    """The settings with which a run was judged, as `changes` for `judge_and_report`."""
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 
@@ -197,7 +200,7 @@ def not_reproducible(folder: Path) -> Iterator[str]:
     stored = run_folder.read_analysis(folder)
     info = with_settings(read_run_info(folder), gate_of(stored))
     tasks = restore(folder, info)
-    fresh, scores = judge_folder(folder, info, tasks, thresholds=stored.verdict.thresholds)
+    fresh, scores = judge(folder, info, tasks, thresholds=stored.verdict.thresholds)
     fresh = fresh.model_copy(update={"run_id": stored.run_id})
     if fresh != stored:
         yield run_folder.ANALYSIS_FILE
@@ -219,7 +222,7 @@ def not_reproducible(folder: Path) -> Iterator[str]:
 def _judge_and_store(
     folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
 ) -> Analysis:
-    analysis, scores = judge_folder(folder, info, tasks, thresholds=thresholds)
+    analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
     return analysis

@@ -134,7 +134,7 @@ class SamplingOptions:
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
-    """low, medium or high; in evals, several with commas. Default: not sent; evals: medium."""
+    """low, medium or high; evals: also several, with commas. Default: not sent; evals: medium."""
     temperature: Annotated[float | None, _NOT_NEGATIVE] = None
     """Sampling temperature. Default: not sent; evals: 1."""
     top_p: Annotated[float | None, _NOT_NEGATIVE] = None
@@ -222,7 +222,7 @@ class GateOptions:
     max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     reference: str | None = None
-    """Success rate of tool calls of a good provider, or a run that sets it. Default: 0.98."""
+    """Success rate of tool calls of a good provider, or a run to take it from. Default: 0.98."""
     lower_rate: Annotated[float | None, Parameter(validator=Number(gte=0.001, lt=1))] = None
     """Success rate of tool calls that is not acceptable. Default: 0.9."""
     rule: GateRule | None = None

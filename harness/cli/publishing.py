@@ -78,7 +78,7 @@ def _judge(copy: Path, stored: Analysis) -> None:
     gate = judging.gate_of(stored)
     gate["origins"] = shortened(dict(stored.run.settings.origins))
     thresholds = shortened(stored.verdict.thresholds.model_dump(mode="json"))
-    judging.judge(copy, Thresholds.model_validate(thresholds), gate)
+    judging.judge_and_report(copy, Thresholds.model_validate(thresholds), gate)
 
 
 def audit(run: RunOrBundle, /, *, seal: str | None = None, as_json: AsJson = False) -> int:

@@ -75,7 +75,7 @@ def import_traffic(
     with opened(folder) as run:
         run.add(traffic)
         run.complete()
-    return judging.finish(folder, as_json=as_json)
+    return judging.judge_and_print(folder, as_json=as_json)
 
 
 def _notes(traffic: Traffic) -> list[str]:

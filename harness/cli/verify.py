@@ -113,15 +113,17 @@ def evaluate(
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
         executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
     """
-    limits = GateOptions(gate=gate)
-    finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
+    gate_options = GateOptions(gate=gate)
+    sample_and_report = partial(
+        carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions
+    )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
         others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return finish(_resumed(run, provider, limits, budget, *given, **others))
+        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **others))
     draft = planning.draft(
         Options(
-            *(provider, sampling, limits, budget, evals, run.concurrency),
+            *(provider, sampling, gate_options, budget, evals, run.concurrency),
             evals_alone=True,
             data=data,
             baseline=baseline,
@@ -134,7 +136,7 @@ def evaluate(
     if run.dry_run:
         return 0
     sample = pipeline.sample if executor is None else _on_ray()
-    return finish(draft.job(run.out or DEFAULT_OUT), sample=sample)
+    return sample_and_report(draft.job(run.out or DEFAULT_OUT), sample=sample)
 
 
 def grade(
@@ -176,7 +178,7 @@ def grade(
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judging.finish(run, as_json=as_json)
+    return judging.judge_and_print(run, as_json=as_json)
 
 
 def carry_out(
@@ -194,7 +196,7 @@ def carry_out(
     sample_with_progress(job, debug=debug, sample=sample)
     from harness.cli import judging  # after sampling: it imports the reports
 
-    return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
+    return judging.judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
 
 
 def sample_with_progress(
@@ -223,20 +225,20 @@ def sample_with_progress(
 def _judge(folder: Path) -> None:
     from harness.cli import judging
 
-    judging.judge(folder)
+    judging.judge_and_report(folder)
 
 
 def _resumed(
     run: RunOptions,
     provider: ProviderOptions,
-    limits: GateOptions,
+    gate_options: GateOptions,
     budget: BudgetOptions,
     *given: object,
     **others: object,
 ) -> Job:
     """The job that finishes the run of --resume; refuses the other options."""
     _refuse_settings(run, provider, *given, **others)
-    return resume(run.resume or Path(), provider, limits, budget, run.concurrency)
+    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
 
 
 def _refuse_settings(

@@ -177,7 +177,7 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
         if unused:
             return replace(one, folder="", counts=counts, requests=job.budget.requests)
     api = job.info.settings.apis[0]
-    counts = counts_of(judging.judge(job.folder).analysis, api) | counts
+    counts = counts_of(judging.judge_and_report(job.folder).analysis, api) | counts
     requests, cost = one.requests + job.budget.requests, one.cost + job.budget.cost
     return replace(one, counts=counts, requests=requests, cost=cost)
 

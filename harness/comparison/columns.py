@@ -14,7 +14,7 @@ from harness.cases import Case, load_suite, planned_cases
 from harness.comparison.records import Entry
 from harness.comparison.settings import SettingsByScope, settings_of
 from harness.frames import Run, load
-from harness.records.analysis import CheckResult, TaskResult
+from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition, known_model, varying
 from harness.records.runs import TaskInfo
 from harness.statistics.differences import Pair, paired_means
@@ -72,7 +72,7 @@ class Column:
     entry: Entry
     groups: Mapping[Key, Group]
     settings: SettingsByScope = field(default_factory=dict)
-    checks: Mapping[str, CheckResult] = field(default_factory=dict)
+    checks: Mapping[str, RuleResult] = field(default_factory=dict)
 
 
 def read_run(folder: Path) -> Column:

@@ -20,7 +20,7 @@ from harness.comparison.regressions import run_folders
 from harness.comparison.settings import changes, settings_of
 from harness.errors import RunLogError
 from harness.providers.entries import Prices
-from harness.records.analysis import Analysis, CheckStatus, TaskResult
+from harness.records.analysis import Analysis, RuleStatus, TaskResult
 from harness.records.figures import Decision
 from harness.records.runs import RunInfo
 from harness.records.scores import Estimate
@@ -154,7 +154,7 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         each.latency.tokens_per_second.p50 for each in cases if each.latency.tokens_per_second
     ]
     rates = [each.at_k[0].pass_at for each in cases if each.at_k]
-    families: dict[str, Counter[CheckStatus]] = defaultdict(Counter)
+    families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
     for result in analysis.checks:
         families[result.check.family][result.status] += 1
     return SiteRun(

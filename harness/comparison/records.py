@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from harness.providers.entries import Prices
-from harness.records.analysis import CheckStatus
+from harness.records.analysis import RuleStatus
 from harness.records.base import Record
 from harness.records.figures import Decision
 from harness.records.scores import Estimate, Finding
@@ -63,7 +63,7 @@ class Measured(Record):
     high: float | None = None
     hits: int | None = None
     total: int | None = None
-    status: CheckStatus | None = None
+    status: RuleStatus | None = None
     decision: Decision | None = None
     reason: str | None = None
     examples: tuple[Finding, ...] = ()
@@ -113,8 +113,8 @@ class CheckChange(Record):
     """
 
     id: str
-    before: CheckStatus
-    after: CheckStatus
+    before: RuleStatus
+    after: RuleStatus
     here: tuple[int, int]
     there: tuple[int, int]
     beyond_chance: bool
@@ -223,7 +223,7 @@ class SiteRun(Record):
     reasons: tuple[str, ...]
     causes: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
-    families: Mapping[str, Mapping[CheckStatus, int]] = {}
+    families: Mapping[str, Mapping[RuleStatus, int]] = {}
     success: Estimate | None = None
     scores: Mapping[str, Estimate] = {}
     first_token: float | None = None

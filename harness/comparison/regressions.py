@@ -12,7 +12,7 @@ from harness.comparison.records import ChangedCase, CheckChange, Regressions, Sc
 from harness.comparison.rows import JUDGED, check_pair
 from harness.comparison.settings import changes, settings_of
 from harness.errors import HarnessError, RunLogError
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.runs import RunInfo
 from harness.statistics.differences import (
     Pair,
@@ -134,11 +134,11 @@ def _counts(tries: Sequence[float]) -> tuple[int, int]:
     return round(sum(tries)), len(tries)
 
 
-def _broken(now: CheckResult, before: CheckResult) -> bool:
+def _broken(now: RuleResult, before: RuleResult) -> bool:
     return now.status == "failed" and before.status != "failed"
 
 
-def _change(now: CheckResult, before: CheckResult) -> CheckChange:
+def _change(now: RuleResult, before: RuleResult) -> CheckChange:
     pair = check_pair(now, before)
     return CheckChange(
         id=now.check.id,

@@ -5,7 +5,7 @@ from functools import partial
 
 from harness.comparison.columns import Column, Group, Key, pair
 from harness.comparison.records import Measured, Row, Unit
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.figures import AtK
 from harness.records.scores import Estimate
 from harness.statistics.differences import Pair
@@ -51,7 +51,7 @@ def draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
     yield from _checks(columns, against)
 
 
-def check_pair(here: CheckResult, there: CheckResult) -> Pair | None:
+def check_pair(here: RuleResult, there: RuleResult) -> Pair | None:
     """The two failure rates of a check; None if nothing was judged or nothing failed."""
     if here.rate is None or there.rate is None or not here.failures + there.failures:
         return None
@@ -162,7 +162,7 @@ def _checks(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
         yield _row(section=section, cells=cells, **about), pairs
 
 
-def _checked(result: CheckResult) -> Measured:
+def _checked(result: RuleResult) -> Measured:
     bounds = {} if result.rate is None else result.rate.model_dump()
     return Measured(
         **bounds,

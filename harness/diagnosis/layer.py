@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records.analysis import CheckResult, TaskResult
+from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import LayerFault
 from harness.statistics.differences import mantel_haenszel
@@ -60,7 +60,7 @@ class _Tried:
 
 def faulty_layers(
     calling: Sequence[TaskResult],
-    rules: Sequence[CheckResult],
+    rules: Sequence[RuleResult],
     apis: Collection[Api],
     *,
     reference: float,

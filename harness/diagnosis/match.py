@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.diagnosis.signatures import collateral, firing, layers, leak, links
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import (
     Cause,
@@ -72,7 +72,7 @@ _Floats = NDArray[np.float64]
 
 
 def diagnose(
-    results: Sequence[CheckResult],
+    results: Sequence[RuleResult],
     signatures: Signatures,
     apis: Collection[Api],
     layers: tuple[LayerFault, ...] = (),
@@ -123,8 +123,8 @@ class _Model:
 
     def __init__(
         self,
-        clean: Sequence[CheckResult],
-        found: Sequence[CheckResult],
+        clean: Sequence[RuleResult],
+        found: Sequence[RuleResult],
         signatures: Signatures,
         apis: Collection[Api],
     ) -> None:
@@ -226,7 +226,7 @@ def _layers_of(faults: Sequence[Signature], fires: _Floats) -> _Floats:
 
 def _fires(
     faults: Sequence[Signature],
-    checks: Sequence[CheckResult],
+    checks: Sequence[RuleResult],
     by_layer: Mapping[tuple[str, str], float],
     *,
     unmeasured: bool = True,
@@ -245,7 +245,7 @@ def _fires(
     return made
 
 
-def _named_in(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
+def _named_in(found: Sequence[RuleResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
     """By fault and finding, whether the finding names the fault, as `numerics.defect` does."""
     made = np.zeros((len(faults), len(found)), dtype=bool)
     for column, each in enumerate(found):
@@ -254,7 +254,7 @@ def _named_in(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDAr
     return made
 
 
-def _exceeding(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
+def _exceeding(found: Sequence[RuleResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
     """By fault and finding, whether the check has far more findings than the fault can cause.
 
     A fault of one reply in eight does not explain findings in nine of ten (binomial test).
@@ -286,7 +286,7 @@ def _scopes(apis: Collection[Api]) -> Mapping[frozenset[Api], float]:
 
 def _in_scope(
     faults: Sequence[Signature],
-    found: Sequence[CheckResult],
+    found: Sequence[RuleResult],
     apis: Collection[Api],
     scope: frozenset[Api],
 ) -> _Floats:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.checks.across import counts_vary
+from harness.checks.cross_checks import counts_vary
 from harness.diagnosis import signatures
 from harness.diagnosis.layer import faulty_layers
 from harness.pipeline import gate, requirements
@@ -12,14 +12,14 @@ from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.pipeline.target import target_of
 from harness.pipeline.tolerances import apply_tolerances
-from harness.records.analysis import Analysis, CheckResult, TaskResult
+from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import Api, Mode
 from harness.records.diagnosis import Diagnosis, LayerFault
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.rules import check_results, without_built_in_calls, without_prompt_tokens
+from harness.rule_results import check_results, without_built_in_calls, without_prompt_tokens
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 
@@ -47,12 +47,12 @@ def analyze(
     Tasks that use grades must have read them. `thresholds` replace those of the run. The exchanges
     of the analysis are not counted, because scores do not have them.
     """
-    limits = thresholds or info.settings.thresholds
+    thresholds = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
-    scores = _tolerated(strict, plan, info, limits)
+    scores = _tolerated(strict, plan, info, thresholds)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
-    rules, beyond_cases = _rule_results(plan, scores, info, limits)
+    rules = _rule_results(plan, scores, info, thresholds)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -66,17 +66,15 @@ def analyze(
         probe_requests=probe_requests,
         probe_responses=probe_responses,
         results=results,
-        checks=rules if any(task.kind != "eval" for task in info.tasks) else (),
-        diagnosis=_diagnosis(info, results, rules, limits),
+        checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
+        diagnosis=_diagnosis(info, results, rules.all, thresholds),
         exchanges=ExchangeCounts(),
         verdict=gate.decide(
             info,
             results,
-            limits,
-            checks=rules,
-            beyond_cases=beyond_cases,
+            thresholds,
+            rules,
             complete=complete,
-            planned=sum(task.planned for task in info.tasks if task.kind != "eval"),
             made=probe_responses
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
@@ -115,7 +113,7 @@ def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[Ta
 def _diagnosis(
     info: RunInfo,
     results: Sequence[TaskResult],
-    rules: Sequence[CheckResult],
+    rules: Sequence[RuleResult],
     thresholds: Thresholds,
 ) -> Diagnosis | None:
     """The likely causes of the findings, and with raw completions the layers at fault."""
@@ -133,11 +131,7 @@ def _diagnosis(
 
 def _rule_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
-) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
-    """The results of all rules, and of those beyond tool-call cases.
-
-    The latter are probes, and checks on the replies to their requests and on traffic.
-    """
+) -> gate.RuleResults:
     every_probe = (result for task in plan.tasks for result in task.probe_results())
     probes = tuple(requirements.lowered(every_probe, thresholds))
     if counts_vary(scores):
@@ -149,7 +143,8 @@ def _rule_results(
     checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
     if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
         checks = tuple(map(without_built_in_calls, checks))
-    return (*checks, *probes), (*check_results(beyond_cases, groups, limitations), *probes)
+    beyond = check_results(beyond_cases, groups, limitations)
+    return gate.RuleResults((*checks, *probes), (*beyond, *probes))
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:

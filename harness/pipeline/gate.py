@@ -5,13 +5,13 @@ fails, and passes if no part is inconclusive.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.pipeline import guide, reliability, requirements
-from harness.pipeline.reliability import PartVerdict
+from harness.pipeline import guide, requirements, success_rate
+from harness.pipeline.success_rate import PartVerdict
 from harness.pipeline.target import target_of
-from harness.records.analysis import CheckResult, GuideRule, TaskResult, Verdict
+from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
 from harness.text import first_few
@@ -30,40 +30,43 @@ SHOWN_RULES = 6
 _NAMED = 2  # conditions that a sentence names individually even if all are affected
 
 
+class RuleResults(NamedTuple):
+    """The results of the checks and probes of a run."""
+
+    all: tuple[RuleResult, ...]
+    beyond_cases: tuple[RuleResult, ...]
+    """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
+    tool-call attempts count as invalid responses instead."""
+
+
 def decide(
     info: RunInfo,
     results: Sequence[TaskResult],
     thresholds: Thresholds,
+    rules: RuleResults,
     *,
-    checks: Sequence[CheckResult],
-    beyond_cases: Sequence[CheckResult],
     complete: bool,
-    planned: int,
     made: int,
 ) -> Verdict:
-    """The verdict on a run.
-
-    `beyond_cases` has the results of probes, and of checks on the replies to their requests; errors
-    in tool-call attempts count as invalid responses instead. `planned` and `made` count attempts,
-    without those of evals.
-    """
+    """The verdict on a run; `made` counts the attempts that were made, without those of evals."""
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[PartVerdict] = []
     evals = [result for result in results if result.is_eval]
     calling = [result for result in results if not result.is_eval]
+    planned = sum(task.planned for task in info.tasks if task.kind != "eval")
     if planned or not evals:
         parts.append(
-            decide_tool_calling(
+            decide_calls_and_probes(
                 calling,
                 thresholds,
-                beyond_cases=beyond_cases,
                 planned=planned,
                 made=made,
                 stopped=_stopped(info),
-                invalid_by=tuple(_in_cases(checks, beyond_cases)),
-                broken=tuple(requirements.broken(checks, thresholds)),
-                unverified=tuple(requirements.unverified(checks, info, thresholds)),
+                beyond_cases=rules.beyond_cases,
+                invalid_by=tuple(_in_cases(rules)),
+                broken=tuple(requirements.broken(rules.all, thresholds)),
+                unverified=tuple(requirements.unverified(rules.all, info, thresholds)),
             )
         )
     if evals:
@@ -90,14 +93,14 @@ def exit_code(verdict: Verdict) -> int:
     return codes[verdict.decision]
 
 
-def decide_tool_calling(
+def decide_calls_and_probes(
     results: Sequence[TaskResult],
     thresholds: Thresholds,
     *,
     planned: int,
     made: int,
     stopped: str | None = None,
-    beyond_cases: Sequence[CheckResult] = (),
+    beyond_cases: Sequence[RuleResult] = (),
     invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
@@ -203,7 +206,7 @@ def _ranked(parts: Sequence[T]) -> list[T]:
 def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
     """The decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
-        return reliability.judge(results, thresholds)
+        return success_rate.decide(results, thresholds)
     low = [
         reason
         for result in results
@@ -223,10 +226,10 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
-def _in_cases(checks: Sequence[CheckResult], beyond: Sequence[CheckResult]) -> Iterator[str]:
+def _in_cases(rules: RuleResults) -> Iterator[str]:
     """The checks that failed in tool-call attempts, and not only elsewhere."""
-    elsewhere = {result.check.id: result.failures for result in beyond}
-    for result in checks:
+    elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
+    for result in rules.all:
         failed = result.check.kind == "check" and result.status == "failed"
         if failed and result.failures > elsewhere.get(result.check.id, 0):
             yield result.check.id
@@ -248,11 +251,11 @@ def _invalid(
         yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
 
 
-def _judged(result: CheckResult) -> bool:
+def _judged(result: RuleResult) -> bool:
     return result.status not in ("not_verifiable", "skipped")
 
 
-def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
+def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
     """Why nothing was judged."""
     reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
     if any(reasons):
@@ -261,7 +264,7 @@ def _why_nothing_was_judged(probes: Sequence[CheckResult]) -> Iterator[str]:
         yield "Nothing was judged: no attempt finished."
 
 
-def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
+def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     """How many probes passed; without probes, how many checks judged something."""
     kinds = {result.check.kind for result in rules}
     if kinds == {"probe"}:
@@ -271,7 +274,7 @@ def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
         yield f"{sum(map(_judged, rules))} checks judged something, none failed."
 
 
-def _failures(results: Sequence[CheckResult], of_replies: str) -> Iterator[str]:
+def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
     """One sentence on the failed probes, and one on the failed checks of these replies."""
     for kind, where in (("probe", ""), ("check", of_replies)):
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.errors import ConfigurationError
-from harness.findings import as_warning
 from harness.probes.suites import choose
-from harness.records.analysis import CheckResult, CheckStatus
+from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.runs import RunInfo, Thresholds
-from harness.rules import RULES
+from harness.rule_results import RULES
+from harness.rules import as_warning
 from harness.text import suggestion
 
 _EVERY = tuple(rule.about for rule in RULES.values())
-_NOT_PASSED: Mapping[CheckStatus, str] = {
+_NOT_PASSED: Mapping[RuleStatus, str] = {
     "failed": "failed",
     "warned": "has warnings",
     "declared": "is declared missing by the provider's entry",
@@ -39,7 +39,7 @@ def may_warn(thresholds: Thresholds) -> frozenset[str]:
     )
 
 
-def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[CheckResult]:
+def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[RuleResult]:
     """The results, with failures of rules in `may_warn` as warnings."""
     soft = may_warn(thresholds)
     reason = f"The gate lets it only warn{thresholds.where('may_warn')}."
@@ -53,7 +53,7 @@ def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[
             yield result
 
 
-def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[str]:
+def broken(results: Sequence[RuleResult], thresholds: Thresholds) -> Iterator[str]:
     """The `must_pass` requirements that results violate, in one sentence."""
     violated = {
         result.check.id: _NOT_PASSED[result.status]
@@ -71,7 +71,7 @@ def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[s
 
 
 def unverified(
-    results: Sequence[CheckResult], info: RunInfo, thresholds: Thresholds
+    results: Sequence[RuleResult], info: RunInfo, thresholds: Thresholds
 ) -> Iterator[str]:
     """One sentence for each requirement that the run cannot judge.
 

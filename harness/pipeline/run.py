@@ -31,8 +31,8 @@ LONG_REPLY = 1800.0
 
 
 @dataclass
-class Looks:
-    """Interim looks at the results of a run while it is sampled."""
+class InterimResults:
+    """The results of a run while it is sampled."""
 
     folder: Path
     plan: Plan
@@ -106,15 +106,15 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Obs
     With `until_fail`, the run is judged after each portion, and ends at a verdict of fail: then
     the result is False. Raises RunLogError.
     """
-    looks = Looks(job.folder, job.plan) if job.info.settings.until_fail else None
+    interim = InterimResults(job.folder, job.plan) if job.info.settings.until_fail else None
     for stage in job.plan.stages:
         burst = max(stage.burst or 0, job.info.settings.concurrency)
         planned = job.plan.attempts(stage)
-        for attempts in portions(decisive_first(planned, job.plan.tasks)) if looks else [planned]:
+        for attempts in portions(decisive_first(planned, job.plan.tasks)) if interim else [planned]:
             await _attempt(job, provider, log, observer, attempts, burst, patient=stage.patient)
             if job.budget.stopped is not None:
                 return True
-            if looks is not None and looks.verdict(job.info).decision == "fail":
+            if interim is not None and interim.verdict(job.info).decision == "fail":
                 return False
     return True
 
@@ -142,7 +142,7 @@ async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | 
     if job.info.ended is not None:
         return job.info.ended
     undecided: set[tuple[str, Condition]] | None = None
-    looks = Looks(job.folder, job.plan)
+    interim = InterimResults(job.folder, job.plan)
     made = 0
     async with _ready(job, observer) as provider:
         for number in range(1, job.plan.rounds + 1):
@@ -162,7 +162,7 @@ async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | 
                 return None
             if number < FIRST_LOOK:
                 continue
-            results = looks.results()
+            results = interim.results()
             undecided = {
                 (each.task, each.condition)
                 for each in results

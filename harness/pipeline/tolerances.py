@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.checks import CHECKS, compare_rollouts
-from harness.findings import as_warning
 from harness.records.scores import Finding, Score
+from harness.rules import as_warning
 from harness.statistics.rates import LEVEL, excess
 from harness.tasks.tool_calling import invalidated
 

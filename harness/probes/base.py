@@ -12,13 +12,13 @@ from typing import Any
 
 from harness.api.base import Reply, Settings
 from harness.api.fields import objects
-from harness.findings import Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
+from harness.rules import Problem, Rule, description
 from harness.sampling.attempts import Sample
 
 REPLY_TOKENS = 1024

@@ -15,7 +15,6 @@ from harmony.render import text_tokens
 from harness.api.base import Message, Reply
 from harness.api.fields import objects
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import (
     NotVerifiableError,
@@ -27,6 +26,7 @@ from harness.probes.base import (
 )
 from harness.probes.refusals import MAY_BE_REFUSED, failure, refused, required, served_replies
 from harness.records.conditions import MODES, Api
+from harness.rules import Problem
 
 _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
 _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"

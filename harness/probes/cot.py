@@ -14,7 +14,6 @@ from typing import Any
 from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.fields import objects
 from harness.checks.accounting import has_lost_cot
-from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
     NotVerifiableError,
@@ -28,6 +27,7 @@ from harness.probes.refusals import outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
+from harness.rules import RAW_COT, Problem
 
 _CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
 _PROMPT = "What is the weather in Lisbon? In your final answer, state the code word."

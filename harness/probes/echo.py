@@ -19,13 +19,13 @@ from dataclasses import replace
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reply
-from harness.findings import CHAT, Problem
 from harness.parsing.events import texts_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.authorship import extra_tokens
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
 from harness.records.conditions import MODES
+from harness.rules import CHAT, Problem
 
 _ASK = "Please repeat after me: "
 TEXTS: Mapping[str, str] = {

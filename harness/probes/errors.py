@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from harness.api.base import Message, ToolCall, ToolResult
-from harness.findings import ERRORS, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
     NotVerifiableError,
@@ -26,6 +25,7 @@ from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.runs import CONTEXT
 from harness.records.scores import Severity
+from harness.rules import ERRORS, Problem
 
 # One o200k token, including the leading space.
 _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)

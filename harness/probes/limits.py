@@ -7,7 +7,6 @@ from itertools import chain
 from harness.api.base import Message, Reply
 from harness.checks.accounting import FRAMING
 from harness.checks.finish import finish_reason
-from harness.findings import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
     MORE_TOKENS,
@@ -21,6 +20,7 @@ from harness.probes.base import (
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
+from harness.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
 
 LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
 LEAST = 1024  # output tokens that a reply without a limit may have at least

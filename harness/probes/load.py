@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from harness.checks.subjects import calls
-from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES, Api
+from harness.rules import CHAT, GUIDE, Problem
 
 AT_ONCE = 64
 
@@ -93,7 +93,8 @@ def _own_word(responses: ProbeResponses) -> Trials:
 def _call_ids(responses: ProbeResponses) -> Trials:
     """Concurrent tool calls have distinct ids.
 
-    Logs and caches confuse calls with the same id. Ids within a conversation still differ.
+    Logs and caches confuse calls with the same id. Ids within a conversation still
+    differ, so it is only a warning.
     """
     known: set[str] = set()
     made = (found for _, rollout in _answered(responses) for found in calls(rollout))

@@ -16,12 +16,12 @@ from harness.api import DIALECTS
 from harness.api.base import Message, Reply
 from harness.api.fields import objects
 from harness.checks.texts import GARBLED
-from harness.findings import CHAT, Problem
 from harness.golden.distance import ReportedToken, entries_of, entry_bytes, raw_entries
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import MODES, Api
+from harness.rules import CHAT, Problem
 from harness.statistics.draws import Draw, sharpness
 
 _ALTERNATIVES = 3

@@ -7,11 +7,11 @@ from functools import partial
 
 from harness.api.base import Reply
 from harness.checks.json_text import parsed_object
-from harness.findings import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES
+from harness.rules import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.statistics.differences import Counts, mantel_haenszel
 from harness.text import shared_beginning
 

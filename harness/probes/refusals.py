@@ -5,9 +5,9 @@ from itertools import islice
 from typing import TypeVar
 
 from harness.api.base import Reply
-from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
+from harness.rules import Problem
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ from typing import Any
 from harness.api.base import Message, Reply
 from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value, strings
 from harness.checks.texts import GARBLED
-from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.authorship import extra_tokens
 from harness.probes.base import (
@@ -27,6 +26,7 @@ from harness.probes.base import (
 from harness.probes.refusals import required, served_replies
 from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
+from harness.rules import STRUCTURED, Problem
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
 _NAMED_LATER = (

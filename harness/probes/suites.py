@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.findings import Rule
 from harness.probes import PROBES
 from harness.probes.base import Probe
 from harness.records.runs import SuiteName
+from harness.rules import Rule
 from harness.text import suggestion
 
 CASES = "smoke"  # the name that selects or skips the tool-call cases

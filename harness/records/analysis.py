@@ -25,7 +25,7 @@ from harness.records.scores import Description, Estimate, Finding, Outcome
 
 ANALYSIS_VERSION = 4
 
-CheckStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
+RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
 
 class FailedSample(Record):
@@ -96,7 +96,7 @@ class TaskResult(Record):
         return self.score is not None
 
 
-class CheckResult(Record):
+class RuleResult(Record):
     """The result of one check or probe in a whole run.
 
     `failed` has a finding of severity error, `warned` one of severity warning; `not_verifiable`
@@ -107,7 +107,7 @@ class CheckResult(Record):
     """
 
     check: Description
-    status: CheckStatus
+    status: RuleStatus
     reason: str | None = None
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"
@@ -167,7 +167,7 @@ class Analysis(Record):
     probe_requests: int = Field(default=0, description="rollouts that the probes planned")
     probe_responses: int = Field(default=0, description="those that were made")
     results: tuple[TaskResult, ...]
-    checks: tuple[CheckResult, ...]
+    checks: tuple[RuleResult, ...]
     verdict: Verdict
     exchanges: ExchangeCounts
     diagnosis: Diagnosis | None = Field(

@@ -16,14 +16,14 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.checks import SINGLE_CHECKS, examine
 from harness.errors import ConfigurationError
-from harness.findings import Rule
 from harness.parsing.rollout import parse_rollout
 from harness.probes.base import Probe, ProbeOptions
-from harness.records.analysis import Analysis, CheckResult
+from harness.records.analysis import Analysis, RuleResult
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
-from harness.rules import RULES
-from harness.sampling.tool_loop import rollout as carry_out
+from harness.rule_results import RULES
+from harness.rules import Rule
+from harness.sampling.tool_loop import run_attempt
 from harness.tasks.probing import ProbeTask
 from harness.text import suggestion
 from harness.transport.base import Transport
@@ -35,7 +35,7 @@ CONTINUES = "previous_response_id"
 class Subject:
     """One finding to reproduce."""
 
-    result: CheckResult  # of its rule in the run
+    result: RuleResult  # of its rule in the run
     finding: Finding
     rollout: Rollout  # with the evidence
     others: tuple[Rollout, ...] = ()  # one rollout of each other request that a probe compares
@@ -74,7 +74,7 @@ class Subject:
 
 def choose(
     analysis: Analysis, rule_id: str, record: str | None = None
-) -> tuple[CheckResult, Finding]:
+) -> tuple[RuleResult, Finding]:
     """The first finding of a rule in a run, or that in a record. Raises ConfigurationError."""
     for result in analysis.checks:
         for example in result.examples if result.check.id == rule_id else ():
@@ -86,7 +86,7 @@ def choose(
     raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
 
 
-def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:
+def gather(result: RuleResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:
     """The rollout of a finding, and those compared with it. Raises ConfigurationError."""
     rule = RULES[result.check.id]
     uses = rule.uses if isinstance(rule, Probe) else ()
@@ -288,10 +288,10 @@ async def _repeat_probe(
         task = ProbeTask(probe.group, [probe], options)
         arrived = True
         for attempt in task.all_attempts():
-            made = await carry_out(attempt, transport, DIALECTS[attempt.condition.api])
+            made = await run_attempt(attempt, transport, DIALECTS[attempt.condition.api])
             arrived = arrived and all(each.response is not None for each in made.exchanges)
             task.score(parse_rollout(made))
-        results: tuple[CheckResult, ...] = tuple(task.probe_results())
+        results: tuple[RuleResult, ...] = tuple(task.probe_results())
         seen = any(result.findings for result in results if result.check.id == probe.id)
         repeats += Repeats(int(seen), 1, int(not arrived))
     return repeats

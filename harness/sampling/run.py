@@ -15,7 +15,7 @@ from harness.providers.entries import Prices
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Budget, Metered, SpentError
-from harness.sampling.tool_loop import rollout
+from harness.sampling.tool_loop import run_attempt
 from harness.storage.run_log import RunLog
 from harness.transport.base import Transport
 
@@ -80,7 +80,7 @@ async def run_attempts(
                     metered = limited and Metered(transport, limited, prices, attempt, dialect)
                     with metered or nullcontext(transport) as sending:
                         observer.started(attempt)
-                        done = await rollout(attempt, sending, dialect)
+                        done = await run_attempt(attempt, sending, dialect)
                     log.append(done)
             except SpentError:
                 return

@@ -22,7 +22,7 @@ from harness.text import repeated_piece
 from harness.transport.base import Transport
 
 
-async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
+async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
     """Carry out one attempt. Failures of the provider do not raise: `Rollout.end` has the result.
 
     Once all user messages are sent, the attempt ends as "answered" with the first reply that calls

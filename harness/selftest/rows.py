@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.base import Record
 from harness.records.conditions import APIS, BOTH_APIS, Api
 from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Severity
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
 from harness.selftest.stages import known
@@ -21,7 +21,7 @@ _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 class DefectRun(Record):
     """One run against a server with a fault: what its rules found, and what it cost."""
 
-    results: tuple[CheckResult, ...]
+    results: tuple[RuleResult, ...]
     requests: int
     tokens: int
     seconds: float
@@ -40,7 +40,7 @@ def baseline(runs: Sequence[DefectRun]) -> Baseline:
     return worst
 
 
-def severity(result: CheckResult) -> Severity | None:
+def severity(result: RuleResult) -> Severity | None:
     """The worst severity of a result; None without findings."""
     return result.examples[0].severity if result.examples else None
 

@@ -11,7 +11,7 @@ from zlib import crc32
 from harness.probes import PROBES
 from harness.probes.suites import CASES, choose
 from harness.records.runs import SuiteName
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = (

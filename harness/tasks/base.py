@@ -9,7 +9,7 @@ from typing import Any
 from harness.api.base import Settings
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
-from harness.records.analysis import CheckResult, TaskResult
+from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
@@ -70,7 +70,7 @@ class Task(ABC):
         """The figures under one condition; None if the task has only findings."""
         return None
 
-    def probe_results(self) -> Sequence[CheckResult]:
+    def probe_results(self) -> Sequence[RuleResult]:
         """The results of probes: rules about several rollouts, from those scored so far."""
         return ()
 

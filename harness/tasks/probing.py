@@ -12,11 +12,11 @@ from harness.golden.files import digest, serialized
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.providers.entries import Provider
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from harness.sampling.attempts import Attempt
 from harness.scoring import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text
@@ -130,7 +130,7 @@ class ProbeTask(Task):
         request = self._requests[sample, parsed.rollout.api]
         return measured_score(parsed, outcome, checks=request.valid, except_for=request.provokes)
 
-    def probe_results(self) -> Sequence[CheckResult]:
+    def probe_results(self) -> Sequence[RuleResult]:
         """The result of every probe of the group that the run includes."""
         return probe_results(self.probes, self._parsed, self._options)
 

@@ -31,13 +31,13 @@ from typing import Any
 from harness.api.base import Message, Tool
 from harness.api.tools import schema_problem
 from harness.cases import Case, Suite
-from harness.findings import excerpt
 from harness.parsing.rollout import ParsedRollout
 from harness.records.analysis import FailedSample, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
+from harness.rules import excerpt
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring import measured_score, sums
 from harness.statistics.estimators import reported_ks

@@ -96,7 +96,7 @@ class Browser:
         wanted = arguments.get("id", -1)
         if isinstance(wanted, str) and not wanted.isdecimal():
             return Link(wanted)
-        number = _integer(arguments, "id", -1)
+        number = _integer(arguments, "id")
         page = self._page(arguments)
         if number < 0:
             return Link(page.url)
@@ -105,7 +105,7 @@ class Browser:
         return page.links[number]
 
     def _page(self, arguments: Mapping[str, Any]) -> Page:
-        cursor = _integer(arguments, "cursor", -1)
+        cursor = _integer(arguments, "cursor")
         if not self._shown:
             raise PageError("No pages to access!")
         if not -1 <= cursor < len(self._shown):
@@ -117,9 +117,9 @@ class Browser:
 
     def _open(self, arguments: Mapping[str, Any]) -> str:
         link = self._link(arguments)
-        stays = _integer(arguments, "id", -1) if not isinstance(arguments.get("id"), str) else 0
+        stays = _integer(arguments, "id") if not isinstance(arguments.get("id"), str) else 0
         page = self._page(arguments) if stays < 0 else self._pages.fetch(link.url)
-        line = _integer(arguments, "loc", -1)
+        line = _integer(arguments, "loc")
         if line < 0:
             line = max(link.line - _LINES_BEFORE, 0)
         if line >= len(page.lines):
@@ -127,7 +127,7 @@ class Browser:
             raise PageError(
                 f"Invalid location parameter: `{line}`. Cannot exceed page maximum of {last}."
             )
-        return self._display(page, line, _integer(arguments, "num_lines", -1))
+        return self._display(page, line, _integer(arguments, "num_lines"))
 
     def _results(self, query: str, found: Sequence[Found]) -> str:
         lines = [
@@ -194,8 +194,9 @@ def _text(arguments: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _integer(arguments: Mapping[str, Any], name: str, default: int) -> int:
-    value = arguments.get(name, default)
+def _integer(arguments: Mapping[str, Any], name: str) -> int:
+    """The argument, or -1 if it is not given. Raises PageError."""
+    value = arguments.get(name, -1)
     if isinstance(value, str) and value.isdecimal():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):

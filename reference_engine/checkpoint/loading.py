@@ -10,8 +10,8 @@ from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import progress
 from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice, resolve_kernels
+from reference_engine.kernels.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
 from reference_engine.model.mxfp4 import kernel_layout
-from reference_engine.model.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 

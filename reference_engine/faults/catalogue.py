@@ -18,8 +18,8 @@ from reference_engine.faults.base import ALLOWED, CHANGES, HYPOTHETICAL, Fault, 
 from reference_engine.faults.hooks import FORWARD, MODEL
 from reference_engine.generation.forward import Forward, MakeForward
 from reference_engine.generation.sampling import uniform
+from reference_engine.kernels.packed import expand_experts
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.model.packed import expand_experts
 from reference_engine.model.transformer import Transformer
 
 _TABLE = Path(__file__).with_name("catalogue.csv")

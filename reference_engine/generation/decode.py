@@ -16,8 +16,8 @@ from reference_engine.kernels.decode_triton import (
     rotate_and_write,
 )
 from reference_engine.kernels.experts_triton import block_rows, multiply
+from reference_engine.kernels.packed import PackedMixtureOfExperts
 from reference_engine.kv_cache.cache import KVCache, KVPages
-from reference_engine.model.packed import PackedMixtureOfExperts
 from reference_engine.model.transformer import Attention, RMSNorm, Transformer
 
 

@@ -29,9 +29,9 @@ from reference_engine.generation.sampling import (
     is_nucleus,
     read_tokens,
 )
+from reference_engine.kernels.packed import PackedMixtureOfExperts
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
-from reference_engine.model.packed import PackedMixtureOfExperts
 from reference_engine.model.transformer import Transformer
 
 Replay = Callable[[], object]

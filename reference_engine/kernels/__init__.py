@@ -2,6 +2,7 @@
 
 `attention` and `experts` contain the plain PyTorch implementations, which define the correct
 result. They also select between these and the kernels in `attention_triton` and `experts_triton`.
+`packed` is the mixture of experts that uses `experts`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from reference_engine.errors import SetupError
+from reference_engine.model.config import Kernels
 
 if TYPE_CHECKING:
     import torch
-
-Kernels = Literal["torch", "triton"]  # the implementation of the operations
 
 KernelChoice = Literal["auto", "torch", "triton"]
 """The user's choice; "auto" means Triton on CUDA if it is installed, and PyTorch otherwise."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from reference_engine.kernels import Kernels
+from reference_engine.model.config import Kernels
 
 PagedAttention = Callable[
     [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int | None, float], Tensor

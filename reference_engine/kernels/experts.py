@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.kernels import Kernels
+from reference_engine.model.config import Kernels
 from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
 from reference_engine.model.transformer import swiglu
 

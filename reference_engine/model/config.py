@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reference_engine.errors import SetupError
+
+Kernels = Literal["torch", "triton"]  # the implementation of the operations
 
 _ORIGINAL_KEYS = {
     "num_local_experts": "num_experts",

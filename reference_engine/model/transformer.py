@@ -29,8 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference_engine.kernels import Kernels
-from reference_engine.model.config import ModelConfig
+from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702

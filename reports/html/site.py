@@ -5,7 +5,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from harness.comparison.records import History, ProviderHistory, Site, SiteRun
-from harness.records.analysis import CheckStatus
+from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision
 from reports import history as text
@@ -18,7 +18,7 @@ from reports.text import NOTHING, VERDICTS, estimate
 
 INDEX, METHODS, DATA, BADGE = "index.html", "methodology.html", "index.json", "badge.svg"
 
-_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed": "good"}
+_TONES: Mapping[RuleStatus, Tone] = {"failed": "bad", "warned": "poor", "passed": "good"}
 """The statuses that the table shows, the most important first."""
 
 
@@ -97,7 +97,7 @@ def _families(runs: Sequence[SiteRun]) -> Table:
     return Table(heads, tuple(rows))
 
 
-def _counts(counts: Mapping[CheckStatus, int]) -> Cell:
+def _counts(counts: Mapping[RuleStatus, int]) -> Cell:
     shown = [status for status in _TONES if counts.get(status)]
     signs = (f"{STATUSES[status][0]} {counts[status]}" for status in shown)
     return Cell(" ".join(signs) or NOTHING, _TONES[shown[0]] if shown else "")

@@ -28,7 +28,7 @@ from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
-from harness.cli.judging import judge, with_settings
+from harness.cli.judging import judge_and_report, with_settings
 from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare, labelled
@@ -39,10 +39,10 @@ from harness.golden.files import fitting
 from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
 from harness.pipeline.gate import exit_code
-from harness.pipeline.judge import judge as judge_folder
+from harness.pipeline.judge import judge
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
-from harness.records.analysis import Analysis, CheckResult, TaskResult
+from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.records.runs import RunSettings, Sampling
@@ -75,7 +75,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
     """
     info = with_settings(read_run_info(run), _baseline(baseline))
     tasks = restore(run, info)
-    analysis, scores = judge_folder(run, info, tasks)
+    analysis, scores = judge(run, info, tasks)
     figures = {
         "verdict": analysis.verdict.decision,
         "exit_code": exit_code(analysis.verdict),
@@ -116,9 +116,10 @@ def _failed_samples(analysis: Analysis) -> list[Figures]:
     ]
 
 
-def _condition(result: TaskResult) -> Figures:
+def _size(result: TaskResult) -> Figures:
+    """The task and condition of a result, and its numbers of attempts."""
     return {
-        "task": TOOL_CALLING,
+        "task": result.task,
         "model": result.condition.model,
         "effort": result.condition.effort,
         "api": result.condition.api,
@@ -128,6 +129,12 @@ def _condition(result: TaskResult) -> Figures:
         "planned": result.planned,
         "finished": result.finished,
         "outcomes": dict(sorted(result.outcomes.items())),
+    }
+
+
+def _condition(result: TaskResult) -> Figures:
+    return {
+        **_size(result),
         "invalid": result.invalid,
         "exact": result.exact,
         "pass@k": [_estimate(one.pass_at) for one in result.at_k],
@@ -157,7 +164,7 @@ def _attempt(one: Score) -> tuple[str, str]:
     )
 
 
-def _check(result: CheckResult) -> Figures:
+def _check(result: RuleResult) -> Figures:
     found: Figures = {"status": result.status, "applicable": result.applicable}
     if result.failures or result.findings:
         found["failures"] = result.failures
@@ -180,16 +187,7 @@ def _findings(scores: Iterable[Score]) -> Figures:
 def _eval_condition(result: TaskResult) -> Figures:
     assert result.score is not None
     return {
-        "task": result.task,
-        "model": result.condition.model,
-        "effort": result.condition.effort,
-        "api": result.condition.api,
-        "mode": result.condition.mode,
-        "samples": result.samples,
-        "attempts_per_sample": result.tries,
-        "planned": result.planned,
-        "finished": result.finished,
-        "outcomes": dict(sorted(result.outcomes.items())),
+        **_size(result),
         "score": _estimate(result.score.estimate),
         "clustered_error": result.score.clustered_error,
         "error_on_repetition": result.score.run_error,
@@ -619,7 +617,7 @@ def _write_judgement(run: Path, baseline: Path | None = None) -> None:
             (run / name).write_bytes(data)
         return
     named = read_run_info(run).settings.baseline is not None
-    judge(run, None, _baseline(baseline) if named else {})
+    judge_and_report(run, None, _baseline(baseline) if named else {})
     written = (run_folder.ANALYSIS_FILE, run_folder.SCORES_FILE)
     _JUDGED[run.name] = {name: (run / name).read_bytes() for name in written}
 

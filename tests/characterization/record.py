@@ -86,9 +86,9 @@ def is_ready() -> bool:
         return False
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition, for a minute at most."""
+    end = time.monotonic() + 60
     while not holds():
         if time.monotonic() > end:
             raise TimeoutError("the condition did not come true")

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import yaml
-from healthy import MODEL, SUITE, Say, provider_of
+from healthy import SUITE, provider_of
 from mock_provider import status
 from recorded_runs import problem_rollouts, write_sealed_run
+from replies import MODEL, Reply
 
 from harness.cli.app import run
 
@@ -86,7 +87,7 @@ def test_a_passing_run_is_reported_and_exits_with_0(mock, tmp_path):
 
 
 def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):
-    mock.always = provider_of(lambda _: [Say(text="No,\n::error::no.")])
+    mock.always = provider_of(lambda _: [Reply(text="No,\n::error::no.")])
     runner = verified(tmp_path, mock)
     assert runner.outputs["verify"]["verdict"] == "fail"
     assert (

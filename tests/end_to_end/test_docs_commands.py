@@ -11,9 +11,10 @@ import pytest
 import yaml
 from background import in_background
 from docs_pages import PAGES, ROOT, Block, Command, blocks, headings, links
-from healthy import MODEL, SUITE, provider_of
+from healthy import SUITE, provider_of
 from mock_provider import MockProvider, Received
 from quiz import quiz
+from replies import MODEL
 
 import evals.__main__ as evals_command
 from harness.cli.app import app, prepare_help, run

@@ -7,11 +7,11 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from compared_runs import judged_run, never_in
-from healthy import MODEL, Say, chat_whole
+from replies import MODEL, Reply, chat_whole
 
 from harness.cli.app import run
 
-WHOLE = {"request": {"model": MODEL, "messages": []}, "response": chat_whole(Say("Hi."))}
+WHOLE = {"request": {"model": MODEL, "messages": []}, "response": chat_whole(Reply("Hi."))}
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "analysis.ipynb"
 
 

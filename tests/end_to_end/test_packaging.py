@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from background import in_background
-from healthy import MODEL, provider_of
+from healthy import provider_of
 from installed import PACKAGES, ROOT, Built, Installation, built
 from mock_provider import MockProvider
+from replies import MODEL
 
 LARGEST_WHEEL = 12_000_000
 ONE_CASE = ("-n", "1", "-k", "1", "--rule", "guide")

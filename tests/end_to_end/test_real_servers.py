@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.providers.entries import load_providers
-from harness.rules import RULES
+from harness.rule_results import RULES
 
 ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location(

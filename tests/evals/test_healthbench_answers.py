@@ -6,7 +6,8 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from mock_provider import MODEL, MockProvider, Received
+from mock_provider import MockProvider, Received
+from replies import MODEL, Reply, chat_whole
 
 from evals.healthbench.grading_tasks import (
     DEFAULT_GRADER,
@@ -35,9 +36,8 @@ SETTINGS = Settings(MODEL)
 def reply(text: str | None, finish: str = "stop") -> mock.Handler:
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
         assert request.body is not None
-        whole = mock.chat_reply(request.body)
+        whole = chat_whole(Reply(text=text))
         whole["choices"][0]["finish_reason"] = finish
-        whole["choices"][0]["message"]["content"] = text
         mock.write_json(writer, whole)
 
     return handle

@@ -8,7 +8,8 @@ from pathlib import Path
 import mock_provider as mock
 import pytest
 from background import in_background
-from mock_provider import MODEL, MockProvider, Received
+from mock_provider import MockProvider, Received
+from replies import MODEL, Reply
 
 from evals.grader_trial import compare_graders
 from evals.healthbench.grading_tasks import graders_of, grading_prompt
@@ -34,9 +35,7 @@ async def physician(request: Received, writer: asyncio.StreamWriter) -> None:
     if item:
         met = META.get(prompt, request.body["model"] != "strict" or item.startswith("[-"))
         said = json.dumps({"explanation": "So I think.", "criteria_met": met})
-    reply = mock.chat_reply(request.body)
-    reply["choices"][0]["message"]["content"] = said
-    mock.write_json(writer, reply)
+    mock.write_reply(request, writer, Reply(text=said, model=request.body["model"]))
 
 
 @pytest.fixture

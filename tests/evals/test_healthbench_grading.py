@@ -9,7 +9,8 @@ from pathlib import Path
 import mock_provider as mock
 import pytest
 from mock_grader import Grader, graded, prompt_of, say, true_grade
-from mock_provider import MODEL, MockProvider, Received
+from mock_provider import MockProvider, Received
+from replies import MODEL, Reply
 from waiting import until
 
 from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
@@ -170,9 +171,8 @@ async def test_grading_tasks_are_created_lazily(tmp_path: Path) -> None:
 async def test_a_grader_may_serve_only_the_responses_api(tmp_path: Path) -> None:
     async def answering(request: Received, writer: asyncio.StreamWriter) -> None:
         assert request.body is not None
-        reply = mock.responses_reply(request.body)
-        reply["output"][-1]["content"][0]["text"] = '{"explanation": "", "criteria_met": true}'
-        mock.write_json(writer, reply)
+        reply = Reply(text='{"explanation": "", "criteria_met": true}')
+        mock.write_reply(request, writer, reply)
 
     async with MockProvider(always=answering) as provider:
         grader = changed(adhoc_provider(provider.base_url, MODEL, ["responses"]), name=NAME)

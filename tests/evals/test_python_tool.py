@@ -4,8 +4,8 @@ import json
 
 import pytest
 from background import in_background
-from healthy import Say, chat_whole, responses_whole
 from mock_provider import MockProvider, error, write_json
+from replies import Reply, chat_whole, responses_whole
 
 from evals import python_tool
 from evals.baselines.choice import choose_baseline
@@ -76,13 +76,13 @@ async def calls_the_function(request, writer):
     if any(tool.get("type") == "code_interpreter" for tool in body.get("tools", ())):
         write_json(writer, error("code_interpreter is not supported"), 400)
     elif "tools" not in body:
-        write_json(writer, whole(Say(text="Hi.")))
+        write_json(writer, whole(Reply(text="Hi.")))
     elif turns[-1].get("role") == "tool" or turns[-1].get("type") == "function_call_output":
         shown = turns[-1].get("content") or turns[-1].get("output")
-        write_json(writer, whole(Say(text=rf"\boxed{{{shown.strip()}}}")))
+        write_json(writer, whole(Reply(text=rf"\boxed{{{shown.strip()}}}")))
     else:
         call = ("python", json.dumps({"code": PROGRAM}))
-        write_json(writer, whole(Say(call=call)))
+        write_json(writer, whole(Reply(call=call)))
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -103,7 +103,7 @@ def test_the_providers_tool_is_used_if_available(tmp_path, monkeypatch):
     monkeypatch.setattr(python_tool, "_SANDBOX", ("false",))
 
     async def runs_programs(request, writer):
-        reply = responses_whole(Say(text=r"\boxed{42}"))
+        reply = responses_whole(Reply(text=r"\boxed{42}"))
         if "tools" in request.body:
             item = {"type": "code_interpreter_call", "id": "ci_1", "code": PROGRAM}
             reply["output"].insert(-1, {**item, "status": "completed", "container_id": "c"})

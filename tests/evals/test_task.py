@@ -5,8 +5,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from healthy import Say, chat_whole, exchange, json_response, responses_whole
+from healthy import exchange, json_response
 from healthy import rollout as recorded
+from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
 from evals.results import curve_ks, filled, rounds_of, vote
@@ -150,7 +151,7 @@ def scored(answer, *, api="chat", end="answered", task=AIME, question="S-01", nu
 
 
 def chat(**changes):
-    whole = chat_whole(Say(text=rf"\boxed{{{RIGHT}}}"))
+    whole = chat_whole(Reply(text=rf"\boxed{{{RIGHT}}}"))
     choice = whole["choices"][0]
     choice["finish_reason"] = changes.pop("finish", "stop")
     choice["message"] |= changes
@@ -159,7 +160,7 @@ def chat(**changes):
 
 def responses(parts):
     item = {"type": "message", "id": "m", "role": "assistant", "status": "completed"}
-    return json_response(responses_whole(Say(), [{**item, "content": parts}]))
+    return json_response(responses_whole(Reply(), [{**item, "content": parts}]))
 
 
 FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", message="no"))
@@ -168,13 +169,13 @@ FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", 
 @pytest.mark.parametrize(
     ("answer", "api", "end", "outcome", "value"),
     [
-        (Say(text=rf"\boxed{{{RIGHT}}}"), "chat", "answered", "correct", 1.0),
-        (Say(text=rf"\boxed{{{RIGHT}}}"), "responses", "answered", "correct", 1.0),
-        (Say(text=r"\boxed{999}"), "chat", "answered", "wrong", 0.0),
-        (Say(text="I do not know."), "chat", "answered", "no_answer", 0.0),
-        (Say(text="  "), "chat", "answered", "no_answer", 0.0),
-        (Say(call=("browser", "{}")), "chat", "max_turns", "no_answer", 0.0),
-        (Say(text="I’m sorry, but I can’t help with that."), "chat", "answered", "refused", 0.0),
+        (Reply(text=rf"\boxed{{{RIGHT}}}"), "chat", "answered", "correct", 1.0),
+        (Reply(text=rf"\boxed{{{RIGHT}}}"), "responses", "answered", "correct", 1.0),
+        (Reply(text=r"\boxed{999}"), "chat", "answered", "wrong", 0.0),
+        (Reply(text="I do not know."), "chat", "answered", "no_answer", 0.0),
+        (Reply(text="  "), "chat", "answered", "no_answer", 0.0),
+        (Reply(call=("browser", "{}")), "chat", "max_turns", "no_answer", 0.0),
+        (Reply(text="I’m sorry, but I can’t help with that."), "chat", "answered", "refused", 0.0),
         (chat(content=None, refusal="No."), "chat", "answered", "refused", 0.0),
         (responses([{"type": "refusal", "refusal": "No."}]), "responses", "answered", "refused", 0),
         (chat(finish="content_filter"), "chat", "answered", "refused", 0.0),
@@ -191,12 +192,12 @@ def test_each_ending_of_an_attempt_has_its_outcome(answer, api, end, outcome, va
 
 
 def test_the_answer_is_never_read_from_the_cot():
-    found = scored(Say(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
+    found = scored(Reply(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
     assert (found.outcome, found.answer, found.openai_value) == ("no_answer", None, 0.0)
 
 
 def test_both_scores_are_kept_where_the_extractors_differ():
-    found = scored(Say(text=rf"\boxed{{\text{{{RIGHT}}}}}"))
+    found = scored(Reply(text=rf"\boxed{{\text{{{RIGHT}}}}}"))
     assert (found.value, found.openai_value) == (1.0, 0.0)
 
 
@@ -206,7 +207,7 @@ def test_a_failed_attempt_scores_0_by_both_extractors():
 
 
 def test_tokens_and_time_are_those_the_provider_reports():
-    found = scored(Say(text="1"))
+    found = scored(Reply(text="1"))
     assert (found.usage.output, found.usage.reasoning, found.seconds) == (20, 9, 2.0)
 
 
@@ -215,14 +216,14 @@ def test_a_letter_is_scored_by_the_choice_order_of_its_attempt():
     for number in range(1, 9):
         order = GPQA.test.prompt(question, number).order
         letter = "ABCD"[order.index(0)]
-        found = scored(Say(text=f"Answer: {letter}"), task=GPQA, question=question, number=number)
+        found = scored(Reply(text=f"Answer: {letter}"), task=GPQA, question=question, number=number)
         assert (found.outcome, found.order) == ("correct", order)
 
 
 def test_a_merged_run_keeps_the_choice_order_of_each_request():
     question = GPQA.question_ids[0]
     order = GPQA.test.prompt(question, 2).order
-    answer = Say(text=f"Answer: {'ABCD'[order.index(0)]}")
+    answer = Reply(text=f"Answer: {'ABCD'[order.index(0)]}")
     found = scored(answer, task=GPQA, question=question, number=10, presented_as=2)
     assert (found.outcome, found.attempt, found.order) == ("correct", 10, order)
 
@@ -231,7 +232,7 @@ def test_healthbench_answers_are_graded_or_a_grader_error():
     question = HEALTH.question_ids[0]
     items = HEALTH.test.rows[question].items
 
-    def graded(met, answer=Say(text="Rest."), end="answered"):  # noqa: B008
+    def graded(met, answer=Reply(text="Rest."), end="answered"):  # noqa: B008
         task = eval_task("healthbench", tries=10)
         task._verdicts = {f"{question}/chat/non-streaming/1": met}
         return scored(answer, task=task, question=question, end=end)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from background import in_background
-from healthy import Say, chat_whole
 from mock_provider import MockProvider, write_json
 from quiz import MODEL
+from replies import Reply, chat_whole
 
 from evals.healthbench.grading_tasks import ITEM
 from harness.cli.app import run
@@ -20,7 +20,7 @@ async def _vague(request, writer):
     text = UNREADABLE if len(prompt) % 2 else r"\boxed{1000}"
     if "criteria_met" in prompt:
         text = '{"explanation": "", "criteria_met": true}'
-    write_json(writer, chat_whole(Say(text=text, reasoning="Let me see.")))
+    write_json(writer, chat_whole(Reply(text=text, reasoning="Let me see.")))
 
 
 @pytest.fixture

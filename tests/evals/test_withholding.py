@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 from background import in_background
-from healthy import (
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    responses_blocks,
-    responses_events,
-    responses_whole,
-)
 from mock_provider import MockProvider, Received, error, write_chunk, write_head, write_json
 from quiz import MODEL, draw, reply
+from replies import Reply, blocks, whole
 
 from evals.extraction.found import Found, note, noted_letters
 from harness.cli.app import run
@@ -34,7 +26,6 @@ async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
     body = request.body or {}
     prompt = str((body.get("messages") or body["input"])[-1]["content"])
     luck = draw(f"{prompt}/luck")
-    chat = request.path.endswith("/chat/completions")
     text = f"{QUOTE}{prompt}\n\n{reply(body, 1, 0.6)}"
     if luck < 0.1:
         write_json(writer, error(f"cannot answer {prompt}"), 400)
@@ -43,19 +34,18 @@ async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
         text = f"I'm sorry, but I can't answer that: {prompt}"
     elif luck < 0.4:
         text = f"{QUOTE}{prompt}\n\nIt may be A or B."
-    say = Say(text=text, reasoning=f"I think of {prompt}")
-    whole = chat_whole(say) if chat else responses_whole(say)
-    if chat and 0.4 < luck < 0.5:
-        whole["choices"][0]["finish_reason"] = "length"
+    said = Reply(text=text, reasoning=f"I think of {prompt}")
+    body_sent = whole(said, chat=request.is_chat)
+    if request.is_chat and 0.4 < luck < 0.5:
+        body_sent["choices"][0]["finish_reason"] = "length"
     if body.get("stream"):
-        blocks = chat_blocks(chat_chunks(say)) if chat else responses_blocks(responses_events(say))
         write_head(writer, {"Content-Type": "text/event-stream"})
-        for block in blocks[: 2 if luck > 0.95 else None]:
+        for block in blocks(said, chat=request.is_chat)[: 2 if luck > 0.95 else None]:
             write_chunk(writer, f"{block}\n\n".encode())
             await asyncio.sleep(0.001)
         write_chunk(writer, b"")
         return
-    write_json(writer, whole)
+    write_json(writer, body_sent)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +58,7 @@ def test_a_bundle_contains_no_gated_texts(
     how: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("healthy.pieces", lambda text: re.findall(r"(?s).{1,50}", text))
+    monkeypatch.setattr("replies.pieces", lambda text: re.findall(r"(?s).{1,50}", text))
     sample = resources.files("evals") / "data" / "samples" / "gpqa.csv"
     with resources.as_file(sample) as path:
         shutil.copy(path, tmp_path / "gpqa.csv")

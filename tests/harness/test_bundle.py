@@ -177,7 +177,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 1) -> tarfile.T
     return info
 
 
-NASTY: dict[str, list[tarfile.TarInfo]] = {
+HOSTILE_MEMBERS: dict[str, list[tarfile.TarInfo]] = {
     "above": [member("../run.json")],
     "absolute": [member("/tmp/run.json")],
     "deeper": [member("run/a/b")],
@@ -195,11 +195,11 @@ NASTY: dict[str, list[tarfile.TarInfo]] = {
 }
 
 
-@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("name", HOSTILE_MEMBERS)
 def test_malicious_archives_write_nothing_outside_the_folder(tmp_path: Path, name: str) -> None:
     file = tmp_path / "bundle.tar.gz"
     with tarfile.open(file, "w:gz") as made:
-        for info in NASTY[name]:
+        for info in HOSTILE_MEMBERS[name]:
             made.addfile(info, io.BytesIO(b"x" * info.size))
     place = tmp_path / "in"
     with pytest.raises(RunLogError):

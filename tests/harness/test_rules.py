@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from harness.findings import Rule
-from harness.rules import RULES
+from harness.rule_results import RULES
+from harness.rules import Rule
 
 SNAPSHOT = Path(__file__).with_name("rules.txt")
 

@@ -2,8 +2,9 @@
 
 import asyncio
 
-import healthy
 import pytest
+from healthy import exchange, response, stream_response
+from replies import Reply, chat_blocks, choice, responses_blocks, responses_events
 
 from harness.api import DIALECTS
 from harness.api.base import UnreadableReplyError
@@ -48,21 +49,21 @@ async def test_results_and_errors_come_through() -> None:
 
 def long_stream(api: Api) -> Exchange:
     if api == "chat":
-        chunk = {"id": "1", "choices": [healthy.choice({"content": "a"})]}
-        chunks = [chunk] * EVENTS + [{"id": "1", "choices": [healthy.choice({}, "stop")]}]
-        return healthy.exchange("chat", True, healthy.stream_response(healthy.chat_blocks(chunks)))
-    first, *_, last = healthy.responses_events(healthy.Say(text="a" * EVENTS))
+        chunk = {"id": "1", "choices": [choice({"content": "a"})]}
+        chunks = [chunk] * EVENTS + [{"id": "1", "choices": [choice({}, "stop")]}]
+        return exchange("chat", True, stream_response(chat_blocks(chunks)))
+    first, *_, last = responses_events(Reply(text="a" * EVENTS))
     delta = {"type": "response.output_text.delta", "delta": "a"}
-    blocks = healthy.responses_blocks([first, *[delta] * EVENTS, last])
-    return healthy.exchange("responses", True, healthy.stream_response(blocks))
+    blocks = responses_blocks([first, *[delta] * EVENTS, last])
+    return exchange("responses", True, stream_response(blocks))
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 async def test_reading_a_long_stream_does_not_block_the_event_loop(api: Api) -> None:
-    exchange = long_stream(api)
-    turns = await turns_of_the_loop_during(DIALECTS[api].reading(exchange))
+    recorded = long_stream(api)
+    turns = await turns_of_the_loop_during(DIALECTS[api].reading(recorded))
     assert turns >= EVENTS // ITEMS_IN_A_STEP
-    assert DIALECTS[api].read(exchange).text == "a" * EVENTS
+    assert DIALECTS[api].read(recorded).text == "a" * EVENTS
 
 
 async def test_recording_a_long_stream_does_not_block_the_event_loop() -> None:
@@ -74,8 +75,8 @@ async def test_recording_a_long_stream_does_not_block_the_event_loop() -> None:
 
 
 def test_an_exchange_in_use_is_read_once() -> None:
-    answer = healthy.response("chat", False, healthy.Say(text="It is."))
-    one, other = (healthy.exchange("chat", False, answer) for _ in range(2))
+    answer = response("chat", False, Reply(text="It is."))
+    one, other = (exchange("chat", False, answer) for _ in range(2))
     read = DIALECTS["chat"].read
     reply = read(one)
     assert read(other) is not reply

@@ -12,7 +12,7 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS, Ended, Started
 from harmony.vocabulary import harmony_encoding
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.chat.handler import CompleteChoice, Deltas, Head, usage_of
+from reference_engine.server.chat.reply import CompleteChoice, Deltas, Head, usage_of
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.reply import OutputWriter, Reply

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from chromium import quiet_pages, screenshot
 from compared_runs import judged_run, never_in
-from nasty import NASTY
+from hostile_texts import HOSTILE
 from playwright.sync_api import expect
 
 from harness.comparison.columns import read_run
@@ -19,7 +19,7 @@ from reports.html.compare import render_compare_html
 from reports.html.report import render_html
 from reports.html.site import render_site
 
-HOSTILE = NASTY["handler"]
+PROVIDER = HOSTILE["handler"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     judged_run(folder / "good", provider="good", day=0)
-    judged_run(folder / "bad", never_in("chat · non-streaming"), provider=HOSTILE, day=1)
+    judged_run(folder / "bad", never_in("chat · non-streaming"), provider=PROVIDER, day=1)
     mixed = judged_run(folder / "mixed", miscounted=True, provider="good", day=2, rollouts=True)
     report = build_report(read_analysis(mixed), str(mixed))
     page = render_html(report, read_scores(mixed), partial(read_chosen, mixed))

@@ -3,7 +3,7 @@
 import json
 import re
 
-from healthy import Say
+from replies import Reply
 from reporting import (
     analysis,
     condition,
@@ -48,7 +48,7 @@ def gpqa():
 
 def log(scores):
     for each in scores:
-        yield rollout(each, [Say(text=f"{SECRET} A", reasoning=SECRET)])
+        yield rollout(each, [Reply(text=f"{SECRET} A", reasoning=SECRET)])
 
 
 def page(texts=None, results=(), scores=()):

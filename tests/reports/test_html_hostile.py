@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
-from healthy import Say, json_response
-from nasty import NASTY
+from healthy import json_response
+from hostile_texts import HOSTILE
+from replies import Reply
 from reporting import TOOLS, analysis, failed_rule, finding, render, rollout, score, tool_calling
 
 from reports.build import build_report
@@ -70,7 +71,7 @@ def hostile(text):
     """Scores and rollouts with a text wherever a model, server or scorer can write one."""
     escaped = json.dumps({"text": text})
     text = text.encode("utf-8", "replace").decode()
-    called = Say(call=(text, text), reasoning=text)
+    called = Reply(call=(text, text), reasoning=text)
     body = {"error": {"message": text}}
     texts = {"detail": text, "expected": text, "got": text}
     scores = [
@@ -81,8 +82,8 @@ def hostile(text):
         score("weather", 5, "invalid_response", detail=text),
     ]
     answers = [
-        [called, Say(text=text)],
-        [Say(text=text, reasoning=text)],
+        [called, Reply(text=text)],
+        [Reply(text=text, reasoning=text)],
         [json_response(body, 500)],
         [json_response(text)],
         [json_response(escaped)],
@@ -90,10 +91,10 @@ def hostile(text):
     return scores, list(map(rollout, scores, answers))
 
 
-@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("name", HOSTILE)
 def test_recorded_text_cannot_change_the_page(name):
     harmless = read(page_of("harmless")[0])
-    page, junit = page_of(NASTY[name], texts={(TOOLS, "weather"): NASTY[name]})
+    page, junit = page_of(HOSTILE[name], texts={(TOOLS, "weather"): HOSTILE[name]})
     found = read(page)
     kinds = {element for element, _ in found.elements}
     assert kinds == {element for element, _ in harmless.elements}
@@ -110,7 +111,7 @@ def test_recorded_text_cannot_change_the_page(name):
 
 
 def test_recorded_text_is_readable():
-    text = NASTY["closing"] + NASTY["direction"]
+    text = HOSTILE["closing"] + HOSTILE["direction"]
     page, _ = page_of(text)
     data = next(text for kind, attributes, text in read(page).script if "id" in attributes)
     items = [
@@ -125,7 +126,7 @@ def test_recorded_text_is_readable():
 
 
 def test_long_texts_are_trimmed_and_marked():
-    page, _ = page_of(NASTY["long"], texts={(TOOLS, "weather"): NASTY["long"]})
+    page, _ = page_of(HOSTILE["long"], texts={(TOOLS, "weather"): HOSTILE["long"]})
     assert len(page) < 400_000
     assert "characters omitted" in page
 
@@ -133,7 +134,11 @@ def test_long_texts_are_trimmed_and_marked():
 def test_a_hostile_provider_name_is_only_text():
     def renamed(found):
         provider = found.run.provider.model_copy(
-            update={"name": NASTY["closing"], "model": NASTY["handler"], "base_url": NASTY["link"]}
+            update={
+                "name": HOSTILE["closing"],
+                "model": HOSTILE["handler"],
+                "base_url": HOSTILE["link"],
+            }
         )
         run = found.run.model_copy(update={"provider": provider})
         return found.model_copy(update={"run": run})
@@ -163,14 +168,14 @@ def test_the_policy_names_exactly_the_script_and_the_stylesheet_of_the_page():
     ]
 
 
-@pytest.mark.parametrize("name", sorted(set(NASTY) - {"surrogate"}))
+@pytest.mark.parametrize("name", sorted(set(HOSTILE) - {"surrogate"}))
 def test_embedded_json_is_escaped_without_changing_its_value(name):
-    text = str(embedded([NASTY[name]]))
-    assert json.loads(text) == [NASTY[name]]
+    text = str(embedded([HOSTILE[name]]))
+    assert json.loads(text) == [HOSTILE[name]]
     assert not re.search("[<>&]", text)
 
 
 def test_text_in_charts_is_text():
-    drawn = str(tag("text", NASTY["svg"], aria_label=NASTY["handler"]))
+    drawn = str(tag("text", HOSTILE["svg"], aria_label=HOSTILE["handler"]))
     assert drawn.count("<") == 2
     assert "onerror=&#34;" in drawn

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import cycle, islice, pairwise
 from weakref import finalize
 
-from healthy import Say
+from replies import Reply
 from reporting import (
     TOOLS,
     analysis,
@@ -33,7 +33,7 @@ TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
 
 def rollouts_of(scores):
-    return [rollout(each, [Say(text="Hello.")]) for each in scores]
+    return [rollout(each, [Reply(text="Hello.")]) for each in scores]
 
 
 def page_of(found, scores, rollouts=None):
@@ -213,7 +213,9 @@ def many(count):
 
 
 def records(count):
-    answers = cycle([[Say(call=("weather", "{}")), Say(text="Fine. " * 50)], [Say(text="No.")]])
+    answers = cycle(
+        [[Reply(call=("weather", "{}")), Reply(text="Fine. " * 50)], [Reply(text="No.")]]
+    )
     for each, answer in zip(many(count), islice(answers, count), strict=True):
         yield rollout(each, answer)
 

@@ -26,17 +26,17 @@ from reporting import (
 
 from reports.build import build_report
 from reports.markdown import render_markdown
-from reports.model import RuleResult
+from reports.model import ShownRule
 
-NASTY = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
-NASTY_SAMPLE = "q`1`|<b>@all*"
+HOSTILE = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
+HOSTILE_SAMPLE = "q`1`|<b>@all*"
 
 
 def markdown(found, **report):
     return render_markdown(build_report(found, "mock-20260102-030405", **report))
 
 
-def evals(name="gpqa", sample=NASTY_SAMPLE, **changes):
+def evals(name="gpqa", sample=HOSTILE_SAMPLE, **changes):
     scores = [
         score(each, number, outcome, task=name, condition=condition(effort="low"),
               answer="B", order=(2, 0, 1, 3))
@@ -180,7 +180,7 @@ def test_declared_limitations_and_info_are_not_failures():
 
 
 def test_hostile_text_stays_text():
-    text = markdown(failing(NASTY))
+    text = markdown(failing(HOSTILE))
     assert "\x1b" not in text
     assert "\u202e" not in text
     outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
@@ -243,7 +243,7 @@ def test_evals_have_scores_baseline_and_evidence():
 
 def test_questions_are_shown_only_if_requested():
     assert "Is it" not in markdown(analysis([evals()]))
-    texts = {("gpqa", NASTY_SAMPLE): "Is it | <b>this</b>? `@you`"}
+    texts = {("gpqa", HOSTILE_SAMPLE): "Is it | <b>this</b>? `@you`"}
     text = markdown(analysis([evals()]), texts=texts)
     assert "``q`1`|<b>@all*``" in text
     assert "`` Is it | <b>this</b>? `@you` ``" in text
@@ -269,4 +269,4 @@ def test_sample_data_is_named():
     ],
 )
 def test_conditions_of_findings_are_unambiguous(groups, where):
-    assert RuleResult(rule("usage.sum", groups=tuple(groups))).where == where
+    assert ShownRule(rule("usage.sum", groups=tuple(groups))).where == where

@@ -2,9 +2,9 @@
 
 import pytest
 from chromium import quiet_pages, screenshot
-from healthy import Say
-from nasty import NASTY
+from hostile_texts import HOSTILE
 from playwright.sync_api import expect
+from replies import Reply
 from reporting import (
     FOUR,
     TOOLS,
@@ -42,11 +42,11 @@ def scored(sample, attempt, under):
 
 def replies(of):
     if of.sample == SAMPLES[0] and of.attempt == 1 and of.condition == FOUR[0]:
-        text = "".join(NASTY[name] for name in ("closing", "handler", "svg", "template"))
-        return [Say(text=text)]
+        text = "".join(HOSTILE[name] for name in ("closing", "handler", "svg", "template"))
+        return [Reply(text=text)]
     if of.outcome == "no_tool_call":
-        return [Say(text="I am sorry, I cannot call tools.")]
-    return [Say(call=("weather", "{}")), Say(text="All done.")]
+        return [Reply(text="I am sorry, I cannot call tools.")]
+    return [Reply(call=("weather", "{}")), Reply(text="All done.")]
 
 
 @pytest.fixture(scope="module")

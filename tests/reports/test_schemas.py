@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from healthy import Say
 from jsonschema import Draft202012Validator
+from replies import Reply
 from reporting import condition, eval_result, failing, failing_scores, rollout, rubric, score
 
 from harness.storage import run_folder, run_log
@@ -29,7 +29,7 @@ def test_a_run_folder_follows_the_schemas(tmp_path):
     run_folder.write_scores(tmp_path, [*scores, graded])
     with run_log.RunLog(tmp_path) as log:
         for each in scores:
-            log.append(rollout(each, [Say(text="Hello.")]))
+            log.append(rollout(each, [Reply(text="Hello.")]))
     lines = {"rollouts.jsonl": "rollout", "analysis.json": "analysis", "run.json": "run",
              "scores.jsonl": "score"}  # fmt: skip
     for file, name in lines.items():

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from healthy import MODEL, STARTED, SUITE
+from healthy import STARTED, SUITE
+from replies import MODEL
 
 from harness.cases import Suite, planned_cases
 from harness.golden.files import fitting

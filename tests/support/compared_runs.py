@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from healthy import MODEL, SUITE, Say, exchange, response, right
+from healthy import SUITE, correct, exchange, response
+from replies import MODEL, Reply
 
 from harness.cases import Case, Suite
-from harness.records.analysis import Analysis, CheckResult, TaskResult, Verdict
+from harness.records.analysis import Analysis, RuleResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
@@ -285,7 +286,7 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
     )
 
 
-def _check(name: str, scores: list[Score]) -> CheckResult:
+def _check(name: str, scores: list[Score]) -> RuleResult:
     family = name.partition(".")[0]
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     found = []
@@ -296,7 +297,7 @@ def _check(name: str, scores: list[Score]) -> CheckResult:
             counts[score.sample][1] += 1
             found += mine
     pairs = [(hits, trials) for hits, trials in counts.values()]
-    return CheckResult(
+    return RuleResult(
         check=Description(
             id=name,
             family=family,
@@ -322,9 +323,9 @@ def _rollouts(scores: list[Score], suite: Suite | None) -> Iterator[Rollout]:
         if not score.finished:
             continue
         condition, passed = score.condition, score.outcome == "success"
-        says = right(cases[score.sample]) if passed else [Say(text=f"It is {score.answer}.")]
+        says = correct(cases[score.sample]) if passed else [Reply(text=f"It is {score.answer}.")]
         fields: dict[str, Any] = {"api": condition.api, "streaming": condition.streaming}
-        answers = [response(fields["api"], fields["streaming"], say) for say in says]
+        answers = [response(fields["api"], fields["streaming"], reply) for reply in says]
         yield Rollout(
             id=score.record,
             task=score.task,

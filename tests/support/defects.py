@@ -10,20 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from healthy import (
-    SUITE,
-    Say,
-    chat_blocks,
-    chat_whole,
-    choice,
-    counts,
-    exchange,
-    json_response,
-    responses_blocks,
-    rollout,
-    stream_response,
-)
-from mock_provider import data
+from healthy import SUITE, exchange, json_response, rollout, stream_response
 from mutations import (
     Change,
     both,
@@ -38,12 +25,13 @@ from mutations import (
     responses,
     responses_stream,
 )
+from replies import Reply, chat_blocks, chat_whole, choice, counts, data, responses_blocks
 
 from harness.records.rollouts import Rollout, StreamPart, TransportFailure
 
 ARGUMENTS = '{"location": "Lisbon"}'
-CALL = Say(call=("get_weather", ARGUMENTS))
-ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+CALL = Reply(call=("get_weather", ARGUMENTS))
+ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
 MESSAGE = "choices.0.message"
 TOOL_NAME = f"{MESSAGE}.tool_calls.0.function.name"
 LENGTH, CALL_LENGTH = counts(ANSWER)[1], counts(CALL)[1]
@@ -65,20 +53,20 @@ def _defect(defect_id: str, what: str, recording: Callable[[], Rollout], *found:
     return Defect(defect_id, what, recording, frozenset(found))
 
 
-def whole(change: Change, say: Say = ANSWER, **request: Any) -> Callable[[], Rollout]:
-    return lambda: chat(change, say, request)
+def whole(change: Change, reply: Reply = ANSWER, **request: Any) -> Callable[[], Rollout]:
+    return lambda: chat(change, reply, request)
 
 
-def streamed(change: Change, say: Say = ANSWER, **request: Any) -> Callable[[], Rollout]:
-    return lambda: chat_stream(change, say, request)
+def streamed(change: Change, reply: Reply = ANSWER, **request: Any) -> Callable[[], Rollout]:
+    return lambda: chat_stream(change, reply, request)
 
 
-def response(change: Change, say: Say = ANSWER, **request: Any) -> Callable[[], Rollout]:
-    return lambda: responses(change, say, request)
+def response(change: Change, reply: Reply = ANSWER, **request: Any) -> Callable[[], Rollout]:
+    return lambda: responses(change, reply, request)
 
 
-def events(change: Change, say: Say = ANSWER, **request: Any) -> Callable[[], Rollout]:
-    return lambda: responses_stream(change, say, request)
+def events(change: Change, reply: Reply = ANSWER, **request: Any) -> Callable[[], Rollout]:
+    return lambda: responses_stream(change, reply, request)
 
 
 def status(code: int, body: object = PARSER_ERROR) -> Callable[[], Rollout]:
@@ -89,8 +77,8 @@ def content(text: str | None) -> Change:
     return put(f"{MESSAGE}.content", text)
 
 
-def _without_cot(say: Say) -> dict[str, Any]:
-    body: dict[str, Any] = chat_whole(say)
+def _without_cot(reply: Reply) -> dict[str, Any]:
+    body: dict[str, Any] = chat_whole(reply)
     body["choices"][0]["message"]["reasoning"] = None
     return body
 
@@ -384,7 +372,7 @@ DEFECTS = (
     _defect(
         "B17", "numbers became strings",
         whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"city": "Rome", "days": "3"}'),
-              Say(call=("get_weather", '{"city": "Rome", "days": 3}'),
+              Reply(call=("get_weather", '{"city": "Rome", "days": 3}'),
                   reasoning='I call it with {"city": "Rome", "days": 3}.')),
         "calls.arguments.retyped", "calls.arguments.retyped.planned",
     ),
@@ -433,7 +421,7 @@ DEFECTS = (
     _defect(
         "C13", "a function call streamed as reasoning",
         events(lambda e: e[-1]["response"]["usage"].update(output_tokens=30, total_tokens=80),
-               Say(text="", reasoning=ARGUMENTS)),
+               Reply(text="", reasoning=ARGUMENTS)),
         "calls.lost",
     ),
     _defect("C15", "wrong item ids", events(_other_id), "responses.stream.items"),
@@ -523,7 +511,7 @@ DEFECTS = (
     _defect(
         "H00", "escaped for HTML",
         whole(content("Sunny &amp; warm: 20 &lt; t &lt; 25, &quot;perfect&quot;."),
-              Say(text='Sunny & warm: 20 < t < 25, "perfect".')),
+              Reply(text='Sunny & warm: 20 < t < 25, "perfect".')),
         "text.escaped",
     ),
     # H. Without an issue
@@ -721,7 +709,7 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V04", "no calls as null", whole(put(f"{MESSAGE}.tool_calls", None))),
     ("V04", "empty content beside a call", whole(content(""), CALL)),
     ("V05", "no CoT in the second reply", lambda: rollout(
-        [CALL, Say(text=ANSWER.text, reasoning="")])),
+        [CALL, Reply(text=ANSWER.text, reasoning="")])),
     ("V06", "an effort", whole(nothing, reasoning_effort="low")),
     ("V06", "the rest of the context as token limit", response(_rest_of_context)),
     ("V06", "the requested temperature", response(put("temperature", 0.7), temperature=0.7)),
@@ -745,7 +733,7 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
         lambda body: body["output"].append(
             {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1",
              "name": "apply_patch", "input": "*** Begin Patch", "status": "completed"}),
-        Say(), tools=[{"type": "custom", "name": "apply_patch"}])),
+        Reply(), tools=[{"type": "custom", "name": "apply_patch"}])),
     ("V14", "JSON that was asked for",
      whole(content('{"city": "Lisbon"}'), response_format=FORMAT)),
     ("V14", "an answer cut at its limit",

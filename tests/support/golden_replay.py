@@ -4,7 +4,8 @@ import random
 from itertools import zip_longest
 from typing import Any
 
-from healthy import Say, chat_whole, json_response, responses_whole
+from healthy import json_response
+from replies import Reply, chat_whole, responses_whole
 
 from harmony.vocabulary import bytes_of
 from harness.golden import files
@@ -46,12 +47,12 @@ class Replay:
         tokens = self.changed(request.id, list(golden.tokens()))
         call = text(tokens, "call")
         thought = text(tokens, "reasoning") if self.reasoning else ""
-        say = Say(None if call else text(tokens, "answer"), reasoning=thought)
+        said = Reply(None if call else text(tokens, "answer"), reasoning=thought)
         if call:
-            say = Say(call=("get_weather", call), reasoning=thought)
+            said = Reply(call=("get_weather", call), reasoning=thought)
         noise = self.noise if self.noisy in (None, request.id) else 0.0
         changes = self.changes(request.id, len(tokens))
-        return self.reply(attempt.condition.api, say, tokens, golden, noise, changes)
+        return self.reply(attempt.condition.api, said, tokens, golden, noise, changes)
 
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
         """The changes of each token's alternatives, in thousandths of a nat."""
@@ -64,7 +65,7 @@ class Replay:
     def reply(
         self,
         api: str,
-        say: Say,
+        reply: Reply,
         tokens: list[Token],
         golden: Continuation,
         noise: float,
@@ -78,13 +79,13 @@ class Replay:
         cut = golden.parts[-1] != "m"
         prompt = golden.prompt_tokens + self.more_prompt
         if api == "chat":
-            body = chat_whole(say)
+            body = chat_whole(reply)
             body["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
             if cut:
                 body["choices"][0]["finish_reason"] = "length"
             body["usage"]["prompt_tokens"] = prompt
         else:
-            body = responses_whole(say)
+            body = responses_whole(reply)
             for item in body["output"]:
                 if item["type"] == "message":
                     item["content"][0]["logprobs"] = entries

@@ -6,6 +6,7 @@ import random
 
 import mock_provider as mock
 from mock_provider import Received
+from replies import Reply
 
 
 def true_grade(prompt: str) -> bool:
@@ -21,9 +22,7 @@ def prompt_of(request: Received) -> str:
 def say(text: str) -> mock.Handler:
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
         assert request.body is not None
-        reply = mock.chat_reply(request.body)
-        reply["choices"][0]["message"]["content"] = text
-        mock.write_json(writer, reply)
+        mock.write_reply(request, writer, Reply(text=text, model=request.body["model"]))
 
     return handle
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-MODEL = "gpt-oss-mock"
+from replies import MODEL, Reply, blocks, whole
+
 COT = "The user wants something; I call a tool."
 
 
@@ -24,6 +25,10 @@ class Received:
     headers: dict[str, str]
     body: dict[str, Any] | None
     content: bytes = b""
+
+    @property
+    def is_chat(self) -> bool:
+        return self.path.endswith("/chat/completions")
 
 
 Handler = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
@@ -122,114 +127,32 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
 
 async def well_behaved(request: Received, writer: asyncio.StreamWriter) -> None:
     assert request.body is not None
-    if request.path.endswith("/chat/completions"):
-        reply = chat_reply(request.body)
-        blocks = [*map(data, chat_chunks(reply)), "data: [DONE]"]
-    else:
-        reply = responses_reply(request.body)
-        blocks = [f"event: {event['type']}\n{data(event)}" for event in responses_events(reply)]
-    if request.body.get("stream"):
-        write_head(writer, {"Content-Type": "text/event-stream"})
-        for block in blocks:
-            write_chunk(writer, f"{block}\n\n".encode())
-        write_chunk(writer, b"")
-    else:
-        write_json(writer, reply)
+    write_reply(request, writer, usual_reply(request.body))
 
 
-def chat_reply(body: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": None, "reasoning": COT}
-    if body["messages"][-1]["role"] == "tool" or not body.get("tools"):
-        message |= {"content": "Done: café ✓"}
-        finish = "stop"
-    else:
-        function = {"name": body["tools"][0]["function"]["name"], "arguments": '{"a": "b"}'}
-        message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
-        finish = "tool_calls"
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-        "usage": {
-            "prompt_tokens": 50,
-            "completion_tokens": 20,
-            "total_tokens": 70,
-            "completion_tokens_details": {"reasoning_tokens": 9},
-        },
-    }
+def usual_reply(body: dict[str, Any]) -> Reply:
+    """A call of the first offered tool, or an answer after its result or without tools."""
+    last = (body.get("messages") or body["input"])[-1]
+    answered = last.get("role") == "tool" or last.get("type") == "function_call_output"
+    if answered or not body.get("tools"):
+        return Reply(text="Done: café ✓", reasoning=COT, model=body["model"])
+    tool = body["tools"][0]
+    name = tool.get("function", tool)["name"]
+    return Reply(call=(name, '{"a": "b"}'), reasoning=COT, model=body["model"])
 
 
-def chat_chunks(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    choice = reply["choices"][0]
-    base = {**reply, "object": "chat.completion.chunk", "usage": None}
-
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-
-    yield chunk({"role": "assistant"})
-    for word in halves(choice["message"]["reasoning"]):
-        yield chunk({"reasoning": word})
-    for word in halves(choice["message"]["content"] or ""):
-        yield chunk({"content": word})
-    for index, call in enumerate(choice["message"].get("tool_calls", [])):
-        start = {**call, "index": index, "function": {**call["function"], "arguments": ""}}
-        yield chunk({"tool_calls": [start]})
-        for piece in halves(call["function"]["arguments"]):
-            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-    yield chunk({}, choice["finish_reason"])
-    yield {**base, "choices": [], "usage": reply["usage"]}
-
-
-def responses_reply(body: dict[str, Any]) -> dict[str, Any]:
-    content = [{"type": "reasoning_text", "text": COT}]
-    output: list[dict[str, Any]] = [
-        {"type": "reasoning", "id": "rs_1", "summary": [], "content": content}
-    ]
-    if body["input"][-1]["type"] == "function_call_output" or not body.get("tools"):
-        text = {"type": "output_text", "text": "Done: café ✓", "annotations": []}
-        message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
-        output.append({**message, "content": [text]})
-    else:
-        call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "status": "completed"}
-        output.append({**call, "name": body["tools"][0]["name"], "arguments": '{"a": "b"}'})
-    return {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1,
-        "status": "completed",
-        "error": None,
-        "model": body["model"],
-        "output": output,
-        "usage": {
-            "input_tokens": 50,
-            "output_tokens": 20,
-            "total_tokens": 70,
-            "output_tokens_details": {"reasoning_tokens": 9},
-        },
-    }
-
-
-def responses_events(reply: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Only the events that clients of the final object need."""
-    yield {"type": "response.created", "response": {**reply, "output": [], "status": "in_progress"}}
-    for index, item in enumerate(reply["output"]):
-        yield {"type": "response.output_item.added", "output_index": index, "item": item}
-        yield {"type": "response.output_item.done", "output_index": index, "item": item}
-    yield {"type": "response.completed", "response": reply}
-
-
-def halves(text: str) -> list[str]:
-    middle = len(text) // 2
-    return [half for half in (text[:middle], text[middle:]) if half]
+def write_reply(request: Received, writer: asyncio.StreamWriter, reply: Reply) -> None:
+    """Write a reply as the request asks: of its API, streaming or not."""
+    if not (request.body or {}).get("stream"):
+        write_json(writer, whole(reply, chat=request.is_chat))
+        return
+    write_head(writer, {"Content-Type": "text/event-stream"})
+    for block in blocks(reply, chat=request.is_chat):
+        write_chunk(writer, f"{block}\n\n".encode())
+    write_chunk(writer, b"")
 
 
 # --- Bytes
-
-
-def data(value: object) -> str:
-    return "data: " + json.dumps(value, ensure_ascii=False)
 
 
 def error(message: str, code: str | None = None) -> dict[str, Any]:

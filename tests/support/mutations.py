@@ -4,17 +4,15 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from healthy import (
-    Say,
+from healthy import json_response, rollout, stream_response
+from replies import (
+    Reply,
     chat_blocks,
     chat_chunks,
     chat_whole,
-    json_response,
     responses_blocks,
     responses_events,
     responses_whole,
-    rollout,
-    stream_response,
 )
 
 from harness.records.rollouts import Rollout
@@ -77,31 +75,33 @@ def nothing(body: object) -> None:
     """No change."""
 
 
-def chat(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
+def chat(change: Change, reply: Reply, request: Mapping[str, Any] | None = None) -> Rollout:
     """A whole completion, changed."""
-    body = chat_whole(say)
+    body = chat_whole(reply)
     change(body)
     return asked(rollout([json_response(body)]), request)
 
 
-def responses(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
+def responses(change: Change, reply: Reply, request: Mapping[str, Any] | None = None) -> Rollout:
     """A whole response, changed."""
-    body = responses_whole(say)
+    body = responses_whole(reply)
     change(body)
     return asked(rollout([json_response(body)], api="responses"), request)
 
 
-def chat_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
+def chat_stream(change: Change, reply: Reply, request: Mapping[str, Any] | None = None) -> Rollout:
     """A streamed completion; the change modifies its chunks or returns other blocks."""
-    chunks = chat_chunks(say)
+    chunks = chat_chunks(reply)
     blocks = change(chunks)
     answer = stream_response(blocks if isinstance(blocks, list) else chat_blocks(chunks))
     return asked(rollout([answer], streaming=True), request)
 
 
-def responses_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
+def responses_stream(
+    change: Change, reply: Reply, request: Mapping[str, Any] | None = None
+) -> Rollout:
     """A streamed response; the change modifies its events or returns other blocks."""
-    events = copy.deepcopy(responses_events(say))
+    events = copy.deepcopy(responses_events(reply))
     blocks = change(events)
     answer = stream_response(blocks if isinstance(blocks, list) else responses_blocks(events))
     return asked(rollout([answer], api="responses", streaming=True), request)

@@ -5,22 +5,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthy import Say, json_response, rollout
+from healthy import json_response, rollout
+from replies import Reply
 
 from harness.api import DIALECTS
 from harness.golden.files import shipped
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes.base import ProbeGroup, ProbeOptions, ProbeRequest
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 from harness.sampling.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 
-Provider = Callable[[ProbeRequest, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
+Provider = Callable[
+    [ProbeRequest, Attempt], Sequence[Reply | Response | Exchange] | Reply | Response
+]
 """The response to a request: one reply, or those of several exchanges."""
 
 
@@ -35,7 +38,7 @@ def judged(
     apis: Sequence[Api] = ("responses", "chat"),
     golden: Golden | None = None,
     max_context: int = CONTEXT,
-) -> dict[str, CheckResult]:
+) -> dict[str, RuleResult]:
     """The result of every probe of a group with this provider, by id."""
     planning = golden or shipped()
     options = ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning, max_context=max_context)
@@ -75,5 +78,5 @@ def _with_own_request(recorded: Any, attempt: Attempt) -> Any:
     return recorded.model_copy(update={"exchanges": tuple(exchanges), "id": attempt.id})
 
 
-def statuses(results: dict[str, CheckResult]) -> dict[str, str]:
+def statuses(results: dict[str, RuleResult]) -> dict[str, str]:
     return {name: each.status for name, each in results.items()}

@@ -12,8 +12,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from healthy import Say, chat_whole, responses_whole
 from mock_provider import Handler, Received, error, write_head, write_json, write_text
+from replies import Reply, whole
 from sample_evals import load_eval
 
 MODEL = "gpt-oss-mock"
@@ -59,9 +59,8 @@ def quiz(chance: float) -> Handler:
         body = request.body or {}
         seed = body.get("seed")
         text = reply(body, unseeded.getrandbits(30) if seed is None else seed, chance)
-        chat = request.path.endswith("/chat/completions")
-        say = Say(text=text, reasoning=r"I guess \boxed{1} or Answer: A.")
-        write_json(writer, chat_whole(say) if chat else responses_whole(say))
+        answer = Reply(text=text, reasoning=r"I guess \boxed{1} or Answer: A.")
+        write_json(writer, whole(answer, chat=request.is_chat))
 
     return handle
 

@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from analyses import planned
-from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
+from healthy import STARTED, SUITE, correct, exchange, json_response, rollout
+from replies import Reply, chat_whole
 
 from harness.cases import Case, Suite
 from harness.integrity.seal import seal
@@ -75,15 +76,17 @@ def problem_rollouts(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Ite
 
 
 def _answers(case: Case, random: Random, plain_chat: bool) -> Iterator[Any]:
-    good = right(case)
+    good = correct(case)
     luck = random.random()
     if luck < 0.03:
-        yield Say(text="I am sorry, I cannot call tools.", reasoning="I should call a tool.\nBut.")
+        yield Reply(
+            text="I am sorry, I cannot call tools.", reasoning="I should call a tool.\nBut."
+        )
     elif luck < 0.05:
-        yield Say(call=("no_such_tool", "{}"))
+        yield Reply(call=("no_such_tool", "{}"))
         yield good[1]
     elif luck < 0.07:
-        yield Say(call=(case.tool_name, '{"unfinished": '))
+        yield Reply(call=(case.tool_name, '{"unfinished": '))
         yield good[1]
     elif luck < 0.09:
         yield broken("timeout")

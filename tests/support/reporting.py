@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthy import MODEL, STARTED, Say, exchange, response
+from healthy import STARTED, exchange, response
+from replies import MODEL, Reply
 
 from harness.pipeline.exchanges import ExchangeCounter, timed_exchanges
-from harness.records.analysis import Analysis, CheckResult, FailedSample, TaskResult, Verdict
+from harness.records.analysis import Analysis, FailedSample, RuleResult, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import (
     AtK,
@@ -95,7 +96,7 @@ def finding(record: str, rule: str = "usage.sum", severity: str = "error", **whe
     )
 
 
-def rule(name: str, status: str = "passed", **changes: Any) -> CheckResult:
+def rule(name: str, status: str = "passed", **changes: Any) -> RuleResult:
     """The result of one check, of 6 applicable attempts."""
     about = Description(
         id=name,
@@ -108,10 +109,10 @@ def rule(name: str, status: str = "passed", **changes: Any) -> CheckResult:
         apis=("chat",),
         modes=("non-streaming",),
     )
-    return CheckResult(check=about, status=status, **{"applicable": 6, **changes})
+    return RuleResult(check=about, status=status, **{"applicable": 6, **changes})
 
 
-def failed_rule(name: str, status: str, *examples: Finding) -> CheckResult:
+def failed_rule(name: str, status: str, *examples: Finding) -> RuleResult:
     """The result of a check with findings in one of 6 attempts."""
     return rule(
         name,
@@ -274,7 +275,7 @@ def rubric() -> RubricSummary:
 
 def analysis(
     results: Sequence[TaskResult] = (),
-    checks: Sequence[CheckResult] = (),
+    checks: Sequence[RuleResult] = (),
     decision: str | None = "pass",
     reasons: Sequence[str] = ("All figures meet the thresholds.",),
     **changes: Any,
@@ -341,13 +342,13 @@ def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> s
 
 
 def rollout(
-    of: Score, answers: Sequence[Say | Response | Exchange], end: str = "answered"
+    of: Score, answers: Sequence[Reply | Response | Exchange], end: str = "answered"
 ) -> Rollout:
-    """The record of a score with these replies; a `Say` is a reply without defects."""
+    """The record of a score with these replies; a `Reply` is a reply without defects."""
     api, streaming = of.condition.api, of.condition.streaming
     exchanges = []
     for answer in answers:
-        if isinstance(answer, Say):
+        if isinstance(answer, Reply):
             answer = response(api, streaming, answer)
         exchanges.append(
             answer if isinstance(answer, Exchange) else exchange(api, streaming, answer)
@@ -406,9 +407,9 @@ def failing(text: str = "I cannot do that.") -> Analysis:
     return analysis([tool_calling(scores)], checks, "fail", reasons)
 
 
-def _skipped() -> CheckResult:
+def _skipped() -> RuleResult:
     return rule("stream.end", "skipped", applicable=0, reason="Streaming was not requested.")
 
 
-def _unseen() -> CheckResult:
+def _unseen() -> RuleResult:
     return rule("stop.kept", "not_verifiable", applicable=0, reason="Nothing to judge.")

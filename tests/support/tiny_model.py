@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.kernels import Kernels
+from reference_engine.kernels.packed import pack_experts
 from reference_engine.model import mxfp4
-from reference_engine.model.config import ModelConfig
-from reference_engine.model.packed import pack_experts
+from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer
 
 if TYPE_CHECKING:

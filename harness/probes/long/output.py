@@ -5,7 +5,6 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from harness.api.base import Reply
-from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
 from harness.probes.long.requests import (
@@ -20,6 +19,7 @@ from harness.probes.long.requests import (
     cell,
 )
 from harness.probes.refusals import required
+from harness.rules import Problem
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from statistics import median
 
 from harness.api.base import Reply
-from harness.findings import Problem
 from harness.golden.distance import ReportedToken, entries_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeResponses, Trials
 from harness.probes.long.requests import GROUP, PREFIXES
 from harness.probes.refusals import required
+from harness.rules import Problem
 
 _INFORMATIVE = (-100.0, -0.01)
 """Only logprobs in between show changes: below is an API's floor, above the model is certain."""
@@ -77,7 +77,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("long.prefix.replies", _USES, severity="warning")
 def _other_replies(responses: ProbeResponses) -> Trials:
-    """Repeated prompts do not all get one reply when new and another one when sent again.
+    """Prompts do not consistently get one reply at first, and another one when sent again.
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """

@@ -13,9 +13,9 @@ from functools import cache, partial
 from harness.api import DIALECTS
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
-from harness.findings import HARMONY
 from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.records.conditions import Api
+from harness.rules import HARMONY
 
 LINES, TOKENS = 7, 85  # any seven consecutive lines have 85 tokens of the o200k vocabulary
 QUESTION = "What is the code word?"

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
-from harness.findings import ERRORS, Problem
 from harness.probes.base import ProbeResponses, TrialResult, Trials
 from harness.probes.long.requests import (
     COUNTED,
@@ -24,6 +23,7 @@ from harness.probes.long.requests import (
 from harness.probes.refusals import failure, outcome, refused, required
 from harness.probes.rendering import Prompt, bare_lengths, differences
 from harness.records.conditions import Api
+from harness.rules import ERRORS, Problem
 
 _SHORT = cell(SHORTEST, COUNTED)
 _LONG = tuple(cell(length, COUNTED) for length in GRID if length > SHORTEST)

@@ -8,7 +8,6 @@ prompts, whose words the same model found, and even then the model may be the ca
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.api.base import Reply
-from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
 from harness.probes.long.requests import (
@@ -21,6 +20,7 @@ from harness.probes.long.requests import (
     code_words,
     steps,
 )
+from harness.rules import Problem
 from harness.statistics.reliability import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}

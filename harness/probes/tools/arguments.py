@@ -17,12 +17,12 @@ from functools import partial
 from harness.api.base import Tool, ToolCall
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call
-from harness.findings import FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.authorship import Author, ExtraTokens, author, named_calls, proven
 from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
 from harness.records.conditions import MODES, Mode
+from harness.rules import FUNCTION_CALLING, HARMONY, Problem
 
 _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
 """What servers make of a letter, and of a typographic mark or an emoji."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from harness.api.base import Tool
 from harness.checks.subjects import Call
-from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.base import ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import failure, outcome, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
+from harness.rules import CHAT, FUNCTION_CALLING, HARMONY, Problem
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),
@@ -92,7 +92,8 @@ def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
 def _ids(responses: ProbeResponses) -> Trials:
     """Tool calls in different replies have distinct ids.
 
-    Logs and caches confuse calls with the same id. Within one conversation it is an error.
+    Logs and caches confuse calls with the same id. Within one conversation, equal
+    ids are an error.
     """
     known: dict[str, str] = {}
     for name, found in required(named_calls(responses, *NAMES), "The model called no function."):

@@ -10,12 +10,12 @@ from functools import partial
 
 from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
 from harness.checks.subjects import calls
-from harness.findings import GUIDE, HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import MODES
+from harness.rules import GUIDE, HARMONY, RAW_COT, Problem
 
 _TURNS = 4
 _UNANSWERED, _INDEPENDENT = 0.4, 0.2

@@ -6,20 +6,12 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from background import in_background
-from healthy import (
-    MODEL,
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    responses_blocks,
-    responses_events,
-    responses_whole,
-)
-from mock_provider import MockProvider, write_chunk, write_head, write_json
+from mock_provider import MockProvider, write_json, write_reply
+from replies import MODEL, Reply, whole
 
 from harness.agents import run as agents
 from harness.cli.app import run
@@ -41,29 +33,20 @@ def model(body):
         question = next(turn["content"] for turn in turns if turn.get("role") == "user")
         city = "Lima" if "Lima" in str(question) else "Oslo"
         given = {} if tools[0].startswith("transfer") else {"city": city}
-        return Say(call=(tools[0], json.dumps(given)))
-    return Say(text="Hi." if not tools else f"It is {shown} there.")
+        return Reply(call=(tools[0], json.dumps(given)))
+    return Reply(text="Hi." if not tools else f"It is {shown} there.")
 
 
 def server():
     async def handle(request, writer):
         assert request.headers["authorization"] == f"Bearer {KEY}"
-        chat, number = request.path.endswith("/chat/completions"), str(next(_numbers))
-        say = model(request.body)
-        say = Say(
-            say.text, say.call, mark=number, call_id=f"call_{number}", created=int(time.time())
-        )
+        number = str(next(_numbers))
+        unique = {"mark": number, "call_id": f"call_{number}", "created": int(time.time())}
+        reply = replace(model(request.body), **unique)
         if request.body.get("stream"):
-            write_head(writer, {"Content-Type": "text/event-stream"})
-            blocks = (
-                chat_blocks(chat_chunks(say)) if chat else responses_blocks(responses_events(say))
-            )
-            for block in blocks:
-                write_chunk(writer, f"{block}\n\n".encode())
-            write_chunk(writer, b"")
-        else:
-            # A server that repeats keys.
-            write_json(writer, (chat_whole(say) if chat else responses_whole(say)) | {"user": KEY})
+            write_reply(request, writer, reply)
+        else:  # A server that repeats keys.
+            write_json(writer, whole(reply, chat=request.is_chat) | {"user": KEY})
 
     return handle
 

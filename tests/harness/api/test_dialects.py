@@ -5,6 +5,7 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
+from replies import blocks, chat_whole, data, responses_whole, whole
 
 from harness.api import DIALECTS
 from harness.api.base import (
@@ -64,14 +65,6 @@ def first(dialect: Dialect, *, streaming: bool = False, tools: tuple[Tool, ...] 
         streaming=streaming,
         settings=SETTINGS,
     )
-
-
-def chat_stream(reply: dict[str, Any]) -> list[str]:
-    return [*map(mock.data, mock.chat_chunks(reply)), "data: [DONE]"]
-
-
-def responses_stream(reply: dict[str, Any]) -> list[str]:
-    return [f"event: {event['type']}\n{mock.data(event)}" for event in mock.responses_events(reply)]
 
 
 # --- Requests
@@ -163,7 +156,7 @@ def test_streams_are_requested_with_usage() -> None:
 
 def test_chat_sends_cot_and_results_back() -> None:
     body = first(CHAT)
-    reply = CHAT.read(exchange(mock.chat_reply(body)))
+    reply = CHAT.read(exchange(chat_whole(mock.usual_reply(body))))
     following = CHAT.next_request(body, reply, [ToolResult("call_1", "42")])
     assert following["messages"][:2] == body["messages"]
     assert following["messages"][2:] == [
@@ -197,7 +190,7 @@ def test_chat_sends_cot_and_results_back() -> None:
 )
 def test_chat_sends_cot_back_in_the_fields_of_the_reply_alone(given: dict[str, Any]) -> None:
     body = first(CHAT)
-    raw = mock.chat_reply(body)
+    raw = chat_whole(mock.usual_reply(body))
     message = raw["choices"][0]["message"]
     del message["reasoning"]
     message |= given
@@ -209,7 +202,7 @@ def test_chat_sends_cot_back_in_the_fields_of_the_reply_alone(given: dict[str, A
 
 def test_responses_sends_output_items_back_unchanged() -> None:
     body = first(RESPONSES)
-    raw = mock.responses_reply(body)
+    raw = responses_whole(mock.usual_reply(body))
     raw["output"][0]["unheard_of"] = {"kept": True}
     reply = RESPONSES.read(exchange(raw))
     following = RESPONSES.next_request(body, reply, [ToolResult("call_1", "42")])
@@ -229,19 +222,16 @@ def test_responses_sends_output_items_back_unchanged() -> None:
 @pytest.mark.parametrize("called", [False, True])
 def test_well_formed_replies_are_read(api: Api, streaming: bool, called: bool) -> None:
     body = first(DIALECTS[api], tools=(TOOL,) if called else ())
-    if api == "chat":
-        raw = mock.chat_reply(body)
-        content: Any = chat_stream(raw) if streaming else raw
-    else:
-        raw = mock.responses_reply(body)
-        content = responses_stream(raw) if streaming else raw
+    sent = mock.usual_reply(body)
+    raw, chat = whole(sent, chat=api == "chat"), api == "chat"
+    content = blocks(sent, chat=chat) if streaming else raw
     reply = DIALECTS[api].read(exchange(content, streaming=streaming))
     assert reply == Reply(
         reasoning=mock.COT,
         text="" if called else "Done: café ✓",
         calls=(ToolCall("call_1", "get_weather", '{"a": "b"}'),) if called else (),
         finish="tool_calls" if called else "stop",
-        usage=Usage(50, 20, 9, 70),
+        usage=Usage(50, 32, 10, 82) if called else Usage(50, 24, 10, 74),
         raw=reply.raw,
     )
     assert {key: reply.raw[key] for key in raw} == raw
@@ -249,7 +239,7 @@ def test_well_formed_replies_are_read(api: Api, streaming: bool, called: bool) -
 
 def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> None:
     def delta(**fields: Any) -> str:
-        return mock.data({"choices": [{"index": 0, "delta": fields}]})
+        return data({"choices": [{"index": 0, "delta": fields}]})
 
     def call(index: int, **function: str) -> dict[str, Any]:
         return {"index": index, "function": function}
@@ -262,8 +252,8 @@ def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> Non
         ": keep-alive",
         delta(tool_calls=[{**call(0, name="a"), "id": "1"}, call(1, arguments='{"x"')]),
         delta(tool_calls=[call(0, arguments="{}"), call(1, arguments=": 1}")], content=None),
-        mock.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
-        mock.data({"choices": [], "usage": {"prompt_tokens": 1}}),
+        data({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+        data({"choices": [], "usage": {"prompt_tokens": 1}}),
     ]
     reply = CHAT.read(exchange(blocks, streaming=True))
     assert reply.calls == (ToolCall("1", "a", "{}"), ToolCall("2", "b", '{"x": 1}'))
@@ -276,9 +266,9 @@ def test_the_first_of_several_choices_is_read() -> None:
         return {"index": index, key: {"content": text}, "finish_reason": finish}
 
     blocks = [
-        mock.data({"choices": [choice(1, "delta", "It "), choice(0, "delta", "Sun")]}),
-        mock.data({"choices": [choice(1, "delta", "rains.", "length")]}),
-        mock.data({"choices": [choice(None, "delta", "ny.", "stop")]}),
+        data({"choices": [choice(1, "delta", "It "), choice(0, "delta", "Sun")]}),
+        data({"choices": [choice(1, "delta", "rains.", "length")]}),
+        data({"choices": [choice(None, "delta", "ny.", "stop")]}),
         "data: [DONE] ",
     ]
     streamed = CHAT.read(exchange(blocks, streaming=True))
@@ -320,7 +310,7 @@ def test_responses_finish(status: str | None, details: object, finish: str) -> N
 
 def test_a_responses_stream_without_an_end_is_incomplete() -> None:
     final = {"output": [], "status": "incomplete", "incomplete_details": {"reason": "x"}}
-    blocks = [mock.data({"type": "response.incomplete", "response": final})]
+    blocks = [data({"type": "response.incomplete", "response": final})]
     assert RESPONSES.read(exchange(blocks, streaming=True)).finish == "unknown"
 
 
@@ -384,7 +374,7 @@ def test_unreadable_responses_bodies(raw: object, problem: str) -> None:
         RESPONSES.read(exchange(raw))
 
 
-CHUNK = mock.data({"choices": [{"index": 0, "delta": {"content": "a"}}]})
+CHUNK = data({"choices": [{"index": 0, "delta": {"content": "a"}}]})
 
 
 @pytest.mark.parametrize(
@@ -397,10 +387,10 @@ CHUNK = mock.data({"choices": [{"index": 0, "delta": {"content": "a"}}]})
         ([CHUNK, 'data: {"error": {"message": "boom"}}'], "stream part 1 is an error: boom"),
         ([CHUNK], "without finish_reason and without"),
         (
-            [mock.data({"choices": [{"delta": {"tool_calls": [{"id": "1"}]}}]})],
+            [data({"choices": [{"delta": {"tool_calls": [{"id": "1"}]}}]})],
             r"stream part 0: choices\[0\].delta.tool_calls\[0\].index is missing",
         ),
-        ([mock.data({"choices": [{"delta": {"content": 3}}]})], "should be a string"),
+        ([data({"choices": [{"delta": {"content": 3}}]})], "should be a string"),
     ],
 )
 def test_unreadable_chat_streams(blocks: list[str], problem: str) -> None:
@@ -411,16 +401,12 @@ def test_unreadable_chat_streams(blocks: list[str], problem: str) -> None:
 @pytest.mark.parametrize(
     ("blocks", "problem"),
     [
-        ([mock.data({"type": "response.created"})], "its last event was response.created"),
+        ([data({"type": "response.created"})], "its last event was response.created"),
         (["event: response.created\ndata: {}"], "its last event was response.created"),
-        ([mock.data({"type": "response.completed"})], "stream part 0: response is missing"),
-        ([mock.data({"type": "error", "message": "boom"})], "stream part 0 is an error: boom"),
+        ([data({"type": "response.completed"})], "stream part 0: response is missing"),
+        ([data({"type": "error", "message": "boom"})], "stream part 0 is an error: boom"),
         (
-            [
-                mock.data(
-                    {"type": "response.failed", "response": {"status": "failed", "output": []}}
-                )
-            ],
+            [data({"type": "response.failed", "response": {"status": "failed", "output": []}})],
             "the response failed",
         ),
     ],
@@ -472,9 +458,9 @@ def test_a_stream_of_very_many_chunks_is_read() -> None:
         "reasoning": "think ",
         "tool_calls": [{"index": 0, "function": {"arguments": "12345"}}],
     }
-    blocks = [mock.data({"choices": [{"index": 0, "delta": piece}]})] * 20_000
+    blocks = [data({"choices": [{"index": 0, "delta": piece}]})] * 20_000
     opening = {"index": 0, "id": "1", "function": {"name": "a"}}
-    blocks.insert(0, mock.data({"choices": [{"index": 0, "delta": {"tool_calls": [opening]}}]}))
+    blocks.insert(0, data({"choices": [{"index": 0, "delta": {"tool_calls": [opening]}}]}))
     blocks.append("data: [DONE]")
     recorded = exchange(blocks, streaming=True)
     reply = CHAT.read(recorded)

@@ -6,20 +6,8 @@ from itertools import cycle
 
 import examined
 import pytest
-from healthy import (
-    SUITE,
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    choice,
-    counts,
-    json_response,
-    responses_whole,
-    right,
-    rollout,
-    stream_response,
-)
+from healthy import SUITE, correct, json_response, rollout, stream_response
+from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts, responses_whole
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
@@ -38,9 +26,9 @@ COUNTS = ("usage.output", "usage.reasoning", "reply.lost", "reasoning.lost", "ca
 ANSWERED = {"outcome": "answered"}
 
 
-def chat(say, *, tokens=None, reasoning_tokens=None, **message):
+def chat(reply, *, tokens=None, reasoning_tokens=None, **message):
     """A Chat reply whose message is changed after its tokens were counted."""
-    body = chat_whole(say)
+    body = chat_whole(reply)
     body["choices"][0]["message"] |= message
     usage = body["usage"]
     if tokens is not None:
@@ -72,13 +60,13 @@ def tokens_of(*messages, content_type=""):
 
 
 def test_a_reply_with_cot_and_answer_has_ten_tokens_of_format():
-    _, made, thought = counts(Say(text="Four.", reasoning="2 + 2 = 4."))
+    _, made, thought = counts(Reply(text="Four.", reasoning="2 + 2 = 4."))
     assert made - thought - 2 == 10
 
 
 @pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
 def test_the_replies_of_every_case_add_up(case):
-    call, answer = right(case)
+    call, answer = correct(case)
     assert unexplained(answer) == 0
     assert account(parsed(call).exchanges[0]).unexplained <= 0
     assert findings(call) == findings(answer) == set()
@@ -91,42 +79,42 @@ def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
     items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
     call = Call("get_weather", ARGUMENTS)
     made = tokens_of(*items) + len(message_tokens(call, content_type))
-    say = Say(call=("get_weather", sent), reasoning=COT)
-    answer = chat(say, tokens=made, content=preamble)
+    reply = Reply(call=("get_weather", sent), reasoning=COT)
+    answer = chat(reply, tokens=made, content=preamble)
     assert unexplained(answer) <= 0
     assert findings(answer) == set()
 
 
 @pytest.mark.parametrize("kept", [0, 9, 10, 16])
 def test_servers_may_or_may_not_count_format_tokens(kept):
-    say = Say(text=TEXT, reasoning=COT)
-    answer = chat(say, tokens=counts(say)[1] - 10 + kept)
+    reply = Reply(text=TEXT, reasoning=COT)
+    answer = chat(reply, tokens=counts(reply)[1] - 10 + kept)
     assert findings(answer) == set()
 
 
 def test_a_reply_without_cot_adds_up():
-    assert unexplained(chat(Say(text=TEXT, reasoning=""))) == 0
+    assert unexplained(chat(Reply(text=TEXT, reasoning=""))) == 0
 
 
 def test_messages_joined_by_the_server_are_not_lost_text():
-    say = Say(text=TEXT, reasoning=COT)
-    joined = counts(say)[1] + 6 * len(message_tokens(Reasoning("")))
-    assert findings(chat(say, tokens=joined)) == set()
-    assert findings(chat(say, tokens=joined + 1)) == {"usage.output.unseen"}
-    called = Say(call=("get_weather", ARGUMENTS), reasoning=COT)
+    reply = Reply(text=TEXT, reasoning=COT)
+    joined = counts(reply)[1] + 6 * len(message_tokens(Reasoning("")))
+    assert findings(chat(reply, tokens=joined)) == set()
+    assert findings(chat(reply, tokens=joined + 1)) == {"usage.output.unseen"}
+    called = Reply(call=("get_weather", ARGUMENTS), reasoning=COT)
     assert findings(chat(called, tokens=counts(called)[1] + 30)) == set()
 
 
 def test_tags_inserted_by_the_server_are_not_counted_as_tokens():
-    say = Say(text=TEXT, reasoning=COT)
+    reply = Reply(text=TEXT, reasoning=COT)
     tagged = f"<reasoning>{COT[:60]}</reasoning><reasoning>{COT[60:]}</reasoning>{TEXT}"
-    assert unexplained(chat(say, content=tagged, reasoning=None)) == 0
+    assert unexplained(chat(reply, content=tagged, reasoning=None)) == 0
 
 
 @pytest.mark.parametrize("reasoning_tokens", [0, 1, 4, 6])
 def test_reasoning_tokens_may_include_the_header(reasoning_tokens):
-    say = Say(text=TEXT, reasoning=COT)
-    answer = chat(say, reasoning_tokens=counts(say)[2] + reasoning_tokens)
+    reply = Reply(text=TEXT, reasoning=COT)
+    answer = chat(reply, reasoning_tokens=counts(reply)[2] + reasoning_tokens)
     assert findings(answer) == set()
 
 
@@ -135,19 +123,19 @@ def test_reasoning_tokens_may_include_the_header(reasoning_tokens):
     [{"n": 2}, {"stop": ["x"]}, {"include_reasoning": False}, {"tools": [{"type": "web_search"}]}],
 )
 def test_replies_that_cannot_be_counted_have_no_account(request_body):
-    recorded = rollout([chat(Say(text=TEXT, reasoning=COT), tokens=900)])
+    recorded = rollout([chat(Reply(text=TEXT, reasoning=COT), tokens=900)])
     recorded.exchanges[0].request.body.update(request_body)
     assert account(parse_rollout(recorded).exchanges[0]) is None
 
 
 def test_truncated_replies_have_no_account():
-    body = chat_whole(Say(text=TEXT))
+    body = chat_whole(Reply(text=TEXT))
     body["choices"][0]["finish_reason"] = "length"
     assert account(parsed(json_response(body)).exchanges[0]) is None
 
 
 def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
-    recorded = rollout([chat(Say(text=TEXT, reasoning=COT), content=None)])
+    recorded = rollout([chat(Reply(text=TEXT, reasoning=COT), content=None)])
     request = recorded.exchanges[0].request.body
     parsed_reply = parse_rollout(recorded)
     request["max_completion_tokens"] = parsed_reply.exchanges[0].reply.output_tokens
@@ -159,9 +147,9 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
 
 @pytest.mark.parametrize(("tokens", "late"), [(None, False), (30, False), (900, True)])
 def test_tokens_after_a_stop_string_are_reported(tokens, late):
-    say = Say(text=TEXT, reasoning=COT)
+    reply = Reply(text=TEXT, reasoning=COT)
     for content in (TEXT, ""):
-        recorded = rollout([chat(say, content=content, tokens=tokens)])
+        recorded = rollout([chat(reply, content=content, tokens=tokens)])
         recorded.exchanges[0].request.body["stop"] = ["whatever"]
         found = examined.details(recorded)
         messages = [each.message for each in found if each.id == "usage.output.unseen"]
@@ -186,7 +174,7 @@ def test_tokens_after_a_stop_string_are_reported(tokens, late):
 )
 def test_a_truncated_reply_has_text(change, reported):
     text = {"content": "", "reasoning": ""} | change
-    body = chat_whole(Say(text=text["content"], reasoning=text["reasoning"]))
+    body = chat_whole(Reply(text=text["content"], reasoning=text["reasoning"]))
     body["choices"][0]["finish_reason"] = "length"
     body["usage"]["completion_tokens"] = text.get("tokens", 40)
     recorded = rollout([json_response(body)])
@@ -195,7 +183,7 @@ def test_a_truncated_reply_has_text(change, reported):
 
 
 def test_a_truncated_reply_may_return_its_cot_as_a_summary():
-    body = responses_whole(Say(text="", reasoning="We think."))
+    body = responses_whole(Reply(text="", reasoning="We think."))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     body["output"] = body["output"][:1]
     body["usage"]["output_tokens"] = 40
@@ -217,14 +205,14 @@ def test_an_answer_that_the_model_drafted_in_its_cot_is_not_a_copy(copied, check
     def ids(answer):
         return {each.id for each in checks.examine(parsed(answer))[1]}
 
-    assert check not in ids(chat(Say(text=TEXT, reasoning=copied)))
-    assert check in ids(chat(Say(text=TEXT, reasoning="Hm."), reasoning=copied))
+    assert check not in ids(chat(Reply(text=TEXT, reasoning=copied)))
+    assert check in ids(chat(Reply(text=TEXT, reasoning="Hm."), reasoning=copied))
 
 
 # --- Single replies
 
 
-LONG = Say(text=TEXT * 3, reasoning=COT * 3)
+LONG = Reply(text=TEXT * 3, reasoning=COT * 3)
 
 
 @pytest.mark.parametrize(
@@ -245,16 +233,16 @@ def test_lost_and_added_text_is_reported(answer, found):
 
 
 def test_a_reply_the_model_left_empty_is_not_lost_text():
-    say = Say(text="", reasoning=COT)
-    assert findings(chat(say, tokens=tokens_of(Reasoning(COT)))) == set()
-    assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer(TEXT)))) == {"reply.lost"}
+    reply = Reply(text="", reasoning=COT)
+    assert findings(chat(reply, tokens=tokens_of(Reasoning(COT)))) == set()
+    assert findings(chat(reply, tokens=tokens_of(Reasoning(COT), Answer(TEXT)))) == {"reply.lost"}
 
 
 def test_a_call_without_arguments_is_not_a_lost_call():
-    say = Say(text="", reasoning=COT)
+    reply = Reply(text="", reasoning=COT)
     for arguments, found in (("", set()), ('{"location": "Lisbon"}', {"reply.lost"})):
         tokens = tokens_of(Reasoning(COT), Call("get_weather", arguments))
-        assert findings(chat(say, tokens=tokens)) == found
+        assert findings(chat(reply, tokens=tokens)) == found
 
 
 def test_further_messages_of_cot_are_not_a_lost_answer():
@@ -263,13 +251,13 @@ def test_further_messages_of_cot_are_not_a_lost_answer():
     assert (
         findings(
             chat(
-                Say(text="", reasoning="".join(more[:2])),
+                Reply(text="", reasoning="".join(more[:2])),
                 tokens=tokens_of(*map(Reasoning, more[:2])),
             )
         )
         == set()
     )
-    body = responses_whole(Say(text="", reasoning=more[0]))
+    body = responses_whole(Reply(text="", reasoning=more[0]))
     body["output"] = [
         {
             "type": "reasoning",
@@ -288,7 +276,7 @@ def test_further_messages_of_cot_are_not_a_lost_answer():
 
 # --- Lost calls
 
-CALL = Say(call=("get_weather", '{"location": "Lisbon"}'), reasoning="Let me call get_weather.")
+CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'), reasoning="Let me call get_weather.")
 
 
 def without_call(content=None, **message):
@@ -318,8 +306,8 @@ def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
 
 
 def test_tokens_of_a_preamble_or_second_cot_are_not_a_lost_call():
-    say = Say(text="Which town?", reasoning=CALL.reasoning)
-    assert findings(chat(say, tokens=counts(say)[1] + 13)) == set()
+    reply = Reply(text="Which town?", reasoning=CALL.reasoning)
+    assert findings(chat(reply, tokens=counts(reply)[1] + 13)) == set()
 
 
 def test_an_empty_answer_after_json_in_the_cot_is_not_a_lost_call():
@@ -330,8 +318,8 @@ def test_an_empty_answer_after_json_in_the_cot_is_not_a_lost_call():
 
 
 def test_json_in_the_cot_before_an_answer_is_not_a_lost_call():
-    say = Say(text=TEXT, reasoning=f"I could call get_weather with {CALL.call[1]}")
-    assert findings(say) == set()
+    reply = Reply(text=TEXT, reasoning=f"I could call get_weather with {CALL.call[1]}")
+    assert findings(reply) == set()
 
 
 def test_a_call_written_as_reasoning_is_not_attributed_to_the_server():
@@ -344,11 +332,11 @@ def test_a_call_written_as_reasoning_is_not_attributed_to_the_server():
 # --- Many replies
 
 
-def streamed(say, *, tokens=None, change=lambda pieces: pieces):
+def streamed(reply, *, tokens=None, change=lambda pieces: pieces):
     """A Chat stream with one token per piece; `change` is applied to the pieces of the answer."""
-    start, *_, finish, usage = chat_chunks(say)
-    deltas = [{"reasoning": piece} for piece in spelled(say.reasoning)]
-    deltas += [{"content": piece} for piece in change(spelled(say.text))]
+    start, *_, finish, usage = chat_chunks(reply)
+    deltas = [{"reasoning": piece} for piece in spelled(reply.reasoning)]
+    deltas += [{"content": piece} for piece in change(spelled(reply.text))]
     chunks = [start | {"choices": [choice(delta)]} for delta in deltas]
     if tokens is not None:
         usage["usage"] |= {"completion_tokens": tokens, "total_tokens": 50 + tokens}
@@ -377,8 +365,8 @@ def without(word):
     return lambda pieces: [piece for piece in pieces if piece != word]
 
 
-HEALTHY = [Say(text=f"{TEXT} That is {number}.", reasoning=COT) for number in range(40)]
-LOST = [streamed(say, change=without(" light")) for say in HEALTHY[:8]]
+HEALTHY = [Reply(text=f"{TEXT} That is {number}.", reasoning=COT) for number in range(40)]
+LOST = [streamed(reply, change=without(" light")) for reply in HEALTHY[:8]]
 
 
 def test_many_healthy_replies_have_no_findings():
@@ -407,16 +395,16 @@ def merged(pieces):
 
 
 def test_streams_with_several_tokens_in_a_piece_are_compared_with_replies_that_are_not_streamed():
-    more = [streamed(say, tokens=counts(say)[1] + 2, change=merged) for say in HEALTHY]
-    whole = [chat(say) for say in HEALTHY]
-    spelled_so = [chat(say, tokens=counts(say)[1] + 2) for say in HEALTHY]
+    more = [streamed(reply, tokens=counts(reply)[1] + 2, change=merged) for reply in HEALTHY]
+    whole = [chat(reply) for reply in HEALTHY]
+    spelled_so = [chat(reply, tokens=counts(reply)[1] + 2) for reply in HEALTHY]
     assert pooled(more) == set()
     assert pooled([*more, *spelled_so], [True] * 40 + [False] * 40) == set()
     assert pooled([*more, *whole], [True] * 40 + [False] * 40) == {"usage.output.lost"}
 
 
 def test_replies_that_are_not_streamed_are_compared_with_streams():
-    lost = [chat(say, content=say.text.replace(" light", "")) for say in HEALTHY]
+    lost = [chat(reply, content=reply.text.replace(" light", "")) for reply in HEALTHY]
     modes = [True] * 40 + [False] * 40
     assert pooled([*map(streamed, HEALTHY), *lost], modes) == {"usage.output.lost"}
     assert pooled(lost, streaming=False) == set()
@@ -427,14 +415,16 @@ def test_a_different_tokenization_is_healthy():
         return [letter for piece in pieces for letter in (piece if "sunny" in piece else [piece])]
 
     more = len(" sunny") - 1
-    says = [streamed(say, tokens=counts(say)[1] + more, change=letters) for say in HEALTHY]
+    says = [streamed(reply, tokens=counts(reply)[1] + more, change=letters) for reply in HEALTHY]
     assert pooled(says) == set()
-    assert pooled([chat(say, tokens=counts(say)[1] + more) for say in HEALTHY], False) == set()
+    assert (
+        pooled([chat(reply, tokens=counts(reply)[1] + more) for reply in HEALTHY], False) == set()
+    )
 
 
 @pytest.mark.parametrize("headers", [6, 7, 13])  # of CoT, of a preamble, of both
 def test_further_messages_of_the_model_are_healthy(headers):
-    more = [streamed(say, tokens=counts(say)[1] + headers) for say in HEALTHY[:10]]
+    more = [streamed(reply, tokens=counts(reply)[1] + headers) for reply in HEALTHY[:10]]
     assert pooled([*map(streamed, HEALTHY), *more]) == set()
 
 
@@ -447,24 +437,27 @@ def test_each_message_item_counts_a_header():
 
 
 def test_servers_behind_one_address_may_count_differently():
-    mixed = [chat(say, tokens=counts(say)[1] - less) for say in HEALTHY[:9] for less in (0, 1, 10)]
+    mixed = [
+        chat(reply, tokens=counts(reply)[1] - less) for reply in HEALTHY[:9] for less in (0, 1, 10)
+    ]
     assert pooled(mixed, streaming=False) == set()
 
 
 def test_omitting_the_end_token_must_be_consistent_in_each_mode():
     def some_without_end(answer):
         return [
-            answer(say, tokens=counts(say)[1] - (at % 3 == 0)) for at, say in enumerate(HEALTHY)
+            answer(reply, tokens=counts(reply)[1] - (at % 3 == 0))
+            for at, reply in enumerate(HEALTHY)
         ]
 
-    modes, whole = [True] * 40 + [False] * 40, [chat(say) for say in HEALTHY]
+    modes, whole = [True] * 40 + [False] * 40, [chat(reply) for reply in HEALTHY]
     assert pooled([*some_without_end(streamed), *some_without_end(chat)], modes) == set()
     assert pooled([*some_without_end(streamed), *whole], modes) == {"usage.output.lost"}
 
 
 def test_too_many_replies_with_unexplained_tokens_are_reported():
     def longer(by):
-        return [chat(say, tokens=counts(say)[1] + by(at)) for at, say in enumerate(HEALTHY)]
+        return [chat(reply, tokens=counts(reply)[1] + by(at)) for at, reply in enumerate(HEALTHY)]
 
     assert pooled(longer(lambda at: 1 + at % 3), streaming=False) == {"usage.output.lost"}
     assert pooled(longer(lambda at: at % 2), streaming=False) == set()
@@ -473,8 +466,8 @@ def test_too_many_replies_with_unexplained_tokens_are_reported():
 
 def test_text_moved_into_or_out_of_the_cot_shows_in_the_reasoning_tokens():
     def thinking(by):
-        tokens = [counts(say)[2] + by(at) for at, say in enumerate(HEALTHY)]
-        return [chat(say, reasoning_tokens=n) for say, n in zip(HEALTHY, tokens, strict=True)]
+        tokens = [counts(reply)[2] + by(at) for at, reply in enumerate(HEALTHY)]
+        return [chat(reply, reasoning_tokens=n) for reply, n in zip(HEALTHY, tokens, strict=True)]
 
     assert pooled(thinking(lambda at: 5 + (at % 8 == 0)), streaming=False) == {"usage.output.lost"}
     assert pooled(thinking(lambda at: 6 * (at % 8 == 0)), streaming=False) == set()
@@ -482,46 +475,48 @@ def test_text_moved_into_or_out_of_the_cot_shows_in_the_reasoning_tokens():
 
 
 def test_a_constant_surplus_is_not_lost_text_if_replies_without_cot_have_it():
-    def raised(say):
-        return chat(say, tokens=counts(say)[1] + 2)
+    def raised(reply):
+        return chat(reply, tokens=counts(reply)[1] + 2)
 
-    thoughtless = [Say(text=say.text, reasoning="") for say in HEALTHY[:4]]
+    thoughtless = [Reply(text=reply.text, reasoning="") for reply in HEALTHY[:4]]
     modes = [False] * 36 + [True] * 44
-    whole = [raised(say) for say in HEALTHY[4:]]
-    streams = [streamed(say, tokens=counts(say)[1] + 2) for say in (*HEALTHY, *thoughtless)]
+    whole = [raised(reply) for reply in HEALTHY[4:]]
+    streams = [streamed(reply, tokens=counts(reply)[1] + 2) for reply in (*HEALTHY, *thoughtless)]
     assert pooled([*whole, *streams], modes) == set()
     unlike = [*whole, *map(streamed, (*HEALTHY, *thoughtless))]
     assert pooled(unlike, modes) == {"usage.output.lost"}
 
 
 def test_words_that_a_server_repeats_are_reported():
-    repeated = [chat(say, content=say.text.replace("sunny", "sunny sunny")) for say in HEALTHY]
+    repeated = [
+        chat(reply, content=reply.text.replace("sunny", "sunny sunny")) for reply in HEALTHY
+    ]
     assert pooled([*HEALTHY[:20], *repeated[20:]], streaming=False) == {"usage.output.lost"}
 
 
 def cut(topic, tokens=30):
     """An answer whose text is cut after this many tokens, without its end token."""
     text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])
-    say = Say(text=text, reasoning=COT)
-    return chat(say, tokens=counts(say)[1] - 1)
+    reply = Reply(text=text, reasoning=COT)
+    return chat(reply, tokens=counts(reply)[1] - 1)
 
 
 def test_the_longest_replies_without_an_end_show_a_hidden_limit():
     short = HEALTHY[0].text
-    healthy = [Say(text=short[: 30 + number], reasoning=COT) for number in range(40)]
+    healthy = [Reply(text=short[: 30 + number], reasoning=COT) for number in range(40)]
     limited = [cut(topic) for topic in ("wind", "rain")]
     assert pooled([*healthy, *limited], streaming=False) == {"usage.output.lost"}
     assert pooled([*healthy, limited[0]], streaming=False) == set()
     assert pooled([*healthy, limited[0], cut("rain", 28)], streaming=False) == set()
-    longer = Say(text=f"{TEXT} {TEXT}", reasoning=COT)
+    longer = Reply(text=f"{TEXT} {TEXT}", reasoning=COT)
     assert pooled([*healthy, *limited, longer], streaming=False) == set()
 
 
 def test_a_dropped_cot_is_reported_if_other_replies_have_one():
-    dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
+    dropped = chat(Reply(text=TEXT, reasoning=COT), reasoning=None)
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
-    plain = Say(text=TEXT, reasoning="")
-    empty = chat(Say(text=TEXT, reasoning=COT), reasoning=None, content=None)
+    plain = Reply(text=TEXT, reasoning="")
+    empty = chat(Reply(text=TEXT, reasoning=COT), reasoning=None, content=None)
     assert pooled([*HEALTHY, empty], streaming=False) == {"reasoning.lost"}
     with_preamble = chat(plain, tokens=counts(plain)[1] + 13)  # and an empty CoT
     assert pooled([*HEALTHY, plain, with_preamble], streaming=False) == set()
@@ -529,7 +524,7 @@ def test_a_dropped_cot_is_reported_if_other_replies_have_one():
 
 
 def test_a_cached_token_account_does_not_keep_its_exchange_alive():
-    exchange = parsed(chat(Say(text=TEXT))).exchanges[0]
+    exchange = parsed(chat(Reply(text=TEXT))).exchanges[0]
     assert account(exchange) is account(exchange)
     kept = weakref.ref(exchange)
     del exchange

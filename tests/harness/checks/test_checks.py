@@ -10,27 +10,22 @@ import pytest
 from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
 from examined import findings
-from healthy import (
-    SUITE,
-    Say,
+from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import change_event, drop, event_of, first_call, put, remove_event
+from replies import (
+    Reply,
     chat_blocks,
     chat_chunks,
     chat_whole,
     choice,
     counts,
-    exchange,
-    json_response,
+    data,
     responses_blocks,
     responses_events,
     responses_whole,
-    right,
-    rollout,
-    stream_response,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from mock_provider import data
-from mutations import change_event, drop, event_of, first_call, put, remove_event
 
 from harmony.conversation import Answer
 from harmony.render import message_tokens
@@ -43,8 +38,8 @@ from harness.records.rollouts import Response, Retry
 from harness.storage.run_folder import as_written
 
 CASE = SUITE.cases[6]
-CALL, ANSWER = right(CASE)
-ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
+CALL, ANSWER = correct(CASE)
+ANSWERED = Reply(text="It is sunny in Lisbon, and warm.")
 EMPTIED = {"stop.early", "reply.empty", "chat.reasoning.missing", "reasoning.rare"}
 
 
@@ -57,20 +52,20 @@ def ids(findings):
     return {finding.id for finding in findings}
 
 
-def chat(change, say=CALL):
-    return reported(mutations.chat(change, say))
+def chat(change, reply=CALL):
+    return reported(mutations.chat(change, reply))
 
 
-def responses(change, say=CALL):
-    return reported(mutations.responses(change, say))
+def responses(change, reply=CALL):
+    return reported(mutations.responses(change, reply))
 
 
-def chat_stream(change, say=CALL):
-    return reported(mutations.chat_stream(change, say))
+def chat_stream(change, reply=CALL):
+    return reported(mutations.chat_stream(change, reply))
 
 
-def responses_stream(change, say=CALL):
-    return reported(mutations.responses_stream(change, say))
+def responses_stream(change, reply=CALL):
+    return reported(mutations.responses_stream(change, reply))
 
 
 def reported(recorded):
@@ -90,7 +85,7 @@ def judged(rollouts):
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
 def test_healthy_replies_have_no_findings(api, streaming, case):
-    assert found(right(case), api=api, streaming=streaming) == ()
+    assert found(correct(case), api=api, streaming=streaming) == ()
 
 
 HEALTHY_VARIATIONS = {
@@ -208,8 +203,8 @@ def test_a_rejected_request_is_reported(api):
 
 def test_error_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
-    say = Say(call=(name, "{"), call_id="")
-    messages = [finding.message for finding in found([say])]
+    reply = Reply(call=(name, "{"), call_id="")
+    messages = [finding.message for finding in found([reply])]
     assert 0 < max(map(len, messages)) < 400
 
 
@@ -239,17 +234,17 @@ def test_other_reasoning_dialects_are_reported_as_info():
 
 
 def test_a_header_written_by_the_model_as_text_is_not_a_leak():
-    assert ids(found([Say(text="I would write to=functions.get_weather here.")])) == set()
+    assert ids(found([Reply(text="I would write to=functions.get_weather here.")])) == set()
 
 
 def test_the_arguments_of_the_built_in_python_are_a_program():
-    assert ids(found([Say(call=("python", "print(1 + 1)"))])) == {"calls.name.built_in"}
-    broken = ids(found([Say(call=("browser.search", "weather in Lisbon"))]))
+    assert ids(found([Reply(call=("python", "print(1 + 1)"))])) == {"calls.name.built_in"}
+    broken = ids(found([Reply(call=("browser.search", "weather in Lisbon"))]))
     assert broken == {"calls.name.built_in", "calls.arguments.json"}
 
 
 def test_special_tokens_in_the_prompt_may_be_repeated():
-    answer = Say(text="You wrote <|end|>.", wrote="You wrote.")
+    answer = Reply(text="You wrote <|end|>.", wrote="You wrote.")
     recorded = rollout([answer])
     assert "harmony.markers" in findings(recorded)
     asked = recorded.exchanges[0].request.body
@@ -327,7 +322,11 @@ BROKEN_CHAT = [
     ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWER),
     ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),
     ("reasoning.missing.truncated", truncated_without_cot, ANSWER),
-    ("reasoning.is_answer", put("choices.0.message.reasoning", "same " * 9), Say(text="same " * 9)),
+    (
+        "reasoning.is_answer",
+        put("choices.0.message.reasoning", "same " * 9),
+        Reply(text="same " * 9),
+    ),
 ]
 
 BROKEN_RESPONSES = [
@@ -544,24 +543,17 @@ BROKEN_RESPONSES_STREAM = [
 ]
 
 
-@pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT)
-def test_a_broken_completion_is_reported(check, change, say):
-    assert check in chat(change, say)
+BROKEN = [
+    *((chat, *each) for each in BROKEN_CHAT),
+    *((responses, *each) for each in BROKEN_RESPONSES),
+    *((chat_stream, *each) for each in BROKEN_CHAT_STREAM),
+    *((responses_stream, *each) for each in BROKEN_RESPONSES_STREAM),
+]
 
 
-@pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES)
-def test_a_broken_response_is_reported(check, change, say):
-    assert check in responses(change, say)
-
-
-@pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT_STREAM)
-def test_a_broken_chat_stream_is_reported(check, change, say):
-    assert check in chat_stream(change, say)
-
-
-@pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES_STREAM)
-def test_a_broken_responses_stream_is_reported(check, change, say):
-    assert check in responses_stream(change, say)
+@pytest.mark.parametrize(("found_in", "check", "change", "reply"), BROKEN)
+def test_a_broken_reply_is_reported(found_in, check, change, reply):
+    assert check in found_in(change, reply)
 
 
 def test_a_repeated_call_id_is_reported():
@@ -629,8 +621,11 @@ def test_a_stop_string_that_ends_the_cot_is_one_finding():
     def change(body):
         body["choices"][0]["message"]["content"] = ""
 
-    for say in (Say(text="x", reasoning="The user asks what it "), Say(text="x", reasoning="")):
-        recorded = mutations.chat(change, say, prompt)
+    for reply in (
+        Reply(text="x", reasoning="The user asks what it "),
+        Reply(text="x", reasoning=""),
+    ):
+        recorded = mutations.chat(change, reply, prompt)
         assert reported(recorded) & EMPTIED == {"stop.early"}
     assert "stop.early" not in reported(mutations.chat(lambda _: None, ANSWERED, prompt))
     assert "stop.early" not in reported(mutations.chat(lambda _: None, CALL, prompt))
@@ -639,7 +634,7 @@ def test_a_stop_string_that_ends_the_cot_is_one_finding():
 @pytest.mark.parametrize(("change", "reported"), [({}, False), ({"usage": None}, True)])
 def test_an_answer_to_a_tool_result_may_have_no_cot(change, reported):
     """If its tokens are those of the answer, the model wrote no CoT."""
-    answer = chat_whole(Say(text="It is sunny in Lisbon.", reasoning="")) | change
+    answer = chat_whole(Reply(text="It is sunny in Lisbon.", reasoning="")) | change
     findings = found([json_response(chat_whole(CALL)), json_response(answer)])
     assert ("reasoning.missing.after_result" in ids(findings)) == reported
 
@@ -792,14 +787,16 @@ def disturbed(draw, value):
 @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_hostile_replies_do_not_crash_the_checks(data):
-    say = data.draw(st.sampled_from([CALL, ANSWERED]))
+    reply = data.draw(st.sampled_from([CALL, ANSWERED]))
     api = data.draw(st.sampled_from(["chat", "responses"]))
     if data.draw(st.booleans()):
-        events = data.draw(disturbed(chat_chunks(say) if api == "chat" else responses_events(say)))
+        events = data.draw(
+            disturbed(chat_chunks(reply) if api == "chat" else responses_events(reply))
+        )
         blocks = [f"event: x\ndata: {json.dumps(event)}" for event in events]
         recorded = rollout([stream_response(blocks)], api=api, streaming=True)
     else:
-        body = data.draw(disturbed(chat_whole(say) if api == "chat" else responses_whole(say)))
+        body = data.draw(disturbed(chat_whole(reply) if api == "chat" else responses_whole(reply)))
         recorded = rollout([json_response(json.dumps(body))], api=api)
     judged([recorded])
 
@@ -807,7 +804,7 @@ def test_hostile_replies_do_not_crash_the_checks(data):
 @pytest.mark.parametrize("depth", [300, 100_000])
 def test_deep_nesting_does_not_crash_the_checks(depth):
     nested = "[" * depth + "]" * depth
-    call = Say(call=("get_weather", f'{{"location": "Lisbon", "x": {nested}}}'))
+    call = Reply(call=("get_weather", f'{{"location": "Lisbon", "x": {nested}}}'))
     for answer in (call, json_response(nested), stream_response([f"data: {nested}"])):
         judged([rollout([answer])])
 

@@ -4,24 +4,16 @@ import copy
 import json
 
 from examined import findings
-from healthy import (
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    exchange,
-    json_response,
-    rollout,
-    stream_response,
-)
+from healthy import exchange, json_response, rollout, stream_response
 from mutations import asked
+from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.api import DIALECTS
 from harness.parsing.rollout import parse_rollout
 
-FIRST = Say(text="It is sunny in Lisbon.")
+FIRST = Reply(text="It is sunny in Lisbon.")
 LEAK = "So.<|channel|>final<|message|>It is warm."
-LEAKED = Say(text=LEAK, wrote="So.It is warm.")
+LEAKED = Reply(text=LEAK, wrote="So.It is warm.")
 
 
 def whole(second):
@@ -44,7 +36,7 @@ def streamed(second):
 
 
 def test_every_choice_of_a_healthy_reply_is_read():
-    second = Say(text="It is warm.", reasoning="Let me think of another answer.")
+    second = Reply(text="It is warm.", reasoning="Let me think of another answer.")
     for recorded in (whole(second), streamed(second)):
         (reply,) = (reply for _, reply in parse_rollout(recorded).replies)
         (other,) = reply.others
@@ -55,12 +47,12 @@ def test_every_choice_of_a_healthy_reply_is_read():
 
 def test_a_defect_of_the_second_choice_is_found():
     for make in (whole, streamed):
-        assert findings(make(Say(text=LEAK))) == {"harmony.markers"}
-        assert "reply.empty" in findings(make(Say(text="")))
+        assert findings(make(Reply(text=LEAK))) == {"harmony.markers"}
+        assert "reply.empty" in findings(make(Reply(text="")))
 
 
 def test_a_call_in_the_second_choice_is_judged():
-    call = Say(call=("get_weatherjson", '{"location": "Lisbon"}'))
+    call = Reply(call=("get_weatherjson", '{"location": "Lisbon"}'))
     assert findings(whole(call)) == {"calls.name.polluted"}
 
 
@@ -88,5 +80,5 @@ def test_special_tokens_in_a_tool_result_may_be_repeated():
         {"role": "user", "content": "Read the file."},
         {"role": "tool", "tool_call_id": "call_1", "content": json.dumps({"text": LEAK})},
     ]
-    recorded = asked(rollout([Say(text=LEAK)]), {"messages": history})
+    recorded = asked(rollout([Reply(text=LEAK)]), {"messages": history})
     assert findings(recorded) == set()

@@ -4,21 +4,18 @@ import copy
 import json
 from dataclasses import replace
 
-from healthy import (
-    Say,
+from healthy import exchange, json_response, rollout, stream_response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from replies import (
+    Reply,
     chat_blocks,
     chat_chunks,
     chat_whole,
-    exchange,
-    json_response,
     responses_blocks,
     responses_events,
     responses_whole,
-    rollout,
-    stream_response,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
@@ -55,9 +52,11 @@ def says(draw):
     call_id = draw(st.sampled_from(["call_1", "fc_9", "chatcmpl-tool-00", "7f", "a b"]))
     if draw(st.booleans()):
         arguments = json.dumps({"location": draw(TEXT)}, ensure_ascii=draw(st.booleans()))
-        return Say(call=("get_weather", arguments), reasoning=reasoning, call_id=call_id, mark=mark)
+        return Reply(
+            call=("get_weather", arguments), reasoning=reasoning, call_id=call_id, mark=mark
+        )
     text = draw(TEXT).replace("{", "(")  # No arguments of a call.
-    return Say(text=f"Here you are: {text}", reasoning=reasoning, mark=mark)
+    return Reply(text=f"Here you are: {text}", reasoning=reasoning, mark=mark)
 
 
 def objects_in(value):
@@ -111,8 +110,8 @@ def with_comments(draw, blocks):
         yield draw(st.sampled_from([block, f": x\n{block}", f"{block}\nid: 7"]))
 
 
-def chat_body(draw, say):
-    body = chat_whole(say)
+def chat_body(draw, reply):
+    body = chat_whole(reply)
     for path, values in CHAT_FREE.items():
         *steps, last = path.split(".")
         here = body
@@ -121,15 +120,15 @@ def chat_body(draw, say):
         if last not in here and draw(st.booleans()):
             here[last] = copy.deepcopy(draw(st.sampled_from(values)))
     message = body["choices"][0]["message"]
-    if say.call:
+    if reply.call:
         message["content"] = draw(st.sampled_from([None, "", "I will look."]))
     if draw(st.booleans()):
         message["reasoning_content"] = message.pop("reasoning")
     return body
 
 
-def responses_body(draw, say):
-    body = responses_whole(say)
+def responses_body(draw, reply):
+    body = responses_whole(reply)
     for name in RESPONSES_FREE:
         if draw(st.booleans()):
             del body[name]
@@ -151,38 +150,38 @@ def healthy(test):
 
 
 @healthy
-def test_non_streaming_completions(data, say):
-    body = chat_body(data.draw, say)
+def test_non_streaming_completions(data, reply):
+    body = chat_body(data.draw, reply)
     add_fields(data.draw, body)
     assert errors(rollout([json_response(body)])) == []
 
 
 @healthy
-def test_non_streaming_responses(data, say):
-    body = responses_body(data.draw, say)
+def test_non_streaming_responses(data, reply):
+    body = responses_body(data.draw, reply)
     add_fields(data.draw, body)
     assert errors(rollout([json_response(body)], api="responses")) == []
 
 
 @healthy
-def test_streamed_completions(data, say):
-    chunks = list(recut_chunks(data.draw, chat_chunks(say)))
+def test_streamed_completions(data, reply):
+    chunks = list(recut_chunks(data.draw, chat_chunks(reply)))
     add_fields(data.draw, chunks)
     blocks = list(with_comments(data.draw, chat_blocks(chunks)))
     assert errors(rollout([stream_response(blocks)], streaming=True)) == []
 
 
 @healthy
-def test_streamed_responses(data, say):
-    events = list(recut_events(data.draw, responses_events(say)))
+def test_streamed_responses(data, reply):
+    events = list(recut_events(data.draw, responses_events(reply)))
     add_fields(data.draw, events)
     blocks = list(with_comments(data.draw, responses_blocks(events)))
     assert errors(rollout([stream_response(blocks)], api="responses", streaming=True)) == []
 
 
-def asked(prompt, say, **options):
+def asked(prompt, reply, **options):
     """The ids of the findings in a reply to this prompt with these options."""
-    made = exchange("chat", False, json_response(chat_whole(say)))
+    made = exchange("chat", False, json_response(chat_whole(reply)))
     body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
     request = made.request.model_copy(update={"body": body})
     seen = parse_rollout(rollout([made.model_copy(update={"request": request})]))
@@ -194,51 +193,51 @@ ARRAY = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 
 
 def test_markup_that_the_conversation_is_about_is_not_a_leak():
     text = "It ends with <|end|>, a call with <|call|>."
-    tokens = Say(text=text, wrote="It ends with x, a call with x.")
+    tokens = Reply(text=text, wrote="It ends with x, a call with x.")
     assert "harmony.markers" in asked("How does a message end?", tokens)
     assert asked("What do <|end|> and <|call|> end?", tokens) == set()
-    uncounted = Say(text="With `<|end|>`.", reasoning="It is `<|end|>`.", wrote="With x.")
+    uncounted = Reply(text="With `<|end|>`.", reasoning="It is `<|end|>`.", wrote="With x.")
     assert asked("How does a message end?", uncounted) == set()
-    tags = Say(text="<think>a</think>\n<reasoning>b</reasoning>", wrote="b")
+    tags = Reply(text="<think>a</think>\n<reasoning>b</reasoning>", wrote="b")
     assert "reasoning.in_answer" in asked("Write two tags.", tags)
     assert asked("Write a <think> and another tag.", tags) == set()
 
 
 def test_markup_with_the_tokens_of_spelled_text_is_not_a_leak():
-    spelled = Say(text="It ends with <|end|>.", reasoning="They mean <|end|> and <|return|>.")
+    spelled = Reply(text="It ends with <|end|>.", reasoning="They mean <|end|> and <|return|>.")
     assert asked("How does a message end?", spelled) == set()
     assert "harmony.markers" in asked("How does it end?", replace(spelled, reasoning=""))
-    tags = Say(text="<reasoning>a</reasoning>\n<final>b</final>")
+    tags = Reply(text="<reasoning>a</reasoning>\n<final>b</final>")
     assert asked("Answer in XML.", tags) == set()
     assert "reasoning.in_answer" in asked("Answer in XML.", replace(tags, reasoning=""))
 
 
 def test_the_name_of_a_null_value_is_an_answer_if_the_model_wrote_it():
-    assert asked("What does it print?", Say(text="None")) == set()
-    assert "text.placeholder" in asked("What does it print?", Say(text="None", wrote="It is."))
+    assert asked("What does it print?", Reply(text="None")) == set()
+    assert "text.placeholder" in asked("What does it print?", Reply(text="None", wrote="It is."))
 
 
 def test_special_tokens_in_a_string_of_arguments_are_not_a_leak():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     arguments = '{"text": "<|start|>user<|message|>Hi<|end|>"}'
-    assert asked("Save it.", Say(call=("f", arguments)), tools=[tool]) == set()
-    leak = Say(call=("f", '{"text": "Hi"}<|call|>'))
+    assert asked("Save it.", Reply(call=("f", arguments)), tools=[tool]) == set()
+    leak = Reply(call=("f", '{"text": "Hi"}<|call|>'))
     assert "harmony.markers" in asked("Save it.", leak, tools=[tool])
 
 
 def test_answers_and_calls_due_to_old_or_rare_options_are_accepted():
-    assert asked("Primes?", Say(text="[2, 3]"), response_format=ARRAY) == set()
-    assert "answer.json" in asked("Primes?", Say(text="{}"), response_format=ARRAY)
+    assert asked("Primes?", Reply(text="[2, 3]"), response_format=ARRAY) == set()
+    assert "answer.json" in asked("Primes?", Reply(text="{}"), response_format=ARRAY)
     old = {"tools": [], "functions": [{"name": "f", "parameters": {"type": "object"}}]}
-    assert asked("Call f.", Say(call=("f", "{}")), **old) == set()
+    assert asked("Call f.", Reply(call=("f", "{}")), **old) == set()
 
 
 def test_a_refusal_is_an_answer():
-    body = chat_whole(Say(text="No, I cannot help with that."))
+    body = chat_whole(Reply(text="No, I cannot help with that."))
     message = body["choices"][0]["message"]
     message |= {"content": None, "refusal": message["content"]}
     assert errors(rollout([json_response(body)])) == []
-    whole = responses_whole(Say(text="No, I cannot help with that."))
+    whole = responses_whole(Reply(text="No, I cannot help with that."))
     part = whole["output"][-1]["content"][0]
     whole["output"][-1]["content"] = [{"type": "refusal", "refusal": part["text"]}]
     assert errors(rollout([json_response(whole)], api="responses")) == []

@@ -1,8 +1,8 @@
 """Replies in the formats of popular servers are not errors."""
 
 import pytest
-from healthy import Say, chat_whole, json_response, rollout, stream_response
-from mock_provider import data
+from healthy import json_response, rollout, stream_response
+from replies import Reply, chat_whole, data
 
 from harness import checks
 from harness.api import DIALECTS
@@ -10,7 +10,7 @@ from harness.api.base import ToolResult
 from harness.parsing.rollout import parse_rollout
 
 ARGUMENTS = '{"location": "Lisbon"}'
-CALL = Say(call=("get_weather", ARGUMENTS))
+CALL = Reply(call=("get_weather", ARGUMENTS))
 USAGE = {"prompt_tokens": 150, "completion_tokens": 40, "total_tokens": 190}
 
 
@@ -235,7 +235,7 @@ def test_non_streaming_responses(server):
 
 @pytest.mark.parametrize("server", WHOLE_CHAT)
 def test_non_streaming_completions(server):
-    body = chat_whole(Say(call=CALL.call, reasoning="We call."))
+    body = chat_whole(Reply(call=CALL.call, reasoning="We call."))
     body["choices"][0] |= {"stop_reason": 200012, "logprobs": None, "native_finish_reason": "stop"}
     body["choices"][0]["message"] |= WHOLE_CHAT[server]
     body |= {"service_tier": None, "prompt_logprobs": None, "kv_transfer_params": None}

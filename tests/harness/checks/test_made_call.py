@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from healthy import Say, rollout
+from healthy import rollout
+from replies import Reply
 
 from harness.cases import Case
 from harness.parsing.rollout import parse_rollout
@@ -28,9 +29,9 @@ EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}
     ],
 )
 def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, in_cot):
-    say = Say(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
+    reply = Reply(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
     case = Case("a", "query_table", "Query it.", EXPECTED)
-    found = made_call(parse_rollout(rollout([say])), case)
+    found = made_call(parse_rollout(rollout([reply])), case)
     assert found is not None
     assert found.in_cot is in_cot
 
@@ -49,8 +50,8 @@ def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, in_c
     ],
 )
 def test_words_that_only_the_call_has_are_found(city, new_word):
-    say = Say(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
-    asked = rollout([say])
+    reply = Reply(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
+    asked = rollout([reply])
     asked.exchanges[0].request.body["messages"] = [
         {"role": "user", "content": "Not Rome, 30 or 120."}
     ]

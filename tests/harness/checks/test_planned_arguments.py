@@ -4,16 +4,17 @@ import json
 
 import pytest
 from examined import details, findings
-from healthy import Say, rollout
+from healthy import rollout
 from mutations import chat, nothing
+from replies import Reply
 
 PLAN = {"location": "Lisbon", "days": 3, "exact": True, "unit": None, "tags": [1], "note": ""}
 
 
 def retyped(made, planned=PLAN, said="I call it with {}."):
     reasoning = said.format(json.dumps(planned))
-    say = Say(call=("get_weather", json.dumps(made)), reasoning=reasoning)
-    found = details(rollout([say]))
+    reply = Reply(call=("get_weather", json.dumps(made)), reasoning=reasoning)
+    found = details(rollout([reply]))
     return "calls.arguments.retyped" in {each.id for each in found}
 
 
@@ -47,7 +48,7 @@ def test_without_a_plan_the_schema_decides():
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": number}}]
 
     def found(arguments):
-        recorded = chat(nothing, Say(call=("get_weather", arguments)), {"tools": tools})
+        recorded = chat(nothing, Reply(call=("get_weather", arguments)), {"tools": tools})
         return "calls.arguments.retyped" in findings(recorded)
 
     assert found('{"days": "3"}')

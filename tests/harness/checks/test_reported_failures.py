@@ -4,20 +4,11 @@ import json
 
 import pytest
 from examined import details, findings
-from healthy import (
-    Say,
-    chat_blocks,
-    chat_chunks,
-    json_response,
-    responses_blocks,
-    responses_events,
-    rollout,
-    stream_response,
-)
-from mock_provider import data
+from healthy import json_response, rollout, stream_response
 from mutations import both, chat, put, responses, responses_stream
+from replies import Reply, chat_blocks, chat_chunks, data, responses_blocks, responses_events
 
-ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you.")
+ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you.")
 FAILED = {"code": 502, "message": "The upstream server failed"}
 FLAT = {"object": "error", "message": "The parser failed", "type": "BadRequestError", "code": 400}
 CHOICE = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
@@ -98,7 +89,7 @@ def test_a_failed_response_is_still_validated():
 
 def test_an_answer_about_an_error_is_not_an_error():
     text = json.dumps({"error": "none", "object": "error", "finish_reason": "error"})
-    said = Say(text=text)
+    said = Reply(text=text)
     assert findings(chat(lambda _: None, said)) == set()
     assert findings(responses_stream(lambda _: None, said)) == set()
 

@@ -2,8 +2,9 @@
 
 import examined
 import pytest
-from healthy import Say, json_response, rollout
+from healthy import json_response, rollout
 from mutations import asked, chat_stream
+from replies import Reply
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens."
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
@@ -86,7 +87,7 @@ def test_an_empty_body_is_not_called_a_stream():
 
 
 def test_a_stream_has_token_counts_only_on_request():
-    say = Say(text="It is sunny.")
+    reply = Reply(text="It is sunny.")
     for options, expected in (({"include_usage": True}, {"usage.missing"}), (None, set())):
-        recorded = chat_stream(lambda chunks: chunks.pop(), say, {"stream_options": options})
+        recorded = chat_stream(lambda chunks: chunks.pop(), reply, {"stream_options": options})
         assert examined.findings(recorded) == expected

@@ -9,9 +9,9 @@ from pathlib import Path
 import examined
 import openai
 import pytest
-from healthy import Say
 from mutations import drop, put, responses
 from packaging.version import Version
+from replies import Reply
 
 SCRIPT = runpy.run_path(
     str(Path(__file__).parents[3] / "benchmarks" / "sdk_history.py"), run_name="sdk_history"
@@ -37,7 +37,7 @@ class Added(BaseModel):
 
 
 def findings(change):
-    recorded = responses(change, Say(text="It is sunny."))
+    recorded = responses(change, Reply(text="It is sunny."))
     return examined.findings(recorded)
 
 

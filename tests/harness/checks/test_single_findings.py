@@ -5,8 +5,6 @@ import copy
 import pytest
 from defects import _answer_as_call, _simulate
 from examined import details, findings
-from healthy import Say, chat_blocks
-from mock_provider import data
 from mutations import (
     asked,
     both,
@@ -19,11 +17,12 @@ from mutations import (
     responses,
     responses_stream,
 )
+from replies import Reply, chat_blocks, data
 
 from harness.parsing.rollout import parse_rollout
 
-ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
-CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
+ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
 COT = "The user wants a comparison of two numbers, so I compare them."
 
 
@@ -96,8 +95,8 @@ def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
 )
 def test_escapes_are_reported_if_the_server_added_them(written, sent):
     changed = put("choices.0.message.content", sent)
-    assert findings(chat(changed, Say(text=written, reasoning=COT))) == {"text.escaped"}
-    assert findings(chat(changed, Say(text=sent, reasoning=COT))) == set()
+    assert findings(chat(changed, Reply(text=written, reasoning=COT))) == {"text.escaped"}
+    assert findings(chat(changed, Reply(text=sent, reasoning=COT))) == set()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
 def test_masked_words_are_reported(said, masked):
     asked_for = "What is ***?" if "rule" in said else "What is it?"
     body = {"messages": [{"role": "user", "content": asked_for}]}
-    found = findings(asked(chat(put("choices.0.message.content", said), Say(text=said)), body))
+    found = findings(asked(chat(put("choices.0.message.content", said), Reply(text=said)), body))
     assert ("text.masked" in found) == masked
 
 
@@ -136,7 +135,7 @@ def test_masked_words_are_reported(said, masked):
     ],
 )
 def test_repeated_arguments_in_a_stream_are_reported(written, doubled):
-    found = findings(chat(nothing, Say(call=("get_weather", written))))
+    found = findings(chat(nothing, Reply(call=("get_weather", written))))
     assert ("calls.repeated" in found) == doubled
 
 
@@ -150,7 +149,7 @@ def test_repeated_arguments_in_a_stream_are_reported(written, doubled):
     ],
 )
 def test_arguments_that_are_also_a_text(text, repeated):
-    said = Say(text=text, call=("get_weather", '{"location": "Lisbon"}'))
+    said = Reply(text=text, call=("get_weather", '{"location": "Lisbon"}'))
     assert ("calls.repeated" in findings(chat(nothing, said))) == repeated
     assert ("calls.repeated" in findings(responses(nothing, said))) == repeated
 
@@ -165,7 +164,7 @@ def test_arguments_that_are_also_a_text(text, repeated):
     ],
 )
 def test_a_list_of_calls_in_the_answer_is_reported(said, is_call):
-    assert ("calls.in_text" in findings(chat(nothing, Say(text=said)))) == is_call
+    assert ("calls.in_text" in findings(chat(nothing, Reply(text=said)))) == is_call
 
 
 def test_a_call_without_its_type_is_one_finding():

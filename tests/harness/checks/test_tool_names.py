@@ -2,15 +2,16 @@
 
 import examined
 import pytest
-from healthy import Say, json_response, responses_whole, rollout
+from healthy import json_response, rollout
 from mutations import asked
+from replies import Reply, responses_whole
 
 OFFERED = ("search", "get_weather", "web_search", "run-query", "get_json")
 
 
 def findings(name):
     tools = [{"type": "function", "function": {"name": each}} for each in OFFERED]
-    recorded = asked(rollout([Say(call=(name, "{}"))]), {"tools": tools})
+    recorded = asked(rollout([Reply(call=(name, "{}"))]), {"tools": tools})
     return {each for each in examined.findings(recorded) if each.startswith("calls.name")}
 
 
@@ -72,7 +73,7 @@ def test_tool_names_from_the_training_are_attributed_to_the_model(name):
 def test_a_call_of_an_offered_function_as_another_item_type_is_reported(item, found):
     """A model that omits `functions.` does not call an offered function."""
     tools = [{"type": "function", "name": each} for each in OFFERED]
-    body = responses_whole(Say(text=""))
+    body = responses_whole(Reply(text=""))
     body["output"][-1] = {"id": "x_1", "arguments": "{}", **item}
     for declared in ([], [{"type": "mcp", "server_label": "functions"}]):
         recorded = asked(
@@ -85,7 +86,7 @@ def test_functions_of_a_namespace_are_offered():
     """Codex sends them in addition to other functions."""
     inner = [{"type": "function", "name": "spawn_agent", "parameters": {"type": "object"}}]
     tools = [{"type": "namespace", "name": "agents", "tools": inner}]
-    recorded = rollout([Say(call=("spawn_agent", "{}"))], api="responses")
+    recorded = rollout([Reply(call=("spawn_agent", "{}"))], api="responses")
     assert examined.findings(asked(recorded, {"tools": tools})) == set()
 
 
@@ -98,8 +99,8 @@ def called(name, arguments, reasoning, wrote=None):
         for each, key in (("search", "query"), ("get_weather", "city"))
     ]  # fmt: skip
     tools.append({"type": "function", "function": {"name": "status", "parameters": {}}})
-    say = Say(call=(name, arguments), reasoning=reasoning, wrote=wrote)
-    return examined.findings(asked(rollout([say]), {"tools": tools}))
+    reply = Reply(call=(name, arguments), reasoning=reasoning, wrote=wrote)
+    return examined.findings(asked(rollout([reply]), {"tools": tools}))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.probes.base import Probe
 from harness.records.conditions import BOTH_APIS
-from harness.rules import RULES
+from harness.rule_results import RULES
 
 DOCS = Path(__file__).parents[3] / "docs" / "checks.md"
 

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 from background import in_background
-from healthy import MODEL, SUITE, Say, provider_of, right, silent
+from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status, text
+from replies import MODEL, Reply
 
 from harness.cli import engine
 from harness.cli.app import main, run
@@ -76,7 +77,7 @@ def test_a_good_provider_passes(mock, tmp_path, capsys):
 
 
 def test_a_provider_that_never_calls_tools_fails(mock, capsys):
-    mock.always = provider_of(silent)
+    mock.always = provider_of(without_call)
     assert run(at(mock, "--apis", "chat")) == 1
     out = capsys.readouterr().out
     assert "\nFAIL " in out
@@ -113,10 +114,10 @@ def test_until_fail_samples_a_good_provider_to_the_end(mock, tmp_path):
 
 
 def test_thresholds_change_the_verdict(mock):
-    mock.always = provider_of(silent)
+    mock.always = provider_of(without_call)
     assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
     mock.always = provider_of(
-        lambda case: right(case) if case.id == "markdown-list" else silent(case)
+        lambda case: correct(case) if case.id == "markdown-list" else without_call(case)
     )
     assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
 
@@ -127,7 +128,7 @@ def test_strict_requires_the_expected_arguments(mock):
         "query_table": '{"table": "x", "columns": ["y"]}',
     }
     mock.always = provider_of(
-        lambda case: [Say(call=(case.tool_name, other[case.tool_name])), Say("Done.")]
+        lambda case: [Reply(call=(case.tool_name, other[case.tool_name])), Reply("Done.")]
     )
     assert run(at(mock)) == 0
     assert run(at(mock, "--strict")) == 1
@@ -340,7 +341,7 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
 
 
 def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as gone:
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as gone:
         assert run(at(gone, "--max-requests", "2")) == 4
     folder = only_run(tmp_path)
     before = {path.name for path in folder.iterdir()}
@@ -416,7 +417,7 @@ def test_resuming_a_launched_provider_requires_its_entry():
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_path):
-    slow = provider_of(right)
+    slow = provider_of(correct)
 
     async def delayed(request, writer):
         await asyncio.sleep(0.02)
@@ -450,8 +451,9 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
 
 DYING_PROVIDER = """
 import asyncio, os, sys
-from healthy import MODEL, provider_of, silent
+from healthy import provider_of
 from mock_provider import MockProvider
+from replies import MODEL
 
 requests = 0
 
@@ -513,7 +515,7 @@ def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path):
 
 def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path):
     mock.always = provider_of(
-        lambda case: right(case) if case.id == "markdown-list" else silent(case)
+        lambda case: correct(case) if case.id == "markdown-list" else without_call(case)
     )
     lenient = ("--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")
     assert run(at(mock, *lenient)) == 0

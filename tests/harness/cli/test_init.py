@@ -12,7 +12,8 @@ import yaml
 from background import in_background
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mock_provider import MODEL, MockProvider, Received, status, well_behaved
+from mock_provider import MockProvider, Received, status, well_behaved
+from replies import MODEL
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError

@@ -3,7 +3,8 @@
 import io
 
 import pytest
-from healthy import MODEL, SUITE, Say, right, rollout
+from healthy import SUITE, correct, rollout
+from replies import MODEL, Reply
 from rich.console import Console
 
 from harness.cli.progress import LineDisplay, LiveDisplay, Tally, display
@@ -29,9 +30,9 @@ def shown(kind, console):
         assert type(screen) is kind
         screen.stage("starting the provider")
         screen.begin(4, 1)
-        finished(screen, right(CASE))
-        finished(screen, [Say(text="No.")])
-        finished(screen, right(CASE))
+        finished(screen, correct(CASE))
+        finished(screen, [Reply(text="No.")])
+        finished(screen, correct(CASE))
     return console.file.getvalue()
 
 
@@ -45,8 +46,8 @@ def test_plain_lines_when_not_a_terminal():
 
 def test_probes_are_not_counted_as_passed():
     tally = Tally((*TASKS, *probe_tasks(choose("quick").probes, ProbeOptions(MODEL, ["chat"]))))
-    tally.add(rollout(right(CASE), sample=CASE.id))
-    tally.add(rollout([Say(text="Hello.")], sample="base", task="prompt"))
+    tally.add(rollout(correct(CASE), sample=CASE.id))
+    tally.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
     assert str(tally) == (
         "100.0 % of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
     )
@@ -60,7 +61,7 @@ def test_an_overloaded_provider_is_named_while_it_is_overloaded():
     screen.begin(1, 0)
     for limit in (16, 31, 32):
         screen.limit_changed(limit, 32)
-        finished(screen, right(CASE))
+        finished(screen, correct(CASE))
         screen.begin(1, 0)
     said = [line.partition(" errors")[2] for line in stream.getvalue().splitlines()[1::2]]
     assert said == [
@@ -89,7 +90,7 @@ def test_the_live_line_names_the_current_activity():
 def test_debug_prints_requests_and_responses():
     stream = io.StringIO()
     with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
-        finished(screen, right(CASE))
+        finished(screen, correct(CASE))
     text = stream.getvalue()
     assert f"──── {CASE.id}/chat/non-streaming/1 · request 2" in text
     assert "POST http://test/v1/chat/completions" in text

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from background import in_background
-from healthy import MODEL, polluted, provider_of
+from healthy import polluted_name, provider_of
 from mock_provider import MockProvider
+from replies import MODEL
 
 from harness.cli.app import run
 from harness.reproduction.commands import python
@@ -27,7 +28,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProv
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MY_KEY", "sk-secret-value-1234567890")
     mock = MockProvider(
-        always=provider_of(polluted), models=[MODEL], api_key="sk-secret-value-1234567890"
+        always=provider_of(polluted_name), models=[MODEL], api_key="sk-secret-value-1234567890"
     )
     with in_background(mock) as running:
         address = ["--base-url", running.base_url, "--model", MODEL, "--api-key-env", "MY_KEY"]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from background import in_background
-from healthy import MODEL
 from mock_provider import MockProvider
 from quiz import MODEL as QUIZZED
 from quiz import quiz
+from replies import MODEL
 
 from harness.cli.app import run
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
-from healthy import MODEL, polluted, provider_of
+from healthy import polluted_name, provider_of
 from mock_provider import MockProvider
+from replies import MODEL
 
 from harness.cli.app import run
 from harness.storage.run_log import read_run_info
@@ -44,7 +45,7 @@ def test_rounds_alerts_and_recovery(provider, capsys):
         for hour in range(60, 0, -1):
             began = kept.begin("mine", time.time() - hour * 3600, "", [])
             kept.finish(replace(began, counts={TOOL_CALLS: (0, 8), AVAILABILITY: (0, 1)}), [], [])
-    provider.always = provider_of(polluted)
+    provider.always = provider_of(polluted_name)
     hook = "python -c \"import os; open('alert', 'a').write(os.environ['ALERT_EVENT'])\""
     alerting = [*ONCE, "--on-alert", hook, "--webhook", "http://127.0.0.1:9/x"]
     assert [run(alerting) for _ in "12"] == [1, 0]

@@ -6,11 +6,12 @@ import shutil
 import pytest
 from background import in_background
 from compared_runs import TINY, judged_run, never_in
-from healthy import MODEL, provider_of, right, silent
+from healthy import correct, provider_of, without_call
 from jsonschema import Draft202012Validator
 from mock_provider import MockProvider
 from quiz import MODEL as QUIZ_MODEL
 from quiz import quiz
+from replies import MODEL
 
 from harness.cli.app import run
 from reports import schemas
@@ -134,9 +135,9 @@ def providers(tmp_path, **addresses):
 
 
 def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
-    refusing = provider_of(silent)
+    refusing = provider_of(without_call)
     with (
-        in_background(MockProvider(always=provider_of(right), models=[MODEL])) as good,
+        in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as good,
         in_background(MockProvider(always=refusing, models=[MODEL])) as bad,
     ):
         providers(tmp_path, good=good.base_url, bad=bad.base_url)
@@ -151,7 +152,7 @@ def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
 
 
 def test_an_unreachable_provider_is_left_out_with_exit_code_3(runs, tmp_path, capsys):
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as good:
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as good:
         providers(tmp_path, good=good.base_url, gone="http://127.0.0.1:9/v1")
         assert run(["compare", runs[0], "-p", "gone", "-p", "good", *SHORT]) == 3
     out, err = capsys.readouterr()
@@ -160,7 +161,7 @@ def test_an_unreachable_provider_is_left_out_with_exit_code_3(runs, tmp_path, ca
 
 
 def test_a_second_run_reports_what_changed(tmp_path, capsys):
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
         at = ["--base-url", mock.base_url, "--model", MODEL, *SHORT]
         assert run(at) == 0
         (first,) = (tmp_path / "runs").iterdir()
@@ -179,7 +180,7 @@ def test_a_second_run_reports_what_changed(tmp_path, capsys):
 
 def test_a_bundle_is_compared_like_the_run_it_contains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
         assert run(["--base-url", mock.base_url, "--model", MODEL, *SHORT]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert run(["bundle", str(folder), "--out", "a.tar.gz"]) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.diagnosis.match import diagnose
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Description, Evidence, Finding
 
@@ -25,7 +25,7 @@ def result(check_id, failures=0, applicable=20, status=None, apis=BOTH, mode="st
     )
     status = status or ("failed" if failures else "passed")
     groups = [f"{api} · {mode}" for api in apis] if failures else []
-    return CheckResult(
+    return RuleResult(
         check=about, status=status, applicable=applicable, failures=failures, groups=tuple(groups)
     )
 

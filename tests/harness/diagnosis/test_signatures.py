@@ -3,7 +3,7 @@
 import json
 
 from harness.diagnosis.signatures import layers, links, shipped
-from harness.rules import RULES
+from harness.rule_results import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import HealthyRuns, Matrix, Row
 from harness.selftest.rows import signatures

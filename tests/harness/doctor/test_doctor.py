@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from background import in_background
-from mock_provider import MODEL, MockProvider, status
+from mock_provider import MockProvider, status
 from packaging.requirements import Requirement
+from replies import MODEL
 
 from harness.cli.app import run
 from harness.doctor import setup as installed

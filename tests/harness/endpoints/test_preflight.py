@@ -6,7 +6,8 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
-from mock_provider import MODEL, MockProvider
+from mock_provider import MockProvider
+from replies import MODEL
 
 from harness.endpoints import client
 from harness.endpoints.client import Say

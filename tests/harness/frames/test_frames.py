@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from background import in_background
 from compared_runs import QUESTIONS, SMALL, TINY, always, judged_run, never_in
-from healthy import MODEL, provider_of, right
+from healthy import correct, provider_of
 from mock_provider import MockProvider
+from replies import MODEL
 
 import harness
 from harness.cli.app import run as main
@@ -140,7 +141,7 @@ def test_the_columns_are_documented():
 
 def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
         few = ["-n", "1", "-k", "1", "--rule", "guide"]
         assert main(["--base-url", mock.base_url, "--model", MODEL, *few]) == 0
     (folder,) = (tmp_path / "runs").iterdir()

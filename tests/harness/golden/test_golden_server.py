@@ -6,7 +6,8 @@ import json
 import mock_provider as mock
 import pytest
 from golden_replay import GOLDEN
-from mock_provider import MODEL, MockProvider
+from mock_provider import MockProvider
+from replies import MODEL
 
 from harmony.vocabulary import bytes_of
 from harness.cli.app import run

@@ -5,18 +5,8 @@ import json
 import mutations
 import pytest
 from analyses import analysis_of, planned
-from healthy import (
-    SUITE,
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    exchange,
-    json_response,
-    right,
-    rollout,
-    stream_response,
-)
+from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
+from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.cases import Case
 from harness.checks import CHECKS
@@ -27,7 +17,7 @@ from harness.records.rollouts import Response
 from harness.records.runs import Thresholds
 
 CASES = SUITE.cases[:3]
-SILENT = [Say(text="I cannot do that.")]
+SILENT = [Reply(text="I cannot do that.")]
 CHAT = planned(apis=("chat",), modes=("non-streaming",), tries=4)
 
 
@@ -35,7 +25,7 @@ def attempts(passed, *, tries=4, skip=0):
     """Chat rollouts of the first three cases; the first `passed[i]` tries of case i succeed."""
     return [
         rollout(
-            right(case) if number <= count else SILENT,
+            correct(case) if number <= count else SILENT,
             sample=case.id,
             attempt=number,
         )
@@ -100,10 +90,10 @@ def results(analysis):
 
 
 def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
-    body = chat_whole(Say(text="Done."))
+    body = chat_whole(Reply(text="Done."))
     body["usage"]["total_tokens"] = 1
     broken = [
-        rollout([right(CASES[0])[0], json_response(body)], sample=CASES[0].id, attempt=number)
+        rollout([correct(CASES[0])[0], json_response(body)], sample=CASES[0].id, attempt=number)
         for number in range(1, 5)
     ]
     analysis = analysis_of([*broken, *attempts([4, 4, 4])[4:]], CHAT)
@@ -135,11 +125,11 @@ def test_checks_that_judged_nothing_say_why():
 def test_a_check_with_few_enough_findings_passes_with_a_reason():
     quiet = rollout(
         [
-            Say(text="No."),
+            Reply(text="No."),
         ],
         sample=CASES[0].id,
     )
-    body = chat_whole(Say(text="No."))
+    body = chat_whole(Reply(text="No."))
     del body["choices"][0]["message"]["reasoning"]
     thoughtless = rollout([json_response(body)], sample=CASES[0].id)
     some = [thoughtless, quiet, quiet, quiet, quiet]
@@ -151,7 +141,7 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
 
 
 def test_declared_limitations_neither_fail_nor_pass():
-    ignored = mutations.chat(mutations.nothing, Say(text="No."), {"tool_choice": "required"})
+    ignored = mutations.chat(mutations.nothing, Reply(text="No."), {"tool_choice": "required"})
     ignored = ignored.model_copy(update={"sample": CASES[0].id})
     assert results(analysis_of([ignored], CHAT))["calls.choice"].status == "failed"
     provider = CHAT.info.provider.model_copy(update={"limitations": ("tool_choice",)})
@@ -164,7 +154,7 @@ def test_declared_limitations_neither_fail_nor_pass():
 
 def test_rollouts_are_compared_with_each_other():
     def saying(reply_id, prompt, number):
-        body = chat_whole(Say(text="No."))
+        body = chat_whole(Reply(text="No."))
         body["id"] = reply_id
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
         return rollout([json_response(body)], sample=CASES[0].id, attempt=number)
@@ -183,7 +173,7 @@ def test_rollouts_are_compared_with_each_other():
 )
 def test_varying_prompt_tokens_of_identical_requests_are_not_verifiable(varying, expected):
     def asked(task, sample, prompt, number=1):
-        body = chat_whole(Say(text="No.", mark=f"{sample}{number}"))
+        body = chat_whole(Reply(text="No.", mark=f"{sample}{number}"))
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
         return rollout([json_response(body)], sample=sample, attempt=number, task=task)
 
@@ -202,11 +192,11 @@ def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_pr
     more, expected
 ):
     calls = [
-        rollout([Say(call=("python", "print(1)"))], sample=case.id, attempt=number)
+        rollout([Reply(call=("python", "print(1)"))], sample=case.id, attempt=number)
         for case in CASES
         for number in (1, 2)
     ]
-    body = chat_whole(Say(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
+    body = chat_whole(Reply(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
     bare = rollout([json_response(body)], sample="base", attempt=1, task="prompt")
     run = planned(apis=("chat",), modes=("non-streaming",), only=("smoke", "prompt.bare"))
     assert results(analysis_of([*calls, bare], run))["calls.name.built_in"].status == expected
@@ -214,7 +204,7 @@ def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_pr
 
 def test_prompt_counts_may_differ_with_built_in_tools():
     def searching(prompt, number):
-        body = chat_whole(Say(text="No.", mark=str(number)))
+        body = chat_whole(Reply(text="No.", mark=str(number)))
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
         made = exchange("chat", False, json_response(body))
         sent = {**made.request.body, "tools": [{"type": "web_search"}]}
@@ -228,7 +218,9 @@ def test_prompt_counts_may_differ_with_built_in_tools():
 
 def test_strictness_and_thresholds_are_those_of_the_run_by_default():
     wrong = [
-        rollout([Say(call=(case.tool_name, "{}")), Say(text="Done.")], sample=case.id, attempt=n)
+        rollout(
+            [Reply(call=(case.tool_name, "{}")), Reply(text="Done.")], sample=case.id, attempt=n
+        )
         for case in CASES
         for n in range(1, 5)
     ]
@@ -242,7 +234,7 @@ def test_strictness_and_thresholds_are_those_of_the_run_by_default():
 
 
 def test_rollouts_of_other_cases_are_ignored():
-    stranger = rollout(right(SUITE.cases[9]), sample=SUITE.cases[9].id)
+    stranger = rollout(correct(SUITE.cases[9]), sample=SUITE.cases[9].id)
     (group,) = analysis_of([stranger, *attempts([4, 4, 4])], CHAT).results
     assert group.finished == 12
 
@@ -250,7 +242,7 @@ def test_rollouts_of_other_cases_are_ignored():
 def test_speed_of_streams_is_taken_from_the_arrival_of_their_events():
     info = planned(apis=("chat", "responses"), modes=("streaming",), tries=1)
     recorded = [
-        rollout(right(CASES[0]), sample=CASES[0].id, api=api, streaming=True)
+        rollout(correct(CASES[0]), sample=CASES[0].id, api=api, streaming=True)
         for api in ("chat", "responses")
     ]
     chat, responses = analysis_of(recorded, info).results
@@ -261,7 +253,7 @@ def test_speed_of_streams_is_taken_from_the_arrival_of_their_events():
 
 
 def test_the_rate_of_a_stream_leaves_out_the_time_to_its_first_token():
-    chunks = chat_chunks(Say(text="x" * 30, reasoning=""))
+    chunks = chat_chunks(Reply(text="x" * 30, reasoning=""))
     role, *words, finish, usage = chunks
     blocks = chat_blocks([role, *(words * 4), finish, usage])
     recorded = rollout([stream_response(blocks)], sample=CASES[0].id, streaming=True)
@@ -288,8 +280,8 @@ def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
     (task,) = run.info.tasks
     two = task.model_copy(update={"planned": 2})
     info = run.info.model_copy(update={"tasks": (two,)})
-    known = rollout([Say(text="Hi.")], sample="base", task="prompt")
-    gone = rollout([Say(text="Hi.")], sample="x", task="gone")
+    known = rollout([Reply(text="Hi.")], sample="base", task="prompt")
+    gone = rollout([Reply(text="Hi.")], sample="x", task="gone")
     whole = analysis_of([known, gone], run, info=info)
     assert (whole.complete, whole.probe_requests, whole.probe_responses) == (True, 2, 2)
     assert whole.verdict.decision == "pass"

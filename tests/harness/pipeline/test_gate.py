@@ -6,11 +6,11 @@ import pytest
 
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.pipeline.gate import decide_tool_calling, exit_code
-from harness.pipeline.reliability import forecast
+from harness.pipeline.gate import decide_calls_and_probes, exit_code
+from harness.pipeline.success_rate import forecast
 from harness.pipeline.target import default_thresholds, target_of, with_reference
 from harness.probes import PROBES
-from harness.records.analysis import CheckResult, TaskResult, Verdict
+from harness.records.analysis import RuleResult, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import AtK
 from harness.records.runs import Thresholds
@@ -47,7 +47,7 @@ def group(
 
 def part(groups, thresholds, *, stopped=None, **more):
     planned, made = sum(each.planned for each in groups), sum(each.finished for each in groups)
-    return decide_tool_calling(
+    return decide_calls_and_probes(
         groups, thresholds, planned=planned, made=made, stopped=stopped, **more
     )
 
@@ -154,7 +154,7 @@ def test_the_reference_rate_is_stated_or_measured_or_the_default():
 def test_every_kind_of_reason_has_one_sentence():
     groups = [group(invalid=3, failed=[5] * 36), group(invalid=2, mode="non-streaming")]
     failed = [
-        CheckResult(check=CHECKS[name].about, status="failed", applicable=4, failures=3)
+        RuleResult(check=CHECKS[name].about, status="failed", applicable=4, failures=3)
         for name in ("usage.sum", "usage.missing", "finish.limit")
     ]
     reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
@@ -173,7 +173,7 @@ def test_invalid_responses_of_all_conditions_are_one_count_with_failed_checks():
 
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     about = CHECKS["usage.sum"].about
-    failed = CheckResult(check=about, status="failed", applicable=4, failures=3)
+    failed = RuleResult(check=about, status="failed", applicable=4, failures=3)
     verdict = decide([group()], Thresholds(), beyond_cases=[failed])
     reason = "usage.sum failed 3 of 4 times in replies to probe requests."
     assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
@@ -182,8 +182,8 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
 
 def test_probes_that_judged_nothing_are_not_a_pass():
     about = next(iter(PROBES.values())).about
-    silent = CheckResult(check=about, status="not_verifiable", reason="No logprobs.")
-    replied = CheckResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
+    silent = RuleResult(check=about, status="not_verifiable", reason="No logprobs.")
+    replied = RuleResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
     verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
     assert verdict.decision == "inconclusive"
     assert verdict.reasons == ("Nothing was judged: No logprobs.",)

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from harness.pipeline import run as module
 from harness.pipeline.plan import DECISIVE_GROUPS, FEW_CASES, Plan, decisive_first, portions
-from harness.pipeline.run import Looks
+from harness.pipeline.run import InterimResults
 from harness.probes.base import ProbeOptions
 from harness.probes.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
@@ -35,12 +35,12 @@ def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, m
         return parse(self, listed, missing=missing)
 
     monkeypatch.setattr(module.Scorer, "scores", counted)
-    looks = Looks(tmp_path, Plan(tuple(run.tasks)))
+    interim = InterimResults(tmp_path, Plan(tuple(run.tasks)))
     for start in range(0, len(rollouts), 8):
         append(tmp_path, rollouts[start : start + 8])
-        found = looks.results()
+        found = interim.results()
     assert sorted(parsed) == sorted(each.id for each in rollouts)
-    again = Looks(tmp_path, Plan(tuple(run.tasks))).results()
+    again = InterimResults(tmp_path, Plan(tuple(run.tasks))).results()
     assert found == again
     assert [each.finished for each in found] == [6] * len(found)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from analyses import planned
-from healthy import SUITE, Say, right, rollout
+from healthy import SUITE, correct, rollout
+from replies import Reply
 
 from harness.errors import RunLogError
 from harness.pipeline import judge
@@ -28,7 +29,9 @@ PLAN = Plan(tuple(TASKS))
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A log of 24 attempts, which three processes read in parts of about three lines."""
     made = [
-        rollout(right(case) if number % 3 else [Say(text="No.")], sample=case.id, attempt=number)
+        rollout(
+            correct(case) if number % 3 else [Reply(text="No.")], sample=case.id, attempt=number
+        )
         for case in SUITE.cases[:6]
         for number in range(1, 5)
     ]

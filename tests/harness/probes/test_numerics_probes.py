@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from golden_replay import GOLDEN, Replay
-from healthy import Say, chat_whole, json_response
+from healthy import json_response
 from probing import judged, statuses
+from replies import Reply, chat_whole
 
 from harness.golden.divergence import special
 from harness.golden.records import Token
@@ -211,7 +212,7 @@ def drawn(choose: Any) -> str:
     def provider(request: Any, attempt: Any) -> Response:
         golden = GOLDEN.drawn[request.id]
         thought, _, answer = choose(golden.texts, attempt.number).partition("\n")
-        body = chat_whole(Say(text=answer, reasoning=thought))
+        body = chat_whole(Reply(text=answer, reasoning=thought))
         body["usage"]["prompt_tokens"] = golden.prompt_tokens
         return json_response(body)
 

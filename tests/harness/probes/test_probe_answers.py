@@ -9,18 +9,17 @@ from random import Random
 from typing import Any
 
 import pytest
-from healthy import (
-    Say,
+from healthy import json_response, stream_response
+from probing import judged, refusal, statuses
+from replies import (
+    Reply,
     chat_blocks,
     chat_chunks,
     chat_whole,
-    json_response,
     responses_blocks,
     responses_events,
     responses_whole,
-    stream_response,
 )
-from probing import judged, refusal, statuses
 
 from harness.probes import logprobs, options, structured
 from harness.probes.base import ProbeRequest
@@ -46,27 +45,27 @@ def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
     def provider(_: ProbeRequest, attempt: Attempt) -> Response:
         entries = [entry(token) for token in TOKENS]
         change(entries)
-        say = Say(text="".join(TOKENS))
+        reply = Reply(text="".join(TOKENS))
         if attempt.condition.streaming:
-            return streamed(say, entries, attempt.condition.api)
+            return streamed(reply, entries, attempt.condition.api)
         if attempt.condition.api == "chat":
-            body = chat_whole(say)
+            body = chat_whole(reply)
             body["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
         else:
-            body = responses_whole(say)
+            body = responses_whole(reply)
             body["output"][-1]["content"][0]["logprobs"] = entries
         return json_response(body)
 
     return provider
 
 
-def streamed(say: Say, entries: list[Any], api: Api) -> Response:
+def streamed(reply: Reply, entries: list[Any], api: Api) -> Response:
     """A stream with these logprobs: those of Chat come with the finish reason."""
     if api == "chat":
-        chunks = chat_chunks(say)
+        chunks = chat_chunks(reply)
         chunks[-2]["choices"][0]["logprobs"] = {"content": entries}
         return stream_response(chat_blocks(chunks))
-    events = responses_events(say)
+    events = responses_events(reply)
     events[-1]["response"]["output"][-1]["content"][0]["logprobs"] = entries
     return stream_response(responses_blocks(events))
 
@@ -129,7 +128,7 @@ def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> No
         if not attempt.condition.streaming:
             return with_logprobs(lambda entries: None)(request, attempt)
         entries = iter([entry(token) for token in TOKENS][:kept])
-        events = responses_events(Say(text="".join(TOKENS)))
+        events = responses_events(Reply(text="".join(TOKENS)))
         for event in events:
             if event["type"] == "response.output_text.delta":
                 event["logprobs"] = list(islice(entries, 1))
@@ -200,19 +199,19 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
 # --- Structured answers
 
 
-GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchid596"}')
-PROSE = Say(text="It is orchid596.")
+GOOD, FREE = Reply(text='{"harbour": "Brest"}'), Reply(text='{"verdict_text": "orchid596"}')
+PROSE = Reply(text="It is orchid596.")
 
 
 def structures(
-    named: Say,
-    free: Say,
+    named: Reply,
+    free: Reply,
     schema_tokens: int = 40,
-    any_json: Say = FREE,
-    streamed: Say = FREE,
+    any_json: Reply = FREE,
+    streamed: Reply = FREE,
     streamed_tokens: int = 40,
-    later: Say = GOOD,
-    beside_tool: Say = FREE,
+    later: Reply = GOOD,
+    beside_tool: Reply = FREE,
     beside_tool_tokens: int = 95,
     any_json_tokens: int | None = None,
 ) -> Any:
@@ -221,7 +220,7 @@ def structures(
     replies |= {"free with a tool": beside_tool, "named later": later}
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        say = replies.get(request.id, PROSE)
+        reply = replies.get(request.id, PROSE)
         more = 0
         if request.options:
             more = streamed_tokens if attempt.condition.streaming else schema_tokens
@@ -230,7 +229,7 @@ def structures(
         if request.id == "object" and any_json_tokens is not None:
             more = any_json_tokens
         count = 60 + more
-        chunks = chat_chunks(say) if attempt.condition.streaming else [chat_whole(say)]
+        chunks = chat_chunks(reply) if attempt.condition.streaming else [chat_whole(reply)]
         chunks[-1]["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         if attempt.condition.streaming:
             return stream_response(chat_blocks(chunks))
@@ -243,12 +242,12 @@ PROBED = (
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
     *("reasoning", "later"),
 )
-CALLED = Say(call=("lookup_order", '{"order_id": "A-17"}'))
+CALLED = Reply(call=("lookup_order", '{"order_id": "A-17"}'))
 UNFINISHED = '{"harbour": "Br'
-OTHER = Say(text='{"code_word": "orchid596"}')
-FENCED = Say(text=f"```json\n{UNFINISHED}\n```")
-AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
-GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
+OTHER = Reply(text='{"code_word": "orchid596"}')
+FENCED = Reply(text=f"```json\n{UNFINISHED}\n```")
+AS_CALL = Reply(call=("json", '{"harbour": "Brest"}'))
+GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 
 
 @pytest.mark.parametrize(
@@ -262,11 +261,11 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.followed": "failed"},
         ),
         (
-            structures(Say(call=("json", UNFINISHED)), PROSE),
+            structures(Reply(call=("json", UNFINISHED)), PROSE),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
         ),
         (
-            structures(Say(call=("container.exec", '{"cmd": ["ls"]}')), PROSE),
+            structures(Reply(call=("container.exec", '{"cmd": ["ls"]}')), PROSE),
             {"structured.followed": "not_verifiable"},
         ),
         (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
@@ -278,7 +277,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.asked": "failed", "structured.object": "not_verifiable"},
         ),
         (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
-        (structures(GOOD, FREE, any_json=Say(text="{ }")), {"structured.object": "warned"}),
+        (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
         (structures(GOOD, FREE, streamed=PROSE), {}),
         (structures(GOOD, FREE, streamed_tokens=0), {}),
         (
@@ -321,20 +320,20 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             },
         ),
         (
-            structures(Say(text='```json\n{"harbour": "Brest"}\n```'), FREE),
+            structures(Reply(text='```json\n{"harbour": "Brest"}\n```'), FREE),
             {"structured.followed": "failed"},
         ),
         (
-            structures(Say(text=f"Here you are: {GOOD.text}"), FREE),
+            structures(Reply(text=f"Here you are: {GOOD.text}"), FREE),
             {"structured.followed": "failed"},
         ),
-        (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
+        (structures(Reply(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED, any_json_tokens=12), {"structured.reasoning": "failed"}),
         (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
         (structures(GOOD, FREE, later=GARBLED), {"structured.later": "failed"}),
         (structures(GOOD, FREE, later=AS_CALL), {}),
         (
-            lambda request, _: Say(text="Orchid596.") if "without" in request.id else refusal(),
+            lambda request, _: Reply(text="Orchid596.") if "without" in request.id else refusal(),
             dict.fromkeys(
                 [f"structured.{name}" for name in PROBED],
                 "not_verifiable",
@@ -348,7 +347,9 @@ def test_defective_structured_answers_are_reported(provider: Any, found: dict[st
 
 
 def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
-    silent = {name: replace(say, reasoning="") for name, say in (("named", GOOD), ("free", FREE))}
+    silent = {
+        name: replace(reply, reasoning="") for name, reply in (("named", GOOD), ("free", FREE))
+    }
     other = replace(PROSE, reasoning="")
     found = judged(structured.GROUP, lambda request, _: silent.get(request.id, other), ["chat"])
     assert statuses(found)["structured.reasoning"] == "not_verifiable"
@@ -360,13 +361,13 @@ def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
 def repeats(*absent: str, **changes: Any) -> Any:
     """A provider that repeats options with these changes; it leaves out the absent ones."""
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Response | Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response | Reply:
         if request.id.startswith("order"):
-            return Say(text="anchor pumpkin")
+            return Reply(text="anchor pumpkin")
         tool = {"type": "function", "name": "get_weather", "parameters": {}, "strict": False}
         sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **request.options}
-        say = responses_whole(Say(text="Hello!"))
-        body = say | sent | {"instructions": request.instructions} | changes
+        reply = responses_whole(Reply(text="Hello!"))
+        body = reply | sent | {"instructions": request.instructions} | changes
         return json_response({key: body[key] for key in body if key not in absent})
 
     return provider
@@ -420,7 +421,7 @@ def test_instructions_take_precedence_over_the_user(alone: str, text: str, statu
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         texts = {"order": text, "rule": alone}
         said = texts.get(request.id.partition(" ")[0])
-        return Say(text=said) if said else repeats()(request, attempt)
+        return Reply(text=said) if said else repeats()(request, attempt)
 
     found = judged(options.GROUP, provider)
     assert found["options.precedence"].status == status

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from healthy import Say, json_response, rollout, stream_response
+from healthy import json_response, rollout, stream_response
 from probing import judged, refusal, statuses
+from replies import Reply
 from researching import SEARCH, server_tools
 from scripted import COT, ScriptedEngine
 
@@ -169,7 +170,7 @@ def test_wrong_replies_are_found(tools, edit, probe) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [refusal(), Say(text="I cannot run programs.", reasoning="No tool.")]
+    "reply", [refusal(), Reply(text="I cannot run programs.", reasoning="No tool.")]
 )
 def test_a_provider_without_the_tools_does_not_fail(reply) -> None:
     results = statuses(judged(GROUP, lambda request, _: reply, ("responses",)))

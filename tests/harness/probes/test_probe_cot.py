@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healthy import Say, chat_whole, json_response, responses_whole
+from healthy import json_response
 from probing import judged, refusal, statuses
+from replies import Reply, chat_whole, responses_whole
 
 from harness.api.base import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.probes import cot, state
@@ -17,9 +18,9 @@ from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
-SEEN = Say(text="The code word is {}.", reasoning="I recall it.")
-UNSEEN = Say(text="I do not know the code word.", reasoning="Nobody gave one.")
-CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
+SEEN = Reply(text="The code word is {}.", reasoning="I recall it.")
+UNSEEN = Reply(text="I do not know the code word.", reasoning="Nobody gave one.")
+CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
 
 
 def kept(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
@@ -34,9 +35,9 @@ def reader(
 ) -> Any:
     """A model that only knows the code words in its prompt."""
 
-    def provider(request: ProbeRequest, _: Attempt) -> Say | list[Say]:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply | list[Reply]:
         if request.id == "own":
-            return [CALL, Say(text="It is 21 degrees."), UNSEEN]
+            return [CALL, Reply(text="It is 21 degrees."), UNSEEN]
         known = " ".join(str(turn) for turn in prompt(request.turns))
         word = next((word for word in request.id.split() if word in known), None)
         return replace(SEEN, text=f"The code word is {word}.") if word else UNSEEN
@@ -89,12 +90,12 @@ def test_a_model_that_repeats_no_code_word_is_not_verifiable() -> None:
     ("said", "tokens", "status"),
     [
         (CALL, 0, "not_verifiable"),  # The model looks the weather up again.
-        (Say(text="I’m sorry, but I can’t share that."), 100 + 120, "not_verifiable"),
-        (Say(text="I’m sorry, but I can’t share that."), 100 + 103, "failed"),
+        (Reply(text="I’m sorry, but I can’t share that."), 100 + 120, "not_verifiable"),
+        (Reply(text="I’m sorry, but I can’t share that."), 100 + 103, "failed"),
     ],
 )
 def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
-    said: Say, tokens: int, status: str
+    said: Reply, tokens: int, status: str
 ) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "own":
@@ -135,7 +136,7 @@ def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
 def test_a_summary_is_not_reported_as_missing_cot() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = reader()(request, attempt)
-        if attempt.condition.api == "chat" or not isinstance(said, Say) or said.call:
+        if attempt.condition.api == "chat" or not isinstance(said, Reply) or said.call:
             return said
         body = responses_whole(said)
         for item in body["output"]:
@@ -181,8 +182,8 @@ def test_the_providers_own_reply_must_be_accepted() -> None:
 def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool = True) -> Any:
     """A provider that reports these prompt tokens for the first and second reply."""
 
-    def whole(say: Say, tokens: int, api: Api) -> Response:
-        body = chat_whole(say) if api == "chat" else responses_whole(say) | {"store": keeps}
+    def whole(reply: Reply, tokens: int, api: Api) -> Response:
+        body = chat_whole(reply) if api == "chat" else responses_whole(reply) | {"store": keeps}
         body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
         return json_response(body)
 
@@ -219,7 +220,7 @@ def test_a_continued_conversation_has_a_longer_prompt() -> None:
 
 
 def test_repeating_the_code_word_proves_continuation() -> None:
-    knows = Say(text="The code word is Orchid596.")
+    knows = Reply(text="The code word is Orchid596.")
     said = json_response(responses_whole(knows))
     found = state_results(stored((60, 12), said))
     assert found["state.previous_response"] == "passed"
@@ -248,12 +249,12 @@ def test_not_implemented_refuses_to_continue_a_response() -> None:
     ("second", "status"),
     [
         (refusal(404), "passed"),
-        (Say(text="I do not know any code word."), "passed"),
-        (Say(text="It is orchid596."), "failed"),
+        (Reply(text="I do not know any code word."), "passed"),
+        (Reply(text="It is orchid596."), "failed"),
     ],
 )
 def test_a_response_that_must_not_be_stored_cannot_be_continued(
-    second: Say | Response, status: str
+    second: Reply | Response, status: str
 ) -> None:
     found = statuses(judged(state.GROUP, lambda _request, _: [SEEN, second], ["responses"]))
     assert found["state.unstored"] == status
@@ -271,7 +272,7 @@ def test_streams_that_are_not_stored_are_detected() -> None:
 
 
 def test_an_unknown_id_must_be_rejected() -> None:
-    for said in (Say(text="Hello."), refusal(500)):
+    for said in (Reply(text="Hello."), refusal(500)):
         found = state_results(
             lambda request, a, said=said: said if request.id == "unknown" else SEEN
         )
@@ -325,7 +326,7 @@ def continued(
         if summed:
             counts[1] += counts[0]
         counts[1] -= 2 * (without_channel and request.id != "called")
-        replies = [responses_whole(say) for say in (first, SEEN)]
+        replies = [responses_whole(reply) for reply in (first, SEEN)]
         for body, tokens in zip(replies, counts, strict=True):
             body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
         return list(map(json_response, replies))

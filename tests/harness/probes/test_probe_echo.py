@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from healthy import Say, pieces
 from probing import judged, statuses
+from replies import Reply, pieces
 
 from harmony.render import text_tokens
 from harness.probes import echo
@@ -21,14 +21,14 @@ def unchanged(text: str) -> str:
 
 def provider(
     read: Change, written: Change, copied: Change = unchanged
-) -> Callable[[ProbeRequest, Attempt], Say]:
+) -> Callable[[ProbeRequest, Attempt], Reply]:
     """A provider that changes texts on their way to a model that copies them, or back."""
 
-    def reply(request: ProbeRequest, _: Attempt) -> Say:
+    def reply(request: ProbeRequest, _: Attempt) -> Reply:
         got = read(echo.TEXTS[request.id])
         said = copied(got)
         tokens = 60 + len(text_tokens(f"Please repeat after me: {got}"))
-        return Say(text=written(said), wrote=said, prompt=tokens)
+        return Reply(text=written(said), wrote=said, prompt=tokens)
 
     return reply
 
@@ -68,12 +68,12 @@ def test_tokens_show_that_the_model_changed_a_text() -> None:
 
 
 def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
-    def reply(request: ProbeRequest, attempt: Attempt) -> Say:
+    def reply(request: ProbeRequest, attempt: Attempt) -> Reply:
         text = echo.TEXTS[request.id]
         wrong = attempt.number == 1 and attempt.condition.mode == "streaming"
         first, second, third = pieces(text)
         swapped = f"{second}{first}{third}"
-        return Say(text=swapped if wrong and request.id == "words" else text)
+        return Reply(text=swapped if wrong and request.id == "words" else text)
 
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == "failed"
 
@@ -103,9 +103,11 @@ def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
 def test_changed_words_in_several_texts_are_detected(
     words: dict[str, tuple[str, str]], status: str
 ) -> None:
-    def reply(request: ProbeRequest, attempt: Attempt) -> Say:
+    def reply(request: ProbeRequest, attempt: Attempt) -> Reply:
         text = echo.TEXTS[request.id]
         once = attempt.number == 1 and attempt.condition.mode == "streaming"
-        return Say(text=text.replace(*words[request.id]) if once and request.id in words else text)
+        return Reply(
+            text=text.replace(*words[request.id]) if once and request.id in words else text
+        )
 
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.received"] == status

@@ -3,17 +3,18 @@
 from typing import Any
 
 import pytest
-from healthy import Say, exchange, json_response, response
+from healthy import exchange, json_response, response
 from mock_provider import error
 from probing import judged, refusal, statuses
+from replies import Reply
 
 from harness.probes import errors
 from harness.probes.base import ProbeRequest
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
-HELLO = Say(text="Hello.")
+HELLO = Reply(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 
@@ -29,7 +30,7 @@ def full(status: int) -> Response:
 REFUSED = full(400)
 
 
-def results(wrong: Any) -> dict[str, CheckResult]:
+def results(wrong: Any) -> dict[str, RuleResult]:
     """The results of a provider with this response to all invalid requests."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -38,7 +39,7 @@ def results(wrong: Any) -> dict[str, CheckResult]:
     return judged(errors.GROUP, provider)
 
 
-def of_status(found: dict[str, CheckResult], status: str) -> set[str]:
+def of_status(found: dict[str, RuleResult], status: str) -> set[str]:
     return {name for name, each in statuses(found).items() if each == status}
 
 

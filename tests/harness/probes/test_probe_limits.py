@@ -4,16 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from healthy import (
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    json_response,
-    responses_whole,
-    stream_response,
-)
+from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
+from replies import Reply, chat_blocks, chat_chunks, chat_whole, responses_whole
 
 from harness.probes.base import ProbeRequest
 from harness.probes.limits import GROUP, LIMIT
@@ -22,18 +15,18 @@ from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
 COT = "The user requests for the code word, so I say it."
-ANSWER = Say(text="The code word is orchid596.", reasoning=COT)
+ANSWER = Reply(text="The code word is orchid596.", reasoning=COT)
 
 
 def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -> Response:
     """A non-streaming reply with this token count and finish; without text, only truncated CoT."""
-    say = Say(text=text, reasoning="Let me see how")
+    reply = Reply(text=text, reasoning="Let me see how")
     if attempt.condition.api == "chat":
-        body = chat_whole(say)
+        body = chat_whole(reply)
         body["choices"][0]["finish_reason"] = finish
         body["usage"] |= {"completion_tokens": tokens, "total_tokens": 50 + tokens}
     else:
-        body = responses_whole(say)
+        body = responses_whole(reply)
         if finish == "length":
             details = {"reason": "max_output_tokens"}
             body |= {"status": "incomplete", "incomplete_details": details}
@@ -46,7 +39,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
     if "long" in request.id:
         return long(attempt, 2_100, "stop", len(request.id))
-    return Say(text="The ", reasoning=COT) if request.id.startswith("stopped") else ANSWER
+    return Reply(text="The ", reasoning=COT) if request.id.startswith("stopped") else ANSWER
 
 
 def long(attempt: Attempt, tokens: int, finish: str, prompt: int) -> Response:
@@ -151,7 +144,7 @@ def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
     def short(attempt: Attempt) -> Response:
         if not attempt.condition.streaming:
             return ended(attempt, "stop", 9, text="One.")
-        chunks = chat_chunks(Say(text="One."))
+        chunks = chat_chunks(Reply(text="One."))
         chunks[-1]["usage"] |= {"completion_tokens": 9, "total_tokens": 59}
         return stream_response(chat_blocks(chunks))
 
@@ -200,18 +193,18 @@ def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str
     "said",
     [
         ANSWER,
-        Say(text="The code word", reasoning=COT),
-        Say(text="The code ", reasoning=COT),
+        Reply(text="The code word", reasoning=COT),
+        Reply(text="The code ", reasoning=COT),
     ],
 )
-def test_ineffective_stop_strings_are_detected(said: Say) -> None:
+def test_ineffective_stop_strings_are_detected(said: Reply) -> None:
     assert failed(healthy_except("stopped", said)) == {"limits.stop", "limits.stop.several"}
     assert failed(healthy_except("stopped by another", said)) == {"limits.stop.several"}
 
 
 def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
     found = judged(
-        GROUP, healthy_except("stopped", Say(text="", reasoning="The user requests for the "))
+        GROUP, healthy_except("stopped", Reply(text="", reasoning="The user requests for the "))
     )
     assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
 
@@ -224,4 +217,4 @@ def test_stop_strings_that_are_not_verifiable() -> None:
         return judged(GROUP, provider)["limits.stop"].status
 
     assert result("stopped", refusal()) == "not_verifiable"
-    assert result("whole", Say(text="Orchid596!")) == "not_verifiable"
+    assert result("whole", Reply(text="Orchid596!")) == "not_verifiable"

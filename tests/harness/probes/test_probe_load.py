@@ -6,9 +6,10 @@ from pathlib import Path
 
 from analyses import planned
 from background import in_background
-from healthy import Say, provider_of
-from mock_provider import MODEL, MockProvider, Received
+from healthy import provider_of
+from mock_provider import MockProvider, Received
 from probing import judged, refusal, statuses
+from replies import MODEL, Reply
 
 from harness.pipeline import run as pipeline
 from harness.pipeline.job import new_job
@@ -25,11 +26,11 @@ from harness.storage.run_log import read_run_info
 _numbers = itertools.count(1)
 
 
-def about(word: str, request: ProbeRequest) -> Say:
+def about(word: str, request: ProbeRequest) -> Reply:
     if request.tools:
         call_id = f"call_{next(_numbers)}"
-        return Say(call=("get_weather", f'{{"location": "{word}"}}'), call_id=call_id)
-    return Say(text=word)
+        return Reply(call=("get_weather", f'{{"location": "{word}"}}'), call_id=call_id)
+    return Reply(text=word)
 
 
 def test_separate_replies_pass() -> None:
@@ -38,7 +39,7 @@ def test_separate_replies_pass() -> None:
 
 
 def test_one_reply_of_another_request_is_an_error() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         crossed = request.id == WORDS["chat"][0] and attempt.condition.streaming
         return about(WORDS["responses"][1] if crossed else request.id, request)
 
@@ -49,8 +50,8 @@ def test_one_reply_of_another_request_is_an_error() -> None:
 
 
 def test_wrong_replies_and_shared_ids_are_detected() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Say:
-        return Say(call=("get_weather", '{"location": "nowhere"}'), call_id="call_0")
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
+        return Reply(call=("get_weather", '{"location": "nowhere"}'), call_id="call_0")
 
     found = statuses(judged(GROUP, provider))
     assert (found["load.answered"], found["load.call_ids"]) == ("failed", "warned")
@@ -59,7 +60,7 @@ def test_wrong_replies_and_shared_ids_are_detected() -> None:
 
 def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
     def answering(status: int) -> dict[str, str]:
-        def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+        def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
             return refusal(status) if attempt.condition.streaming else about(request.id, request)
 
         return statuses(judged(GROUP, provider))

@@ -5,15 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healthy import (
-    Say,
-    chat_blocks,
-    chat_chunks,
-    chat_whole,
-    json_response,
-    stream_response,
-)
+from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
+from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harmony.vocabulary import harmony_encoding
 from harness.probes import golden_prompts
@@ -58,7 +52,7 @@ def reply(
 ) -> Response:
     """A reply with the code word, or another text; `lost` tokens of the prompt are not counted."""
     text = says or f"It is {WORDS.get(attempt.sample.id, 'unknown')}."
-    body = chat_whole(Say(text=text))
+    body = chat_whole(Reply(text=text))
     used = prompt_tokens(attempt.sample) + ADDED - lost
     usage = body["usage"]
     usage |= {"prompt_tokens": used, "total_tokens": used + usage["completion_tokens"]}
@@ -256,13 +250,13 @@ def copying(
     """Two copies of the document without some lines; a stream without a gap."""
     lines = COPIED[attempt.sample.id].splitlines() * 2
     text = "\n".join(line for at, line in enumerate(lines) if at not in missing)
-    body = chat_whole(Say(text=text))
+    body = chat_whole(Reply(text=text))
     body["choices"][0]["finish_reason"] = finish
     body["usage"] |= {"prompt_tokens": 4_700, "completion_tokens": tokens}
     body["usage"]["total_tokens"] = 4_700 + tokens
     if not attempt.condition.streaming:
         return json_response(body)
-    chunks = chat_chunks(Say(text=text))
+    chunks = chat_chunks(Reply(text=text))
     chunks[-1]["usage"] |= body["usage"]
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
         choice["finish_reason"] = choice["finish_reason"] and finish
@@ -323,8 +317,8 @@ def test_lines_that_a_copy_lacks_are_information(missing: range, message: str | 
 def test_a_model_that_does_not_copy_is_not_judged() -> None:
     def short(attempt: Attempt) -> Response:
         if attempt.condition.streaming:
-            return stream_response(chat_blocks(chat_chunks(Say(text="No."))))
-        return json_response(chat_whole(Say(text="No.")))
+            return stream_response(chat_blocks(chat_chunks(Reply(text="No."))))
+        return json_response(chat_whole(Reply(text="No.")))
 
     assert set(statuses(copies(short, short)).values()) == {"not_verifiable"}
 

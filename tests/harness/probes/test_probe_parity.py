@@ -5,29 +5,30 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from healthy import Say, chat_blocks, chat_chunks, chat_whole, json_response, stream_response
+from healthy import json_response, stream_response
 from probing import judged, statuses
+from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.probes.base import ProbeRequest
 from harness.probes.parity import GROUP
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}
 
 
-def say(request: ProbeRequest) -> Say:
+def reply(request: ProbeRequest) -> Reply:
     if request.id in _CALLS:
-        return Say(call=("get_weather", '{"location": "Lisbon"}'))
-    return Say(text=f"About {request.id} there is much to say.")
+        return Reply(call=("get_weather", '{"location": "Lisbon"}'))
+    return Reply(text=f"About {request.id} there is much to say.")
 
 
-def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
+def streamed(change: Callable[[Reply], Reply]) -> dict[str, RuleResult]:
     """The results of a provider with modified streams."""
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        return change(say(request)) if attempt.condition.streaming else say(request)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        return change(reply(request)) if attempt.condition.streaming else reply(request)
 
     return judged(GROUP, provider)
 
@@ -37,7 +38,7 @@ def test_equal_streams_and_non_streaming_replies_pass() -> None:
 
 
 def test_json_that_is_reformatted_in_one_mode_passes() -> None:
-    def spaced(each: Say) -> Say:
+    def spaced(each: Reply) -> Reply:
         name, arguments = each.call or ("", "{}")
         return replace(each, call=(name, json.dumps(json.loads(arguments), indent=1)))
 
@@ -45,7 +46,7 @@ def test_json_that_is_reformatted_in_one_mode_passes() -> None:
     assert found["parity.content"] == "passed"
 
 
-def _call_as_reasoning(each: Say) -> Say:
+def _call_as_reasoning(each: Reply) -> Reply:
     return replace(each, call=None, text="", reasoning=each.call[1]) if each.call else each
 
 
@@ -59,7 +60,7 @@ def _call_as_reasoning(each: Say) -> Say:
          {"parity.content"}),
     ],
 )  # fmt: skip
-def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[str]) -> None:
+def test_losses_in_streams_are_errors(change: Callable[[Reply], Reply], found: set[str]) -> None:
     results = statuses(streamed(change))
     failed = {name for name, status in results.items() if status == "failed"}
     assert found <= failed <= found | {"parity.content"}
@@ -68,53 +69,55 @@ def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[s
 def test_swapped_pieces_are_an_error_even_if_all_streams_differ() -> None:
     thought = "The user greets me, so I greet the user."
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         at = 4 * attempt.number
         swapped = thought[:at] + thought[at + 4 : at + 8] + thought[at : at + 4] + thought[at + 8 :]
         cot = swapped if attempt.condition.streaming else thought
-        return replace(say(request), reasoning=cot)
+        return replace(reply(request), reasoning=cot)
 
     assert judged(GROUP, provider)["parity.content"].status == "failed"
 
 
 def test_random_variation_is_not_a_defect() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         return replace(
-            say(request), text=f"{attempt.number} {attempt.condition.streaming}", reasoning="r"
+            reply(request), text=f"{attempt.number} {attempt.condition.streaming}", reasoning="r"
         )
 
     found = judged(GROUP, provider)
     assert "failed" not in statuses(found).values()
 
-    def varied(request: ProbeRequest, attempt: Attempt) -> Say:
-        return Say(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")
+    def varied(request: ProbeRequest, attempt: Attempt) -> Reply:
+        return Reply(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")
 
     assert judged(GROUP, varied)["parity.content"].status == "not_verifiable"
 
 
 def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         if request.id in _CALLS:
-            return say(request)
+            return reply(request)
         hello = request.id == "hello"
-        return Say(
+        return Reply(
             text=f"Hello!{' 👋' if hello and attempt.condition.streaming else ''} How are you?"
         )
 
     assert judged(GROUP, provider)["parity.content"].status == "passed"
 
 
-def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response]:
+def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Reply | Response]:
     """A Chat provider whose streams report other counts."""
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-        chunks = chat_chunks(say(request))
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
+        chunks = chat_chunks(reply(request))
         usage = chunks[-1]["usage"]
         usage |= {key: value for key, value in counts.items() if key in usage}
         if "reasoning_tokens" in counts:
             usage["completion_tokens_details"] = {"reasoning_tokens": counts["reasoning_tokens"]}
         streamed = stream_response(chat_blocks(chunks))
-        return streamed if attempt.condition.streaming else json_response(chat_whole(say(request)))
+        return (
+            streamed if attempt.condition.streaming else json_response(chat_whole(reply(request)))
+        )
 
     return provider
 
@@ -133,9 +136,11 @@ def test_different_counts_are_detected(counts: dict[str, int], found: tuple[str,
 
 
 def test_reasoning_tokens_are_not_verifiable_without_counts_in_streams() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-        streamed = stream_response(chat_blocks(chat_chunks(say(request))[:-1]))
-        return streamed if attempt.condition.streaming else json_response(chat_whole(say(request)))
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
+        streamed = stream_response(chat_blocks(chat_chunks(reply(request))[:-1]))
+        return (
+            streamed if attempt.condition.streaming else json_response(chat_whole(reply(request)))
+        )
 
     results = statuses(judged(GROUP, provider, apis=["chat"]))
     assert results["parity.usage.reasoning"] == "not_verifiable"

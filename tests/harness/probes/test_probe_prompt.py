@@ -6,7 +6,8 @@ from dataclasses import astuple, replace
 
 import openai_harmony as oh
 import pytest
-from healthy import Say, chat_whole, json_response, responses_whole, rollout
+from healthy import json_response, rollout
+from replies import Reply, chat_whole, responses_whole
 
 from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
@@ -25,16 +26,16 @@ from harness.probes.rendering import (
     renderings,
     with_texts,
 )
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
-from harness.rules import probe_results
+from harness.rule_results import probe_results
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000
 _LIBRARY = Rendering()
 
 
-def judged(tokens: Count, api: Api = "chat") -> dict[str, CheckResult]:
+def judged(tokens: Count, api: Api = "chat") -> dict[str, RuleResult]:
     """The results of a provider with these token counts."""
     make, name = {
         "chat": (chat_whole, "prompt_tokens"),
@@ -42,7 +43,7 @@ def judged(tokens: Count, api: Api = "chat") -> dict[str, CheckResult]:
     }[api]
     rollouts = {}
     for request in GROUP.requests(api):
-        whole = make(Say(text="Hello."))
+        whole = make(Reply(text="Hello."))
         counted = tokens(PROMPTS[request.id])
         if counted is None:
             del whole["usage"]

@@ -4,8 +4,9 @@ from itertools import zip_longest
 from typing import Any
 
 import pytest
-from healthy import Say, chat_blocks, chat_chunks, chat_whole, json_response, stream_response
+from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
+from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.probes.base import ProbeRequest
 from harness.probes.sampling import GROUP
@@ -13,26 +14,29 @@ from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
-SAID, MIXED = Say(text="Once upon a time."), Say(text="We write. Once upon a time.", reasoning="")
+SAID, MIXED = (
+    Reply(text="Once upon a time."),
+    Reply(text="We write. Once upon a time.", reasoning=""),
+)
 
 
 def choices(
     count: int, same: bool = False, *, prompts: int = 1, counted: int | None = None
 ) -> Response:
     """A reply whose usage counts the prompt this many times and the tokens of `counted` choices."""
-    whole = chat_whole(Say(text="The code word is kelp."))
+    whole = chat_whole(Reply(text="The code word is kelp."))
     whole["usage"]["prompt_tokens"] *= prompts
     whole["usage"]["completion_tokens"] *= count if counted is None else counted
     whole["choices"] = [
-        {**chat_whole(Say(text=f"The {0 if same else index}."))["choices"][0], "index": index}
+        {**chat_whole(Reply(text=f"The {0 if same else index}."))["choices"][0], "index": index}
         for index in range(count)
     ]
     return json_response(whole)
 
 
-def interleaved(*says: Say) -> Response:
+def interleaved(*says: Reply) -> Response:
     """A stream whose chunks alternate between these choices."""
-    streams = [chat_chunks(say)[:-1] for say in says]
+    streams = [chat_chunks(reply)[:-1] for reply in says]
     for index, chunks in enumerate(streams):
         for chunk in chunks:
             chunk["choices"][0]["index"] = index
@@ -43,20 +47,22 @@ def interleaved(*says: Say) -> Response:
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that follows effort, varies at temperature 1 and is otherwise deterministic."""
     if request.id == "choices streamed":
-        return interleaved(*[Say(text=f"Story {number}.") for number in range(3)])
+        return interleaved(*[Reply(text=f"Story {number}.") for number in range(3)])
     if request.id == "choices":
-        return choices(3) if attempt.condition.api == "chat" else Say(text="One.")
+        return choices(3) if attempt.condition.api == "chat" else Reply(text="One.")
     if request.id.startswith("effort"):
-        return Say(text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3))
+        return Reply(
+            text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3)
+        )
     if request.id.startswith("fresh"):
         return open_answer(request.id)
     if request.id.startswith("hot"):
         return open_answer(attempt.number)
-    return Say(text="The word is kelp.", reasoning="")
+    return Reply(text="The word is kelp.", reasoning="")
 
 
-def open_answer(word: object) -> Say:
-    return Say(
+def open_answer(word: object) -> Reply:
+    return Reply(
         text=f"{word:>12} is the word that I thought of when I read your question.", reasoning=""
     )
 
@@ -83,8 +89,8 @@ def test_a_healthy_provider_passes() -> None:
     assert found(healthy, "failed", "warned", "not_verifiable") == set()
 
 
-def word_of(attempt: Attempt) -> Say:
-    return Say(text=f"The word is {attempt.number}.", reasoning="")
+def word_of(attempt: Attempt) -> Reply:
+    return Reply(text=f"The word is {attempt.number}.", reasoning="")
 
 
 def test_a_seed_of_zero_that_counts_as_none_is_a_warning() -> None:
@@ -96,7 +102,7 @@ def test_a_seed_of_zero_that_counts_as_none_is_a_warning() -> None:
 
 
 def test_noise_at_seed_zero_is_not_a_finding() -> None:
-    def noisy(attempt: Attempt) -> Say:
+    def noisy(attempt: Attempt) -> Reply:
         return word_of(attempt) if attempt.number <= 2 else SAID
 
     assert found(healthy_except("zero as seed", noisy), "warned", "not_verifiable") == set()
@@ -125,8 +131,8 @@ def in_streams(said: Any) -> Any:
     )
 
 
-def thinking_alike(attempt: Attempt) -> Say:
-    return Say(text="266", reasoning="hmm " * (14 + attempt.number))
+def thinking_alike(attempt: Attempt) -> Reply:
+    return Reply(text="266", reasoning="hmm " * (14 + attempt.number))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def thinking_alike(attempt: Attempt) -> Say:
         (with_tools(thinking_alike), {"sampling.effort.tools"}),
         (in_streams(thinking_alike), {"sampling.effort.streaming"}),
         (
-            healthy_except("effort medium", Say(text="266", reasoning="hmm " * 64)),
+            healthy_except("effort medium", Reply(text="266", reasoning="hmm " * 64)),
             {"sampling.effort.steps"},
         ),
         (greedy, {"sampling.temperature.high"}),
@@ -191,15 +197,15 @@ def test_copies_of_earlier_replies_are_detected(hot: Any, fresh: Any, expected: 
 def test_a_lost_cot_is_not_a_short_cot(lost: int, expected: str) -> None:
     said = {True: "", False: "hmm " * WORDS["high"]}
     provider = healthy_except(
-        "effort high", lambda a: Say(text="266", reasoning=said[a.number <= lost])
+        "effort high", lambda a: Reply(text="266", reasoning=said[a.number <= lost])
     )
     efforts = {f"sampling.effort{each}" for each in ("", ".steps", ".tools")}
     assert efforts <= found(provider, expected)
 
 
 def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
-    def thinking(attempt: Attempt) -> Say:
-        return Say(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
+    def thinking(attempt: Attempt) -> Reply:
+        return Reply(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
 
     provider = healthy_except("effort high", thinking)
     assert "sampling.effort.steps" not in found(provider, "warned")
@@ -207,7 +213,7 @@ def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
 
 def test_noise_at_temperature_0_is_healthy() -> None:
     provider = healthy_except(
-        "cold", lambda a: Say(text="Another word." if a.number == 2 else "A word.")
+        "cold", lambda a: Reply(text="Another word." if a.number == 2 else "A word.")
     )
     assert found(provider, "failed") == set()
 
@@ -215,7 +221,7 @@ def test_noise_at_temperature_0_is_healthy() -> None:
 def odd(count: int) -> Any:
     """A provider whose first `count` replies at temperature 0 are unique."""
 
-    def said(attempt: Attempt) -> Say:
+    def said(attempt: Attempt) -> Reply:
         number = 3 * (attempt.number - 1) + int(attempt.sample.id.split()[1])
         return open_answer(number if number <= count else "usual")
 
@@ -230,9 +236,9 @@ def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str)
 def test_low_variation_is_not_verifiable() -> None:
     def sure(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "hot 1" and attempt.number == 1:
-            return Say(text="Kelp.")
+            return Reply(text="Kelp.")
         return (
-            Say(text="Eel.")
+            Reply(text="Eel.")
             if request.id[:3] in ("hot", "col", "see")
             else healthy(request, attempt)
         )

@@ -6,21 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from healthy import (
-    Say,
-    chat_whole,
-    json_response,
-    responses_blocks,
-    responses_events,
-    responses_whole,
-    rollout,
-    stream_response,
-)
+from healthy import json_response, rollout, stream_response
 from probing import Provider, judged, refusal, statuses
+from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
 from harness.api.base import Tool, ToolCall, ToolResult
 from harness.checks.subjects import Call
-from harness.findings import Problem
 from harness.parsing.rollout import parse_rollout
 from harness.probes.authorship import Author, proven
 from harness.probes.base import ProbeGroup, ProbeRequest
@@ -29,23 +20,24 @@ from harness.probes.tools.arguments import TYPES_GROUP, VALUES
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
+from harness.rules import Problem
 from harness.sampling.attempts import Attempt
 
 _numbers = itertools.count(1)
 
 
-def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Say:
+def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Reply:
     name = tool if isinstance(tool, str) else tool.name
-    return Say(call=(name, arguments), call_id=f"call_{next(_numbers)}")
+    return Reply(call=(name, arguments), call_id=f"call_{next(_numbers)}")
 
 
 # --- When to call
 
 
-def _triggered(request: ProbeRequest, _: Attempt) -> Say:
+def _triggered(request: ProbeRequest, _: Attempt) -> Reply:
     if request.id in choice.NEEDED:
         return calling(choice.NEEDED[request.id][1])
-    return Say(text="Hello!")
+    return Reply(text="Hello!")
 
 
 def test_needed_calls_pass() -> None:
@@ -53,15 +45,15 @@ def test_needed_calls_pass() -> None:
 
 
 def test_missing_calls_fail() -> None:
-    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: Say(text="Hello!")))
+    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: Reply(text="Hello!")))
     assert found["tools.trigger.recall"] == "warned"
     assert found["tools.trigger.right_tool"] == "not_verifiable"
 
 
 def test_a_model_that_can_answer_without_a_tool_is_healthy() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         can = request.id in ("language", "markdown", "chart")
-        return Say(text="It is German.") if can else _triggered(request, attempt)
+        return Reply(text="It is German.") if can else _triggered(request, attempt)
 
     assert not {"failed", "warned"} & set(statuses(judged(choice.TRIGGER_GROUP, provider)).values())
 
@@ -74,8 +66,8 @@ def test_calls_in_reply_to_greetings_are_a_warning() -> None:
 
 
 def test_one_missing_call_is_tolerated() -> None:
-    def once(request: ProbeRequest, attempt: Attempt) -> Say:
-        return Say(text="?") if request.id == "status" else _triggered(request, attempt)
+    def once(request: ProbeRequest, attempt: Attempt) -> Reply:
+        return Reply(text="?") if request.id == "status" else _triggered(request, attempt)
 
     result = judged(choice.TRIGGER_GROUP, once)["tools.trigger.recall"]
     assert (result.status, result.failures) == ("passed", 2)
@@ -84,14 +76,14 @@ def test_one_missing_call_is_tolerated() -> None:
 # --- tool_choice
 
 _KEPT = {
-    "none": Say(text="I may not look."),
-    "none streamed": Say(text="I may not look."),
+    "none": Reply(text="I may not look."),
+    "none streamed": Reply(text="I may not look."),
     "named": calling(LANGUAGE, '{"text": "a"}'),
     "named streamed": calling(LANGUAGE, '{"text": "a"}'),
 }
 
 
-def _chosen(request: ProbeRequest, _: Attempt) -> Say:
+def _chosen(request: ProbeRequest, _: Attempt) -> Reply:
     return _KEPT.get(request.id) or calling(WEATHER)
 
 
@@ -104,17 +96,17 @@ def test_following_tool_choice_passes() -> None:
     [
         ("none", calling(WEATHER), "tools.choice.none"),
         ("none streamed", calling(WEATHER), "tools.choice.none.streaming"),
-        ("required", Say(text="Hello!"), "tools.choice.required"),
-        ("required streamed", Say(text="Hello!"), "tools.choice.required.streaming"),
+        ("required", Reply(text="Hello!"), "tools.choice.required"),
+        ("required streamed", Reply(text="Hello!"), "tools.choice.required.streaming"),
         ("named", calling(WEATHER), "tools.choice.named"),
-        ("named", Say(text="Hello!"), "tools.choice.named"),
+        ("named", Reply(text="Hello!"), "tools.choice.named"),
         ("named streamed", calling(WEATHER), "tools.choice.named.streaming"),
         ("named", refusal(500), "tools.choice.named"),
         ("auto", refusal(400), "tools.choice.auto"),
     ],
 )
-def test_ignoring_tool_choice_fails(name: str, said: Say | Response, probe: str) -> None:
-    def provider(asked: ProbeRequest, attempt: Attempt) -> Say | Response:
+def test_ignoring_tool_choice_fails(name: str, said: Reply | Response, probe: str) -> None:
+    def provider(asked: ProbeRequest, attempt: Attempt) -> Reply | Response:
         return said if asked.id == name else _chosen(asked, attempt)
 
     found = statuses(judged(choice.GROUP, provider))
@@ -122,7 +114,7 @@ def test_ignoring_tool_choice_fails(name: str, said: Say | Response, probe: str)
 
 
 def test_rejecting_tool_choice_is_legitimate() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
         return _chosen(request, attempt) if request.id == "auto" else refusal()
 
     results = judged(choice.GROUP, provider)
@@ -145,7 +137,7 @@ def test_unexpected_streams_are_not_attributed_to_tool_choice(
 # --- Names
 
 
-def _named(request: ProbeRequest, _: Attempt) -> Say:
+def _named(request: ProbeRequest, _: Attempt) -> Reply:
     return calling(request.tools[0].name)
 
 
@@ -170,7 +162,7 @@ def test_unchanged_names_pass() -> None:
 def test_names_changed_by_servers_fail(change: object) -> None:
     assert callable(change)
 
-    def changing(request: ProbeRequest, attempt: Attempt) -> Say:
+    def changing(request: ProbeRequest, attempt: Attempt) -> Reply:
         said, name = _named(request, attempt), request.tools[0].name
         return replace(calling(change(name)), wrote=said.call, reasoning=f"I call {name} now.")
 
@@ -216,7 +208,7 @@ def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, sta
 
 
 def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Say:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
         return replace(_named(request, _), call_id="call_0")
 
     assert statuses(judged(names.GROUP, provider))["tools.names.ids"] == "warned"
@@ -225,14 +217,14 @@ def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
 # --- Arguments
 
 
-def _writing(text: str, request: ProbeRequest) -> Say:
+def _writing(text: str, request: ProbeRequest) -> Reply:
     """A call that the model writes."""
     tool = arguments.TEXTS[request.id].tool
     (key,) = tool.parameters["properties"]
     return calling(tool, json.dumps({key: text}, ensure_ascii=False))
 
 
-def _changing(text: str, request: ProbeRequest) -> Say:
+def _changing(text: str, request: ProbeRequest) -> Reply:
     """The same call, but the model writes the intact text."""
     intact = _writing(arguments.TEXTS[request.id].intact, request)
     return replace(_writing(text, request), wrote=intact.call)
@@ -250,12 +242,12 @@ def test_characters_lost_only_in_streams_are_reported(lost: int, failed: bool) -
     """The CoT has also lost them, so the tokens do not show the loss."""
     beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         text = arguments.TEXTS[request.id].intact
         if attempt.condition.streaming and request.id in beyond[:lost]:
             text = "".join(filter(str.isascii, text))
         elif request.id in beyond[lost:]:
-            return Say(text="No.")
+            return Reply(text="No.")
         return _writing(text, request)
 
     found = statuses(judged(arguments.GROUP, provider))
@@ -280,7 +272,9 @@ def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -
 
 
 def test_a_problem_without_proof_must_be_repeated() -> None:
-    call = Call(parse_rollout(rollout([Say(text="Hello.")])).exchanges[0], ToolCall("1", "a", "{}"))
+    call = Call(
+        parse_rollout(rollout([Reply(text="Hello.")])).exchanges[0], ToolCall("1", "a", "{}")
+    )
     problem = Problem(call.exchange, "Damaged.", "a", "b")
 
     def kept(*found: tuple[Problem | None, Author]) -> list[Problem | None]:
@@ -296,7 +290,7 @@ def test_a_problem_without_proof_must_be_repeated() -> None:
 
 
 def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
-    def stalled(request: ProbeRequest, _: Attempt) -> Say:
+    def stalled(request: ProbeRequest, _: Attempt) -> Reply:
         value = arguments.TEXTS[request.id]
         key = next(iter(value.tool.parameters["properties"]))
         ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
@@ -338,7 +332,7 @@ def test_texts_copied_incorrectly_are_not_verifiable() -> None:
 def _typed(arguments: Mapping[str, str]) -> Provider:
     """A provider whose calls have these arguments although the model writes the right ones."""
 
-    def provider(request: ProbeRequest, _: Attempt) -> Say:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
         typed = VALUES[request.id]
         right = json.dumps({typed.key: typed.value})
         said = calling(typed.tool, arguments.get(request.id, right))
@@ -390,7 +384,7 @@ def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, argu
 def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
     changed = iter([{"null": '{"label": "null"}'}])
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         arguments = next(changed, {}) if request.id == "null" else {}
         return _typed(arguments)(request, attempt)
 
@@ -398,7 +392,7 @@ def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
 
 
 def test_types_that_the_model_confuses_are_not_verifiable() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Say:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
         typed = VALUES[request.id]
         return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
@@ -408,10 +402,10 @@ def test_types_that_the_model_confuses_are_not_verifiable() -> None:
 # --- The loop
 
 
-def _looping(request: ProbeRequest, _: Attempt) -> list[Say | Response]:
+def _looping(request: ProbeRequest, _: Attempt) -> list[Reply | Response]:
     if request.id == "dependent":
-        return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Say(text="Sunny.")]
-    return [calling(WEATHER), Say(text="I could not find out.")]
+        return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Reply(text="Sunny.")]
+    return [calling(WEATHER), Reply(text="I could not find out.")]
 
 
 def test_continued_conversations_pass() -> None:
@@ -433,7 +427,7 @@ def test_unseen_tool_results_are_warnings() -> None:
 def test_an_answer_instead_of_the_second_call_is_not_evidence() -> None:
     replies = [
         calling(ORDER, '{"order_id": "A-17"}'),
-        Say(text="Shall I look up the weather, too?"),
+        Reply(text="Shall I look up the weather, too?"),
     ]
     assert (
         statuses(judged(results.LOOP_GROUP, lambda *_: replies))["tools.loop.dependent"]
@@ -442,14 +436,14 @@ def test_an_answer_instead_of_the_second_call_is_not_evidence() -> None:
 
 
 def test_without_a_call_the_loop_is_not_verifiable() -> None:
-    found = judged(results.LOOP_GROUP, lambda *_: Say(text="Hello!"))
+    found = judged(results.LOOP_GROUP, lambda *_: Reply(text="Hello!"))
     assert set(statuses(found).values()) == {"not_verifiable"}
 
 
 # --- Schemas
 
 
-def _echoing(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+def _echoing(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
     if attempt.condition.api == "chat" or request.id not in DEFINITIONS:
         return calling(WEATHER)
     tool = {"type": "function", "name": WEATHER.name, "strict": False}
@@ -462,7 +456,7 @@ def test_unusual_schemas_that_work_pass() -> None:
 
 
 def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
         return refusal(500) if request.id == "items_property" else _echoing(request, attempt)
 
     found = statuses(judged(schemas.GROUP, provider))
@@ -471,7 +465,7 @@ def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
 
 
 def test_an_incomplete_echo_is_a_warning() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
         if attempt.condition.api == "chat":
             return calling(WEATHER)
         tool = {"type": "function", "name": WEATHER.name, "parameters": {"type": "object"}}
@@ -481,8 +475,8 @@ def test_an_incomplete_echo_is_a_warning() -> None:
 
 
 def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Say | Response:
-        return refusal() if request.id == "strict" else Say(text="No.")
+    def provider(request: ProbeRequest, _: Attempt) -> Reply | Response:
+        return refusal() if request.id == "strict" else Reply(text="No.")
 
     found = statuses(judged(schemas.GROUP, provider))
     assert found["tools.schema.callable"] == "warned"
@@ -496,10 +490,10 @@ def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
 def _telling(which: int) -> Provider:
     """A model that names the result of the first call (0) or of the second (1)."""
 
-    def says(_: ProbeRequest, attempt: Attempt) -> Say:
+    def says(_: ProbeRequest, attempt: Attempt) -> Reply:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
         assert isinstance(found[which].text, str)
-        return Say(text=json.loads(str(found[which].text))["code_word"].title())
+        return Reply(text=json.loads(str(found[which].text))["code_word"].title())
 
     return says
 
@@ -509,7 +503,7 @@ def _telling(which: int) -> Provider:
     [
         (_telling(0), "passed"),
         (_telling(1), "failed"),
-        (lambda *_: Say(text="I cannot tell."), "not_verifiable"),
+        (lambda *_: Reply(text="I cannot tell."), "not_verifiable"),
         (lambda *_: refusal(), "not_verifiable"),
     ],
 )
@@ -547,5 +541,5 @@ def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
 
 
 def test_without_a_call_there_is_no_preamble() -> None:
-    found = judged(preamble.GROUP, lambda *_: Say(text="Lisbon has 21 degrees."))
+    found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"

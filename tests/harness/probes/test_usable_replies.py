@@ -3,17 +3,9 @@
 from collections.abc import Sequence
 
 import pytest
-from healthy import (
-    Say,
-    chat_whole,
-    exchange,
-    json_response,
-    responses_whole,
-    rollout,
-    stream_response,
-)
-from mock_provider import data
+from healthy import exchange, json_response, rollout, stream_response
 from probing import judged, refusal
+from replies import Reply, chat_whole, data, responses_whole
 
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import GROUPS
@@ -33,10 +25,10 @@ def _timed_out(attempt: Attempt) -> Exchange:
 
 def _cut(api: Api) -> Response:
     if api == "chat":
-        body = chat_whole(Say(text="The"))
+        body = chat_whole(Reply(text="The"))
         body["choices"][0]["finish_reason"] = "length"
     else:
-        body = responses_whole(Say(text="The"))
+        body = responses_whole(Reply(text="The"))
         body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     return json_response(body)
 
@@ -124,7 +116,7 @@ def _responses(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> Prob
     return ProbeResponses.of([request], {request.id: rollouts}, "chat", None)
 
 
-def _recorded(*answers: Say | Response | Exchange) -> ParsedRollout:
+def _recorded(*answers: Reply | Response | Exchange) -> ParsedRollout:
     return parse_rollout(rollout(answers, sample="hello"))
 
 
@@ -135,14 +127,14 @@ def test_the_reason_is_stated() -> None:
 
 
 def test_other_repetitions_are_judged() -> None:
-    complete = _recorded(Say(text="Hello."))
+    complete = _recorded(Reply(text="Hello."))
     responses = _responses(ProbeRequest("hello", ()), [_recorded(_cut("chat")), complete])
     assert [reply.text for _, reply in responses.replies("hello")] == ["Hello."]
 
 
 def test_a_reply_that_was_requested_again_is_left_out() -> None:
     responses = _responses(
-        ProbeRequest("hello", ()), [_recorded(_cut("chat"), Say(text="The whole reply."))]
+        ProbeRequest("hello", ()), [_recorded(_cut("chat"), Reply(text="The whole reply."))]
     )
     ((judged_exchange, reply),) = responses.replies("hello")
     assert (judged_exchange.index, reply.text) == (1, "The whole reply.")

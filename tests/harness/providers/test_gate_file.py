@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import replies
 import yaml
 from analyses import planned
-from healthy import MODEL, provider_of, silent
+from healthy import provider_of, without_call
 from hypothesis import given
 from hypothesis import strategies as st
+from replies import MODEL
 
 from harness.checks import CHECKS
 from harness.cli.app import run
@@ -18,7 +20,7 @@ from harness.errors import ConfigurationError
 from harness.pipeline import requirements
 from harness.probes.suites import choose
 from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.runs import Limits, Thresholds
 
 
@@ -119,7 +121,7 @@ def test_an_unknown_name_is_rejected_with_a_hint(name, said):
 
 
 def result(status="passed", applicable=4, name="usage.sum"):
-    return CheckResult(check=CHECKS[name].about, status=status, applicable=applicable, failures=1)
+    return RuleResult(check=CHECKS[name].about, status=status, applicable=applicable, failures=1)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def asked(mock, tmp_path, *options, for_all=None, own=None):
 
 
 def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, tmp_path, capsys):
-    mock.always = provider_of(silent)
+    mock.always = provider_of(without_call)
     nothing = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0}
     (tmp_path / "gate.yaml").write_text("min_pass_at_k: 0.3")
     for origin, options, for_all, own in [
@@ -199,7 +201,7 @@ def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, 
 
 
 def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path):
-    mock.always = provider_of(silent)
+    mock.always = provider_of(without_call)
     gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "smoke"}
     (tmp_path / "strict.yaml").write_text(
         "gate: {max_invalid: 0, must_pass: [reasoning.in_answer]}"
@@ -222,10 +224,8 @@ def without_sum(request_body):
 
 
 def test_checks_that_may_only_warn_do_not_invalidate_attempts(mock, tmp_path, capsys, monkeypatch):
-    import healthy
-
-    whole = healthy.chat_whole
-    monkeypatch.setattr(healthy, "chat_whole", lambda say: without_sum(whole(say)))
+    whole = replies.chat_whole
+    monkeypatch.setattr(replies, "chat_whole", lambda reply: without_sum(whole(reply)))
     assert asked(mock, tmp_path) == 1
     assert "1 invalid of 1" in capsys.readouterr().out
     assert asked(mock, tmp_path, "--may-warn", "usage.sum") == 0

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import healthy
+from healthy import exchange, json_response
+from replies import Reply, chat_whole
 
 from harness.api.base import Message, Settings
 from harness.records.conditions import Condition
@@ -36,10 +37,8 @@ class Answering:
     ) -> Exchange:
         self.asked += 1
         await asyncio.sleep(0)
-        text = json.dumps(healthy.chat_whole(healthy.Say(text=f"Answer {self.asked}.")))
-        return healthy.exchange(
-            "chat", False, healthy.json_response(text, 429 if self.asked % 5 == 0 else 200)
-        )
+        text = json.dumps(chat_whole(Reply(text=f"Answer {self.asked}.")))
+        return exchange("chat", False, json_response(text, 429 if self.asked % 5 == 0 else 200))
 
 
 class Measuring(Observer):

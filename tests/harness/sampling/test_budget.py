@@ -5,8 +5,9 @@ import json
 
 import mock_provider
 import pytest
-from healthy import MODEL, Say, provider_of
+from healthy import provider_of
 from mock_provider import MockProvider
+from replies import MODEL, Reply
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
@@ -164,7 +165,7 @@ def test_a_run_that_used_up_its_budget_is_inconclusive_and_can_be_resumed(mock, 
 
 
 def test_a_failed_run_fails_even_if_the_budget_is_used_up(mock, capsys):
-    mock.always = provider_of(lambda _: [Say(text="No.")])
+    mock.always = provider_of(lambda _: [Reply(text="No.")])
     assert run(at(mock, "--max-requests", "6")) == 1
     assert "Stopped by the budget" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
+from replies import data
 from waiting import until
 
 from harness.api.base import Message, Settings, Tool
@@ -182,7 +183,7 @@ async def test_the_key_is_not_in_the_log(tmp_path: Path, monkeypatch: pytest.Mon
         sent = request.headers["authorization"]
         assert sent == f"Bearer {key}"
         said = {"error": {"message": f"no access with {sent}", "param": key}}
-        answer = mock.stream([mock.data(said).encode() + b"\n\n"], end=False)
+        answer = mock.stream([data(said).encode() + b"\n\n"], end=False)
         if not (request.body or {}).get("stream"):
             answer = mock.text(mock.json.dumps(said), X_Your_Key=key, Set_Cookie=key)
         await answer(request, writer)

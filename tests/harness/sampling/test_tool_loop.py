@@ -4,8 +4,8 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
-from healthy import Say, responses_whole
 from mock_provider import MockProvider
+from replies import Reply, responses_whole
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings, Tool
@@ -13,7 +13,7 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.tool_loop import attempt_seed, rollout
+from harness.sampling.tool_loop import attempt_seed, run_attempt
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
@@ -39,7 +39,7 @@ async def run(
         attempt = Attempt(
             "aime/high/s1/2", "aime25", sample, condition, 2, how, max_turns, more_tokens
         )
-        return await rollout(attempt, transport, DIALECTS[api])
+        return await run_attempt(attempt, transport, DIALECTS[api])
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -83,7 +83,7 @@ def calling(name: str, finish: str = "tool_calls") -> mock.Handler:
 def cut(api: Api, text: str = "The") -> mock.Handler:
     if api == "chat":
         return calling("get_weather", "length")
-    body = responses_whole(Say(text=text))
+    body = responses_whole(Reply(text=text))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     return mock.text(mock.json.dumps(body))
 

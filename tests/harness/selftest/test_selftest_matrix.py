@@ -11,9 +11,9 @@ from rich.console import Console
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.probes.suites import choose
-from harness.records.analysis import CheckResult
+from harness.records.analysis import RuleResult
 from harness.records.scores import Evidence, Finding, Severity
-from harness.rules import RULES, judged_result
+from harness.rule_results import RULES, judged_result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
@@ -42,7 +42,7 @@ HEALTHY = fault(faults.HEALTHY, visible=False, allowed=True)
 BROKEN = fault("broken", "harmony.markers", "parity.calls")
 
 
-def found(check_id: str, severity: Severity) -> CheckResult:
+def found(check_id: str, severity: Severity) -> RuleResult:
     about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
     finding = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)

@@ -4,7 +4,8 @@ import json
 
 import mock_provider as mock
 import pytest
-from mock_provider import COT, MODEL, MockProvider
+from mock_provider import COT, MockProvider
+from replies import MODEL, Reply, chat_whole
 
 from harness.golden.files import shipped
 from harness.probes import cot, errors, numerics
@@ -14,7 +15,7 @@ from harness.tasks.probing import ProbeTask
 
 
 def reply(fields):
-    body = mock.chat_reply({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]})
+    body = chat_whole(Reply(text="Hello!"))
     [choice] = body["choices"]
     choice["message"] = {"role": "assistant", "content": None, **fields}
     return mock.text(json.dumps(body))

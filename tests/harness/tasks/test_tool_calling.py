@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from healthy import MODEL, SUITE, Say, chat_whole, counts, exchange, json_response, right, rollout
+from healthy import SUITE, correct, exchange, json_response, rollout
+from replies import MODEL, Reply, chat_whole, counts
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
@@ -15,12 +16,12 @@ from harness.tasks.tool_calling import ToolCalling, same_arguments
 
 LISBON = next(case for case in SUITE.cases if case.id == "weather-lisbon")
 WEATHER = SUITE.tool("get_weather").parameters
-DONE = Say(text="Done.")
+DONE = Reply(text="Done.")
 
 
 def call(arguments, name="get_weather", call_id="call_1"):
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return Say(call=(name, text), call_id=call_id)
+    return Reply(call=(name, text), call_id=call_id)
 
 
 def task(*, strict=False, tries=10):
@@ -41,10 +42,10 @@ def failed(kind, answer=None):
 @pytest.mark.parametrize(
     ("answers", "kind"),
     [
-        (right(LISBON), "success"),
+        (correct(LISBON), "success"),
         ([call({"location": "Lisbon", "unit": "celsius"}), DONE], "success"),
         ([call({"location": "Porto"}), DONE], "success"),
-        ([Say(text="I do not know.")], "no_tool_call"),
+        ([Reply(text="I do not know.")], "no_tool_call"),
         ([call({}, "service_status"), DONE], "wrong_tool"),
         ([call({}, "service_status"), call({"location": "Lisbon"}, call_id="c2"), DONE], "success"),
         ([call("{"), DONE], "invalid_arguments"),
@@ -82,7 +83,7 @@ def test_an_error_status_is_quoted():
 
 
 def test_truncation_takes_precedence_over_a_missing_call():
-    body = chat_whole(Say(text="It is"))
+    body = chat_whole(Reply(text="It is"))
     body["choices"][0]["finish_reason"] = "length"
     assert outcome([json_response(body)]).outcome == "truncated"
 
@@ -90,7 +91,7 @@ def test_truncation_takes_precedence_over_a_missing_call():
 def test_an_error_found_by_a_check_makes_the_response_invalid():
     body = chat_whole(DONE)
     body["usage"]["total_tokens"] = 1
-    found = outcome([right(LISBON)[0], json_response(body)])
+    found = outcome([correct(LISBON)[0], json_response(body)])
     assert (found.outcome, found.detail[:9]) == ("invalid_response", "usage.sum")
     assert (found.expected, found.got) == (str(50 + counts(DONE)[1]), "1")
 
@@ -102,7 +103,7 @@ def test_wrong_arguments_fail_only_when_strict():
     assert (strict.outcome, strict.exact) == ("wrong_arguments", False)
     assert strict.expected == 'get_weather({"location": "Lisbon"})'
     assert strict.got == 'get_weather({"location": "Porto"})'
-    assert outcome(right(LISBON), strict=True).exact is True
+    assert outcome(correct(LISBON), strict=True).exact is True
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -110,7 +111,7 @@ def test_wrong_arguments_fail_only_when_strict():
 def test_every_case_succeeds_when_the_model_is_right(api, streaming):
     calling = task(strict=True)
     recorded = (
-        rollout(right(case), sample=case.id, api=api, streaming=streaming) for case in SUITE.cases
+        rollout(correct(case), sample=case.id, api=api, streaming=streaming) for case in SUITE.cases
     )
     scores = apply_tolerances([calling.score(parse_rollout(each)) for each in recorded])
     assert {score.outcome for score in scores} == {"success"}
@@ -144,31 +145,31 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
 
 
 def test_the_provisional_outcome_equals_the_score():
-    calling, parsed = task(), parse_rollout(rollout(right(LISBON)))
+    calling, parsed = task(), parse_rollout(rollout(correct(LISBON)))
     score = calling.score(parsed)
     assert calling.provisional(parsed) == {"outcome": "success", "value": 1.0, "exact": True}
     assert (score.outcome, score.value, score.exact) == ("success", 1.0, True)
     assert (score.usage.input, score.usage.output, score.usage.reasoning) == (
         100,
-        sum(counts(each)[1] for each in right(LISBON)),
+        sum(counts(each)[1] for each in correct(LISBON)),
         18,
     )
 
 
 def test_a_rollout_that_is_not_planned_has_no_score():
     calling = task(tries=2)
-    assert calling.score(parse_rollout(rollout(right(LISBON), attempt=3))) is None
-    assert calling.score(parse_rollout(rollout(right(LISBON), sample="unknown"))) is None
+    assert calling.score(parse_rollout(rollout(correct(LISBON), attempt=3))) is None
+    assert calling.score(parse_rollout(rollout(correct(LISBON), sample="unknown"))) is None
 
 
 def test_findings_are_lowered_where_they_are_rare_enough():
     calling = task()
-    silent = [Say(call=say.call, text=say.text, reasoning="") for say in right(LISBON)]
+    silent = [Reply(call=reply.call, text=reply.text, reasoning="") for reply in correct(LISBON)]
 
     def score(answers, number):
         return calling.score(parse_rollout(rollout(answers, attempt=number)))
 
-    healthy = [score(right(LISBON), number) for number in range(1, 10)]
+    healthy = [score(correct(LISBON), number) for number in range(1, 10)]
     one = apply_tolerances([*healthy, score(silent, 10)])
     found = {finding.id: finding.severity for each in one for finding in each.findings}
     assert found == {"reasoning.rare": "info", "reasoning.absent": "info"}

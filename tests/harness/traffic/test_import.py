@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from defects import ANSWER, CALL
-from healthy import Say, chat_whole, response, responses_whole, rollout
+from healthy import response, rollout
 from recordings import WRITERS, har, json_lines, text_of
+from replies import Reply, chat_whole, responses_whole
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError
@@ -36,7 +37,7 @@ def lengths(found: Traffic) -> list[int]:
     return sorted(len(each.exchanges) for each in found.rollouts)
 
 
-def chat(say: Say, number: int = 1) -> dict[str, Any]:
+def chat(say: Reply, number: int = 1) -> dict[str, Any]:
     return {**chat_whole(say), "id": f"chatcmpl-{number}", "model": MODEL}
 
 
@@ -49,7 +50,7 @@ def test_chat_requests_that_repeat_a_conversation_continue_it_in_any_order(tmp_p
     second = pair({"messages": [ASK, sent, RESULT]}, chat(ANSWER, 2))
     third = pair({"messages": [ASK, sent, RESULT, answer, ASK]}, chat(ANSWER, 3))
     assert lengths(traffic(tmp_path, third, first, second)) == [3]
-    other = pair({"messages": [ASK, sent, RESULT]}, chat(Say(text="Elsewhere."), 4))
+    other = pair({"messages": [ASK, sent, RESULT]}, chat(Reply(text="Elsewhere."), 4))
     assert lengths(traffic(tmp_path, first, second, other)) == [1, 2]
 
 
@@ -61,7 +62,7 @@ def test_a_request_with_a_different_reply_starts_a_new_conversation(tmp_path: Pa
 
 
 def test_responses_continue_by_previous_response_id_or_by_items(tmp_path: Path):
-    def asked(number: int, say: Say = ANSWER, **body: Any) -> dict[str, Any]:
+    def asked(number: int, say: Reply = ANSWER, **body: Any) -> dict[str, Any]:
         reply = {**responses_whole(say), "id": f"resp_{number}", "model": MODEL}
         made = pair({"input": "Hello?", **body}, reply)
         made["request"]["url"] = "https://api.test/v1/responses"
@@ -378,7 +379,7 @@ def test_words_and_masked_ids_shared_by_requests_are_not_findings(
 ):
     monkeypatch.chdir(tmp_path)
     other = {"role": "user", "content": "Is windows11 new?"}
-    answer = Say(text="Use windows11, which has a newer start menu than its predecessor has.")
+    answer = Reply(text="Use windows11, which has a newer start menu than its predecessor has.")
     pairs = [
         pair({"messages": [turn]}, {**chat(answer), "id": "<ID>"}, timestamp=f"{at}T03:04:05Z")
         for at, turn in (("2026-01-02", ASK), ("2026-01-03", other))
@@ -401,7 +402,7 @@ def test_imported_traffic_is_judged_rechecked_and_audited(
     assert "FINDINGS" in capsys.readouterr().out
     assert run(["import", str(healthy), "-p", "mine", "--verdict", "--out", "other"]) == 0
     assert "PASS" in capsys.readouterr().out
-    leaky = Say(text="<|channel|>final<|message|>It is sunny.", wrote="It is sunny.")
+    leaky = Reply(text="<|channel|>final<|message|>It is sunny.", wrote="It is sunny.")
     broken = json_lines(tmp_path, rollout([leaky]).exchanges)
     assert run(["import", str(broken), "-p", "mine", "--verdict", "--out", "third"]) == 1
     assert "harmony.markers failed 1 of 1 times" in capsys.readouterr().out

@@ -16,8 +16,9 @@ import httpx
 import openai
 import pytest
 from background import in_background
-from healthy import MODEL, provider_of
+from healthy import provider_of
 from mock_provider import MockProvider, hang_up, raw, text
+from replies import MODEL
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from background import in_background
 from defects import ANSWER, DEFECTS
-from healthy import MODEL, Say, provider_of, rollout
+from healthy import provider_of, rollout
 from mock_provider import MockProvider
 from recordings import WRITERS, Writer
+from replies import MODEL, Reply
 
 from harness.cases import Case
 from harness.checks import SINGLE_CHECKS
@@ -73,8 +74,8 @@ def test_every_defect_is_found_in_every_format(writer: Writer, tmp_path: Path):
     assert compared > 75
 
 
-def misnamed(case: Case) -> list[Say]:
-    return [Say(call=(f"functions.{case.tool_name}", json.dumps(case.expected_arguments)))]
+def misnamed(case: Case) -> list[Reply]:
+    return [Reply(call=(f"functions.{case.tool_name}", json.dumps(case.expected_arguments)))]
 
 
 @pytest.mark.parametrize("script", [None, misnamed], ids=["healthy", "misnamed"])

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
+from replies import data
 
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
@@ -365,7 +366,7 @@ async def test_the_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatc
     echo = json.dumps({"echo": f"You sent {KEY} for a-secret-organisation: written-in-the-file"})
     script = [
         mock.text(echo, Set_Cookie="session=1", X_Echo=KEY),
-        mock.stream([mock.data({"you": KEY}).encode() + b"\n\n"]),
+        mock.stream([data({"you": KEY}).encode() + b"\n\n"]),
     ]
     async with MockProvider(script=script) as provider:
         exchanges = [

@@ -1,4 +1,4 @@
-"""Comparisons: rules about several rollouts of a run.
+"""Cross-checks: rules about several rollouts of a run.
 
 A model writes what the request needs, so replies to many kinds of requests share no words at their
 beginnings and ends, and begin like sentences. Text that a server adds to every CoT or answer, such
@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
-from harness.checks.base import Difference, comparison, evidence
+from harness.checks.base import Difference, cross_check, evidence
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Finding, Score
 from harness.records.traits import Cut, Edges
@@ -212,32 +212,32 @@ def counts_vary(examined: Iterable[Score]) -> bool:
     return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
 
 
-COMPARISONS = (
-    comparison(
+CROSS_CHECKS = (
+    cross_check(
         "reply.id.shared", "schema", lambda each: bool(each.traits.reply_ids), _shared_ids, "error"
     ),
-    comparison("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
-    comparison(
+    cross_check("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
+    cross_check(
         "reply.model.differs", "schema", lambda each: bool(each.traits.models), _other_models
     ),
-    foreign.COMPARISON,
-    comparison(
+    foreign.CROSS_CHECK,
+    cross_check(
         "usage.input.differs",
         "usage",
         lambda each: each.traits.first_input is not None,
         _input_tokens,
     ),
-    prompt_texts.COMPARISON,
-    changed_calls.COMPARISON,
-    comparison("finish.early", "finish", lambda each: bool(each.traits.cuts), _early, "error"),
-    comparison("text.added", "leaks", lambda each: bool(each.traits.edges), _added),
-    *lost_tokens.COMPARISONS,
+    prompt_texts.CROSS_CHECK,
+    changed_calls.CROSS_CHECK,
+    cross_check("finish.early", "finish", lambda each: bool(each.traits.cuts), _early, "error"),
+    cross_check("text.added", "leaks", lambda each: bool(each.traits.edges), _added),
+    *lost_tokens.CROSS_CHECKS,
 )
 
 
 def compare_rollouts(examined: Sequence[Score]) -> Iterator[tuple[frozenset[str], list[Finding]]]:
-    """Compare the rollouts: for each, the ids of the applicable comparisons, and their findings."""
-    found = [(each, each.findings(examined)) for each in COMPARISONS]
+    """For each rollout, the ids of the applicable cross-checks, and their findings."""
+    found = [(each, each.findings(examined)) for each in CROSS_CHECKS]
     for one in examined:
-        applicable = frozenset(comparison.id for comparison, _ in found if comparison.applies(one))
+        applicable = frozenset(check.id for check, _ in found if check.applies(one))
         yield applicable, [findings[one.record] for _, findings in found if one.record in findings]

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from reference_engine.kernels import Kernels
 from reference_engine.kernels.experts import packed_experts_of
-from reference_engine.model.config import ModelConfig
+from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import MixtureOfExperts, Transformer

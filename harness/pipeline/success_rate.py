@@ -50,7 +50,7 @@ class WeakCase:
     worse: bool
 
 
-def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
+def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
     """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError."""
     target = target_of(thresholds)
     conditions = [_counts(result) for result in results]

@@ -3,16 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from healthy import (
-    MODEL,
-    SUITE,
-    Say,
-    chat_whole,
-    json_response,
-    responses_whole,
-    right,
-    rollout,
-)
+from healthy import SUITE, correct, json_response, rollout
+from replies import MODEL, Reply, chat_whole, responses_whole
 
 from harness.checks import compare_rollouts
 from harness.parsing.rollout import parse_rollout
@@ -51,8 +43,8 @@ def found(scores: list[Score]) -> set[tuple[str, str]]:
 def tried(swapped: bool) -> list[Score]:
     """Five tries at two cases; one reply to the second may be a reply to the first."""
     return [
-        scored(right(LISBON if case is HTML and number == 3 and swapped else case), case.id, number,
-               case.prompt)
+        scored(correct(LISBON if swapped and case is HTML and number == 3 else case),
+               case.id, number, case.prompt)
         for number in range(1, 6)
         for case in (LISBON, HTML)
     ]  # fmt: skip
@@ -64,10 +56,12 @@ def test_a_reply_to_the_request_of_another_case_is_found() -> None:
 
 
 def test_a_call_the_model_makes_at_every_request_is_not_foreign() -> None:
-    search = Say(call=("browser.search", '{"source": "news", "query": "x"}'))
+    search = Reply(call=("browser.search", '{"source": "news", "query": "x"}'))
     asked = {"html": "The news as HTML.", "cat": "Cats?", "dog": "Dogs?", "ant": "Ants?"}
     tries = [
-        scored([search if number == 1 and name != "html" else Say(text="Yes.")], name, number, text)
+        scored(
+            [search if number == 1 and name != "html" else Reply(text="Yes.")], name, number, text
+        )
         for name, text in asked.items()
         for number in range(1, 6)
     ]
@@ -75,17 +69,21 @@ def test_a_call_the_model_makes_at_every_request_is_not_foreign() -> None:
 
 
 def test_an_invented_word_of_another_request_is_found() -> None:
-    told = scored([Say(text="It is zulu4182.")], "told", 1, "The code word is zulu4182.")
-    base = scored([Say(text="Use base64 and sha256.")], "base", 1, "How do I encode?")
-    other = scored([Say(text="Hello! zulu4182.")], "hello", 1, "Hello! Do not use base64, sha256.")
+    told = scored([Reply(text="It is zulu4182.")], "told", 1, "The code word is zulu4182.")
+    base = scored([Reply(text="Use base64 and sha256.")], "base", 1, "How do I encode?")
+    other = scored(
+        [Reply(text="Hello! zulu4182.")], "hello", 1, "Hello! Do not use base64, sha256."
+    )
     assert found([told, base, other]) == {("reply.foreign", "hello/chat/non-streaming/1")}
 
 
 def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     text = "Cats purr, and nobody knows why; some say that it heals their bones. " * 4
-    cat, dog = (scored([Say(text=text)], name, 1, f"Tell me of {name}.") for name in ("cat", "dog"))
+    cat, dog = (
+        scored([Reply(text=text)], name, 1, f"Tell me of {name}.") for name in ("cat", "dog")
+    )
     assert found([cat, dog]) == set()
-    tax = scored([Say(text=text)], "tax", 1, "Which forms does one file for income from rent?")
+    tax = scored([Reply(text=text)], "tax", 1, "Which forms does one file for income from rent?")
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
@@ -101,7 +99,7 @@ def test_a_stock_answer_given_to_a_third_request_is_not_foreign() -> None:
     }
 
     def reply(name: str, thought: str) -> Score:
-        return scored([Say(text=refusal, reasoning=thought, mark=name)], name, 1, asked[name])
+        return scored([Reply(text=refusal, reasoning=thought, mark=name)], name, 1, asked[name])
 
     pair = [reply("tax", usual), reply("lorem", usual)]
     assert {name for name, _ in found(pair)} == {"reply.foreign"}
@@ -114,9 +112,9 @@ def test_an_answer_suggested_by_its_own_request_is_not_foreign() -> None:
         "told": f"{word} Say so.",
         "hidden": "Wie lautet denn nun das geheime Kennwort aus dem Text? Ich meine orchid596.",
     }
-    others = [scored([Say(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
+    others = [scored([Reply(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
     said = [
-        scored([Say(text=word, wrote=f"{word} {more}", mark=name)], name, 1, asked[name])
+        scored([Reply(text=word, wrote=f"{word} {more}", mark=name)], name, 1, asked[name])
         for name, more in (("told", ""), ("hidden", "It was in the text that you sent before."))
     ]
     assert found([*said, *others]) == set()
@@ -128,23 +126,23 @@ def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() 
     asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
 
     def reply(name: str, wrote: str) -> Score:
-        return scored([Say(text=sorry, wrote=wrote, mark=name)], name, 1, asked[name])
+        return scored([Reply(text=sorry, wrote=wrote, mark=name)], name, 1, asked[name])
 
     assert found([reply("cat", sorry), reply("tax", sorry)]) == set()
     assert found([reply("cat", sorry), reply("tax", f"{sorry} No.")]) == set()
-    others = [scored([Say(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
+    others = [scored([Reply(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
     assert found([reply("cat", sorry), reply("tax", long), *others]) == {
         ("reply.foreign", "tax/chat/non-streaming/1")
     }
     assert found([reply("cat", sorry), reply("tax", long)]) == set()  # The server may lose text.
-    body = chat_whole(Say(text=sorry, mark="tax"))
+    body = chat_whole(Reply(text=sorry, mark="tax"))
     body["usage"]["completion_tokens"] += 6  # The model wrote its CoT in two messages.
     twice = scored([json_response(body)], "tax", 1, asked["tax"])
     assert found([reply("cat", sorry), twice, *others]) == set()
 
 
 def test_truncated_replies_may_share_an_endless_repetition() -> None:
-    body = chat_whole(Say(text="pin " * 100))
+    body = chat_whole(Reply(text="pin " * 100))
     body["choices"][0]["finish_reason"] = "length"
     asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
     cut = [scored([json_response(body)], name, 1, prompt) for name, prompt in asked.items()]
@@ -164,15 +162,15 @@ def test_truncated_replies_may_share_an_endless_repetition() -> None:
 def test_shared_ids_are_reported(ids: list[str], rule: str | None) -> None:
     scores = []
     for number, reply_id in enumerate(ids, start=1):
-        body = chat_whole(Say(text="No.")) | {"id": reply_id}
+        body = chat_whole(Reply(text="No.")) | {"id": reply_id}
         scores.append(scored([json_response(body)], "a", number, "Hi"))
     assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
 
 
 def test_short_numeric_ids_with_a_prefix_per_api_are_reported() -> None:
     """Ollama's ids are such: `chatcmpl-217` and `resp_90417`."""
-    chat = [chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
-    other = [responses_whole(Say(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
+    chat = [chat_whole(Reply(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
+    other = [responses_whole(Reply(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
     scores = [
         measured_score(
             parse_rollout(rollout([json_response(body)], api=api, attempt=number)), ANSWERED
@@ -196,7 +194,7 @@ def test_short_numeric_ids_with_a_prefix_per_api_are_reported() -> None:
 def test_replies_that_name_another_model_are_reported(names: list[str], affected: set[str]) -> None:
     scores = []
     for number, name in enumerate(names, start=1):
-        body = chat_whole(Say(text="No.")) | {"id": f"chatcmpl-{number}", "model": name}
+        body = chat_whole(Reply(text="No.")) | {"id": f"chatcmpl-{number}", "model": name}
         scores.append(scored([json_response(body)], f"{number}", 1, f"Is it {number}?"))
     other = {record[0] for rule, record in found(scores) if rule == "reply.model.differs"}
     assert other == affected
@@ -218,7 +216,7 @@ def test_prompt_tokens_follow_the_texts_of_the_user(
     scores = []
     for name, text, count in zip("abcd", texts, reported, strict=True):
         usage = {"prompt_tokens": count, "completion_tokens": 9, "total_tokens": count + 9}
-        body = chat_whole(Say(text="Hello.")) | {"usage": usage, "id": f"chatcmpl-{name * 12}"}
+        body = chat_whole(Reply(text="Hello.")) | {"usage": usage, "id": f"chatcmpl-{name * 12}"}
         scores.append(scored([json_response(body)], name, 1, text))
     expected = {("usage.input.text", f"{name}/chat/non-streaming/1") for name in affected}
     assert found(scores) == expected
@@ -226,7 +224,7 @@ def test_prompt_tokens_follow_the_texts_of_the_user(
 
 def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Score:
     """A reply that was truncated at this many tokens; the request allows 4,096."""
-    body = chat_whole(Say(text=text))
+    body = chat_whole(Reply(text=text))
     body["choices"][0]["finish_reason"] = "length"
     body["usage"] |= {"prompt_tokens": prompt, "completion_tokens": output}
     recorded = rollout([json_response(body)], sample=sample)
@@ -271,7 +269,7 @@ def thinking(change, tasks: int = 6) -> list[Score]:
     cots = [f"{number} is what it needs, {7 * number}" for number in range(40)]
     return [
         replace(
-            scored([Say(text=f"{number}", reasoning=change(cot))], str(number), 1, "Count."),
+            scored([Reply(text=f"{number}", reasoning=change(cot))], str(number), 1, "Count."),
             task=f"kind {number % tasks}",
         )
         for number, cot in enumerate(cots)
@@ -315,7 +313,7 @@ def test_recorded_cots_without_their_first_words_are_reported(
 ) -> None:
     recorded = [
         replace(
-            scored([Say(text=f"{n}", reasoning=change(n))], str(n % samples), 1, "Count."),
+            scored([Reply(text=f"{n}", reasoning=change(n))], str(n % samples), 1, "Count."),
             task="traffic",
         )
         for n in range(40)

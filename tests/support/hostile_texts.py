@@ -1,6 +1,6 @@
 """Texts of a model or provider that could break the pages and terminals that show them."""
 
-NASTY = {
+HOSTILE = {
     "script": "<script>window.hacked = 1</script>",
     "closing": "</script><script>window.hacked = 2</script>",
     "comment": "<!--<script>",
