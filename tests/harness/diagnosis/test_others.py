@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from harness.diagnosis.signatures import layers, shipped
-from harness.rules import RULES
+from harness.rule_results import RULES
 
 OTHERS = json.loads(
     (Path(__file__).parents[3] / "benchmarks" / "others.json").read_text(encoding="utf-8")
