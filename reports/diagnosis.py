@@ -10,8 +10,8 @@ from reports.model import Report, ShownRule
 
 UNKNOWN = "Unknown: the findings do not show which part of the server is at fault. Read them first."
 HYPOTHESES = (
-    "A cause is a hypothesis to check with its findings. The examples are known defects with such "
-    "findings; other defects have them, too."
+    "A cause is a hypothesis: check it against its findings. The examples are known defects with "
+    "such findings; other defects can cause them too."
 )
 _CERTAIN = 0.85
 """No higher confidence is stated: of causes above 90 % of defects that are not in the catalogue,
