@@ -29,10 +29,9 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """The facts about a cause as names and values, without the findings that it explains."""
     for example in cause.examples:
         yield "example", example.description
+        yield from (("seen in", source) for source in example.sources)
     yield "breaks", cause.effect
     yield "fix", cause.remedy
-    for example in cause.examples[:1]:
-        yield from (("seen in", source) for source in example.sources)
 
 
 def notes(diagnosis: Diagnosis) -> Iterator[str]:

@@ -23,8 +23,6 @@ from harness.records.figures import (
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome
 
-ANALYSIS_VERSION = 4
-
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
 
@@ -159,7 +157,7 @@ class Verdict(Record):
 class Analysis(Record):
     """The results of a run, as in `analysis.json`."""
 
-    version: int = ANALYSIS_VERSION
+    version: Literal[5] = 5
     run_id: str
     run: RunInfo
     bad_lines: int = Field(default=0, description="lines of the case file that were left out")

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.records.diagnosis import Cause, Diagnosis, KnownDefect, LayerFault
 from reports.build import build_report
-from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence
+from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence, facts
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
@@ -61,6 +61,15 @@ def test_a_report_begins_with_causes(render):
     assert all(text in shown for text in EXPECTED)
     assert shown.index("Likely causes") < shown.index(CAUSE.effect)
     assert HYPOTHESES in " ".join(shown.split())
+
+
+def test_sources_follow_their_example():
+    names = [name for name, _ in facts(CAUSE)]
+    assert names == ["example", "seen in", "seen in", "example", "breaks", "fix"]
+
+
+def test_a_note_of_the_markdown_report_is_not_part_of_the_last_cause():
+    assert f"\n\n{HYPOTHESES}\n\n" in render_markdown(report(CAUSE))
 
 
 def test_findings_are_listed_under_their_cause():
