@@ -67,7 +67,7 @@ def _causes(report: Report) -> Iterator[str]:
 
 
 def _rules(report: Report) -> Iterator[str]:
-    """The table of checks and probes, and why rules are not verifiable or what their pass proves."""
+    """The families of checks and probes, and why some judged nothing or what a pass proves."""
     if not report.families:
         return
     yield from ("## Checks and probes", "", *markup.table(report.family_table()))

@@ -15,7 +15,7 @@ from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import LayerFault
 from harness.statistics.differences import mantel_haenszel
-from harness.statistics.reliability import evidence, fail_level, spread_failures
+from harness.statistics.two_rates import evidence, fail_level, spread_failures
 
 _LEVEL = 0.05
 """Two-sided p-value up to which an API passes fewer tries of the same cases than harmony."""

@@ -11,7 +11,7 @@ import orjson
 
 from harness.errors import ConfigurationError, os_errors
 from harness.records.runs import Thresholds
-from harness.statistics.reliability import shown_rate
+from harness.statistics.two_rates import shown_rate
 from harness.storage.run_folder import read_analysis
 from harness.text import percentage
 

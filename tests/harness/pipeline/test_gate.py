@@ -15,7 +15,7 @@ from harness.records.conditions import Condition
 from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
-from harness.statistics.reliability import exceeds
+from harness.statistics.two_rates import exceeds
 
 
 def estimate(value):
@@ -211,7 +211,7 @@ def test_thresholds_of_the_guide_can_be_set():
     assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
     assert decide([group()], guide(min_pass_hat_k=1.0)).decision == "pass"
     assert decide([group(hat=0.999)], guide(min_pass_hat_k=1.0)).decision == "fail"
-    assert not Thresholds(rule="reliability", origins={"min_pass_at_k": "x"}).by_guide
+    assert not Thresholds(rule="success_rate", origins={"min_pass_at_k": "x"}).by_guide
 
 
 def guide(**settings):
