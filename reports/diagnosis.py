@@ -35,10 +35,10 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
 
 
 def notes(diagnosis: Diagnosis) -> Iterator[str]:
-    """Sentences about the causes, the layers at fault, and findings without a known cause."""
+    """Sentences about the causes, the components at fault, and findings without a known cause."""
     if diagnosis.causes:
         yield HYPOTHESES
-    yield from (each.text for each in diagnosis.layers)
+    yield from (each.text for each in diagnosis.components)
     if diagnosis.unexplained and not diagnosis.causes:
         yield UNKNOWN
 

@@ -6,7 +6,7 @@ import pytest
 from reporting import failing
 from rich.console import Console
 
-from harness.records.diagnosis import Cause, Diagnosis, KnownDefect, LayerFault
+from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, KnownDefect
 from reports.build import build_report
 from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence, facts
 from reports.html.report import render_html
@@ -88,12 +88,12 @@ def test_a_report_states_that_no_cause_is_known(render):
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
-def test_a_report_names_the_layer_at_fault(render):
-    layer = LayerFault(layer="engine", text="The engine is at fault: chat fails, too.")
-    diagnosis = Diagnosis(causes=(), unexplained=(), layers=(layer,))
+def test_a_report_names_the_component_at_fault(render):
+    component = ComponentFault(component="engine", text="The engine is at fault: chat fails, too.")
+    diagnosis = Diagnosis(causes=(), unexplained=(), components=(component,))
     made = build_report(failing().model_copy(update={"diagnosis": diagnosis}), "runs/mock")
     shown = " ".join(render(made).split())
-    assert layer.text in shown
+    assert component.text in shown
     assert UNKNOWN not in shown
 
 
