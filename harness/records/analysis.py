@@ -56,7 +56,7 @@ class TaskResult(Record):
 
     task: str
     condition: Condition
-    samples: int = Field(description="samples")
+    samples: int = Field(description="cases or questions")
     tries: int = Field(description="attempts at each sample that count")
     planned: int = Field(description="attempts that count, made or not")
     finished: int = Field(description="attempts that were made, however they ended")
