@@ -19,7 +19,7 @@ from scipy.special import betaincinv
 
 from harness.pipeline.target import DEFAULT_REFERENCE
 from harness.records.runs import Thresholds
-from harness.statistics.reliability import (
+from harness.statistics.two_rates import (
     case_level,
     chance_of_failures,
     chance_of_worse,

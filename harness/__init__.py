@@ -21,7 +21,7 @@ Its packages; each imports only packages below it:
     cases           tool-call cases and the tools they offer
     golden          the reference engine's logprobs, and a provider's distance from them
     traits          the properties of a rollout that are compared across a run
-    checks          rules about single rollouts
+    checks          rules about single rollouts, or rollouts compared with each other
     rules           what a check or probe is, and the findings that it reports
     parsing         recorded exchanges as parsed events and rollouts
     sampling        attempts: the tool loop, concurrency and the budget

@@ -175,7 +175,7 @@ def _choices(order: Sequence[int]) -> str:
 
 
 def _size(analysis: Analysis, labels: Labels) -> str:
-    """`3 cases × 2 tries × 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
+    """`3 cases × 2 tries, 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
     parts = []
     if results := analysis.tool_calling:
         cases = counted(results[0].samples, "case")

@@ -29,17 +29,16 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """The facts about a cause as names and values, without the findings that it explains."""
     for example in cause.examples:
         yield "example", example.description
+        yield from (("seen in", source) for source in example.sources)
     yield "breaks", cause.effect
     yield "fix", cause.remedy
-    for example in cause.examples[:1]:
-        yield from (("seen in", source) for source in example.sources)
 
 
 def notes(diagnosis: Diagnosis) -> Iterator[str]:
-    """Sentences about the causes, the layers at fault, and findings without a known cause."""
+    """Sentences about the causes, the components at fault, and findings without a known cause."""
     if diagnosis.causes:
         yield HYPOTHESES
-    yield from (each.text for each in diagnosis.layers)
+    yield from (each.text for each in diagnosis.components)
     if diagnosis.unexplained and not diagnosis.causes:
         yield UNKNOWN
 

@@ -61,15 +61,16 @@ def _causes(report: Report) -> Iterator[str]:
         sure = diagnosis.confidence(cause)
         yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
         yield from (f"   - {name}: {markup.prose(text)}" for name, text in diagnosis.facts(cause))
-    yield from map(markup.prose, diagnosis.notes(found))
+    for note in diagnosis.notes(found):
+        yield from ("", markup.prose(note))
     yield ""
 
 
 def _rules(report: Report) -> Iterator[str]:
-    """The table of checks, and why rules are not verifiable or what their pass proves."""
+    """The families of checks and probes, and why some judged nothing or what a pass proves."""
     if not report.families:
         return
-    yield from ("## Checks", "", *markup.table(report.family_table()))
+    yield from ("## Checks and probes", "", *markup.table(report.family_table()))
     for status in ("passed", "not_verifiable", "skipped"):
         reasons: dict[str, list[str]] = {}
         for rule in report.rules:

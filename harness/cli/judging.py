@@ -14,7 +14,7 @@ from evals.task import EvalTask
 from harness.cli.choice import gate_changes, thresholds_of_run
 from harness.cli.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
 from harness.cli.restoring import restore, unpacked
-from harness.cli.screen import print_raw, show, stdout
+from harness.cli.screen import print_raw, say, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
 from harness.pipeline.gate import exit_code
@@ -96,6 +96,7 @@ def rewrite_reports(
         analysis = run_folder.read_analysis(run)
         next(iter(run_folder.read_scores(run)), None)
     except RunLogError:
+        say(f"this version has not judged {run.name} yet; judging it")
         analysis = _judge_and_store(run, read_run_info(run), tasks, None)
     write_reports(run, analysis, tasks, formats, show_questions=show_questions)
     return analysis

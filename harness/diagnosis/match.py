@@ -21,9 +21,9 @@ from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import (
     Cause,
+    ComponentFault,
     Diagnosis,
     KnownDefect,
-    LayerFault,
     Signature,
     Signatures,
 )
@@ -75,18 +75,20 @@ def diagnose(
     results: Sequence[RuleResult],
     signatures: Signatures,
     apis: Collection[Api],
-    layers: tuple[LayerFault, ...] = (),
+    components: tuple[ComponentFault, ...] = (),
 ) -> Diagnosis | None:
-    """The likely causes of the errors and warnings of a run; None without findings and layers.
+    """The likely causes of the errors and warnings of a run; None without these and `components`.
 
     Causes of errors precede causes of warnings; within both, the more probable precede the others.
     Only checks that judged something are evidence, and only errors and warnings are findings.
-    `layers` are those known to be at fault.
+    `components` are those known to be at fault.
     """
     found = [each for each in results if each.applicable and each.status in ("warned", "failed")]
     clean = [r for r in results if r.applicable and r.status == "passed" and not r.failures]
     if not found:
-        return Diagnosis(causes=(), unexplained=(), layers=layers) if layers else None
+        if not components:
+            return None
+        return Diagnosis(causes=(), unexplained=(), components=components)
     model = _Model(clean, found, signatures, apis)
     errors = {each.check.id for each in found if each.status == "failed"}
     causes = sorted(_causes(model), key=lambda each: errors.isdisjoint(each.explains))[:MOST_CAUSES]
@@ -95,7 +97,7 @@ def diagnose(
     return Diagnosis(
         causes=tuple(causes),
         unexplained=tuple(each for each in unexplained if each not in explained),
-        layers=layers,
+        components=components,
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from harness.checks.cross_checks import counts_vary
 from harness.diagnosis import signatures
-from harness.diagnosis.layer import faulty_layers
+from harness.diagnosis.components import faulty_components
 from harness.pipeline import gate, requirements
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
@@ -14,7 +14,7 @@ from harness.pipeline.target import target_of
 from harness.pipeline.tolerances import apply_tolerances
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import Api, Mode
-from harness.records.diagnosis import Diagnosis, LayerFault
+from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
@@ -116,17 +116,17 @@ def _diagnosis(
     rules: Sequence[RuleResult],
     thresholds: Thresholds,
 ) -> Diagnosis | None:
-    """The likely causes of the findings, and with raw completions the layers at fault."""
+    """The likely causes of the findings, and with raw completions the components at fault."""
     from harness.diagnosis.match import diagnose  # after sampling: it imports numpy
 
-    layers: tuple[LayerFault, ...] = ()
+    components: tuple[ComponentFault, ...] = ()
     if "harmony" in info.settings.apis:
         calling = [result for result in results if not result.is_eval]
         target = target_of(thresholds)
-        layers = faulty_layers(
+        components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, signatures.shipped(), info.settings.apis, layers)
+    return diagnose(rules, signatures.shipped(), info.settings.apis, components)
 
 
 def _rule_results(

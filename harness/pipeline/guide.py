@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from harness.pipeline.success_rate import most_frequent_failure
 from harness.records.analysis import GuideRule, TaskResult
 from harness.records.runs import Thresholds
-from harness.statistics.reliability import exceeds, guide_false_alarm
+from harness.statistics.two_rates import exceeds, guide_false_alarm
 from harness.text import percentage
 
 

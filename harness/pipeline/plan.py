@@ -26,7 +26,10 @@ The order is greedy: only faults of the catalogue that no earlier group can show
 
 @dataclass(frozen=True)
 class Stage:
-    """Tasks that are sampled together: `burst` attempts in flight, or the run's concurrency."""
+    """Tasks that are sampled together: `burst` attempts in flight, or the run's concurrency.
+
+    `patient` is as in `Task`.
+    """
 
     tasks: tuple[Task, ...]
     burst: int | None = None

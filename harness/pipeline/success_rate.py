@@ -10,7 +10,7 @@ from harness.pipeline.target import Target, target_of
 from harness.records.analysis import TaskResult
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
-from harness.statistics import reliability
+from harness.statistics import two_rates
 from harness.text import first_few, percentage
 
 MOST_TRIES = 1000  # tries of every case that a run may reasonably make
@@ -59,12 +59,12 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     broken = [case for case in weak if case.worse]
     unknown = [case.text for case in weak if case.known is None]
     warnings = (_unknown_cases_warning(unknown, target),) if unknown else ()
-    level = reliability.fail_level(len(tested))
+    level = two_rates.fail_level(len(tested))
     under = [counts for counts in tested if _evidence(counts, target) <= level]
     low = [
         counts
         for counts in under
-        if reliability.spread_failures(counts.means, target.reference, len(tested))
+        if two_rates.spread_failures(counts.means, target.reference, len(tested))
     ]
     if low or broken:
         reasons = [_too_low_reason(low, target, results)] if low else []
@@ -72,7 +72,7 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
         return PartVerdict("fail", tuple(reasons), warnings)
     if under:
         return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
-    undecided = [one for one in conditions if _evidence(one, target) < reliability.pass_level()]
+    undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
     if undecided:
         return PartVerdict(
             "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
@@ -86,7 +86,7 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
 def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
     """Why a run of this size cannot pass, even without a failure. Raises ConfigurationError."""
     target = target_of(thresholds)
-    needed = 1 + reliability.further_tries(1, 1, target.reference, target.lower, 1)
+    needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
     if not thresholds.by_guide and samples * tries < needed:
         yield (
             f"tool calling: CANNOT PASS with fewer than {needed} tries under each condition"
@@ -108,26 +108,26 @@ def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
 
 
 def _evidence(counts: PassCounts, target: Target) -> float:
-    return reliability.evidence(counts.passed, counts.tries, target.reference, target.lower)
+    return two_rates.evidence(counts.passed, counts.tries, target.reference, target.lower)
 
 
 def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
     """The cases that fail too often under one condition, or under all together."""
     target = target_of(thresholds)
     groups = len(results) + (len(results) > 1)
-    level = reliability.case_level(groups * len(results[0].cases))
+    level = two_rates.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
         tried = [_case_counts(result, case) for result in results]
         pooled = PassCounts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):
             failed = counts.tries - counts.passed
-            if reliability.chance_of_failures(failed, counts.tries, target.lower) > level:
+            if two_rates.chance_of_failures(failed, counts.tries, target.lower) > level:
                 continue
             place = f" for {counts.name}" if counts.name else ""
             text = f"{case} ({counts.passed} of {counts.tries} passed{place})"
             worse = known is not None and (
-                reliability.chance_of_worse(counts.passed, counts.tries, *known) <= level
+                two_rates.chance_of_worse(counts.passed, counts.tries, *known) <= level
             )
             yield WeakCase(text, known, worse)
             break
@@ -187,7 +187,7 @@ def _undecided_reason(
 ) -> str:
     rates = target.reference, target.lower
     worst = min(counts, key=lambda one: one.passed / one.tries)
-    needed = max(reliability.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
+    needed = max(two_rates.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
     tries = results[0].tries + math.ceil(needed / results[0].samples)
     found = (
         f"These tries cannot tell whether tool calls succeed as often as the reference,"
@@ -200,7 +200,7 @@ def _undecided_reason(
             " cases, or compare with a run of a trusted server (--reference RUN)."
         )
     if tries > MOST_TRIES:
-        turning = reliability.turning_point(*rates)
+        turning = two_rates.turning_point(*rates)
         return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
     return f"{found}. At the same rate, -k {tries} would settle it."
 
@@ -209,12 +209,12 @@ def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:
     """Whether failures at this rate do not fail the run, even if they occur in all cases."""
     even = [counts.passed / counts.tries] * len(counts.means)
     low = _evidence(counts, target) < 0
-    return low and not reliability.spread_failures(even, target.reference, tests)
+    return low and not two_rates.spread_failures(even, target.reference, tests)
 
 
 def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, conditions: int) -> str:
     place = " under every condition; in the worst" if conditions > 1 else ""
-    shown = reliability.shown_rate(worst.passed, worst.tries)
+    shown = two_rates.shown_rate(worst.passed, worst.tries)
     required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"
     return (
         f"Tool calls succeed more than {required} of the time{place}, {worst.name},"

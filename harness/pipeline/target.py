@@ -11,7 +11,7 @@ import orjson
 
 from harness.errors import ConfigurationError, os_errors
 from harness.records.runs import Thresholds
-from harness.statistics.reliability import shown_rate
+from harness.statistics.two_rates import shown_rate
 from harness.storage.run_folder import read_analysis
 from harness.text import percentage
 
@@ -24,7 +24,7 @@ _WANTED = "the reference is a rate between 0 and 1, or the folder of a run"
 
 @dataclass(frozen=True)
 class Target:
-    """The rates that a provider is tested for, and where the reference comes from."""
+    """The rates that a provider is tested for, and where the reference comes from, in words."""
 
     reference: float
     lower: float
@@ -39,7 +39,7 @@ def target_of(thresholds: Thresholds) -> Target:
         counts = thresholds.reference_cases.values()
         passed, tries = sum(one[0] for one in counts), sum(one[1] for one in counts)
         reference = shown_rate(passed, tries)
-        source = f"{origin or 'the bundled reference'}: {passed} of {tries} passed"
+        source = f"lower bound of {origin or 'the bundled reference'}: {passed} of {tries} passed"
     reference = DEFAULT_REFERENCE if reference is None else reference
     if not thresholds.lower_rate < reference:
         raise ConfigurationError(

@@ -23,8 +23,6 @@ from harness.records.figures import (
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome
 
-ANALYSIS_VERSION = 4
-
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
 
@@ -58,7 +56,7 @@ class TaskResult(Record):
 
     task: str
     condition: Condition
-    samples: int = Field(description="samples")
+    samples: int = Field(description="cases or questions")
     tries: int = Field(description="attempts at each sample that count")
     planned: int = Field(description="attempts that count, made or not")
     finished: int = Field(description="attempts that were made, however they ended")
@@ -159,7 +157,7 @@ class Verdict(Record):
 class Analysis(Record):
     """The results of a run, as in `analysis.json`."""
 
-    version: int = ANALYSIS_VERSION
+    version: Literal[5] = 5
     run_id: str
     run: RunInfo
     bad_lines: int = Field(default=0, description="lines of the case file that were left out")

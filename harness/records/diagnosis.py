@@ -33,22 +33,22 @@ class Cause(Record):
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
 
 
-class LayerFault(Record):
-    """A layer that is at fault, because requests fail with it and not without it."""
+class ComponentFault(Record):
+    """A component that is at fault: requests fail with it and not without it."""
 
-    layer: Literal["API conversion", "engine"]
-    text: str = Field(description="the layer and the evidence, in one sentence")
+    component: Literal["API conversion", "engine"]
+    text: str = Field(description="the component and the evidence, in one sentence")
 
 
 class Diagnosis(Record):
     """At most three likely causes of the findings of a run, and the findings that none explains.
 
-    `layers` is known only for runs that used harmony and also Chat or Responses.
+    `components` is known only for runs that used harmony.
     """
 
     causes: tuple[Cause, ...]
     unexplained: tuple[str, ...]
-    layers: tuple[LayerFault, ...] = ()
+    components: tuple[ComponentFault, ...] = ()
 
 
 class Signature(Record):

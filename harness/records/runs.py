@@ -39,13 +39,13 @@ class ProviderInfo(Record):
     limitations: tuple[Capability, ...] = ()
 
 
-GateRule = Literal["reliability", "guide"]
+GateRule = Literal["success_rate", "guide"]
 
 
 class Thresholds(Record):
     """The gate: what a run must reach; docs/gate.md explains it.
 
-    `reference` and `lower_rate` are the success rates of the rule `reliability`. Without a stated
+    `reference` and `lower_rate` are the success rates of the rule `success_rate`. Without a stated
     `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
     run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
     just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes by id, by a
@@ -56,7 +56,7 @@ class Thresholds(Record):
 
     max_invalid: int = 0
     rule: GateRule | None = Field(
-        default=None, description="guide if one of its settings is stated, otherwise reliability"
+        default=None, description="guide if one of its settings is stated, otherwise success_rate"
     )
     reference: float | None = None
     lower_rate: float = 0.9

@@ -83,7 +83,7 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
     for command in commands:
         lines += ["```sh", command, "```", ""]
     lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
-    lines.append(f"Found by the check `{about.id}` of gpt-oss-verify.")
+    lines.append(f"Found by the {about.kind} `{about.id}` of gpt-oss-verify.")
     return "\n".join(lines)
 
 

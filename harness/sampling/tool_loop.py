@@ -29,8 +29,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
     no tool or is truncated at a token limit. If that does not happen within `max_turns` requests,
     it ends as "max_turns". A request that is repeated with `more_tokens` is not counted; a reply
     that ends with endless repetition is not requested again. The result of a call of a tool that
-    was not offered is an error text.
-    A seed in the settings becomes a seed of this attempt.
+    was not offered is an error text. A seed in the settings becomes a seed of this attempt.
     """
     sample, settings = attempt.sample, attempt.settings
     if settings.seed is not None:

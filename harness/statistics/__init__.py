@@ -5,7 +5,7 @@
     rates           tests of rates against what a model causes
     mean_scores     mean scores, and their noise between runs of the same questions
     differences     differences of scores and rates, their tests and corrections
-    reliability     the decision on tool calling: its rate, single cases, the guide's rule
+    two_rates       the decision on tool calling: its rate, single cases, the guide's rule
     noninferiority  the decision against a baseline: margin, power, sequential looks
     change_points   whether a rate has increased, since when, and whether it is back
     model_equality  whether two sets of texts come from the same model

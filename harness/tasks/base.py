@@ -29,8 +29,8 @@ class Task(ABC):
     """Concurrent attempts, if the task needs its own number; such tasks are sampled last."""
     extra_body: Mapping[str, Any] = {}  # further members of every request body
     patient: bool = False
-    """Whether a broken response is requested again several times, because it says nothing about
-    what the task measures."""
+    """Whether replies are long, and a broken one is requested again several times, because it says
+    nothing about what the task measures; evals are patient."""
 
     @property
     def name(self) -> str:

@@ -6,9 +6,9 @@ import pytest
 from reporting import failing
 from rich.console import Console
 
-from harness.records.diagnosis import Cause, Diagnosis, KnownDefect, LayerFault
+from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, KnownDefect
 from reports.build import build_report
-from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence
+from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence, facts
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
@@ -63,6 +63,15 @@ def test_a_report_begins_with_causes(render):
     assert HYPOTHESES in " ".join(shown.split())
 
 
+def test_sources_follow_their_example():
+    names = [name for name, _ in facts(CAUSE)]
+    assert names == ["example", "seen in", "seen in", "example", "breaks", "fix"]
+
+
+def test_a_note_of_the_markdown_report_is_not_part_of_the_last_cause():
+    assert f"\n\n{HYPOTHESES}\n\n" in render_markdown(report(CAUSE))
+
+
 def test_findings_are_listed_under_their_cause():
     shown = printed(report(CAUSE))
     assert shown.index("Findings of cause 1") < shown.index("error usage.sum")
@@ -79,12 +88,12 @@ def test_a_report_states_that_no_cause_is_known(render):
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
-def test_a_report_names_the_layer_at_fault(render):
-    layer = LayerFault(layer="engine", text="The engine is at fault: chat fails, too.")
-    diagnosis = Diagnosis(causes=(), unexplained=(), layers=(layer,))
+def test_a_report_names_the_component_at_fault(render):
+    component = ComponentFault(component="engine", text="The engine is at fault: chat fails, too.")
+    diagnosis = Diagnosis(causes=(), unexplained=(), components=(component,))
     made = build_report(failing().model_copy(update={"diagnosis": diagnosis}), "runs/mock")
     shown = " ".join(render(made).split())
-    assert layer.text in shown
+    assert component.text in shown
     assert UNKNOWN not in shown
 
 

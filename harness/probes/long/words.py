@@ -21,7 +21,7 @@ from harness.probes.long.requests import (
     steps,
 )
 from harness.rules import Problem
-from harness.statistics.reliability import chance_of_worse
+from harness.statistics.two_rates import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
 _WORDS = code_words()

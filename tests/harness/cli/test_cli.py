@@ -568,7 +568,9 @@ def test_report_judges_a_run_of_another_version_again(lost, mock, tmp_path, caps
     (folder / lost).write_text('{"version": 0}\n')
     capsys.readouterr()
     assert run(["report", str(folder), "--format", "md"]) == 0
-    assert capsys.readouterr().out == f"{folder}/report.md\n"
+    out, err = capsys.readouterr()
+    assert out == f"{folder}/report.md\n"
+    assert err == f"this version has not judged {folder.name} yet; judging it\n"
     assert (folder / lost).read_text() == before
 
 

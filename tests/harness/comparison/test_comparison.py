@@ -195,6 +195,10 @@ def test_equal_names_are_distinguished_by_time_and_then_by_path(made, tmp_path):
     ]
 
 
+def with_version(path, version):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -202,6 +206,7 @@ def test_equal_names_are_distinguished_by_time_and_then_by_path(made, tmp_path):
         (lambda folder: (folder / "analysis.json").unlink(), "recheck"),
         (lambda folder: (folder / "scores.jsonl").unlink(), "scores.jsonl"),
         (lambda folder: (folder / "analysis.json").write_text("{}"), "another version"),
+        (lambda folder: with_version(folder / "analysis.json", 4), "another version"),
         (lambda folder: (folder / "scores.jsonl").write_text("{}\n"), "another version"),
         (lambda folder: (folder / "run.json").write_text('{"kind": "trial"}'), "damaged"),
     ],

@@ -311,13 +311,13 @@ def calls(case: Case) -> str:
     return f"{header}<|message|>{arguments}"
 
 
-@pytest.mark.parametrize("layer", ["API conversion", "engine"])
-def test_the_layer_at_fault_follows_from_harmony_and_chat(layer: str) -> None:
+@pytest.mark.parametrize("component", ["API conversion", "engine"])
+def test_the_component_at_fault_follows_from_harmony_and_chat(component: str) -> None:
     run = planned(apis=("chat", "harmony"), modes=("non-streaming",), tries=4)
     final = "<|channel|>final<|message|>All done."
     recorded = [
         rollout(
-            raw(calls(case), final) if layer == "API conversion" else raw(final),
+            raw(calls(case), final) if component == "API conversion" else raw(final),
             api="harmony",
             sample=case.id,
             attempt=number,
@@ -326,8 +326,10 @@ def test_the_layer_at_fault_follows_from_harmony_and_chat(layer: str) -> None:
         for number in range(1, 5)
     ]
     analysis = analysis_of([*attempts([0, 0, 0]), *recorded], run)
-    passed = 12 if layer == "API conversion" else 0
+    passed = 12 if component == "API conversion" else 0
     assert [result.outcomes.get("success", 0) for result in analysis.results] == [0, passed]
     assert analysis.diagnosis is not None
-    assert [each.layer for each in analysis.diagnosis.layers] == [layer]
-    assert f"{passed} of 12 tool calls succeed over harmony" in analysis.diagnosis.layers[0].text
+    assert [each.component for each in analysis.diagnosis.components] == [component]
+    assert (
+        f"{passed} of 12 tool calls succeed over harmony" in analysis.diagnosis.components[0].text
+    )

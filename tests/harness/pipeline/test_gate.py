@@ -15,7 +15,7 @@ from harness.records.conditions import Condition
 from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
-from harness.statistics.reliability import exceeds
+from harness.statistics.two_rates import exceeds
 
 
 def estimate(value):
@@ -143,7 +143,8 @@ def test_the_reference_rate_is_stated_or_measured_or_the_default():
     assert target_of(stated).reference == 0.95
     measured = target_of(default_thresholds("gpt-oss-small", strict=False))
     assert 0.98 < measured.reference < 1
-    assert re.fullmatch(r"the bundled reference: 7\d\d of 720 passed", measured.source)
+    source = r"lower bound of the bundled reference: 7\d\d of 720 passed"
+    assert re.fullmatch(source, measured.source)
     assert target_of(default_thresholds("gpt-oss-20b", strict=False)).source == "the default"
     with pytest.raises(ConfigurationError, match="must be above the lower rate"):
         target_of(Thresholds(reference=0.9))
@@ -211,7 +212,7 @@ def test_thresholds_of_the_guide_can_be_set():
     assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
     assert decide([group()], guide(min_pass_hat_k=1.0)).decision == "pass"
     assert decide([group(hat=0.999)], guide(min_pass_hat_k=1.0)).decision == "fail"
-    assert not Thresholds(rule="reliability", origins={"min_pass_at_k": "x"}).by_guide
+    assert not Thresholds(rule="success_rate", origins={"min_pass_at_k": "x"}).by_guide
 
 
 def guide(**settings):

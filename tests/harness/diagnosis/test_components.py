@@ -1,9 +1,9 @@
-"""The layer at fault, derived from tool calling and numerics over harmony and the other APIs."""
+"""The component at fault, from tool calling and numerics over harmony and the other APIs."""
 
 import pytest
 from test_match import result
 
-from harness.diagnosis.layer import faulty_layers
+from harness.diagnosis.components import faulty_components
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 
@@ -19,8 +19,8 @@ def calling(api, passed, tries=4, cases=6, mode="streaming"):
 
 
 def found(*results, rules=(), apis=("chat", "harmony")):
-    layers = faulty_layers(results, rules, apis, **RATES)
-    return [(each.layer, each.text) for each in layers]
+    components = faulty_components(results, rules, apis, **RATES)
+    return [(each.component, each.text) for each in components]
 
 
 def numerics(*groups):
@@ -32,8 +32,8 @@ def numerics(*groups):
 def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None:
     both = [calling("harmony", 4, mode=mode) for mode in ("streaming", "non-streaming")]
     others = calling("chat", 1), calling("responses", 0)
-    ((layer, text),) = found(*both, *others)
-    assert layer == "API conversion"
+    ((component, text),) = found(*both, *others)
+    assert component == "API conversion"
     assert text == (
         "The API conversion of chat and responses is at fault: for the same cases, 48 of 48 tool "
         "calls succeed over harmony, where the tool renders prompts and parses answers itself, "
@@ -42,8 +42,8 @@ def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None
 
 
 def test_failures_over_harmony_are_attributed_to_the_engine() -> None:
-    ((layer, text),) = found(calling("harmony", 1), calling("chat", 1))
-    assert layer == "engine"
+    ((component, text),) = found(calling("harmony", 1), calling("chat", 1))
+    assert component == "engine"
     assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
 
 
@@ -57,15 +57,15 @@ def test_a_few_difficult_cases_are_not_attributed_to_the_engine() -> None:
     assert found(*results) == []
 
 
-def test_both_layers_can_be_at_fault() -> None:
-    layers = [layer for layer, _ in found(calling("harmony", 2), calling("chat", 0))]
-    assert layers == ["API conversion", "engine"]
+def test_both_components_can_be_at_fault() -> None:
+    components = [component for component, _ in found(calling("harmony", 2), calling("chat", 0))]
+    assert components == ["API conversion", "engine"]
 
 
 def test_wrong_logprobs_over_harmony_are_attributed_to_the_engine() -> None:
     healthy = [calling("harmony", 4), calling("chat", 4)]
-    ((layer, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
-    assert (layer, "numerics.logprobs failed over harmony" in text) == ("engine", True)
+    ((component, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
+    assert (component, "numerics.logprobs failed over harmony" in text) == ("engine", True)
     assert found(*healthy, rules=[numerics("chat")]) == []
     assert found(rules=[numerics("harmony")], apis=["harmony"])
     assert found(rules=[numerics("harmony")]) == []
@@ -83,5 +83,5 @@ def test_wrong_logprobs_over_harmony_are_attributed_to_the_engine() -> None:
     ],
     ids=["no harmony", "healthy", "few tries", "raw endpoint", "harmony alone", "not sampled"],
 )
-def test_layers_are_not_named_without_evidence(results) -> None:
+def test_components_are_not_named_without_evidence(results) -> None:
     assert found(*results) == []

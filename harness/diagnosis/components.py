@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Api
-from harness.records.diagnosis import LayerFault
+from harness.records.diagnosis import ComponentFault
 from harness.statistics.differences import mantel_haenszel
-from harness.statistics.reliability import evidence, fail_level, spread_failures
+from harness.statistics.two_rates import evidence, fail_level, spread_failures
 
 _LEVEL = 0.05
 """Two-sided p-value up to which an API passes fewer tries of the same cases than harmony."""
@@ -58,15 +58,15 @@ class _Tried:
         return fewer and mantel_haenszel(tables) <= _LEVEL
 
 
-def faulty_layers(
+def faulty_components(
     calling: Sequence[TaskResult],
     rules: Sequence[RuleResult],
     apis: Collection[Api],
     *,
     reference: float,
     lower: float,
-) -> tuple[LayerFault, ...]:
-    """The layers at fault; empty if the run does not show any, or did not use harmony.
+) -> tuple[ComponentFault, ...]:
+    """The components at fault; empty if the run does not show any, or did not use harmony.
 
     `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
     is not acceptable.
@@ -74,7 +74,7 @@ def faulty_layers(
     tried = {each.api: each for each in _tried(calling)}
     raw = tried.pop(_RAW, None)
     others = [each for each in tried.values() if each.total]
-    found: list[LayerFault] = []
+    found: list[ComponentFault] = []
     if raw is not None and raw.total:
         level = fail_level(len(others) + 1)
         low = [
@@ -96,7 +96,7 @@ def faulty_layers(
         and _RAW in each.groups
         and (len(each.groups) > 1 or set(apis) == {_RAW})
     ]
-    if numbers and not any(each.layer == "engine" for each in found):
+    if numbers and not any(each.component == "engine" for each in found):
         found.append(_engine(f"{', '.join(numbers)} failed over harmony"))
     return tuple(found)
 
@@ -112,16 +112,16 @@ def _tried(calling: Sequence[TaskResult]) -> Iterator[_Tried]:
         yield _Tried(api, passed, tries)
 
 
-def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> LayerFault:
+def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> ComponentFault:
     names = " and ".join(each.api for each in worse)
     compared = ", and ".join(f"{each.passes} of {each.total} over {each.api}" for each in worse)
-    return LayerFault(
-        layer="API conversion",
+    return ComponentFault(
+        component="API conversion",
         text=f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
         f"tool renders prompts and parses answers itself, but {compared}.",
     )
 
 
-def _engine(why: str) -> LayerFault:
+def _engine(why: str) -> ComponentFault:
     text = f"The engine is at fault: {why}. Requests over harmony bypass the API conversion."
-    return LayerFault(layer="engine", text=text)
+    return ComponentFault(component="engine", text=text)

@@ -6,7 +6,7 @@ from math import comb
 import pytest
 from scipy.stats import binom
 
-from harness.statistics.reliability import chance_of_failures, exceeds, guide_false_alarm
+from harness.statistics.two_rates import chance_of_failures, exceeds, guide_false_alarm
 
 
 @pytest.mark.parametrize(("failed", "tries", "rate"), [(0, 5, 0.9), (1, 5, 0.98), (5, 5, 0.9)])

@@ -79,7 +79,7 @@ def turning_point(reference: float, lower: float) -> float:
 
 
 def shown_rate(passed: int, tries: int) -> float:
-    """The rate that these tries have shown: the exact lower bound, wrong with 5 %."""
+    """The rate that these tries have shown: the exact lower bound (95 %)."""
     from harness.statistics.intervals import exact_bounds
 
     return exact_bounds(passed, tries, PASS_ERROR)[0]
