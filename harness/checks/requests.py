@@ -1,8 +1,8 @@
 """Requests that were rejected, failed, or succeeded only after a retry.
 
 A provider may reject what gpt-oss cannot do (images, sound, files), tools that the provider itself
-would have to run, prompts beyond its context length, and options that it may lack, if the rejection
-names the option.
+would have to run, prompts beyond its context length, options that it may lack, and encrypted CoT of
+another server, if the rejection names the option or the encrypted CoT.
 """
 
 import json
@@ -59,6 +59,8 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
             return
         if any(option in body for option in _may_be_missing(exchange.request)):
             return
+        if "encrypted_content" in body and _has_foreign_cot(exchange):
+            return
         got = f"status {response.status}: {response.body or ''}"
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
 
@@ -104,6 +106,23 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
         message = "The request succeeded only after status 500 and a retry."
         got = f"{failed} times status 500 before the reply"
         yield Problem(exchange, message, "no status 500", got)
+
+
+def _has_foreign_cot(exchange: ParsedExchange) -> bool:
+    """Whether a request has encrypted CoT that no earlier reply of its conversation contains.
+
+    Only the server that encrypted a CoT can read it.
+    """
+    sent = _encrypted(exchange.request.body.get("input"))
+    while exchange.before is not None:
+        exchange = exchange.before
+        sent -= _encrypted(exchange.reply.raw.get("output") if exchange.reply else None)
+    return bool(sent)
+
+
+def _encrypted(items: object) -> set[str]:
+    contents = (item.get("encrypted_content") for item in objects(items))
+    return {content for content in contents if isinstance(content, str)}
 
 
 def _beyond_text(request: ParsedRequest) -> bool:

@@ -1,11 +1,13 @@
 """A proxy that forwards requests unchanged and records them in a form that `import` reads.
 
-A record is written after the client has its reply, so it costs the client no time.
+A record is written after the client has its reply, so it costs the client no time. If the client
+closes the connection earlier, as Codex does after the last event of a stream, the exchange is
+recorded only if the reply of the server was complete.
 """
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -15,8 +17,11 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from harness.api.responses import FINAL_EVENTS
+from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
 from harness.integrity.secrets import Scrubber
+from harness.records.rollouts import StreamPart
 from harness.transport.redact import Redactor, secrets_in
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
@@ -127,18 +132,37 @@ class _Proxy:
         except (aiohttp.ClientError, OSError) as error:
             problem = {"message": f"The proxy cannot reach {self._origin}: {error}"}
             return web.json_response({"error": problem}, status=502)
-        async with answer:
-            reply = web.StreamResponse(
-                status=answer.status, reason=answer.reason, headers=_forwarded(answer.headers)
-            )
-            if answer.content_length is not None:
-                reply.content_length = answer.content_length
-            parts = await _copy(request, answer, reply)
-        if request.method == "POST" and request.path.rstrip("/").endswith(_RECORDED):
-            self._record(
+        reply = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=_forwarded(answer.headers)
+        )
+        if answer.content_length is not None:
+            reply.content_length = answer.content_length
+        parts: list[bytes] = []
+        try:
+            async with answer:
+                await _copy(request, answer, reply, parts)
+        except (asyncio.CancelledError, aiohttp.ClientConnectionResetError):  # The client left.
+            if answer.content.at_eof() or _has_last_event(b"".join(parts)):
+                self._record(request, body, answer, parts, began)
+            raise
+        self._record(request, body, answer, parts, began)
+        return reply
+
+    def _record(
+        self,
+        request: web.Request,
+        body: bytes,
+        answer: aiohttp.ClientResponse,
+        parts: Sequence[bytes],
+        began: datetime,
+    ) -> None:
+        if request.method != "POST" or not request.path.rstrip("/").endswith(_RECORDED):
+            return
+        try:
+            self._recorder.add(
                 {
                     "method": request.method,
-                    "url": url.partition("?")[0],
+                    "url": self._origin + request.raw_path.partition("?")[0],
                     "headers": _plain(request.headers),
                     "body": body.decode("utf-8", "replace"),
                 },
@@ -149,13 +173,6 @@ class _Proxy:
                 },
                 began,
             )
-        return reply
-
-    def _record(
-        self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime
-    ) -> None:
-        try:
-            self._recorder.add(request, response, began)
         except OSError as error:
             if not self.stopped.done():
                 problem = f"The recording cannot be written: {error.strerror}."
@@ -163,20 +180,30 @@ class _Proxy:
 
 
 async def _copy(
-    request: web.Request, answer: aiohttp.ClientResponse, reply: web.StreamResponse
-) -> list[bytes]:
-    """Forward the body as it arrives, and return its parts; a broken connection stays broken."""
-    parts: list[bytes] = []
+    request: web.Request,
+    answer: aiohttp.ClientResponse,
+    reply: web.StreamResponse,
+    parts: list[bytes],
+) -> None:
+    """Forward the body as it arrives, and append it to `parts`; a broken body stays broken."""
     await reply.prepare(request)
     try:
         async for part in answer.content.iter_any():
             parts.append(part)
             await reply.write(part)
         await reply.write_eof()
+    except aiohttp.ClientConnectionResetError:  # of the client
+        raise
     except aiohttp.ClientError:
         if request.transport is not None:
             request.transport.abort()
-    return parts
+
+
+def _has_last_event(content: bytes) -> bool:
+    """Whether a body is a stream up to its last event, after which only its end can follow."""
+    *_, last, rest = ["", *content.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n")]
+    events = stream_events([StreamPart(0.0, last)])
+    return not rest and any(each.is_done or each.type in FINAL_EVENTS for each in events)
 
 
 def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:

@@ -212,6 +212,23 @@ def test_encrypted_content_beside_the_text_is_ignored(engine, client, content):
     assert (error.get("param"), error.get("code")) == refused
 
 
+def test_foreign_encrypted_content_is_refused_only_if_the_prompt_needs_it(engine, client):
+    """Codex does this if a user resumes a session that another server began."""
+    foreign = {"type": "reasoning", "id": "rs_1", "summary": [], "content": None,
+               "encrypted_content": "gAAAAABpZm9yZWlnbg=="}  # fmt: skip
+    call = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
+    answer = {"role": "assistant", "content": "Sunny."}
+    ask(client, [user("Hi"), foreign, call, result, foreign, answer, user("And?")])
+    assert "Sunny.<|end|><|start|>user<|message|>And?<|end|>" in engine.prompts[-1]
+    assert "<|channel|>analysis" not in engine.prompts[-1].split("<|start|>user", 1)[1]
+    preamble = answer | {"phase": "commentary"}
+    for items in ([user("Hi"), answer, foreign], [user("Hi"), preamble, foreign, preamble]):
+        reply = client.post("/responses", json={"model": MODEL, "input": [*items, user("And?")]})
+        assert reply.status_code == 400
+        assert reply.json()["error"]["param"] == "input[2].encrypted_content"
+
+
 def test_all_types_of_items_are_rendered(engine, client):
     items = [
         {"role": "developer", "content": "Be brief."},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from harmony.conversation import (
     Answer,
@@ -35,6 +36,14 @@ from reference_engine.server.responses.items import (
 
 _SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
 
+
+@dataclass(frozen=True)
+class _Unread:
+    """A chain of thought that this server did not write, and its place in the input."""
+
+    at: int
+
+
 StoredItem = Callable[[str], tuple[tuple[ConversationItem, ...], str | None] | None]
 
 
@@ -49,7 +58,7 @@ def history_of(
     `calls` maps the call ids of earlier calls without a result to names; it is updated in place.
     `stored_item` finds the conversation items of an output item and, for a call, the call id.
     """
-    history: list[ConversationItem] = list(earlier)
+    history: list[ConversationItem | _Unread] = list(earlier)
     for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
         match item:
             case MessageItem():
@@ -70,7 +79,19 @@ def history_of(
     if calls:
         message = f"No function_call_output answers the function call '{next(iter(calls))}'."
         raise invalid("input", message)
-    return tuple(history)
+    return _readable(history)
+
+
+def _readable(history: Sequence[ConversationItem | _Unread]) -> tuple[ConversationItem, ...]:
+    """The items without unread CoT, which prompts contain only after the last final answer."""
+    for entry in reversed(history):
+        if isinstance(entry, Answer):
+            break
+        if isinstance(entry, _Unread):
+            param = f"input[{entry.at}].encrypted_content"
+            message = f"The chain of thought cannot be read: {NOT_OURS}."
+            raise invalid(param, message, "invalid_encrypted_content")
+    return tuple(entry for entry in history if not isinstance(entry, _Unread))
 
 
 def _call(item: CallItem | CustomCallItem) -> Call:
@@ -81,7 +102,7 @@ def _call(item: CallItem | CustomCallItem) -> Call:
 
 def _reasoning(
     item: ReasoningItem, at: int, stored_item: StoredItem
-) -> tuple[ConversationItem, ...]:
+) -> tuple[Reasoning | _Unread, ...]:
     """The text of the item or, if a client dropped it, that of the stored or the encoded item."""
     if text := "".join(part.text for part in item.content):
         return (Reasoning(text),)
@@ -91,8 +112,7 @@ def _reasoning(
         return ()
     decoded = decode_text(item.encrypted_content)
     if decoded is None:
-        message = f"The chain of thought cannot be read: {NOT_OURS}."
-        raise invalid(f"input[{at}].encrypted_content", message, "invalid_encrypted_content")
+        return (_Unread(at),)
     return (Reasoning(decoded),) if decoded else ()
 
 

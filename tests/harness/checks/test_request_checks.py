@@ -4,7 +4,7 @@ import examined
 import pytest
 from healthy import json_response, rollout
 from mutations import asked, chat_stream
-from replies import Reply
+from replies import Reply, responses_whole
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens."
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
@@ -43,6 +43,26 @@ def test_a_rejection_of_a_short_text_is_reported():
 )
 def test_permitted_rejections_are_not_reported(message, request_body):
     assert findings(message, **request_body) == set()
+
+
+@pytest.mark.parametrize(
+    ("sent", "message", "expected"),
+    [
+        ("own", "invalid encrypted_content", {"request.refused"}),
+        ("foreign", "invalid encrypted_content", set()),
+        ("foreign", "bad request", {"request.refused"}),
+    ],
+)
+def test_a_server_may_reject_only_the_encrypted_cot_of_others(sent, message, expected):
+    whole = responses_whole(Reply(reasoning="We greet.", text="Hi."))
+    whole["output"][0]["encrypted_content"] = "own"
+    refused = json_response({"error": {"message": message}}, 400)
+    recorded = rollout([json_response(whole), refused], api="responses", end="failed")
+    item = {"type": "reasoning", "summary": [], "encrypted_content": sent}
+    first, second = recorded.exchanges
+    second = asked(recorded.model_copy(update={"exchanges": (second,)}), {"input": [item]})
+    joined = recorded.model_copy(update={"exchanges": (first, *second.exchanges)})
+    assert examined.findings(joined) == expected
 
 
 def test_not_implemented_is_a_rejection():

@@ -17,8 +17,9 @@ import openai
 import pytest
 from background import in_background
 from healthy import provider_of
-from mock_provider import MockProvider, hang_up, raw, text
-from replies import MODEL
+from mock_provider import MockProvider, hang_up, raw, stream, text
+from replies import MODEL, Reply, blocks
+from waiting import until
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError
@@ -84,6 +85,32 @@ async def test_bodies_and_headers_pass_unchanged(tmp_path: Path):
     lines = [json.loads(line) for line in recording.read_bytes().splitlines()]
     assert [each["request"]["body"] for each in lines] == [sent.decode()] * 2
     assert len(read_traffic([recording]).rollouts) == 2
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+async def test_a_stream_that_the_client_leaves_after_its_last_event_is_recorded(
+    path: str, tmp_path: Path
+):
+    """Codex closes the connection after response.completed, before the end of the body."""
+    events = blocks(Reply(text="Four."), chat=path == "/chat/completions")
+    *first, last = (f"{block}\n\n".encode() for block in events)
+    sent = [b"".join(first), last]
+    recording = tmp_path / "tap.jsonl"
+    async with (
+        MockProvider(always=stream(sent, pause=0.3), models=[MODEL]) as mock,
+        proxied(mock.base_url, recording) as base_url,
+        httpx.AsyncClient(base_url=base_url) as client,
+    ):
+        for awaited in sent:
+            async with client.stream("POST", path, json=ASK | {"stream": True}) as reply:
+                seen = b""
+                async for part in reply.aiter_raw():
+                    seen += part
+                    if awaited in seen:
+                        break
+        await until(lambda: bool(recording.read_bytes()))
+    (line,) = recording.read_bytes().splitlines()
+    assert json.loads(line)["response"]["body"] == b"".join(sent).decode()
 
 
 async def test_a_closed_upstream_connection_is_a_502(tmp_path: Path):
