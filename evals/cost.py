@@ -164,10 +164,10 @@ def _sampling(task: Task) -> _Amount:
 
 
 def _attempt(attempt: Attempt) -> _Amount:
-    """The amount of a tool-call case or a probe, assuming one more request after a call."""
+    """The amount of a tool-call case or a probe."""
     sample, settings = attempt.sample, attempt.settings
     body = sample.raw or orjson.dumps(attempt.first_request())
-    requests = min(attempt.max_turns, 1 + len(sample.then) + bool(sample.tools))
+    requests = attempt.usual_requests
     made = min(CALL_TOKENS, settings.max_tokens or CALL_TOKENS)
     return _Amount(requests, requests * len(body) / CHARACTERS_PER_TOKEN, requests * made)
 

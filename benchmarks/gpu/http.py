@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +52,7 @@ def http(setup: Setup) -> Iterator[Task]:
 def missing() -> str:
     """Why the server cannot run; empty if it can."""
     try:
-        import reference_engine.server.serve  # noqa: F401
+        import_module("reference_engine.server.serve")
     except ImportError as error:
         return f"not installed: {error.name}"
     from harmony.vocabulary import VocabularyError, token_bytes

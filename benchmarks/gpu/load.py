@@ -74,7 +74,7 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 def receive(requests: Requests) -> Streams:
     """Send requests from a separate process, and wait until every stream has ended."""
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, __file__],
         input=json.dumps(asdict(requests)),
         stdout=subprocess.PIPE,
@@ -82,7 +82,7 @@ def receive(requests: Requests) -> Streams:
         check=True,
         timeout=_TIMEOUT,
     ).stdout
-    return Streams(**json.loads(told))
+    return Streams(**json.loads(output))
 
 
 class _Stream(asyncio.Protocol):

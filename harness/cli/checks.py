@@ -19,7 +19,6 @@ from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rule_results import RULES
 from harness.rules import Rule
-from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.probing import probe_tasks
 from harness.text import suggestion
 
@@ -169,7 +168,7 @@ def _suites() -> Iterator[str]:
         options = ProbeOptions("", BOTH_APIS, golden=golden_files.shipped())
         planned = [each for task in probe_tasks(probes, options) for each in task.all_attempts()]
         tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
-        requests = sum(min(USUAL_TURNS, each.max_turns) for each in planned)
+        requests = sum(each.usual_requests for each in planned)
         yield f"| {suite} | {len(probes)} | {requests} | {tokens:,} |"
 
 

@@ -226,7 +226,7 @@ class GateOptions:
     lower_rate: Annotated[float | None, Parameter(validator=Number(gte=0.001, lt=1))] = None
     """Success rate of tool calls that is not acceptable. Default: 0.9."""
     rule: GateRule | None = None
-    """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: two_rates."""
+    """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: success_rate."""
     min_pass_at_k: Annotated[float | None, _SHARE] = None
     """Rate that pass@k must exceed; selects the rule `guide`. Default: 0.9."""
     min_pass_hat_k: Annotated[float | None, _SHARE] = None

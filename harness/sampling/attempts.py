@@ -51,6 +51,11 @@ class Attempt:
     key: Key = "right"
     after: str | None = None
 
+    @property
+    def usual_requests(self) -> int:
+        """The requests that the attempt needs if the model answers after at most one call."""
+        return min(self.max_turns, 1 + len(self.sample.then) + bool(self.sample.tools))
+
     def first_request(self) -> dict[str, Any]:
         """The body of the first request, unless the sample has a `raw` one."""
         return DIALECTS[self.condition.api].first_request(

@@ -22,8 +22,6 @@ from harness.sampling.attempts import Attempt
 from harness.steps import interleaved
 from harness.transport.base import Payload, Transport
 
-USUAL_TURNS = 2  # requests of a successful attempt with tools: one for the call, one for the answer
-
 
 class SpentError(Exception):
     """A request was not sent because a limit is reached; `run_attempts` handles it."""
@@ -150,7 +148,7 @@ class Metered:
         self._budget = budget
         self._prices = prices
         self._dialect = dialect
-        self._reserved = min(USUAL_TURNS, attempt.max_turns)
+        self._reserved = attempt.usual_requests
 
     def __enter__(self) -> Metered:
         """Reserve the usual requests of an attempt. Raises SpentError if a limit forbids them."""

@@ -15,7 +15,6 @@ from harness.probes.suites import CASES, Chosen
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Api
 from harness.records.runs import Limits, RunSettings, Sampling
-from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.base import Task
 from harness.tasks.probing import probe_tasks
 from harness.tasks.suite import suite_tasks
@@ -26,6 +25,7 @@ PREFLIGHT = 2  # requests before a round: the list of models, and one for the AP
 MOST_CASES = 8
 DAY = 86_400.0
 _TURNS = 10
+_REQUESTS_PER_CASE = 2  # one for the call, one for the answer
 
 
 def of_round(daily: Limits, every: float, used: tuple[int, float]) -> Limits:
@@ -67,10 +67,10 @@ def plan_rounds(
     """Divide cases and probes into rounds of this size. Raises ConfigurationError if none fits."""
     left = requests - PREFLIGHT
     cases = 0
-    if chosen.cases and left >= USUAL_TURNS:
+    if chosen.cases and left >= _REQUESTS_PER_CASE:
         share = left // (2 if chosen.probes else 1)
-        cases = min(MOST_CASES, len(suite.cases), max(1, share // USUAL_TURNS))
-    room = left - cases * USUAL_TURNS
+        cases = min(MOST_CASES, len(suite.cases), max(1, share // _REQUESTS_PER_CASE))
+    room = left - cases * _REQUESTS_PER_CASE
     parts: dict[Api, list[tuple[Probe, ...]]] = {}
     large: dict[str, None] = {}
     for api in provider.apis:

@@ -138,6 +138,7 @@ def test_examples_are_the_same_for_the_same_seed():
 # --- The score of a rollout
 
 AIME, GPQA, HEALTH = (eval_task(name, tries=10) for name in ("aime25", "gpqa", "healthbench"))
+REST = Reply(text="Rest.")
 RIGHT = AIME.test._rows["S-01"].answer
 
 
@@ -232,7 +233,7 @@ def test_healthbench_answers_are_graded_or_a_grader_error():
     question = HEALTH.question_ids[0]
     items = HEALTH.test.rows[question].items
 
-    def graded(met, answer=Reply(text="Rest."), end="answered"):  # noqa: B008
+    def graded(met, answer=REST, end="answered"):
         task = eval_task("healthbench", tries=10)
         task._verdicts = {f"{question}/chat/non-streaming/1": met}
         return scored(answer, task=task, question=question, end=end)
