@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from harness.pipeline.job import Job
+    from harness.tasks.job import Job
 
 QUESTION = (
     "Find the number of positive integers n such that 1 <= n <= 1000 and the sum of the digits "
@@ -60,12 +60,12 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
 
     from evals.registry import load_data
     from evals.task import EvalTask
-    from harness.cli.progress import LiveDisplay, Tally
-    from harness.pipeline.job import new_job
-    from harness.pipeline.run import sample
+    from gpt_oss_verify.progress import LiveDisplay, Tally
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
+    from harness.session import sample
+    from harness.tasks.job import new_job
 
     questions, tries = size
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)

@@ -19,21 +19,21 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from harness.cases import load_suite
-from harness.pipeline.judge import judge
-from harness.pipeline.plan import Plan, decisive_first, portions
-from harness.pipeline.run import InterimResults
 from harness.providers.entries import Provider
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.figures import Decision
 from harness.records.runs import RunSettings, SuiteName
 from harness.records.scores import Score
-from harness.selftest import runner
+from harness.run.cases import load_suite
+from harness.run.run_log import RunLog, read_rollouts, read_run_info
+from harness.selftest import servers as runner
 from harness.selftest.faults import Fault, catalogue
 from harness.selftest.rows import row_without_run
-from harness.selftest.runner import sampled
-from harness.storage.run_log import RunLog, read_rollouts, read_run_info
+from harness.selftest.servers import sampled
+from harness.session import InterimResults
+from harness.tasks.plan import Plan, decisive_first, portions
 from harness.tasks.suite import restored_tasks
+from harness.verdict.judge import judge
 
 CONCURRENCY = 16
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from scipy.special import betaincinv
 
 from harness.errors import RunLogError
-from harness.rule_results import RULES
+from harness.probes.rule_results import RULES
+from harness.run.run_folder import read_analysis
 from harness.statistics.rates import LEVEL, at_least
-from harness.storage.run_folder import read_analysis
 
 DEFECTS = {
     "reply.id.shared": "only a server can cause it: an id of another request",

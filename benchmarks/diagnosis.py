@@ -27,13 +27,13 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
-from harness.diagnosis.match import diagnose
-from harness.diagnosis.signatures import shipped
+from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.diagnosis import Cause, Signature, Signatures
 from harness.records.scores import Evidence, Finding
-from harness.rule_results import RULES
+from harness.verdict.match import diagnose
+from harness.verdict.signatures import shipped
 
 PAIRS = 30
 SEVERAL = 5

@@ -37,7 +37,7 @@ def peak() -> int:
 
 def run(base_url: str, samples: int, in_flight: int) -> None:
     """Make one run in this process, and print its resource usage as JSON."""
-    from harness.pipeline.judge import judge
+    from harness.verdict.judge import judge
 
     with tempfile.TemporaryDirectory() as place:
         cpu = time.process_time()

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from harness.pipeline.target import DEFAULT_REFERENCE
 from harness.records.runs import Thresholds
 from harness.statistics.two_rates import (
     case_level,
@@ -31,6 +30,7 @@ from harness.statistics.two_rates import (
     spread_failures,
 )
 from harness.text import percentage
+from harness.verdict.reference_rate import DEFAULT_REFERENCE
 
 CASES, CONDITIONS, BETWEEN = 36, 4, 0.3
 LOWER = Thresholds().lower_rate

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.endpoints.launch import launched
 from harness.providers.entries import Launch, Provider
 from harness.records.conditions import BOTH_APIS
+from harness.run.launch import launched
 
 COMMAND = str(Path(sys.executable).with_name("gpt-oss-verify"))
 MODEL = "gpt-oss-small"

@@ -45,7 +45,7 @@ def multiply(folder: Path, attempts: int) -> Path:
     """Create a run of about `attempts` attempts at 36 cases, below `folder`."""
     from harness.records.rollouts import Rollout
     from harness.records.runs import SCHEMA_VERSION
-    from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
+    from harness.run.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 
     with tarfile.open(STORED) as archive:
         archive.extractall(folder, filter="data")

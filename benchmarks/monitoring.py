@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import median
 from typing import TypeVar
 
+from harness.probes.rule_results import RULES
 from harness.records.conditions import BOTH_APIS
-from harness.rule_results import RULES
 from harness.statistics.change_points import Change, Counts, increase
 from harness.watching.records import TOOL_CALLS
 from harness.watching.signals import chance, signals

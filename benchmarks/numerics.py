@@ -24,14 +24,14 @@ import httpx
 import torch
 from starlette.applications import Starlette
 
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.golden import files
-from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import golden_prompts, numerics
-from harness.probes.base import ProbeOptions, ProbeRequest
+from harness.probes.probe import ProbeOptions, ProbeRequest
+from harness.probes.rule_results import probe_results
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout
-from harness.rule_results import probe_results
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts

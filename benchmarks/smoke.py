@@ -89,7 +89,7 @@ def raw_chunk(block: str) -> bytes:
 
 def recorded(folder: Path) -> tuple[dict[Kind, list[str]], str]:
     """The replies of the stored run by kind, and its cases as a file."""
-    from harness.storage.run_log import read_rollouts
+    from harness.run.run_log import read_rollouts
 
     with tarfile.open(STORED) as archive:
         archive.extractall(folder, filter="data")

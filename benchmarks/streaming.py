@@ -37,13 +37,13 @@ from urllib.parse import urlsplit
 import mock_server
 import uvloop
 
-from harness.api.base import Message, Settings
+from harness.api.items import Message, Settings
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
-from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import run_attempts, run_until_stopped
-from harness.storage.run_log import RunLog, read_rollouts
+from harness.run.attempts import Attempt, Sample
+from harness.run.run_log import RunLog, read_rollouts
+from harness.run.sampling import run_attempts, run_until_stopped
 from harness.transport import open_transport
 
 STREAMS_AFTER_EACH_OTHER = 3

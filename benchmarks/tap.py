@@ -21,7 +21,7 @@ _BODY = {"model": "gpt-oss-20b", "messages": [{"role": "user", "content": "What 
 
 def main() -> None:
     """Measure and print medians in milliseconds."""
-    start = "from harness.cli.app import main; main()"
+    start = "from gpt_oss_verify.app import main; main()"
     with running() as origin, tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-c", start, "tap", "--upstream", f"{origin}/0ms/v1", "--port", "0"],

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 EXAMPLES_IN_DEBUG = 5
 PLACE: Mapping[str, str] = {

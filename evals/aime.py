@@ -11,7 +11,7 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
-from harness.api.base import Message
+from harness.api.items import Message
 from harness.records.runs import DatasetInfo, PromptsInfo
 
 _PROBLEMS_IN_A_CONTEST = 15

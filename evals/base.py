@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from evals.datasets.rows import rows_sha256
-from harness.api.base import Message
+from harness.api.items import Message
 from harness.records.runs import DatasetInfo
 
 Marking = Literal["correct", "wrong", "no_answer"]

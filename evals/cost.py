@@ -11,13 +11,13 @@ import orjson
 from evals.healthbench.grading_tasks import Answer, grading_tasks
 from evals.healthbench.rows import HealthBench
 from evals.task import EvalTask
-from harness.pipeline.success_rate import forecast
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
-from harness.records.base import Record
+from harness.records.record import Record
 from harness.records.runs import RunInfo
-from harness.sampling.attempts import Attempt
-from harness.tasks.base import Task
+from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
+from harness.tasks.task import Task
+from harness.verdict.success_rate import forecast
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},

@@ -14,7 +14,7 @@ from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
 from evals.extraction.found import Found, noted_letters
 from evals.prompts import fill, our_prompts
-from harness.api.base import Message
+from harness.api.items import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo, PromptsInfo
 

@@ -30,9 +30,9 @@ from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo
-from harness.sampling.budget import Budget
-from harness.sampling.run import Observer
-from harness.storage.run_log import read_rollouts, read_run_info
+from harness.run.budget import Budget
+from harness.run.run_log import read_rollouts, read_run_info
+from harness.run.sampling import Observer
 
 
 async def try_on_labels(

@@ -6,12 +6,12 @@ from pathlib import Path
 from evals.datasets.rows import questions_file
 from harness.errors import ConfigurationError
 from harness.integrity.seal import logs_of, sealed
-from harness.pipeline.plan import Plan
 from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo
-from harness.storage.run_folder import write_text
-from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
-from harness.tasks.base import Task
+from harness.run.run_folder import write_text
+from harness.run.run_log import RunLog, read_rollouts, read_run_info, write_run_info
+from harness.tasks.plan import Plan
+from harness.tasks.task import Task
 
 MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
 """Settings in which the parts of a run may differ."""

@@ -15,11 +15,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.api.base import Reply
-from harness.parsing.rollout import ParsedRollout
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedRollout
 from harness.records.rollouts import Exchange
 from harness.records.scores import Outcome
-from harness.tasks.base import ScoreFields
+from harness.tasks.task import ScoreFields
 
 _DETAIL = 200
 _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)

@@ -12,15 +12,15 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from harness.api.base import Tool
 from harness.api.fields import objects
+from harness.api.items import Tool
+from harness.api.parsed_rollout import ParsedRollout
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.endpoints.preflight import runs_python
 from harness.errors import ConfigurationError
-from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.runs import Capability, PythonTool, Sampling
+from harness.run.preflight import runs_python
 
 NAME = "python"
 MOST_REQUESTS = 40

@@ -19,15 +19,15 @@ from harness.errors import (
     StoppedError,
 )
 from harness.integrity.seal import sealed
-from harness.pipeline.job import Job, ended, prepare, resumed
-from harness.pipeline.run import sample
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
-from harness.sampling.budget import Budget
-from harness.sampling.run import Observer, run_until_stopped
-from harness.storage.run_folder import write_text
-from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
+from harness.run.budget import Budget
+from harness.run.run_folder import write_text
+from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
+from harness.run.sampling import Observer, run_until_stopped
+from harness.session import sample
+from harness.tasks.job import Job, ended, prepare, resumed
 
 _CONNECT_SECONDS = 10
 """Ray itself tries for many minutes to reach a cluster that does not answer."""

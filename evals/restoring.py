@@ -11,14 +11,14 @@ from evals.registry import ROWS
 from evals.results import rounds_of
 from evals.task import EvalTask
 from harness.errors import RunLogError
-from harness.pipeline.judge import read_scored
-from harness.pipeline.plan import Plan
-from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
-from harness.storage.run_log import read_run_info
+from harness.run.run_log import read_run_info
+from harness.tasks.plan import Plan
+from harness.verdict.judge import read_scored
+from harness.verdict.planned_scores import Scorer
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:

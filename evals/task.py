@@ -30,9 +30,9 @@ from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
 from evals.results import curve, failed_samples, filled, grader_reads, program_use, rounds_of
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
-from harness.api.base import Reply
-from harness.endpoints.preflight import preflight
-from harness.parsing.rollout import ParsedRollout
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rollout_score import measured_score, sums
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
@@ -40,15 +40,15 @@ from harness.records.figures import RubricSummary
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.budget import Budget
-from harness.sampling.run import Observer
-from harness.scoring import measured_score, sums
+from harness.run.attempts import Attempt, Sample
+from harness.run.budget import Budget
+from harness.run.preflight import preflight
+from harness.run.run_folder import write_text
+from harness.run.run_log import read_rollouts
+from harness.run.sampling import Observer
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
-from harness.storage.run_folder import write_text
-from harness.storage.run_log import read_rollouts
-from harness.tasks.base import ScoreFields, Task
+from harness.tasks.task import ScoreFields, Task
 
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 

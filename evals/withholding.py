@@ -18,15 +18,15 @@ from evals.gpqa import Gpqa, GpqaRow
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
-from harness.api.base import Reply, UnreadableReplyError
+from harness.api.items import Reply, UnreadableReplyError
 from harness.api.sse import stream_events
+from harness.api.stream_events import carries_text
 from harness.errors import ConfigurationError
 from harness.integrity.bundle import Withholding
-from harness.parsing.events import carries_text
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 from harness.records.runs import TaskInfo
-from harness.storage.run_log import read_run_info
+from harness.run.run_log import read_run_info
 
 _TEXTS = ("messages", "input", "instructions", "tools")
 _CHOICES = ("correct", "incorrect_1", "incorrect_2", "incorrect_3")

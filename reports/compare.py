@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.comparison.records import (
+from harness.compare.comparison_types import (
     ChangedCase,
     Comparison,
     Entry,
@@ -19,7 +19,7 @@ from harness.comparison.records import (
     SettingChange,
     Unit,
 )
-from harness.comparison.rows import CHECKS, RATES, TIMES
+from harness.compare.rows import CHECKS, RATES, TIMES
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate

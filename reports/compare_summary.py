@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.comparison.records import Comparison, EntryKind, Row
-from harness.comparison.rows import JUDGED
+from harness.compare.comparison_types import Comparison, EntryKind, Row
+from harness.compare.rows import JUDGED
 from harness.text import first_few
 from reports.text import VERDICTS, counted
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.comparison.records import History, HistoryPoint, ProviderHistory
+from harness.compare.comparison_types import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
 from reports.compare import changes
 from reports.regressions import moment

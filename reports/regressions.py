@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.comparison.records import Regressions
+from harness.compare.comparison_types import Regressions
 from harness.statistics.differences import Difference
 from harness.statistics.intervals import ALPHA
 from harness.text import first_few

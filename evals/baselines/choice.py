@@ -11,9 +11,9 @@ from evals.baselines.published import (
     published_scores,
 )
 from evals.baselines.scores import Baseline, EvalScores
-from harness.comparison.columns import Column, Group
-from harness.comparison.records import Entry
-from harness.comparison.settings import as_text, sampling_settings
+from harness.compare.columns import Column, Group
+from harness.compare.comparison_types import Entry
+from harness.compare.differing_settings import as_text, sampling_settings
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 

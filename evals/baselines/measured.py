@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from evals.baselines.scores import EvalScores, Reference, differ_in_prompts, sampling_differences
 from harness.errors import ConfigurationError, os_errors, read_text
-from harness.records.base import Record, problem_of
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
+from harness.records.record import Record, problem_of
 from harness.statistics.differences import paired_means
 from harness.statistics.mean_scores import Mean
 

@@ -16,9 +16,9 @@ from evals.baselines.scores import (
     differ_in_prompts,
     sampling_differences,
 )
-from harness.records.base import Record
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo, SourceKind
+from harness.records.record import Record
 from harness.records.runs import Sampling
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import run_error

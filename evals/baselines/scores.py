@@ -6,9 +6,9 @@ from typing import Protocol
 
 from pydantic import Field
 
-from harness.records.base import Record
 from harness.records.conditions import Api
 from harness.records.figures import BaselineInfo
+from harness.records.record import Record
 from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.mean_scores import Mean
 

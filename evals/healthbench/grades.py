@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import DIALECTS
-from harness.api.base import Reply, UnreadableReplyError
+from harness.api.items import Reply, UnreadableReplyError
 from harness.records.rollouts import Rollout
-from harness.storage.run_log import read_rollouts
+from harness.run.run_log import read_rollouts
 
 REQUESTS = 3  # requests about one item before a missing grade becomes a grader error
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
 from evals.healthbench.grading_tasks import GradingTask, grader_api, grader_settings, grades_file
-from harness.endpoints.launch import launched
-from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
-from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.budget import Budget
-from harness.sampling.run import Observer, run_attempts
-from harness.storage.run_log import RunLog, read_rollouts
+from harness.run.attempts import Attempt, Sample
+from harness.run.budget import Budget
+from harness.run.launch import launched
+from harness.run.preflight import preflight
+from harness.run.run_log import RunLog, read_rollouts
+from harness.run.sampling import Observer, run_attempts
 from harness.transport import open_transport
 
 GRADER_LOG = "grader.log"

@@ -14,13 +14,13 @@ from evals.base import AnswerEval
 from evals.healthbench.grades import last_reply
 from evals.healthbench.rows import HealthBench
 from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
-from harness.api.base import Message, Settings
+from harness.api.items import Message, Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.rollouts import Rollout
 from harness.records.runs import PromptsInfo
-from harness.storage.run_folder import as_name
+from harness.run.run_folder import as_name
 
 _GIVEN_UP = ("length", "content_filter")
 

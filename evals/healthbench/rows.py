@@ -13,7 +13,7 @@ from evals.base import Prompt, Question
 from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import DataRow
 from evals.prompts import our_prompts
-from harness.api.base import Message, Role
+from harness.api.items import Message, Role
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo, PromptsInfo
 

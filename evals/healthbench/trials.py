@@ -21,9 +21,9 @@ from evals.datasets.rows import rows_sha256
 from evals.healthbench.grades import Verdicts
 from evals.healthbench.grading_tasks import GradingTask
 from evals.healthbench.rows import HealthBenchRow, Turn, Verbatim
-from harness.api.base import Message
-from harness.records.base import Record
+from harness.api.items import Message
 from harness.records.figures import RubricSummary
+from harness.records.record import Record
 from harness.records.runs import DatasetInfo, ProviderInfo
 from harness.statistics.estimators import cohens_kappa
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.base import (
+from harness.api.dialect import Dialect, is_done, json_events
+from harness.api.fields import member, objects, objects_at, optional_member, read_usage
+from harness.api.items import (
     Body,
     Finish,
     Items,
@@ -17,8 +19,6 @@ from harness.api.base import (
     UnreadableReplyError,
     text_parts,
 )
-from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response

@@ -4,8 +4,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.base import Body, Items, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.fields import quoted, read_object
+from harness.api.items import Body, Items, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response

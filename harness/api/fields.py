@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from harness.api.base import UnreadableReplyError, Usage
+from harness.api.items import UnreadableReplyError, Usage
 
 T = TypeVar("T")
 

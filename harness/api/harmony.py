@@ -20,7 +20,9 @@ from harmony.parse import (
 )
 from harmony.render import RenderError, continued, render_prompt
 from harmony.vocabulary import VocabularyError, bytes_of, encode, harmony_encoding
-from harness.api.base import (
+from harness.api.dialect import Dialect, is_done, json_events
+from harness.api.fields import member, objects, objects_at, optional_member, read_usage
+from harness.api.items import (
     Body,
     Finish,
     Items,
@@ -33,8 +35,6 @@ from harness.api.base import (
     ToolResult,
     UnreadableReplyError,
 )
-from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.sse import StreamEvent
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api

@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.base import (
+from harness.api.dialect import Dialect, json_events
+from harness.api.fields import (
+    error_message,
+    member,
+    objects,
+    objects_at,
+    optional_member,
+    quoted,
+    read_usage,
+)
+from harness.api.items import (
     Body,
     ConversationItem,
     Finish,
@@ -17,16 +27,6 @@ from harness.api.base import (
     ToolResult,
     UnreadableReplyError,
     text_parts,
-)
-from harness.api.dialect import Dialect, json_events
-from harness.api.fields import (
-    error_message,
-    member,
-    objects,
-    objects_at,
-    optional_member,
-    quoted,
-    read_usage,
 )
 from harness.api.sse import StreamEvent
 from harness.records.conditions import Api

@@ -11,8 +11,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from harness.api.base import Tool
 from harness.api.fields import DEEPEST, too_deep
+from harness.api.items import Tool
 from harness.errors import ConfigurationError
 from harness.text import strict_json
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import (
     calls,
     finish,
@@ -18,12 +19,11 @@ from harness.checks import (
     texts,
     usage,
 )
-from harness.checks.base import Check
+from harness.checks.check import Check
 from harness.checks.cross_checks import CROSS_CHECKS, compare_rollouts
-from harness.parsing.rollout import ParsedRollout
+from harness.checks.rules import Rule, finding_of
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.scores import Finding
-from harness.rules import Rule, finding_of
 
 __all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
 

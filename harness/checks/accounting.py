@@ -23,11 +23,11 @@ from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.parse import CHANNEL
 from harmony.render import CONTENT_TYPES, RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
-from harness.api.base import Reply
 from harness.api.fields import objects
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
+from harness.api.stream_events import texts_of
 from harness.checks.json_text import parsed_object
-from harness.parsing.events import texts_of
-from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 from harness.records.traits import TokenAccount
 
 Message = Reasoning | Preamble | Answer | Call

@@ -4,9 +4,10 @@ import re
 from collections.abc import Collection, Iterator
 
 from harmony.conversation import Call as HarmonyCall
-from harness.api.base import Tool
+from harness.api.items import Tool
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.accounting import account, header_tokens, may_be_headers
-from harness.checks.base import Family
+from harness.checks.check import Family
 from harness.checks.json_text import (
     ends_early,
     misfit,
@@ -14,9 +15,8 @@ from harness.checks.json_text import (
     parsed_value,
     trailing_object,
 )
+from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.checks.subjects import Answer, Call, calls, conversations, ended, repeats
-from harness.parsing.rollout import ParsedRollout
-from harness.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 
 family = Family("tools", CHAT)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from harness.checks.base import Difference, cross_check, evidence
+from harness.checks.check import Difference, cross_check, evidence
 from harness.checks.json_text import parsed_object, strings
 from harness.records.conditions import Condition
 from harness.records.scores import Score

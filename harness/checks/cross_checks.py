@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
-from harness.checks.base import Difference, cross_check, evidence
+from harness.checks.check import Difference, cross_check, evidence
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Finding, Score
 from harness.records.traits import Cut, Edges

@@ -7,10 +7,12 @@ from typing import Any
 from harmony.conversation import Answer as AnswerMessage
 from harmony.conversation import Call, Reasoning
 from harmony.render import RenderError, text_tokens
-from harness.api.base import Reply
 from harness.api.fields import objects
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.accounting import Accounted, account, accounted, header_tokens, hides_cot
-from harness.checks.base import Family
+from harness.checks.check import Family
+from harness.checks.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.checks.subjects import (
     Answer,
     CountedReply,
@@ -21,9 +23,7 @@ from harness.checks.subjects import (
     every_choice,
     items,
 )
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import TokenAccount
-from harness.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 
 family = Family("finish", CHAT)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 from harness.checks.accounting import may_be_headers
-from harness.checks.base import Difference, cross_check, evidence
+from harness.checks.check import Difference, cross_check, evidence
 from harness.checks.lost_tokens import by_condition, usual_difference
 from harness.records.scores import Score
 

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
-from harness.api.base import Tool
+from harness.api.items import Tool
 from harness.api.tools import schema_problem
 from harness.text import strict_json
 

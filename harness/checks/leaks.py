@@ -3,12 +3,12 @@
 import re
 from collections.abc import Collection, Iterator
 
+from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.accounting import account_of, wrote_all
-from harness.checks.base import Family
+from harness.checks.check import Family
 from harness.checks.json_text import parsed_object
+from harness.checks.rules import HARMONY, RAW_COT, Problem
 from harness.checks.subjects import Answer, every_choice
-from harness.parsing.rollout import ParsedExchange
-from harness.rules import HARMONY, RAW_COT, Problem
 
 family = Family("leaks", RAW_COT)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harmony.conversation import Answer, Preamble, Reasoning
 from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
-from harness.checks.base import Difference, cross_check, evidence
+from harness.checks.check import Difference, cross_check, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score
 from harness.records.traits import TokenAccount

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from harness.checks.base import Family
+from harness.checks.check import Family
 from harness.checks.json_text import is_doubled, misfit, parsed_object, parsed_value
+from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
-from harness.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 
 family = Family("parameters", CHAT)
 

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.checks.base import Family
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.check import Family
 from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value
+from harness.checks.rules import FUNCTION_CALLING, Problem
 from harness.checks.subjects import every_choice
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.rules import FUNCTION_CALLING, Problem
 
 family = Family("tools", FUNCTION_CALLING)
 

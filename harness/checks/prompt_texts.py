@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.accounting import token_count
-from harness.checks.base import Difference, cross_check, evidence
-from harness.parsing.rollout import ParsedRollout
+from harness.checks.check import Difference, cross_check, evidence
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import UserTexts

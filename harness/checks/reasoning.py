@@ -5,8 +5,10 @@ from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import objects
+from harness.api.parsed_rollout import ParsedExchange, once
 from harness.checks.accounting import has_lost_cot
-from harness.checks.base import Family
+from harness.checks.check import Family
+from harness.checks.rules import RAW_COT, Problem
 from harness.checks.subjects import (
     Answer,
     Item,
@@ -19,8 +21,6 @@ from harness.checks.subjects import (
     reasoning_items,
     truncated_opening,
 )
-from harness.parsing.rollout import ParsedExchange, once
-from harness.rules import RAW_COT, Problem
 
 family = Family("cot", RAW_COT)
 

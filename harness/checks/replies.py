@@ -8,7 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from harness.api.fields import objects
-from harness.checks.base import Family
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.stream_events import carries_text
+from harness.checks.check import Family
+from harness.checks.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.checks.subjects import (
     Answer,
     Item,
@@ -18,9 +21,6 @@ from harness.checks.subjects import (
     items,
     repeats,
 )
-from harness.parsing.events import carries_text
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("schema", CHAT)
 

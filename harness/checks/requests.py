@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 
 from harness.api.fields import objects
-from harness.checks.base import Family
+from harness.api.parsed_request import ParsedRequest
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.check import Family
+from harness.checks.rules import GUIDE, Problem
 from harness.checks.subjects import delivered, exchanges
-from harness.parsing.request import ParsedRequest
-from harness.parsing.rollout import ParsedExchange
 from harness.records.conditions import APIS, EFFORTS
-from harness.rules import GUIDE, Problem
 
 family = Family("errors", GUIDE)
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.api import responses_grammar as grammar
 from harness.api.fields import objects
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.responses_grammar import TERMINAL
 from harness.api.sse import StreamEvent
-from harness.checks.base import Family
+from harness.checks.check import Family
+from harness.checks.rules import RESPONSES_STREAM, Problem
 from harness.checks.streams import grammar_checks
 from harness.checks.subjects import responses_streams, streams
-from harness.parsing import responses_grammar as grammar
-from harness.parsing.responses_grammar import TERMINAL
-from harness.parsing.rollout import ParsedExchange
-from harness.rules import RESPONSES_STREAM, Problem
 
 family = Family("stream", RESPONSES_STREAM)
 

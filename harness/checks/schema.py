@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from harness.api.fields import objects
-from harness.checks.base import Family
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.sdk_types import OTHER_REASONING_EVENTS, event_model
+from harness.checks.check import Family
+from harness.checks.rules import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 from harness.checks.subjects import Answer, answers, exchanges, good_statuses, readable
-from harness.parsing.rollout import ParsedExchange
-from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
 from harness.records.conditions import APIS
-from harness.rules import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 
 family = Family("schema", RESPONSES)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from harness.checks.base import Family
+from harness.api import chat_grammar as grammar
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.check import Family
+from harness.checks.rules import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
-from harness.parsing import chat_grammar as grammar
-from harness.parsing.rollout import ParsedExchange
 from harness.records.scores import Severity
-from harness.rules import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 
 family = Family("stream", CHAT_STREAM)
 

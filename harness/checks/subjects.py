@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from harness.api.base import Reply, ToolCall, Usage
 from harness.api.fields import objects
+from harness.api.items import Reply, ToolCall, Usage
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.checks.accounting import hides_cot
 from harness.checks.json_text import parsed_object
-from harness.parsing.rollout import ParsedExchange, ParsedRollout, once
 
 T = TypeVar("T")
 

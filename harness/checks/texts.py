@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from harness.checks.accounting import Accounted, account_of, accounted, wrote_all
-from harness.checks.base import Family
+from harness.checks.check import Family
+from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.subjects import Answer, every_choice
-from harness.rules import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
 
 family = Family("leaks", CHAT)

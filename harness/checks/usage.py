@@ -6,9 +6,9 @@ from itertools import chain
 from harmony.conversation import Reasoning
 from harness.api.fields import NAMES
 from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
-from harness.checks.base import Family
+from harness.checks.check import Family
+from harness.checks.rules import CHAT, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted
-from harness.rules import CHAT, Problem
 
 family = Family("usage", CHAT)
 

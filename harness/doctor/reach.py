@@ -10,10 +10,10 @@ from importlib.util import find_spec
 
 from harness.api import DIALECTS
 from harness.doctor.lines import Line, problem
-from harness.endpoints.client import Answer
-from harness.endpoints.preflight import listed_models, require_usable, smallest_request
 from harness.errors import EXIT_UNREACHABLE, ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Launch, Provider
+from harness.run.client import Answer
+from harness.run.preflight import listed_models, require_usable, smallest_request
 
 LARGEST_SKEW = timedelta(minutes=1)
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
-from harness.golden.engine import Answer, EngineOptions, Question, Requests, Server
-from harness.golden.records import (
+from harness.golden.content import (
     MILLI,
     PARTS,
     RETURNED,
@@ -18,6 +17,7 @@ from harness.golden.records import (
     Token,
     drawn_text,
 )
+from harness.golden.engine import Answer, EngineOptions, Question, Requests, Server
 from harness.golden.tolerances import learned, marked, run_of, with_long
 
 DRAWS = 20

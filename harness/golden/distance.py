@@ -15,10 +15,10 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.api import DIALECTS
-from harness.api.base import Reply
 from harness.api.fields import objects
-from harness.golden.records import RETURNED, Distance, HealthyRun, Token, Tolerance
-from harness.parsing.rollout import ParsedExchange
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.golden.content import RETURNED, Distance, HealthyRun, Token, Tolerance
 
 _MARGIN = 2.0
 """The factor by which a provider may differ more than the most different healthy run.

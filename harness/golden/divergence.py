@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from harmony.vocabulary import bytes_of, token_bytes
-from harness.api.base import Reply
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.golden.content import Golden, Token
 from harness.golden.distance import Compared, compare, entries_of
-from harness.golden.records import Golden, Token
-from harness.parsing.rollout import ParsedExchange
 
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")

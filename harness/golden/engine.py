@@ -21,15 +21,15 @@ from pydantic import TypeAdapter
 from harmony.parse import FIRST_SPECIAL, parts_of
 from harmony.vocabulary import token_of
 from harness.api import DIALECTS
-from harness.api.base import UnreadableReplyError
 from harness.api.fields import objects, objects_at
 from harness.api.harmony import completion_of
-from harness.endpoints.client import request
+from harness.api.items import UnreadableReplyError
 from harness.errors import ConfigurationError
+from harness.golden.content import Token
 from harness.golden.distance import entry_bytes
-from harness.golden.records import Token
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
+from harness.run.client import request
 
 Bodies = Mapping[str, Mapping[str, Any]]  # bodies of requests by name
 

@@ -10,10 +10,10 @@ import orjson
 from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.golden.records import Golden
-from harness.records.base import problem_of
+from harness.golden.content import Golden
+from harness.records.record import problem_of
 from harness.records.runs import RunInfo
-from harness.storage.run_folder import GOLDEN_FILE
+from harness.run.run_folder import GOLDEN_FILE
 
 SHIPPED = "gpt-oss-small.json"
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import median
 
+from harness.golden.content import MILLI, Continuation, Golden, Pattern
 from harness.golden.distance import Compared, ComparedToken
 from harness.golden.divergence import ComparedReply
-from harness.golden.records import MILLI, Continuation, Golden, Pattern
 
 _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not decide alone
 _SURE = 3.0

@@ -9,11 +9,11 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from harmony.vocabulary import encode, token_of
-from harness.api.base import Reply
+from harness.api.items import Reply
+from harness.api.parsed_rollout import parse_rollout
 from harness.golden import engine
 from harness.golden.distance import Compared, ReportedToken, compare, entries_of
 from harness.golden.engine import EngineOptions, Question
-from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
 
 _PROMPT_FIELDS = frozenset(

@@ -7,6 +7,7 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.errors import ConfigurationError
+from harness.golden.content import Continuation, Golden, HealthyRun, Token
 from harness.golden.distance import (
     LEAST_ALONE,
     Compared,
@@ -16,7 +17,6 @@ from harness.golden.distance import (
     tolerance,
 )
 from harness.golden.engine import Answer
-from harness.golden.records import Continuation, Golden, HealthyRun, Token
 
 _UNSTEADY = 10
 """A golden token is unsteady if it changes by more than this many times the usual change."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.errors import RunLogError, os_errors
 from harness.integrity.records import Manifest
-from harness.storage.run_log import replacing
+from harness.run.run_log import replacing
 
 MANIFEST_FILE = "manifest.json"
 MOST_FILES = 100

@@ -20,8 +20,8 @@ from harness.integrity.seal import (
     member_hashes,
 )
 from harness.records.runs import SCHEMA_VERSION, RunInfo, Seal
-from harness.storage.run_folder import DERIVED
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, read_members, read_run_info
+from harness.run.run_folder import DERIVED
+from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, read_members, read_run_info
 
 SHORTEST_SEAL = 16
 MOST_SHOWN = 10  # problems of one kind that are listed individually

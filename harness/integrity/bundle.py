@@ -18,9 +18,9 @@ from harness.integrity.secrets import Scrubber, known_secrets, shortened
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
 from harness.records.runs import SCHEMA_VERSION
+from harness.run.run_folder import ANALYSIS_FILE, PROVIDER_LOG, read_analysis, write_text
+from harness.run.run_log import RUN_FILE, read_members, read_run_info
 from harness.storage import chain
-from harness.storage.run_folder import ANALYSIS_FILE, PROVIDER_LOG, read_analysis, write_text
-from harness.storage.run_log import RUN_FILE, read_members, read_run_info
 
 _MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
 """Members in which the analysis of a copy may differ: replaced contents, and quoted errors."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
+from harness.records.record import Record
 
 AUDIT_VERSION = 2
 MANIFEST_VERSION = 1

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from harness.errors import HarnessError, RunLogError, os_errors
-from harness.records.base import Record
+from harness.records.record import Record
 from harness.records.runs import SCHEMA_VERSION, LogSeal, Seal
+from harness.run.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
+from harness.run.run_log import ROLLOUTS_FILE, read_members, write_run_json
 from harness.storage import chain
-from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
-from harness.storage.run_log import ROLLOUTS_FILE, read_members, write_run_json
 
 SEALS = "seals"
 _LOGS = (ROLLOUTS_FILE, "grades-*.jsonl")

@@ -19,7 +19,7 @@ from harness.probes import (
     state,
     structured,
 )
-from harness.probes.base import Probe, ProbeGroup, ProbeRequest
+from harness.probes.probe import Probe, ProbeGroup, ProbeRequest
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 
 __all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]

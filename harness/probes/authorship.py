@@ -16,12 +16,12 @@ from typing import Literal
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
-from harness.api.base import Reply, ToolCall
+from harness.api.items import Reply, ToolCall
 from harness.checks.accounting import in_prompt, tokens_of
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call as FoundCall
 from harness.checks.subjects import calls
-from harness.probes.base import ProbeResponses, TrialResult, Trials
+from harness.probes.probe import ProbeResponses, TrialResult, Trials
 
 Author = Literal["model", "server", "unknown"]
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony.render import text_tokens
-from harness.api.base import Message, Reply
 from harness.api.fields import objects
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
+from harness.checks.rules import Problem
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -26,7 +27,6 @@ from harness.probes.base import (
 )
 from harness.probes.refusals import MAY_BE_REFUSED, failure, refused, required, served_replies
 from harness.records.conditions import MODES, Api
-from harness.rules import Problem
 
 _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
 _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.fields import objects
+from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.accounting import has_lost_cot
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
+from harness.checks.rules import RAW_COT, Problem
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -27,7 +28,6 @@ from harness.probes.refusals import outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
-from harness.rules import RAW_COT, Problem
 
 _CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
 _PROMPT = "What is the weather in Lisbon? In your final answer, state the code word."

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harmony.render import text_tokens
-from harness.api.base import Message, Reply
-from harness.parsing.events import texts_of
-from harness.parsing.rollout import ParsedExchange
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.stream_events import texts_of
+from harness.checks.rules import CHAT, Problem
 from harness.probes.authorship import extra_tokens
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
 from harness.records.conditions import MODES
-from harness.rules import CHAT, Problem
 
 _ASK = "Please repeat after me: "
 TEXTS: Mapping[str, str] = {

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
-from harness.api.base import Message, Reply, Tool
-from harness.probes.base import NotVerifiableError, ProbeRequest, ProbeResponses
+from harness.api.items import Message, Reply, Tool
+from harness.checks.rules import Problem
+from harness.probes.probe import NotVerifiableError, ProbeRequest, ProbeResponses
 from harness.probes.structured import answer_format
 from harness.records.conditions import EFFORTS, Api
-from harness.rules import Problem
 from harness.statistics.differences import share_larger
 from harness.text import percentage
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from harness.api.base import Message, ToolCall, ToolResult
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
+from harness.api.items import Message, ToolCall, ToolResult
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.rules import ERRORS, Problem
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -25,7 +26,6 @@ from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.runs import CONTEXT
 from harness.records.scores import Severity
-from harness.rules import ERRORS, Problem
 
 # One o200k token, including the leading space.
 _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)

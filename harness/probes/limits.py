@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 
-from harness.api.base import Message, Reply
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.accounting import FRAMING
 from harness.checks.finish import finish_reason
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
+from harness.checks.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
+from harness.probes.probe import (
     MORE_TOKENS,
     NotVerifiableError,
     ProbeGroup,
@@ -20,7 +21,6 @@ from harness.probes.base import (
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
-from harness.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
 
 LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
 LEAST = 1024  # output tokens that a reply without a limit may have at least

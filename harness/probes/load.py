@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.subjects import calls
-from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES, Api
-from harness.rules import CHAT, GUIDE, Problem
 
 AT_ONCE = 64
 

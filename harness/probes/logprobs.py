@@ -13,15 +13,21 @@ from statistics import median
 from typing import Any
 
 from harness.api import DIALECTS
-from harness.api.base import Message, Reply
 from harness.api.fields import objects
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import CHAT, Problem
 from harness.checks.texts import GARBLED
 from harness.golden.distance import ReportedToken, entries_of, entry_bytes, raw_entries
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+)
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import MODES, Api
-from harness.rules import CHAT, Problem
 from harness.statistics.draws import Draw, sharpness
 
 _ALTERNATIVES = 3

@@ -7,16 +7,16 @@ replies, but dozens of replies, and detects only large differences.
 
 from collections.abc import Callable, Sequence
 
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import HARMONY, Problem
+from harness.golden.content import Distance, Golden, Pattern, Tolerance, drawn_text
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
 from harness.golden.divergence import ComparedReply, compared_replies
 from harness.golden.patterns import gap_with_defect, recognized, with_defect
-from harness.golden.records import Distance, Golden, Pattern, Tolerance, drawn_text
-from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import first_replies
 from harness.records.conditions import APIS
-from harness.rules import HARMONY, Problem
 from harness.statistics.model_equality import p_value
 from harness.text import percentage
 

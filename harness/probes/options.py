@@ -5,13 +5,13 @@ from typing import Any
 
 import orjson
 
-from harness.api.base import Message, Reply, Role
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.api.items import Message, Reply, Role
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import HARMONY, RESPONSES, Problem
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import MAY_BE_REFUSED, failure, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
-from harness.rules import HARMONY, RESPONSES, Problem
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}

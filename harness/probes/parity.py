@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from harness.api.base import Reply
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.json_text import parsed_object
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.checks.rules import CHAT, CHAT_STREAM, GUIDE, Problem
+from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES
-from harness.rules import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.statistics.differences import Counts, mantel_haenszel
 from harness.text import shared_beginning
 

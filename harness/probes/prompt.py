@@ -14,14 +14,20 @@ from itertools import chain, starmap
 import yaml
 from pydantic import TypeAdapter
 
-from harness.api.base import Message, Reasoning, ToolResult
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.api.items import Message, Reasoning, ToolResult
+from harness.checks.rules import CHAT, HARMONY, Problem
 from harness.probes.long.requests import document
+from harness.probes.probe import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+)
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
-from harness.rules import CHAT, HARMONY, Problem
 
 # The parser in C takes 14 ms at every start, that in Python 110 ms.
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

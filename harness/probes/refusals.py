@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from harness.api.base import Reply
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
-from harness.rules import Problem
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.rules import Problem
+from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from harmony import conversation as harmony
 from harmony.conversation import texts_of
 from harmony.render import developer_content, message_of, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
-from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.api.harmony import functions_of, items_of
+from harness.api.items import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)

@@ -6,12 +6,14 @@ from functools import partial
 from itertools import chain
 
 from harmony.render import text_tokens
-from harness.api.base import Message
 from harness.api.fields import objects
+from harness.api.items import Message
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.texts import GARBLED
-from harness.parsing.rollout import ParsedExchange
 from harness.probes.authorship import extra_tokens
-from harness.probes.base import (
+from harness.probes.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -19,10 +21,8 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
 from harness.probes.refusals import outcome, required, served
 from harness.records.conditions import EFFORTS
-from harness.rules import CHAT, GUIDE, Problem
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
 from harness.text import percentage

@@ -10,9 +10,10 @@ Where the first request has `store: false`, the second one must not know it.
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.api.base import Message, Reasoning, Reply, ToolResult
-from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import (
+from harness.api.items import Message, Reasoning, Reply, ToolResult
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rules import Problem
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -25,7 +26,6 @@ from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, 
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
-from harness.rules import Problem
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from harness.api.base import Message, Reply
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value, strings
+from harness.checks.rules import STRUCTURED, Problem
 from harness.checks.texts import GARBLED
-from harness.parsing.rollout import ParsedExchange
 from harness.probes.authorship import extra_tokens
-from harness.probes.base import (
+from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -26,7 +27,6 @@ from harness.probes.base import (
 from harness.probes.refusals import required, served_replies
 from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
-from harness.rules import STRUCTURED, Problem
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
 _NAMED_LATER = (

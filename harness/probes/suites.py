@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.checks import CHECKS
+from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
-from harness.probes.base import Probe
+from harness.probes.probe import Probe
 from harness.records.runs import SuiteName
-from harness.rules import Rule
 from harness.text import suggestion
 
 CASES = "smoke"  # the name that selects or skips the tool-call cases

@@ -5,7 +5,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.diagnosis import Cause, Diagnosis
 from harness.records.figures import (
@@ -20,6 +19,7 @@ from harness.records.figures import (
     RubricSummary,
     TokenCounts,
 )
+from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome
 

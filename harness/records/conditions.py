@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from harness.records.base import Record
+from harness.records.record import Record
 
 Api = Literal["responses", "chat", "harmony"]
 """`harmony` is a raw completions endpoint, for which the tool itself renders and parses harmony."""

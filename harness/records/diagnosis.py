@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
 from harness.records.conditions import Api
+from harness.records.record import Record
 
 
 class KnownDefect(Record):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
+from harness.records.record import Record
 from harness.records.scores import Estimate, Percentiles
 
 Decision = Literal["pass", "fail", "inconclusive"]

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
 from harness.records.conditions import Api, Condition
+from harness.records.record import Record
 
 Key = Literal["right", "wrong", "none"]  # the key that a request is sent with
 

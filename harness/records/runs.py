@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.records.base import Record
 from harness.records.conditions import Api, Condition, Mode
+from harness.records.record import Record
 
 SCHEMA_VERSION = 3
 
@@ -49,7 +49,7 @@ class Thresholds(Record):
     `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
     run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
     just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes by id, by a
-    prefix of an id, or by family (see `harness.pipeline.requirements`). `suite` is the
+    prefix of an id, or by family (see `harness.verdict.requirements`). `suite` is the
     smallest suite that is accepted. `origins` has the source of each setting that is not the
     default.
     """

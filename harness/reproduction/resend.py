@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 
 from harness.api import DIALECTS
 from harness.api.fields import objects
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS, examine
+from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
-from harness.parsing.rollout import parse_rollout
-from harness.probes.base import Probe, ProbeOptions
+from harness.probes.probe import Probe, ProbeOptions
+from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
-from harness.rule_results import RULES
-from harness.rules import Rule
-from harness.sampling.tool_loop import run_attempt
+from harness.run.tool_loop import run_attempt
 from harness.tasks.probing import ProbeTask
 from harness.text import suggestion
-from harness.transport.base import Transport
+from harness.transport.interface import Transport
 
 CONTINUES = "previous_response_id"
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pydantic import TypeAdapter
 
 from harness.errors import ConfigurationError
-from harness.records.base import Record
+from harness.records.record import Record
 from harness.text import suggestion
 
 HEALTHY = "healthy"  # the name of the engine without faults

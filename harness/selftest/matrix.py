@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from harness.records.base import Record
 from harness.records.conditions import Api
+from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.selftest.faults import Fault
 

@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
-from harness.records.base import Record
 from harness.records.conditions import APIS, BOTH_APIS, Api
 from harness.records.diagnosis import Signature, Signatures
+from harness.records.record import Record
 from harness.records.scores import Severity
-from harness.rule_results import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
 from harness.selftest.stages import known

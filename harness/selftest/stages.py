@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from harness.probes import PROBES
+from harness.probes.rule_results import RULES
 from harness.probes.suites import CASES, choose
 from harness.records.runs import SuiteName
-from harness.rule_results import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = (

@@ -8,7 +8,7 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
 
-from harness.records.base import Record
+from harness.records.record import Record
 from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from harness.cases import Case
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
-from harness.parsing.rollout import ParsedRollout
 from harness.probes.authorship import extra_tokens, with_call
 from harness.records.traits import MadeCall
+from harness.run.cases import Case
 
 _SPELLINGS = (None, (",", ":"))
 _WORD = re.compile(r"\w+")

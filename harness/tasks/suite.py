@@ -4,20 +4,20 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from harness.cases import Suite, load_suite, planned_cases
 from harness.errors import RunLogError
 from harness.golden import files as golden_files
-from harness.golden.records import Golden
-from harness.probes.base import ProbeOptions
+from harness.golden.content import Golden
+from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling
-from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
-from harness.tasks.base import Task
+from harness.run.cases import Suite, load_suite, planned_cases
+from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.tasks.probing import probe_tasks
+from harness.tasks.recorded import ImportedTraffic
+from harness.tasks.task import Task
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling
-from harness.tasks.traffic import ImportedTraffic
 
 
 def suite_tasks(

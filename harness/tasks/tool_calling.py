@@ -28,23 +28,23 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from harness.api.base import Message, Tool
+from harness.api.items import Message, Tool
+from harness.api.parsed_rollout import ParsedRollout
 from harness.api.tools import schema_problem
-from harness.cases import Case, Suite
-from harness.parsing.rollout import ParsedRollout
+from harness.checks.rollout_score import measured_score, sums
+from harness.checks.rules import excerpt
 from harness.records.analysis import FailedSample, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
-from harness.rules import excerpt
-from harness.sampling.attempts import Attempt, Sample
-from harness.scoring import measured_score, sums
+from harness.run.attempts import Attempt, Sample
+from harness.run.cases import Case, Suite
+from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
-from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
-from harness.tasks.base import ScoreFields, Task
 from harness.tasks.made_call import made_call
+from harness.tasks.task import ScoreFields, Task
 from harness.text import strict_json
 
 NAME = "tool_calling"

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from harness.api import DIALECTS
-from harness.api.base import Reply, UnreadableReplyError
 from harness.api.fields import objects
+from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.integrity.secrets import Scrubber, known_secrets
 from harness.records.conditions import Condition

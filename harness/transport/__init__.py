@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from harness.providers.entries import Provider, access
-from harness.transport.base import Transport
 from harness.transport.http import HttpTransport, open_session
+from harness.transport.interface import Transport
 from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
 from harness.transport.receiver import ResponseLimits
 from harness.transport.retry import NO_RETRIES, RetryingTransport, RetryPolicy

@@ -25,7 +25,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
-from harness.transport.base import Payload
+from harness.transport.interface import Payload
 from harness.transport.receiver import (
     EVENT_STREAM,
     Receiver,

@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 
 from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import Exchange, Key
-from harness.transport.base import Payload, Transport
+from harness.transport.interface import Payload, Transport
 
 LimitChanged: TypeAlias = Callable[[int, int], None]
 """Called with the number of requests now allowed in flight and the configured maximum."""

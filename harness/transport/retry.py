@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from harness.records.rollouts import Exchange, Key, Retry
-from harness.transport.base import Payload, Transport
+from harness.transport.interface import Payload, Transport
 from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 
 Trouble = Literal["overloaded", "passing", "broken"]

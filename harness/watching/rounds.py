@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from math import lcm
 from typing import NamedTuple
 
-from harness.cases import Case, Suite
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.golden.records import Golden
-from harness.pipeline.target import default_thresholds
-from harness.probes.base import Probe, ProbeOptions
+from harness.golden.content import Golden
+from harness.probes.probe import Probe, ProbeOptions
 from harness.probes.suites import CASES, Chosen
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Api
 from harness.records.runs import Limits, RunSettings, Sampling
-from harness.tasks.base import Task
+from harness.run.cases import Case, Suite
 from harness.tasks.probing import probe_tasks
 from harness.tasks.suite import suite_tasks
+from harness.tasks.task import Task
+from harness.verdict.reference_rate import default_thresholds
 from harness.watching.records import Watched
 from harness.watching.signals import Signal, signals, stream, suspects
 

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis
 from harness.records.conditions import APIS, Api
 from harness.records.scores import Description
-from harness.rule_results import RULES
 from harness.statistics.change_points import Change, Counts, increase, is_back, smoothed
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Watched
 

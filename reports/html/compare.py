@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from harness.comparison.records import Comparison, Entry, Measured, Row
+from harness.compare.comparison_types import Comparison, Entry, Measured, Row
+from harness.run.run_folder import PAGE_FILE
 from harness.statistics.differences import Difference
-from harness.storage.run_folder import PAGE_FILE
 from reports import compare
 from reports.compare_summary import measure_of, notable, summary, tested_rows
 from reports.html.charts.forest import forest

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from harness.comparison.records import History, ProviderHistory, Site, SiteRun
+from harness.compare.comparison_types import History, ProviderHistory, Site, SiteRun
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypedDict
 
 import orjson
 
-from harness.api.base import Reply
-from harness.frames.transcripts import Message, read_reply, received, sent, text_of
+from harness.api.items import Reply
+from harness.compare.transcripts import Message, read_reply, received, sent, text_of
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
 from harness.records.scores import Score

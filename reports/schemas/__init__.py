@@ -7,20 +7,20 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.storage.run_folder import COMPARED
+from harness.run.run_folder import COMPARED
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
     "audit": "harness.integrity.records:Audit",
     "bundle": "harness.integrity.records:Manifest",
-    "compare": "harness.comparison.records:Comparison",
+    "compare": "harness.compare.comparison_types:Comparison",
     "gate": "harness.providers.gate_entry:GateEntry",
-    "history": "harness.comparison.records:History",
+    "history": "harness.compare.comparison_types:History",
     "rollout": "harness.records.rollouts:RolloutLine",
     "run": "harness.records.runs:RunInfo",
     "score": "harness.records.scores:Score",
-    "site": "harness.comparison.records:Site",
+    "site": "harness.compare.comparison_types:Site",
 }
 """The type of each schema, see docs/reading-a-report.md."""
 

@@ -25,34 +25,34 @@ from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals
 from evals.task import EvalTask
+from gpt_oss_verify import app
+from gpt_oss_verify.judging import judge_and_report, with_settings
+from gpt_oss_verify.restoring import restore
 from harness.api import DIALECTS
-from harness.cases import load_suite
-from harness.cli import app
-from harness.cli.judging import judge_and_report, with_settings
-from harness.cli.restoring import restore
-from harness.comparison.columns import Column, read_run
-from harness.comparison.compare import compare, labelled
-from harness.comparison.history import history_of
-from harness.comparison.records import ChangedCase, Comparison, HistoryPoint, Measured, Row
-from harness.comparison.regressions import previous_run, regressions
+from harness.compare.columns import Column, read_run
+from harness.compare.compared import compare, labelled
+from harness.compare.comparison_types import ChangedCase, Comparison, HistoryPoint, Measured, Row
+from harness.compare.history import history_of
+from harness.compare.regressions import previous_run, regressions
 from harness.golden.files import fitting
 from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
-from harness.pipeline.gate import exit_code
-from harness.pipeline.judge import judge
-from harness.probes.base import ProbeOptions
+from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Estimate, Percentiles, Score
-from harness.sampling.attempts import Attempt
+from harness.run import run_folder
+from harness.run.attempts import Attempt
+from harness.run.cases import load_suite
+from harness.run.run_log import read_run_info
 from harness.statistics.differences import Difference
-from harness.storage import run_folder
-from harness.storage.run_log import read_run_info
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.gate import exit_code
+from harness.verdict.judge import judge
 from reports.audit import EXIT_CODES
 
 Figures = dict[str, Any]

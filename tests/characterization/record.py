@@ -43,7 +43,7 @@ DERIVED += ("report.md", "report.html", "junit.xml")
 SMALL = "gpt-oss-small"
 PUBLISHED = "gpt-oss-20b"
 COMMAND = "import platform; platform.platform = lambda *a, **k: 'Linux'; " + (
-    "from harness.cli import main; main()"
+    "from gpt_oss_verify import main; main()"
 )
 
 

@@ -12,7 +12,7 @@ from mock_provider import status
 from recorded_runs import problem_rollouts, write_sealed_run
 from replies import MODEL, Reply
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

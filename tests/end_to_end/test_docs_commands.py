@@ -17,10 +17,10 @@ from quiz import quiz
 from replies import MODEL
 
 import evals.__main__ as evals_command
-from harness.cli.app import app, prepare_help, run
+from gpt_oss_verify.app import app, prepare_help, run
 from harness.integrity.seal import hash_of
 from harness.providers.entries import Launch, Prices, Provider, own_providers
-from harness.storage.run_log import read_run_info
+from harness.run.run_log import read_run_info
 from reference_engine.__main__ import application as engine
 from reference_engine.__main__ import main as engine_command
 
@@ -32,7 +32,7 @@ RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
     "export-small": "tests/reference_engine/small/test_small_export.py",
     "selftest": "tests/harness/selftest/test_selftest_run.py",
-    "reproduce": "tests/harness/cli/test_reproduce.py",
+    "reproduce": "tests/gpt_oss_verify/test_reproduce.py",
 }
 _FEW = (
     ("-n", "1"),

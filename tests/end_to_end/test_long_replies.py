@@ -5,7 +5,7 @@ import json
 import pytest
 from scripted import COT, ScriptedEngine, serving
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from scripted import running
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine
 

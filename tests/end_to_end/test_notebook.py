@@ -9,7 +9,7 @@ import pytest
 from compared_runs import judged_run, never_in
 from replies import MODEL, Reply, chat_whole
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 WHOLE = {"request": {"model": MODEL, "messages": []}, "response": chat_whole(Reply("Hi."))}
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "analysis.ipynb"

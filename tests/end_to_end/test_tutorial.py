@@ -7,7 +7,7 @@ from pathlib import Path
 from docs_pages import ROOT, blocks
 from scripted import ScriptedEngine, as_asked, running, serving
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 

@@ -13,7 +13,7 @@ from evals.base import Mark
 from evals.datasets.load import Loaded
 from evals.datasets.rows import text_id
 from evals.gpqa import ChoiceOrders, Gpqa, GpqaRow
-from harness.api.base import Message
+from harness.api.items import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 

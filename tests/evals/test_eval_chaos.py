@@ -15,7 +15,7 @@ from background import in_background
 from mock_provider import MockProvider
 from quiz import MODEL, malformed, quiz, unreliable
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 pytestmark = pytest.mark.slow
 

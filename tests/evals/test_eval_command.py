@@ -19,7 +19,7 @@ from quiz import MODEL, quiz
 from evals.__main__ import main as gpt_oss_evals
 from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.transport import RetryPolicy
 
@@ -458,7 +458,7 @@ def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, m
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
-    monkeypatch.setattr("harness.cli.verify._on_ray", lambda: in_processes)
+    monkeypatch.setattr("gpt_oss_verify.verify._on_ray", lambda: in_processes)
     assert run(at(mock, *size, "--executor", "ray", "--out", "parts")) == 0
     (parts,) = runs(tmp_path, "parts")
     assert scores(parts) == scores(whole)
@@ -471,7 +471,7 @@ def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, m
 def test_options_an_executor_does_not_support_are_rejected_before_loading_questions(
     mock, monkeypatch, capsys, other
 ):
-    monkeypatch.setattr("harness.cli.planning.load_data", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("gpt_oss_verify.planning.load_data", lambda *_: pytest.fail("loaded"))
     assert run(at(mock, "--eval", "gpqa", "--executor", "ray", *other)) == 2
     assert "--executor samples on other machines" in capsys.readouterr().err
 
@@ -485,7 +485,7 @@ def test_a_failed_shard_is_reported_and_the_others_are_kept(mock, tmp_path, monk
             yield SampledShard(compress(b""), "it is gone")
 
     monkeypatch.setattr(
-        "harness.cli.verify._on_ray",
+        "gpt_oss_verify.verify._on_ray",
         lambda: lambda job, observer: sample_in_shards(job, Broken(), observer),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
@@ -504,7 +504,7 @@ def test_a_stop_keeps_the_parts_that_are_finished(mock, tmp_path, monkeypatch, c
             raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        "harness.cli.verify._on_ray",
+        "gpt_oss_verify.verify._on_ray",
         lambda: lambda job, observer: sample_in_shards(job, Stopped(), observer),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 130
@@ -587,7 +587,7 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
             raise ConfigurationError("no hub here")
         return load_data(name, place)
 
-    monkeypatch.setattr("harness.cli.planning.load_data", offline)
+    monkeypatch.setattr("gpt_oss_verify.planning.load_data", offline)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
     options += ["--rule", "guide"]
     base = ["--base-url", mock.base_url, "--model", MODEL, *options]

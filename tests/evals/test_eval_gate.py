@@ -7,8 +7,8 @@ from background import in_background
 from mock_provider import MockProvider
 from quiz import MODEL, quiz
 
-from harness.cli import planning
-from harness.cli.app import run
+from gpt_oss_verify import planning
+from gpt_oss_verify.app import run
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 HEALTHBENCH = ("--eval", "healthbench", "--examples", "2")

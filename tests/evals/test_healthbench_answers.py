@@ -18,13 +18,13 @@ from evals.healthbench.grading_tasks import (
     run_answers,
 )
 from evals.healthbench.rows import load
-from harness.api.base import Settings
+from harness.api.items import Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider, find_provider
 from harness.records.conditions import Condition
-from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import run_attempts
-from harness.storage.run_log import RunLog, read_rollouts
+from harness.run.attempts import Attempt, Sample
+from harness.run.run_log import RunLog, read_rollouts
+from harness.run.sampling import run_attempts
 from harness.transport import open_transport
 
 BENCH = load("healthbench", "samples")

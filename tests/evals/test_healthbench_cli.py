@@ -14,7 +14,7 @@ from replies import MODEL, Reply
 from evals.grader_trial import compare_graders
 from evals.healthbench.grading_tasks import graders_of, grading_prompt
 from evals.healthbench.trials import load_meta, meta_tasks
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 META = {
     grading_prompt(task.conversation, task.answer, task.item): row.binary_labels[0]

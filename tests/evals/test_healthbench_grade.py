@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evals.healthbench.grades import Grade, parse_grade
 from evals.healthbench.grading_tasks import grading_prompt
-from harness.api.base import Message
+from harness.api.items import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'
 UNMET = '{"explanation": "It does not.", "criteria_met": false}'

@@ -26,14 +26,14 @@ from evals.healthbench.grading_tasks import (
     run_answers,
 )
 from evals.healthbench.rows import load
-from harness.api.base import Settings
+from harness.api.items import Settings
 from harness.errors import ProviderUnauthorizedError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.rollouts import Rollout
-from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import run_attempts
-from harness.storage.run_log import RunLog, read_rollouts
+from harness.run.attempts import Attempt, Sample
+from harness.run.run_log import RunLog, read_rollouts
+from harness.run.sampling import run_attempts
 from harness.transport import open_transport
 
 NAME = "grader"

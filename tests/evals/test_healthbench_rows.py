@@ -8,7 +8,7 @@ import pytest
 
 from evals.healthbench.rows import NAMES, HealthBench, load
 from evals.healthbench.trials import load_meta
-from harness.api.base import Message
+from harness.api.items import Message
 from harness.errors import ConfigurationError
 
 

@@ -12,15 +12,15 @@ from sample_evals import CONDITION, eval_task
 
 from evals.results import curve_ks, filled, rounds_of, vote
 from evals.verdict import hold_back_ungraded
+from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
-from harness.parsing.rollout import parse_rollout
-from harness.pipeline.plan import Plan
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import Sampling
 from harness.records.scores import Score, Usage
-from harness.tasks.base import not_run
+from harness.tasks.plan import Plan
+from harness.tasks.task import not_run
 
 # --- The plan
 

@@ -9,7 +9,7 @@ from quiz import MODEL
 from replies import Reply, chat_whole
 
 from evals.healthbench.grading_tasks import ITEM
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 UNREADABLE = "I count some of them, I think."
 

@@ -10,11 +10,11 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.measured import create_baseline, write_baseline
 from evals.baselines.scores import EvalScores
 from evals.verdict import default_margin, judge_scores
-from harness.pipeline.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
 from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings, Sampling
+from harness.verdict.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
 
 SIZES = {"aime25": (30, 16), "gpqa": (198, 8)}
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)

@@ -16,7 +16,7 @@ from quiz import MODEL, draw, reply
 from replies import Reply, blocks, whole
 
 from evals.extraction.found import Found, note, noted_letters
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 QUOTE = "To quote it: "
 

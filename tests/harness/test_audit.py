@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from mutations import each_member_set
 from recorded_runs import ended, problem_rollouts, write_run, write_sealed_run
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError, RunLogError
 from harness.integrity.audit import audit
 from harness.integrity.seal import seal
 from harness.records.runs import Thresholds
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
+from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
 
 SMALL = SUITE.first(1)
 RECORDS = 8

@@ -12,14 +12,14 @@ import pytest
 from healthy import SUITE
 from recorded_runs import problem_rollouts, write_sealed_run
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.errors import RunLogError
 from harness.integrity import archive
 from harness.integrity.seal import seal
 from harness.integrity.secrets import Scrubber, shortened
 from harness.records.rollouts import Rollout
 from harness.records.runs import Thresholds
-from harness.storage.run_log import read_run_info, write_run_info
+from harness.run.run_log import read_run_info, write_run_info
 
 SMALL = SUITE.first(1)
 GUIDE = Thresholds(rule="guide")

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from harness.api.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
-from harness.cases import load_suite, parse_cases, planned_cases
 from harness.errors import ConfigurationError
 from harness.records.runs import RunSettings
+from harness.run.cases import load_suite, parse_cases, planned_cases
 
 SUITE = load_suite()
 

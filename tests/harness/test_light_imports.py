@@ -11,7 +11,7 @@ HEAVY = ("numpy", "openai", "scipy", "torch")
 @pytest.mark.parametrize(
     "modules",
     [
-        "harness.cli.verify, harness.pipeline.run",
+        "gpt_oss_verify.verify, harness.session",
         "harness.statistics.model_equality, harness.statistics.noninferiority",
     ],
 )

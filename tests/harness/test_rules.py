@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from harness.rule_results import RULES
-from harness.rules import Rule
+from harness.checks.rules import Rule
+from harness.probes.rule_results import RULES
 
 SNAPSHOT = Path(__file__).with_name("rules.txt")
 

@@ -10,11 +10,11 @@ from healthy import SUITE
 from jsonschema import Draft202012Validator
 from recorded_runs import problem_rollouts, write_sealed_run
 
-from harness.cli.app import run
-from harness.comparison.history import history, site_of
+from gpt_oss_verify.app import run
+from harness.compare.history import history, site_of
 from harness.providers.entries import Prices
 from harness.records.runs import Thresholds
-from harness.storage.run_folder import read_analysis
+from harness.run.run_folder import read_analysis
 from reports import schemas
 from reports.html.site import badge, render_site
 

@@ -7,7 +7,7 @@ from healthy import exchange, response, stream_response
 from replies import Reply, chat_blocks, choice, responses_blocks, responses_events
 
 from harness.api import DIALECTS
-from harness.api.base import UnreadableReplyError
+from harness.api.items import UnreadableReplyError
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed, interleaved

@@ -12,8 +12,8 @@ from faulty import MODEL
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 
 from harness import checks
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS
-from harness.parsing.rollout import parse_rollout
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE

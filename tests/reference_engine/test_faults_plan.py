@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faulty import HI, chat, send
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from reference_engine.__main__ import main
 from reference_engine.faults.base import ALLOWED, CHANGES, HYPOTHETICAL
 from reference_engine.faults.catalogue import CATALOGUE, FaultError, listing_json, read_plan

@@ -7,7 +7,7 @@ import pytest
 from scripted import CALL_OF as CALL
 from scripted import COT, ScriptedEngine, as_asked, running
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 
 ODD = [
     CALL.format("no_such_tool", "{}"),

@@ -1,6 +1,6 @@
 """The order of a comparison: verdicts, causes and checks, then statistics."""
 
-from harness.comparison.records import Comparison, Entry, Measured, Row
+from harness.compare.comparison_types import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
 from reports.compare import sections
 from reports.compare_summary import summary

@@ -9,11 +9,11 @@ from compared_runs import judged_run, never_in
 from hostile_texts import HOSTILE
 from playwright.sync_api import expect
 
-from harness.comparison.columns import read_run
-from harness.comparison.compare import compare, labelled
-from harness.comparison.history import history_of, site_of
-from harness.storage.run_folder import PAGE_FILE, read_analysis, read_scores
-from harness.storage.run_log import read_chosen
+from harness.compare.columns import read_run
+from harness.compare.compared import compare, labelled
+from harness.compare.history import history_of, site_of
+from harness.run.run_folder import PAGE_FILE, read_analysis, read_scores
+from harness.run.run_log import read_chosen
 from reports.build import build_report
 from reports.html.compare import render_compare_html
 from reports.html.report import render_html

@@ -18,7 +18,7 @@ from reporting import (
     tool_calling,
 )
 
-from harness.pipeline.gate import exit_code
+from harness.verdict.gate import exit_code
 from reports.build import build_report
 from reports.ci import render_junit
 

@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from replies import Reply
 from reporting import condition, eval_result, failing, failing_scores, rollout, rubric, score
 
-from harness.storage import run_folder, run_log
+from harness.run import run_folder, run_log
 from reports import schemas
 
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from healthy import STARTED, SUITE
 from replies import MODEL
 
-from harness.cases import Suite, planned_cases
 from harness.golden.files import fitting
-from harness.pipeline.analyze import Judged, analyze
-from harness.pipeline.plan import Plan
-from harness.probes.base import ProbeOptions
+from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition, Mode
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
 from harness.records.scores import Score
-from harness.tasks.base import Task
+from harness.run.cases import Suite, planned_cases
+from harness.tasks.plan import Plan
 from harness.tasks.probing import probe_tasks
+from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.analyze import Judged, analyze
 
 PROVIDER = ProviderInfo(
     name="mock",

@@ -11,7 +11,6 @@ from typing import Any
 from healthy import SUITE, correct, exchange, response
 from replies import MODEL, Reply
 
-from harness.cases import Case, Suite
 from harness.records.analysis import Analysis, RuleResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
@@ -26,11 +25,12 @@ from harness.records.runs import (
     Thresholds,
 )
 from harness.records.scores import Description, Evidence, Finding, Score, Timing, Usage
+from harness.run import run_folder
+from harness.run.cases import Case, Suite
+from harness.run.run_log import RunLog, write_run_info
 from harness.statistics.estimators import percentiles
 from harness.statistics.intervals import at_k, clustered_rate
 from harness.statistics.mean_scores import mean_score
-from harness.storage import run_folder
-from harness.storage.run_log import RunLog, write_run_info
 
 SMALL = SUITE.first(4)
 TINY = SUITE.first(1)

@@ -1,7 +1,7 @@
 """What the checks of single rollouts report about a rollout."""
 
 from harness import checks
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Finding
 

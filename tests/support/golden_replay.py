@@ -9,7 +9,7 @@ from replies import Reply, chat_whole, responses_whole
 
 from harmony.vocabulary import bytes_of
 from harness.golden import files
-from harness.golden.records import MILLI, Continuation, Token
+from harness.golden.content import MILLI, Continuation, Token
 from harness.records.rollouts import Response
 
 GOLDEN = files.shipped()

@@ -12,10 +12,10 @@ from mock_provider import Handler, Received, write_reply
 from replies import MODEL, Reply, blocks, whole
 
 from harness.api import DIALECTS
-from harness.api.base import Message, Settings
-from harness.cases import Case, load_suite
+from harness.api.items import Message, Settings
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
+from harness.run.cases import Case, load_suite
 
 SUITE = load_suite()
 STARTED = "2026-01-02T03:04:05+00:00"

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("evals", "harmony", "harness", "reference_engine", "reports")
+PACKAGES = ("evals", "gpt_oss_verify", "harmony", "harness", "reference_engine", "reports")
 FILES = ("LICENSE", "README.md", "pyproject.toml")
 BUILD = """
 import sys

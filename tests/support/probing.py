@@ -9,16 +9,16 @@ from healthy import json_response, rollout
 from replies import Reply
 
 from harness.api import DIALECTS
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.golden.content import Golden
 from harness.golden.files import shipped
-from harness.golden.records import Golden
-from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.probes.base import ProbeGroup, ProbeOptions, ProbeRequest
+from harness.probes.probe import ProbeGroup, ProbeOptions, ProbeRequest
+from harness.probes.rule_results import probe_results
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
-from harness.rule_results import probe_results
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 
 Provider = Callable[

@@ -13,11 +13,11 @@ from analyses import planned
 from healthy import STARTED, SUITE, correct, exchange, json_response, rollout
 from replies import Reply, chat_whole
 
-from harness.cases import Case, Suite
 from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
-from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
+from harness.run.cases import Case, Suite
+from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 

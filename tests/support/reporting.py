@@ -8,7 +8,6 @@ from typing import Any
 from healthy import STARTED, exchange, response
 from replies import MODEL, Reply
 
-from harness.pipeline.exchanges import ExchangeCounter, timed_exchanges
 from harness.records.analysis import Analysis, FailedSample, RuleResult, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.figures import (
@@ -44,6 +43,7 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
+from harness.verdict.exchange_counts import ExchangeCounter, timed_exchanges
 from reports.html.report import render_html
 from reports.model import Report
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from harness.api.base import Reply
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import Problem
 from harness.probes.long.requests import (
     COPIED,
     COPIED_TOKENS,
@@ -18,8 +18,8 @@ from harness.probes.long.requests import (
     UNLIMITED,
     cell,
 )
+from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import required
-from harness.rules import Problem
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit

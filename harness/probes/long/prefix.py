@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from statistics import median
 
-from harness.api.base import Reply
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import Problem
 from harness.golden.distance import ReportedToken, entries_of
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeResponses, Trials
 from harness.probes.long.requests import GROUP, PREFIXES
+from harness.probes.probe import NotVerifiableError, ProbeResponses, Trials
 from harness.probes.refusals import required
-from harness.rules import Problem
 
 _INFORMATIVE = (-100.0, -0.01)
 """Only logprobs in between show changes: below is an API's floor, above the model is certain."""

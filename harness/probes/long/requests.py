@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from harness.api import DIALECTS
-from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.api.items import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.checks.rules import HARMONY
 from harness.checks.texts import GARBLED
-from harness.probes.base import ProbeGroup, ProbeRequest
+from harness.probes.probe import ProbeGroup, ProbeRequest
 from harness.records.conditions import Api
-from harness.rules import HARMONY
 
 LINES, TOKENS = 7, 85  # any seven consecutive lines have 85 tokens of the o200k vocabulary
 QUESTION = "What is the code word?"

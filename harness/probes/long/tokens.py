@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
-from harness.probes.base import ProbeResponses, TrialResult, Trials
+from harness.checks.rules import ERRORS, Problem
 from harness.probes.long.requests import (
     COUNTED,
     FEW_TOKENS,
@@ -20,10 +20,10 @@ from harness.probes.long.requests import (
     cell,
     steps,
 )
+from harness.probes.probe import ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import failure, outcome, refused, required
 from harness.probes.rendering import Prompt, bare_lengths, differences
 from harness.records.conditions import Api
-from harness.rules import ERRORS, Problem
 
 _SHORT = cell(SHORTEST, COUNTED)
 _LONG = tuple(cell(length, COUNTED) for length in GRID if length > SHORTEST)

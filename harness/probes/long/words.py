@@ -7,9 +7,9 @@ prompts, whose words the same model found, and even then the model may be the ca
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.api.base import Reply
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.rules import Problem
 from harness.probes.long.requests import (
     CONVERSATIONS,
     GRID,
@@ -20,7 +20,7 @@ from harness.probes.long.requests import (
     code_words,
     steps,
 )
-from harness.rules import Problem
+from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult, Trials
 from harness.statistics.two_rates import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.api.base import Tool, ToolCall
+from harness.api.items import Tool, ToolCall
 from harness.checks.json_text import parsed_object
+from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
 from harness.probes.authorship import Author, ExtraTokens, author, named_calls, proven
-from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
+from harness.probes.probe import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
 from harness.records.conditions import MODES, Mode
-from harness.rules import FUNCTION_CALLING, HARMONY, Problem
 
 _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
 """What servers make of a letter, and of a typographic mark or an emoji."""

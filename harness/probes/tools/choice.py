@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from harness.api.base import Message
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.api.items import Message
+from harness.checks.rules import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, TOOLS, offered
 from harness.records.conditions import Api
-from harness.rules import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
 
 NEEDED: Mapping[str, tuple[str, str]] = {
     "status": ("Is the service up right now?", "service_status"),

@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from harness.api.base import Tool
+from harness.api.items import Tool
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rules import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
-from harness.parsing.rollout import ParsedRollout
 from harness.probes.authorship import ExtraTokens, author, named_calls
-from harness.probes.base import ProbeGroup, ProbeResponses, Trials
+from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import failure, outcome, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
-from harness.rules import CHAT, FUNCTION_CALLING, HARMONY, Problem
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),

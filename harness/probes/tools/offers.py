@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from harness.api.base import Message, Tool
-from harness.cases import load_suite
-from harness.probes.base import ProbeRequest
+from harness.api.items import Message, Tool
+from harness.probes.probe import ProbeRequest
+from harness.run.cases import load_suite
 
 TOOLS = load_suite().tools
 _BY_NAME = {tool.name: tool for tool in TOOLS}

@@ -1,11 +1,11 @@
 """Preambles: text for the user before a tool call, on the commentary channel."""
 
-from harness.api.base import Message
+from harness.api.items import Message
+from harness.checks.rules import HARMONY, Problem
 from harness.probes.authorship import extra_tokens
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER
-from harness.rules import HARMONY, Problem
 
 _TRIES = 4
 _RULE = Message(

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
+from harness.api.items import Message, Reply, Tool, ToolCall, ToolResult
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rules import GUIDE, HARMONY, RAW_COT, Problem
 from harness.checks.subjects import calls
-from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import MODES
-from harness.rules import GUIDE, HARMONY, RAW_COT, Problem
 
 _TURNS = 4
 _UNANSWERED, _INDEPENDENT = 0.4, 0.2

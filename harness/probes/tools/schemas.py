@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.api.base import Message, Reply, Tool
+from harness.api.items import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.checks.rules import FUNCTION_CALLING, RESPONSES, Problem
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, STATUS, TOOLS, WEATHER
 from harness.records.conditions import Api
-from harness.rules import FUNCTION_CALLING, RESPONSES, Problem
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)

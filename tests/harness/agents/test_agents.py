@@ -13,11 +13,11 @@ from background import in_background
 from mock_provider import MockProvider, write_json, write_reply
 from replies import MODEL, Reply, whole
 
+from gpt_oss_verify.app import run
 from harness.agents import run as agents
-from harness.cli.app import run
-from harness.pipeline.gate import decide_agents
 from harness.providers.entries import Provider
 from harness.records.runs import AgentResult
+from harness.verdict.gate import decide_agents
 
 KEY = "sk-test-0123456789abcdefghij"
 _numbers = itertools.count()

@@ -8,7 +8,8 @@ import pytest
 from replies import blocks, chat_whole, data, responses_whole, whole
 
 from harness.api import DIALECTS
-from harness.api.base import (
+from harness.api.dialect import Dialect
+from harness.api.items import (
     Message,
     Reasoning,
     Reply,
@@ -20,7 +21,6 @@ from harness.api.base import (
     UnreadableReplyError,
     Usage,
 )
-from harness.api.dialect import Dialect
 from harness.api.sse import stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Request, Response, StreamPart, TransportFailure

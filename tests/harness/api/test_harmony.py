@@ -7,7 +7,7 @@ import pytest
 
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api import DIALECTS
-from harness.api.base import (
+from harness.api.items import (
     Message,
     Reasoning,
     Reply,

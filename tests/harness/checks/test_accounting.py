@@ -13,10 +13,10 @@ from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
 from harmony.vocabulary import harmony_encoding
 from harness import checks
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks.accounting import account
-from harness.parsing.rollout import parse_rollout
-from harness.pipeline.tolerances import apply_tolerances
-from harness.scoring import measured_score
+from harness.checks.rollout_score import measured_score
+from harness.verdict.tolerances import apply_tolerances
 
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
 TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays warm until the night."

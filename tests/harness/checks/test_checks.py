@@ -30,12 +30,12 @@ from replies import (
 from harmony.conversation import Answer
 from harmony.render import message_tokens
 from harness import checks
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS
 from harness.checks.accounting import in_prompt
 from harness.checks.texts import misread
-from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
-from harness.storage.run_folder import as_written
+from harness.run.run_folder import as_written
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)

@@ -9,7 +9,7 @@ from mutations import asked
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.api import DIALECTS
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 
 FIRST = Reply(text="It is sunny in Lisbon.")
 LEAK = "So.<|channel|>final<|message|>It is warm."

@@ -4,7 +4,7 @@ import pytest
 from defects import ALLOWED, DEFECTS
 
 from harness import checks
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 
 
 def examined(recording):

@@ -18,7 +18,7 @@ from replies import (
 )
 
 from harness import checks
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\N{REPLACEMENT CHARACTER}")

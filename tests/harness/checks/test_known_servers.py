@@ -6,8 +6,8 @@ from replies import Reply, chat_whole, data
 
 from harness import checks
 from harness.api import DIALECTS
-from harness.api.base import ToolResult
-from harness.parsing.rollout import parse_rollout
+from harness.api.items import ToolResult
+from harness.api.parsed_rollout import parse_rollout
 
 ARGUMENTS = '{"location": "Lisbon"}'
 CALL = Reply(call=("get_weather", ARGUMENTS))

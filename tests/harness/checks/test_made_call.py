@@ -6,8 +6,8 @@ import pytest
 from healthy import rollout
 from replies import Reply
 
-from harness.cases import Case
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
+from harness.run.cases import Case
 from harness.tasks.made_call import made_call
 
 EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}

@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from harness.parsing.sdk_types import (
+from harness.api.sdk_types import (
     FREE_OBJECTS,
     FREE_STRINGS,
     chunk_model,

@@ -19,7 +19,7 @@ from mutations import (
 )
 from replies import Reply, chat_blocks, data
 
-from harness.parsing.rollout import parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 
 ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
 CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))

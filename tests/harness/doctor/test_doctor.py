@@ -16,7 +16,7 @@ from mock_provider import MockProvider, status
 from packaging.requirements import Requirement
 from replies import MODEL
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.doctor import setup as installed
 from harness.doctor.lines import Line, exit_code, problem
 from harness.doctor.reach import launch_line, skew

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import bytes_of, harmony_encoding
-from harness.api.base import Reply, ToolCall
+from harness.api.items import Reply, ToolCall
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, engine, files
+from harness.golden.content import Token
 from harness.golden.create import DEFECTS, HEALTHY
 from harness.golden.distance import Compared, ReportedToken, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, EngineOptions, Head
-from harness.golden.records import Token
 from harness.probes import golden_prompts
 from harness.records.runs import RunInfo, TaskInfo
 from reference_engine.scoring import identity

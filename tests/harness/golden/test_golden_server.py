@@ -9,8 +9,8 @@ from golden_replay import GOLDEN
 from mock_provider import MockProvider
 from replies import MODEL
 
+from gpt_oss_verify.app import run
 from harmony.vocabulary import bytes_of
-from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.golden import files
 from harness.golden.create import record

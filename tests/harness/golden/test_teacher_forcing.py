@@ -4,14 +4,14 @@ import pytest
 from golden_replay import GOLDEN, Replay
 from healthy import rollout
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.golden import engine
 from harness.golden.distance import distance
 from harness.golden.engine import Answer, EngineOptions, Head
 from harness.golden.teacher_forcing import score_replies
 from harness.probes import golden_prompts
 from harness.records.conditions import Condition
-from harness.sampling.attempts import Attempt, Sample
+from harness.run.attempts import Attempt, Sample
 
 CUT = {name for name, found in GOLDEN.continuations.items() if found.parts[-1] != "m"}
 WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and n not in CUT]

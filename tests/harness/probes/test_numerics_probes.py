@@ -8,8 +8,8 @@ from healthy import json_response
 from probing import judged, statuses
 from replies import Reply, chat_whole
 
+from harness.golden.content import Token
 from harness.golden.divergence import special
-from harness.golden.records import Token
 from harness.probes import numerics
 from harness.records.rollouts import Response
 

@@ -22,10 +22,10 @@ from replies import (
 )
 
 from harness.probes import logprobs, options, structured
-from harness.probes.base import ProbeRequest
+from harness.probes.probe import ProbeRequest
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 TOKENS = ("The", " word", " is", " kelp", ".")
 

@@ -18,12 +18,12 @@ from scripted import COT, ScriptedEngine
 
 from harness import checks
 from harness.api import DIALECTS
-from harness.api.base import Settings
-from harness.parsing.rollout import parse_rollout
-from harness.probes.base import ProbeRequest
+from harness.api.items import Settings
+from harness.api.parsed_rollout import parse_rollout
 from harness.probes.builtin import GROUP
+from harness.probes.probe import ProbeRequest
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 from reference_engine.builtin.python import PythonSandbox
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.faults.server import faulty_parts

@@ -10,13 +10,13 @@ from healthy import json_response
 from probing import judged, refusal, statuses
 from replies import Reply, chat_whole, responses_whole
 
-from harness.api.base import ConversationItem, Message, Reasoning, ToolCall, ToolResult
+from harness.api.items import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.probes import cot, state
-from harness.probes.base import ProbeRequest
+from harness.probes.probe import ProbeRequest
 from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 SEEN = Reply(text="The code word is {}.", reasoning="I recall it.")
 UNSEEN = Reply(text="I do not know the code word.", reasoning="Nobody gave one.")

@@ -8,8 +8,8 @@ from replies import Reply, pieces
 
 from harmony.render import text_tokens
 from harness.probes import echo
-from harness.probes.base import ProbeRequest
-from harness.sampling.attempts import Attempt
+from harness.probes.probe import ProbeRequest
+from harness.run.attempts import Attempt
 
 Change = Callable[[str], str]
 BOTH = {"echo.received": "warned", "echo.returned": "failed"}

@@ -9,10 +9,10 @@ from probing import judged, refusal, statuses
 from replies import Reply
 
 from harness.probes import errors
-from harness.probes.base import ProbeRequest
+from harness.probes.probe import ProbeRequest
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 HELLO = Reply(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}

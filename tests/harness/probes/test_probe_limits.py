@@ -8,11 +8,11 @@ from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, responses_whole
 
-from harness.probes.base import ProbeRequest
 from harness.probes.limits import GROUP, LIMIT
+from harness.probes.probe import ProbeRequest
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 COT = "The user requests for the code word, so I say it."
 ANSWER = Reply(text="The code word is orchid596.", reasoning=COT)

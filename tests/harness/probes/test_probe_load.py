@@ -11,17 +11,17 @@ from mock_provider import MockProvider, Received
 from probing import judged, refusal, statuses
 from replies import MODEL, Reply
 
-from harness.pipeline import run as pipeline
-from harness.pipeline.job import new_job
-from harness.pipeline.judge import judge
-from harness.probes.base import ProbeRequest
+from harness import session
 from harness.probes.load import AT_ONCE, GROUP, WORDS
+from harness.probes.probe import ProbeRequest
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
-from harness.sampling.run import Observer
-from harness.storage.run_log import read_run_info
+from harness.run.attempts import Attempt
+from harness.run.run_log import read_run_info
+from harness.run.sampling import Observer
+from harness.tasks.job import new_job
+from harness.verdict.judge import judge
 
 _numbers = itertools.count(1)
 
@@ -80,7 +80,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load",), concurrency=2)
         job = new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
-        pipeline.sample(job, Observer())
+        session.sample(job, Observer())
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = judge(job.folder, read_run_info(job.folder), run.tasks).analysis
     assert analysis.probe_requests == analysis.probe_responses == AT_ONCE

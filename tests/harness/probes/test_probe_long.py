@@ -11,7 +11,6 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harmony.vocabulary import harmony_encoding
 from harness.probes import golden_prompts
-from harness.probes.base import ProbeOptions, ProbeRequest
 from harness.probes.long.requests import (
     COPIED,
     COPY,
@@ -22,9 +21,10 @@ from harness.probes.long.requests import (
     document,
     word,
 )
+from harness.probes.probe import ProbeOptions, ProbeRequest
 from harness.probes.rendering import Prompt, Rendering, count, tokens
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt, Sample
+from harness.run.attempts import Attempt, Sample
 from harness.tasks.probing import ProbeTask
 
 CONTEXT = 8192

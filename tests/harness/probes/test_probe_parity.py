@@ -9,11 +9,11 @@ from healthy import json_response, stream_response
 from probing import judged, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
-from harness.probes.base import ProbeRequest
 from harness.probes.parity import GROUP
+from harness.probes.probe import ProbeRequest
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}
 

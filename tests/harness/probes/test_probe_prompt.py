@@ -10,10 +10,10 @@ from healthy import json_response, rollout
 from replies import Reply, chat_whole, responses_whole
 
 from harmony.render import text_tokens
-from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
-from harness.parsing.rollout import parse_rollout
+from harness.api.items import Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.api.parsed_rollout import parse_rollout
 from harness.probes import rendering
-from harness.probes.base import ProbeOptions
+from harness.probes.probe import ProbeOptions
 from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.rendering import (
     TEXT_MISTAKES,
@@ -26,9 +26,9 @@ from harness.probes.rendering import (
     renderings,
     with_texts,
 )
+from harness.probes.rule_results import probe_results
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
-from harness.rule_results import probe_results
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000

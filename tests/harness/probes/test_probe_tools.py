@@ -10,18 +10,18 @@ from healthy import json_response, rollout, stream_response
 from probing import Provider, judged, refusal, statuses
 from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
-from harness.api.base import Tool, ToolCall, ToolResult
+from harness.api.items import Tool, ToolCall, ToolResult
+from harness.api.parsed_rollout import parse_rollout
+from harness.checks.rules import Problem
 from harness.checks.subjects import Call
-from harness.parsing.rollout import parse_rollout
 from harness.probes.authorship import Author, proven
-from harness.probes.base import ProbeGroup, ProbeRequest
+from harness.probes.probe import ProbeGroup, ProbeRequest
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 from harness.probes.tools.arguments import TYPES_GROUP, VALUES
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
-from harness.rules import Problem
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 _numbers = itertools.count(1)
 

@@ -7,12 +7,12 @@ from healthy import exchange, json_response, rollout, stream_response
 from probing import judged, refusal
 from replies import Reply, chat_whole, data, responses_whole
 
-from harness.parsing.rollout import ParsedRollout, parse_rollout
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.probes import GROUPS
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
+from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Response, TransportFailure
-from harness.sampling.attempts import Attempt
+from harness.run.attempts import Attempt
 
 _EACH_GROUP = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replies import MODEL
 
+from gpt_oss_verify.app import run
 from harness.checks import CHECKS
-from harness.cli.app import run
 from harness.errors import ConfigurationError
-from harness.pipeline import requirements
 from harness.probes.suites import choose
 from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import RuleResult
 from harness.records.runs import Limits, Thresholds
+from harness.verdict import requirements
 
 
 def as_thresholds(**gate):

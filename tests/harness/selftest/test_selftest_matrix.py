@@ -10,15 +10,15 @@ from rich.console import Console
 
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
+from harness.probes.rule_results import RULES, judged_result
 from harness.probes.suites import choose
 from harness.records.analysis import RuleResult
 from harness.records.scores import Evidence, Finding, Severity
-from harness.rule_results import RULES, judged_result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.run import SelfTestPlan
+from harness.selftest.selftest_run import SelfTestPlan
 from harness.selftest.stages import SLICES, Stage, known, stages
 from reports import selftest as report
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.app import run
-from harness.cli.selftest import _finished
+from gpt_oss_verify.app import run
+from gpt_oss_verify.selftest import _finished
 from harness.selftest.faults import catalogue
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.run import SelfTestPlan, selftest
+from harness.selftest.selftest_run import SelfTestPlan, selftest
 
 SOON = "preamble-not-replayed"
 """A fault that few requests show."""
@@ -55,7 +55,7 @@ async def test_a_resumed_self_test_keeps_the_results_of_the_healthy_engine(
 ) -> None:
     no_server = contextlib.nullcontext(None)
     # Runs against it would fail.
-    monkeypatch.setattr("harness.selftest.run.engine", lambda *_: no_server)
+    monkeypatch.setattr("harness.selftest.selftest_run.engine", lambda *_: no_server)
     healthy = catalogue()[0]
     done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
     plan = SelfTestPlan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})

@@ -9,7 +9,7 @@ from replies import MODEL, Reply, chat_whole
 
 from harness.golden.files import shipped
 from harness.probes import cot, errors, numerics
-from harness.probes.base import ProbeOptions
+from harness.probes.probe import ProbeOptions
 from harness.providers.entries import adhoc_provider
 from harness.tasks.probing import ProbeTask
 

@@ -7,12 +7,12 @@ from healthy import SUITE, correct, exchange, json_response, rollout
 from replies import MODEL, Reply, chat_whole, counts
 
 from harness import checks
-from harness.parsing.rollout import parse_rollout
-from harness.pipeline.tolerances import apply_tolerances
+from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
 from harness.records.runs import Sampling
 from harness.tasks.tool_calling import ToolCalling, same_arguments
+from harness.verdict.tolerances import apply_tolerances
 
 LISBON = next(case for case in SUITE.cases if case.id == "weather-lisbon")
 WEATHER = SUITE.tool("get_weather").parameters

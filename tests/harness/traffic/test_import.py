@@ -11,9 +11,9 @@ from healthy import response, rollout
 from recordings import WRITERS, har, json_lines, text_of
 from replies import Reply, chat_whole, responses_whole
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.storage.run_log import ROLLOUTS_FILE, read_run_info
+from harness.run.run_log import ROLLOUTS_FILE, read_run_info
 from harness.traffic.conversations import Traffic, read_traffic
 from harness.traffic.recordings import read_recording
 

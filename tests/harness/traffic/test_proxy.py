@@ -21,7 +21,7 @@ from mock_provider import MockProvider, hang_up, raw, stream, text
 from replies import MODEL, Reply, blocks
 from waiting import until
 
-from harness.cli.app import run
+from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.traffic.conversations import read_traffic
 from harness.traffic.proxy import Recorder, forward
@@ -166,7 +166,7 @@ def test_a_port_in_use_leaves_no_recording(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_command_judges_what_it_recorded(tmp_path: Path):
-    start = "from harness.cli.app import main; main()"
+    start = "from gpt_oss_verify.app import main; main()"
     command = [sys.executable, "-c", start, "tap", "--port", "0", "--json"]
     with in_background(MockProvider(always=provider_of(), models=[MODEL])) as mock:
         process = subprocess.Popen(

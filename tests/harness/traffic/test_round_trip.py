@@ -11,15 +11,15 @@ from mock_provider import MockProvider
 from recordings import WRITERS, Writer
 from replies import MODEL, Reply
 
-from harness.cases import Case
+from gpt_oss_verify.app import run
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS
-from harness.cli.app import run
-from harness.parsing.rollout import parse_rollout
+from harness.checks.rollout_score import measured_score
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.scoring import measured_score
-from harness.storage.run_log import read_rollouts
-from harness.tasks.traffic import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info
+from harness.run.cases import Case
+from harness.run.run_log import read_rollouts
+from harness.tasks.recorded import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info
 from harness.traffic.conversations import read_traffic
 
 HEALTHY = [

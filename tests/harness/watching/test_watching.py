@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from harness.cases import load_suite
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.probes.suites import choose
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.runs import Limits
+from harness.run.cases import load_suite
 from harness.watching.alerts import Sinks, alert, ended, past, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Round, Watched

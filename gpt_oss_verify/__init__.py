@@ -1,0 +1,17 @@
+"""The command line. `main` is the console script `gpt-oss-verify`.
+
+A run passes through these modules; most of the others implement one command each:
+
+    app         calls the function of a command, and exits with its code
+    options     the options that commands share
+    verify      the main job, `eval` and `grade`
+    planning    options → tasks, settings and budget
+    choice      the provider, gate and budget that the options select
+    restoring   an earlier run: its tasks, and the job that finishes it
+    progress    what is shown while the run is sampled
+    judging     judging and reporting a run from its folder, and its exit code
+"""
+
+from gpt_oss_verify.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m gpt_oss_verify`."""
+
+from gpt_oss_verify.app import main
+
+main()

@@ -1,0 +1,215 @@
+"""The commands, and the conversion of their errors to a message and an exit code.
+
+Commands are listed as `module:function` and imported on first use, so that a run starts fast.
+"""
+
+import gc
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Literal
+
+from cyclopts import (
+    App,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
+
+from gpt_oss_verify.screen import print_raw, say
+from harness.errors import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.text import plain
+
+app = App(
+    name="gpt-oss-verify",
+    help=(
+        "Find out whether an inference provider serves gpt-oss correctly.\n\n"
+        "Runs tool calls, probes and evals over both APIs, streaming and non-streaming, records "
+        "every byte, and ends with a verdict.\n\n"
+        "Try it: gpt-oss-verify --provider reference"
+    ),
+    help_epilogue=(
+        "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
+        "3 provider unreachable or unauthorized · 4 inconclusive · "
+        "70 internal error of the tool · 130 stopped by Ctrl-C"
+    ),
+    help_format="plaintext",
+    default_parameter=Parameter(show_default=False, negative=()),
+    version=lambda: version("gpt-oss-verify"),
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+)
+_COMMANDS = {
+    "Set up": {
+        "init": "init:init",
+        "doctor": "doctor:doctor",
+        "providers": "init:providers",
+        "checks": "checks:checks",
+    },
+    "Sample or record": {
+        "eval": "verify:evaluate",
+        "watch": "watch:watch",
+        "tap": "traffic:tap",
+        "import": "traffic:import_traffic",
+    },
+    "Work with finished runs": {
+        "report": "judging:report",
+        "recheck": "judging:recheck",
+        "reproduce": "reproduce:reproduce",
+        "compare": "compare:compare",
+        "history": "compare:history",
+        "export": "export:export",
+        "merge": "eval_runs:merge",
+        "baseline": "eval_runs:baseline",
+        "audit": "publishing:audit",
+        "bundle": "publishing:bundle",
+        "site": "publishing:site",
+    },
+    "Graders and golden files": {
+        "grade": "verify:grade",
+        "grader": "grader:app",
+        "golden": "golden:app",
+    },
+    "Reference engine": {
+        "selftest": "selftest:selftest",
+        "export-small": "engine:export_small",
+    },
+}
+"""The modules and functions of the commands, by the group that --help shows them in."""
+_GROUPS = {name: Group(name, sort_key=at - len(_COMMANDS)) for at, name in enumerate(_COMMANDS)}
+_NO_VERDICT = "0 done · 2 usage or configuration"
+_UNREACHABLE = "3 provider unreachable or unauthorized"
+_OWN_EXIT_CODES = {
+    **dict.fromkeys(
+        (
+            *("providers", "checks", "report", "history", "export", "bundle", "site"),
+            "export-small",
+        ),
+        _NO_VERDICT,
+    ),
+    **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
+    "watch": f"{_NO_VERDICT}; with --once also 1 after an alert · {_UNREACHABLE}",
+    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the "
+    "run or it was killed",
+    "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",
+    "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
+    f"2 usage or configuration · {_UNREACHABLE}",
+}
+for _title, _commands in _COMMANDS.items():
+    for _name, _path in _commands.items():
+        _codes = _OWN_EXIT_CODES.get(_name)
+        _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
+        app.command(f"gpt_oss_verify.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
+app.command("gpt_oss_verify.ci:ci_summary", name="ci-summary", show=False)
+app.command(
+    "gpt_oss_verify.engine:serve",
+    name="serve",
+    group=_GROUPS["Reference engine"],
+    help_flags=[],
+    version_flags=[],
+)
+
+
+@app.command(group=_GROUPS["Set up"], help_epilogue=f"Exit codes: {_NO_VERDICT}")
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print a shell completion script for commands and options.
+
+    bash: add `eval "$(gpt-oss-verify completion bash)"` to ~/.bashrc. zsh: write the script to a
+    file named _gpt-oss-verify in a folder of $fpath. fish: write it to
+    ~/.config/fish/completions/gpt-oss-verify.fish.
+
+    Args:
+        shell: Name of the shell.
+    """
+    print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
+    return 0
+
+
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""Few objects are in reference cycles, so fewer collections save 5 % of the time of a run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command, and return its exit code."""
+    try:
+        _prepare(arguments)
+        code = app(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
+        return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
+    except HarnessError as error:
+        return _print_error(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _print_error("stopped", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Nobody reads the output any more, so nothing may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception:  # noqa: BLE001 (a crash must not exit with 1, which is a verdict)
+        traceback.print_exc()
+        return _print_error("this is a bug in the tool; please report it", EXIT_CRASH)
+    return code if isinstance(code, int) else 0
+
+
+def unwrapped_description(docstring: str) -> str:
+    """The description of a Google-style docstring, one line per paragraph, without sections."""
+    description = inspect.cleandoc(docstring).partition("\n\nArgs:")[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
+
+
+def _prepare(arguments: Sequence[str]) -> None:
+    """Load what the arguments need: the main job, or the help texts of all commands."""
+    words = (each for each in arguments if each == "--version" or not each.startswith("-"))
+    if not arguments or any(each in ("--help", "-h", "completion") for each in arguments):
+        prepare_help()
+    elif next(words, None) not in list(app):
+        _load_main_job()
+
+
+def prepare_help() -> None:
+    """Import all commands, and unwrap their descriptions."""
+    _load_main_job()
+    _reflow(app)
+
+
+def _load_main_job() -> None:
+    if app.default_command is None:
+        from gpt_oss_verify.verify import verify
+
+        app.default(verify)
+
+
+def _reflow(group: App) -> None:
+    """Unwrap the descriptions of all commands."""
+    for command in group.resolved_commands().values():
+        command.help = unwrapped_description(command.help)
+        _reflow(command)
+
+
+def _sentence(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        problem = "an unexpected argument" if error.command_chain else "not a command"
+        return f"{error.unused_tokens[0]!r} is {problem}."
+    if isinstance(error, MissingArgumentError) and error.argument:
+        missing = f"{error.argument.name} is missing."
+        return f"{error.keyword} needs a value." if error.keyword else missing
+    text = " ".join(str(error).split()).replace('"', "'")
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _print_error(text: str, code: int) -> int:
+    say(f"gpt-oss-verify: {plain(text)}")
+    return code

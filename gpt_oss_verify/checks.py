@@ -1,0 +1,186 @@
+"""The command that lists all rules, on screen and as `docs/checks.md`."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, get_args
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from gpt_oss_verify.screen import print_raw, stdout
+from harness.checks.rules import Rule
+from harness.errors import ConfigurationError
+from harness.golden import files as golden_files
+from harness.probes.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
+from harness.probes.rule_results import RULES
+from harness.probes.suites import choose
+from harness.records.conditions import BOTH_APIS
+from harness.records.families import title
+from harness.records.runs import SuiteName
+from harness.tasks.probing import probe_tasks
+from harness.text import suggestion
+
+_SHOWN_TEXT = 400  # characters of a text in a request
+_KEYS = {"wrong": "a wrong", "none": "no"}
+_HEAD = """\
+# Checks and probes
+
+`gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
+or probe, with the requests that a probe sends, named as in its findings.
+
+A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
+**probe** sends several requests and judges their replies together. An **error** violates a
+specification or harms the model's replies; it fails the run. A **warning** is a deviation that
+clients cope with. **Info** does not affect the verdict.
+
+The *tolerated* share is the share of attempts in which the model itself causes the problem; without
+one, only a server can cause it. Findings of a check with a tolerated share are info until the
+affected attempts of the whole run, or of one API, mode or replica, significantly exceed the share.
+Together, these exact binomial tests fail at most 1 % of healthy servers
+([rare-defects.md](rare-defects.md)).
+
+In a run, every check and probe has one of these results: passed, failed, warned, declared (the
+provider's entry declares the limitation), not verifiable (the run contains nothing to judge) or
+skipped (it does not apply to the run).
+
+A probe does not judge a request that timed out or was not admitted (status 402, 408, 425,
+429, 504, 522, 524 or 529, or a rate limit that a response with another status reports).
+If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
+unless the reply repeats one piece of text endlessly. A reply that ends at a limit is not judged."""
+
+
+def checks(
+    rule_id: str | None = None,
+    /,
+    *,
+    family: str | None = None,
+    as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
+) -> int:
+    """List all checks and probes: what they require, why, and the source of the requirement.
+
+    Args:
+        rule_id: Show only the check or probe with this id, and the requests that a probe sends.
+        family: List only the checks and probes of this family.
+        as_markdown: Print Markdown, as in docs/checks.md.
+    """
+    if rule_id is not None and family is not None:
+        raise ConfigurationError("Give the id of one check or probe, or --family, not both.")
+    listed = entries(family) if rule_id is None else (_named(rule_id),)
+    if as_markdown:
+        print_raw(markdown(listed))
+        return 0
+    styles = {"error": "red", "warning": "yellow", "info": "cyan"}
+    for heading, rules in by_family(listed).items():
+        stdout().print(Text(heading, style="bold"))
+        for rule in rules:
+            about = rule.about
+            suite = "" if about.kind == "check" else f" · probe, suite {rule.suite}"
+            head = Text.assemble(
+                "  ", (about.id, styles[about.severity]), f" · {about.severity} · {rule.scope}"
+            )
+            stdout().print(head.append(suite), soft_wrap=True)
+            for line in (about.summary, about.why, about.source):
+                stdout().print(Text(f"      {line}", style="dim"), soft_wrap=True)
+        stdout().print()
+    if rule_id is not None and isinstance(probe := listed[0], Probe):
+        print_raw("\n\n".join(_requests(probe)))
+    return 0
+
+
+def _named(rule_id: str) -> Rule:
+    if rule_id not in RULES:
+        hint = suggestion(rule_id, list(RULES), "`gpt-oss-verify checks` lists all")
+        raise ConfigurationError(f"There is no check or probe {rule_id!r}; {hint}")
+    return RULES[rule_id]
+
+
+def _requests(probe: Probe) -> Iterator[str]:
+    """The requests of a probe, named as in its findings, each with its first body."""
+    options = ProbeOptions("gpt-oss-20b", BOTH_APIS, golden=golden_files.shipped())
+    (task,) = probe_tasks([probe], options)
+    for attempt in task.attempts(1):
+        request = attempt.sample
+        assert isinstance(request, ProbeRequest)
+        notes = [
+            f"# {request.id!r} · {attempt.condition.api} · {attempt.condition.mode}",
+            f"{request.tries} tries" if request.tries > 1 else "",
+            f"up to {request.max_turns} requests" if request.max_turns > 1 else "",
+            f"after {request.after!r}" if request.after else "",
+            "" if request.key == "right" else f"{_KEYS[request.key]} API key",
+        ]
+        body = request.raw or json.dumps(
+            _shortened(attempt.first_request()), indent=2, ensure_ascii=False
+        )
+        yield f"{' · '.join(filter(None, notes))}\n{body}"
+
+
+def _shortened(value: object) -> object:
+    """A JSON value with long texts shortened."""
+    if isinstance(value, Mapping):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    if isinstance(value, str) and len(value) > _SHOWN_TEXT:
+        return f"{value[:_SHOWN_TEXT]}… ({len(value):,} characters)"
+    return value
+
+
+def entries(family: str | None = None) -> tuple[Rule, ...]:
+    """All checks, then all probes, or those of one family. Raises ConfigurationError."""
+    known = dict.fromkeys(rule.about.family for rule in RULES.values())
+    if family is not None and family not in known:
+        raise ConfigurationError(f"There is no family {family!r}; choose from {', '.join(known)}.")
+    return tuple(rule for rule in RULES.values() if family in (None, rule.about.family))
+
+
+def by_family(rules: Sequence[Rule]) -> Mapping[str, list[Rule]]:
+    """The rules by title of their family, in order of first occurrence."""
+    families: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        families[title(rule.about.family)].append(rule)
+    return families
+
+
+def markdown(rules: Sequence[Rule]) -> str:
+    """The list as a Markdown page."""
+    return "\n".join(_lines(rules)) + "\n"
+
+
+def _lines(rules: Sequence[Rule]) -> Iterator[str]:
+    yield from (_HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS), "")
+    yield from _suites()
+    for heading, family in by_family(rules).items():
+        yield from ("", f"## {heading}", "")
+        yield "| id | severity | applies to | requirement and reason |"
+        yield "| --- | --- | --- | --- |"
+        for rule in family:
+            yield f"| {' | '.join(_columns(rule))} |"
+
+
+def _suites() -> Iterator[str]:
+    """The size of each suite, without the tool-call cases."""
+    yield "| suite | probes | requests over both APIs | maximum output tokens |"
+    yield "| --- | ---: | ---: | ---: |"
+    for suite in get_args(SuiteName):
+        probes = choose(suite).probes
+        options = ProbeOptions("", BOTH_APIS, golden=golden_files.shipped())
+        planned = [each for task in probe_tasks(probes, options) for each in task.all_attempts()]
+        tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
+        requests = sum(each.usual_requests for each in planned)
+        yield f"| {suite} | {len(probes)} | {requests} | {tokens:,} |"
+
+
+def _columns(rule: Rule) -> Iterator[str]:
+    about = rule.about
+    yield f"[`{about.id}`]({about.source})"
+    tolerance = f", {rule.tolerated * 100:g} % tolerated" if rule.tolerated else ""
+    yield f"{about.severity}{tolerance}"
+    suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
+    yield f"{rule.scope}{suite}"
+    yield f"{_escaped(about.summary)} *{_escaped(about.why)}*"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*_|<>\[\]])", r"\\\1", text) if "`" not in text else text

@@ -1,0 +1,150 @@
+"""The provider, the gate and the budget that the options on the command line select."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from evals.registry import NAMES
+from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
+from harness.errors import ConfigurationError
+from harness.providers import entries as providers
+from harness.providers.entries import Provider
+from harness.providers.gate_entry import FLAG, Gate, GateLayer, joined, load_gate_file
+from harness.records.conditions import BOTH_APIS
+from harness.records.runs import Limits, ProviderInfo, RunInfo, Thresholds
+from harness.run.budget import Budget
+from harness.text import suggestion
+from harness.verdict import requirements
+from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
+
+
+def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
+    """The entry that the options name, with their overrides. Raises ConfigurationError."""
+    apis = parse_apis(options.apis) or BOTH_APIS
+    if options.provider is not None:
+        entry = providers.find_provider(options.provider, options.providers_file)
+    elif options.base_url is not None and options.model is not None:
+        entry = providers.adhoc_provider(options.base_url, options.model, apis)
+    else:
+        raise ConfigurationError(
+            "Select a provider with --provider (`gpt-oss-verify providers` lists them), "
+            "or pass --base-url and --model."
+        )
+    own: dict[str, object] = {"base_url": options.base_url, "model": options.model}
+    own |= {"api_key_env": options.api_key_env, "timeout": options.timeout}
+    return _overridden(entry, **own, concurrency=concurrency)
+
+
+def same_provider(
+    info: ProviderInfo, options: ProviderOptions, concurrency: int | None
+) -> Provider:
+    """The provider of an earlier run, from its current entry or from the record of the run.
+
+    Raises ConfigurationError if the options select another provider, or the record is incomplete.
+    """
+    overrides = {"timeout": options.timeout, "concurrency": concurrency}
+    if (options.provider, options.base_url, options.model) == (None, None, None):
+        entry = providers.load_providers(options.providers_file).get(info.name)
+        if entry is not None and entry.base_url == info.base_url:
+            return _overridden(entry, model=info.model, **overrides)
+        if "{port}" in info.base_url:
+            raise ConfigurationError(
+                f"The run launched {info.name}, but its entry is missing or has changed: "
+                "pass the file that has the entry with --providers."
+            )
+        provider = providers.adhoc_provider(
+            info.base_url, info.model, BOTH_APIS, options.api_key_env
+        )
+        return _overridden(provider, name=info.name, extra_body=info.extra_body, **overrides)
+    provider = chosen_provider(options, concurrency)
+    if (provider.base_url, provider.model) != (info.base_url, info.model):
+        raise ConfigurationError(
+            f"The run used {info.model} at {info.base_url}, not {provider.model} at "
+            f"{provider.base_url}; start a new run instead."
+        )
+    return provider
+
+
+def _overridden(provider: Provider, **overrides: object) -> Provider:
+    """`provider` with the overrides that are not None; with another address, it is not launched."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if "base_url" in given:
+        given["launch"] = None
+    return providers.changed(provider, **given) if given else provider
+
+
+def gate_for(
+    provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
+) -> Gate:
+    """The gate of a new run; options override --gate FILE, which overrides providers.yaml."""
+    layers = providers.gate_layers(provider, providers_file)
+    return _checked(joined([*layers, *_own_layers(gate, budget)]))
+
+
+def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
+    """`base` with the thresholds that a gate sets. Raises ConfigurationError."""
+    stated = gate.values.get("reference")
+    others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
+    thresholds = others.applied_to(base)
+    if stated is not None:
+        thresholds = with_reference(thresholds, stated, gate.origins["reference"])
+    requirements.check_names(thresholds)
+    target_of(thresholds)
+    return thresholds
+
+
+def budget_of(gate: Gate, *paid: Provider) -> Budget:
+    """The budget of a gate. Raises ConfigurationError if a provider has no prices to enforce it."""
+    budget = Budget(gate.applied_to(Limits()))
+    for provider in paid:
+        budget.check(provider)
+    return budget
+
+
+def eval_settings(gate: Gate) -> dict[str, Any]:
+    """What the gate requires of scores, as settings of a run."""
+    wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
+    return {
+        "margins": gate.margins,
+        "required_evals": gate.evals,
+        "origins": {name: origin for name, origin in gate.origins.items() if name in wanted},
+    }
+
+
+def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[GateLayer]:
+    if gate.gate is not None:
+        yield load_gate_file(gate.gate)
+    yield GateLayer(gate.settings, FLAG)
+    yield GateLayer(budget.settings, FLAG)
+
+
+def _checked(gate: Gate) -> Gate:
+    """The gate, if the evals it names are known. Raises ConfigurationError."""
+    named = dict.fromkeys(gate.evals, gate.origins.get("evals", ""))
+    named |= {name: gate.origins[f"margins.{name}"] for name in gate.margins}
+    for name, where in named.items():
+        if name not in NAMES:
+            raise ConfigurationError(
+                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)}"
+            )
+    return gate
+
+
+def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
+    """The thresholds of a finished run: its own, or those of --gate FILE; options override both."""
+    base = info.settings.thresholds
+    if options.gate is not None:
+        base = default_thresholds(info.provider.model, strict=info.settings.strict)
+    return thresholds_of(_checked(joined(_own_layers(options, BudgetOptions()))), base)
+
+
+def gate_changes(options: GateOptions) -> dict[str, object]:
+    """The settings of evals that --gate FILE changes. Raises ConfigurationError."""
+    if options.gate is None:
+        return {}
+    return {"margin": None, **eval_settings(_checked(joined([load_gate_file(options.gate)])))}
+
+
+def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
+    """A budget from options alone. Raises ConfigurationError."""
+    return budget_of(joined([GateLayer(options.settings, FLAG)]), provider)

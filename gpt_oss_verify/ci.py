@@ -1,0 +1,70 @@
+"""The command that reports a run in a GitHub workflow; `ci/verify.sh` calls it."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt_oss_verify.screen import print_raw
+from harness.errors import ConfigurationError, os_errors
+from harness.run.run_folder import read_analysis
+from reports import ci
+
+
+def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
+    """Write the step summary, annotations and outputs of a run in a GitHub workflow.
+
+    Args:
+        result: File with what the run printed with --json; it may be empty.
+        log: File with what the run printed on stderr.
+        code: Exit code of the run.
+    """
+    printed = _json(_read(result))
+    folders = [Path(printed["run"])] if printed else _judged(result.parent)
+    lines = []
+    if not printed:
+        shown = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
+        lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", shown[-1])]
+    for folder in folders:
+        lines += ci.annotations(read_analysis(folder))
+    for line in lines[: ci.MOST_ANNOTATIONS]:
+        print_raw(line)
+    _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
+    _append("GITHUB_OUTPUT", ci.outputs(_outputs(folders, code)))
+    return 0
+
+
+def _json(text: str) -> Mapping[str, Any]:
+    """The JSON object that the run printed; empty if the output was cut off."""
+    try:
+        printed = json.loads(text)
+    except ValueError:
+        return {}
+    return printed if isinstance(printed, dict) and "run" in printed else {}
+
+
+def _judged(parent: Path) -> list[Path]:
+    """The runs that were judged before the tool ended without a result."""
+    judged = (path.parent for path in parent.glob("runs/*/analysis.json"))
+    return sorted(folder for folder in judged if (folder / "report.md").exists())
+
+
+def _outputs(folders: list[Path], code: int) -> dict[str, str]:
+    verdicts = {0: "pass", 1: "fail", 4: "inconclusive"}
+    found = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
+    if folders:
+        found |= {"report": f"{folders[0]}/report.html", "runs": str(folders[0].parent)}
+    return found
+
+
+def _read(path: Path) -> str:
+    with os_errors(ConfigurationError, f"{path} cannot be read"):
+        return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _append(variable: str, text: str) -> None:
+    """Append to the file that an environment variable names, if it is set."""
+    if path := os.environ.get(variable):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,0 +1,191 @@
+"""The commands `compare` (runs, baselines and published figures) and `history` (runs over time)."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from evals.baselines.choice import baseline_column
+from gpt_oss_verify import judging, planning
+from gpt_oss_verify.options import (
+    COUNT,
+    DEFAULT_OUT,
+    EVALS,
+    RUN,
+    AsJson,
+    BudgetOptions,
+    CaseOptions,
+    GateOptions,
+    ProviderOptions,
+    ProvidersFile,
+    SamplingOptions,
+    refuse,
+    run_place,
+)
+from gpt_oss_verify.restoring import unpacked
+from gpt_oss_verify.screen import print_raw, say, stdout
+from gpt_oss_verify.verify import sample_with_progress
+from harness.compare.columns import Column, read_run
+from harness.compare.compared import compare as compare_columns
+from harness.compare.compared import labelled
+from harness.compare.comparison_types import Comparison
+from harness.compare.history import history_of
+from harness.compare.regressions import regressions_of
+from harness.errors import EXIT_PASS, EXIT_UNREACHABLE, ConfigurationError, ProviderUnavailableError
+from harness.run import run_folder
+from reports.compare import print_comparison, render_compare_markdown
+from reports.history import print_history
+from reports.html.compare import render_compare_html
+
+STEM = "compare"
+_RUN = Parameter(group=RUN)
+_JSON = "Print the comparison as JSON on stdout, and write files only with --out."
+_PROVIDERS = Parameter(group=Group("Run providers first", sort_key=1))
+
+
+def compare(
+    *runs: str,
+    against: Annotated[str | None, _RUN] = None,
+    provider: Annotated[tuple[str, ...], _PROVIDERS, Parameter(alias="-p")] = (),
+    providers_file: Annotated[ProvidersFile, _PROVIDERS] = None,
+    apis: Annotated[str | None, _PROVIDERS, Parameter(alias="--api")] = None,
+    cases: CaseOptions = CaseOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
+    evals: Annotated[str | None, Parameter(group=EVALS)] = None,
+    gate: GateOptions = GateOptions(),
+    budget: BudgetOptions = BudgetOptions(),
+    concurrency: Annotated[int | None, _PROVIDERS, COUNT] = None,
+    out: Annotated[Path | None, _RUN] = None,
+    as_json: Annotated[AsJson, _RUN, Parameter(help=_JSON)] = False,
+) -> int:
+    """Compare runs: what differs, and which differences exceed chance.
+
+    Args:
+        runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
+        against: The run to compare the others with. Default: the first.
+        provider: Run this provider first; repeat the option for several providers.
+        apis: responses, chat, harmony (raw completions), or several separated by commas.
+        evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
+        concurrency: Attempts in flight. Default: that of the provider's entry, or 8.
+        out: Folder for compare.html, .md and .json. Default: a new one in runs.
+    """
+    extra = int(against is not None and against not in runs)
+    if len(runs) + len(provider) + extra < 2:
+        raise ConfigurationError(
+            "Name at least two runs, or providers to run: compare RUN RUN, or "
+            "compare --provider A --provider B."
+        )
+    if not provider:
+        reason = "Options of new runs need a provider; add --provider, or"
+        new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
+        refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
+    options = [
+        planning.Options(
+            ProviderOptions(provider=name, providers_file=providers_file, apis=apis),
+            *(sampling, gate, budget, evals, concurrency, cases),
+        )
+        for name in provider
+    ]
+    folders, code = _run(options)
+    names = [*runs, *map(str, folders)]
+    if len(names) + extra > 1:
+        _report(_comparison(names, against), out, as_json=as_json)
+    return code
+
+
+def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
+    """Run every provider, and return the folders of the runs and the exit code.
+
+    An unreachable provider is left out, and determines the exit code, because the comparison is
+    incomplete. If an option is wrong, no provider is run.
+    """
+    folders, code = [], EXIT_PASS
+    for draft in [planning.draft(each) for each in options]:
+        job = draft.job(DEFAULT_OUT)
+        say(f"{draft.provider.name}: {job.folder}")
+        try:
+            sample_with_progress(job)
+        except ProviderUnavailableError as error:
+            say(f"{draft.provider.name} is left out: {error}")
+            code = EXIT_UNREACHABLE
+            continue
+        judging.judge_and_report(job.folder)
+        folders.append(job.folder)
+    return folders, code
+
+
+def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write its files unless only JSON is requested."""
+    if out is None and not as_json:
+        out = run_folder.create(DEFAULT_OUT, STEM)
+    if out is not None:
+        texts = {
+            "html": render_compare_html(found, out),
+            "md": render_compare_markdown(found, out),
+            "json": found.model_dump_json(indent=2) + "\n",
+        }
+        for suffix, text in texts.items():
+            run_folder.write_text(out / f"{STEM}.{suffix}", text)
+    if as_json:
+        print_raw(found.model_dump_json(indent=2))
+    else:
+        print_comparison(found, f"{out}/{STEM}.html", stdout())
+
+
+def _comparison(names: Sequence[str], against: str | None) -> Comparison:
+    chosen = list(names)
+    if against is not None and against not in chosen:
+        chosen.insert(0, against)
+    twice = [name for name in chosen if chosen.count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"{twice[0]} is given twice; give each run only once.")
+    columns = labelled([_column(name) for name in chosen])
+    if all(column.entry.kind == "published" for column in columns):
+        raise ConfigurationError("Only published baselines are given; add a run to compare.")
+    return compare_columns(
+        columns,
+        0 if against is None else chosen.index(against),
+        version("gpt-oss-verify"),
+        [found for found in map(regressions_of, columns) if found is not None],
+    )
+
+
+def _column(name: str) -> Column:
+    path = run_place(Path(name))
+    if path.is_dir():
+        return read_run(path)
+    return read_run(unpacked(path)) if _is_bundle(path) else baseline_column(name)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a path is a gzip file, like bundles; baseline files are JSON."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def history(
+    *,
+    provider: Annotated[str | None, Parameter(alias="-p")] = None,
+    runs: Path = Path("runs"),
+    as_json: AsJson = False,
+) -> int:
+    """Show the runs of a provider over time; `site` publishes them as pages.
+
+    Args:
+        provider: Only this provider. Default: all.
+        runs: The folder with the run folders. Default: runs.
+    """
+    if not runs.is_dir():
+        raise ConfigurationError(f"There is no folder {runs}; pass your folder of runs as --runs.")
+    found = history_of(runs, provider)
+    if provider is not None and not found.lines and not found.unread:
+        raise ConfigurationError(f"There is no run of {provider} in {runs}.")
+    if as_json:
+        print_raw(found.model_dump_json(indent=2))
+    else:
+        print_history(found, stdout())
+    return 0

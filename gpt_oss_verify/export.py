@@ -1,0 +1,48 @@
+"""The command `export`: the tables of a run as files for other tools."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gpt_oss_verify.options import RunOrBundle
+from gpt_oss_verify.screen import show
+from harness.compare.dataframes import load
+from harness.compare.inspect_log import write_inspect_logs
+from harness.compare.tables import COLUMNS
+from harness.errors import ConfigurationError, RunLogError, os_errors
+
+
+def export(
+    run: RunOrBundle,
+    /,
+    *,
+    output_format: Annotated[Literal["csv", "parquet", "inspect"], Parameter(name="--format")],
+    out: Path | None = None,
+    gated: bool = False,
+) -> int:
+    """Write the tables of a run as CSV or Parquet, or its rollouts as logs for Inspect.
+
+    Args:
+        output_format: csv or parquet: a file per table; inspect: logs for `inspect view`.
+        out: Folder for the files. Default: RUN-FORMAT in the current folder.
+        gated: Include the texts of gated datasets (GPQA) in the logs.
+    """
+    if output_format == "parquet" and find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            "--format parquet needs pyarrow; install it with: pip install 'gpt-oss-verify[evals]'"
+        )
+    loaded = load(run)
+    folder = out or Path(f"{loaded.folder.resolve().name}-{output_format}")
+    with os_errors(RunLogError, f"{folder} cannot be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if output_format == "inspect":
+            paths = write_inspect_logs(loaded, folder, gated=gated)
+        else:
+            paths = [folder / f"{table}.{output_format}" for table in COLUMNS]
+            for table, path in zip(COLUMNS, paths, strict=True):
+                getattr(getattr(loaded, table), f"to_{output_format}")(path, index=False)
+    for path in paths:
+        show(str(path))
+    return 0

@@ -1,0 +1,259 @@
+"""The commands on providers: `init` adds an entry to providers.yaml, `providers` lists them."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from cyclopts import Parameter
+from rich.prompt import Prompt
+from rich.text import Text
+
+from gpt_oss_verify.options import COUNT, ProvidersFile, names, parse_apis
+from gpt_oss_verify.screen import say, show, stderr, stdout
+from harness.errors import (
+    ConfigurationError,
+    ProviderUnauthorizedError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+    read_text,
+)
+from harness.providers.entries import (
+    LOCAL_FILE,
+    Provider,
+    adhoc_provider,
+    changed,
+    load_providers,
+    looks_like_key,
+    own_providers,
+)
+from harness.providers.yaml_files import entry_text, with_entry
+from harness.records.conditions import BOTH_APIS, Api
+from harness.run.preflight import listed_models, supported_apis
+from harness.run.run_log import replacing
+
+MODELS_SHOWN = 8
+MOST_SECONDS = 60.0
+NEW_FILE = "# Your providers; they extend and override the shipped entries.\nproviders:\n"
+
+
+def init(
+    name: str | None = None,
+    *,
+    base_url: str | None = None,
+    model: str | None = None,
+    apis: Annotated[str | None, Parameter(alias="--api")] = None,
+    api_key_env: str | None = None,
+    concurrency: Annotated[int | None, COUNT] = None,
+    rpm: Annotated[int | None, COUNT] = None,
+    tpm: Annotated[int | None, COUNT] = None,
+    providers_file: Annotated[Path, Parameter(name="--providers")] = LOCAL_FILE,
+    offline: bool = False,
+    force: bool = False,
+) -> int:
+    """Add a provider to providers.yaml. In a terminal, ask for the values that are not given.
+
+    The command finds the models and the APIs of the provider by sending it a few requests. It
+    leaves the other entries and the comments of an existing file unchanged.
+
+    Args:
+        name: Name of the entry.
+        base_url: Base URL of the API, such as http://localhost:8000/v1.
+        model: Model name as the provider knows it. Default: the only model that it lists.
+        apis: responses, chat, or both, separated by a comma. Default: those that work.
+        api_key_env: Name of the environment variable that holds the key, never the key.
+        concurrency: Attempts in flight. Default: 8.
+        rpm: Limit of requests per minute.
+        tpm: Limit of tokens per minute.
+        providers_file: The file to write. Default: providers.yaml.
+        offline: Send no request to the provider.
+        force: Replace an existing entry of this name.
+    """
+    _refuse_keys(name, base_url, model, api_key_env, *names(apis))
+    existing = own_providers(providers_file) if providers_file.exists() else {}
+    wanted = parse_apis(apis)
+    if _interactive():
+        base_url, name, api_key_env = _ask_address(base_url, name, api_key_env)
+    required = {"--name": name, "--base-url": base_url}
+    if name is None or base_url is None:
+        missing = " and ".join(flag for flag, value in required.items() if not value)
+        raise ConfigurationError(f"Give {missing}, or run init in a terminal.")
+    if name in existing and not force:
+        raise ConfigurationError(
+            f"{providers_file} already has an entry {name}; choose another --name, or "
+            "replace it with --force."
+        )
+    options = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
+    limits = {key: limit for key, limit in options.items() if limit is not None}
+    entry = adhoc_provider(base_url, model or "any", wanted or BOTH_APIS, api_key_env)
+    entry = changed(entry, name=name, **limits)
+    provider = _with_model_and_apis(entry, model, wanted, offline=offline)
+    _write(providers_file, provider, limits)
+    option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
+    option += f"--provider {shlex.quote(provider.name)}"
+    added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
+    show(
+        f"Added {provider.name} to {providers_file}: {added}.\n"
+        f"Next: gpt-oss-verify doctor {option}\n"
+        f"then: gpt-oss-verify {option} -n 1 -k 1"
+    )
+    return 0
+
+
+def _refuse_keys(*arguments: str | None) -> None:
+    if any(map(looks_like_key, filter(None, arguments))):
+        raise ConfigurationError(
+            "One of the arguments looks like a key. Store it in an environment variable and pass "
+            "the variable's name as --api-key-env; providers.yaml must not contain keys."
+        )
+
+
+def _with_model_and_apis(
+    entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
+) -> Provider:
+    """The entry with model and APIs; those not given come from the provider or the user."""
+    models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
+    provider = changed(entry, model=model or _model(models))
+    if apis is None:
+        patient = changed(provider, timeout=MOST_SECONDS)
+        found = () if models is None else _supported_apis(patient, models)
+        apis = found or BOTH_APIS
+        if _interactive():
+            apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
+    return changed(provider, apis=apis)
+
+
+def _listed_models(provider: Provider) -> list[str] | None:
+    """The models that the provider lists; None, with a message, if it does not answer."""
+    try:
+        return asyncio.run(listed_models(provider)) or []
+    except (ConfigurationError, ProviderUnavailableError) as error:
+        say(f"{error}. The entry is written without contacting the provider.")
+        return None
+
+
+def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
+    """The APIs that work; empty, with a message, if the provider does not answer."""
+    try:
+        apis, refusals = asyncio.run(supported_apis(provider, models))
+    except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
+        say(f"{error}. The entry lists both APIs, which were not tested.")
+        return ()
+    for refusal in refusals:
+        say(refusal)
+    if not apis:
+        raise ProviderUnavailableError(
+            f"{provider.base_url} supports neither API; check --base-url, or write the entry "
+            "anyway with --apis."
+        )
+    return apis
+
+
+def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
+    entry: dict[str, object] = {
+        "base_url": provider.base_url,
+        "model": provider.model,
+        "apis": list(provider.apis),
+    }
+    if provider.api_key_env:
+        entry["api_key_env"] = provider.api_key_env
+    entry |= limits
+    if path.exists():
+        text = with_entry(read_text(path), str(path), provider.name, entry)
+    else:
+        text = NEW_FILE + entry_text(provider.name, entry)
+    # Replace the file atomically, follow a symbolic link, and keep the file mode.
+    target = path.resolve()
+    with replacing(target) as file:
+        file.write(text.encode())
+        if target.exists():
+            shutil.copymode(target, file.name)
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask_address(
+    base_url: str | None, name: str | None, key: str | None
+) -> tuple[str, str, str | None]:
+    """The address, the name of the entry, and the variable with the key, all checked."""
+    check = partial(adhoc_provider, model="any", apis=("chat",))
+    address = base_url or _ask("Base URL of the API, such as http://localhost:8000/v1", check)
+    name = name or _ask("Name of the entry", default=_short_name(address))
+    key = key or _ask(
+        "Environment variable that holds the key (its name, not the key; empty for none)",
+        lambda text: check(address, api_key_env=text or None),
+        default="",
+    )
+    return address, name, key or None
+
+
+def _model(listed: Sequence[str] | None) -> str:
+    """The only listed model, or the one that the user names; None: the provider was not asked."""
+    if _interactive():
+        likely = [each for each in listed or [] if "gpt-oss" in each.lower()] or list(listed or [])
+        if likely:
+            say(f"The provider lists {', '.join(likely)}.")
+        return _ask("Model", default=likely[0] if likely else None)
+    if listed is None:
+        raise ConfigurationError("Give --model.")
+    if len(listed) == 1:
+        return listed[0]
+    shown = f"lists {', '.join(listed[:MODELS_SHOWN])}" if listed else "does not list its models"
+    raise ConfigurationError(f"Give --model; the provider {shown}.")
+
+
+def _ask(question: str, check: Callable[[str], object] = str, default: str | None = None) -> str:
+    """Ask until the answer passes `check`, which raises ConfigurationError."""
+    while True:
+        try:
+            answer = Prompt.ask(
+                question, console=stderr(), default=default, show_default=bool(default)
+            )
+        except EOFError:
+            raise ConfigurationError(
+                "The input ended before all questions were answered; run init again, or pass flags."
+            ) from None
+        text = (answer or "").strip()
+        if looks_like_key(text):
+            say("This looks like a key. Store it in an environment variable and give its name.")
+            continue
+        if not text and default != "":
+            continue
+        try:
+            check(text)
+        except ConfigurationError as error:
+            say(str(error))
+        else:
+            return text
+
+
+def _short_name(base_url: str) -> str:
+    """The part of a host name that identifies the provider: `groq` for `api.groq.com`."""
+    host = urlsplit(base_url).hostname or ""
+    parts = host.split(".")
+    is_domain = len(parts) > 1 and not parts[-1].isdigit()
+    return parts[-2] if is_domain else host.replace(":", "-")
+
+
+def providers(*, providers_file: ProvidersFile = None) -> int:
+    """List the providers that --provider accepts: your own and the shipped ones."""
+    entries = load_providers(providers_file)
+    width = max(map(len, entries))
+    for entry in entries.values():
+        place = "launched on this machine" if entry.launch else entry.base_url
+        if entry.api_key_env:
+            state = "set" if os.environ.get(entry.api_key_env) else "not set"
+            place += f" · {entry.api_key_env} {state}"
+        line = Text.assemble((entry.name.ljust(width), "bold"), f"  {entry.model}")
+        line.append(f" · {', '.join(entry.apis)}\n")
+        line.append(f"{'':{width}}  {place}", style="dim")
+        stdout().print(line, soft_wrap=True)
+    return 0

@@ -1,0 +1,320 @@
+"""From options to a new run: its tasks, settings and budget."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from evals.baselines.choice import choose_baseline
+from evals.datasets.load import Loaded
+from evals.healthbench.grading_tasks import DEFAULT_GRADER
+from evals.healthbench.rows import NAMES as HEALTHBENCH
+from evals.prompts import choose_prompts
+from evals.python_tool import MOST_REQUESTS, planned_tool
+from evals.registry import NAMES, load_data
+from evals.task import EvalTask
+from gpt_oss_verify.choice import budget_of, chosen_provider, eval_settings, gate_for, thresholds_of
+from gpt_oss_verify.options import (
+    BaselineOptions,
+    BudgetOptions,
+    CaseOptions,
+    DataOptions,
+    DecisionOptions,
+    GateOptions,
+    ProviderOptions,
+    SamplingOptions,
+    names,
+    parse_apis,
+    parse_list,
+)
+from gpt_oss_verify.screen import say
+from harness.errors import ConfigurationError
+from harness.golden import files as golden_files
+from harness.providers import entries as providers
+from harness.providers.entries import Provider, find_provider
+from harness.providers.gate_entry import Gate
+from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
+from harness.records.runs import CONTEXT, RunSettings, Sampling
+from harness.run.budget import Budget
+from harness.run.cases import Suite, load_suite
+from harness.tasks.job import Job, new_job
+from harness.tasks.plan import Shard
+from harness.tasks.suite import suite_tasks
+from harness.tasks.task import Task
+from harness.verdict.reference_rate import default_thresholds
+
+DEFAULT_TRIES = 5
+DEFAULT_MAX_TURNS = 10
+DEFAULT_EVALS = "aime25,gpqa"
+DEFAULT_EFFORT = "medium"
+DEFAULT_MAX_TOKENS = 131_072
+QUICK_TRIES: Mapping[str, int] = {"aime25": 4, "gpqa": 1}
+QUICK_MARGIN = 10.0
+"""With 318 requests, the bounds of the difference of a healthy provider are about 6 points away;
+broken providers were at least 13 points below (sources in `evals/data/baselines.json`)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of a run."""
+
+    provider: ProviderOptions
+    sampling: SamplingOptions
+    gate: GateOptions
+    budget: BudgetOptions
+    evals: str | None = None
+    """Names, or `quick`; None for those of the gate or, with `evals_alone`, the default ones."""
+    concurrency: int | None = None
+    cases: CaseOptions = field(default_factory=CaseOptions)
+    evals_alone: bool = False
+    """Whether to leave out tool calling and probes, which `cases` chooses."""
+    data: DataOptions = field(default_factory=DataOptions)
+    baseline: BaselineOptions = field(default_factory=BaselineOptions)
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
+    shard: Shard | None = None
+    executor: str | None = None
+    """What distributes the run over machines."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A planned run before anything is written."""
+
+    provider: Provider
+    grader: Provider | None
+    tasks: tuple[Task, ...]
+    settings: RunSettings
+    budget: Budget
+    shard: Shard | None
+
+    def job(self, out: Path) -> Job:
+        """The run with its folder below `out`. Raises RunLogError."""
+        return new_job(
+            self.provider,
+            self.tasks,
+            self.settings,
+            out=out,
+            command=typed_command(),
+            budget=self.budget,
+            shard=self.shard,
+        )
+
+
+def draft(options: Options) -> Draft:
+    """Plan a new run. Raises ConfigurationError if the options are invalid."""
+    provider, models = _provider(options)
+    gate = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
+    evals = _evals(options, gate)
+    apis = parse_apis(options.provider.apis) or provider.apis
+    if options.evals_alone and len(apis) > 1:
+        if options.provider.apis is not None:
+            raise ConfigurationError("Evals use one API; choose --api responses or --api chat.")
+        apis = apis[:1]
+    grader = _grader(evals, options, provider) if evals else None
+    budget = budget_of(gate, provider, *filter(None, [grader]))
+    _check(options, budget)
+    suite = None
+    if not options.evals_alone:
+        suite = load_suite(options.cases.cases, options.cases.tools).spread(options.cases.first)
+        for bad in suite.bad_lines:
+            say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
+    settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
+    tasks: list[Task] = []
+    if suite is not None:
+        tasks += _harness_tasks(options, provider, settings, suite)
+    tasks += _eval_tasks(options, provider, models, settings, grader)
+    return Draft(provider, grader, tuple(tasks), settings, budget, options.shard)
+
+
+def typed_command() -> tuple[str, ...]:
+    """The command line as it was typed."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return ("python", "-m", "evals", *sys.argv[1:])
+    return ("gpt-oss-verify", *sys.argv[1:])
+
+
+def _check(options: Options, budget: Budget) -> None:
+    """Refuse conflicting options before anything is loaded. Raises ConfigurationError."""
+    decision = options.decision
+    decision.check()
+    choose_baseline(options.baseline.baseline)
+    effort = options.sampling.reasoning_effort
+    if effort is not None and not effort.isprintable():
+        raise ConfigurationError(f"--reasoning-effort takes a name such as low, not {effort!r}.")
+    if options.shard is not None and decision.until_decided:
+        raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
+    whole = (options.shard, decision.until_decided, options.data.with_tools, budget.recorded_limits)
+    if options.executor is not None and any(whole):
+        raise ConfigurationError(
+            "--executor samples on other machines, where budgets and sandboxes are not enforced; "
+            "leave out --shard, --until-decided, --with-tools and budgets."
+        )
+    if options.cases.suite == "agents":
+        raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
+
+
+def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
+    """The provider with the first model, and all models."""
+    provider = chosen_provider(options.provider, options.concurrency)
+    if not options.evals_alone:
+        return provider, (provider.model,)
+    models = parse_list("--model", options.provider.model or provider.model)
+    return providers.changed(provider, model=models[0]), models
+
+
+def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
+    """The evals to run: the requested ones, or those that the gate requires."""
+    if options.evals_alone:
+        requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
+        return parse_list("--eval", requested, NAMES)
+    if options.evals == "quick":
+        return tuple(QUICK_TRIES)
+    if options.evals is not None:
+        return parse_list("--evals", options.evals, NAMES)
+    for name in gate.evals:
+        if name not in QUICK_TRIES:
+            raise ConfigurationError(
+                f"{gate.origins['evals']}: the eval {name} is not part of --evals quick "
+                f"({', '.join(QUICK_TRIES)}); run it with `gpt-oss-verify eval` and its own gate."
+            )
+    return tuple(QUICK_TRIES) if gate.evals else ()
+
+
+def _settings(
+    options: Options,
+    gate: Gate,
+    evals: tuple[str, ...],
+    apis: tuple[Api, ...],
+    provider: Provider,
+    grader: Provider | None,
+    budget: Budget,
+    suite: Suite | None,
+) -> RunSettings:
+    cases = options.cases
+    thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=cases.strict))
+    streaming, modes = options.sampling.streaming, MODES
+    if streaming is not None or options.evals_alone:
+        modes = (MODES[0] if streaming else MODES[1],)
+    baseline = eval_settings(gate) | options.baseline.changes()
+    if not options.evals_alone and evals == tuple(QUICK_TRIES):
+        baseline["margins"] = dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) | gate.margins
+    return RunSettings(
+        suite=cases.suite or thresholds.suite or "smoke",
+        only=names(*cases.only),
+        skip=names(*cases.skip),
+        max_context=cases.max_context or CONTEXT,
+        evals=evals,
+        apis=apis,
+        modes=modes,
+        first_cases=cases.first,
+        case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
+        examples=options.data.examples,
+        prompts=choose_prompts(options.data.prompts) if evals else None,
+        strict=cases.strict,
+        concurrency=provider.concurrency,
+        seed=options.sampling.seed,
+        thresholds=thresholds,
+        grader=grader.info() if grader else None,
+        until_fail=cases.until_fail,
+        until_decided=options.decision.until_decided,
+        budget_samples=options.decision.budget_samples,
+        budget_tokens=options.decision.budget_tokens,
+        budget=budget.recorded_limits,
+        **baseline,
+    )
+
+
+def _harness_tasks(
+    options: Options, provider: Provider, settings: RunSettings, suite: Suite
+) -> Iterator[Task]:
+    cases, sampling = options.cases, options.sampling
+    return suite_tasks(
+        provider.info(),
+        settings,
+        suite,
+        golden_files.chosen(cases.golden, provider.model),
+        tries=sampling.tries or DEFAULT_TRIES,
+        sampling=Sampling(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
+        ),
+        effort=sampling.reasoning_effort,
+    )
+
+
+def _eval_tasks(
+    options: Options,
+    provider: Provider,
+    models: Sequence[str],
+    settings: RunSettings,
+    grader: Provider | None,
+) -> Iterator[EvalTask]:
+    if not settings.evals:
+        return
+    sampling = options.sampling
+    if not options.evals_alone:  # The other options apply to tool calling.
+        sampling = SamplingOptions(seed=sampling.seed)
+    wanted = sampling.reasoning_effort or DEFAULT_EFFORT
+    efforts = parse_list("--reasoning-effort", wanted, EFFORTS)
+    mode: Mode = MODES[0] if sampling.streaming else MODES[1]
+    conditions = [
+        Condition(model=model, effort=effort, api=settings.apis[0], mode=mode)
+        for model, effort in product(models, efforts)
+    ]
+    own = Sampling(
+        temperature=1.0 if sampling.temperature is None else sampling.temperature,
+        top_p=1.0 if sampling.top_p is None else sampling.top_p,
+        max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
+        seed=sampling.seed,
+    )
+    if options.data.with_tools is not None:
+        tool = planned_tool(settings.apis[0], provider.limitations)
+        own = own.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
+    for name in settings.evals:
+        data = _load(name, options)
+        tries = sampling.tries if options.evals_alone else QUICK_TRIES.get(name)
+        yield EvalTask(
+            data,
+            conditions,
+            tries,
+            own,
+            settings,
+            extra_body=provider.extra_body,
+            sharded=options.shard is not None,
+            grader=grader,
+        )
+
+
+def _load(name: str, options: Options) -> Loaded[Any]:
+    """The rows of an eval; in the main job, sample data if the hub cannot be reached."""
+    evals = (options.evals or DEFAULT_EVALS).split(",")
+    if options.evals_alone:
+        return load_data(name, options.data.place(evals))
+    try:
+        return load_data(name)
+    except ConfigurationError as error:
+        say(f"Using sample questions instead of {name}: {error}")
+        return load_data(name, "samples")
+
+
+def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provider | None:
+    """The provider that grades, after checking its key, before anything is paid for."""
+    if not set(evals) & set(HEALTHBENCH):
+        return None
+    name = options.decision.grader
+    if name is None and options.data.samples:
+        return provider
+    grader = find_provider(name or DEFAULT_GRADER, options.provider.providers_file)
+    try:
+        providers.access(grader)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"HealthBench is graded by {grader.name}, and {error}; or name another entry with "
+            "--grader."
+        ) from None
+    return grader

@@ -1,0 +1,165 @@
+"""The command `reproduce`: the request behind a finding, sent again, reduced, and printed."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from gpt_oss_verify.choice import same_provider
+from gpt_oss_verify.options import ProviderOptions, RunOrBundle
+from gpt_oss_verify.restoring import unpacked
+from gpt_oss_verify.screen import print_raw, say
+from harness.api import DIALECTS
+from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
+from harness.probes.probe import Probe
+from harness.providers.entries import Provider, changed
+from harness.records.rollouts import Exchange
+from harness.records.runs import RunInfo
+from harness.reproduction import commands
+from harness.reproduction.resend import Body, Repeats, Subject, choose, gather, resend, shrink, size
+from harness.run import run_folder
+from harness.run.launch import launched
+from harness.run.run_log import read_rollouts, read_run_info
+from harness.tasks.suite import restored_options
+from harness.text import plain
+from harness.transport import open_transport
+
+DEFAULT_TIMES = 5
+MOST_REQUESTS = 60
+"""Requests that shrinking may send."""
+MOST_COMPARED = 3
+"""Requests of a probe that are shown next to the one with the evidence."""
+
+_Outcome = tuple[Repeats | None, Body | None]
+"""How often the finding was reproduced, and a reduced request, if one was found."""
+
+
+def reproduce(
+    run: RunOrBundle,
+    finding: str,
+    /,
+    *,
+    record: str | None = None,
+    times: Annotated[int, Parameter(validator=Number(gte=0))] = DEFAULT_TIMES,
+    as_recorded: bool = False,
+    form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
+    provider: ProviderOptions = ProviderOptions(),
+) -> int:
+    """Show the request behind a finding, send it again, and reduce it.
+
+    Args:
+        finding: Id of the check or probe, as in the report.
+        record: The record to use. Default: the first example in the report.
+        times: How often to send the request; 0 prints only the recorded one. Default: 5.
+        as_recorded: Do not reduce the request by removing parts that the finding does not need.
+        form: Print only a curl command, a Python program, or an issue in Markdown.
+    """
+    run = unpacked(run)
+    info = read_run_info(run)
+    subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
+    entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
+    repeats = body = None
+    if times and entry is not None:
+        repeats, body = asyncio.run(_experiment(run, info, subject, entry, times, as_recorded))
+    _print(subject, (repeats, body), form, _key(entry, subject.exchange))
+    return EXIT_FAIL if repeats is not None and repeats.seen else EXIT_PASS
+
+
+async def _experiment(
+    run: Path, info: RunInfo, subject: Subject, entry: Provider, times: int, as_recorded: bool
+) -> _Outcome:
+    """Send the requests again. An unreachable provider is reported on stderr."""
+    model = subject.rollout.condition.model
+    options = replace(restored_options(run, info), apis=(subject.rollout.api,))
+    try:
+        with TemporaryDirectory() as folder:
+            async with (
+                launched(changed(entry, model=model), Path(folder) / "provider.log") as ready,
+                open_transport(ready) as transport,
+            ):
+                repeats = await resend(subject, transport, times, options)
+                if repeats.failed == repeats.sent:
+                    say(f"{entry.name} did not answer at {ready.base_url}.")
+                    return None, None
+                smallest = None
+                if repeats.seen and subject.single and subject.body is not None and not as_recorded:
+                    seen = f"{repeats.seen} of {repeats.sent} tries"
+                    say(f"Reproduced in {seen}; reducing the request.")
+                    smallest = await shrink(
+                        subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
+                    )
+                return repeats, smallest
+    except ProviderUnavailableError as error:
+        say(f"Nothing was sent: {error}")
+        return None, None
+
+
+def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | None) -> None:
+    repeats, smaller = outcome
+    requests = [(subject.rollout.sample, each, _sent(each)) for each in subject.requests]
+    if smaller is not None:
+        requests[-1] = (subject.rollout.sample, subject.exchange, smaller)
+    compared = [(each.sample, each.exchanges[-1]) for each in subject.others[:MOST_COMPARED]]
+    requests += [(name, exchange, _sent(exchange)) for name, exchange in compared]
+    curls = [
+        f"# {name}\n" * bool(compared) + commands.curl(exchange, body, key)
+        for name, exchange, body in requests
+    ]
+    if form == "issue":
+        print_raw(commands.issue(subject, curls, repeats))
+    elif form == "curl":
+        print_raw("\n\n".join(curls))
+    elif form == "python":
+        bodies = [body for _, _, body in requests if isinstance(body, Mapping)]
+        if len(bodies) < len(requests):
+            raise ConfigurationError("a request has no JSON body; use --format curl")
+        api = subject.rollout.api
+        base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
+        print_raw(commands.python(api, base_url, bodies, key))
+    else:
+        print_raw(_overview(subject, outcome, curls))
+
+
+def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
+    finding, result = subject.finding, subject.result
+    repeats, smaller = outcome
+    lines = [
+        f"{result.check.id} ({finding.severity}): {finding.message}",
+        f"expected  {finding.evidence.expected}",
+        f"got       {finding.evidence.got}",
+        f"in the run: {result.failures} of {result.applicable} affected",
+    ]
+    if repeats is not None:
+        lines.append(f"sent again: reproduced in {repeats.seen} of {repeats.sent}")
+    if smaller is not None and subject.body is not None:
+        before, after = size(subject.body), size(smaller)
+        lines.append(f"reduced request: {after:,} of {before:,} characters")
+    if isinstance(subject.rule, Probe) and len(curls) > 1:
+        lines.append("The probe compares several requests, named below; the first has the finding.")
+    return "\n\n".join([plain("\n".join(lines)), *curls])
+
+
+def _sent(exchange: Exchange) -> Body | str | None:
+    request = exchange.request
+    return request.text if request.body is None else request.body
+
+
+def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
+    """The provider of the run, if its entry can be found."""
+    try:
+        return same_provider(info.provider, options, None)
+    except ConfigurationError:
+        return None
+
+
+def _key(entry: Provider | None, exchange: Exchange) -> str | None:
+    """The name of the environment variable with the key, if the request had a key."""
+    sent = any(name.lower() == "authorization" for name in exchange.request.headers)
+    if entry is not None and entry.api_key_env is not None:
+        return entry.api_key_env
+    return commands.KEY_VARIABLE if sent else None

@@ -1,0 +1,103 @@
+"""The command `selftest`: test that known defects are detected."""
+
+from pathlib import Path
+from typing import Annotated
+
+from gpt_oss_verify.options import COUNT, DEFAULT_OUT, AsJson, Out, names
+from gpt_oss_verify.screen import print_raw, say, show, stdout
+from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedError
+from harness.records.runs import SuiteName
+from harness.run import run_folder
+from harness.run.sampling import run_until_stopped
+from harness.selftest import selftest_run as run
+from harness.selftest.faults import catalogue
+from harness.selftest.faults import chosen as chosen_faults
+from harness.selftest.matrix import Matrix, Row
+from harness.selftest.rows import signatures as signatures_of
+from reports import selftest as report
+
+_ROWS = "rows.jsonl"
+
+
+def selftest(
+    *,
+    faults: str | None = None,
+    suite: SuiteName = "full",
+    workers: Annotated[int, COUNT] = 4,
+    repeat: Annotated[int, COUNT] = 1,
+    whole: bool = False,
+    signatures: Path | None = None,
+    out: Out = None,
+    resume: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run the tool against the reference engine with known defects, and report what it detects.
+
+    Each fault is first tested with the rules that should detect it and, if they find nothing, with
+    the whole suite. The healthy engine and its allowed variations must cause no errors. With
+    --repeat 20, every variation is also tested with the whole suite. To list the defects, run
+    `python -m reference_engine faults`.
+
+    Args:
+        faults: Only these faults or layers (or 'allowed variations'), separated by commas.
+            Default: all.
+        suite: The whole suite, which the healthy engine must pass. Default: full.
+        workers: Concurrent runs; each fault of the model needs its own server of 1 GB. Default: 4.
+        repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
+        whole: Test every fault with the whole suite from the start, except faults of the model.
+        signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
+        resume: Folder of an interrupted self-test with the same options; finished faults are kept.
+    """
+    chosen = chosen_faults(catalogue(), names(faults))
+    folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
+    finished = _finished(folder / _ROWS, repeat) if resume else {}
+    plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
+    done = set(finished)
+    try:
+        with (folder / _ROWS).open("a", encoding="utf-8") as file:
+
+            def record(row: Row) -> None:
+                file.write(row.model_dump_json() + "\n")
+                file.flush()
+                done.add(row.fault.name)
+                say(f"{len(done)}/{len(chosen)} {row.fault.name}: {row.status}")
+
+            matrix = run_until_stopped(run.selftest(plan, record))
+    except StoppedError:
+        raise StoppedError(f"stopped; finish it with --resume {folder}") from None
+    _write(matrix, folder, signatures)
+    if as_json:
+        print_raw(matrix.model_dump_json(indent=1))
+    else:
+        report.print_matrix(matrix, stdout())
+        show(str(folder / "matrix.html"))
+    return EXIT_PASS if matrix.passed else EXIT_FAIL
+
+
+def _write(matrix: Matrix, folder: Path, signatures: Path | None) -> None:
+    """Write the matrix in each format, and the signatures if requested. Raises RunLogError."""
+    texts = {
+        folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
+        folder / "matrix.md": report.markdown(matrix),
+        folder / "matrix.html": report.html(matrix),
+    }
+    if signatures is not None:
+        texts[signatures] = signatures_of(matrix).model_dump_json() + "\n"
+    for path, text in texts.items():
+        run_folder.write_text(path, text)
+
+
+def _finished(path: Path, repeat: int) -> dict[str, Row]:
+    """The rows of an interrupted self-test by fault. Raises ConfigurationError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = [Row.model_validate_json(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            f"--resume needs the folder of a self-test; {path} cannot be read."
+        ) from None
+    return {
+        row.fault.name: row
+        for row in rows
+        if row.status != "failed" and (row.runs >= repeat or not row.fault.allowed)
+    }

@@ -1,0 +1,303 @@
+"""The commands that sample a provider: the main job, `eval`, and `grade`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from evals.cost import Cost, Expectation, Part, expect
+from gpt_oss_verify import planning
+from gpt_oss_verify.choice import budget_for
+from gpt_oss_verify.options import (
+    DEFAULT_OUT,
+    EVALS,
+    RUN,
+    AsJson,
+    BaselineOptions,
+    BudgetOptions,
+    CaseOptions,
+    DataOptions,
+    Debug,
+    DecisionOptions,
+    GateOptions,
+    ProviderOptions,
+    ProvidersFile,
+    Run,
+    RunOptions,
+    SamplingOptions,
+    ShowQuestions,
+    parse_shard,
+    refuse,
+)
+from gpt_oss_verify.planning import Draft, Options
+from gpt_oss_verify.progress import display
+from gpt_oss_verify.restoring import restore, resume, same_grader
+from gpt_oss_verify.screen import print_raw, say, show
+from harness import session
+from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
+from harness.providers.entries import find_provider
+from harness.run import run_folder
+from harness.run.run_log import read_run_info
+from harness.run.sampling import Observer
+from harness.tasks.job import Job, new_info
+from harness.tasks.plan import Plan
+from reports.text import counted, visible
+
+Sampler = Callable[[Job, Observer], None]
+_RUN = Parameter(group=RUN)
+
+
+def verify(
+    *,
+    provider: ProviderOptions = ProviderOptions(),
+    cases: CaseOptions = CaseOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
+    evals: Annotated[str | None, Parameter(group=EVALS)] = None,
+    gate: GateOptions = GateOptions(),
+    budget: BudgetOptions = BudgetOptions(),
+    run: RunOptions = RunOptions(),
+) -> int:
+    """Verify a provider.
+
+    Args:
+        evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
+    """
+    if run.resume is not None:
+        if read_run_info(run.resume).agents:
+            from gpt_oss_verify.agents import resume_agents
+
+            _refuse_settings(run, provider, gate, budget, cases, sampling, evals=evals)
+            return resume_agents(run.resume, provider, as_json=run.as_json)
+        job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
+        return carry_out(job, debug=run.debug, as_json=run.as_json)
+    if cases.suite == "agents":
+        from gpt_oss_verify.agents import verify_agents
+
+        reason, others = "--suite agents runs its own tasks;", replace(cases, suite=None)
+        refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
+        return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
+    draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
+    if run.dry_run:
+        _print_plan(draft, dry_run=True, as_json=run.as_json)
+        return 0
+    planned = sum(task.info.planned for task in draft.tasks)
+    if warning := draft.budget.foreseen(planned, draft.provider.rpm):
+        say(warning)
+    return carry_out(draft.job(run.out or DEFAULT_OUT), debug=run.debug, as_json=run.as_json)
+
+
+def evaluate(
+    *,
+    provider: ProviderOptions = ProviderOptions(),
+    evals: Annotated[str | None, Parameter(name="--eval", group=EVALS)] = None,
+    data: DataOptions = DataOptions(),
+    baseline: BaselineOptions = BaselineOptions(),
+    decision: DecisionOptions = DecisionOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
+    gate: Annotated[Path | None, _RUN] = None,
+    budget: BudgetOptions = BudgetOptions(),
+    run: RunOptions = RunOptions(),
+    shard: Annotated[str | None, _RUN] = None,
+    executor: Annotated[Literal["ray"] | None, _RUN] = None,
+    show_questions: Annotated[ShowQuestions, _RUN] = False,
+) -> int:
+    """Score a provider on AIME 2025, GPQA Diamond or HealthBench against a baseline.
+
+    Args:
+        evals: aime25, gpqa, healthbench[_hard|_consensus], basic, separated by commas.
+            Default: aime25,gpqa.
+        gate: File with margins by eval, evals that must run, and a budget.
+        shard: i/n: sample only the i-th of n parts; join them with `merge`.
+        executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
+    """
+    gate_options = GateOptions(gate=gate)
+    sample_and_report = partial(
+        carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions
+    )
+    if run.resume is not None:
+        given = (data, baseline, decision, sampling)
+        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **others))
+    draft = planning.draft(
+        Options(
+            *(provider, sampling, gate_options, budget, evals, run.concurrency),
+            evals_alone=True,
+            data=data,
+            baseline=baseline,
+            decision=decision,
+            shard=parse_shard(shard),
+            executor=executor,
+        )
+    )
+    _print_plan(draft, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
+    if run.dry_run:
+        return 0
+    sample = session.sample if executor is None else _on_ray()
+    return sample_and_report(draft.job(run.out or DEFAULT_OUT), sample=sample)
+
+
+def grade(
+    run: Run,
+    /,
+    *,
+    grader: str | None = None,
+    unread: bool = False,
+    providers_file: ProvidersFile = None,
+    budget: BudgetOptions = BudgetOptions(),
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> int:
+    """Grade the HealthBench answers of a run without sampling the provider again.
+
+    Args:
+        grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.
+        unread: Let the grader read AIME and GPQA answers that the rules cannot. Needs --grader.
+    """
+    from gpt_oss_verify import judging  # it imports the reports
+
+    info = read_run_info(run)
+    if unread and grader is None:
+        raise ConfigurationError("--unread has no default grader; name one with --grader.")
+    if grader is None:
+        chosen = same_grader(info, ProviderOptions(providers_file=providers_file))
+    else:
+        chosen = find_provider(grader, providers_file)
+    spending = budget_for(budget, chosen)
+    info = judging.with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
+    tasks = restore(run, info, chosen)
+    if not unread and not any(getattr(task, "graded", False) for task in tasks):
+        raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
+    plan = Plan(tuple(tasks), info.shard)
+    job = Job(chosen, plan, info, run, spending)
+    try:
+        with display(debug=debug) as screen:
+            session.grade(job, screen)
+    except StoppedError:
+        again = f"gpt-oss-verify grade {run}"
+        raise StoppedError(f"stopped before the end; finish with: {again}") from None
+    return judging.judge_and_print(run, as_json=as_json)
+
+
+def carry_out(
+    job: Job,
+    *,
+    debug: bool = False,
+    as_json: bool = False,
+    show_questions: bool = False,
+    sample: Sampler = session.sample,
+) -> int:
+    """Sample, judge and report, and return the exit code.
+
+    Raises the errors of `sample_with_progress`.
+    """
+    sample_with_progress(job, debug=debug, sample=sample)
+    from gpt_oss_verify import judging  # after sampling: it imports the reports
+
+    return judging.judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
+
+
+def sample_with_progress(
+    job: Job, *, debug: bool = False, sample: Sampler = session.sample
+) -> None:
+    """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
+
+    Raises ConfigurationError if a task cannot be sampled on this machine,
+    ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
+    user stops the run.
+    """
+    try:
+        with display(job.plan.tasks, debug=debug) as screen:
+            sample(job, screen)
+    except (ProviderUnavailableError, ConfigurationError):
+        if not job.info.resumed and run_folder.discard_unused(job.folder):
+            raise
+        _judge(job.folder)
+        say(f"The finished attempts are judged in {job.folder}/report.md")
+        raise
+    except StoppedError as stop:
+        _judge(job.folder)
+        raise StoppedError(f"{stop} {job.folder}") from None
+
+
+def _judge(folder: Path) -> None:
+    from gpt_oss_verify import judging
+
+    judging.judge_and_report(folder)
+
+
+def _resumed(
+    run: RunOptions,
+    provider: ProviderOptions,
+    gate_options: GateOptions,
+    budget: BudgetOptions,
+    *given: object,
+    **others: object,
+) -> Job:
+    """The job that finishes the run of --resume; refuses the other options."""
+    _refuse_settings(run, provider, *given, **others)
+    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
+
+
+def _refuse_settings(
+    run: RunOptions, provider: ProviderOptions, *given: object, **others: object
+) -> None:
+    others |= {"out": run.out, "apis": provider.apis, "dry_run": run.dry_run}
+    refuse(f"--resume {run.resume} continues with the settings of the run;", *given, **others)
+
+
+def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
+    plan = Plan(draft.tasks, draft.shard)
+    info = new_info(draft.provider.info(), plan, draft.settings, ())
+    expected = expect(draft.tasks, info, draft.provider, draft.grader)
+    if as_json:
+        print_raw(expected.model_dump_json(indent=2))
+        return
+    put = show if dry_run else say
+    for line in plan_lines(expected):
+        put(line)
+    parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
+    costs = [part.dollars for part in parts if part.dollars is not None]
+    requests = 0 if draft.settings.until_decided else expected.sampling.requests
+    if warning := draft.budget.foreseen(requests, draft.provider.rpm, sum(costs)):
+        put(warning)
+
+
+def _on_ray() -> Sampler:
+    """Sampling in shards on a Ray cluster. Raises ConfigurationError without Ray."""
+    from evals.ray_cluster import RayExecutor, sample_in_shards
+
+    executor = RayExecutor()
+    return lambda job, observer: sample_in_shards(job, executor, observer)
+
+
+def plan_lines(expected: Expectation) -> Iterator[str]:
+    """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
+    yield from _lines("sampling", expected.sampling)
+    for part in expected.parts if len(expected.parts) > 1 else ():
+        yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
+    if expected.grading is not None:
+        yield from _lines("grading", expected.grading)
+    yield from map(visible, expected.forecasts)
+
+
+def _lines(what: str, cost: Cost) -> Iterator[str]:
+    yield f"{what} from {visible(cost.provider)}: {counted(cost.requests, 'request')}"
+    tokens = f"  tokens: about {_tokens(cost)} (assumed"
+    if cost.most_output_tokens is not None:
+        tokens += f"; at most {cost.most_output_tokens:,}"
+    yield f"{tokens})"
+    if cost.dollars is None:
+        yield "  cost: unknown; set `prices` in the entry of the provider"
+    else:
+        yield f"  cost: about ${cost.dollars:,.2f}"
+    if cost.minutes is None:
+        yield "  time: unknown until the first responses; no rpm or tpm limit is set"
+    else:
+        yield f"  time: at least {cost.minutes:,.0f} minutes with the configured limits"
+
+
+def _tokens(amount: Cost | Part) -> str:
+    return f"{amount.input_tokens:,} in, {amount.output_tokens:,} out"

@@ -1,0 +1,164 @@
+"""The grammar of a Chat Completions stream: chunks, finish_reason, usage, `[DONE]`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.api.chat import REASONING_FIELDS
+from harness.api.fields import objects
+from harness.api.sse import StreamEvent
+from harness.api.stream_events import TEXT_FIELDS, Violation
+
+DONE_MARK = "chat.stream.done"
+FINISH = "chat.stream.finish"
+FINISH_REPEATED = "chat.stream.finish.repeated"
+ROLE = "chat.stream.role"
+ID = "chat.stream.id"
+CONSTANT = "chat.stream.constant"
+TOOL_CALLS = "chat.stream.tool_calls"
+TOOL_CALLS_REPEATED = "chat.stream.tool_calls.repeated"
+USAGE_PLACE = "chat.stream.usage"
+ORDER = "chat.stream.order"
+
+
+def violations(events: Sequence[StreamEvent]) -> tuple[Violation, ...]:
+    """Every violation in the chunks of a stream."""
+    walker = _Walker()
+    for event in events:
+        walker.read(event)
+    walker.end(events)
+    return tuple(walker.found)
+
+
+class _Walker:
+    def __init__(self) -> None:
+        self.found: list[Violation] = []
+        self._first: dict[str, object] = {}
+        self._finish: object = None
+        self._choices = 0
+        self._calls: dict[str, object] = {}
+        self._names: dict[str, object] = {}
+        self._usage: StreamEvent | None = None
+        self._error = False
+        self._answered = False
+        self._late_cot: StreamEvent | None = None
+
+    def read(self, event: StreamEvent) -> None:
+        """Read the next event."""
+        self._error = self._error or event.is_error
+        if event.data is None or event.is_error or _is_keep_alive(event.data):
+            return
+        self._check_constants(event, event.data)
+        choices = objects(event.data.get("choices"))
+        for choice in choices:
+            if not choice.get("index"):
+                self._read_choice(event, choice)
+        self._read_usage(event, event.data, choices)
+
+    def end(self, events: Sequence[StreamEvent]) -> None:
+        """Record what is missing at the end."""
+        if not events:
+            return
+        last = events[-1]
+        if not self._error:
+            self._check_done(events)
+        if self._finish is None and not self._error:
+            message = "No chunk in the stream has a finish_reason."
+            self._report(FINISH, last, message, "a finish_reason", "none")
+        if self._late_cot is not None and self._finish == "stop":
+            message, late = "The CoT is sent after the answer.", self._late_cot
+            self._report(ORDER, late, message, "the CoT before the answer", late.text)
+
+    def _report(
+        self, rule: str, event: StreamEvent, message: str, expected: str, got: str, path: str = ""
+    ) -> None:
+        self.found.append(Violation(rule, message, expected, got, path or None, event.number))
+
+    def _check_done(self, events: Sequence[StreamEvent]) -> None:
+        marks = [at for at, event in enumerate(events) if event.is_done]
+        if not marks:
+            message, got = "The stream does not end with `data: [DONE]`.", events[-1].text
+            self._report(DONE_MARK, events[-1], message, "data: [DONE]", f"last event: {got}")
+            return
+        for event in events[marks[0] + 1 :]:
+            if event.data is not None and not _is_keep_alive(event.data):
+                message = "Output or usage follows `data: [DONE]`."
+                self._report(DONE_MARK, event, message, "data: [DONE] at the end", event.text)
+
+    def _check_constants(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
+        for key, rule in (("id", ID), ("model", CONSTANT), ("created", CONSTANT)):
+            found = data.get(key)
+            if not found:
+                continue
+            first = self._first.setdefault(key, found)
+            if found != first:
+                message = f"`{key}` changes between chunks of one stream."
+                self._report(rule, event, message, str(first), str(found), f"$.{key}")
+
+    def _read_choice(self, event: StreamEvent, choice: Mapping[str, Any]) -> None:
+        raw_delta, finish = choice.get("delta"), choice.get("finish_reason")
+        delta: Mapping[str, Any] = raw_delta if isinstance(raw_delta, dict) else {}
+        has_text = any(delta.get(name) for name in TEXT_FIELDS)
+        path = "$.choices[0]"
+        if self._choices == 0 and delta.get("role") != "assistant":
+            message = "The role of the first delta is not `assistant`."
+            got = repr(delta.get("role"))
+            self._report(ROLE, event, message, "assistant", got, f"{path}.delta.role")
+        self._choices += 1
+        if self._finish is not None and has_text:
+            message = "The stream sends more output after the finish_reason."
+            self._report(FINISH, event, message, "no further output", str(delta))
+        elif self._finish is not None and finish not in (None, "", self._finish):
+            message, where = "A later chunk has another finish_reason.", f"{path}.finish_reason"
+            self._report(FINISH, event, message, str(self._finish), str(finish), where)
+        elif self._finish is not None and finish:
+            message = "More than one chunk has a finish_reason."
+            expected, where = "one chunk with a finish_reason", f"{path}.finish_reason"
+            self._report(FINISH_REPEATED, event, message, expected, str(finish), where)
+        self._finish = self._finish or finish or None
+        if self._answered and any(delta.get(name) for name in REASONING_FIELDS):
+            self._late_cot = event
+        if delta.get("content"):
+            self._answered, self._late_cot = True, None
+        for call in objects(delta.get("tool_calls")):
+            for rule, message, expected, got in self._read_call(call):
+                self._report(rule, event, message, expected, got, f"{path}.delta.tool_calls")
+
+    def _read_call(self, call: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+        index, call_id, function = repr(call.get("index")), call.get("id"), call.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if index not in self._calls:
+            if not call_id or not name:
+                message = "The first delta of a tool call lacks the id or the name."
+                yield TOOL_CALLS, message, "an id and a name", repr(call)
+            if index != str(len(self._calls)):
+                message = "Tool call indices do not increase by one from 0."
+                yield TOOL_CALLS, message, f"index {len(self._calls)}", f"index {index}"
+            self._calls[index], self._names[index] = call_id, name
+        elif self._names[index] and name not in (None, "", self._names[index]):
+            message = "The name of a tool call is sent in several pieces."
+            yield TOOL_CALLS, message, f"no more than {self._names[index]}", str(name)
+        elif call_id not in (None, "", self._calls[index]):
+            message = "The id of a tool call changes during the stream."
+            yield TOOL_CALLS, message, f"{self._calls[index]}, or no id", str(call_id)
+        elif call_id or name:
+            message = "A later delta repeats the id or name of a tool call."
+            yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)
+
+    def _read_usage(
+        self, event: StreamEvent, data: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]
+    ) -> None:
+        if not isinstance(data.get("usage"), dict):
+            return
+        early = self._finish is None and any(not each.get("finish_reason") for each in choices)
+        if early or self._usage is not None:
+            message = "Usage is sent before the end." if early else "Usage is sent more than once."
+            expected = "one chunk with usage, after the finish_reason"
+            self._report(USAGE_PLACE, event, message, expected, event.text, "$.usage")
+        self._usage = event
+
+
+def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk, sent by a gateway, has no output, no finish_reason and no usage."""
+    choices = objects(chunk.get("choices"))
+    said = any(choice.get("delta") or choice.get("finish_reason") for choice in choices)
+    return not said and not chunk.get("usage")

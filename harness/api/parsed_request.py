@@ -1,0 +1,125 @@
+"""Parsed request bodies: one view of the options of Chat Completions and Responses. No I/O."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from harness.api import DIALECTS
+from harness.api.fields import objects
+from harness.api.items import Tool
+from harness.records.conditions import Api
+
+ToolChoice = Literal["auto", "none", "required", "named"]
+_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """One request body; `body` is empty if the request body was not a JSON object."""
+
+    api: Api
+    body: Mapping[str, Any]
+
+    @cached_property
+    def functions(self) -> Mapping[str, Tool]:
+        """The offered functions by name, including those of namespaces; their `output` is empty."""
+        return {tool.name: tool for tool in self._functions()}
+
+    @property
+    def strict(self) -> frozenset[str]:
+        """Names of the functions declared with `strict: true`."""
+        strict = (entry.get("name") for entry in self._entries() if entry.get("strict") is True)
+        return frozenset(name for name in strict if isinstance(name, str))
+
+    @cached_property
+    def built_in(self) -> frozenset[str]:
+        """Types of the offered tools that are not functions."""
+        kinds = (tool.get("type") for tool in objects(self.body.get("tools")))
+        return frozenset(kind for kind in kinds if isinstance(kind, str) and kind != "function")
+
+    @property
+    def tool_choice(self) -> ToolChoice:
+        """Whether a tool may, must or must not be called."""
+        choice = self.body.get("tool_choice")
+        if choice in ("none", "required"):
+            return "none" if choice == "none" else "required"
+        return "named" if self.chosen_tool else "auto"
+
+    @property
+    def forces_call(self) -> bool:
+        """Whether a tool must be called."""
+        return self.tool_choice in ("required", "named")
+
+    @property
+    def chosen_tool(self) -> str | None:
+        """The function that `tool_choice` names, if any."""
+        choice = self.body.get("tool_choice")
+        if not isinstance(choice, dict) or choice.get("type") != "function":
+            return None
+        function = choice.get("function")
+        name = (function if isinstance(function, dict) else choice).get("name")
+        return name if isinstance(name, str) else None
+
+    @property
+    def answers_user(self) -> bool:
+        """Whether the model answers a message of the user, rather than a tool result."""
+        last = (DIALECTS[self.api].turns(self.body) or [None])[-1]
+        return isinstance(last, dict) and last.get("role") == "user"
+
+    @property
+    def limit(self) -> int | None:
+        """The maximum number of output tokens."""
+        limits = [self.body.get(name) for name in _LIMITS]
+        return next((n for n in limits if isinstance(n, int) and not isinstance(n, bool)), None)
+
+    @property
+    def choices(self) -> int:
+        """The number of requested choices (`n`)."""
+        count = self.body.get("n")
+        return count if isinstance(count, int) and count > 0 else 1
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        stop = self.body.get("stop")
+        entries = stop if isinstance(stop, list) else [stop]
+        return tuple(entry for entry in entries if isinstance(entry, str) and entry)
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the request sets a JSON response format, with or without a schema."""
+        return self._format.get("type") in ("json_object", "json_schema")
+
+    @property
+    def answer_schema(self) -> Mapping[str, Any] | None:
+        """The JSON schema of the requested response format."""
+        if self._format.get("type") != "json_schema":
+            return None
+        inner = self._format.get("json_schema")
+        schema = (inner if isinstance(inner, dict) else self._format).get("schema")
+        return schema if isinstance(schema, dict) else None
+
+    @property
+    def _format(self) -> Mapping[str, Any]:
+        text = self.body.get("text")
+        nested = text.get("format") if isinstance(text, dict) else None
+        found = self.body.get("response_format") if self.api == "chat" else nested
+        return found if isinstance(found, dict) else {}
+
+    def _entries(self) -> Iterator[Mapping[str, Any]]:
+        yield from objects(self.body.get("functions"))  # The form that preceded `tools`.
+        tools = objects(self.body.get("tools"))
+        groups = (tool for tool in tools if tool.get("type") == "namespace")
+        inner = (tool for group in groups for tool in objects(group.get("tools")))
+        for tool in (*tools, *inner):
+            function = tool.get("function", tool)
+            if tool.get("type", "function") == "function" and isinstance(function, dict):
+                yield function
+
+    def _functions(self) -> Iterator[Tool]:
+        for entry in self._entries():
+            name, parameters = entry.get("name"), entry.get("parameters")
+            if isinstance(name, str):
+                schema = parameters if isinstance(parameters, dict) else {}
+                yield Tool(name, str(entry.get("description") or ""), schema, "")

@@ -1,0 +1,318 @@
+"""The grammar of a Responses stream: items contain parts, parts contain text.
+
+A walker tracks what is open and records every violation. It accepts the events of OpenAI's guide
+(`response.reasoning_text.*` in `response.content_part.*`), of Open Responses
+(`response.reasoning.*`) and of vLLM (`response.reasoning_part.*`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.api.sse import StreamEvent
+from harness.api.stream_events import Violation
+from harness.text import shared_beginning
+
+TERMINAL = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
+ITEMS = "responses.stream.items"
+PARTS = "responses.stream.parts"
+REASONING_PARTS = "responses.stream.reasoning_parts"
+DONE_TEXT = "responses.stream.done_text"
+MISSING_DONE = "responses.stream.done_missing"
+ITEM_TEXT = "responses.stream.item_text"
+ITEM_STATUS = "responses.stream.item_status"
+CALL = "responses.stream.call"
+CALL_DELTAS = "responses.stream.call.deltas"
+
+_ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
+_PART_SEQUENCE = "part added, deltas, text done, part done"
+_CONTEXT = 40
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A kind of streamed text: the items that contain it, and the field of the complete text."""
+
+    items: frozenset[str]
+    full: str = "text"
+    index: str | None = "content_index"
+
+
+_REASONING, _CALLS = frozenset({"reasoning"}), frozenset({"function_call"})
+_PROGRAMS, _MCP_CALLS = frozenset({"code_interpreter_call"}), frozenset({"mcp_call"})
+_TEXTS: Mapping[str, _Text] = {
+    "response.output_text": _Text(frozenset({"message"})),
+    "response.refusal": _Text(frozenset({"message"}), full="refusal"),
+    "response.reasoning_text": _Text(_REASONING),
+    "response.reasoning": _Text(_REASONING),
+    "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
+    "response.function_call_arguments": _Text(_CALLS, full="arguments", index=None),
+    "response.code_interpreter_call_code": _Text(_PROGRAMS, full="code", index=None),
+    "response.mcp_call_arguments": _Text(_MCP_CALLS, full="arguments", index=None),
+}
+_PART_INDEX = {
+    "response.content_part": "content_index",
+    "response.reasoning_part": "content_index",
+    "response.reasoning_summary_part": "summary_index",
+}
+
+
+@dataclass
+class _Part:
+    declared: bool
+    texts: list[str] = field(default_factory=list)
+    text_done: bool = False
+    closed: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+@dataclass
+class _Item:
+    id: object
+    kind: str
+    opened: Mapping[str, Any]
+    done: bool = False
+    parts: dict[tuple[str | None, str], _Part] = field(default_factory=dict)
+
+    def count(self, index_key: str | None) -> int:
+        return sum(key == index_key for key, _ in self.parts)
+
+
+def violations(events: Iterable[StreamEvent], *, truncated: bool) -> tuple[Violation, ...]:
+    """Every violation in the events of known types; in a `truncated` reply, items may stay open."""
+    walker = _Walker(truncated=truncated)
+    for event in events:
+        walker.read(event)
+    walker.end()
+    return tuple(walker.found)
+
+
+class _Walker:
+    def __init__(self, *, truncated: bool) -> None:
+        self.found: list[Violation] = []
+        self._items: dict[str, _Item] = {}
+        self._truncated = truncated
+
+    def read(self, event: StreamEvent) -> None:
+        """Read the next event."""
+        stem, _, step = event.type.rpartition(".")
+        data = event.data or {}
+        if event.type in ("response.created", "response.in_progress"):
+            self._begin(event, data.get("response"))
+        elif event.type == "response.output_item.added":
+            self._open_item(event, data)
+        elif event.type == "response.output_item.done":
+            self._close_item(event, data)
+        elif stem in _PART_INDEX:
+            self._part(event, data, _PART_INDEX[stem], step)
+        elif stem in _TEXTS:
+            self._text(event, data, _TEXTS[stem], step)
+        elif "output_index" in data:
+            self._live(event, data, data.get("item_id"))
+
+    def end(self) -> None:
+        """Record what is still open at the end."""
+        left = [index for index, item in self._items.items() if not item.done]
+        if left and not self._truncated:
+            message = "An item was added but never closed with output_item.done."
+            got = f"output_index {left[0]}"
+            self.found.append(Violation(ITEMS, message, "output_item.done", got))
+
+    def _report(
+        self, rule: str, event: StreamEvent, message: str, expected: str, got: str = ""
+    ) -> None:
+        self.found.append(Violation(rule, message, expected, got or event.text, event=event.number))
+
+    def _differ(
+        self, rule: str, event: StreamEvent, message: str, deltas: str, final: object
+    ) -> None:
+        """Record two texts that must agree; which one is wrong is unknown."""
+        text = final if isinstance(final, str) else repr(final)
+        at = shared_beginning(deltas, text)
+        start = max(0, at - _CONTEXT)
+        shown = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
+        got = "after {} characters the deltas have {}, the final text {}".format(start, *shown)
+        self._report(rule, event, message, "the same text in both", got)
+
+    def _begin(self, event: StreamEvent, response: object) -> None:
+        if isinstance(response, dict) and response.get("status") in TERMINAL.values():
+            message = f"The response already has its final status in {event.type}."
+            self._report(ITEM_STATUS, event, message, "in_progress", repr(response["status"]))
+
+    def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
+        index, item = repr(data.get("output_index")), data.get("item")
+        opened = item if isinstance(item, dict) else {}
+        if index in self._items:
+            message = "output_item.added was sent twice for one output_index."
+            self._report(ITEMS, event, message, _ITEM_SEQUENCE)
+            return
+        if index != str(len(self._items)):
+            message = "output_index does not increase by one from 0."
+            self._report(ITEMS, event, message, str(len(self._items)), index)
+        self._items[index] = _Item(opened.get("id"), str(opened.get("type")), opened)
+        if opened.get("status") == "completed":
+            message = "An item already has status completed when it is added."
+            self._report(ITEM_STATUS, event, message, "in_progress", "completed")
+        named = opened.get("call_id") and opened.get("name")
+        if opened.get("type") == "function_call" and not named:
+            message = "A function_call item was added without call_id or name."
+            self._report(CALL, event, message, "call_id and name")
+
+    def _close_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
+        raw_item = data.get("item")
+        final = raw_item if isinstance(raw_item, dict) else {}
+        item = self._live(event, data, final.get("id"))
+        if item is None:
+            return
+        item.done = True
+        if final.get("status") == "in_progress":
+            message = "An item still has status in_progress in output_item.done."
+            self._report(ITEM_STATUS, event, message, "completed", "in_progress")
+        for key in ("call_id", "name"):
+            if item.kind == "function_call" and final.get(key) != item.opened.get(key):
+                message = f"The {key} of a function call changes during the stream."
+                self._report(CALL, event, message, repr(item.opened.get(key)), repr(final.get(key)))
+        if not self._truncated:
+            self._unclosed(event, item)
+        self._compare(event, item, final)
+
+    def _unclosed(self, event: StreamEvent, item: _Item) -> None:
+        if any(part.declared and not part.closed for part in item.parts.values()):
+            message = "An item was closed before its content part."
+            rule = REASONING_PARTS if item.kind in _REASONING else PARTS
+            self._report(rule, event, message, _PART_SEQUENCE)
+        texts = [part for part in item.parts.values() if part.texts or item.kind in _CALLS]
+        if any(not part.text_done for part in texts) or (item.kind in _CALLS and not texts):
+            message = "An item was closed without a done event for its text."
+            self._report(MISSING_DONE, event, message, "a done event with the complete text")
+
+    def _compare(self, event: StreamEvent, item: _Item, final: Mapping[str, Any]) -> None:
+        streamed = {key: part.text for key, part in item.parts.items() if part.text}
+        kinds: set[str | None] = {index_key for index_key, _ in streamed}
+        if item.kind == "message":
+            kinds.add("content_index")
+        texts = _item_texts(final).items()
+        final_texts = {key: text for key, text in texts if text and key[0] in kinds}
+        if streamed != final_texts:
+            message = "The deltas of an item do not add up to its final text."
+            self._differ(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final_texts))
+
+    def _part(self, event: StreamEvent, data: Mapping[str, Any], index_key: str, step: str) -> None:
+        item = self._live(event, data, data.get("item_id"))
+        if item is None:
+            return
+        self._part_type(event, data.get("part"), item)
+        place = (index_key, repr(data.get(index_key, 0)))  # The schema requires the index.
+        part = item.parts.get(place)
+        if step == "added":
+            if part is not None:
+                self._report(PARTS, event, "A content part was added twice.", _PART_SEQUENCE)
+            elif place[1] != str(item.count(index_key)):
+                expected = str(item.count(index_key))
+                message = f"{index_key} does not increase by one from 0."
+                self._report(PARTS, event, message, expected, place[1])
+            item.parts.setdefault(place, _Part(declared=True))
+        elif part is None or not part.declared or part.closed:
+            message = "A content part was closed that is not open."
+            self._report(PARTS, event, message, _PART_SEQUENCE)
+        else:
+            part.closed = True
+            final = data.get("part")
+            text = (_text_of(final) or "") if isinstance(final, dict) else ""
+            if part.texts and text != part.text:
+                message = "The final text of a content part differs from its deltas."
+                self._differ(ITEM_TEXT, event, message, part.text, text)
+
+    def _part_type(self, event: StreamEvent, part: object, item: _Item) -> None:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if item.kind in _REASONING and kind == "output_text":
+            message, expected = "A part of the CoT has the type of an answer.", "reasoning_text"
+            self._report(REASONING_PARTS, event, message, expected, kind)
+
+    def _text(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, step: str) -> None:
+        item = self._live(event, data, data.get("item_id"))
+        if item is None:
+            return
+        if item.kind not in kind.items:
+            message = f"{event.type} refers to an item of type {item.kind}."
+            self._report(ITEMS, event, message, f"an item of type {', '.join(kind.items)}")
+            return
+        part = self._part_of(event, data, kind, item)
+        if part.closed:
+            message = f"{event.type} was sent after its part was closed."
+            self._report(PARTS, event, message, _PART_SEQUENCE)
+        elif part.text_done:
+            message = f"{event.type} was sent after the done event of the text."
+            self._report(DONE_TEXT, event, message, "no further deltas")
+        elif step == "delta":
+            delta = data.get("delta")
+            part.texts += [delta] if isinstance(delta, str) else []
+        elif step == "done":
+            part.text_done = True
+            if kind.items == _CALLS and data.get(kind.full) and not part.texts:
+                message = "The arguments of a call are in the done event only."
+                self._report(CALL_DELTAS, event, message, "deltas before the done event")
+            elif data.get(kind.full) != part.text:
+                message = f"{event.type} differs from the preceding deltas."
+                if not part.texts:
+                    message = f"No delta precedes {event.type}, which has a text."
+                self._differ(DONE_TEXT, event, message, part.text, data.get(kind.full))
+
+    def _part_of(
+        self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item
+    ) -> _Part:
+        place = (kind.index, repr(data.get(kind.index, 0)) if kind.index else "")
+        if place in item.parts:
+            return item.parts[place]
+        if kind.index is not None:
+            declared = any(part.declared for part in item.parts.values())
+            rule = REASONING_PARTS if item.kind in _REASONING and not declared else PARTS
+            message = f"{event.type} was sent before its part was added."
+            self._report(rule, event, message, _PART_SEQUENCE)
+        return item.parts.setdefault(place, _Part(declared=False))
+
+    def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
+        """The open item that an event refers to; None, with a violation, without such an item."""
+        item = self._items.get(repr(data.get("output_index")))
+        reason = None
+        if item is None:
+            reason = f"{event.type} was sent before its item was added."
+        elif item.done:
+            reason = f"{event.type} was sent after its item was closed."
+        elif item_id != item.id:
+            reason = f"{event.type} has a different item id than output_item.added."
+        if reason is not None:
+            self._report(ITEMS, event, reason, _ITEM_SEQUENCE)
+            return None
+        return item
+
+
+def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
+    if item.get("type") in ("function_call", "mcp_call"):
+        return {(None, ""): str(item.get("arguments") or "")}
+    if item.get("type") == "code_interpreter_call":
+        return {(None, ""): str(item.get("code") or "")}
+    texts: dict[tuple[str | None, str], str] = {}
+    for key, index_key in (("content", "content_index"), ("summary", "summary_index")):
+        parts = item.get(key)
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            if isinstance(part, dict):
+                texts[index_key, repr(index)] = str(_text_of(part) or "")
+    return texts
+
+
+def _text_of(part: Mapping[str, Any]) -> object:
+    return part.get("text") or part.get("refusal")
+
+
+def _by_index(texts: Mapping[tuple[str | None, str], str]) -> str:
+    return ", ".join(
+        f"{key or 'arguments'} {index}: {text!r}" for (key, index), text in texts.items()
+    )

@@ -1,0 +1,141 @@
+"""Checks, which are rules about single rollouts, and cross-checks, which compare rollouts of a run.
+
+A check selects the parts of a rollout that it judges (see `harness.checks.subjects`) and judges
+each part on its own. It does not apply to rollouts without such parts.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rules import CHAT, Problem, Rule, description
+from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
+from harness.records.runs import Capability
+from harness.records.scores import Evidence, Finding, Score, Severity
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Check(Rule):
+    """A check: selects parts of a rollout with `over` and `where`, and judges each of them."""
+
+    over: Callable[[ParsedRollout], Iterable[Any]]
+    where: Callable[[Any], object] | None
+    judge: Callable[[Any], Iterable[Problem]]
+
+
+@dataclass
+class Family:
+    """The checks of one module, with the family and source that they share."""
+
+    name: str
+    source: str
+    checks: list[Check] = field(default_factory=list)
+
+    def check(
+        self,
+        rule_id: str,
+        over: Callable[[ParsedRollout], Iterable[S]],
+        where: Callable[[S], object] | None = None,
+        *,
+        severity: Severity = "error",
+        source: str | None = None,
+        apis: Iterable[Api] | None = None,
+        modes: Iterable[Mode] | None = None,
+        tolerated: float = 0.0,
+        needs: Capability | None = None,
+        text: str | None = None,
+    ) -> Callable[[Callable[[S], Iterable[Problem]]], Callable[[S], Iterable[Problem]]]:
+        """Register the decorated function, which judges one part, as a check.
+
+        Args:
+            rule_id: Stable dotted id. It implies the API (`chat.`, `responses.`) and, for rules
+                about streams, the mode.
+            over: Selects the parts of a rollout.
+            where: Whether to judge a part; all by default.
+            severity: Error if it violates the specification or harms the model's replies; warning
+                if clients cope.
+            source: Documents the requirement; the family's source by default.
+            apis: The APIs it applies to; by default those that the id implies, otherwise both.
+            modes: The modes it applies to, if the id does not imply them.
+            tolerated: See `Rule`.
+            needs: See `Rule`.
+            text: Summary and reason, if the function has no docstring.
+        """
+
+        def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
+            about = description(
+                text or judge.__doc__,
+                id=rule_id,
+                kind="check",
+                family=self.name,
+                severity=severity,
+                source=source or self.source,
+                apis=apis or _apis(rule_id),
+                modes=modes or _modes(rule_id),
+            )
+            self.checks.append(Check(about, tolerated, needs, "smoke", over, where, judge))
+            return judge
+
+        return add
+
+
+def _apis(rule_id: str) -> Iterable[Api]:
+    return [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")] or BOTH_APIS
+
+
+def _modes(rule_id: str) -> Iterable[Mode]:
+    streaming = rule_id.startswith("stream.") or ".stream." in rule_id
+    return ("streaming",) if streaming else MODES
+
+
+Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
+
+
+@dataclass(frozen=True)
+class CrossCheck(Rule):
+    """A check that compares rollouts; `applies` selects those that it can compare."""
+
+    applies: Callable[[Score], bool]
+    compare: Callable[[Sequence[Score]], Iterable[Difference]]
+
+    def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
+        """The finding for each affected rollout, by record."""
+        severity: Severity = self.about.severity
+        return {
+            evidence.record: Finding(
+                id=self.id, severity=severity, message=message, evidence=evidence
+            )
+            for message, evidence in self.compare(list(filter(self._includes, examined)))
+        }
+
+    def _includes(self, score: Score) -> bool:
+        return score.condition.api in self.about.apis and self.applies(score)
+
+
+def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:
+    """Evidence in one exchange of a rollout."""
+    return Evidence(record=record, exchange=exchange, path=path, expected=expected, got=got)
+
+
+def cross_check(
+    rule_id: str,
+    family: str,
+    applies: Callable[[Score], bool],
+    compare: Callable[[Sequence[Score]], Iterable[Difference]],
+    severity: Severity = "warning",
+) -> CrossCheck:
+    """A cross-check that tolerates nothing; the docstring of `compare` documents it."""
+    about = description(
+        compare.__doc__,
+        id=rule_id,
+        kind="check",
+        family=family,
+        severity=severity,
+        source=CHAT,
+        apis=BOTH_APIS,
+        modes=MODES,
+    )
+    return CrossCheck(about, 0.0, None, "smoke", applies, compare)

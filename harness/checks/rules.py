@@ -1,0 +1,101 @@
+"""Rules, the problems that they detect, and the findings that report them.
+
+Checks, cross-checks and probes are all rules. The docstring of the function that judges
+documents its rule: the first sentence is the summary, the rest explains why the rule matters.
+"""
+
+from dataclasses import dataclass
+
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import APIS, BOTH_APIS, MODES
+from harness.records.runs import Capability, SuiteName
+from harness.records.scores import Description, Evidence, Finding
+
+GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
+RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
+HARMONY = "https://cookbook.openai.com/articles/openai-harmony"
+CHAT = "https://platform.openai.com/docs/api-reference/chat/object"
+CHAT_STREAM = "https://platform.openai.com/docs/api-reference/chat-streaming"
+RESPONSES = "https://platform.openai.com/docs/api-reference/responses/object"
+RESPONSES_STREAM = "https://platform.openai.com/docs/api-reference/responses-streaming"
+OPEN_RESPONSES = "https://www.openresponses.org/specification"
+SERVER_SENT_EVENTS = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
+FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
+TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
+ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
+STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
+STOP_IN_COT = "https://github.com/vllm-project/vllm/issues/38499"
+
+_LONGEST_EXCERPT = 300
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A violation in one exchange; `path` (JSON path) or `event` (number) locates it."""
+
+    exchange: ParsedExchange
+    message: str
+    expected: str
+    got: str
+    path: str | None = None
+    event: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check or probe."""
+
+    about: Description  # what the rule requires and where it applies, as written into results
+    tolerated: float
+    """The share of rollouts (or of trials of a probe) in which the model causes the problem at
+    most; 0 if only a server can. Problems are info unless their number exceeds it
+    significantly; see `harness.statistics.rates`."""
+    needs: Capability | None  # a capability that a provider's entry may declare missing
+    suite: SuiteName  # the smallest suite that includes the rule
+
+    @property
+    def id(self) -> str:
+        """Stable dotted id."""
+        return self.about.id
+
+    @property
+    def scope(self) -> str:
+        """The APIs and modes it applies to, as text."""
+        about = self.about
+        apis = {len(APIS): "all APIs", len(BOTH_APIS): "both APIs"}.get(
+            len(about.apis), about.apis[0]
+        )
+        return apis if len(about.modes) == len(MODES) else f"{apis}, {about.modes[0]}"
+
+
+def description(text: str | None, **fields: object) -> Description:
+    """Describe a rule: the first sentence of `text` is its summary, the rest is the reason."""
+    summary, _, why = " ".join((text or "").split()).partition(". ")
+    return Description.model_validate({"summary": f"{summary}.", "why": why, **fields})
+
+
+def finding_of(about: Description, record: str, problem: Problem) -> Finding:
+    """Report a problem in the rollout with the id `record`."""
+    evidence = Evidence(
+        record=record,
+        exchange=problem.exchange.index,
+        path=problem.path and excerpt(problem.path),
+        event=problem.event,
+        expected=excerpt(problem.expected),
+        got=excerpt(problem.got),
+    )
+    message = excerpt(problem.message)
+    return Finding(id=about.id, severity=about.severity, message=message, evidence=evidence)
+
+
+def as_warning(finding: Finding) -> Finding:
+    """The same finding, with severity error lowered to warning."""
+    if finding.severity != "error":
+        return finding
+    return finding.model_copy(update={"severity": "warning"})
+
+
+def excerpt(text: str) -> str:
+    """Shorten text for a report and escape what UTF-8 cannot encode."""
+    text = text[: _LONGEST_EXCERPT + 1].encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"

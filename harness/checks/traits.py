@@ -1,0 +1,178 @@
+"""Extracts the traits of a rollout: the properties by which the rollouts of a run are compared."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from harness.api.fields import json_object
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.accounting import accounted, token_count
+from harness.checks.foreign import CODE_WORD
+from harness.checks.json_text import strings
+from harness.checks.prompt_texts import user_texts
+from harness.records.traits import Cut, Edges, MadeCall, Traits
+
+_LONGEST_CONVERSATION = 20_000
+_LONGEST_EDGE = 40
+_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
+_SHORTEST_VALUE = 4
+_SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
+_OF_RESPONSES = re.compile(
+    r"content-.*|transfer-encoding|connection|date|age|etag|expires|cache-control|keep-alive|vary"
+    r"|set-cookie|alt-svc|strict-transport-security|access-control-.*|x-frame-options"
+    r"|.*(?:request|trace|correlation)-?id.*|.*ratelimit.*|.*(?:time|duration|latency|ms)$",
+    re.IGNORECASE,
+)
+"""Headers that describe a response or a connection, not the server."""
+_INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
+"""Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
+_RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
+_WORD = re.compile(r"\w{3,}")
+
+
+def basic_traits(parsed: ParsedRollout) -> Traits:
+    """The traits that cost nothing: the ids of the replies, and the tokens of the first prompt."""
+    ids = (reply.raw.get("id") for _, reply in parsed.replies)
+    return Traits(
+        reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
+        first_input=_first_input(parsed),
+    )
+
+
+def traits(
+    parsed: ParsedRollout, made_call: MadeCall | None = None, *, counted: bool = True
+) -> Traits:
+    """All traits of one rollout; its replies are `counted` unless their token counts are at fault.
+
+    `made_call` is the call of a tool-call case.
+    """
+    sent = "\n".join(_sent(exchange) for exchange in parsed.exchanges)
+    replies = [reply for _, reply in parsed.replies]
+    calls = {
+        f"{call.name} {_canonical(call.arguments)}" for reply in replies for call in reply.calls
+    }
+    written = "\n".join(reply.generated for reply in replies)
+    form = CODE_WORD if parsed.rollout.recording is None else _INVENTED
+    invented = {word for word in form.findall(written.lower()) if word not in sent}
+    invented |= {
+        value
+        for reply in replies
+        for call in reply.calls
+        for value in map(str.lower, strings(json_object(call.arguments)))
+        if len(value) >= _SHORTEST_VALUE and value not in sent
+    }
+    # Replies that the token limit truncates may be endless repetitions, which requests share.
+    unique = not calls and all(reply.finish != "length" for reply in replies)
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    answer = replies[0].text if unique and len(replies) == 1 else ""
+    return replace(
+        basic_traits(parsed),
+        accounts=tuple(each.account for each in accounted(parsed)) if counted else (),
+        cuts=tuple(_cuts(parsed)),
+        edges=tuple(_edges(parsed)),
+        call=made_call,
+        conversation="" if first is None else _conversation(first),
+        user=user_texts(parsed),
+        invented=frozenset(invented),
+        calls=frozenset(calls),
+        content=_digest(written, _SHORTEST_CONTENT) if unique else "",
+        answer="" if _is_from(answer, sent) else _digest(answer, _SHORTEST_ANSWER),
+        replicas=tuple(dict.fromkeys(_replicas(parsed))),
+        models=frozenset(_models(parsed)),
+    )
+
+
+def _is_from(answer: str, sent: str) -> bool:
+    """Whether at least half of the words of an answer are in its own request."""
+    words = _WORD.findall(answer.lower())
+    return 2 * sum(word in sent for word in words) >= len(words)
+
+
+def _sent(exchange: ParsedExchange) -> str:
+    return orjson.dumps(exchange.request.body).decode(errors="replace").lower()
+
+
+def _conversation(exchange: ParsedExchange) -> str:
+    """The conversation of a request, without its tools and options."""
+    body = exchange.request.body
+    turns = [body.get(name) for name in ("instructions", "messages", "input")]
+    return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_CONVERSATION]
+
+
+def _canonical(arguments: str) -> str:
+    found = json_object(arguments)
+    return arguments if found is None else orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _digest(written: str, shortest: int) -> str:
+    if len(written) < shortest:
+        return ""
+    return blake2b(written.encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def _models(parsed: ParsedRollout) -> Iterator[str]:
+    model = parsed.rollout.condition.model
+    for exchange, reply in () if parsed.rollout.recording else parsed.replies:
+        name = reply.raw.get("model")
+        if isinstance(name, str) and exchange.request.body.get("model") == model:
+            yield name.rpartition("/")[2].lower()
+
+
+def _replicas(parsed: ParsedRollout) -> Iterator[tuple[str, str]]:
+    """What may differ between servers: headers, fingerprint, model, and the form of ids."""
+    for exchange in parsed.exchanges:
+        response = exchange.recorded.response
+        for name, value in {} if response is None else response.headers.items():
+            if not _OF_RESPONSES.fullmatch(name):
+                yield f"header {name.lower()}", value
+    for exchange, reply in parsed.replies:
+        yield from _of_reply(exchange, reply.raw)
+
+
+def _of_reply(exchange: ParsedExchange, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("system_fingerprint", "model"):
+        if isinstance(raw.get(name), str):
+            yield name, raw[name]
+    reply_id = raw.get("id")
+    if isinstance(reply_id, str):
+        form = _RANDOM.sub(lambda found: f"<{len(found[0])}>", reply_id)
+        yield f"form of {exchange.api} ids", form
+
+
+def _first_input(parsed: ParsedRollout) -> int | None:
+    """None with built-in tools, where the count is the sum over several prompts."""
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    if first is None or first.reply is None or first.request.built_in:
+        return None
+    return first.reply.input_tokens
+
+
+def _edges(parsed: ParsedRollout) -> Iterator[Edges]:
+    """The beginning and end of the CoT and answer of the first reply, if it is complete."""
+    reply = next((reply for _, reply in parsed.replies), None)
+    if reply is not None and reply.finish in ("stop", "tool_calls"):
+        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
+            if text:
+                yield Edges(place, text[:_LONGEST_EDGE], text[-_LONGEST_EDGE:])
+
+
+def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:
+    """The truncated replies of a rollout that have fewer tokens than the request allows.
+
+    Both the reported tokens and those of the text are fewer, because servers may not count all
+    tokens.
+    """
+    for exchange, reply in parsed.replies:
+        request, count = exchange.request, reply.output_tokens
+        if not exchange.truncated or request.limit is None or request.choices > 1:
+            continue
+        most = request.limit - _FEWEST_MISSING
+        if not count or not reply.input_tokens or count > most:
+            continue
+        shown = token_count(reply.generated)
+        if shown is not None and shown <= most:
+            yield Cut(exchange.index, reply.input_tokens, count, request.limit)

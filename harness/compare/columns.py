@@ -1,0 +1,237 @@
+"""What is compared: runs, baseline files and published baselines in one form.
+
+pandas is imported where a run is read: it takes 0.4 s, and most runs have no previous run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.compare.comparison_types import Entry
+from harness.compare.dataframes import Run, load
+from harness.compare.differing_settings import SettingsByScope, settings_of
+from harness.records.analysis import RuleResult, TaskResult
+from harness.records.conditions import Condition, known_model, varying
+from harness.records.runs import TaskInfo
+from harness.run.cases import Case, load_suite, planned_cases
+from harness.run.run_folder import CASES_FILE, TOOLS_FILE
+from harness.statistics.differences import Pair, paired_means
+from harness.statistics.estimators import complete_rounds
+from harness.statistics.mean_scores import Mean, run_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURE = "measure a baseline with `gpt-oss-verify baseline create RUN`"
+_SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
+
+Key = tuple[str, str]  # a task, and the name of one of its conditions in comparisons
+SampleTries = tuple[str, Sequence[float], Sequence[float]]
+"""A sample and the values of its tries in two columns."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One task under one condition in one column."""
+
+    task: str
+    name: str  # `chat · streaming`, `aime25, gpt-oss-20b, high effort`
+    tries: int = 1  # planned at every sample
+    values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By sample, the values of the tries that were made."""
+    contents: Mapping[str, object] = field(default_factory=dict)
+    """By sample, what it asks (a case, or the hash of its dataset), to be compared."""
+    example_data: bool = False  # nothing is published for example questions
+    published: Mean | None = None  # the mean of a published baseline, which has no samples
+    questions: int = 0  # of a published baseline
+    outcomes: pd.DataFrame | None = None
+    """By sample (rows), the number of tries of each outcome, `invalid` and `planned`."""
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By measure, one value per request or attempt."""
+    result: TaskResult | None = None  # of a run
+
+    @property
+    def is_eval(self) -> bool:
+        """Whether it has a score instead of pass rates; only runs have the latter."""
+        return self.result is None or self.result.is_eval
+
+    @property
+    def filled(self) -> list[list[float]]:
+        """The values of all planned tries; a try that was not made counts as 0."""
+        missing = {sample: self.tries - len(made) for sample, made in self.values.items()}
+        return [[*made, *[0.0] * missing[sample]] for sample, made in self.values.items()]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a comparison."""
+
+    entry: Entry
+    groups: Mapping[Key, Group]
+    settings: SettingsByScope = field(default_factory=dict)
+    checks: Mapping[str, RuleResult] = field(default_factory=dict)
+
+
+def read_run(folder: Path) -> Column:
+    """A run as a column. Raises RunLogError if it is damaged, unscored, or of another version."""
+    run = load(folder)
+    info, analysis = run.info, run.analysis
+    tasks = dict.fromkeys("probes" if task.kind == "probes" else task.name for task in info.tasks)
+    unfinished = (
+        f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "
+        f"gpt-oss-verify --resume {folder}"
+    )
+    entry = Entry(
+        label=folder.resolve().name,
+        kind="run",
+        provider=info.provider.name,
+        model=info.model,
+        tasks=tuple(tasks),
+        place=str(folder),
+        started_at=info.started_at,
+        tool_version=info.tool_version,
+        decision=analysis.verdict.decision,
+        reason=next(iter(analysis.verdict.reasons), None),
+        causes=tuple(cause.description for cause in analysis.causes),
+        complete=analysis.complete,
+        notes=() if analysis.complete else (unfinished,),
+    )
+    groups = {(group.task, group.name): group for group in _groups(run)}
+    checks = {result.check.id: result for result in analysis.checks}
+    return Column(entry, groups, settings_of(info), checks)
+
+
+def group_name(task: TaskInfo, condition: Condition) -> str:
+    """The name of a task under a condition in rows; providers name the same model differently."""
+    parts = varying(task.conditions)
+    model = known_model(condition.model) or condition.model
+    effort = f"{condition.effort or 'default'} effort"
+    if task.kind == "tool_calling":
+        named = {"model": model, "effort": effort}
+        return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
+    python = ["with Python"] if task.sampling.python else []
+    several = [condition.name] if "api" in parts or "mode" in parts else []
+    return ", ".join([task.name, model, effort, *python, *several])
+
+
+def pair(here: Group | None, there: Group | None) -> Pair | str:
+    """The two means over the samples that both groups have, or why they are not compared."""
+    if here is None or there is None:
+        only = here or there
+        sample = only is not None and only.example_data
+        return _SAMPLE_QUESTIONS if sample else "only one of the two has it."
+    if there.published is not None:
+        return _published_pair(here, there)
+    if here.published is not None:
+        turned = _published_pair(there, here)
+        if isinstance(turned, str):
+            return turned
+        return Pair(turned.reference, turned.run, turned.cases)
+    shared = shared_tries(here, there)
+    if shared:
+        ours, theirs = [one for _, one, _ in shared], [other for _, _, other in shared]
+        return Pair(*paired_means(ours, theirs), cases=len(shared))
+    if not shared_content(here, there):
+        return "the two were measured on different data (the hashes differ)."
+    return "no sample was answered in both."
+
+
+def shared_tries(here: Group, there: Group) -> list[SampleTries]:
+    """The samples with the same content that have tries in both groups."""
+    return [
+        (sample, tries, there.values[sample])
+        for sample, tries in here.values.items()
+        if tries and there.values.get(sample) and _same(sample, here, there)
+    ]
+
+
+def shared_content(here: Group, there: Group) -> int:
+    """The number of samples that are the same in both groups."""
+    return sum(_same(sample, here, there) for sample in here.contents)
+
+
+def _same(sample: str, here: Group, there: Group) -> bool:
+    return sample in there.contents and here.contents.get(sample) == there.contents[sample]
+
+
+def _published_pair(run: Group, baseline: Group) -> Pair | str:
+    missing = sum(max(0, run.tries - len(tries)) for tries in run.values.values())
+    if run.published is not None or baseline.published is None:
+        return "it has no samples."
+    if run.example_data:
+        return _SAMPLE_QUESTIONS
+    if missing:
+        return f"{missing} tries are missing."
+    if len(run.values) != baseline.questions:
+        return (
+            f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
+            "cover all of them."
+        )
+    return Pair(run_mean(list(run.values.values())), baseline.published, len(run.values))
+
+
+def _groups(run: Run) -> Iterator[Group]:
+    for task in run.info.tasks:
+        if task.kind in ("tool_calling", "eval"):
+            cases = _cases(run) if task.kind == "tool_calling" else {}
+            for condition in task.conditions:
+                yield _group(run, task, condition, cases)
+
+
+def _cases(run: Run) -> Mapping[str, Case]:
+    suite = load_suite(run.folder / CASES_FILE, run.folder / TOOLS_FILE)
+    return {case.id: case for case in planned_cases(suite, run.info.settings).cases}
+
+
+def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, Case]) -> Group:
+    import pandas as pd
+
+    from harness.compare.tables import rows_of
+
+    results = {(each.task, each.condition): each for each in run.analysis.results}
+    rows = rows_of(run.attempts, task.name, condition)
+    made = rows[rows["finished"]].sort_values("attempt", kind="stable")
+    by_sample = made.dropna(subset="value").groupby("sample", sort=False)["value"]
+    found = {sample: tuple(map(float, values)) for sample, values in by_sample}
+    samples = cases or dict.fromkeys(rows["sample"])
+    values: dict[str, Sequence[float]] = {s: found.get(s, ()) for s in samples}
+    tries = task.tries
+    if task.kind == "eval" and run.info.settings.until_decided:
+        values = dict(zip(values, complete_rounds(list(values.values())), strict=True))
+        tries = max(1, min(map(len, values.values()), default=1))
+    outcomes = pd.crosstab(rows["sample"], rows["outcome"])
+    outcomes["invalid"] = rows.groupby("sample")["invalid"].sum()
+    outcomes["planned"] = rows.groupby("sample").size()
+    data = task.dataset
+    return Group(
+        task=task.name,
+        name=group_name(task, condition),
+        tries=tries,
+        values=values,
+        contents=cases or dict.fromkeys(values, data.sha256 if data else None),
+        example_data=data is not None and data.sample,
+        outcomes=outcomes,
+        times=_times(run, task, condition, made),
+        result=results.get((task.name, condition)),
+    )
+
+
+def _times(
+    run: Run, task: TaskInfo, condition: Condition, made: pd.DataFrame
+) -> Mapping[str, Sequence[float]]:
+    """Times of single requests in tool calling; evals are measured by attempt."""
+    from harness.compare.tables import rows_of
+
+    if task.kind == "eval":
+        reported = rows_of(run.usage, task.name, condition).dropna(subset=["output", "reasoning"])
+        return {
+            "request": list(made["seconds"].dropna()),
+            "reasoning tokens": [float(count) for count in reported["reasoning"]],
+        }
+    timing = rows_of(run.timing, task.name, condition)
+    columns = {"request": "total", "first token": "first_token"}
+    columns["tokens per second"] = "tokens_per_second"
+    return {name: list(timing[column].dropna()) for name, column in columns.items()}

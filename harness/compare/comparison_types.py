@@ -1,0 +1,241 @@
+"""The types of comparisons, histories and sites; `--json` prints them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from harness.providers.entries import Prices
+from harness.records.analysis import RuleStatus
+from harness.records.figures import Decision
+from harness.records.record import Record
+from harness.records.scores import Estimate, Finding
+from harness.statistics.differences import Difference
+
+COMPARISON_VERSION = 2
+HISTORY_VERSION = 2
+SITE_VERSION = 1
+
+EntryKind = Literal["run", "baseline", "published"]
+Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
+
+
+class SettingChange(Record):
+    """A setting, version or hash in which a run (`here`) differs from another one (`there`)."""
+
+    what: str
+    here: str
+    there: str
+
+
+class Entry(Record):
+    """One column: a run, a baseline file, or a published baseline.
+
+    `label` is unique in its comparison. `place` is the folder or file as given; None for a
+    published baseline. `reason` is the first reason of the verdict, and `causes` describes the
+    likely causes of its findings. `differs` has the settings that differ from the reference, and
+    `notes` what limits the comparison.
+    """
+
+    label: str
+    kind: EntryKind
+    provider: str
+    model: str
+    tasks: tuple[str, ...] = ()
+    place: str | None = None
+    started_at: str | None = None
+    tool_version: str | None = None
+    decision: Decision | None = None
+    reason: str | None = None
+    causes: tuple[str, ...] = ()
+    complete: bool = True
+    differs: tuple[SettingChange, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Measured(Record):
+    """The value of one row in one column.
+
+    `value` has the unit of the row, with its 95 % interval where there is one; `hits` of `total`
+    are the counts behind a share. A check has a `status`, `reason` and `examples`.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    hits: int | None = None
+    total: int | None = None
+    status: RuleStatus | None = None
+    decision: Decision | None = None
+    reason: str | None = None
+    examples: tuple[Finding, ...] = ()
+
+
+class Row(Record):
+    """One measure in all columns; a cell is None if the column has no such measure.
+
+    `name` is the measure (`pass@5`, the id of a check), `group` the task and condition
+    (`chat · streaming`). A difference is None if it is not tested: for the reference itself, and in
+    rows that are only shown.
+    """
+
+    section: str
+    name: str
+    group: str | None = None
+    unit: Unit
+    about: str = ""
+    cells: tuple[Measured | None, ...]
+    differences: tuple[Difference | None, ...]
+    differs: bool
+
+
+class ChangedCase(Record):
+    """A case or question whose results differ between two runs by more than chance.
+
+    `here` and `there` are passed and all tries; `p` is the two-sided p-value of Fisher's test.
+    """
+
+    sample: str
+    group: str
+    here: tuple[int, int]
+    there: tuple[int, int]
+    p: float
+
+    @property
+    def better(self) -> bool:
+        """Whether `here` is the better one."""
+        return self.here[0] * self.there[1] > self.there[0] * self.here[1]
+
+
+class CheckChange(Record):
+    """A check or probe that failed in one of two runs, and was judged without failing in the other.
+
+    `here` and `there` are failures and applicable rollouts; `beyond_chance` is the test of these
+    two shares alone.
+    """
+
+    id: str
+    before: RuleStatus
+    after: RuleStatus
+    here: tuple[int, int]
+    there: tuple[int, int]
+    beyond_chance: bool
+
+
+class ScoreChange(Record):
+    """A pass rate or score that differs from the previous run."""
+
+    name: str
+    difference: Difference
+
+
+class Regressions(Record):
+    """Changes since the previous run of the same provider with the same settings."""
+
+    run: str
+    previous: str
+    previous_at: str
+    broken: tuple[CheckChange, ...] = ()
+    fixed: tuple[CheckChange, ...] = ()
+    cases: tuple[ChangedCase, ...] = ()
+    scores: tuple[ScoreChange, ...] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing changed by more than chance."""
+        return not (self.broken or self.fixed or self.cases or self.scores)
+
+
+class EntryCases(Record):
+    """The cases in which one column differs from the reference."""
+
+    label: str
+    cases: tuple[ChangedCase, ...]
+
+
+class Comparison(Record):
+    """A comparison, as in `compare.json`. `tested` is the number of tested differences."""
+
+    version: int = COMPARISON_VERSION
+    tool_version: str
+    against: str
+    entries: tuple[Entry, ...]
+    rows: tuple[Row, ...]
+    tested: int
+    changed_cases: tuple[EntryCases, ...] = ()
+    regressions: tuple[Regressions, ...] = ()
+
+
+class HistoryPoint(Record):
+    """One run of a history.
+
+    `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
+    highest median time of a request in seconds. `changed` has the settings that differ from the
+    previous run and can change a result; `gap_days` is set after an unusually long pause.
+    """
+
+    run: str
+    place: str
+    started_at: str
+    model: str
+    decision: Decision | None
+    complete: bool
+    tool_version: str
+    k: int | None = None
+    pass_at: Estimate | None = None
+    pass_hat: Estimate | None = None
+    failed_checks: int | None = None
+    tokens: int = 0
+    latency: float | None = None
+    scores: Mapping[str, Estimate] = {}
+    changed: tuple[SettingChange, ...] = ()
+    gap_days: float | None = None
+
+
+class ProviderHistory(Record):
+    """All runs of one provider, oldest first."""
+
+    provider: str
+    points: tuple[HistoryPoint, ...]
+
+
+class History(Record):
+    """All runs of a folder over time; `unread` explains in a sentence each run left out."""
+
+    version: int = HISTORY_VERSION
+    folder: str
+    lines: tuple[ProviderHistory, ...]
+    unread: tuple[str, ...] = ()
+
+
+class SiteRun(Record):
+    """One published run, in the folder `run` of the site.
+
+    `success` is the success rate of tool calls under the condition where it is lowest.
+    `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
+    `families` counts the checks of each family by status. `seal` is the short seal.
+    """
+
+    run: str
+    provider: str
+    model: str
+    started_at: str
+    tool_version: str
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    causes: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
+    families: Mapping[str, Mapping[RuleStatus, int]] = {}
+    success: Estimate | None = None
+    scores: Mapping[str, Estimate] = {}
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+    price: Prices | None = None
+    seal: str | None = None
+
+
+class Site(Record):
+    """The contents of `index.json` of a site: latest run of each provider and model, then all."""
+
+    version: int = SITE_VERSION
+    tool_version: str
+    latest: tuple[str, ...]
+    runs: tuple[SiteRun, ...]

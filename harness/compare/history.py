@@ -1,0 +1,177 @@
+"""All runs in a folder over time, and the table of providers of a site."""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from harness.compare.columns import group_name
+from harness.compare.comparison_types import (
+    History,
+    HistoryPoint,
+    ProviderHistory,
+    SettingChange,
+    Site,
+    SiteRun,
+)
+from harness.compare.differing_settings import changes, settings_of
+from harness.compare.regressions import run_folders
+from harness.errors import RunLogError
+from harness.providers.entries import Prices
+from harness.records.analysis import Analysis, RuleStatus, TaskResult
+from harness.records.figures import Decision
+from harness.records.runs import RunInfo
+from harness.records.scores import Estimate
+from harness.run.run_folder import read_analysis
+from harness.run.run_log import read_run_info
+
+UNUSUAL = 3.0
+"""A pause is a gap if it is this many times as long as the median pause, and longer than a day."""
+_DAY = 86_400.0
+_Judged = tuple[str, Analysis]
+
+
+def history_of(parent: Path, provider: str | None) -> History:
+    """All scored runs in a folder, or those of one provider; the others are named."""
+    analyses, unread = [], []
+    for folder in run_folders(parent):
+        try:
+            if provider is None or read_run_info(folder).provider.name == provider:
+                analyses.append((str(folder), read_analysis(folder)))
+        except RunLogError as error:
+            unread.append(str(error))
+    return history(str(parent), analyses, unread)
+
+
+def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
+    """The runs of every provider, oldest first; `unread` has a sentence for each run left out."""
+    by_provider: dict[str, list[_Judged]] = defaultdict(list)
+    for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
+        by_provider[analysis.run.provider.name].append((place, analysis))
+    lines = (
+        ProviderHistory(provider=name, points=_points(by_provider[name]))
+        for name in sorted(by_provider)
+    )
+    return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
+
+
+def gaps(times: Sequence[str]) -> list[float | None]:
+    """The days since the previous run, for runs after an unusually long pause; None for others."""
+    seconds = [datetime.fromisoformat(time).timestamp() for time in times]
+    pauses = [later - earlier for earlier, later in pairwise(seconds)]
+    if len(pauses) < 2:
+        return [None] * len(times)
+    limit = max(UNUSUAL * statistics.median(pauses), _DAY)
+    return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
+
+
+def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
+    infos = [analysis.run for _, analysis in runs]
+    late = gaps([info.started_at for info in infos])
+    return tuple(
+        point(place, analysis).model_copy(
+            update={"changed": _changed(infos[: index + 1]), "gap_days": late[index]}
+        )
+        for index, (place, analysis) in enumerate(runs)
+    )
+
+
+def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
+    """What differs from the latest earlier run with a task in common, and can change a result."""
+    *earlier, info = infos
+    tasks = {task.name for task in info.tasks}
+    for other in reversed(earlier):
+        if not tasks.isdisjoint(task.name for task in other.tasks):
+            return changes(settings_of(info), settings_of(other), moving=True)
+    return ()
+
+
+def point(place: str, analysis: Analysis) -> HistoryPoint:
+    """One run of a history, without what changed since the run before."""
+    info, cases, evals = analysis.run, analysis.tool_calling, analysis.evals
+    medians = [
+        *(each.latency.total.p50 for each in cases if each.latency.total is not None),
+        *(each.latency.last.p50 for each in evals if each.latency.last is not None),
+    ]
+    return HistoryPoint(
+        run=analysis.run_id,
+        place=place,
+        started_at=info.started_at,
+        model=info.model,
+        decision=analysis.verdict.decision,
+        complete=analysis.complete,
+        tool_version=info.tool_version,
+        k=min((each.tries for each in cases), default=None),
+        pass_at=_lowest([at.pass_at for each in cases for at in each.at_k[-1:]]),
+        pass_hat=_lowest([at.pass_hat for each in cases for at in each.at_k[-1:]]),
+        failed_checks=(
+            sum(result.status == "failed" for result in analysis.checks)
+            if analysis.checks
+            else None
+        ),
+        tokens=sum(each.tokens.input + each.tokens.output for each in analysis.results),
+        latency=max(medians, default=None),
+        scores=_scores(info, evals),
+    )
+
+
+def _scores(info: RunInfo, results: Sequence[TaskResult]) -> dict[str, Estimate]:
+    tasks = {task.name: task for task in info.tasks}
+    return {
+        group_name(tasks[each.task], each.condition): each.score.estimate
+        for each in results
+        if each.score is not None
+    }
+
+
+def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
+    return min(rates, key=lambda rate: rate.value, default=None)
+
+
+_ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
+
+
+def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
+    """The runs of a site, the newest first; `prices` are those of providers by name."""
+    newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
+    runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
+    latest: dict[tuple[str, str], SiteRun] = {}
+    for run in runs:
+        latest.setdefault((run.provider, run.model), run)
+    ranked = sorted(
+        latest.values(), key=lambda run: (_ORDER.index(run.decision), run.provider, run.model)
+    )
+    return Site(tool_version=tool_version, latest=tuple(run.run for run in ranked), runs=runs)
+
+
+def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
+    about = point(analysis.run_id, analysis)
+    cases = analysis.tool_calling
+    first = [each.latency.first_token.p50 for each in cases if each.latency.first_token]
+    speeds = [
+        each.latency.tokens_per_second.p50 for each in cases if each.latency.tokens_per_second
+    ]
+    rates = [each.at_k[0].pass_at for each in cases if each.at_k]
+    families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
+    for result in analysis.checks:
+        families[result.check.family][result.status] += 1
+    return SiteRun(
+        run=analysis.run_id,
+        provider=analysis.run.provider.name,
+        model=about.model,
+        started_at=about.started_at,
+        tool_version=about.tool_version,
+        decision=about.decision,
+        reasons=analysis.verdict.reasons,
+        causes=tuple(cause.description for cause in analysis.causes),
+        failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
+        families=families,
+        success=_lowest(rates),
+        scores=about.scores,
+        first_token=max(first, default=None),
+        tokens_per_second=min(speeds, default=None),
+        price=price,
+        seal=analysis.run.seal,
+    )

@@ -1,0 +1,259 @@
+"""Logs that inspect_ai reads: `inspect view` and `read_eval_log` open them.
+
+An Inspect log has one task and one model, so every task under every condition gets a separate log;
+the tries at a sample are its epochs. The format is JSON, so inspect_ai is not imported. Logs
+are written sample by sample: a run with tens of thousands of attempts need not fit in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from harness.compare.dataframes import Run
+from harness.compare.tables import rows_of
+from harness.compare.transcripts import Message, transcript
+from harness.errors import RunLogError, os_errors
+from harness.records.conditions import Condition
+from harness.records.rollouts import Rollout
+from harness.records.runs import TaskInfo
+from harness.records.scores import Score
+from harness.run.run_folder import read_scores
+from harness.run.run_log import read_rollouts
+
+_LOG_VERSION = 2
+_SCORER = "gpt-oss-verify"
+_WITHHELD = "(not exported: the text of gated data)"
+_ROLES = {"developer": "system", "function": "tool"}
+_Json = dict[str, Any]
+
+
+def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path]:
+    """Write a log for every task and condition of a run into a folder, and return the files.
+
+    The texts of gated data are only included with `gated`. Raises RunLogError.
+    """
+    scores = {score.record: score for score in read_scores(run.folder) if score.finished}
+    withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}
+    with os_errors(RunLogError, f"{out} cannot be written"), ExitStack() as files:
+        logs = {
+            (task.name, condition): files.enter_context(_Log(run, task, condition, out))
+            for task in run.info.tasks
+            for condition in task.conditions
+        }
+        for rollout in read_rollouts(run.folder):
+            score = scores.get(rollout.id)
+            log = logs.get((rollout.task, rollout.condition))
+            if score is not None and log is not None:
+                hidden = rollout.task in withheld and not gated
+                log.add(_sample(rollout, score, withheld=hidden))
+    return [log.path for log in logs.values()]
+
+
+class _Log:
+    """One log file, to which samples are added. Use as a context manager."""
+
+    def __init__(self, run: Run, task: TaskInfo, condition: Condition, out: Path) -> None:
+        self.path = out / f"{_file_name(run, task, condition)}.json"
+        self._header = _header(run, task, condition)
+        self._file: IO[str]
+        self._empty = True
+
+    def add(self, sample: _Json) -> None:
+        self._file.write(("" if self._empty else ",\n") + _dumped(sample))
+        self._empty = False
+
+    def __enter__(self) -> _Log:
+        self._file = self.path.open("w", encoding="utf-8")
+        self._file.write(_dumped(self._header)[:-1] + ',"samples":[\n')
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.write("\n]}\n")
+        self._file.close()
+
+
+def _dumped(value: _Json) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _file_name(run: Run, task: TaskInfo, condition: Condition) -> str:
+    """The name that Inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
+    parts = (task.name, condition.model, condition.effort or "", condition.api, condition.mode)
+    name = "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts if part)
+    return f"{run.info.started_at.replace(':', '-')}_{name}"
+
+
+def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
+    info, sampling = run.info, task.sampling
+    rows = rows_of(run.attempts, task.name, condition)
+    made = rows[rows["finished"]]
+    counts = rows_of(run.usage, task.name, condition)[["input", "output", "reasoning"]].sum()
+    settings = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": sampling.seed,
+        "reasoning_effort": condition.effort,
+    }
+    return {
+        "version": _LOG_VERSION,
+        "status": "success" if len(made) == len(rows) else "cancelled",
+        "eval": {
+            "run_id": run.folder.name,
+            "created": info.started_at,
+            "task": task.name,
+            "task_id": f"{run.folder.name}-{task.name}-{condition.name}",
+            "dataset": {
+                "name": task.dataset.source if task.dataset else task.name,
+                "samples": task.samples,
+                "sample_ids": list(dict.fromkeys(rows["sample"])),
+            },
+            "model": f"{info.provider.name}/{condition.model}",
+            "model_base_url": info.provider.base_url,
+            "model_generate_config": {k: v for k, v in settings.items() if v is not None},
+            "config": {"epochs": task.tries},
+            "packages": {"gpt-oss-verify": info.tool_version},
+            "metadata": {"api": condition.api, "mode": condition.mode},
+            "scorers": [{"name": _SCORER}],
+        },
+        "plan": {"name": "plan", "steps": []},
+        "results": _results(rows, made),
+        "stats": {
+            "started_at": info.started_at,
+            "completed_at": info.finished_at or "",
+            "model_usage": {condition.model: _usage(*map(int, counts))},
+        },
+    }
+
+
+def _results(rows: pd.DataFrame, made: pd.DataFrame) -> _Json:
+    found: _Json = {"total_samples": len(rows), "completed_samples": len(made), "scores": []}
+    scored = made["value"].dropna()
+    if len(scored):
+        mean = float(scored.mean())
+        metrics = {"mean": {"name": "mean", "value": mean}}
+        found["scores"] = [{"name": _SCORER, "scorer": _SCORER, "metrics": metrics}]
+    return found
+
+
+def _sample(rollout: Rollout, score: Score, *, withheld: bool) -> _Json:
+    messages = transcript(rollout).messages
+    if withheld:
+        messages = tuple({"role": each["role"], "content": _WITHHELD} for each in messages)
+    converted = _messages(messages)
+    first = next((n for n, each in enumerate(converted) if each["role"] == "assistant"), 0)
+    counts = score.usage
+    usage = _usage(counts.input or 0, counts.output or 0, counts.reasoning or 0)
+    return {
+        "id": rollout.sample,
+        "epoch": rollout.attempt,
+        "input": converted[:first],
+        "target": score.expected or "",
+        "messages": converted,
+        "output": _output(rollout, score, converted) | {"usage": usage},
+        "scores": _scores(score),
+        "metadata": {
+            "record": rollout.id,
+            "outcome": score.outcome,
+            "findings": [
+                {"id": each.id, "severity": each.severity, "message": each.message}
+                for each in score.findings
+            ],
+        },
+        "model_usage": {rollout.condition.model: usage},
+        "total_time": sum(exchange.elapsed for exchange in rollout.exchanges),
+        "uuid": rollout.id,
+    }
+
+
+def _scores(score: Score) -> _Json:
+    if score.value is None:
+        return {}
+    found = {
+        "value": score.value,
+        "answer": score.answer or score.got,
+        "explanation": score.detail or score.outcome,
+        "metadata": {"outcome": score.outcome, "openai_value": score.openai_value},
+    }
+    return {_SCORER: found}
+
+
+def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
+    last = messages[-1] if messages else None
+    if last is None or last["role"] != "assistant":
+        return {"model": rollout.condition.model, "choices": []}
+    stop = "max_tokens" if score.outcome == "truncated" else "stop"
+    reason = "tool_calls" if last.get("tool_calls") else stop
+    failed = rollout.end in ("failed", "unreadable")
+    return {
+        "model": rollout.condition.model,
+        "choices": [{"message": last, "stop_reason": reason}],
+        **({"error": score.detail or rollout.end} if failed else {}),
+    }
+
+
+def _messages(messages: Sequence[Message]) -> list[_Json]:
+    """The messages in Inspect's format; the parts of one assistant turn become one message."""
+    joined: list[Message] = []
+    for message in messages:
+        before = joined[-1] if joined else None
+        if before and message["role"] == before["role"] == "assistant":
+            calls = [*before.get("tool_calls", ()), *message.get("tool_calls", ())]
+            texts = [str(each["reasoning"]) for each in (before, message) if each.get("reasoning")]
+            content = before["content"] + message["content"]
+            joined[-1] = {**before, "content": content, "tool_calls": calls}
+            joined[-1]["reasoning"] = "\n".join(texts)
+        else:
+            joined.append(message)
+    return [_message(each) for each in joined]
+
+
+def _message(message: Message) -> _Json:
+    role = _ROLES.get(message["role"], message["role"])
+    text = message["content"] or message.get("error", "")
+    if role == "tool":
+        return {"role": role, "content": text, "tool_call_id": message.get("tool_call_id")}
+    if role != "assistant":
+        return {"role": role if role in ("system", "user") else "user", "content": text}
+    thought = message.get("reasoning")
+    content = [{"type": "reasoning", "reasoning": thought}, {"type": "text", "text": text}]
+    calls = list(_calls(message.get("tool_calls") or ()))
+    found: _Json = {"role": role, "content": content if thought else text}
+    return found | ({"tool_calls": calls} if calls else {})
+
+
+def _calls(calls: Sequence[_Json]) -> Iterator[_Json]:
+    for call in calls:
+        function = call.get("function") or {}
+        arguments, problem = _arguments(function.get("arguments"))
+        yield {
+            "id": str(call.get("id")),
+            "function": str(function.get("name")),
+            "arguments": arguments,
+            "parse_error": problem,
+            "type": "function",
+        }
+
+
+def _arguments(text: object) -> tuple[_Json, str | None]:
+    try:
+        value = json.loads(str(text))
+    except ValueError as error:
+        return {}, f"{error}: {text}"
+    return (value, None) if isinstance(value, dict) else ({}, f"not a JSON object: {text}")
+
+
+def _usage(input_tokens: int, output_tokens: int, reasoning_tokens: int) -> _Json:
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+        "reasoning_tokens": reasoning_tokens,
+    }

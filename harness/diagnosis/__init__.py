@@ -1,1 +1,0 @@
-"""From the findings of a run to their likely causes."""

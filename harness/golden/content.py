@@ -1,0 +1,175 @@
+"""The content of golden files: answers, sampled texts, and deviations of healthy runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from harness.records.record import Record
+
+MILLI = 1000  # logprobs are stored as integer thousandths of a nat
+
+PARTS: Mapping[str, str] = {
+    "m": "marker",
+    "r": "reasoning",
+    "p": "preamble",
+    "a": "answer",
+    "c": "call",
+}
+
+RETURNED = frozenset({"answer"})  # the parts whose logprobs most APIs return
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a golden answer.
+
+    `part` is the kind of text that it belongs to; `top` lists token ids and logprobs, the most
+    probable first. The logprobs of a token that is not `steady` depend on rounding.
+    """
+
+    id: int
+    part: str
+    top: tuple[tuple[int, float], ...]
+    steady: bool = True
+
+
+class Continuation(Record):
+    """A golden answer, token by token.
+
+    `parts` has one letter per token (see `PARTS`). `top` lists the alternatives of each token as
+    id, thousandths of a nat, id, thousandths of a nat, and so on. `unsteady` are the places of the
+    tokens that are not steady.
+    """
+
+    prompt_tokens: int
+    ids: tuple[int, ...]
+    parts: str
+    top: tuple[tuple[int, ...], ...]
+    unsteady: tuple[int, ...] = ()
+
+    def tokens(self) -> Iterator[Token]:
+        """The tokens one by one."""
+        for at, (token, part, flat) in enumerate(zip(self.ids, self.parts, self.top, strict=True)):
+            values = (value / MILLI for value in flat[1::2])
+            top = tuple(zip(flat[::2], values, strict=True))
+            yield Token(token, PARTS[part], top, at not in self.unsteady)
+
+
+class Drawn(Record):
+    """Texts sampled at temperature 1 for one request, CoT and answer joined."""
+
+    prompt_tokens: int
+    texts: tuple[str, ...]
+
+
+def drawn_text(reasoning: str, answer: str) -> str:
+    """The compared text of a sampled reply; servers differ in surrounding whitespace."""
+    return f"{reasoning.strip()}\n{answer.strip()}"
+
+
+class Distance(Record):
+    """|Δ logprob| between a reply and the golden answer, in nats.
+
+    `values` of `tokens` tokens were compared; `median`, `p95` and `p99` are quantiles. `agreement`
+    is the share of tokens with the same most probable alternative; `gap` is the largest golden
+    difference between the most probable and the actual token. `near_p99` is the 99th percentile of
+    the likely alternatives alone.
+    """
+
+    tokens: int
+    values: int
+    median: float
+    p95: float
+    p99: float
+    near_p99: float
+    agreement: float
+    gap: float
+
+
+class HealthyRun(Record):
+    """A healthy engine, and its deviation from the golden answers.
+
+    `numbers` describes its number formats and its batch size. `exact` is whether it computes and
+    stores all numbers in 16 bits or more. `farthest` is the largest 95th percentile of a single
+    request, 0 if none was long enough.
+    """
+
+    engine: str
+    numbers: str
+    exact: bool
+    distance: Distance
+    farthest: float
+
+
+class Tolerance(Record):
+    """Upper limits of healthy engines, in nats; see `Distance`.
+
+    `request_p95` limits the 95th percentile of a single request: a defect that only affects some
+    prompts disappears in the figures of all.
+    """
+
+    median: float
+    p95: float
+    p99: float
+    request_p95: float
+    gap: float
+
+    def allows(self, found: Distance) -> bool:
+        """Whether a healthy engine may deviate this much."""
+        pairs = ((found.median, self.median), (found.p95, self.p95), (found.p99, self.p99))
+        return all(figure <= most for figure, most in pairs)
+
+
+class Pattern(Record):
+    """How a known defect changes the logprobs of the golden tokens.
+
+    `defect` is the name of the fault of the reference engine, `text` describes it. `changes`
+    has, by request, one tuple per golden token: the change of each alternative in thousandths of a
+    nat, None where it is unknown. Tokens outside the answer have empty tuples.
+    """
+
+    defect: str
+    text: str
+    changes: dict[str, tuple[tuple[int | None, ...], ...]]
+
+
+class Golden(Record):
+    """A golden file.
+
+    `models` are the names of the model at providers. `engine`, `dtype` and `command` tell what
+    created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
+    identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
+    `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact. `long` has the
+    answers to long prompts, with their own tolerances, if they were computed. `dated` has those
+    to prompts with a date line, with tolerances that cover other dates. `weights_sha256`
+    is empty if a server answered. `license` is that of the file.
+    """
+
+    models: tuple[str, ...] = Field(min_length=1)
+    engine: str
+    dtype: str
+    command: str
+    weights_sha256: str
+    requests_sha256: str
+    current_date: str | None
+    continuations: dict[str, Continuation]
+    drawn: dict[str, Drawn]
+    healthy: tuple[HealthyRun, ...]
+    tolerance: Tolerance
+    exact_tolerance: Tolerance
+    patterns: tuple[Pattern, ...]
+    long: Golden | None = None
+    dated: Golden | None = None
+    license: str = "Apache-2.0"
+
+    @property
+    def lone(self) -> bool:
+        """Whether all healthy runs have the engine and number format of the answers.
+
+        They do not show how much rounding changes the numbers of other healthy engines.
+        """
+        own = self.engine, self.dtype
+        return all((run.engine, run.numbers) == own for run in self.healthy)

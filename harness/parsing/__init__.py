@@ -1,1 +1,0 @@
-"""Parsed rollouts: requests, replies, stream events and the grammar of streams."""

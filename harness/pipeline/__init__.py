@@ -1,1 +1,0 @@
-"""The pipeline of every run: plan, run, score, analyze, gate."""

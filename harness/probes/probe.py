@@ -1,0 +1,312 @@
+"""Probes: rules about several requests that are judged together.
+
+A probe group defines requests, and each of its probes judges the responses to some of them, so that
+probes share requests. A probe is a pure function from recorded responses to trial results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.api.fields import objects
+from harness.api.items import Reply, Settings
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.rules import Problem, Rule, description
+from harness.golden.content import Golden
+from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.rollouts import Key
+from harness.records.runs import CONTEXT, Capability, SuiteName
+from harness.records.scores import Severity
+from harness.run.attempts import Sample
+
+REPLY_TOKENS = 1024
+"""Default limit of output tokens of a probe request.
+
+Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
+"""
+MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
+_NOT_ADMITTED = frozenset({402, 408, 425, 429, 529})
+"""Statuses that say nothing about the request: no credit left, too slow, too many requests."""
+_TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
+"""The code or type of the same error in a response with another status: gateways report the rate
+limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
+_GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
+NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
+
+
+class NotVerifiableError(Exception):
+    """The responses do not allow a judgement; the message is the reason, in one sentence."""
+
+
+@dataclass(frozen=True)
+class ProbeRequest(Sample):
+    """One conversation, sent over every API and mode of the probes that use it.
+
+    `options` are additional members of the request body. `stored` is as in `Settings`, `key` as in
+    `Attempt`.
+    """
+
+    effort: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = REPLY_TOKENS
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tries: int = 1
+    sequential: bool = False  # whether each try begins when the previous one has ended
+    after: str | None = None
+    """The request of the same group whose try of the same number ends before this begins."""
+    context: int = 0  # tokens of prompt and reply that must fit the context; 0 if they always do
+    max_turns: int = 1
+    stored: bool = False
+    key: Key = "right"
+    whole: bool = True
+    """Whether only a whole reply can be judged. One that the token limit cut is requested once more
+    with `MORE_TOKENS`, and is not judged if that limit also cuts it."""
+    valid: bool = True
+    """Whether the request is valid. No check judges the response to an invalid one."""
+    provokes: frozenset[str] = frozenset()
+    """The checks that the response may violate because of the request."""
+
+    def within(self, max_context: int) -> ProbeRequest | None:
+        """The request for a provider with this context length; None if it does not fit."""
+        return self if self.context <= max_context else None
+
+    def unusable(self, rollout: ParsedRollout) -> str | None:
+        """Why a rollout is not evidence about the provider, as a predicate; None if it is."""
+        if not rollout.exchanges:
+            return "was not sent"
+        last = rollout.exchanges[-1]
+        failure = last.recorded.failure
+        if last.status in _NOT_ADMITTED:
+            return f"was not processed (status {last.status})"
+        if last.reply is None and _is_rate_limited(last):
+            return f"was not processed (a rate limit, in a response with status {last.status})"
+        if last.status in _GATEWAY_TIMEOUTS or (failure and failure.kind == "timeout"):
+            return "timed out"
+        if failure and failure.kind == "connect":
+            return "did not reach the provider"
+        if self.whole and last.truncated:
+            return "got a reply that ended at its token limit"
+        return None
+
+    def settings(self, shared: Settings) -> Settings:
+        """The settings of the run with those of this request."""
+        return replace(
+            shared,
+            reasoning_effort=self.effort,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=None,
+            stored=self.stored,
+            extra_body={**shared.extra_body, **self.options},
+        )
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What all probe groups of a run share."""
+
+    model: str
+    apis: tuple[Api, ...]
+    limitations: Collection[str] = ()  # capabilities that the provider's entry declares missing
+    golden: Golden | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
+
+
+@dataclass(frozen=True)
+class ProbeResponses:
+    """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
+
+    `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
+    is the part of the run's golden file that the group needs, if any. `max_context` is the
+    context length that the provider is expected to have, in tokens.
+    """
+
+    api: Api
+    rollouts: Mapping[str, Sequence[ParsedRollout]]
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    golden: Golden | None = None
+    max_context: int = CONTEXT
+
+    @classmethod
+    def of(
+        cls,
+        requests: Iterable[ProbeRequest],
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        api: Api,
+        golden: Golden | None = None,
+        max_context: int = CONTEXT,
+    ) -> ProbeResponses:
+        """The usable ones of all rollouts of a group."""
+        usable: dict[str, list[ParsedRollout]] = {}
+        unusable: dict[str, str] = {}
+        for request in requests:
+            sent = [each.final for each in rollouts.get(request.id, ()) if each.rollout.api == api]
+            reasons = [request.unusable(each) for each in sent]
+            usable[request.id] = [
+                each for each, reason in zip(sent, reasons, strict=True) if reason is None
+            ]
+            if not usable[request.id]:
+                unusable[request.id] = next(filter(None, reasons), "was not sent")
+        return cls(api, usable, unusable, golden, max_context)
+
+    def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
+        """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
+        found = tuple(
+            each
+            for name in names
+            for each in self.rollouts.get(name, ())
+            if mode in (None, each.mode)
+        )
+        if not found:
+            reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
+            raise NotVerifiableError(f"The request {names[0]!r} {reason}.")
+        return found
+
+    def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
+        """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
+        return ((each.rollout.sample, each) for each in self.all(*names))
+
+    def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
+        """The last exchange of each of these rollouts. Raises NotVerifiableError."""
+        return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))
+
+    def replies(
+        self, *names: str, mode: Mode | None = None
+    ) -> Iterator[tuple[ParsedExchange, Reply]]:
+        """The first reply of each rollout. Raises NotVerifiableError if a request has none."""
+        self.all(*names, mode=mode)
+        for name in names:
+            rollouts = [each for each in self.rollouts.get(name, ()) if mode in (None, each.mode)]
+            if not rollouts:
+                continue
+            found = [next(iter(rollout.replies), None) for rollout in rollouts]
+            readable = [each for each in found if each is not None]
+            if not readable:
+                reason = _unreadable(rollouts[0])
+                raise NotVerifiableError(f"The request {name!r} got no reply: {reason}.")
+            yield from readable
+
+    def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
+        """The first of `replies`. Raises NotVerifiableError."""
+        return next(self.replies(name))
+
+    def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
+        """The reported prompt tokens of the first reply. Raises NotVerifiableError."""
+        exchange, reply = self.reply(name)
+        return exchange, prompt_tokens(reply)
+
+
+TrialResult = Problem | None
+"""The result of one repetition of an experiment: a problem, or None if it passed."""
+
+Trials = Iterator[TrialResult]
+Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
+"""May raise NotVerifiableError, and RenderError or VocabularyError if tokens cannot be counted."""
+
+
+@dataclass(frozen=True)
+class Probe(Rule):
+    """A probe: the group and the names of the requests that it uses, and its judge."""
+
+    group: ProbeGroup
+    uses: tuple[str, ...]
+    judge: Judge
+    proves: Callable[[ProbeResponses], str] | None = None
+    """What a pass with these responses proves, in a sentence."""
+
+
+@dataclass
+class ProbeGroup:
+    """Requests that belong together, and the probes that judge the responses."""
+
+    name: str  # names the group; the part before the first dot is the family of its probes
+    requests: Callable[[Api], Sequence[ProbeRequest]]
+    """The requests over an API; their ids are unique in the group."""
+    source: str  # documents the requirements of its probes, unless a probe names another source
+    suite: SuiteName = "quick"
+    """The smallest suite that includes its probes, unless a probe has its own."""
+    apis: tuple[Api, ...] = BOTH_APIS  # the APIs of its probes, unless a probe has its own
+    modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own
+    needs: Capability | None = None
+    """The capability that its probes need, unless a probe has its own."""
+    burst: int | None = None  # send the requests after all others, this many concurrently
+    golden: Callable[[Golden], Golden | None] | None = None
+    """The part of a golden file that the probes need; no request is sent if the run's golden file
+    lacks it."""
+    expensive: bool = False
+    """Send the requests over the first API of the run only, and list the cost of each probe."""
+    probes: list[Probe] = field(default_factory=list)  # filled by `probe`
+
+    def golden_of(self, options: ProbeOptions) -> Golden | None:
+        """The part of the run's golden file that its probes need, if any."""
+        whole = options.golden
+        return self.golden(whole) if self.golden and whole else None
+
+    def probe(
+        self,
+        rule_id: str,
+        uses: Iterable[str],
+        *,
+        severity: Severity = "error",
+        source: str | None = None,
+        suite: SuiteName | None = None,
+        apis: Iterable[Api] | None = None,
+        modes: Iterable[Mode] | None = None,
+        needs: Capability | None = None,
+        tolerated: float = 0.0,
+        text: str | None = None,
+        proves: Callable[[ProbeResponses], str] | None = None,
+    ) -> Callable[[Judge], Judge]:
+        """Register the decorated function, which judges the responses over one API, as a probe.
+
+        `uses` names the requests that it judges. `text` is the summary and reason if the function
+        has no docstring. `proves` states what a pass proves. The other arguments are as in
+        `Family.check`.
+        """
+
+        def add(judge: Judge) -> Judge:
+            about = description(
+                text or judge.__doc__,
+                id=rule_id,
+                kind="probe",
+                family=self.name.partition(".")[0],
+                severity=severity,
+                source=source or self.source,
+                apis=apis or self.apis,
+                modes=modes or self.modes,
+            )
+            needed, smallest = needs or self.needs, suite or self.suite
+            rule = about, tolerated, needed, smallest
+            self.probes.append(Probe(*rule, self, tuple(uses), judge, proves))
+            return judge
+
+        return add
+
+
+def prompt_tokens(reply: Reply) -> int:
+    """The reported prompt tokens. Raises NotVerifiableError if there are none."""
+    if not reply.input_tokens:
+        raise NotVerifiableError("The provider does not report prompt tokens.")
+    return reply.input_tokens
+
+
+def _is_rate_limited(exchange: ParsedExchange) -> bool:
+    """Whether an error in the body or in an event of a response is a rate limit."""
+    bodies = [exchange.body, *(event.data for event in exchange.error_events)]
+    bodies += [(body or {}).get("response") for body in bodies]
+    found = [body for body in bodies if isinstance(body, dict)]
+    errors = objects([*found, *(body.get("error") for body in found)])
+    return any(str(error.get(name)) in _TOO_MANY for error in errors for name in ("code", "type"))
+
+
+def _unreadable(rollout: ParsedRollout) -> str:
+    """Why a rollout has no readable reply, in a few words."""
+    last = rollout.exchanges[-1]
+    if last.recorded.failure is not None:
+        return last.recorded.failure.message
+    if last.status is not None and not last.good_status:
+        return f"status {last.status}"
+    return last.unreadable or "it is empty"

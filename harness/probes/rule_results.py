@@ -1,0 +1,240 @@
+"""All rules, and their results over a run. No I/O."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harmony.render import RenderError
+from harmony.vocabulary import VocabularyError
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks import CHECKS
+from harness.checks.rules import Problem, Rule, finding_of
+from harness.probes import PROBES
+from harness.probes.probe import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
+from harness.records.analysis import RuleResult, RuleStatus
+from harness.records.conditions import Api, Mode
+from harness.records.runs import Capability
+from harness.records.scores import Description, Finding, Score, Severity
+from harness.statistics.intervals import clustered_rate
+from harness.statistics.rates import LEVEL, excess
+from harness.text import percentage
+
+RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and probes by id
+
+EXAMPLES = 3
+
+_Sample = tuple[str, str]  # a task and one of its samples
+
+_ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+_NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
+
+
+def check_results(
+    examined: Iterable[Score],
+    planned: Collection[tuple[Api, Mode]],
+    limitations: Collection[str],
+) -> tuple[RuleResult, ...]:
+    """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
+
+    Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
+    the provider's entry declares missing.
+    """
+    tally = _tally(examined)
+    return tuple(
+        _declared(_check_result(check, tally, planned), check.needs, limitations)
+        for check in CHECKS.values()
+    )
+
+
+def probe_results(
+    probes: Iterable[Probe],
+    rollouts: Mapping[str, Sequence[ParsedRollout]],
+    options: ProbeOptions,
+) -> tuple[RuleResult, ...]:
+    """The result of every probe, from the rollouts of each request by its id."""
+    return tuple(
+        _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
+        for probe in probes
+    )
+
+
+def without_prompt_tokens(result: RuleResult) -> RuleResult:
+    """The result if prompt-token counts are unreliable: a failure that rests on them is void."""
+    evidence = [example.evidence.path for example in result.examples]
+    if result.check.family != "prompt" or not evidence or {*evidence} != {"$.usage"}:
+        return result
+    reason = "Identical requests of this run report different prompt tokens (usage.input.differs)."
+    return RuleResult(check=result.check, status="not_verifiable", reason=reason)
+
+
+def without_built_in_calls(result: RuleResult) -> RuleResult:
+    """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
+    if result.check.id != "calls.name.built_in" or result.status != "warned":
+        return result
+    info = {"severity": "info"}
+    examples = tuple(each.model_copy(update=info) for each in result.examples)
+    reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
+    return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
+
+
+def judged_result(
+    about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
+) -> RuleResult:
+    """The result of a rule that judged something; raises ValueError without trials.
+
+    Each finding comes with its condition, as text. `counts` has the failures and trials of each
+    sample or API.
+    """
+    worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
+    examples: dict[str, Finding] = {}
+    for finding in worst_first:
+        examples.setdefault(finding.evidence.record, finding)
+    return RuleResult(
+        check=about,
+        status=_status(worst_first),
+        applicable=sum(trials for _, trials in counts),
+        failures=sum(failures for failures, _ in counts),
+        rate=clustered_rate(counts),
+        findings=len(findings),
+        groups=tuple(sorted({group for group, _ in findings})),
+        examples=tuple(examples.values())[:EXAMPLES],
+    )
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What the checks found, by check; counts are by task and sample."""
+
+    judged: Mapping[str, Counter[_Sample]]  # attempts that a check applied to
+    failed: Mapping[str, Counter[_Sample]]  # those with a finding
+    findings: Mapping[str, list[tuple[str, Finding]]]  # the findings, each with its condition
+
+
+def _tally(examined: Iterable[Score]) -> _Tally:
+    """Count the results of all checks in one pass, by the few sets of applicable checks."""
+    alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
+    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
+    for each in examined:
+        sample = each.task, each.sample
+        alike[each.applicable, sample] += 1
+        found = [finding for finding in each.findings if finding.id in each.applicable]
+        for finding in found:
+            tally.findings[finding.id].append((each.condition.name, finding))
+        for check_id in {finding.id for finding in found}:
+            tally.failed[check_id][sample] += 1
+    for (applicable, sample), attempts in alike.items():
+        for check_id in applicable:
+            tally.judged[check_id][sample] += attempts
+    return tally
+
+
+def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> RuleResult:
+    about = check.about
+    if not any(api in about.apis and mode in about.modes for api, mode in planned):
+        return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
+    judged, failed = tally.judged[about.id], tally.failed[about.id]
+    findings = tally.findings[about.id]
+    if not judged:
+        return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
+    counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
+    counted = judged_result(about, findings, counts)
+    if not any(finding.severity != about.severity for _, finding in findings):
+        return counted
+    reason = (
+        f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
+        "and this run does not significantly exceed that."
+    )
+    return counted.model_copy(update={"reason": reason})
+
+
+def _probe_result(
+    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
+) -> RuleResult:
+    about, golden = probe.about, probe.group.golden_of(options)
+    applicable = [api for api in options.apis if api in about.apis]
+    if not applicable:
+        return _skipped(about, options.apis)
+    problems: list[tuple[Api, Finding]] = []
+    counts: dict[Api, tuple[int, int]] = {}
+    reasons: list[str] = []
+    proven: dict[str, list[Api]] = defaultdict(list)
+    for api in applicable:
+        requests = probe.group.requests(api)
+        responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+        try:
+            trials = list(probe.judge(responses))
+        except (NotVerifiableError, RenderError, VocabularyError) as error:
+            reasons.append(str(error))
+            continue
+        if not trials:
+            reasons.append("No response can be judged.")
+        else:
+            failed = [trial for trial in trials if trial is not None]
+            counts[api] = len(failed), len(trials)
+            if probe.proves is not None and not failed:
+                proven[probe.proves(responses)].append(api)
+            problems += (
+                (api, finding_of(about, _record(responses, each), each)) for each in failed
+            )
+    if not counts:
+        reason = " ".join(dict.fromkeys(reasons))
+        return RuleResult(check=about, status="not_verifiable", reason=reason)
+    findings = list(_tolerated(problems, counts, probe.tolerated))
+    judged = judged_result(about, findings, list(counts.values()))
+    return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
+
+
+def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
+    """What a pass proves, with the APIs where it is not the same for all."""
+    if len(proven) < 2:
+        return next(iter(proven), None)
+    return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
+
+
+def _tolerated(
+    findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
+) -> Iterator[tuple[Api, Finding]]:
+    """The findings, as info unless failures exceed the tolerated share, overall or in one API."""
+    failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
+    everywhere = _exceeds(failed, trials, tolerated)
+    for api, finding in findings:
+        if everywhere or _exceeds(*counts[api], tolerated):
+            yield api, finding
+        else:
+            yield api, finding.model_copy(update={"severity": "info"})
+
+
+def _exceeds(failed: int, trials: int, tolerated: float) -> bool:
+    return excess([(failed, trials)], tolerated) <= LEVEL
+
+
+def _record(responses: ProbeResponses, problem: Problem) -> str:
+    """The id of the rollout that contains a problem."""
+    return next(
+        rollout.rollout.id
+        for rollouts in responses.rollouts.values()
+        for rollout in rollouts
+        if any(exchange is problem.exchange for exchange in rollout.exchanges)
+    )
+
+
+def _skipped(about: Description, planned: Iterable[str]) -> RuleResult:
+    reason = f"It does not apply to the APIs and modes of this run: {', '.join(planned)}."
+    return RuleResult(check=about, status="skipped", reason=reason)
+
+
+def _declared(
+    result: RuleResult, needs: Capability | None, limitations: Collection[str]
+) -> RuleResult:
+    """The result, `declared` if it detected a limitation that the provider's entry declares."""
+    if result.status not in ("failed", "warned") or needs not in limitations:
+        return result
+    reason = f"The provider's entry declares that it does not support {needs}."
+    return result.model_copy(update={"status": "declared", "reason": reason})
+
+
+def _status(findings: Iterable[Finding]) -> RuleStatus:
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return "failed"
+    return "warned" if "warning" in severities else "passed"

@@ -1,0 +1,67 @@
+"""A sample, which is a conversation to continue, and a planned attempt at it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api import DIALECTS
+from harness.api.items import ConversationItem, Settings, Tool
+from harness.records.conditions import Condition
+from harness.records.rollouts import Key
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The part of a test case or dataset row that sampling needs.
+
+    `turns` is the conversation that the model continues, oldest item first; `then` holds further
+    user messages, sent one after each answer. `raw` is sent instead of the first request body.
+    `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
+    in all but the first request (Responses).
+    """
+
+    id: str
+    turns: tuple[ConversationItem, ...]
+    tools: tuple[Tool, ...] = ()
+    instructions: str | None = None
+    then: tuple[str, ...] = ()
+    later_instructions: str | None = None
+    later_tools: tuple[Tool, ...] | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One planned attempt at a sample.
+
+    `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
+    conversation continues until `max_turns` requests were sent, all with the same `key`. If
+    `more_tokens` is set, the first reply that the token limit cut is requested again with it,
+    unless it ends with endless repetition.
+    An attempt begins when the attempt with the id `after`, if that is under way, has ended.
+    """
+
+    id: str
+    task: str
+    sample: Sample
+    condition: Condition
+    number: int
+    settings: Settings
+    max_turns: int = 1
+    more_tokens: int | None = None
+    key: Key = "right"
+    after: str | None = None
+
+    @property
+    def usual_requests(self) -> int:
+        """The requests that the attempt needs if the model answers after at most one call."""
+        return min(self.max_turns, 1 + len(self.sample.then) + bool(self.sample.tools))
+
+    def first_request(self) -> dict[str, Any]:
+        """The body of the first request, unless the sample has a `raw` one."""
+        return DIALECTS[self.condition.api].first_request(
+            self.sample.turns,
+            instructions=self.sample.instructions,
+            tools=self.sample.tools,
+            streaming=self.condition.streaming,
+            settings=self.settings,
+        )

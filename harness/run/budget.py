@@ -1,0 +1,199 @@
+"""The budget of one session: dollars, requests and time, enforced where requests start.
+
+No request starts beyond a limit; requests in flight finish and count. The cost of a request is
+known when it has finished, so requests in flight are assumed to cost as much as the others, and the
+last of them may exceed the limit. A request that is repeated after an overload counts again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import orjson
+
+from harness.api.dialect import Dialect
+from harness.api.items import UnreadableReplyError
+from harness.errors import ConfigurationError
+from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
+from harness.records.rollouts import Exchange, Key
+from harness.records.runs import Limits
+from harness.run.attempts import Attempt
+from harness.steps import interleaved
+from harness.transport.interface import Payload, Transport
+
+
+class SpentError(Exception):
+    """A request was not sent because a limit is reached; `run_attempts` handles it."""
+
+
+class Budget:
+    """What a session may use, and what it has used; time counts from its creation."""
+
+    def __init__(
+        self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limits = limits or Limits()
+        self.requests = 0  # those that were started
+        self.cost = 0.0  # dollars, for providers with prices
+        self._clock = clock
+        self._began = clock()
+        self._reserved = 0
+        self._under_way = 0
+        self._reached: str | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the budget was created."""
+        return self._clock() - self._began
+
+    @property
+    def stopped(self) -> str | None:
+        """The limit that stopped the session and what was used, in a sentence; None without one."""
+        if self._reached is None:
+            return None
+        spent = f"{self.requests} requests in {self.elapsed:.0f} s"
+        spent += f" for ${self.cost:,.4f}" if self.cost else ""
+        return f"Stopped by the budget, {self._reached}: {spent}; finish it with --resume RUN."
+
+    @property
+    def recorded_limits(self) -> Limits | None:
+        """The limits as `run.json` has them: None without any."""
+        return None if self.limits == Limits() else self.limits
+
+    def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
+        """Why a plan exceeds the budget, in one sentence; None if it fits.
+
+        `requests` is the smallest number of planned requests, `rpm` what the provider allows, and
+        `cost` the expected dollars.
+        """
+        most, deadline = self.limits.max_requests, self.limits.deadline
+        if most is not None and requests > most:
+            why = f"at least {requests:,} requests are planned, {self._named('max_requests')}"
+        elif deadline is not None and rpm and requests / rpm * 60 > deadline:
+            minutes = f"at least {requests / rpm:,.0f} minutes at {rpm} per minute"
+            why = f"{requests:,} requests take {minutes}, {self._named('deadline')}"
+        elif cost is not None and _at_least(cost, self.limits.max_cost):
+            why = f"the expected cost is about ${cost:,.2f}, {self._named('max_cost')}"
+        else:
+            return None
+        return f"The budget is too small for the plan: {why}. The run stops when it is used up."
+
+    def check(self, provider: Provider) -> None:
+        """Refuse a provider without prices if cost is limited. Raises ConfigurationError."""
+        if self.limits.max_cost is not None and provider.prices is None:
+            raise ConfigurationError(
+                f"provider {provider.name} has no prices, so {self._named('max_cost')} cannot be "
+                "enforced; set prices: {input: …, output: …}, in dollars per million tokens, in "
+                "its entry of providers.yaml"
+            )
+
+    def add_requests(self, requests: int) -> None:
+        """Count requests that were made elsewhere."""
+        self.requests += requests
+
+    def allows(self, requests: int = 1) -> bool:
+        """Whether this many more requests may start; if not, the limit stops the session."""
+        reached = next((name for name, full in self._full(requests) if full), None)
+        if reached is not None:
+            self._reached = self._named(reached)
+        return reached is None
+
+    def reserve(self, requests: int) -> None:
+        """Reserve requests for an attempt in flight; a negative number releases them."""
+        self._reserved += requests
+
+    def begun(self) -> None:
+        """Count a request that starts now."""
+        self.requests += 1
+        self._under_way += 1
+
+    def ended(self, retries: int, cost: float) -> None:
+        """Count a finished request."""
+        self.requests += retries
+        self.cost += cost
+        self._under_way -= 1
+
+    def _full(self, requests: int) -> list[tuple[str, bool]]:
+        limits = self.limits
+        done = self.requests - self._under_way
+        expected = self.cost + (self._under_way * self.cost / done if done else 0)
+        begun = self.requests + self._reserved
+        return [
+            ("max_requests", _at_least(begun + requests - 1, limits.max_requests)),
+            ("max_cost", _at_least(expected, limits.max_cost)),
+            ("deadline", _at_least(self.elapsed, limits.deadline)),
+        ]
+
+    def _named(self, name: str) -> str:
+        value, where = getattr(self.limits, name), self.limits.origins.get(name, "the limit")
+        dollars, seconds = f"${round(value, 4):,g}", f"{value:g} s"
+        amount = {"max_cost": dollars, "deadline": seconds}.get(name, f"{value:,}")
+        return f"{name} {amount} ({where})"
+
+
+class Metered:
+    """The transport of one attempt, within a budget."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        budget: Budget,
+        prices: Prices | None,
+        attempt: Attempt,
+        dialect: Dialect,
+    ) -> None:
+        """Send through `transport`; enter before the first request."""
+        self._transport = transport
+        self._budget = budget
+        self._prices = prices
+        self._dialect = dialect
+        self._reserved = attempt.usual_requests
+
+    def __enter__(self) -> Metered:
+        """Reserve the usual requests of an attempt. Raises SpentError if a limit forbids them."""
+        if not self._budget.allows(self._reserved):
+            raise SpentError
+        self._budget.reserve(self._reserved)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.reserve(-self._reserved)
+
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+        """Send within the budget. Raises SpentError."""
+        if self._reserved:
+            self._reserved -= 1
+            self._budget.reserve(-1)
+        if not self._budget.allows():
+            raise SpentError
+        self._budget.begun()
+        retries, cost = 0, 0.0
+        try:
+            exchange = await self._transport.send(path, body, key=key)
+            retries = len(exchange.retries)
+            if self._prices is not None:
+                cost = await self._cost(exchange, self._prices)
+        finally:
+            self._budget.ended(retries, cost)
+        return exchange
+
+    async def _cost(self, exchange: Exchange, prices: Prices) -> float:
+        if exchange.response is None or exchange.response.status >= 300:
+            return 0.0
+        try:
+            usage = (await interleaved(self._dialect.reading(exchange))).usage
+        except UnreadableReplyError:
+            usage = None
+        given = usage.input_tokens if usage else None
+        made = usage.output_tokens if usage else None
+        if given is None:
+            given = len(orjson.dumps(exchange.request.body)) // CHARACTERS_PER_TOKEN
+        if made is None:
+            parts = (len(part.raw) for part in exchange.response.parts)
+            made = (len(exchange.response.body or "") + sum(parts)) // CHARACTERS_PER_TOKEN
+        return prices.dollars(given, made)
+
+
+def _at_least(value: float, limit: float | None) -> bool:
+    return limit is not None and value >= limit

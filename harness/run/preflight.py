@@ -1,0 +1,221 @@
+"""A few cheap requests before a run, which reject a provider that cannot be sampled."""
+
+import difflib
+from collections.abc import Sequence
+
+from harness.api import DIALECTS
+from harness.api.chat import REASONING_FIELDS
+from harness.api.fields import error_message, json_object, objects, quoted
+from harness.api.items import Message, Settings
+from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
+from harness.errors import (
+    ModelNotFoundError,
+    ProviderUnauthorizedError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+)
+from harness.providers.entries import Provider, changed
+from harness.records.conditions import Api
+from harness.run.client import TRIES, Answer, NotConnectedError, Say, request
+
+FEWEST_TOKENS = 16
+TRIES_WITH_PYTHON = 3
+LONGEST_WAIT = 60.0
+MODELS_SHOWN = 8
+ALTERNATIVES = (20, 5, 1)
+REJECTED = frozenset({400, 422})
+NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
+GATEWAY_STATUSES = frozenset({502, 503, 504})
+
+
+async def preflight(provider: Provider, apis: Sequence[Api], say: Say = lambda _: None) -> int:
+    """Check that the provider answers, accepts the key and has the model on each of `apis`.
+
+    Errors that a run can report as findings, such as a 500, are left to the run. `say` gets a
+    sentence about each retry. Returns the number of requests, without retries. Raises
+    ConfigurationError if an environment variable is not set, and ProviderUnavailableError.
+    """
+    models = await listed_models(provider, say)
+    for api in apis:
+        require_usable(provider, api, await smallest_request(provider, api, say), models)
+    return 1 + len(apis)
+
+
+async def supported_apis(
+    provider: Provider, models: list[str]
+) -> tuple[tuple[Api, ...], list[str]]:
+    """The APIs of the entry that work, and why others are not supported.
+
+    Raises the errors of `preflight` for any other reason, such as a wrong key.
+    """
+    apis: list[Api] = []
+    refusals = []
+    for api in provider.apis:
+        answer = await smallest_request(provider, api)
+        try:
+            require_usable(provider, api, answer, models or None)
+        except ProviderUnavailableError as error:
+            if type(error) is not ProviderUnavailableError:
+                raise
+            refusals.append(str(error))
+        else:
+            apis.append(api)
+    return tuple(apis), refusals
+
+
+async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[str] | None:
+    """The ids of the provider's models, or None without a list; raises the errors of `request`."""
+    impatient = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
+    try:
+        answer = await request(impatient, "/models", say=say)
+    except NotConnectedError:
+        raise
+    except ProviderUnreachableError:
+        return None
+    if answer.status != 200:
+        return None
+    try:
+        return [str(model["id"]) for model in (json_object(answer.text) or {})["data"]]
+    except (KeyError, TypeError):
+        return None
+
+
+async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
+    """The answer to the shortest real request; raises the errors of `request`."""
+    return await _answer(provider, api, "Hi", FEWEST_TOKENS, say)
+
+
+async def _answer(
+    provider: Provider,
+    api: Api,
+    text: str,
+    most: int | None = None,
+    say: Say = lambda _: None,
+    **members: object,
+) -> Answer:
+    """The answer to a prompt, with further members in the body of the request."""
+    extra = {**provider.extra_body, **members}
+    body = DIALECTS[api].first_request(
+        [Message("user", text)],
+        instructions=None,
+        tools=(),
+        streaming=False,
+        settings=Settings(provider.model, max_tokens=most, extra_body=extra),
+    )
+    return await request(provider, DIALECTS[api].path, body, say)
+
+
+async def cot_field(provider: Provider) -> str:
+    """The field of Chat messages in which the provider returns CoT, and clients send it back.
+
+    It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises the errors of
+    `request`.
+    """
+    answer = await smallest_request(provider, "chat")
+    reply = json_object(answer.text) or {}
+    choices = objects(reply.get("choices"))
+    messages = objects([choice.get("message") for choice in choices])
+    used = [each for each in REASONING_FIELDS if any(message.get(each) for message in messages)]
+    return used[0] if used else REASONING_FIELDS[0]
+
+
+async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, int]:
+    """The number of alternatives per token that a request may set, and the number of requests made.
+
+    Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected, and the
+    maximum if an error has another cause, which the run records. Raises the errors of `request`.
+    """
+    for number, count in enumerate(ALTERNATIVES, 1):
+        options = DIALECTS[api].logprob_options(count)
+        answer = await _answer(provider, api, "Hi", FEWEST_TOKENS, **options)
+        if answer.status not in REJECTED:
+            return (count if answer.status < 300 else ALTERNATIVES[0]), number
+    return None, len(ALTERNATIVES)
+
+
+async def runs_python(provider: Provider) -> tuple[bool, int]:
+    """Whether the provider runs the model's Python programs, and the number of requests made.
+
+    A request over Responses asks for a program. The answer is yes if a reply has a call of the
+    built-in tool and continues after it. A model may answer without a call, so up to three requests
+    are sent.
+    Raises the errors of `request`.
+    """
+    text = "Use Python to compute 482719 * 917353, and answer with the product."
+    for number in range(1, TRIES_WITH_PYTHON + 1):
+        answer = await _answer(provider, "responses", text, tools=[CODE_INTERPRETER])
+        if answer.status >= 300:
+            return False, number
+        items = objects((json_object(answer.text) or {}).get("output"))
+        if CODE_INTERPRETER_CALL in [item.get("type") for item in items[:-1]]:
+            return True, number
+    return False, TRIES_WITH_PYTHON
+
+
+def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
+    """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
+    status, name = answer.status, provider.name
+    url = provider.base_url + DIALECTS[api].path
+    if status < 300 and answer.headers.get("content-type", "").startswith("text/html"):
+        raise ProviderUnavailableError(
+            f"provider {name} answers {url} with a web page, not with JSON; check base_url"
+        )
+    if status < 300:
+        return
+    explained = f"{status} ({_explanation(answer)})"
+    if status in {401, 403, 407}:
+        remedy = (
+            f"check the key in {provider.api_key_env}"
+            if provider.api_key_env
+            else "set api_key_env to the name of the variable that holds your key"
+        )
+        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
+    if status in GATEWAY_STATUSES:
+        raise ProviderUnreachableError(
+            f"provider {name} answered {explained} at {url} in {TRIES} tries; "
+            "try again when it is up"
+        )
+    if status < 400:
+        target = answer.headers.get("location", "another address")
+        raise ProviderUnavailableError(
+            f"provider {name} redirects {url} to {target}; set base_url to the new address"
+        )
+    if _is_about_model(answer, provider.model) or (
+        status == 404 and models is not None and provider.model not in models
+    ):
+        raise ModelNotFoundError(
+            f"provider {name} has no model {provider.model!r}: {explained}; "
+            f"{_available(provider, models)}"
+        )
+    if status in {404, 405, 410, 501}:
+        raise ProviderUnavailableError(
+            f"provider {name} does not support {url}: {explained}; "
+            f"check base_url, or leave {api} out of its apis"
+        )
+
+
+def _is_about_model(answer: Answer, model: str) -> bool:
+    """Whether an error says that the model does not exist."""
+    text = answer.text.lower()
+    if answer.status not in {400, 404, 422}:
+        return False
+    if any(phrase in text for phrase in NO_SUCH_MODEL):
+        return True
+    return model.lower() in text and ("not found" in text or "not exist" in text)
+
+
+def _available(provider: Provider, models: list[str] | None) -> str:
+    if not models:
+        return "check the name in the provider's documentation"
+    near = difflib.get_close_matches(provider.model, models, n=MODELS_SHOWN, cutoff=0.3)
+    shown = near or sorted(models)[:MODELS_SHOWN]
+    rest = len(models) - len(shown)
+    return f"it has {', '.join(shown)}" + (f" and {rest} more" if rest else "")
+
+
+def _explanation(answer: Answer) -> str:
+    content = json_object(answer.text)
+    if content is None:
+        return quoted(answer.text) if answer.text else "no explanation"
+    content = content.get("error") or content.get("message") or content.get("detail") or content
+    return " ".join(error_message(content).split())[:200]

@@ -1,0 +1,126 @@
+"""The other files of a run folder: those of its tasks, the scores, the analysis, the reports."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import RunLogError
+from harness.records.analysis import Analysis
+from harness.records.scores import Score
+from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, replacing
+
+CASES_FILE = "cases.jsonl"
+TOOLS_FILE = "tools.json"
+GOLDEN_FILE = "golden.json"
+ANALYSIS_FILE = "analysis.json"
+REPORT_FILE = "report.md"
+PAGE_FILE = "report.html"
+JUNIT_FILE = "junit.xml"
+PROVIDER_LOG = "provider.log"
+SCORES_FILE = "scores.jsonl"
+DERIVED = (ANALYSIS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
+"""Files that are derived from the others and can be generated again."""
+
+COMPARED = {"applicable", "traits"}
+_SCORE = TypeAdapter(Score)
+_UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
+
+
+def as_name(text: str) -> str:
+    """A text as part of the name of a file or folder."""
+    return _UNFIT_FOR_A_NAME.sub("-", text)
+
+
+def create(parent: Path, name: str) -> Path:
+    """Create a new folder `<name>-<time>` in `parent`. Raises RunLogError."""
+    stem = f"{as_name(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = parent / f"{stem}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunLogError(f"{folder} cannot be created: {error.strerror}.") from None
+        return folder
+    raise RunLogError(f"{parent} has too many runs named {stem}; name another folder with --out.")
+
+
+def discard_unused(folder: Path) -> bool:
+    """Delete the folder of a run without samples, except provider output; return whether it did."""
+    log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
+    if log.exists() and log.stat().st_size:
+        return False
+    if output.exists() and output.stat().st_size:
+        return True
+    written = (RUN_FILE, CASES_FILE, TOOLS_FILE, GOLDEN_FILE)
+    paths = (folder / name for name in written)
+    for path in (log, output, *paths, *folder.glob("questions-*.jsonl")):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    return True
+
+
+def write_analysis(folder: Path, analysis: Analysis) -> None:
+    """Write `analysis.json`."""
+    write_text(folder / ANALYSIS_FILE, analysis.model_dump_json(indent=2) + "\n")
+
+
+def read_analysis(folder: Path) -> Analysis:
+    """Read `analysis.json`. Raises RunLogError."""
+    path = folder / ANALYSIS_FILE
+    try:
+        return Analysis.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RunLogError(
+            f"{folder} has no {ANALYSIS_FILE}; create it with: gpt-oss-verify recheck {folder}"
+        ) from None
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValidationError:
+        raise RunLogError(
+            f"{path} was written by another version; create it again with: "
+            f"gpt-oss-verify recheck {folder}"
+        ) from None
+
+
+def write_scores(folder: Path, scores: Iterable[Score]) -> None:
+    """Write `scores.jsonl` without the fields that only compare rollouts. Raises RunLogError."""
+    with replacing(folder / SCORES_FILE) as file:
+        for score in scores:
+            file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
+
+
+def as_written(score: Score) -> object:
+    """A score as it is in `scores.jsonl`."""
+    return _SCORE.dump_python(score, mode="json", exclude=COMPARED)
+
+
+def read_scores(folder: Path) -> Iterator[Score]:
+    """The scores of a run as they were when it was last judged. Raises RunLogError."""
+    path = folder / SCORES_FILE
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                yield _SCORE.validate_json(line)
+    except OSError as error:
+        raise RunLogError(
+            f"{path} cannot be read: {error.strerror}; create it with: "
+            f"gpt-oss-verify recheck {folder}"
+        ) from None
+    except ValidationError:
+        raise RunLogError(
+            f"{path} is damaged or was written by another version; create it again with: "
+            f"gpt-oss-verify recheck {folder}"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of the run atomically. Raises RunLogError."""
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -1,1 +1,0 @@
-"""Sampling: attempts with their tool loop, run concurrently and within a budget."""

@@ -1,0 +1,228 @@
+"""Sample a run into its folder."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.integrity.seal import sealed
+from harness.providers.entries import Provider, changed
+from harness.records.analysis import TaskResult, Verdict
+from harness.records.conditions import Api, Condition
+from harness.records.runs import RunEnd, RunInfo
+from harness.records.scores import Score
+from harness.run import run_folder
+from harness.run.attempts import Attempt
+from harness.run.launch import launched
+from harness.run.preflight import preflight
+from harness.run.run_log import RunLog, follow_rollouts, read_rollouts, write_run_info
+from harness.run.sampling import Observer, run_attempts, run_until_stopped
+from harness.statistics.noninferiority import FIRST_LOOK
+from harness.tasks.job import Job, ended, learned, prepare
+from harness.tasks.plan import Plan, decisive_first, portions
+from harness.transport import RetryPolicy, open_transport
+from harness.verdict.analyze import analyze
+from harness.verdict.planned_scores import Scorer
+
+PATIENT = RetryPolicy(retries_when_broken=4)
+"""A broken response does not measure the model's ability: it is requested again, and recorded."""
+LONG_REPLY = 1800.0
+"""Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
+
+
+@dataclass
+class InterimResults:
+    """The results of a run while it is sampled."""
+
+    folder: Path
+    plan: Plan
+    _position: int = 0
+    _scores: dict[str, Score] = field(default_factory=dict)
+
+    def results(self) -> list[TaskResult]:
+        """The figures of all tasks so far. Raises RunLogError."""
+        every = self._read()
+        return [
+            result
+            for task in self.plan.tasks
+            for result in task.results([each for each in every if each.task == task.name])
+        ]
+
+    def verdict(self, info: RunInfo) -> Verdict:
+        """The verdict on what was sampled so far; `info` is its `run.json`. Raises RunLogError."""
+        return analyze(self._read(), self.plan, info, run_id=self.folder.name).analysis.verdict
+
+    def _read(self) -> list[Score]:
+        """The scores so far. With a graded task, all are read again: it may have new grades."""
+        for task in self.plan.tasks:
+            task.read_grades(self.folder)
+        if any(task.graded for task in self.plan.tasks):
+            self._position = 0
+            self._scores.clear()
+        scorer = Scorer(self.plan)
+        for rollout, end in follow_rollouts(self.folder, start=self._position):
+            self._position = end
+            if rollout.id not in self._scores:
+                for score in scorer.scores([rollout], missing=False):
+                    self._scores[rollout.id] = score
+        return list(self._scores.values())
+
+
+def sample(job: Job, observer: Observer) -> None:
+    """Sample the rest of a run, grade it, and seal its folder.
+
+    Raises ProviderUnavailableError if the provider or the grader could not be used at all,
+    RunLogError, and StoppedError.
+    """
+    prepare(job)
+    with sealed(job.folder) as ending:
+        ending.info = ended(job, run_until_stopped(_sample(job, observer)))
+
+
+def grade(job: Job, observer: Observer) -> None:
+    """Grade the answers of a run without sampling, and set its grader.
+
+    Raises the errors of `sample`.
+    """
+    with sealed(job.folder) as ending:
+        run_until_stopped(_grade(job, observer))
+        sampled = sum(1 for _ in read_rollouts(job.folder))
+        if job.info.ended is None and sampled >= job.info.planned:
+            ending.info = ended(job, "complete")
+        else:
+            ending.info = job.info.model_copy(update={"stopped": job.budget.stopped})
+
+
+def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provider:
+    """The provider as a stage samples it: patient tasks wait longer unless a timeout is set."""
+    if patient and "timeout" not in provider.model_fields_set:
+        return changed(provider, concurrency=concurrency, timeout=LONG_REPLY)
+    return changed(provider, concurrency=concurrency)
+
+
+async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Observer) -> bool:
+    """Make every planned request that is not in the log yet, as far as the budget allows.
+
+    With `until_fail`, the run is judged after each portion, and ends at a verdict of fail: then
+    the result is False. Raises RunLogError.
+    """
+    interim = InterimResults(job.folder, job.plan) if job.info.settings.until_fail else None
+    for stage in job.plan.stages:
+        burst = max(stage.burst or 0, job.info.settings.concurrency)
+        planned = job.plan.attempts(stage)
+        for attempts in portions(decisive_first(planned, job.plan.tasks)) if interim else [planned]:
+            await _attempt(job, provider, log, observer, attempts, burst, patient=stage.patient)
+            if job.budget.stopped is not None:
+                return True
+            if interim is not None and interim.verdict(job.info).decision == "fail":
+                return False
+    return True
+
+
+async def _sample(job: Job, observer: Observer) -> RunEnd | None:
+    if job.info.ended == "decided":
+        return "decided"
+    with RunLog(job.folder) as log:
+        if job.info.settings.until_decided:
+            return await _until_decided(job, log, observer)
+        planned = job.plan.attempts() if log.finished else ()
+        done = sum(attempt.id in log.finished for attempt in planned)
+        if done < job.info.planned:
+            async with _ready(job, observer) as provider:
+                observer.begin(job.info.planned, done)
+                if not await make_requests(job, provider, log, observer):
+                    return "decided"
+    await _grade(job, observer)
+    return None if job.budget.stopped else "complete"
+
+
+async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | None:
+    """Sample in rounds: one more try at every sample of the results that are undecided."""
+    settings = job.info.settings
+    if job.info.ended is not None:
+        return job.info.ended
+    undecided: set[tuple[str, Condition]] | None = None
+    interim = InterimResults(job.folder, job.plan)
+    made = 0
+    async with _ready(job, observer) as provider:
+        for number in range(1, job.plan.rounds + 1):
+            attempts = [
+                attempt
+                for task in job.plan.tasks
+                for attempt in task.attempts(number)
+                if undecided is None or (attempt.task, attempt.condition) in undecided
+            ]
+            made += len(attempts)
+            if settings.budget_samples is not None and made > settings.budget_samples:
+                return "budget"
+            observer.begin(len(attempts), sum(each.id in log.finished for each in attempts))
+            await _attempt(job, provider, log, observer, attempts, settings.concurrency)
+            await _grade(job, observer)
+            if job.budget.stopped is not None:
+                return None
+            if number < FIRST_LOOK:
+                continue
+            results = interim.results()
+            undecided = {
+                (each.task, each.condition)
+                for each in results
+                if each.baseline is not None and each.baseline.decision == "inconclusive"
+            }
+            every = len(results)
+            observer.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
+            if not undecided:
+                return "decided"
+            used = sum(result.tokens.output for result in results)
+            if settings.budget_tokens is not None and used >= settings.budget_tokens:
+                return "budget"
+    return "complete"
+
+
+async def _attempt(
+    job: Job,
+    provider: Provider,
+    log: RunLog,
+    observer: Observer,
+    attempts: Iterable[Attempt],
+    concurrency: int,
+    *,
+    patient: bool = True,
+) -> None:
+    async with open_transport(
+        as_sampled(provider, concurrency, patient=patient),
+        retries=job.retries or (PATIENT if patient else None),
+        limit_changed=observer.limit_changed,
+    ) as transport:
+        await run_attempts(
+            attempts,
+            transport=transport,
+            log=log,
+            concurrency=concurrency,
+            observer=observer,
+            budget=job.budget,
+            prices=provider.prices,
+        )
+
+
+@asynccontextmanager
+async def _ready(job: Job, observer: Observer) -> AsyncIterator[Provider]:
+    """The provider, launched if necessary, after a test request for each model and API."""
+    observer.stage("starting the provider" if job.provider.launch else "contacting the provider")
+    log = job.folder / run_folder.PROVIDER_LOG
+    apis: dict[str, dict[Api, None]] = {}
+    for condition in (each for info in job.info.tasks for each in info.conditions):
+        apis.setdefault(condition.model, {})[condition.api] = None
+    async with launched(job.provider, log) as provider:
+        for model, used in apis.items():
+            model_of_run = changed(provider, model=model)
+            job.budget.add_requests(await preflight(model_of_run, tuple(used), observer.stage))
+        for task in job.plan.tasks:
+            job.budget.add_requests(await task.learn(provider))
+        write_run_info(job.folder, learned(job))
+        yield provider
+
+
+async def _grade(job: Job, observer: Observer) -> None:
+    for task in job.plan.tasks:
+        if not job.budget.stopped:
+            await task.grade(job.folder, observer, job.budget)

@@ -1,0 +1,117 @@
+"""Imported traffic as a task: conversations of other clients, judged by the checks alone.
+
+Requests in recordings were not made for this tool. It is unknown whether a rejected request was
+valid, so rejections are not judged. A check is skipped for a conversation whose recording does not
+preserve what the check reads.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.rollout_score import measured_score
+from harness.records.rollouts import Lost, Rollout
+from harness.records.runs import ImportInfo, TaskInfo
+from harness.records.scores import Outcome, Score
+from harness.records.traits import Traits
+from harness.run.attempts import Attempt
+from harness.tasks.task import ScoreFields, Task
+
+NAME = "traffic"
+
+NOT_IN_RECORDINGS = frozenset(
+    # Whether the request was valid, or harmless; whether it was repeated; when each part of a
+    # stream arrived.
+    {"request.refused", "reply.refused", "request.server_error", "stream.burst", "stream.cut"}
+)
+"""Checks that no recording can decide."""
+
+_MASKED = re.compile(r"[<>\[\]*]|redacted|x{6}", re.IGNORECASE)  # an id that the recorder replaced
+
+READ: Mapping[Lost, frozenset[str]] = {
+    "framing": frozenset({"stream.json", "chat.stream.done", "responses.stream.event_name"}),
+    "fields": frozenset(
+        {
+            *("chat.schema", "chat.schema.minor", "chat.schema.required"),
+            *("responses.schema", "responses.schema.minor", "responses.schema.required"),
+            "responses.options",
+            *("reply.id", "reply.id.repeated", "reply.created"),
+            *("chat.stream.id", "chat.stream.constant", "chat.stream.role"),
+        }
+    ),
+    "extras": frozenset(
+        {
+            *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
+            *("responses.reasoning.missing", "responses.reasoning.content"),
+            *("reasoning.rare", "reasoning.absent", "reasoning.missing.truncated"),
+            *("reasoning.in_answer.untagged", "usage.output.unseen", "calls.lost"),
+            *("reply.lost", "reply.lost.truncated"),
+        }
+    ),
+    "headers": frozenset({"stream.content_type", "reply.content_type"}),
+    "date": frozenset({"reply.created"}),
+}
+"""The checks that read what a recording may lack."""
+
+
+class ImportedTraffic(Task):
+    """The conversations of an import; there is nothing to sample."""
+
+    def __init__(self, info: TaskInfo) -> None:
+        """Use the description from `traffic_info` or `run.json`."""
+        self.info = info
+
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """Nothing: no attempt is missing."""
+        return iter(())
+
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
+        """Whether the last request of a conversation was answered."""
+        rollout = parsed.rollout
+        return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
+
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Judge one conversation."""
+        outcome, recording = self.provisional(parsed), parsed.rollout.recording
+        if outcome is None or recording is None:
+            return None
+        lost = recording.lost
+        unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
+        score = measured_score(parsed, outcome, except_for=unverifiable)
+        found = score.traits
+        masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
+        return replace(
+            score,
+            timing=(),
+            seconds=None,
+            # Requests of one client may share words, state and replies on purpose.
+            traits=Traits(
+                reply_ids=() if masked else found.reply_ids,
+                first_input=found.first_input,
+                accounts=found.accounts,
+                cuts=found.cuts,
+                edges=tuple(each for each in found.edges if each.place == "CoT"),
+            ),
+        )
+
+
+def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:
+    """Imported traffic as `run.json` describes it."""
+    return TaskInfo(
+        name=NAME,
+        kind="traffic",
+        conditions=tuple(dict.fromkeys(rollout.condition for rollout in rollouts)),
+        samples=len({rollout.sample for rollout in rollouts}),
+        tries=max((rollout.attempt for rollout in rollouts), default=0),
+        planned=len(rollouts),
+        imported=imported,
+    )
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "answered": "answered",
+    "max_turns": "answered",
+    "failed": "provider_error",
+    "unreadable": "invalid_response",
+}

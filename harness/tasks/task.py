@@ -1,0 +1,138 @@
+"""What a task is: samples to put to a model under some conditions, and a scorer."""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.api.items import Settings
+from harness.api.parsed_rollout import ParsedRollout
+from harness.providers.entries import Provider
+from harness.records.analysis import RuleResult, TaskResult
+from harness.records.conditions import Condition, path_of, varying
+from harness.records.rollouts import Rollout
+from harness.records.runs import TaskInfo
+from harness.records.scores import Score
+from harness.run.attempts import Attempt, Sample
+from harness.run.budget import Budget
+from harness.run.sampling import Observer
+
+ScoreFields = Mapping[str, Any]  # fields of a `Score` that state its outcome
+
+
+class Task(ABC):
+    """Samples, conditions and a scorer."""
+
+    info: TaskInfo  # the task as `run.json` describes it
+    burst: int | None = None
+    """Concurrent attempts, if the task needs its own number; such tasks are sampled last."""
+    extra_body: Mapping[str, Any] = {}  # further members of every request body
+    patient: bool = False
+    """Whether replies are long, and a broken one is requested again several times, because it says
+    nothing about what the task measures; evals are patient."""
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return self.info.name
+
+    @property
+    def graded(self) -> bool:
+        """Whether scores depend on grades, which may be added after the rollout."""
+        return False
+
+    @abstractmethod
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """Every planned attempt that is the `number`-th at its sample, counted from 1."""
+
+    @abstractmethod
+    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
+        """The outcome of one rollout while others are under way; None if it is not planned.
+
+        It must take microseconds, because longer work delays the recorded arrival times of others.
+        """
+
+    @abstractmethod
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Score one rollout; None if it is not planned."""
+
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """The figures under each condition, from all scores of the task."""
+        groups: dict[Condition, list[Score]] = defaultdict(list)
+        for score in scores:
+            groups[score.condition].append(score)
+        for condition in self.info.conditions:
+            if (result := self._result(condition, groups[condition])) is not None:
+                yield result
+
+    def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult | None:
+        """The figures under one condition; None if the task has only findings."""
+        return None
+
+    def probe_results(self) -> Sequence[RuleResult]:
+        """The results of probes: rules about several rollouts, from those scored so far."""
+        return ()
+
+    async def learn(self, provider: Provider) -> int:
+        """Find out what sampling this provider needs; returns the number of requests sent.
+
+        Raises ConfigurationError if the task cannot be sampled on this machine, and
+        ProviderUnavailableError if the provider does not answer.
+        """
+        return 0
+
+    async def grade(self, folder: Path, observer: Observer, budget: Budget) -> None:  # noqa: B027
+        """Grade the answers in a run folder that have no grade yet, if the task has a grader."""
+
+    def read_grades(self, folder: Path) -> None:  # noqa: B027
+        """Read the grades in a run folder, which `score` needs. Raises RunLogError."""
+
+    def write_files(self, folder: Path) -> None:  # noqa: B027 (most tasks have none)
+        """Keep in the run folder what is needed to score it again. Raises RunLogError."""
+
+    def all_attempts(self) -> Iterator[Attempt]:
+        """Every planned attempt, first tries first."""
+        for number in range(1, self.info.tries + 1):
+            yield from self.attempts(number)
+
+    def attempt(
+        self, sample: Sample, condition: Condition, number: int, **members: object
+    ) -> Attempt:
+        """An attempt with the sampling of the task, and further members of the request body."""
+        sampling = self.info.sampling
+        settings = Settings(
+            model=condition.model,
+            reasoning_effort=condition.effort,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            extra_body={**self.extra_body, **members},
+        )
+        identity = self.attempt_id(sample.id, condition, number)
+        return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
+
+    def plans(self, rollout: Rollout) -> bool:
+        """Whether the condition and the attempt of a rollout are planned; the sample may not be."""
+        planned = 1 <= rollout.attempt <= self.info.tries
+        return planned and rollout.condition in self.info.conditions
+
+    def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
+        """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""
+        parts = varying(self.info.conditions)
+        middle = f"{path_of(condition, parts)}/" if parts else ""
+        return f"{self.name}/{sample}/{middle}{number}"
+
+
+def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
+    """The score of a planned attempt that was not made."""
+    return Score(
+        record=attempt.id,
+        task=attempt.task,
+        sample=attempt.sample.id,
+        condition=attempt.condition,
+        attempt=attempt.number,
+        outcome="not_run",
+        value=value,
+    )

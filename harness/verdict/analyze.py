@@ -1,0 +1,169 @@
+"""Compute the figures, rule results and verdict of a run from its scores. No I/O."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from harness.checks.cross_checks import counts_vary
+from harness.probes.rule_results import check_results, without_built_in_calls, without_prompt_tokens
+from harness.records.analysis import Analysis, RuleResult, TaskResult
+from harness.records.conditions import Api, Mode
+from harness.records.diagnosis import ComponentFault, Diagnosis
+from harness.records.figures import ExchangeCounts
+from harness.records.rollouts import Rollout
+from harness.records.runs import RunInfo, TaskKind, Thresholds
+from harness.records.scores import Score
+from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
+from harness.tasks.plan import Plan
+from harness.tasks.tool_calling import ToolCalling
+from harness.verdict import gate, requirements, signatures
+from harness.verdict.components import faulty_components
+from harness.verdict.planned_scores import Scorer
+from harness.verdict.reference_rate import target_of
+from harness.verdict.tolerances import apply_tolerances
+
+_RECORDED_TWICE = {"reply.id.shared"}
+"""Recordings may contain an exchange several times, so equal ids are only warnings there."""
+
+
+class Judged(NamedTuple):
+    """A judged run: its figures and verdict, and the scores that they are computed from."""
+
+    analysis: Analysis
+    scores: tuple[Score, ...]
+
+
+def analyze(
+    rollouts: Iterable[Rollout | Score],
+    plan: Plan,
+    info: RunInfo,
+    *,
+    run_id: str,
+    thresholds: Thresholds | None = None,
+) -> Judged:
+    """Judge a whole run from its log, or from scores that were computed before.
+
+    Tasks that use grades must have read them. `thresholds` replace those of the run. The exchanges
+    of the analysis are not counted, because scores do not have them.
+    """
+    thresholds = thresholds or info.settings.thresholds
+    scorer = Scorer(plan)
+    strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
+    scores = _tolerated(strict, plan, info, thresholds)
+    results = tuple(_results(plan, scores, rates=not info.failed_early))
+    rules = _rule_results(plan, scores, info, thresholds)
+    probe_requests = sum(task.planned for task in info.of_kind("probes"))
+    others = {task.name for task in info.tasks if task.kind != "probes"}
+    read = sum(count for name, count in scorer.read.items() if name not in others)
+    probe_responses = min(probe_requests, read)
+    complete = _complete(info, results, probe_requests == probe_responses)
+    analysis = Analysis(
+        run_id=run_id,
+        run=info,
+        bad_lines=sum(len(t.suite.bad_lines) for t in plan.tasks if isinstance(t, ToolCalling)),
+        complete=complete,
+        probe_requests=probe_requests,
+        probe_responses=probe_responses,
+        results=results,
+        checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
+        diagnosis=_diagnosis(info, results, rules.all, thresholds),
+        exchanges=ExchangeCounts(),
+        verdict=gate.decide(
+            info,
+            results,
+            thresholds,
+            rules,
+            complete=complete,
+            made=probe_responses
+            + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
+            + sum(result.finished for result in results if not result.is_eval),
+        ),
+    )
+    return Judged(analysis, scores)
+
+
+def _tolerated(
+    strict: Iterable[Score], plan: Plan, info: RunInfo, thresholds: Thresholds
+) -> tuple[Score, ...]:
+    """The scores with tolerances applied; `thresholds` may lower errors to warnings."""
+    kinds = {task.name: task.info.kind for task in plan.tasks}
+    by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
+    for score in strict:
+        by_kind[kinds[score.task]].append(score)
+    soft = requirements.may_warn(thresholds)
+    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
+    return (
+        *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
+        *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
+        *by_kind["eval"],
+    )
+
+
+def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[TaskResult]:
+    """The figures of all tasks; pass@k and pass^k, which need all attempts, only with `rates`."""
+    by_task: dict[str, list[Score]] = {task.name: [] for task in plan.tasks}
+    for score in scores:
+        by_task[score.task].append(score)
+    for task in plan.tasks:
+        for result in task.results(by_task[task.name]):
+            yield result if rates else result.model_copy(update={"at_k": ()})
+
+
+def _diagnosis(
+    info: RunInfo,
+    results: Sequence[TaskResult],
+    rules: Sequence[RuleResult],
+    thresholds: Thresholds,
+) -> Diagnosis | None:
+    """The likely causes of the findings, and with raw completions the components at fault."""
+    from harness.verdict.match import diagnose  # after sampling: it imports numpy
+
+    components: tuple[ComponentFault, ...] = ()
+    if "harmony" in info.settings.apis:
+        calling = [result for result in results if not result.is_eval]
+        target = target_of(thresholds)
+        components = faulty_components(
+            calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
+        )
+    return diagnose(rules, signatures.shipped(), info.settings.apis, components)
+
+
+def _rule_results(
+    plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
+) -> gate.RuleResults:
+    every_probe = (result for task in plan.tasks for result in task.probe_results())
+    probes = tuple(requirements.lowered(every_probe, thresholds))
+    if counts_vary(scores):
+        probes = tuple(map(without_prompt_tokens, probes))
+    kinds = {task.name: task.info.kind for task in plan.tasks}
+    made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
+    beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
+    groups, limitations = _groups(info, beyond_cases), info.provider.limitations
+    checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
+    if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
+        checks = tuple(map(without_built_in_calls, checks))
+    beyond = check_results(beyond_cases, groups, limitations)
+    return gate.RuleResults((*checks, *probes), (*beyond, *probes))
+
+
+def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
+    """The APIs and modes that the run samples, apart from evals."""
+    cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
+    conditions = [*cases, *(score.condition for score in probed)]
+    return list(dict.fromkeys((each.api, each.mode) for each in conditions))
+
+
+def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:
+    """Whether everything that was planned, or is needed for a verdict, is sampled and graded."""
+    if info.ended == "decided":
+        return True
+    evals = [result for result in results if result.is_eval]
+    cases = [result for result in results if not result.is_eval]
+    if not probed or any(result.finished < result.planned for result in cases):
+        return False
+    if not evals:
+        return True
+    if info.ended is None or info.settings.until_decided:
+        return info.ended is not None
+    planned = sum(task.planned for task in info.of_kind("eval"))
+    return sum(result.finished for result in evals) >= planned

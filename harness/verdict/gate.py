@@ -1,0 +1,313 @@
+"""The gate: decide pass, fail or inconclusive, with reasons, from results and thresholds. No I/O.
+
+Tool calling and probes are judged together, evals by their baselines. The run fails if either part
+fails, and passes if no part is inconclusive.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
+from harness.records.figures import BaselineVerdict, Decision
+from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
+from harness.text import first_few
+from harness.verdict import guide, requirements, success_rate
+from harness.verdict.reference_rate import target_of
+from harness.verdict.success_rate import PartVerdict
+
+UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
+ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
+FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
+_EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
+NO_BASELINE = (
+    "Nothing is published about sample questions. Measure a baseline with "
+    "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
+)
+
+T = TypeVar("T", PartVerdict, BaselineVerdict)
+SHOWN_RULES = 6
+_NAMED = 2  # conditions that a sentence names individually even if all are affected
+
+
+class RuleResults(NamedTuple):
+    """The results of the checks and probes of a run."""
+
+    all: tuple[RuleResult, ...]
+    beyond_cases: tuple[RuleResult, ...]
+    """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
+    tool-call attempts count as invalid responses instead."""
+
+
+def decide(
+    info: RunInfo,
+    results: Sequence[TaskResult],
+    thresholds: Thresholds,
+    rules: RuleResults,
+    *,
+    complete: bool,
+    made: int,
+) -> Verdict:
+    """The verdict on a run; `made` counts the attempts that were made, without those of evals."""
+    if info.settings.findings_only:
+        return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
+    parts: list[PartVerdict] = []
+    evals = [result for result in results if result.is_eval]
+    calling = [result for result in results if not result.is_eval]
+    planned = sum(task.planned for task in info.tasks if task.kind != "eval")
+    if planned or not evals:
+        parts.append(
+            decide_calls_and_probes(
+                calling,
+                thresholds,
+                planned=planned,
+                made=made,
+                stopped=_stopped(info),
+                beyond_cases=rules.beyond_cases,
+                invalid_by=tuple(_in_cases(rules)),
+                broken=tuple(requirements.broken(rules.all, thresholds)),
+                unverified=tuple(requirements.unverified(rules.all, info, thresholds)),
+            )
+        )
+    if evals:
+        parts.append(decide_evals(evals, info, complete=complete))
+    if info.agents:
+        parts.append(decide_agents(info.agents))
+    return Verdict(
+        decision=_worst([part.decision for part in parts]),
+        reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
+        thresholds=thresholds,
+        warnings=tuple(warning for part in parts for warning in part.warnings),
+        guide=_guide(calling, thresholds),
+    )
+
+
+def exit_code(verdict: Verdict) -> int:
+    """The exit code for a verdict; without a decision, that of a pass."""
+    codes: dict[Decision | None, int] = {
+        "pass": EXIT_PASS,
+        None: EXIT_PASS,
+        "fail": EXIT_FAIL,
+        "inconclusive": EXIT_INCONCLUSIVE,
+    }
+    return codes[verdict.decision]
+
+
+def decide_calls_and_probes(
+    results: Sequence[TaskResult],
+    thresholds: Thresholds,
+    *,
+    planned: int,
+    made: int,
+    stopped: str | None = None,
+    beyond_cases: Sequence[RuleResult] = (),
+    invalid_by: Sequence[str] = (),
+    broken: Sequence[str] = (),
+    unverified: Sequence[str] = (),
+) -> PartVerdict:
+    """Decide by invalid responses, failed rules, and the success rate of tool calls.
+
+    Even an incomplete run fails if it has too many invalid responses or a failed rule, or if its
+    success rate is too low even if all missing attempts pass. Otherwise, a run is inconclusive if
+    attempts are missing or nothing was judged.
+
+    `stopped` is a sentence, `invalid_by` names the checks that failed in attempts, `broken` and
+    `unverified` are requirements on single rules that the run violates or cannot judge.
+    """
+    of_replies = " in replies to probe requests" if results else ""  # else of traffic
+    failures = _failures(beyond_cases, of_replies)
+    problems = [*_invalid(results, thresholds, invalid_by), *failures, *broken]
+    ended = [stopped] if stopped else []
+    probes = [result for result in beyond_cases if result.check.kind == "probe"]
+    rules = probes or beyond_cases
+    decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
+    judged = any(result.finished for result in results) or any(map(_judged, decisive))
+    if not judged and not problems:
+        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended))
+    cut_off = f"{planned - made} of {planned} planned attempts were not made."
+    missing = [cut_off, *ended] if made < planned else []
+    rates = _rates(results, thresholds, complete=not missing) if results else None
+    warnings = rates.warnings if rates else ()
+    if problems or (rates and rates.decision == "fail"):
+        low = rates.reasons if rates and rates.decision == "fail" else ()
+        return PartVerdict("fail", (*problems, *low, *missing), warnings)
+    if missing or unverified or (rates and rates.decision != "pass"):
+        open_ = rates.reasons if rates and rates.decision != "pass" and not missing else ()
+        return PartVerdict("inconclusive", (*missing, *open_, *unverified), warnings)
+    invalid = sum(result.invalid for result in results)
+    reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
+    return PartVerdict("pass", (*reasons, *_rules_passed(rules)), warnings)
+
+
+def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
+    """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
+
+    The decision is None without a baseline in two cases: for a complete run on sample questions,
+    which are only for trials, and for a complete shard. Real questions without a baseline are
+    inconclusive, and so is a run without an eval that the gate requires.
+    """
+    if info.shard is not None and complete:
+        part, parts = info.shard
+        return PartVerdict(
+            None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
+        )
+    missing = tuple(_missing_evals(info.settings))
+    decision = _decision_on_evals(evals, complete=complete and not missing)
+    if decision is None:
+        return PartVerdict(None, (NO_BASELINE,))
+    stopped = _stopped(info)
+    cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
+    verdicts = [each.baseline for each in evals if each.baseline is not None]
+    return PartVerdict(
+        decision,
+        (
+            *cut_off,
+            *missing,
+            *(each.reason for each in _ranked(verdicts)),
+            *_margins(info.settings),
+        ),
+    )
+
+
+def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
+    """Fail if an agent did not reach the right result; a run that was stopped cannot pass."""
+    wrong = [
+        f"{name}: {each.detail.rstrip('.')}."
+        for name, each in agents.items()
+        if each.end == "wrong"
+    ]
+    right = sum(each.end == "right" for each in agents.values())
+    count = f"{right} of {len(agents)} agents reached the right result."
+    if wrong:
+        return PartVerdict("fail", tuple(wrong))
+    stopped = any(each.end == "stopped" for each in agents.values())
+    return PartVerdict("pass" if right and not stopped else "inconclusive", (count,))
+
+
+def _stopped(info: RunInfo) -> str | None:
+    """Why the run ended early, in one sentence."""
+    if info.failed_early:
+        return ENDED_BY_FAILURE
+    return info.stopped
+
+
+def _worst(decisions: Sequence[Decision | None]) -> Decision | None:
+    for decision in ("fail", "inconclusive", "pass"):
+        if decision in decisions:
+            return decision
+    return None
+
+
+def _ranked(parts: Sequence[T]) -> list[T]:
+    order: list[Decision | None] = ["fail", "inconclusive", None, "pass"]
+    return sorted(parts, key=lambda part: order.index(part.decision))
+
+
+def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
+    """The decision on success rates by the rule of the gate."""
+    if not thresholds.by_guide:
+        return success_rate.decide(results, thresholds)
+    low = [
+        reason
+        for result in results
+        for reason in guide.too_low(result, thresholds, complete=complete)
+    ]
+    return (
+        PartVerdict("fail", tuple(low))
+        if low
+        else PartVerdict("pass", (guide.pass_reason(results, thresholds),))
+    )
+
+
+def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule | None:
+    """What the guide's rule says of complete tool calling."""
+    if not results or any(result.finished < result.planned for result in results):
+        return None
+    return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
+
+
+def _in_cases(rules: RuleResults) -> Iterator[str]:
+    """The checks that failed in tool-call attempts, and not only elsewhere."""
+    elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
+    for result in rules.all:
+        failed = result.check.kind == "check" and result.status == "failed"
+        if failed and result.failures > elsewhere.get(result.check.id, 0):
+            yield result.check.id
+
+
+def _invalid(
+    results: Sequence[TaskResult], thresholds: Thresholds, by: Sequence[str]
+) -> Iterator[str]:
+    """The conditions with too many invalid responses, and the checks that failed, in a sentence."""
+    affected = [result for result in results if result.invalid > thresholds.max_invalid]
+    if affected:
+        allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
+        counted = [f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected]
+        if len(affected) == len(results) > _NAMED:
+            invalid = sum(each.invalid for each in results)
+            planned = sum(each.planned for each in results)
+            counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
+        failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
+        yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
+
+
+def _judged(result: RuleResult) -> bool:
+    return result.status not in ("not_verifiable", "skipped")
+
+
+def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
+    """Why nothing was judged."""
+    reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
+    if any(reasons):
+        yield f"Nothing was judged: {' '.join(reason for reason in reasons if reason)}"
+    else:
+        yield "Nothing was judged: no attempt finished."
+
+
+def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
+    """How many probes passed; without probes, how many checks judged something."""
+    kinds = {result.check.kind for result in rules}
+    if kinds == {"probe"}:
+        passed = sum(result.status == "passed" for result in rules)
+        yield f"{passed} of {len(rules)} probes passed, none failed."
+    elif any(map(_judged, rules)):
+        yield f"{sum(map(_judged, rules))} checks judged something, none failed."
+
+
+def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
+    """One sentence on the failed probes, and one on the failed checks of these replies."""
+    for kind, where in (("probe", ""), ("check", of_replies)):
+        failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
+        if len(failed) == 1:
+            (one,) = failed
+            yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
+        elif failed:
+            names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
+            yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
+
+
+def _missing_evals(settings: RunSettings) -> Iterator[str]:
+    where = settings.origins.get("evals")
+    for name in settings.required_evals:
+        if name not in settings.evals:
+            yield f"The gate ({where}) requires the eval {name}, but the run did not include it."
+
+
+def _margins(settings: RunSettings) -> Iterator[str]:
+    """The sources of margins that are not the defaults, a sentence for each."""
+    if settings.margin is None:
+        for name in settings.evals:
+            if name in settings.margins and (where := settings.origins.get(f"margins.{name}")):
+                yield f"The margin of {name}, {settings.margins[name]:g} points, is from {where}."
+
+
+def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
+    decisions = [None if each.baseline is None else each.baseline.decision for each in evals]
+    if "fail" in decisions:
+        return "fail"
+    if not complete or "inconclusive" in decisions:
+        return "inconclusive"
+    undecided = [each for each, one in zip(evals, decisions, strict=True) if one is None]
+    if any(each.dataset is not None and not each.dataset.sample for each in undecided):
+        return "inconclusive"
+    return "pass" if len(undecided) < len(evals) else None

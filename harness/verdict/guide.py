@@ -1,0 +1,67 @@
+"""The rule of OpenAI's guide: pass@k and pass^k above 90 % under every condition. No I/O."""
+
+from collections.abc import Iterator, Sequence
+
+from harness.records.analysis import GuideRule, TaskResult
+from harness.records.runs import Thresholds
+from harness.statistics.two_rates import exceeds, guide_false_alarm
+from harness.text import percentage
+from harness.verdict.success_rate import most_frequent_failure
+
+
+def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
+    """The decision on complete results, and how often it fails a provider with this `rate`."""
+    first = results[0]
+    failed = any(True for result in results for _ in too_low(result, thresholds, complete=True))
+    return GuideRule(
+        decision="fail" if failed else "pass",
+        k=first.tries,
+        pass_at=min(result.at_k[-1].pass_at.value for result in results),
+        pass_hat=min(result.at_k[-1].pass_hat.value for result in results),
+        rate=rate,
+        false_alarm=guide_false_alarm(
+            first.samples,
+            first.tries,
+            len(results),
+            rate,
+            thresholds.min_pass_at_k,
+            thresholds.min_pass_hat_k,
+        ),
+    )
+
+
+def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> Iterator[str]:
+    """Each rate that does not exceed its threshold; if incomplete, the best possible one."""
+    rates = result.best_pass_at, result.best_pass_hat
+    if complete:
+        rates = result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value
+    verb = "is" if complete else "can reach at most"
+    settings = ("min_pass_at_k", "min_pass_hat_k")
+    for name, rate, setting in zip(("pass@", "pass^"), rates, settings, strict=True):
+        if not exceeds(rate, getattr(thresholds, setting)):
+            yield (
+                f"{result.name}: {name}{result.tries} {verb} {percentage(rate)},"
+                f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
+                f" most failures: {most_frequent_failure([result])}."
+            )
+
+
+def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
+    """Why complete results pass."""
+    at_k = min(result.at_k[-1].pass_at.value for result in results)
+    hat_k = min(result.at_k[-1].pass_hat.value for result in results)
+    k = results[0].tries
+    required = {
+        setting: f"required: above {percent(thresholds, setting)}{thresholds.where(setting)}"
+        for setting in ("min_pass_at_k", "min_pass_hat_k")
+    }
+    where = "under the worst condition" if len(results) > 1 else "tool calling:"
+    return (
+        f"By the guide's rule, {where} pass@{k} is {percentage(at_k)} ({required['min_pass_at_k']})"
+        f" and pass^{k} {percentage(hat_k)} ({required['min_pass_hat_k']})."
+    )
+
+
+def percent(thresholds: Thresholds, setting: str) -> str:
+    """A threshold in percent."""
+    return f"{getattr(thresholds, setting) * 100:g} %"

@@ -1,0 +1,104 @@
+"""The success rate that tool calling must reach: stated, from a run, or the default."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigurationError, os_errors
+from harness.records.runs import Thresholds
+from harness.run.run_folder import read_analysis
+from harness.statistics.two_rates import shown_rate
+from harness.text import percentage
+
+DEFAULT_REFERENCE = 0.98
+"""The success rate at which a run may be expected to reach the bar of OpenAI's guide: pass^5 is
+above 90 % if every try succeeds with 0.9 ** (1 / 5), or 97.9 %."""
+SHIPPED = "reference_cases.json"
+_WANTED = "the reference is a rate between 0 and 1, or the folder of a run"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The rates that a provider is tested for, and where the reference comes from, in words."""
+
+    reference: float
+    lower: float
+    source: str
+
+
+def target_of(thresholds: Thresholds) -> Target:
+    """The target of a gate. Raises ConfigurationError if the lower rate is not below it."""
+    origin = thresholds.origins.get("reference")
+    reference, source = thresholds.reference, origin or "the default"
+    if reference is None and thresholds.reference_cases:
+        counts = thresholds.reference_cases.values()
+        passed, tries = sum(one[0] for one in counts), sum(one[1] for one in counts)
+        reference = shown_rate(passed, tries)
+        source = f"lower bound of {origin or 'the bundled reference'}: {passed} of {tries} passed"
+    reference = DEFAULT_REFERENCE if reference is None else reference
+    if not thresholds.lower_rate < reference:
+        raise ConfigurationError(
+            f"The reference rate, {percentage(reference)} ({source}), must be above the lower "
+            f"rate, {percentage(thresholds.lower_rate)}{thresholds.where('lower_rate')}; "
+            "set --lower-rate."
+        )
+    return Target(reference, thresholds.lower_rate, source)
+
+
+def default_thresholds(model: str, *, strict: bool) -> Thresholds:
+    """The gate of a run without settings: the model must be as good as the bundled reference."""
+    shipped = _shipped()
+    if model.rpartition("/")[2] not in shipped["models"]:
+        return Thresholds()
+    return Thresholds(reference_cases=shipped["strict" if strict else "cases"])
+
+
+def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> Thresholds:
+    """The gate with a rate or a run as reference. Raises ConfigurationError or RunLogError."""
+    try:
+        rate = float(stated)
+    except ValueError:
+        changes: dict[str, object] = {
+            "reference": None,
+            "reference_cases": cases_of(Path(str(stated))),
+        }
+        origin = f"{origin} {stated}"
+    else:
+        if not 0 < rate < 1:
+            raise ConfigurationError(f"{origin}: {_WANTED}, not {stated}.")
+        changes = {"reference": rate}
+    changes["origins"] = thresholds.origins | {"reference": origin}
+    return thresholds.model_copy(update=changes)
+
+
+def cases_of(run: Path) -> dict[str, tuple[int, int]]:
+    """Passes and tries of each case in a run; raises the errors of `with_reference`."""
+    with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
+        found = run.is_dir()
+    if not found:
+        raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for result in read_analysis(run).tool_calling:
+        for case, (passed, tries) in result.cases.items():
+            counts[case][0] += passed
+            counts[case][1] += tries
+    made = {case: (passed, tries) for case, (passed, tries) in counts.items() if tries}
+    if not made:
+        raise ConfigurationError(
+            f"The reference {run} has no tool calls that were judged by this version; judge it "
+            f"again with: gpt-oss-verify recheck {run}"
+        )
+    return made
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(
+        (resources.files("harness") / "data" / SHIPPED).read_bytes()
+    )
+    return found

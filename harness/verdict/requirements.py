@@ -1,0 +1,101 @@
+"""What a gate requires of single checks and probes: which may warn, which must pass. No I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.checks.rules import as_warning
+from harness.errors import ConfigurationError
+from harness.probes.rule_results import RULES
+from harness.probes.suites import choose
+from harness.records.analysis import RuleResult, RuleStatus
+from harness.records.runs import RunInfo, Thresholds
+from harness.text import suggestion
+
+_EVERY = tuple(rule.about for rule in RULES.values())
+_NOT_PASSED: Mapping[RuleStatus, str] = {
+    "failed": "failed",
+    "warned": "has warnings",
+    "declared": "is declared missing by the provider's entry",
+}
+
+
+def check_names(thresholds: Thresholds) -> None:
+    """Refuse names that match no check, probe, prefix or family. Raises ConfigurationError."""
+    for setting in ("may_warn", "must_pass"):
+        for name in getattr(thresholds, setting):
+            if not any(about.is_named(name) for about in _EVERY):
+                families = list(dict.fromkeys(about.family for about in _EVERY))
+                known = [*families, *(about.id for about in _EVERY)]
+                hint = suggestion(name, known, f"families are {', '.join(families)}")
+                where = thresholds.where(setting)
+                raise ConfigurationError(
+                    f"{setting}{where}: there is no check, probe or family {name!r}; {hint}"
+                )
+
+
+def may_warn(thresholds: Thresholds) -> frozenset[str]:
+    """The ids of the rules whose errors this gate treats as warnings."""
+    return frozenset(
+        about.id for about in _EVERY if any(about.is_named(name) for name in thresholds.may_warn)
+    )
+
+
+def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[RuleResult]:
+    """The results, with failures of rules in `may_warn` as warnings."""
+    soft = may_warn(thresholds)
+    reason = f"The gate lets it only warn{thresholds.where('may_warn')}."
+    for result in results:
+        found = result.status in ("failed", "warned") and result.check.severity == "error"
+        if found and result.check.id in soft:
+            examples = tuple(map(as_warning, result.examples))
+            changes = {"status": "warned", "reason": reason, "examples": examples}
+            yield result.model_copy(update=changes)
+        else:
+            yield result
+
+
+def broken(results: Sequence[RuleResult], thresholds: Thresholds) -> Iterator[str]:
+    """The `must_pass` requirements that results violate, in one sentence."""
+    violated = {
+        result.check.id: _NOT_PASSED[result.status]
+        for name in thresholds.must_pass
+        for result in results
+        if result.check.is_named(name) and result.status in _NOT_PASSED
+    }
+    where = thresholds.where("must_pass")
+    if len(violated) == 1:
+        ((rule, why),) = violated.items()
+        yield f"{rule} must pass{where}, but {why}."
+    elif violated:
+        listed = "; ".join(f"{rule} {why}" for rule, why in violated.items())
+        yield f"{len(violated)} rules that must pass{where} do not: {listed}."
+
+
+def unverified(
+    results: Sequence[RuleResult], info: RunInfo, thresholds: Thresholds
+) -> Iterator[str]:
+    """One sentence for each requirement that the run cannot judge.
+
+    A rule that is named by its id must have judged something; of a family or prefix, one rule must.
+    """
+    for name in thresholds.must_pass:
+        named = [result for result in results if result.check.is_named(name)]
+        if not any(result.applicable for result in named):
+            reasons = (each.reason for each in named if each.reason)
+            reason = next(reasons, "The run did not include it.")
+            where = thresholds.where("must_pass")
+            yield f"{name} must pass{where}, but was not judged: {reason}"
+    if thresholds.suite is not None and not _covers(info, thresholds):
+        yield (
+            f"The gate requires the suite {thresholds.suite}{thresholds.where('suite')}, "
+            "but the run did not include all of it."
+        )
+
+
+def _covers(info: RunInfo, thresholds: Thresholds) -> bool:
+    settings = info.settings
+    if not any(task.kind != "eval" for task in info.tasks):
+        return False
+    chosen = choose(settings.suite, settings.only, settings.skip)
+    wanted = choose(thresholds.suite or settings.suite)
+    probes = {probe.id for probe in wanted.probes} <= {probe.id for probe in chosen.probes}
+    return probes and (chosen.cases or not wanted.cases)

@@ -1,0 +1,236 @@
+"""Decide tool calling by its success rate and by single cases (docs/gate.md). No I/O."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from harness.records.analysis import TaskResult
+from harness.records.figures import Decision
+from harness.records.runs import Thresholds
+from harness.statistics import two_rates
+from harness.text import first_few, percentage
+from harness.verdict.reference_rate import Target, target_of
+
+MOST_TRIES = 1000  # tries of every case that a run may reasonably make
+SHOWN_CASES = 5
+
+
+@dataclass(frozen=True)
+class PartVerdict:
+    """The decision on a part of a run, its reasons and warnings; most important first."""
+
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PassCounts:
+    """Passes and tries under one condition, or under all together; share of passes by case."""
+
+    name: str
+    passed: int
+    tries: int
+    means: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """`174 of 180 (96.7 %)`."""
+        return f"{self.passed} of {self.tries} ({percentage(self.passed / self.tries)})"
+
+
+@dataclass(frozen=True)
+class WeakCase:
+    """A case that fails more often than the lower rate allows."""
+
+    text: str
+    known: tuple[int, int] | None
+    worse: bool
+
+
+def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
+    """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError."""
+    target = target_of(thresholds)
+    conditions = [_counts(result) for result in results]
+    tested = [*conditions, _pooled(conditions)] if len(conditions) > 1 else conditions
+    weak = list(_weak_cases(results, thresholds))
+    broken = [case for case in weak if case.worse]
+    unknown = [case.text for case in weak if case.known is None]
+    warnings = (_unknown_cases_warning(unknown, target),) if unknown else ()
+    level = two_rates.fail_level(len(tested))
+    under = [counts for counts in tested if _evidence(counts, target) <= level]
+    low = [
+        counts
+        for counts in under
+        if two_rates.spread_failures(counts.means, target.reference, len(tested))
+    ]
+    if low or broken:
+        reasons = [_too_low_reason(low, target, results)] if low else []
+        reasons += [_broken_cases_reason(broken)] if broken else []
+        return PartVerdict("fail", tuple(reasons), warnings)
+    if under:
+        return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
+    undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
+    if undecided:
+        return PartVerdict(
+            "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
+        )
+    worst = min(conditions, key=lambda counts: counts.passed / counts.tries)
+    return PartVerdict(
+        "pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings
+    )
+
+
+def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
+    """Why a run of this size cannot pass, even without a failure. Raises ConfigurationError."""
+    target = target_of(thresholds)
+    needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
+    if not thresholds.by_guide and samples * tries < needed:
+        yield (
+            f"tool calling: CANNOT PASS with fewer than {needed} tries under each condition"
+            f" (-k {math.ceil(needed / samples)}); may fail"
+        )
+
+
+def _counts(result: TaskResult) -> PassCounts:
+    missing = {case: result.tries - finished for case, (_, finished) in result.cases.items()}
+    passed = {case: passed + missing[case] for case, (passed, _) in result.cases.items()}
+    means = tuple(count / result.tries for count in passed.values())
+    return PassCounts(result.name, sum(passed.values()), result.planned, means)
+
+
+def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
+    means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
+    passed, tries = sum(one.passed for one in conditions), sum(one.tries for one in conditions)
+    return PassCounts("all conditions together", passed, tries, means)
+
+
+def _evidence(counts: PassCounts, target: Target) -> float:
+    return two_rates.evidence(counts.passed, counts.tries, target.reference, target.lower)
+
+
+def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
+    """The cases that fail too often under one condition, or under all together."""
+    target = target_of(thresholds)
+    groups = len(results) + (len(results) > 1)
+    level = two_rates.case_level(groups * len(results[0].cases))
+    for case in results[0].cases:
+        tried = [_case_counts(result, case) for result in results]
+        pooled = PassCounts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
+        known = thresholds.reference_cases.get(case)
+        for counts in (pooled, *tried):
+            failed = counts.tries - counts.passed
+            if two_rates.chance_of_failures(failed, counts.tries, target.lower) > level:
+                continue
+            place = f" for {counts.name}" if counts.name else ""
+            text = f"{case} ({counts.passed} of {counts.tries} passed{place})"
+            worse = known is not None and (
+                two_rates.chance_of_worse(counts.passed, counts.tries, *known) <= level
+            )
+            yield WeakCase(text, known, worse)
+            break
+
+
+def _case_counts(result: TaskResult, case: str) -> PassCounts:
+    passed, finished = result.cases[case]
+    return PassCounts(result.name, passed + result.tries - finished, result.tries)
+
+
+def _too_low_reason(
+    low: Sequence[PassCounts], target: Target, results: Sequence[TaskResult]
+) -> str:
+    everywhere = len(low) > len(results) > 1
+    places = "; ".join(
+        f"{counts.name} {counts.text}" for counts in (low[-1:] if everywhere else low)
+    )
+    return (
+        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
+        f" ({target.source}): {'too low under each condition, ' if everywhere else ''}{places}."
+        f" Most failures: {most_frequent_failure(results)}."
+    )
+
+
+def _few_cases_reason(under: Sequence[PassCounts], target: Target) -> str:
+    worst = min(under, key=lambda counts: counts.passed / counts.tries)
+    return (
+        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
+        f" ({target.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
+        " these may be too hard for the model: compare with a run of a trusted server"
+        " (--reference RUN)."
+    )
+
+
+def _broken_cases_reason(cases: Sequence[WeakCase]) -> str:
+    passed = "it" if len(cases) == 1 else "them"
+    return (
+        f"{_count(len(cases))} often, and the reference passes {passed}: "
+        f"{first_few([case.text for case in cases], SHOWN_CASES)}."
+    )
+
+
+def _unknown_cases_warning(cases: Sequence[str], target: Target) -> str:
+    return (
+        f"{_count(len(cases))} far more often than {_rate(1 - target.lower)} of the time: "
+        f"{first_few(cases, SHOWN_CASES)}. The run cannot tell whether the model or the server is "
+        "the cause; compare with a run of a trusted server (--reference RUN)."
+    )
+
+
+def _count(cases: int) -> str:
+    return f"{cases} case{' fails' if cases == 1 else 's fail'}"
+
+
+def _undecided_reason(
+    counts: Sequence[PassCounts], target: Target, results: Sequence[TaskResult], tests: int
+) -> str:
+    rates = target.reference, target.lower
+    worst = min(counts, key=lambda one: one.passed / one.tries)
+    needed = max(two_rates.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
+    tries = results[0].tries + math.ceil(needed / results[0].samples)
+    found = (
+        f"These tries cannot tell whether tool calls succeed as often as the reference,"
+        f" {_rate(target.reference)} ({target.source}), or only {_rate(target.lower)} of the time:"
+        f" {worst.text} for {worst.name}"
+    )
+    if any(_cannot_fail(one, target, tests) for one in counts):
+        return (
+            f"{found}. However often so few cases fail, they may be too hard for the model: add"
+            " cases, or compare with a run of a trusted server (--reference RUN)."
+        )
+    if tries > MOST_TRIES:
+        turning = two_rates.turning_point(*rates)
+        return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
+    return f"{found}. At the same rate, -k {tries} would settle it."
+
+
+def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:
+    """Whether failures at this rate do not fail the run, even if they occur in all cases."""
+    even = [counts.passed / counts.tries] * len(counts.means)
+    low = _evidence(counts, target) < 0
+    return low and not two_rates.spread_failures(even, target.reference, tests)
+
+
+def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, conditions: int) -> str:
+    place = " under every condition; in the worst" if conditions > 1 else ""
+    shown = two_rates.shown_rate(worst.passed, worst.tries)
+    required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"
+    return (
+        f"Tool calls succeed more than {required} of the time{place}, {worst.name},"
+        f" {worst.text} did, which shows at least {percentage(shown)}."
+    )
+
+
+def most_frequent_failure(results: Sequence[TaskResult]) -> str:
+    """The most frequent kind of failure, with its number."""
+    failures: Counter[str] = Counter()
+    for result in results:
+        failures.update(result.outcomes)
+    failures.subtract({kind: failures[kind] for kind in ("success", "not_run")})
+    kind, count = max(failures.items(), key=lambda each: each[1], default=("none", 0))
+    return f"{kind.replace('_', ' ')} ({count})" if count else "none"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate * 100:.3g} %"

@@ -1,0 +1,107 @@
+"""`gpt-oss-verify checks`: all rules as a table, one with its requests, docs/checks.md."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gpt_oss_verify import checks as catalogue
+from gpt_oss_verify.app import run
+from harness.errors import ConfigurationError
+from harness.probes.probe import Probe
+from harness.probes.rule_results import RULES
+from harness.records.conditions import BOTH_APIS
+
+DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
+
+
+def test_the_page_of_checks_is_up_to_date():
+    made = catalogue.markdown(catalogue.entries())
+    hint = "make it again: gpt-oss-verify checks --markdown > docs/checks.md"
+    assert DOCS.read_text("utf-8") == made, hint
+
+
+def test_the_readme_has_the_current_numbers_of_probes_and_requests():
+    page = catalogue.markdown(catalogue.entries())
+    sizes = re.findall(r"^\| (?:quick|full) \| (\d+) \| (\d+) \|", page, flags=re.M)
+    readme = (DOCS.parents[1] / "README.md").read_text("utf-8")
+    found = re.search(
+        r"adds\s(\d+)\sprobes\s\((\d+)\s.*?full`\s(\d+)\s\((\d+)\)", readme, flags=re.S
+    )
+    assert found is not None
+    assert [found.group(1, 2), found.group(3, 4)] == sizes
+
+
+def test_every_rule_is_listed_with_summary_reason_and_source(capsys):
+    assert run(["checks"]) == 0
+    listed = capsys.readouterr().out
+    for check in RULES.values():
+        for text in (check.id, check.about.summary, check.about.why, check.about.source):
+            assert text in listed
+
+
+def test_one_family_can_be_listed(capsys):
+    assert run(["checks", "--family", "usage", "--markdown"]) == 0
+    ids = re.findall(r"^\| \[`([a-z_.]+)`", capsys.readouterr().out, flags=re.M)
+    assert ids == [entry.about.id for entry in catalogue.entries("usage")]
+    assert {entry.about.family for entry in catalogue.entries("usage")} == {"usage"}
+
+
+def test_a_probe_is_shown_with_the_requests_that_it_sends(capsys):
+    assert run(["checks", "tools.choice.required"]) == 0
+    shown = capsys.readouterr().out
+    assert "With tool_choice required, the reply calls a tool" in shown
+    parts = re.split(r"^# (.*)$", shown, flags=re.M)
+    names, bodies = parts[1::2], [json.loads(text) for text in parts[2::2]]
+    assert names == [f"'required' · {api} · non-streaming · 2 tries" for api in BOTH_APIS]
+    assert {body["tool_choice"] for body in bodies} == {"required"}
+    assert ["input" in body for body in bodies] == [True, False]
+
+
+def test_long_texts_and_keys_of_shown_requests_are_abbreviated(capsys):
+    assert run(["checks", "long.words"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"… \([\d,]{6,} characters\)", shown)
+    assert max(map(len, shown.splitlines())) < 700
+    assert run(["checks", "errors.key"]) == 0
+    assert "'no key' · chat · non-streaming · no API key" in capsys.readouterr().out
+
+
+def test_a_check_is_shown_without_requests(capsys):
+    assert run(["checks", "reasoning.lost"]) == 0
+    shown = capsys.readouterr().out
+    assert RULES["reasoning.lost"].about.summary in shown
+    assert "# " not in shown
+
+
+def test_an_unknown_rule_is_reported_with_a_similar_one(capsys):
+    assert run(["checks", "tools.choice.requird"]) == 2
+    assert "did you mean 'tools.choice.required'?" in capsys.readouterr().err
+
+
+def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
+    for rule in RULES.values():
+        if isinstance(rule, Probe):
+            assert run(["checks", rule.about.id]) == 0
+            assert re.search(r"^# '", capsys.readouterr().out, flags=re.M), rule.about.id
+
+
+def test_an_id_and_a_family_cannot_be_combined(capsys):
+    assert run(["checks", "tools.choice.named", "--family", "usage"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
+def test_an_unknown_family_is_reported_with_the_known_ones():
+    with pytest.raises(ConfigurationError, match=r"'usge'; choose from schema, stream"):
+        catalogue.entries("usge")
+
+
+def test_every_row_has_the_columns_of_the_table():
+    rows = [line for line in catalogue.markdown(catalogue.entries()).splitlines() if "|" in line]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
+def test_every_family_has_a_title():
+    titles = catalogue.by_family(catalogue.entries())
+    assert all(":" in title or " " in title for title in titles)

@@ -1,0 +1,649 @@
+"""The command line from end to end, against a provider over a real socket."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import pytest
+from background import in_background
+from healthy import SUITE, correct, provider_of, without_call
+from mock_provider import MockProvider, status, text
+from replies import MODEL, Reply
+
+from gpt_oss_verify import engine
+from gpt_oss_verify.app import main, run
+from gpt_oss_verify.choice import same_provider
+from gpt_oss_verify.options import ProviderOptions
+from harness.errors import ConfigurationError
+from harness.records.runs import ProviderInfo
+from harness.tasks import job
+
+KEY = "sk-very-secret"
+QUICK = ("-n", "2", "-k", "2", "--rule", "guide")
+
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+def at(mock, *more):
+    return ["--base-url", mock.base_url, "--model", MODEL, *QUICK, *more]
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def rollouts(folder):
+    return (folder / "rollouts.jsonl").read_text().splitlines(keepends=True)
+
+
+def keep_first(folder, count):
+    """Keep only the first `count` rollouts, as if the run had been interrupted."""
+    lines = rollouts(folder)
+    (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
+
+
+# --- Exit codes
+
+
+def test_a_good_provider_passes(mock, tmp_path, capsys):
+    assert run(at(mock)) == 0
+    out, err = capsys.readouterr()
+    assert "\nPASS " in out
+    assert "sampling 16 attempts" in err
+    folder = only_run(tmp_path)
+    assert f"runs/{folder.name}/report.html" in out
+    assert {path.name for path in folder.iterdir()} == {
+        "analysis.json",
+        "cases.jsonl",
+        "junit.xml",
+        "report.html",
+        "report.md",
+        "rollouts.jsonl",
+        "run.json",
+        "scores.jsonl",
+        "tools.json",
+    }
+    assert len(rollouts(folder)) == 16
+    assert json.loads((folder / "run.json").read_text())["finished_at"]
+
+
+def test_a_provider_that_never_calls_tools_fails(mock, capsys):
+    mock.always = provider_of(without_call)
+    assert run(at(mock, "--apis", "chat")) == 1
+    out = capsys.readouterr().out
+    assert "\nFAIL " in out
+    assert "most failures: no tool call (4)" in " ".join(out.split())
+
+
+def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
+    mock.always = text('{"choices": "none"}')
+    assert run(at(mock, "--apis", "chat", "--no-streaming")) == 1
+    assert "4 invalid of 4 attempts, none allowed" in capsys.readouterr().out
+
+
+def test_until_fail_ends_with_the_first_failure_and_is_not_resumed(mock, tmp_path, capsys):
+    mock.always = text('{"choices": "none"}')
+    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--until-fail")
+    assert run([*wanted, "--no-streaming", "-k", "3", "--concurrency", "4"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "16 invalid of 108 attempts" in out
+    assert "The run ended as soon as it had failed (--until-fail)." in out
+    assert "--resume" not in out
+    assert "pass@1 %" not in out
+    folder = only_run(tmp_path)
+    shutil.copytree(folder, tmp_path / "again")
+    assert run(["compare", str(folder), "again", "--json"]) == 0
+    mock.received.clear()
+    assert run(["--resume", str(folder)]) == 1
+    assert (mock.received, len(rollouts(folder))) == ([], 16)
+
+
+def test_until_fail_samples_a_good_provider_to_the_end(mock, tmp_path):
+    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--until-fail")
+    assert run([*wanted, "-n", "10", "-k", "2", "--rule", "guide"]) == 0
+    assert len(rollouts(only_run(tmp_path))) == 80
+
+
+def test_thresholds_change_the_verdict(mock):
+    mock.always = provider_of(without_call)
+    assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
+    mock.always = provider_of(
+        lambda case: correct(case) if case.id == "markdown-list" else without_call(case)
+    )
+    assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
+
+
+def test_strict_requires_the_expected_arguments(mock):
+    other = {
+        "markdown_to_html": '{"markdown": "x"}',
+        "query_table": '{"table": "x", "columns": ["y"]}',
+    }
+    mock.always = provider_of(
+        lambda case: [Reply(call=(case.tool_name, other[case.tool_name])), Reply("Done.")]
+    )
+    assert run(at(mock)) == 0
+    assert run(at(mock, "--strict")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Select a provider with --provider"),
+        (["--base-url", "http://localhost:1/v1"], "Select a provider with --provider"),
+        (["--fly"], "--fly"),
+        (["fly"], "'fly' is not a command"),
+        (["-p", "nobody"], "There is no provider 'nobody'"),
+        (["-p", "reference", "-n", "0"], "Invalid value '0' for -n. Must be >= 1."),
+        (["-p", "reference", "-k", "many"], "many"),
+        (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses, chat, harmony"),
+        (["-p", "reference", "--min-pass-at-k", "90"], "Must be <= 1"),
+        (["-p", "reference", "--max-invalid", "-1"], "Must be >= 0"),
+        (["-p", "reference", "-c", "none.jsonl"], "There is no file none.jsonl"),
+        (["-p", "reference", "--tools", "none.json"], "There is no file none.json"),
+        (["-p", "reference", "--timeout", "0"], "timeout"),
+        (["-p", "reference", "--api-key-env", "sk-123"], "never a key"),
+        (["-p", "reference", "--seed", f"{10**25}"], "Must be <= 9223372036854775807"),
+        (["-p", "reference", "--max-tokens", f"{10**25}"], "Must be <= "),
+        (["-p", "reference", "--tries", "10001"], "Must be <= 10000"),
+        (["-p", "reference", "--lower-rate", "1e-320"], "Must be >= 0.001"),
+        (["-p", "reference", "--temperature", "nan"], "Invalid value 'nan' for --temperature"),
+        (["-p", "reference", "--deadline", "9" * 400], "--deadline"),
+        (["-p", "reference", "--reference", "x" * 300], "cannot be read: File name too long."),
+        (["-p", "reference", "--reasoning-effort", "\udcff"], "--reasoning-effort takes a name"),
+        (["--resume", "none"], "none"),
+        (["recheck", "none"], "is not a run folder"),
+        (["report", "none"], "is not a run folder"),
+        (["report"], "RUN is missing. See gpt-oss-verify report --help."),
+        (["report", "none", "--format"], "--format needs a value."),
+        (["report", "none", "none"], "'none' is an unexpected argument."),
+    ],
+)
+def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsys):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gpt-oss-verify: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not os.path.exists("runs")
+
+
+def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(capsys, tmp_path):
+    assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m"]) == 3
+    assert "does not answer" in capsys.readouterr().err
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys):
+    mock.api_key = KEY
+    assert run(at(mock)) == 3
+    assert "refuses access" in capsys.readouterr().err
+    mock.api_key, mock.always = None, status(404, f"The model {MODEL} does not exist\x1b[2J")
+    assert run(at(mock)) == 3
+    said = capsys.readouterr().err
+    assert "has no model" in said
+    assert "does not exist\\x1b[2J" in said
+    assert run(at(mock, "--api-key-env", "NO_SUCH_KEY")) == 2
+    assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    keep_first(folder, 5)
+    capsys.readouterr()
+    assert run(["recheck", str(folder)]) == 4
+    out = capsys.readouterr().out
+    assert "INCONCLUSIVE  11 of 16 planned attempts were not made." in out
+    assert f"gpt-oss-verify --resume {folder}" in out
+
+
+def test_ctrl_c_at_any_point_exits_with_130(monkeypatch, capsys):
+    def stop(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gpt_oss_verify.init.load_providers", stop)
+    assert run(["providers"]) == 130
+    assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
+
+
+def test_a_crash_is_not_a_verdict(monkeypatch, capsys):
+    def crash(*_arguments, **_more):
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr("gpt_oss_verify.init.load_providers", crash)
+    assert run(["providers"]) == 70
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback")
+    assert error.endswith("this is a bug in the tool; please report it\n")
+
+
+def test_main_exits_with_the_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpt-oss-verify", "recheck", "none"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+
+
+# --- Options
+
+
+def test_json_is_the_only_output_on_stdout(mock, tmp_path, capsys):
+    assert run(at(mock, "--json")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["verdict"]["decision"] == "pass"
+    assert (summary["exit_code"], summary["complete"]) == (0, True)
+    assert {check["status"] for check in summary["checks"]} <= {"passed", "not_verifiable"}
+    assert summary["run"] == str(only_run(tmp_path).relative_to(tmp_path))
+    assert {
+        (each["condition"]["api"], each["condition"]["mode"]) for each in summary["results"]
+    } == {(api, mode) for api in ("responses", "chat") for mode in ("streaming", "non-streaming")}
+
+
+@pytest.mark.parametrize(
+    ("options", "conditions"),
+    [
+        (["-s", "--apis", "chat"], {"chat/streaming"}),
+        (["--no-streaming", "--api", "responses"], {"responses/non-streaming"}),
+        (["--streaming", "--apis", "chat,responses"], {"chat/streaming", "responses/streaming"}),
+    ],
+)
+def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, conditions):
+    assert run(at(mock, *options)) == 0
+    sampled = [json.loads(line)["condition"] for line in rollouts(only_run(tmp_path))]
+    assert {f"{each['api']}/{each['mode']}" for each in sampled} == conditions
+
+
+def test_request_options_reach_the_provider(mock):
+    options = ["--temperature", "0.5", "--reasoning-effort", "low", "--max-tokens", "99"]
+    assert run(at(mock, "--apis", "chat", "--seed", "7", *options)) == 0
+    body = mock.posts[-1].body
+    assert (body["temperature"], body["reasoning_effort"], body["max_tokens"]) == (0.5, "low", 99)
+    assert isinstance(body["seed"], int)
+    assert len(body["tools"]) == len(SUITE.tools)
+
+
+def test_no_unrequested_options_are_sent(mock):
+    run(at(mock, "--apis", "chat", "--no-streaming"))
+    assert set(mock.posts[-1].body) == {"model", "messages", "tools"}
+
+
+def test_custom_cases_and_tools_are_used_and_a_bad_line_is_reported(mock, tmp_path, capsys):
+    case = {"tool_name": "service_status", "input": "Is the service up right now?"}
+    good = json.dumps(case | {"expected_arguments": "{}"})
+    (tmp_path / "mine.jsonl").write_text(f"{good}\n{{oops\n")
+    assert run(at(mock, "-c", "mine.jsonl", "--out", "elsewhere")) == 0
+    out, err = capsys.readouterr()
+    assert "mine.jsonl, line 2 is left out: not JSON" in err
+    assert "1 case × 2 tries, 4 conditions, 8 of 8 attempts (1 invalid line" in out
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_the_key_of_an_entry_is_never_printed_or_stored(mock, tmp_path, capsys, monkeypatch):
+    mock.api_key = KEY
+    monkeypatch.setenv("MOCK_KEY", KEY)
+    entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "api_key_env": "MOCK_KEY"}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["-p", "mine", *QUICK, "--debug"]) == 0
+    out, err = capsys.readouterr()
+    assert '"model": "gpt-oss-mock"' in err
+    written = "".join(path.read_text() for path in only_run(tmp_path).iterdir())
+    assert KEY not in out + err + written
+
+
+def test_no_color_and_pipes_produce_no_escape_codes(mock, capsys):
+    run(at(mock))
+    assert "\x1b" not in "".join(capsys.readouterr())
+
+
+def test_names_are_printed_unchanged(capsys):
+    assert run(["--provider", "gpt-oss-20b:free:"]) == 2
+    assert "gpt-oss-20b:free:" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
+        assert option in text
+    assert "Exit codes: 0 passed" in text
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
+
+
+# --- Resuming
+
+
+def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    whole = sorted(json.loads(line)["id"] for line in rollouts(folder))
+    keep_first(folder, 13)
+    with (folder / "rollouts.jsonl").open("a") as log:
+        log.write('{"id": "torn')
+    mock.received.clear()
+    assert run(["--resume", str(folder), "-k", "3"]) == 2
+    assert "leave out --tries" in capsys.readouterr().err
+    assert run(["--resume", str(folder)]) == 0
+    assert "sampling 16 attempts, 13 of them already done" in capsys.readouterr().err
+    assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
+    asked = [request for request in mock.posts if "tools" in request.body]
+    assert len(asked) == 6
+
+
+def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as gone:
+        assert run(at(gone, "--max-requests", "2")) == 4
+    folder = only_run(tmp_path)
+    before = {path.name for path in folder.iterdir()}
+    assert rollouts(folder) == []
+    assert run(["--resume", str(folder)]) == 3
+    assert "does not answer" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} >= before
+
+
+def test_run_json_is_written_after_all_that_a_resume_reads(mock, monkeypatch):
+    real, seen = job.write_run_info, []
+
+    def recorded(folder, info):
+        seen.append({path.name for path in folder.glob("*")})
+        real(folder, info)
+
+    monkeypatch.setattr(job, "write_run_info", recorded)
+    run(at(mock))
+    assert seen[0] >= {"cases.jsonl", "tools.json"}
+    assert "run.json" not in seen[0]
+
+
+def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
+    mock, tmp_path, monkeypatch
+):
+    mock.api_key = KEY
+    monkeypatch.setenv("MOCK_KEY", KEY)
+    entry = {"base_url": mock.base_url, "model": "m", "apis": ["chat"], "api_key_env": "MOCK_KEY"}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["-p", "mine", "--model", MODEL, *QUICK]) == 0
+    keep_first(only_run(tmp_path), 2)
+    mock.received.clear()
+    assert run(["--resume", str(only_run(tmp_path))]) == 0
+    assert {post.body["model"] for post in mock.posts} == {MODEL}
+
+
+def test_resuming_a_finished_run_sends_no_requests(mock, tmp_path):
+    run(at(mock))
+    mock.received.clear()
+    assert run(["--resume", str(only_run(tmp_path)), "--json"]) == 0
+    assert mock.received == []
+
+
+def test_resume_rejects_another_model(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = str(only_run(tmp_path))
+    assert run(["--resume", folder, "--model", "another"]) == 2
+    assert "pass --base-url and --model" in capsys.readouterr().err
+
+
+def test_resume_rejects_another_provider_and_changed_cases(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    assert run(["--resume", str(folder), "-p", "reference"]) == 2
+    assert "start a new run instead" in capsys.readouterr().err
+    (folder / "cases.jsonl").write_text((folder / "cases.jsonl").read_text() + "\n")
+    assert run(["--resume", str(folder)]) == 2
+    assert "was changed after the run" in capsys.readouterr().err
+
+
+def test_resuming_a_launched_provider_requires_its_entry():
+    info = ProviderInfo(
+        name="gone",
+        base_url="http://127.0.0.1:{port}/v1",
+        model=MODEL,
+        extra_body={},
+        header_names=(),
+        launch_command=("serve",),
+    )
+    with pytest.raises(ConfigurationError, match=r"launched gone, but its entry .* --providers"):
+        same_provider(info, ProviderOptions(), None)
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_path):
+    slow = provider_of(correct)
+
+    async def delayed(request, writer):
+        await asyncio.sleep(0.02)
+        await slow(request, writer)
+
+    mock.always = delayed
+    script = "from gpt_oss_verify import main; main()"
+    where = ["--base-url", mock.base_url, "--model", MODEL]
+    command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2",
+               "--rule", "guide"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if len(mock.posts) > 12:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    folder = only_run(tmp_path)
+    assert f"--resume runs/{folder.name}" in err
+    assert "Traceback" not in err
+    done = len(rollouts(folder))
+    assert 0 < done < 48
+    assert json.loads((folder / "analysis.json").read_text())["verdict"]["decision"] == (
+        "inconclusive"
+    )
+    mock.always = slow
+    assert run(["--resume", str(folder)]) == 0
+    assert len(rollouts(folder)) == 48
+
+
+DYING_PROVIDER = """
+import asyncio, os, sys
+from healthy import provider_of
+from mock_provider import MockProvider
+from replies import MODEL
+
+requests = 0
+
+async def answer(request, writer):
+    global requests
+    requests += 1
+    if requests > int(sys.argv[2]):
+        os._exit(7)
+    await provider_of()(request, writer)
+
+async def main():
+    mock = MockProvider(always=answer, models=[MODEL])
+    mock._connections = set()
+    server = await asyncio.start_server(mock._connected, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+def test_a_provider_that_dies_ends_the_run_and_finished_attempts_are_kept(tmp_path, capsys):
+    (tmp_path / "dying.py").write_text(DYING_PROVIDER)
+    entry = {
+        "base_url": "http://127.0.0.1:{port}/v1",
+        "model": MODEL,
+        "apis": ["chat"],
+        "launch": {
+            "command": ["{python}", str(tmp_path / "dying.py"), "{port}", "8"],
+            "env": {"PYTHONPATH": os.pathsep.join(sys.path)},
+        },
+    }
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
+    assert run(["-p", "mortal", *QUICK, "--concurrency", "1"]) == 3
+    err = capsys.readouterr().err
+    folder = only_run(tmp_path)
+    assert f"judged in runs/{folder.name}/report.md" in err
+    assert "exit code 7" in err
+    assert len(rollouts(folder)) == 3
+    assert "launched with" in (folder / "report.md").read_text()
+    entry["launch"]["command"][-1] = "1000"
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
+    assert run(["--resume", str(folder)]) == 0
+    assert len(rollouts(folder)) == 8
+
+
+# --- Finished runs
+
+
+def test_recheck_needs_no_network_and_gives_the_same_verdict(mock, tmp_path):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    first = (folder / "analysis.json").read_text()
+    mock.received.clear()
+    (folder / "analysis.json").unlink()
+    assert run(["recheck", str(folder)]) == 0
+    assert (folder / "analysis.json").read_text() == first
+    assert mock.received == []
+
+
+def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path):
+    mock.always = provider_of(
+        lambda case: correct(case) if case.id == "markdown-list" else without_call(case)
+    )
+    lenient = ("--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")
+    assert run(at(mock, *lenient)) == 0
+    folder = str(only_run(tmp_path))
+    assert run(["recheck", folder]) == 0
+    assert run(["recheck", folder, "--min-pass-hat-k", "0.6", "--json"]) == 1
+
+
+def test_recheck_reports_a_damaged_line(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    lines = rollouts(folder)
+    (folder / "rollouts.jsonl").write_text("".join([lines[0], "{}\n", *lines[2:]]))
+    assert run(["recheck", str(folder)]) == 2
+    assert "line 2 is damaged" in capsys.readouterr().err
+
+
+def test_report_rewrites_the_reports(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    names = ["report.html", "report.md", "junit.xml", "analysis.json"]
+    first = {name: (folder / name).read_text() for name in names}
+    for name in names[:3]:
+        (folder / name).unlink()
+    capsys.readouterr()
+    assert run(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.split() == [f"{folder}/{name}" for name in names]
+    assert {name: (folder / name).read_text() for name in names} == first
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["report"], ["recheck"], ["audit"], ["bundle"], ["export", "--format", "csv"]),
+        *(["site", "--out", "pages"], ["compare", "card"], ["--resume"]),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_run_is_found_by_its_name_as_the_report_prints_it(command, mock, tmp_path):
+    run(at(mock))
+    before = run(["recheck", str(only_run(tmp_path))])
+    assert run([*command, only_run(tmp_path).name]) in {0, before}
+
+
+@pytest.mark.parametrize("lost", ["analysis.json", "scores.jsonl"])
+def test_report_judges_a_run_of_another_version_again(lost, mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    before = (folder / lost).read_text()
+    (folder / lost).write_text('{"version": 0}\n')
+    capsys.readouterr()
+    assert run(["report", str(folder), "--format", "md"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{folder}/report.md\n"
+    assert err == f"this version has not judged {folder.name} yet; judging it\n"
+    assert (folder / lost).read_text() == before
+
+
+def test_open_requires_the_html_report(mock, capsys):
+    assert run(["report", "runs/x", "--format", "md", "--open"]) == 2
+    assert "--open opens report.html" in capsys.readouterr().err
+
+
+def test_providers_are_listed_with_the_state_of_their_keys(tmp_path, capsys, monkeypatch):
+    assert run(["providers"]) == 0
+    assert "reference" in capsys.readouterr().out
+    entry = {"base_url": "http://h/v1", "model": "m", "apis": ["chat"], "api_key_env": "K_E_Y"}
+    (tmp_path / "other.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["providers", "--providers", "other.yaml"]) == 0
+    assert "K_E_Y not set" in capsys.readouterr().out
+    monkeypatch.setenv("K_E_Y", "1")
+    run(["providers", "--providers", "other.yaml"])
+    assert "K_E_Y set" in capsys.readouterr().out
+
+
+# --- The reference engine
+
+
+def test_serve_passes_its_arguments_on(monkeypatch):
+    given = []
+
+    def main(arguments, *, program):
+        given.extend([program, *arguments])
+        return 0
+
+    fake = SimpleNamespace(main=main)
+    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    assert run(["serve", "--port", "8000", "--checkpoint", "x", "--help"]) == 0
+    assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
+
+
+def test_export_small_passes_folder_and_layout_on(monkeypatch):
+    given = []
+    fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
+    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    assert run(["export-small", "there", "--layout", "hf"]) == 0
+    assert given == [("there", "hf")]
+    assert run(["export-small", "there", "--layout", "gguf"]) == 2
+
+
+def test_an_export_that_cannot_be_written_is_one_sentence(monkeypatch, capsys):
+    def full(folder, layout):
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr(engine, "import_module", lambda name: SimpleNamespace(export_small=full))
+    assert run(["export-small", "there", "--layout", "original"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
+def test_a_missing_extra_is_reported_with_the_install_command(command, monkeypatch, capsys):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(engine, "import_module", missing)
+    assert run(command) == 2
+    assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
+
+
+def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
+    assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "of which tool_calling: 32 requests" in shown  # 2 cases, 2 tries, 4 groups, 2 requests
+    assert "of which probes: " in shown
+    assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [part["name"] for part in planned["parts"]] == ["tool_calling", "probes"]
+    assert planned["sampling"]["requests"] == sum(part["requests"] for part in planned["parts"])
+    assert f": {planned['sampling']['requests']} requests" in shown
+    assert mock.received == []
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,46 @@
+"""The help texts of all commands have the same style."""
+
+import re
+from io import StringIO
+
+import pytest
+from cyclopts import App
+from rich.console import Console
+
+from gpt_oss_verify.app import app, prepare_help, unwrapped_description
+
+prepare_help()
+
+
+def every_command(parent: App, path: tuple[str, ...] = ()):
+    yield path
+    for name, command in parent.resolved_commands().items():
+        if not name.startswith("-") and name != "serve":  # the reference engine's own parser
+            yield from every_command(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
+def test_help_texts_have_one_style(command):
+    page = StringIO()
+    app.help_print(command, console=Console(file=page, width=300))
+    text = page.getvalue()
+    summary = text.split("\n\n")[1].strip()
+    assert re.fullmatch(r"[A-Z][^\n]*\.", summary), summary
+    assert "[default:" not in text
+    described = re.findall(r"│ (?:\* +)?[-A-Z][^│]*?  (\S[^│]*?) *│", text)
+    assert described or "╭─ Commands" in text
+    unfinished = [one for one in described if not re.search(r"[.)](?: \[[^]]*])*$", one)]
+    assert unfinished == []
+
+
+@pytest.mark.parametrize(
+    ("docstring", "text"),
+    [
+        ("", ""),
+        ("One sentence.", "One sentence."),
+        ("One.\n\n    Two runs\n    on.\n\n    Three.", "One.\n\nTwo runs on.\n\nThree."),
+        ("One.\n\n    Args:\n        run: A run.\n    ", "One."),
+    ],
+)
+def test_the_description_in_a_docstring_is_unwrapped(docstring, text):
+    assert unwrapped_description(docstring) == text

@@ -1,0 +1,242 @@
+"""`compare` and `history` from the command line."""
+
+import json
+import shutil
+
+import pytest
+from background import in_background
+from compared_runs import TINY, judged_run, never_in
+from healthy import correct, provider_of, without_call
+from jsonschema import Draft202012Validator
+from mock_provider import MockProvider
+from quiz import MODEL as QUIZ_MODEL
+from quiz import quiz
+from replies import MODEL
+
+from gpt_oss_verify.app import run
+from reports import schemas
+
+LITTLE = {"suite": TINY, "tries": 1}
+SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming", "--rule", "guide")
+
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs of two providers; one of them fails in one condition."""
+    judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=3)
+    worse = never_in("chat · non-streaming")
+    judged_run(tmp_path / "runs" / "a-2", worse, provider="alpha", day=1, tries=3)
+    judged_run(tmp_path / "runs" / "b-1", provider="beta", day=2, tries=3)
+    return ["runs/a-1", "runs/a-2", "runs/b-1"]
+
+
+def printed(capsys):
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, capsys):
+    assert run(["compare", *runs, "--out", "page"]) == 0
+    text = printed(capsys)
+    assert "alpha 2026-11-01 10:00 PASS tool calling" in text
+    assert "chat · non-streaming pass@1: worse: -100.0 points" in text
+    assert "Since a-1 (2026-11-01 10:00)" in text
+    assert "page/compare.html" in text
+    assert text.index("Summary") < text.index("Differences") < text.index("Figures")
+    found = json.loads((tmp_path / "page" / "compare.json").read_text())
+    Draft202012Validator(schemas.shipped("compare")).validate(found)
+    assert found["against"] == "alpha 2026-11-01 10:00"
+    markdown = (tmp_path / "page" / "compare.md").read_text()
+    assert "**▼ " in markdown
+    assert "../runs/a-1" in markdown
+    page = (tmp_path / "page" / "compare.html").read_text()
+    assert '"cells":' in page
+    assert str(tmp_path) not in page + markdown
+
+
+def test_the_reference_need_not_be_among_the_runs(runs, tmp_path, capsys):
+    assert run(["compare", runs[1], "--against", runs[0], "--out", "page"]) == 0
+    found = json.loads((tmp_path / "page" / "compare.json").read_text())
+    assert found["against"] == "alpha 2026-11-01 10:00"
+    assert len(found["entries"]) == 2
+    capsys.readouterr()
+    assert run(["compare", runs[0], "--against", runs[0]]) == 2
+    assert "Name at least two runs" in capsys.readouterr().err
+
+
+def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
+    assert run(["compare", *runs[1:], "--against", "runs/b-1"]) == 0
+    (folder,) = (tmp_path / "runs").glob("compare-*")
+    assert {path.name for path in folder.iterdir()} == {
+        "compare.html",
+        "compare.json",
+        "compare.md",
+    }
+    shown = printed(capsys)
+    assert "Summary alpha: FAIL. because beta (reference): PASS. No check fails." in shown
+    assert " Beyond chance, alpha is worse in " in shown
+
+
+def test_json_is_the_only_output_and_writes_no_file(runs, tmp_path, capsys):
+    assert run(["compare", *runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["label"] for entry in found["entries"]][2] == "beta"
+    assert not list((tmp_path / "runs").glob("compare-*"))
+
+
+def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    judged_run(tmp_path / "runs" / "p0", provider="provider-0", **LITTLE)
+    for number in range(1, 10):
+        folder = tmp_path / "runs" / f"p{number}"
+        shutil.copytree(tmp_path / "runs" / "p0", folder)
+        text = (folder / "run.json").read_text().replace("provider-0", f"provider-{number}")
+        (folder / "run.json").write_text(text)
+    assert run(["compare", *(f"runs/p{number}" for number in range(10))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert all(any(f"provider-{number}" in line for line in lines) for number in range(10))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare"], "Name at least two runs"),
+        (["compare", "runs/a-1"], "Name at least two runs"),
+        (["compare", "runs/a-1", "runs/a-1"], "runs/a-1 is given twice"),
+        (["compare", "runs/a-1", "nowhere"], "nowhere is not a run folder"),
+        (["compare", "runs/a-1", "runs"], "runs is not a run folder"),
+        (["compare", "card", "range"], "Only published baselines are given"),
+        (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
+        (["compare", "-p", "nobody", "-p", "reference"], "There is no provider 'nobody'"),
+        (["compare", "-p", "reference", "-p", "reference", "-k", "0"], "Must be >= 1"),
+        (["history", "--runs", "nowhere"], "There is no folder nowhere"),
+        (["history", "-p", "nobody"], "There is no run of nobody in runs"),
+        (["export", "nowhere", "--format", "csv"], "nowhere is not a run folder"),
+    ],
+)
+def test_a_usage_error_is_one_sentence(arguments, message, tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "a-1", **LITTLE)
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message.lower() in err.lower()
+    assert err.count("\n") == 1
+
+
+def providers(tmp_path, **addresses):
+    entries = "".join(
+        f"  {name}: {{base_url: '{address}', model: {MODEL}, apis: [chat]}}\n"
+        for name, address in addresses.items()
+    )
+    (tmp_path / "providers.yaml").write_text(f"providers:\n{entries}")
+
+
+def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
+    refusing = provider_of(without_call)
+    with (
+        in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as good,
+        in_background(MockProvider(always=refusing, models=[MODEL])) as bad,
+    ):
+        providers(tmp_path, good=good.base_url, bad=bad.base_url)
+        assert run(["compare", "-p", "good", "-p", "bad", *SHORT, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = (row for row in found["rows"] if row["name"] == "pass@1")
+    assert [cell["value"] for cell in row["cells"]] == [1.0, 0.0]
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()) == [
+        "bad",
+        "good",
+    ]
+
+
+def test_an_unreachable_provider_is_left_out_with_exit_code_3(runs, tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as good:
+        providers(tmp_path, good=good.base_url, gone="http://127.0.0.1:9/v1")
+        assert run(["compare", runs[0], "-p", "gone", "-p", "good", *SHORT]) == 3
+    out, err = capsys.readouterr()
+    assert "gone is left out" in err
+    assert "good" in out
+
+
+def test_a_second_run_reports_what_changed(tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
+        at = ["--base-url", mock.base_url, "--model", MODEL, *SHORT]
+        assert run(at) == 0
+        (first,) = (tmp_path / "runs").iterdir()
+        info = json.loads((first / "run.json").read_text())
+        earlier = info | {"started_at": "2026-01-01T00:00:00+00:00"}
+        (first / "run.json").write_text(json.dumps(earlier))
+        capsys.readouterr()
+        assert run(at) == 0
+    sentence = f"Since {first.name} (2026-01-01 00:00): no change beyond chance."
+    assert sentence in printed(capsys)
+    (second,) = (path for path in (tmp_path / "runs").iterdir() if path != first)
+    assert sentence in (second / "report.html").read_text()
+    assert "## Since the previous run" in (second / "report.md").read_text()
+    assert not (first / "regressions.json").exists()
+
+
+def test_a_bundle_is_compared_like_the_run_it_contains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
+        assert run(["--base-url", mock.base_url, "--model", MODEL, *SHORT]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert run(["bundle", str(folder), "--out", "a.tar.gz"]) == 0
+    capsys.readouterr()
+    assert run(["compare", str(folder), "a.tar.gz", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tested"] == 1
+    assert not any(row["differs"] for row in found["rows"])
+
+
+def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
+    folders = []
+    for chance in (0.95, 0.2):
+        with in_background(MockProvider(always=quiz(chance), models=[QUIZ_MODEL])) as mock:
+            at = ["eval", "--base-url", mock.base_url, "--model", QUIZ_MODEL, "--eval", "aime25"]
+            run([*at, "--samples", "--api", "chat", "-k", "3", "--out", "evals"])
+        folders += [
+            str(path) for path in (tmp_path / "evals").iterdir() if str(path) not in folders
+        ]
+    assert run(["baseline", "create", folders[0], "good.json"]) == 0
+    capsys.readouterr()
+    assert run(["compare", "good.json", folders[1], "card", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = (row for row in found["rows"] if row["section"] == "Scores")
+    assert row["differences"][1]["seen"] == "worse"
+    assert row["cells"][2] is None
+    assert run(["compare", folders[1], "card", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "sample questions" in found["entries"][1]["notes"][0]
+    assert run(["compare", *folders, "--out", "page"]) == 0
+    assert "aime25, gpt-oss-mock" in printed(capsys)
+    assert run(["history", "--runs", "evals"]) == 0
+    assert printed(capsys).count(": 1 run ") == 2
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_history_truncates_no_figures(columns, runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(["history", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert run(["history"]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= columns
+    words = text.split()
+    for point in (point for line in found["lines"] for point in line["points"]):
+        assert {f"{point['tokens']:,}", point["tool_version"]} <= set(words)
+
+
+def test_history_is_a_table_and_json(runs, capsys):
+    assert run(["history"]) == 0
+    text = printed(capsys)
+    assert "alpha: 2 runs" in text
+    assert "beta: 1 run" in text
+    assert "pass^3 █▁" in text
+    assert run(["history", "-p", "alpha", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    Draft202012Validator(schemas.shipped("history")).validate(found)
+    assert [line["provider"] for line in found["lines"]] == ["alpha"]

@@ -1,0 +1,446 @@
+"""Comparisons of runs: rows, differences, changed cases, regressions, history."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
+
+from harness.compare.columns import Column, Group, read_run
+from harness.compare.compared import compare, labelled
+from harness.compare.comparison_types import Entry
+from harness.compare.history import gaps, history_of
+from harness.compare.regressions import (
+    previous_run,
+    read_regressions,
+    regressions,
+    write_regressions,
+)
+from harness.errors import HarnessError
+from harness.run.cases import Suite
+from harness.statistics.mean_scores import Mean
+
+GROUPS = (
+    "responses · streaming",
+    "responses · non-streaming",
+    "chat · streaming",
+    "chat · non-streaming",
+)
+BROKEN = "chat · non-streaming"
+LITTLE = {"suite": TINY, "tries": 1}
+
+
+def mixed(sample, _condition, number):
+    return (len(sample) + number) % 3 > 0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a good run, one that fails in one condition, and one with many failures."""
+    folder = tmp_path_factory.mktemp("runs")
+    judged_run(folder / "good", provider="good", day=1)
+    judged_run(folder / "bad", never_in(BROKEN), provider="bad", day=2)
+    judged_run(folder / "mixed", mixed, provider="mixed", day=3)
+    return folder
+
+
+def compared(*folders, against=0):
+    return compare(labelled([read_run(folder) for folder in folders]), against, "0.1.0")
+
+
+def rows(comparison, name):
+    return {row.group: row for row in comparison.rows if row.name == name}
+
+
+def seen(row, index=1):
+    return row.differences[index].seen
+
+
+# --- Tool calling and checks
+
+
+def test_a_run_compared_with_a_copy_of_itself_differs_in_nothing(made, tmp_path):
+    shutil.copytree(made / "mixed", tmp_path / "copy")
+    found = compared(made / "mixed", tmp_path / "copy")
+    assert found.tested > 0
+    assert not any(row.differs for row in found.rows)
+    assert not found.changed_cases
+    assert {each.value for row in found.rows for each in row.differences if each} == {0.0}
+
+
+def test_only_the_worse_condition_is_reported_as_worse(made):
+    found = compared(made / "good", made / "bad")
+    first = rows(found, "pass@1")
+    assert {group: seen(row) for group, row in first.items()} == {
+        group: "worse" if group == BROKEN else "none" for group in GROUPS
+    }
+    difference = first[BROKEN].differences[1]
+    assert difference.value == -1.0
+    assert difference.pairs == len(SMALL.cases)
+    assert first[BROKEN].cells[1].value == 0.0
+    (verdict,) = rows(found, "verdict").values()
+    assert [cell.decision for cell in verdict.cells] == ["pass", "fail"]
+    assert verdict.differs
+
+
+def test_swapping_the_sides_reverses_the_result(made):
+    one = rows(compared(made / "good", made / "bad"), "pass@1")[BROKEN]
+    other = rows(compared(made / "good", made / "bad", against=1), "pass@1")[BROKEN]
+    assert other.differences[1] is None
+    assert (seen(one, 1), seen(other, 0)) == ("worse", "better")
+    assert other.differences[0].low == pytest.approx(-one.differences[1].high)
+
+
+def test_changed_cases_are_named(made):
+    (found,) = compared(made / "good", made / "bad").changed_cases
+    assert {case.sample for case in found.cases} == {case.id for case in SMALL.cases}
+    assert {(case.group, case.here, case.there) for case in found.cases} == {
+        (BROKEN, (0, 5), (5, 5))
+    }
+    assert not any(case.better for case in found.cases)
+
+
+def test_a_check_that_fails_in_one_run_differs_and_has_its_evidence(tmp_path):
+    judged_run(tmp_path / "one", provider="one")
+    judged_run(tmp_path / "two", miscounted=True, provider="two")
+    found = compared(tmp_path / "one", tmp_path / "two")
+    (row,) = rows(found, "usage.sum").values()
+    assert row.differs
+    assert [cell.status for cell in row.cells] == ["passed", "failed"]
+    assert row.cells[1].hits == 20
+    assert row.cells[1].examples[0].id == row.name
+    assert row.differences[1].seen == "worse"
+    assert row.differences[1].pairs is None
+    invalid = rows(found, "invalid")
+    assert [cell.hits for cell in invalid[BROKEN].cells] == [0, 20]
+    assert [cell.total for cell in invalid[BROKEN].cells] == [20, 20]
+
+
+def test_different_numbers_of_tries_are_compared_and_reported(made, tmp_path):
+    judged_run(tmp_path / "few", never_in(BROKEN), tries=3)
+    found = compared(made / "good", tmp_path / "few")
+    assert [(change.what, change.here, change.there) for change in found.entries[1].differs] == [
+        ("tries", "3", "5")
+    ]
+    assert set(rows(found, "pass@3")) == set(GROUPS)
+    assert not rows(found, "pass@5")
+    assert seen(rows(found, "pass@1")[BROKEN]) == "worse"
+
+
+def test_only_cases_with_the_same_content_are_paired(made, tmp_path):
+    changed = tuple(
+        case if number < 2 else type(case)(**{**vars(case), "prompt": f"{case.prompt}!"})
+        for number, case in enumerate(SMALL.cases)
+    )
+    suite = Suite(changed, SMALL.tools, (), SMALL.cases_file, SMALL.tools_file)
+    judged_run(tmp_path / "other", suite=suite)
+    found = compared(made / "good", tmp_path / "other")
+    assert {row.differences[1].pairs for row in rows(found, "pass@1").values()} == {2}
+    assert found.entries[1].notes == (
+        "tool_calling: only samples with the same content are paired, 2 of the 4 here and 4 in "
+        "good.",
+    )
+
+
+def test_without_a_common_case_nothing_is_tested(made, tmp_path):
+    suite = Suite(SMALL.cases[:1], SMALL.tools, (), SMALL.cases_file, SMALL.tools_file)
+    only = type(SMALL.cases[0])(**{**vars(SMALL.cases[0]), "id": "new"})
+    judged_run(tmp_path / "other", suite=Suite((only,), *list(vars(suite).values())[1:]))
+    found = compared(made / "good", tmp_path / "other")
+    assert found.tested == 0
+    assert "tool_calling is not compared" in found.entries[1].notes[0]
+    assert all(row.cells[1] is not None for row in rows(found, "pass@1").values())
+
+
+def test_conditions_that_only_one_run_has_are_left_out_and_named(made, tmp_path):
+    judged_run(tmp_path / "chat", apis=("chat",))
+    found = compared(made / "good", tmp_path / "chat")
+    first = rows(found, "pass@1")
+    assert first["responses · streaming"].cells[1] is None
+    assert first["responses · streaming"].differences == (None, None)
+    assert first[BROKEN].differences[1] is not None
+    assert found.entries[1].notes == (
+        "Only one of the two has responses · streaming; responses · non-streaming.",
+    )
+
+
+def test_an_unfinished_run_is_compared_by_the_attempts_made(made, tmp_path):
+    judged_run(tmp_path / "cut", made=40, finished=False)
+    found = compared(made / "good", tmp_path / "cut")
+    assert "--resume" in found.entries[1].notes[0]
+    assert {seen(row) for row in rows(found, "pass@1").values()} == {"none"}
+    assert rows(found, "pass@1")[BROKEN].cells[1].value == 0.5
+    assert rows(found, "not run")[BROKEN].cells[1].hits == 10
+
+
+def test_times_are_medians_with_intervals_and_not_tested(made):
+    found = compared(made / "good", made / "bad")
+    request = rows(found, "request")[BROKEN]
+    assert (request.cells[0].value, request.cells[0].low, request.cells[0].total) == (1.3, 1.2, 20)
+    assert request.differences == (None, None)
+    assert set(rows(found, "first token")) == {"responses · streaming", "chat · streaming"}
+
+
+def test_equal_names_are_distinguished_by_time_and_then_by_path(made, tmp_path):
+    judged_run(tmp_path / "a", provider="good", day=2)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    columns = [made / "good", made / "bad", tmp_path / "a", tmp_path / "b"]
+    labels = [column.entry.label for column in labelled([read_run(path) for path in columns])]
+    assert labels == [
+        "good 2026-11-02 10:00",
+        "bad",
+        f"good 2026-11-03 10:00 {tmp_path / 'a'}",
+        f"good 2026-11-03 10:00 {tmp_path / 'b'}",
+    ]
+
+
+def with_version(path, version):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: (folder / "run.json").unlink(), "is not a run folder"),
+        (lambda folder: (folder / "analysis.json").unlink(), "recheck"),
+        (lambda folder: (folder / "scores.jsonl").unlink(), "scores.jsonl"),
+        (lambda folder: (folder / "analysis.json").write_text("{}"), "another version"),
+        (lambda folder: with_version(folder / "analysis.json", 4), "another version"),
+        (lambda folder: (folder / "scores.jsonl").write_text("{}\n"), "another version"),
+        (lambda folder: (folder / "run.json").write_text('{"kind": "trial"}'), "damaged"),
+    ],
+)
+def test_a_folder_that_cannot_be_compared_is_reported_in_one_sentence(
+    break_it, message, made, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(made / "good", folder)
+    break_it(folder)
+    with pytest.raises(HarnessError, match=message) as error:
+        read_run(folder)
+    assert "\n" not in str(error.value)
+
+
+# --- Evals and baselines
+
+
+def eval_column(name, chances, *, questions=30, data="0", task="aime25", **more):
+    """A baseline: question i is right in the first `chances[i]` of every 8 tries."""
+    values = {
+        f"q{i}": tuple(float(t % 8 < chances[i % len(chances)]) for t in range(8))
+        for i in range(questions)
+    }
+    group = Group(
+        task=task,
+        name="aime25, gpt-oss-20b, high effort",
+        tries=8,
+        values=values,
+        contents=dict.fromkeys(values, data),
+        **more,
+    )
+    entry = Entry(label=name, kind="baseline", provider=name, model="gpt-oss-20b")
+    return Column(entry, {(group.task, group.name): group})
+
+
+def published():
+    mean = Mean(value=0.917, error=0.02, tries=8, trials=240, freedom=float("inf"))
+    name = "aime25, gpt-oss-20b, high effort"
+    group = Group(task="aime25", name=name, published=mean, questions=30)
+    entry = Entry(label="card", kind="published", provider="card", model="")
+    return Column(entry, {(group.task, group.name): group})
+
+
+def columns(*found, against=0):
+    return compare(labelled(found), against, "0.1.0")
+
+
+def score_row(found):
+    (row,) = (row for row in found.rows if row.section == "Scores")
+    return row
+
+
+def test_baselines_are_paired_by_question():
+    found = columns(eval_column("good", [8, 8, 7]), eval_column("bad", [2, 8, 7]))
+    row = score_row(found)
+    assert row.name == "aime25, gpt-oss-20b, high effort"
+    assert row.differences[1].seen == "worse"
+    assert row.differences[1].pairs == 30
+    (changed,) = found.changed_cases
+    assert {case.here for case in changed.cases} == {(2, 8)}
+    assert len(changed.cases) == 10
+
+
+def test_scores_are_compared_on_the_common_questions():
+    everything = eval_column("all", [8, 8, 7])
+    half = eval_column("half", [8, 8, 7], questions=12)
+    for pair in ((everything, half), (half, everything)):
+        difference = score_row(columns(*pair)).differences[1]
+        assert (difference.pairs, difference.value, difference.seen) == (12, 0.0, "none")
+
+
+def test_different_questions_are_not_compared():
+    found = columns(eval_column("ours", [8]), eval_column("theirs", [8], data="1"))
+    assert score_row(found).differences == (None, None)
+    assert found.entries[1].notes == (
+        "aime25 is not compared: the cases or data differ from those of ours.",
+    )
+
+
+def test_a_score_counts_missing_tries_as_wrong():
+    group = Group(task="t", name="n", tries=4, values={"q": (1.0, 1.0)})
+    assert group.filled == [[1.0, 1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("against", [0, 1])
+def test_a_run_is_compared_with_published_figures(against):
+    found = columns(eval_column("bad", [2]), published(), against=against)
+    row = score_row(found)
+    assert row.cells[1].value == pytest.approx(0.917)
+    assert seen(row, 1 - against) == ("better" if against == 0 else "worse")
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (eval_column("run", [2], questions=3), "3 of 30 questions"),
+        (eval_column("run", [2], example_data=True), "sample questions"),
+        (eval_column("run", [2], task="gpqa"), "card has no figure for it"),
+        (eval_column("run", [2], task="gpqa", example_data=True), "sample questions"),
+    ],
+)
+def test_published_figures_are_compared_only_with_all_questions(run, reason):
+    found = columns(run, published())
+    assert found.tested == 0
+    assert reason in found.entries[1].notes[0]
+
+
+def test_a_run_of_several_tasks_is_compared_in_all_of_them(tmp_path):
+    judged_run(tmp_path / "a", provider="a", evals=lambda *_: True)
+    judged_run(
+        tmp_path / "b", never_in(BROKEN), provider="b", evals=lambda sample, *_: sample > "q4"
+    )
+    found = compared(tmp_path / "a", tmp_path / "b")
+    assert seen(rows(found, "pass@1")[BROKEN]) == "worse"
+    assert seen(score_row(found)) == "worse"
+    assert score_row(found).name == "aime25, gpt-oss-mock, high effort"
+    assert [cell.value for cell in score_row(found).cells] == [1.0, 0.5]
+    assert rows(found, "request")["aime25, gpt-oss-mock, high effort"].cells[0].total == 50
+    assert rows(found, "reasoning tokens")["aime25, gpt-oss-mock, high effort"].cells[0].value == 9
+    (changed,) = found.changed_cases
+    assert len(changed.cases) == len(SMALL.cases) + QUESTIONS // 2
+
+
+def test_tool_calling_and_a_baseline_have_nothing_in_common(made):
+    found = columns(read_run(made / "good"), eval_column("b", [8]))
+    assert found.tested == 0
+    assert "nothing in common" in found.entries[1].notes[0]
+
+
+# --- The previous run
+
+
+def test_the_previous_run_is_the_latest_finished_one_with_the_same_settings(tmp_path):
+    judged_run(tmp_path / "first", day=0, **LITTLE)
+    judged_run(tmp_path / "second", day=1, **LITTLE)
+    judged_run(tmp_path / "hotter", day=2, temperature=0.9, **LITTLE)
+    judged_run(tmp_path / "cut", day=2.5, made=0, finished=False, **LITTLE)
+    judged_run(tmp_path / "other", provider="other", day=2.6, **LITTLE)
+    judged_run(tmp_path / "eval", day=2.7, suite=None, tries=1, evals=lambda *_: True)
+    judged_run(tmp_path / "now", day=3, **LITTLE)
+    judged_run(tmp_path / "later", day=4, **LITTLE)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "run.json").write_text("[]")
+    assert previous_run(tmp_path / "now").name == "second"
+    assert previous_run(tmp_path / "first") is None
+    assert previous_run(tmp_path / "other") is None
+
+
+def test_regressions_name_checks_cases_and_conditions(made, tmp_path):
+    before = read_run(judged_run(tmp_path / "before"))
+    now = read_run(judged_run(tmp_path / "now", miscounted=True, day=1))
+    found = regressions(now, before)
+    (change,) = found.broken
+    assert (change.id, change.before, change.after) == ("usage.sum", "passed", "failed")
+    assert change.beyond_chance
+    assert not found.fixed
+    back = regressions(before, now)
+    assert [change.id for change in back.fixed] == ["usage.sum"]
+    assert not back.broken
+    assert regressions(before, before).unchanged
+    worse = regressions(read_run(made / "bad"), read_run(made / "good"))
+    assert [change.name for change in worse.scores] == [BROKEN]
+    assert len(worse.cases) == len(SMALL.cases)
+
+
+def test_runs_of_different_tasks_have_no_regressions(made, tmp_path):
+    other = judged_run(tmp_path / "eval", suite=None, evals=lambda *_: True)
+    analysis = json.loads((other / "analysis.json").read_text())
+    (other / "analysis.json").write_text(json.dumps({**analysis, "checks": []}))
+    assert regressions(read_run(other), read_run(made / "good")) is None
+
+
+def test_regressions_are_stored_with_the_run_and_removed_without_an_earlier_run(tmp_path):
+    judged_run(tmp_path / "before", day=0)
+    now = judged_run(tmp_path / "now", never_in(BROKEN), day=1)
+    write_regressions(now)
+    assert read_regressions(now).previous == "before"
+    shutil.rmtree(tmp_path / "before")
+    write_regressions(now)
+    assert read_regressions(now) is None
+    assert not (now / "regressions.json").exists()
+
+
+# --- History
+
+
+def test_history_has_every_run_with_changes_and_gaps(tmp_path):
+    for number, day in enumerate((0, 1, 2, 12)):
+        changed = {"temperature": 0.5} if number == 3 else {}
+        judged_run(tmp_path / f"run-{9 - number}", provider="mine", day=day, **LITTLE, **changed)
+    judged_run(tmp_path / "other", never_in(BROKEN), provider="other", day=5, **LITTLE)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text("{")
+    found = history_of(tmp_path, None)
+    mine, other = found.lines
+    assert [point.run for point in mine.points] == ["run-9", "run-8", "run-7", "run-6"]
+    assert [point.gap_days for point in mine.points] == [None, None, None, 10.0]
+    assert [change.what for change in mine.points[3].changed] == ["temperature"]
+    assert not any(point.changed for point in mine.points[:3])
+    assert other.points[0].pass_hat.value == 0.0
+    assert (other.points[0].failed_checks, other.points[0].tokens) == (0, 4 * 70)
+    assert len(found.unread) == 1
+    assert [line.provider for line in history_of(tmp_path, "other").lines] == ["other"]
+
+
+def test_history_compares_settings_with_the_latest_run_of_the_same_task(tmp_path):
+    judged_run(tmp_path / "a", day=0, **LITTLE)
+    judged_run(tmp_path / "b", day=1, suite=None, evals=lambda *_: True, temperature=0.5)
+    judged_run(tmp_path / "c", day=2, temperature=0.5, **LITTLE)
+    (line,) = history_of(tmp_path, None).lines
+    assert [[change.what for change in point.changed] for point in line.points] == [
+        [],
+        [],
+        ["temperature"],
+    ]
+    assert line.points[1].scores["aime25, gpt-oss-mock, high effort"].value == 1.0
+    assert line.points[1].pass_at is None
+
+
+@pytest.mark.parametrize(
+    ("days", "late"),
+    [
+        ([1], [None]),
+        ([1, 9], [None, None]),
+        ([1, 2, 3, 13], [None, None, None, 10.0]),
+        ([1, 1.01, 1.02, 1.1], [None, None, None, None]),
+    ],
+)
+def test_a_gap_is_a_pause_much_longer_than_usual_and_than_a_day(days, late):
+    times = [datetime.fromtimestamp(86_400 * day, UTC).isoformat() for day in days]
+    assert gaps(times) == late
+
+
+def test_a_comparison_can_be_read_back(made):
+    found = compared(made / "good", made / "mixed")
+    assert type(found).model_validate(json.loads(found.model_dump_json())) == found

@@ -1,0 +1,86 @@
+"""Memory does not grow with the number of finished attempts, because they are on disk."""
+
+import asyncio
+import gc
+import json
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from healthy import exchange, json_response
+from replies import Reply, chat_whole
+
+from harness.api.items import Message, Settings
+from harness.records.conditions import Condition
+from harness.records.rollouts import Exchange, Key, Rollout
+from harness.run.attempts import Attempt, Sample
+from harness.run.run_log import RunLog, read_rollouts
+from harness.run.sampling import Observer, run_attempts
+from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
+from harness.transport.retry import RetryingTransport, RetryPolicy
+
+WARM, WHOLE = 500, 2000
+IN_FLIGHT = 8
+SMALLEST_TRACE = 50
+CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming")
+
+
+class Answering:
+    """A provider without a network; every fifth answer is a 429."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def send(
+        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
+    ) -> Exchange:
+        self.asked += 1
+        await asyncio.sleep(0)
+        text = json.dumps(chat_whole(Reply(text=f"Answer {self.asked}.")))
+        return exchange("chat", False, json_response(text, 429 if self.asked % 5 == 0 else 200))
+
+
+class Measuring(Observer):
+    """Measure the traced memory once the run has warmed up, and shortly before its end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.taken: list[int] = []
+
+    def started(self, attempt: Attempt) -> None:
+        pass
+
+    def finished(self, rollout: Rollout) -> None:
+        self.count += 1
+        if self.count in {WARM, WHOLE - IN_FLIGHT}:
+            gc.collect()
+            self.taken.append(tracemalloc.get_traced_memory()[0])
+
+
+def planned() -> Iterator[Attempt]:
+    for number in range(WHOLE):
+        sample = Sample(f"question-{number}", (Message("user", "How many?" * 10),))
+        yield Attempt(f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, Settings("m"))
+
+
+async def test_memory_does_not_grow_with_finished_attempts(tmp_path: Path) -> None:
+    limited = RateLimitedTransport(Answering(), rpm=10**9, tpm=10**9)
+    adaptive = AdaptiveTransport(limited, most=IN_FLIGHT)
+    transport = RetryingTransport(adaptive, RetryPolicy(first_wait=0, longest_wait=0))
+    measuring = Measuring()
+    tracemalloc.start()
+    try:
+        with RunLog(tmp_path) as log:
+            await run_attempts(
+                planned(),
+                transport=transport,
+                log=log,
+                concurrency=IN_FLIGHT,
+                observer=measuring,
+            )
+    finally:
+        tracemalloc.stop()
+    warm, whole = measuring.taken
+    assert (whole - warm) / (WHOLE - WARM) < SMALLEST_TRACE
+    assert sum(1 for _ in read_rollouts(tmp_path)) == WHOLE

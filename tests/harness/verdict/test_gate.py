@@ -1,0 +1,247 @@
+"""The verdict from results and thresholds."""
+
+import re
+
+import pytest
+
+from harness.checks import CHECKS
+from harness.errors import ConfigurationError
+from harness.probes import PROBES
+from harness.records.analysis import RuleResult, TaskResult, Verdict
+from harness.records.conditions import Condition
+from harness.records.figures import AtK
+from harness.records.runs import Thresholds
+from harness.records.scores import Estimate
+from harness.statistics.two_rates import exceeds
+from harness.verdict.gate import decide_calls_and_probes, exit_code
+from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
+from harness.verdict.success_rate import forecast
+
+
+def estimate(value):
+    return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
+
+
+def group(
+    *, failed=(), at=1.0, hat=1.0, invalid=0, tries=5, finished=None, cases=36, mode="streaming"
+):
+    """Tool calling under one condition; `failed` has the failed tries of the first cases."""
+    planned = cases * tries
+    finished = planned if finished is None else finished
+    lost = [*failed, *[0] * (cases - len(failed))]
+    done = [tries if finished == planned else finished // cases] * cases
+    return TaskResult(
+        task="tool_calling",
+        condition=Condition(model="m", api="chat", mode=mode),
+        samples=cases,
+        tries=tries,
+        planned=planned,
+        finished=finished,
+        outcomes={"success": finished - sum(failed), "no_tool_call": sum(failed)},
+        invalid=invalid,
+        exact=finished,
+        cases={f"case-{n}": (done[n] - lost[n], done[n]) for n in range(cases)},
+        at_k=(AtK(k=tries, pass_at=estimate(at), pass_hat=estimate(hat)),),
+    )
+
+
+def part(groups, thresholds, *, stopped=None, **more):
+    planned, made = sum(each.planned for each in groups), sum(each.finished for each in groups)
+    return decide_calls_and_probes(
+        groups, thresholds, planned=planned, made=made, stopped=stopped, **more
+    )
+
+
+def decide(groups, thresholds, **more):
+    found = part(groups, thresholds, **more)
+    return Verdict(decision=found.decision, reasons=found.reasons, thresholds=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("groups", "decision", "code", "reason"),
+    [
+        ([group()], "pass", 0, "0 invalid responses"),
+        ([group(failed=[1] * 7)], "pass", 0, "0 invalid responses"),
+        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6 %)"),
+        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8 %)"),
+        ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
+        ([group(finished=36)], "inconclusive", 4, "144 of 180 planned attempts were not made"),
+        ([group(finished=36, invalid=2)], "fail", 1, "2 invalid"),
+        ([group(finished=36, failed=[1] * 36)], "fail", 1, "less often than the reference"),
+        ([group(finished=0)], "inconclusive", 4, "Nothing was judged"),
+        ([], "inconclusive", 4, "Nothing was judged"),
+    ],
+)
+def test_verdicts(groups, decision, code, reason):
+    verdict = decide(groups, Thresholds())
+    assert verdict.decision == decision
+    assert reason in verdict.reasons[0]
+    assert exit_code(verdict) == code
+
+
+@pytest.mark.parametrize(("cases", "tries", "settled"), [(2, 1, 18), (1, 1, 36), (36, 1, None)])
+def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries, settled):
+    verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
+    assert verdict.decision == ("pass" if settled is None else "inconclusive")
+    if settled is not None:
+        assert verdict.reasons[0].endswith(f"At the same rate, -k {settled} would settle it.")
+        assert decide([group(cases=cases, tries=settled)], Thresholds()).decision == "pass"
+
+
+@pytest.mark.parametrize(("cases", "failed", "few"), [(1, [1], True), (36, [1, 1, 1], False)])
+def test_more_tries_are_not_recommended_where_cases_are_too_few(cases, failed, few):
+    (reason,) = part([group(cases=cases, tries=1, failed=failed)], Thresholds()).reasons
+    assert reason.endswith("(--reference RUN)." if few else "would settle it.")
+    assert ("add cases" in reason) == few
+
+
+@pytest.mark.parametrize(("samples", "tries"), [(1, 35), (35, 1), (7, 5)])
+def test_a_run_that_cannot_pass_is_announced_before_it_starts(samples, tries):
+    (line,) = forecast(samples, tries, Thresholds())
+    assert "CANNOT PASS with fewer than 36 tries" in line
+    assert not list(forecast(36, 1, Thresholds()))
+    assert not list(forecast(samples, tries, Thresholds(rule="guide")))
+
+
+def test_a_rate_near_the_decision_boundary_stays_inconclusive():
+    verdict = decide([group(tries=4, failed=[2] * 36)], Thresholds(reference=0.9, lower_rate=0.1))
+    assert verdict.decision == "inconclusive"
+    assert verdict.reasons[0].endswith("more tries hardly help; examine the failures.")
+
+
+def test_conditions_that_are_slightly_low_fail_together():
+    low = [group(failed=[1] * 11), group(failed=[1] * 10, mode="non-streaming")]
+    assert decide(low, Thresholds()).decision == "inconclusive"
+    (reason,) = decide(low * 2, Thresholds()).reasons
+    assert "all conditions together 678 of 720" in reason
+    assert "no tool call (42)" in reason
+
+
+def test_a_case_that_always_fails_is_named_and_fails_only_if_the_reference_passes_it():
+    broken = [group(failed=[5], mode=mode) for mode in ("streaming", "non-streaming")]
+    found = part(broken, Thresholds())
+    assert found.decision == "pass"
+    assert "case-0 (0 of 10 passed)" in found.warnings[0]
+    passed = Thresholds(reference_cases={f"case-{n}": (20, 20) for n in range(36)})
+    found = part(broken, passed)
+    assert (found.decision, found.warnings) == ("fail", ())
+    assert "the reference passes it: case-0 (0 of 10 passed)" in found.reasons[0]
+    failed_before = Thresholds(reference_cases=passed.reference_cases | {"case-0": (0, 20)})
+    found = part(broken, failed_before)
+    assert (found.decision, found.warnings) == ("pass", ())
+
+
+def test_a_case_that_fails_under_one_condition_is_found():
+    mixed = [group(), group(failed=[5], mode="non-streaming"), group(), group()]
+    (warning,) = part(mixed, Thresholds()).warnings
+    assert "case-0 (0 of 5 passed for chat · non-streaming)" in warning
+
+
+def test_the_reference_rate_is_stated_or_measured_or_the_default():
+    assert target_of(Thresholds()).reference == 0.98
+    stated = with_reference(Thresholds(), "0.95", "--reference")
+    assert target_of(stated).reference == 0.95
+    measured = target_of(default_thresholds("gpt-oss-small", strict=False))
+    assert 0.98 < measured.reference < 1
+    source = r"lower bound of the bundled reference: 7\d\d of 720 passed"
+    assert re.fullmatch(source, measured.source)
+    assert target_of(default_thresholds("gpt-oss-20b", strict=False)).source == "the default"
+    with pytest.raises(ConfigurationError, match="must be above the lower rate"):
+        target_of(Thresholds(reference=0.9))
+    with pytest.raises(ConfigurationError, match="a rate between 0 and 1"):
+        with_reference(Thresholds(), "1", "--reference")
+
+
+def test_every_kind_of_reason_has_one_sentence():
+    groups = [group(invalid=3, failed=[5] * 36), group(invalid=2, mode="non-streaming")]
+    failed = [
+        RuleResult(check=CHECKS[name].about, status="failed", applicable=4, failures=3)
+        for name in ("usage.sum", "usage.missing", "finish.limit")
+    ]
+    reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
+    assert len(reasons) == 3
+    assert "3 invalid of 180; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
+    assert reasons[1].startswith("3 checks failed in replies to probe requests: usage")
+    assert "Most failures: no tool call (180)" in reasons[2]
+
+
+def test_invalid_responses_of_all_conditions_are_one_count_with_failed_checks():
+    groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
+    reasons = decide(groups, Thresholds(), invalid_by=("usage.sum",)).reasons
+    text = "All 4 conditions: 720 invalid of 720 attempts, none allowed. Failed checks: usage.sum."
+    assert reasons[0] == text
+
+
+def test_a_check_that_failed_outside_the_attempts_fails_the_run():
+    about = CHECKS["usage.sum"].about
+    failed = RuleResult(check=about, status="failed", applicable=4, failures=3)
+    verdict = decide([group()], Thresholds(), beyond_cases=[failed])
+    reason = "usage.sum failed 3 of 4 times in replies to probe requests."
+    assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
+    assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
+
+
+def test_probes_that_judged_nothing_are_not_a_pass():
+    about = next(iter(PROBES.values())).about
+    silent = RuleResult(check=about, status="not_verifiable", reason="No logprobs.")
+    replied = RuleResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
+    verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
+    assert verdict.decision == "inconclusive"
+    assert verdict.reasons == ("Nothing was judged: No logprobs.",)
+    heard = silent.model_copy(update={"status": "passed", "applicable": 1})
+    verdict = decide([], Thresholds(), beyond_cases=[silent, heard, replied])
+    assert (verdict.decision, verdict.reasons) == ("pass", ("1 of 2 probes passed, none failed.",))
+
+
+@pytest.mark.parametrize(
+    ("groups", "decision", "reason"),
+    [
+        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1 %"),
+        ([group(hat=0.9)], "fail", "pass^5 is 90.0 %"),
+        ([group(at=0.85)], "fail", "pass@5 is 85.0 %"),
+    ],
+)
+def test_the_rule_of_openais_guide_is_applied(groups, decision, reason):
+    verdict = decide(groups, Thresholds(rule="guide"))
+    assert verdict.decision == decision
+    assert any(reason in each for each in verdict.reasons)
+
+
+def test_thresholds_of_the_guide_can_be_set():
+    lenient = guide(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05)
+    assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
+    assert decide([group()], guide(min_pass_hat_k=1.0)).decision == "pass"
+    assert decide([group(hat=0.999)], guide(min_pass_hat_k=1.0)).decision == "fail"
+    assert not Thresholds(rule="success_rate", origins={"min_pass_at_k": "x"}).by_guide
+
+
+def guide(**settings):
+    return Thresholds(**settings, origins={"min_pass_hat_k": "gate.yaml"})
+
+
+def test_a_rate_must_be_above_its_threshold_or_perfect():
+    assert exceeds(0.91, 0.9)
+    assert not exceeds(0.9, 0.9)
+    assert exceeds(1.0, 1.0)
+
+
+def test_an_unreachable_threshold_fails_before_the_end():
+    lost = group(finished=36).model_copy(update={"best_pass_hat": 0.9})
+    verdict = decide([lost], guide(), stopped="Stopped by the budget.")
+    assert verdict.decision == "fail"
+    assert "pass^5 can reach at most 90.0 %, required: above 90 %" in verdict.reasons[0]
+    assert verdict.reasons[-1] == "Stopped by the budget."
+    hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
+    assert decide([hopeful], guide()).decision == "inconclusive"
+
+
+def test_requirements_apply_in_addition_to_the_rates():
+    assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
+    assert decide([group()], Thresholds(), broken=["No."]).decision == "fail"
+    assert decide([group()], Thresholds(), unverified=["Not run."]).decision == "inconclusive"
+
+
+def test_a_reason_names_the_source_of_its_threshold():
+    gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
+    assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
+    assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]
