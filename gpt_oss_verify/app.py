@@ -53,7 +53,6 @@ _COMMANDS = {
     },
     "Sample or record": {
         "eval": "verify:evaluate",
-        "watch": "watch:watch",
         "tap": "traffic:tap",
         "import": "traffic:import_traffic",
     },
@@ -92,8 +91,9 @@ _OWN_EXIT_CODES = {
         ),
         _NO_VERDICT,
     ),
-    **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
-    "watch": f"{_NO_VERDICT}; with --once also 1 after an alert · {_UNREACHABLE}",
+    "init": f"{_NO_VERDICT} · {_UNREACHABLE}",
+    "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
+    f"2 usage or configuration · {_UNREACHABLE}",
     "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the "
     "run or it was killed",
     "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",

@@ -33,7 +33,13 @@ from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
 from harness.compare.regressions import regressions_of
-from harness.errors import EXIT_PASS, EXIT_UNREACHABLE, ConfigurationError, ProviderUnavailableError
+from harness.errors import (
+    EXIT_FAIL,
+    EXIT_PASS,
+    EXIT_UNREACHABLE,
+    ConfigurationError,
+    ProviderUnavailableError,
+)
 from harness.run import run_folder
 from reports.compare import print_comparison, render_compare_markdown
 from reports.history import print_history
@@ -91,7 +97,11 @@ def compare(
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
-        _report(_comparison(names, against), out, as_json=as_json)
+        found = _comparison(names, against)
+        _report(found, out, as_json=as_json)
+        tested = [each for row in found.rows for each in row.differences if each is not None]
+        if code == EXIT_PASS and any(each.seen == "worse" for each in tested):
+            return EXIT_FAIL
     return code
 
 

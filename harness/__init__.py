@@ -6,7 +6,6 @@ Its packages; each imports only packages below it:
     compare         runs side by side, over time, and as DataFrames
     doctor          check the setup before a run
     agents          agents of other projects as clients, with known results
-    watching        rounds of small samples of a provider, and alerts when it gets worse
     traffic         recorded traffic of other clients as rollouts
     session         sample a run into its folder
     verdict         from scores to a verdict: analysis, statistics of the gate, causes

@@ -47,7 +47,6 @@ BRIEFLY = {
     "": _FEW,
     "compare": _FEW,
     "eval": (("--examples", "1"), ("--tries", "1")),
-    "watch": (("--once",), ("--only", "smoke")),
 }
 PROMPTS = {case.prompt for case in SUITE.cases}
 

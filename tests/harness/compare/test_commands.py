@@ -38,7 +38,7 @@ def printed(capsys):
 
 
 def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, capsys):
-    assert run(["compare", *runs, "--out", "page"]) == 0
+    assert run(["compare", *runs, "--out", "page"]) == 1
     text = printed(capsys)
     assert "alpha 2026-11-01 10:00 PASS tool calling" in text
     assert "chat · non-streaming pass@1: worse: -100.0 points" in text
@@ -57,7 +57,7 @@ def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, caps
 
 
 def test_the_reference_need_not_be_among_the_runs(runs, tmp_path, capsys):
-    assert run(["compare", runs[1], "--against", runs[0], "--out", "page"]) == 0
+    assert run(["compare", runs[1], "--against", runs[0], "--out", "page"]) == 1
     found = json.loads((tmp_path / "page" / "compare.json").read_text())
     assert found["against"] == "alpha 2026-11-01 10:00"
     assert len(found["entries"]) == 2
@@ -67,7 +67,7 @@ def test_the_reference_need_not_be_among_the_runs(runs, tmp_path, capsys):
 
 
 def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
-    assert run(["compare", *runs[1:], "--against", "runs/b-1"]) == 0
+    assert run(["compare", *runs[1:], "--against", "runs/b-1"]) == 1
     (folder,) = (tmp_path / "runs").glob("compare-*")
     assert {path.name for path in folder.iterdir()} == {
         "compare.html",
@@ -80,7 +80,7 @@ def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
 
 
 def test_json_is_the_only_output_and_writes_no_file(runs, tmp_path, capsys):
-    assert run(["compare", *runs, "--json"]) == 0
+    assert run(["compare", *runs, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [entry["label"] for entry in found["entries"]][2] == "beta"
     assert not list((tmp_path / "runs").glob("compare-*"))
@@ -202,7 +202,7 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
         ]
     assert run(["baseline", "create", folders[0], "good.json"]) == 0
     capsys.readouterr()
-    assert run(["compare", "good.json", folders[1], "card", "--json"]) == 0
+    assert run(["compare", "good.json", folders[1], "card", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     (row,) = (row for row in found["rows"] if row["section"] == "Scores")
     assert row["differences"][1]["seen"] == "worse"
@@ -210,7 +210,7 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     assert run(["compare", folders[1], "card", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert "sample questions" in found["entries"][1]["notes"][0]
-    assert run(["compare", *folders, "--out", "page"]) == 0
+    assert run(["compare", *folders, "--out", "page"]) == 1
     assert "aime25, gpt-oss-mock" in printed(capsys)
     assert run(["history", "--runs", "evals"]) == 0
     assert printed(capsys).count(": 1 run ") == 2
