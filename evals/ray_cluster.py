@@ -18,7 +18,6 @@ from harness.errors import (
     ProviderUnavailableError,
     StoppedError,
 )
-from harness.integrity.seal import sealed
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
@@ -142,14 +141,13 @@ def sample_in_shards(job: Job, executor: RayExecutor, observer: Observer) -> Non
     count = max(1, min(executor.workers, job.info.planned))
     observer.stage(f"sampling {count} shards")
     observer.begin(job.info.planned, 0)
-    with sealed(job.folder) as ending:
-        try:
-            _join_shards(job, executor, count, observer)
-        except KeyboardInterrupt:
-            raise StoppedError("stopped before the end; finish it with --resume") from None
-        for task in job.plan.tasks:
-            run_until_stopped(task.grade(job.folder, observer, job.budget))
-        ending.info = ended(job, "complete")
+    try:
+        _join_shards(job, executor, count, observer)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped before the end; finish it with --resume") from None
+    for task in job.plan.tasks:
+        run_until_stopped(task.grade(job.folder, observer, job.budget))
+    write_run_info(job.folder, ended(job, "complete"))
 
 
 def _join_shards(job: Job, executor: RayExecutor, count: int, observer: Observer) -> None:

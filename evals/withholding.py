@@ -22,10 +22,10 @@ from harness.api.items import Reply, UnreadableReplyError
 from harness.api.sse import stream_events
 from harness.api.stream_events import carries_text
 from harness.errors import ConfigurationError
-from harness.integrity.bundle import Withholding
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 from harness.records.runs import TaskInfo
+from harness.run.published_copy import Withholding
 from harness.run.run_log import read_run_info
 
 _TEXTS = ("messages", "input", "instructions", "tools")
@@ -39,18 +39,18 @@ _SILENT: Mapping[Api, str] = {
 
 
 def gated_texts(folder: Path) -> Withholding:
-    """What a bundle of a run folder withholds. Raises ConfigurationError or RunLogError."""
+    """Return what a published copy of a run withholds. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
     if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
         raise ConfigurationError(
             f"{folder} has grades that quote gated questions; a run with `grade --unread` on gated "
-            "data cannot be bundled."
+            "data cannot be published."
         )
     tests: dict[str, Gpqa] = {}
     files, digests = {}, {}
     for task in restored_evals(folder, info):
         data = task.info.dataset
-        if data is None or not data.gated:
+        if data is None or not data.gated or data.withheld:
             continue
         if not isinstance(task.test, Gpqa):
             raise ConfigurationError(
@@ -73,10 +73,7 @@ def gated_texts(folder: Path) -> Withholding:
         test = tests.get(record.task)
         return record if test is None else _without_texts(record, test)
 
-    tasks = [_described(task, digests).model_dump(mode="json") for task in info.tasks]
-    names = ", ".join(tests)
-    what = f"the texts of {names}: questions, choices, and answers, which may quote them"
-    return Withholding({"tasks": tasks}, files, published, what)
+    return Withholding(tuple(_described(task, digests) for task in info.tasks), files, published)
 
 
 def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:

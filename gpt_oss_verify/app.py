@@ -65,8 +65,6 @@ _COMMANDS = {
         "export": "export:export",
         "merge": "eval_runs:merge",
         "baseline": "eval_runs:baseline",
-        "audit": "publishing:audit",
-        "bundle": "publishing:bundle",
         "site": "publishing:site",
     },
     "Graders and golden files": {
@@ -86,7 +84,7 @@ _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(
         (
-            *("providers", "checks", "report", "history", "export", "bundle", "site"),
+            *("providers", "checks", "report", "history", "export", "site"),
             "export-small",
         ),
         _NO_VERDICT,
@@ -94,8 +92,6 @@ _OWN_EXIT_CODES = {
     "init": f"{_NO_VERDICT} · {_UNREACHABLE}",
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
-    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the "
-    "run or it was killed",
     "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",
     "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",

@@ -2,9 +2,8 @@
 
 import json
 import webbrowser
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +11,8 @@ from cyclopts import Parameter
 
 from evals.task import EvalTask
 from gpt_oss_verify.choice import gate_changes, thresholds_of_run
-from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
-from gpt_oss_verify.restoring import restore, unpacked
+from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, Run, ShowQuestions
+from gpt_oss_verify.restoring import restore
 from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.compare.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -44,7 +43,7 @@ RENDERED: tuple[Format, ...] = ("html", "md", "junit")
 
 
 def recheck(
-    run: RunOrBundle,
+    run: Run,
     /,
     *,
     gate: GateOptions = GateOptions(),
@@ -53,14 +52,13 @@ def recheck(
     as_json: AsJson = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version."""
-    run = unpacked(run)
     thresholds = thresholds_of_run(gate, read_run_info(run))
     changes = {**gate_changes(gate), **baseline.changes()}
     return judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 
 
 def report(
-    run: RunOrBundle,
+    run: Run,
     /,
     *,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
@@ -78,7 +76,6 @@ def report(
     formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
-    run = unpacked(run)
     rewrite_reports(run, formats, show_questions=show_questions)
     for each in formats:
         show(str(run / FILES[each]))
@@ -154,7 +151,6 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
         "diagnosis": whole["diagnosis"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
-        "seal": analysis.run.seal,
         "results": [
             {name: value for name, value in result.items() if name != "failures"}
             for result in whole["results"]
@@ -191,33 +187,6 @@ def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInf
 def gate_of(analysis: Analysis) -> dict[str, object]:
     """The settings with which a run was judged, as `changes` for `judge_and_report`."""
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
-
-
-def not_reproducible(folder: Path) -> Iterator[str]:
-    """The files of a judged run that do not follow from its records.
-
-    Raises RunLogError if this version did not judge it, or a file cannot be read.
-    """
-    stored = run_folder.read_analysis(folder)
-    info = with_settings(read_run_info(folder), gate_of(stored))
-    tasks = restore(folder, info)
-    fresh, scores = judge(folder, info, tasks, thresholds=stored.verdict.thresholds)
-    fresh = fresh.model_copy(update={"run_id": stored.run_id})
-    if fresh != stored:
-        yield run_folder.ANALYSIS_FILE
-    written = map(run_folder.as_written, run_folder.read_scores(folder))
-    pairs = zip_longest(map(run_folder.as_written, scores), written)
-    if any(one != other for one, other in pairs):
-        yield run_folder.SCORES_FILE
-        return
-    kinds = (False, True) if fresh.evals else (False,)  # without and with the questions of evals
-    possible = [_report(folder, fresh, tasks, show_questions=each) for each in kinds]
-    for form in RENDERED:
-        path = folder / FILES[form]
-        if path.exists():
-            found = path.is_file() and path.read_text(encoding="utf-8", errors="replace")
-            if all(found != _text(folder, made, form) for made in possible):
-                yield path.name
 
 
 def _judge_and_store(

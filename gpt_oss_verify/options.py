@@ -46,9 +46,6 @@ def _run_place(_: object, tokens: Sequence[Token]) -> Path:
 
 RunPath = Annotated[Path, Parameter(converter=_run_place)]
 Run = Annotated[RunPath, Parameter(help="The run's folder, or its name in `runs`.")]
-RunOrBundle = Annotated[
-    RunPath, Parameter(help="The run's folder, its name in `runs`, or a bundle of the run.")
-]
 ShowQuestions = Annotated[
     bool,
     Parameter(help="Include the text of eval questions; the authors of GPQA ask you not to."),

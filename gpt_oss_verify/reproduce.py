@@ -11,8 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gpt_oss_verify.choice import same_provider
-from gpt_oss_verify.options import ProviderOptions, RunOrBundle
-from gpt_oss_verify.restoring import unpacked
+from gpt_oss_verify.options import ProviderOptions, Run
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
@@ -40,7 +39,7 @@ _Outcome = tuple[Repeats | None, Body | None]
 
 
 def reproduce(
-    run: RunOrBundle,
+    run: Run,
     finding: str,
     /,
     *,
@@ -59,7 +58,6 @@ def reproduce(
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
-    run = unpacked(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.integrity.seal import sealed
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import TaskResult, Verdict
 from harness.records.conditions import Api, Condition
@@ -69,14 +68,13 @@ class InterimResults:
 
 
 def sample(job: Job, observer: Observer) -> None:
-    """Sample the rest of a run, grade it, and seal its folder.
+    """Sample the rest of a run, and grade it.
 
     Raises ProviderUnavailableError if the provider or the grader could not be used at all,
     RunLogError, and StoppedError.
     """
     prepare(job)
-    with sealed(job.folder) as ending:
-        ending.info = ended(job, run_until_stopped(_sample(job, observer)))
+    write_run_info(job.folder, ended(job, run_until_stopped(_sample(job, observer))))
 
 
 def grade(job: Job, observer: Observer) -> None:
@@ -84,13 +82,11 @@ def grade(job: Job, observer: Observer) -> None:
 
     Raises the errors of `sample`.
     """
-    with sealed(job.folder) as ending:
-        run_until_stopped(_grade(job, observer))
-        sampled = sum(1 for _ in read_rollouts(job.folder))
-        if job.info.ended is None and sampled >= job.info.planned:
-            ending.info = ended(job, "complete")
-        else:
-            ending.info = job.info.model_copy(update={"stopped": job.budget.stopped})
+    run_until_stopped(_grade(job, observer))
+    info = job.info.model_copy(update={"stopped": job.budget.stopped})
+    if info.ended is None and sum(1 for _ in read_rollouts(job.folder)) >= info.planned:
+        info = ended(job, "complete")
+    write_run_info(job.folder, info)
 
 
 def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provider:

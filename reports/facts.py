@@ -78,5 +78,3 @@ def _times(run: RunInfo) -> Iterator[Fact]:
     if run.resumed:
         yield "resumed", ", ".join(run.resumed)
     yield "finished", run.finished_at or "not finished"
-    if run.seal is not None:
-        yield "seal", f"{run.seal} (to compare: gpt-oss-verify audit RUN --seal SEAL)"

@@ -59,7 +59,6 @@ def print_report(report: Report, console: Console) -> None:
     for label, fact in (
         ("Verdict", report.verdict),
         ("Report", f"{report.folder}/report.html"),
-        ("Seal", report.analysis.run.seal),
         *((label, step.line) for label, step in steps),
     ):
         if fact is not None:

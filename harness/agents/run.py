@@ -15,12 +15,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from harness.agents.programs import EXPECTED_NUMBER, TEMPERATURES
-from harness.integrity.secrets import known_secrets
 from harness.providers.entries import Provider, access
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.runs import AgentResult
 from harness.traffic.proxy import Recorder, forward
 from harness.transport.redact import Redactor
+from harness.transport.secrets import known_secrets
 
 TRIES = 3
 """A healthy model may answer without its tool once; a server that breaks an agent always fails."""

@@ -10,19 +10,15 @@
 
 from __future__ import annotations
 
-import shutil
-import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from harness.compare.transcripts import Transcript, transcript
 from harness.errors import RunLogError
-from harness.integrity.archive import unpack
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo
 from harness.run.run_folder import ANALYSIS_FILE, SCORES_FILE, read_analysis, read_scores
@@ -68,7 +64,7 @@ class _Frames:
 
 
 class Run(_Frames):
-    """A run that was scored, in `folder`; for a bundle, a temporary copy."""
+    """A run that was scored, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         """Use `load`."""
@@ -135,15 +131,8 @@ class Runs(_Frames):
 
 
 def load(path: _Path) -> Run:
-    """Load a run folder or a bundle (`.tar.gz`). Raises RunLogError also if it is not scored."""
-    place = Path(path)
-    temporary = None
-    if place.is_file():
-        temporary = Path(mkdtemp(prefix="gpt-oss-verify-"))
-        place = unpack(place, temporary)
-    run = Run(place)
-    if temporary is not None:
-        weakref.finalize(run, shutil.rmtree, temporary, ignore_errors=True)
+    """Load a run folder. Raises RunLogError also if it is not scored."""
+    run = Run(Path(path))
     if not run.info.tasks:
         raise RunLogError(f"{path} has no tasks.")
     return run

@@ -14,13 +14,13 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.integrity.secrets import Scrubber, known_secrets
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo
 from harness.traffic.bodies import LeftOutError
 from harness.traffic.exchanges import Imported, imported
 from harness.traffic.recordings import read_recordings
+from harness.transport.secrets import Scrubber, known_secrets
 
 TASK = "traffic"
 _UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")

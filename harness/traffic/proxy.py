@@ -20,9 +20,9 @@ from yarl import URL
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
-from harness.integrity.secrets import Scrubber
 from harness.records.rollouts import StreamPart
 from harness.transport.redact import Redactor, secrets_in
+from harness.transport.secrets import Scrubber
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
 # Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.integrity.seal import sealed
 from harness.records.conditions import MODES, Api
 from harness.records.runs import AgentResult, ImportInfo, ProviderInfo, RunSettings
 from harness.run import run_folder
@@ -38,13 +37,9 @@ def create(
 
 @contextmanager
 def opened(folder: Path) -> Iterator[TrafficRun]:
-    """Open the run in a folder to add conversations, and seal it at the end. Raises RunLogError."""
-    with sealed(folder) as ending, RunLog(folder) as log:
-        run = TrafficRun(folder, log)
-        try:
-            yield run
-        finally:
-            ending.info = run.info
+    """Open the run in a folder to add conversations. Raises RunLogError."""
+    with RunLog(folder) as log:
+        yield TrafficRun(folder, log)
 
 
 class TrafficRun:

@@ -12,12 +12,10 @@ from harness.run.run_folder import COMPARED
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
-    "audit": "harness.integrity.records:Audit",
-    "bundle": "harness.integrity.records:Manifest",
     "compare": "harness.compare.comparison_types:Comparison",
     "gate": "harness.providers.gate_entry:GateEntry",
     "history": "harness.compare.comparison_types:History",
-    "rollout": "harness.records.rollouts:RolloutLine",
+    "rollout": "harness.records.rollouts:Rollout",
     "run": "harness.records.runs:RunInfo",
     "score": "harness.records.scores:Score",
     "site": "harness.compare.comparison_types:Site",

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from healthy import SUITE, provider_of
 from mock_provider import status
-from recorded_runs import problem_rollouts, write_sealed_run
+from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
@@ -206,11 +206,7 @@ def test_the_site_workflow_runs_the_expected_commands(tmp_path):
     assert done.returncode == 1
     assert "::error::slow: exit code 3" in done.stdout
     noted = (tmp_path / "noted").read_text().splitlines()
-    assert noted[2:] == [
-        "bundle new/quick-1/ --out kept/quick-1.tar.gz",
-        "bundle new/slow-1/ --out kept/slow-1.tar.gz",
-        "site kept --out site",
-    ]
+    assert noted[2:] == ["site new/quick-1/ new/slow-1/ --out site"]
     pinned = [step["uses"] for step in steps if "uses" in step]
     assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
 
@@ -244,7 +240,7 @@ def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_pa
 
 def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
     suite = SUITE.first(2)
-    write_sealed_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
+    write_finished_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
     run(["recheck", str(tmp_path / "runs" / "a-1")])
     capsys.readouterr()
     for name in ("result.json", "log.txt"):

@@ -549,7 +549,7 @@ def test_report_rewrites_the_reports(mock, tmp_path, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        *(["report"], ["recheck"], ["audit"], ["bundle"], ["export", "--format", "csv"]),
+        *(["report"], ["recheck"], ["export", "--format", "csv"]),
         *(["site", "--out", "pages"], ["compare", "card"], ["--resume"]),
     ],
     ids=lambda command: command[0],

@@ -30,7 +30,7 @@ def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str])
     assert run(["completion", "bash"]) == 0
     script = capsys.readouterr().out
     assert {"doctor", "eval"} <= set(completed(script, "gpt-oss-verify", ""))
-    assert completed(script, "gpt-oss-verify", "aud") == ["audit"]
+    assert completed(script, "gpt-oss-verify", "rech") == ["recheck"]
     assert "--api-key-env" in completed(script, "gpt-oss-verify", "init", "--api")
     assert completed(script, "gpt-oss-verify", "--suite", "") == [
         *("smoke", "quick", "full", "long", "agents")

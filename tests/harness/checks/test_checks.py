@@ -14,6 +14,7 @@ from healthy import SUITE, correct, exchange, json_response, rollout, stream_res
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import change_event, drop, event_of, first_call, put, remove_event
+from pydantic import TypeAdapter
 from replies import (
     Reply,
     chat_blocks,
@@ -35,7 +36,8 @@ from harness.checks import SINGLE_CHECKS
 from harness.checks.accounting import in_prompt
 from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
-from harness.run.run_folder import as_written
+from harness.records.scores import Score
+from harness.run.run_folder import COMPARED
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)
@@ -75,7 +77,9 @@ def reported(recorded):
 def judged(rollouts):
     """The scores of strict tool calling, as they are written to the folder."""
     run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
-    return [as_written(each) for each in scored(rollouts, run) if each.finished]
+    dump = TypeAdapter(Score).dump_python
+    scores = [each for each in scored(rollouts, run) if each.finished]
+    return [dump(each, mode="json", exclude=COMPARED) for each in scores]
 
 
 # --- Healthy

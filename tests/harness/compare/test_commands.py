@@ -178,19 +178,6 @@ def test_a_second_run_reports_what_changed(tmp_path, capsys):
     assert not (first / "regressions.json").exists()
 
 
-def test_a_bundle_is_compared_like_the_run_it_contains(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
-        assert run(["--base-url", mock.base_url, "--model", MODEL, *SHORT]) == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert run(["bundle", str(folder), "--out", "a.tar.gz"]) == 0
-    capsys.readouterr()
-    assert run(["compare", str(folder), "a.tar.gz", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["tested"] == 1
-    assert not any(row["differs"] for row in found["rows"])
-
-
 def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     folders = []
     for chance in (0.95, 0.2):
