@@ -47,7 +47,6 @@ app = App(
 _COMMANDS = {
     "Set up": {
         "init": "init:init",
-        "doctor": "doctor:doctor",
         "providers": "init:providers",
         "checks": "checks:checks",
     },
@@ -84,15 +83,14 @@ _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(
         (
-            *("providers", "checks", "report", "history", "export", "site"),
+            *("checks", "report", "history", "export", "site"),
             "export-small",
         ),
         _NO_VERDICT,
     ),
-    "init": f"{_NO_VERDICT} · {_UNREACHABLE}",
+    **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
-    "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",
     "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
 }

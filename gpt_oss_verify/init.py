@@ -29,13 +29,14 @@ from harness.providers.entries import (
     Provider,
     adhoc_provider,
     changed,
+    find_provider,
     load_providers,
     looks_like_key,
     own_providers,
 )
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
-from harness.run.preflight import listed_models, supported_apis
+from harness.run.preflight import listed_models, preflight, supported_apis
 from harness.run.run_log import replacing
 
 MODELS_SHOWN = 8
@@ -59,8 +60,9 @@ def init(
 ) -> int:
     """Add a provider to providers.yaml. In a terminal, ask for the values that are not given.
 
-    The command finds the models and the APIs of the provider by sending it a few requests. It
-    leaves the other entries and the comments of an existing file unchanged.
+    The command finds the models and the APIs of the provider by sending it a few requests, and
+    says what would prevent a run. It leaves the other entries and the comments of an existing file
+    unchanged.
 
     Args:
         name: Name of the entry.
@@ -100,8 +102,7 @@ def init(
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
     show(
         f"Added {provider.name} to {providers_file}: {added}.\n"
-        f"Next: gpt-oss-verify doctor {option}\n"
-        f"then: gpt-oss-verify {option} -n 1 -k 1"
+        f"Next: gpt-oss-verify {option} -n 1 -k 1"
     )
     return 0
 
@@ -126,6 +127,12 @@ def _with_model_and_apis(
         apis = found or BOTH_APIS
         if _interactive():
             apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
+    elif models is not None:
+        patient = changed(provider, timeout=MOST_SECONDS)
+        try:
+            asyncio.run(preflight(patient, apis))
+        except (ConfigurationError, ProviderUnavailableError) as error:
+            say(f"{error}. The entry is written nevertheless.")
     return changed(provider, apis=apis)
 
 
@@ -243,8 +250,19 @@ def _short_name(base_url: str) -> str:
     return parts[-2] if is_domain else host.replace(":", "-")
 
 
-def providers(*, providers_file: ProvidersFile = None) -> int:
-    """List the providers that --provider accepts: your own and the shipped ones."""
+def providers(name: str | None = None, /, *, providers_file: ProvidersFile = None) -> int:
+    """List the providers that --provider accepts: your own and the shipped ones.
+
+    Args:
+        name: Contact only this provider, as before a run.
+    """
+    if name is not None:
+        provider = find_provider(name, providers_file)
+        if provider.launch is not None:
+            raise ConfigurationError(f"A run launches {name}; it is contacted only in a run.")
+        asyncio.run(preflight(provider, provider.apis, say))
+        show(f"{name} answers as {provider.model} over {' and '.join(provider.apis)}.")
+        return 0
     entries = load_providers(providers_file)
     width = max(map(len, entries))
     for entry in entries.values():

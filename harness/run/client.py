@@ -1,4 +1,4 @@
-"""Requests that are not recorded: preflight, `doctor`, `init` and launch readiness."""
+"""Requests that are not recorded: preflight, `init` and launch readiness."""
 
 import asyncio
 from collections.abc import Callable, Mapping
