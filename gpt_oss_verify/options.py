@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import seconds
 from harness.records.conditions import APIS, Api
-from harness.records.runs import GateRule
+from harness.records.runs import GateRule, SuiteName
 
 DEFAULT_OUT = Path("runs")
 LARGEST = 2**63 - 1
@@ -55,7 +55,7 @@ _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
     "smoke (default): the tool-call cases; quick, full: progressively more probes; long: only long "
-    "prompts of up to 131,072 tokens; agents: agents of other projects as clients."
+    "prompts of up to 131,072 tokens."
 )
 _ONLY = (
     "Run only these probes: ids, prefixes of ids or families, separated by commas. `smoke`, or the "
@@ -105,9 +105,7 @@ class CaseOptions:
     """Maximum number of requests in an attempt. Default: 10."""
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: Annotated[
-        Literal["smoke", "quick", "full", "long", "agents"] | None, Parameter(help=_SUITE)
-    ] = None
+    suite: Annotated[SuiteName | None, Parameter(help=_SUITE)] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()
     """Leave out these probes or families, separated by commas."""

@@ -151,8 +151,6 @@ def _check(options: Options, budget: Budget) -> None:
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
-    if options.cases.suite == "agents":
-        raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
 
 
 def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:

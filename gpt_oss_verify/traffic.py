@@ -19,13 +19,12 @@ from harness.errors import (
     os_errors,
 )
 from harness.providers.entries import load_providers
-from harness.records.conditions import APIS
 from harness.records.runs import ProviderInfo
 from harness.run.sampling import run_until_stopped
 from harness.text import first_few
 from harness.traffic.conversations import Traffic, read_traffic
 from harness.traffic.proxy import Recorder, forward
-from harness.traffic.traffic_run import create, opened
+from harness.traffic.traffic_run import write_traffic
 
 _SHOWN_REASONS = 5
 
@@ -41,7 +40,7 @@ def import_traffic(
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Judge recorded traffic of other clients like a run.
+    """Judge traffic recorded from other clients.
 
     Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON), recordings of httpmock (Rust),
     JSON or JSON Lines of objects with `request` and `response`, and text that contains the
@@ -64,17 +63,13 @@ def import_traffic(
         )
     for line in _notes(traffic):
         say(line)
-    seen = {rollout.condition.api for rollout in traffic.rollouts}
-    folder = create(
+    folder = write_traffic(
+        traffic,
         _provider(provider, traffic),
-        [api for api in APIS if api in seen],
         out=out or DEFAULT_OUT,
         command=planning.typed_command(),
         verdict=verdict,
     )
-    with opened(folder) as run:
-        run.add(traffic)
-        run.complete()
     return judging.judge_and_print(folder, as_json=as_json)
 
 

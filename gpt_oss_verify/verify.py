@@ -1,7 +1,6 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -66,19 +65,8 @@ def verify(
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
     """
     if run.resume is not None:
-        if read_run_info(run.resume).agents:
-            from gpt_oss_verify.agents import resume_agents
-
-            _refuse_settings(run, provider, gate, budget, cases, sampling, evals=evals)
-            return resume_agents(run.resume, provider, as_json=run.as_json)
         job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
         return carry_out(job, debug=run.debug, as_json=run.as_json)
-    if cases.suite == "agents":
-        from gpt_oss_verify.agents import verify_agents
-
-        reason, others = "--suite agents runs its own tasks;", replace(cases, suite=None)
-        refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
-        return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
     if run.dry_run:
         _print_plan(draft, dry_run=True, as_json=run.as_json)

@@ -4,7 +4,6 @@ Its packages; each imports only packages below it:
 
     selftest        run the reference engine with every known fault and list what detects it
     compare         runs side by side, over time, and as DataFrames
-    agents          agents of other projects as clients, with known results
     traffic         recorded traffic of other clients as rollouts
     session         sample a run into its folder
     verdict         from scores to a verdict: analysis, statistics of the gate, causes

@@ -63,8 +63,6 @@ def _task(task: TaskInfo) -> Iterator[Fact]:
         rows = f"{data.source}{revision}, {data.rows} rows"
         yield f"{data.eval} data", f"{rows}, sha256 {data.sha256[:16]}…"
     if (imported := task.imported) is not None:
-        for agent, result in imported.agents.items():
-            yield agent, f"{result.end} ({result.detail})" if result.detail else result.end
         for reason, count in imported.left_out.items():
             yield f"left out: {reason}", counted(count, "request")
         for file, sha256 in imported.files.items():

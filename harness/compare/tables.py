@@ -11,7 +11,7 @@ from harness.records.scores import Score
 _KEYS = {
     "record": "id of the rollout in rollouts.jsonl",
     "task": "task: tool_calling, a probe group, or an eval",
-    "kind": "tool_calling, probes, eval, or traffic (imported or of agents)",
+    "kind": "tool_calling, probes, eval, or traffic (imported)",
     "sample": "test case, probe request or dataset row",
     "model": "model name as sent",
     "effort": "reasoning effort; missing if not sent",

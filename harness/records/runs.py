@@ -128,20 +128,12 @@ class Sampling(Record):
     python: PythonTool | None = None
 
 
-class AgentResult(Record):
-    """How the task of an agent ended; `not verifiable`: could not run, `stopped`: by the user."""
-
-    end: Literal["right", "wrong", "not verifiable", "stopped"]
-    detail: str = ""
-
-
 class ImportInfo(Record):
     """Where imported traffic comes from, and what was left out of it."""
 
     files: Mapping[str, str] = Field(description="SHA-256 of the recordings, by file name")
     requests: int = Field(description="imported requests")
     left_out: Mapping[str, int] = Field(description="requests that were left out, by reason")
-    agents: Mapping[str, AgentResult] = Field(default={}, description="of --suite agents, by name")
 
 
 class TaskInfo(Record):
@@ -257,12 +249,6 @@ class RunInfo(Record, extra="ignore"):
     def failed_early(self) -> bool:
         """Whether sampling ended because the verdict was fail, with `until_fail`."""
         return self.settings.until_fail and self.ended == "decided"
-
-    @property
-    def agents(self) -> Mapping[str, AgentResult]:
-        """The agents of `--suite agents` with their results; none in other runs."""
-        found = (task.imported for task in self.tasks)
-        return {name: end for each in found if each for name, end in each.agents.items()}
 
     def task(self, name: str) -> TaskInfo | None:
         """The task of that name, if the run has one."""

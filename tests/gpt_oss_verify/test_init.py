@@ -297,3 +297,20 @@ def test_input_that_ends_early_is_an_error(
     monkeypatch.setattr(sys, "stdin", Terminal("http://127.0.0.1:1/v1\n"))
     assert run(["init"]) == 2
     assert "The input ended before all questions were answered" in capsys.readouterr().err
+
+
+# --- providers NAME
+
+
+def test_a_named_provider_is_contacted(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(at(mock, "--apis", "chat")) == 0
+    assert run(["providers", "mine"]) == 0
+    assert "mine answers as" in capsys.readouterr().out
+    mock.always = status(401)
+    assert run(at(mock, "--apis", "chat", "--force")) == 0
+    assert "refuses access" in capsys.readouterr().err
+    assert run(["providers", "mine"]) == 3
+    assert run(["providers", "reference"]) == 2
+    assert "A run launches reference" in capsys.readouterr().err
