@@ -18,7 +18,7 @@ Its packages; each imports only packages below it:
     providers       providers.yaml and gate files
     statistics      estimators, intervals, tests of differences, non-inferiority
     records         the types on disk, which all packages share
-    text, steps, errors
+    text, errors
 
 Data files are in `data`.
 """

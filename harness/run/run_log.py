@@ -121,24 +121,11 @@ def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
             yield rollout
 
 
-def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
-    """Parts of a file of at least `size` bytes, at the ends of lines. Raises RunLogError."""
-    start = 0
-    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
-        while True:
-            file.seek(start + size - 1)
-            if not file.readline():
-                break
-            yield start, file.tell()
-            start = file.tell()
-        if start < (end := file.seek(0, os.SEEK_END)):
-            yield start, end
-
-
 def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:
     """The error for a line that cannot be read, counted from a position in the log."""
     if start:
-        number += sum(end <= start for _, end in line_ranges(path, 1))
+        with path.open("rb") as file:
+            number += file.read(start).count(b"\n")
     return RunLogError(f"{path}, line {number} is damaged: {problem_of(error)}")
 
 

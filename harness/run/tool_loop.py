@@ -1,5 +1,6 @@
 """One attempt at one sample: send requests and tool results until the model answers."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,6 @@ from harness.api.items import (
 )
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.run.attempts import Attempt, Sample
-from harness.steps import interleaved
 from harness.text import repeated_piece
 from harness.transport.interface import Transport
 
@@ -48,7 +48,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
             end = "failed"
             break
         try:
-            reply = await interleaved(dialect.reading(exchange))
+            reply = await asyncio.to_thread(dialect.read, exchange)
         except UnreadableReplyError:
             end = "unreadable"
             break

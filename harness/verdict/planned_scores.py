@@ -11,11 +11,6 @@ from harness.records.scores import Score
 from harness.tasks.plan import Plan
 from harness.tasks.task import not_run
 
-_SHARED = ("task", "sample", "condition", "usage", "applicable")
-_SHARED_TRAITS = (
-    "accounts", "edges", "call", "conversation", "user", "invented", "calls", "replicas", "models",
-)  # fmt: skip
-
 
 @dataclass
 class Scorer:
@@ -34,7 +29,6 @@ class Scorer:
         only counted. With `missing`, every attempt that was not made has a score `not_run`.
         """
         tasks = {task.name: task for task in self.plan.tasks}
-        values: dict[object, object] = {}
         done: set[tuple[str, str, Condition, int]] = set()
         for each in rollouts:
             self.read[each.task] += 1
@@ -44,7 +38,6 @@ class Scorer:
                 task = tasks.get(each.task)
                 score = None if task is None else task.score(parse_rollout(each))
             if score is not None:
-                score = share_values(score, values)
                 done.add((score.task, score.sample, score.condition, score.attempt))
                 yield score
         if not missing:
@@ -53,15 +46,3 @@ class Scorer:
             if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in done:
                 probe = tasks[attempt.task].info.kind == "probes"
                 yield not_run(attempt, None if probe else 0.0)
-
-
-def share_values(score: Score, values: dict[object, object]) -> Score:
-    """Replace values that many scores have by the first equal ones in `values`, to save memory.
-
-    The score is changed in place, because a copy takes ten times as long.
-    """
-    for owner, names in ((score, _SHARED), (score.traits, _SHARED_TRAITS)):
-        for name in names:
-            value = getattr(owner, name)
-            object.__setattr__(owner, name, values.setdefault(value, value))
-    return score
