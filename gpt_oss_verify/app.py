@@ -56,8 +56,7 @@ _COMMANDS = {
         "import": "traffic:import_traffic",
     },
     "Work with finished runs": {
-        "report": "judging:report",
-        "recheck": "judging:recheck",
+        "recheck": "recheck:recheck",
         "reproduce": "reproduce:reproduce",
         "compare": "compare:compare",
         "history": "compare:history",
@@ -83,7 +82,7 @@ _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(
         (
-            *("checks", "report", "history", "export", "site"),
+            *("checks", "history", "export", "site"),
             "export-small",
         ),
         _NO_VERDICT,

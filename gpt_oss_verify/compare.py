@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
-from gpt_oss_verify import judging, planning
+from gpt_oss_verify import planning
+from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (
     COUNT,
     DEFAULT_OUT,
@@ -120,7 +121,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
             say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
-        judging.judge_and_report(job.folder)
+        judge_and_report(job.folder)
         folders.append(job.folder)
     return folders, code
 

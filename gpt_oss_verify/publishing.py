@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from evals.withholding import gated_texts
-from gpt_oss_verify import judging
+from gpt_oss_verify.judge_and_report import gate_of, judge_and_report
 from gpt_oss_verify.options import ProvidersFile, RunPath
 from gpt_oss_verify.screen import say, show
 from harness.compare.history import history, site_of
@@ -73,7 +73,7 @@ def _publish(run: Path, folder: Path) -> Analysis:
             f"{run} is compared with the file {baseline}, which is not published. Compare it with "
             f"published figures first: gpt-oss-verify recheck {run} --baseline range"
         )
-    gate = judging.gate_of(stored)
+    gate = gate_of(stored)
     gate["origins"] = shortened(dict(stored.run.settings.origins))
     thresholds = shortened(stored.verdict.thresholds.model_dump(mode="json"))
     with (
@@ -83,7 +83,7 @@ def _publish(run: Path, folder: Path) -> Analysis:
         copy = Path(place) / folder.name
         copy.mkdir()
         publish(run, copy, gated_texts(run))
-        judging.judge_and_report(copy, Thresholds.model_validate(thresholds), gate)
+        judge_and_report(copy, Thresholds.model_validate(thresholds), gate)
         analysis = run_folder.read_analysis(copy)
         if analysis.verdict.decision != stored.verdict.decision:
             raise ConfigurationError(

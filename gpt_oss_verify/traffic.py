@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from gpt_oss_verify import judging, planning
+from gpt_oss_verify import planning
+from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Names, Out
 from gpt_oss_verify.screen import say
 from harness.errors import (
@@ -70,7 +71,7 @@ def import_traffic(
         command=planning.typed_command(),
         verdict=verdict,
     )
-    return judging.judge_and_print(folder, as_json=as_json)
+    return judge_and_print(folder, as_json=as_json)
 
 
 def _notes(traffic: Traffic) -> list[str]:

@@ -144,7 +144,7 @@ def grade(
         grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.
         unread: Let the grader read AIME and GPQA answers that the rules cannot. Needs --grader.
     """
-    from gpt_oss_verify import judging  # it imports the reports
+    from gpt_oss_verify.judge_and_report import judge_and_print, with_settings  # imports reports
 
     info = read_run_info(run)
     if unread and grader is None:
@@ -154,7 +154,7 @@ def grade(
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
-    info = judging.with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
+    info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
     tasks = restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
@@ -166,7 +166,7 @@ def grade(
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judging.judge_and_print(run, as_json=as_json)
+    return judge_and_print(run, as_json=as_json)
 
 
 def carry_out(
@@ -182,9 +182,9 @@ def carry_out(
     Raises the errors of `sample_with_progress`.
     """
     sample_with_progress(job, debug=debug, sample=sample)
-    from gpt_oss_verify import judging  # after sampling: it imports the reports
+    from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
-    return judging.judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
+    return judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
 
 
 def sample_with_progress(
@@ -211,9 +211,9 @@ def sample_with_progress(
 
 
 def _judge(folder: Path) -> None:
-    from gpt_oss_verify import judging
+    from gpt_oss_verify.judge_and_report import judge_and_report
 
-    judging.judge_and_report(folder)
+    judge_and_report(folder)
 
 
 def _resumed(

@@ -248,13 +248,13 @@ def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
 
 
 def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
-    """How many probes passed; without probes, how many checks judged something."""
+    """How many probes passed; without probes, how many checks applied."""
     kinds = {result.check.kind for result in rules}
     if kinds == {"probe"}:
         passed = sum(result.status == "passed" for result in rules)
         yield f"{passed} of {len(rules)} probes passed, none failed."
     elif any(map(_judged, rules)):
-        yield f"{sum(map(_judged, rules))} checks judged something, none failed."
+        yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
 def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:

@@ -27,7 +27,7 @@ from evals.restoring import restored_evals
 from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
-from gpt_oss_verify.judging import judge_and_report, with_settings
+from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
 from gpt_oss_verify.restoring import restore
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run

@@ -1,21 +1,14 @@
 """Judge a run, report it in its folder and on stdout, and choose the exit code."""
 
 import json
-import webbrowser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
 
 from evals.task import EvalTask
-from gpt_oss_verify.choice import gate_changes, thresholds_of_run
-from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, Run, ShowQuestions
 from gpt_oss_verify.restoring import restore
-from gpt_oss_verify.screen import print_raw, say, show, stdout
+from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.regressions import read_regressions, write_regressions
-from harness.errors import ConfigurationError, RunLogError
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder
@@ -32,72 +25,6 @@ from reports.model import Report
 from reports.regressions import sentences
 from reports.terminal import print_report
 
-Format = Literal["html", "md", "junit", "json"]
-FILES: Mapping[Format, str] = {
-    "html": run_folder.PAGE_FILE,
-    "md": run_folder.REPORT_FILE,
-    "junit": run_folder.JUNIT_FILE,
-    "json": run_folder.ANALYSIS_FILE,
-}
-RENDERED: tuple[Format, ...] = ("html", "md", "junit")
-
-
-def recheck(
-    run: Run,
-    /,
-    *,
-    gate: GateOptions = GateOptions(),
-    baseline: BaselineOptions = BaselineOptions(),
-    show_questions: ShowQuestions = False,
-    as_json: AsJson = False,
-) -> int:
-    """Judge a run again from its records, with the checks of this version."""
-    thresholds = thresholds_of_run(gate, read_run_info(run))
-    changes = {**gate_changes(gate), **baseline.changes()}
-    return judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
-
-
-def report(
-    run: Run,
-    /,
-    *,
-    form: Annotated[Format | None, Parameter(name="--format")] = None,
-    open_page: Annotated[bool, Parameter(name="--open")] = False,
-    show_questions: ShowQuestions = False,
-) -> int:
-    """Write the reports of a run again.
-
-    A run that was judged by another version is judged again first.
-
-    Args:
-        form: Write only one of report.html, report.md, junit.xml and analysis.json.
-        open_page: Open report.html in the browser.
-    """
-    formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
-    if open_page and "html" not in formats:
-        raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
-    rewrite_reports(run, formats, show_questions=show_questions)
-    for each in formats:
-        show(str(run / FILES[each]))
-    if open_page:
-        webbrowser.open((run / FILES["html"]).resolve().as_uri())
-    return 0
-
-
-def rewrite_reports(
-    run: Path, formats: Iterable[Format], *, show_questions: bool = False
-) -> Analysis:
-    """Write reports of a run, judged by this version. Raises the errors of `judge_and_report`."""
-    tasks = restore(run, read_run_info(run))
-    try:
-        analysis = run_folder.read_analysis(run)
-        next(iter(run_folder.read_scores(run)), None)
-    except RunLogError:
-        say(f"this version has not judged {run.name} yet; judging it")
-        analysis = _judge_and_store(run, read_run_info(run), tasks, None)
-    write_reports(run, analysis, tasks, formats, show_questions=show_questions)
-    return analysis
-
 
 def judge_and_report(
     folder: Path,
@@ -113,10 +40,12 @@ def judge_and_report(
     """
     info = with_settings(read_run_info(folder), changes)
     tasks = restore(folder, info)
-    analysis = _judge_and_store(folder, info, tasks, thresholds)
+    analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
+    run_folder.write_scores(folder, scores)
+    run_folder.write_analysis(folder, analysis)
     if analysis.complete:
         write_regressions(folder)
-    return write_reports(folder, analysis, tasks, RENDERED, show_questions=show_questions)
+    return _write_reports(folder, analysis, tasks, show_questions=show_questions)
 
 
 def judge_and_print(
@@ -162,22 +91,6 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     }
 
 
-def write_reports(
-    folder: Path,
-    analysis: Analysis,
-    tasks: Sequence[Task],
-    formats: Iterable[Format],
-    *,
-    show_questions: bool,
-) -> Report:
-    """Write reports of a judged run. Raises RunLogError."""
-    made = _report(folder, analysis, tasks, show_questions=show_questions)
-    for each in formats:
-        if each != "json":
-            run_folder.write_text(folder / FILES[each], _text(folder, made, each))
-    return made
-
-
 def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
     """`run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
@@ -189,34 +102,23 @@ def gate_of(analysis: Analysis) -> dict[str, object]:
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 
-def _judge_and_store(
-    folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
-) -> Analysis:
-    analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
-    run_folder.write_scores(folder, scores)
-    run_folder.write_analysis(folder, analysis)
-    return analysis
-
-
-def _report(
+def _write_reports(
     folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
 ) -> Report:
+    """Write the reports of a judged run. Raises RunLogError."""
     known = read_regressions(folder)
-    return build_report(
+    made = build_report(
         analysis,
         str(folder),
         regressions=() if known is None else tuple(sentences(known)),
         texts=_texts(tasks, show_questions=show_questions),
     )
-
-
-def _text(folder: Path, made: Report, form: Format) -> str:
-    if form == "md":
-        return render_markdown(made)
-    scores = run_folder.read_scores(folder)
-    if form == "junit":
-        return render_junit(made, scores)
-    return render_html(made, scores, partial(read_chosen, folder))
+    page = render_html(made, run_folder.read_scores(folder), partial(read_chosen, folder))
+    run_folder.write_text(folder / run_folder.PAGE_FILE, page)
+    run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))
+    junit = render_junit(made, run_folder.read_scores(folder))
+    run_folder.write_text(folder / run_folder.JUNIT_FILE, junit)
+    return made
 
 
 def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:
