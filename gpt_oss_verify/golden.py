@@ -272,7 +272,7 @@ def follow(
 
 
 def _golden_of(run: Path, file: Path | None) -> Golden:
-    """The golden file with the tolerance for a run. Raises ConfigurationError."""
+    """Return the golden file with the tolerance for a run. Raises ConfigurationError."""
     info = read_run_info(run)
     golden = files.load(file) if file else files.kept(run, info)
     golden = golden or files.fitting(info.provider.model)

@@ -118,7 +118,7 @@ def _refuse_keys(*arguments: str | None) -> None:
 def _with_model_and_apis(
     entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
 ) -> Provider:
-    """The entry with model and APIs; those not given come from the provider or the user."""
+    """Return the entry with model and APIs; those not given come from the provider or the user."""
     models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
     provider = changed(entry, model=model or _model(models))
     if apis is None:
@@ -137,7 +137,7 @@ def _with_model_and_apis(
 
 
 def _listed_models(provider: Provider) -> list[str] | None:
-    """The models that the provider lists; None, with a message, if it does not answer."""
+    """Return the models that the provider lists; None, with a message, if it does not answer."""
     try:
         return asyncio.run(listed_models(provider)) or []
     except (ConfigurationError, ProviderUnavailableError) as error:
@@ -146,7 +146,7 @@ def _listed_models(provider: Provider) -> list[str] | None:
 
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
-    """The APIs that work; empty, with a message, if the provider does not answer."""
+    """Return the APIs that work; empty, with a message, if the provider does not answer."""
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
@@ -190,7 +190,7 @@ def _interactive() -> bool:
 def _ask_address(
     base_url: str | None, name: str | None, key: str | None
 ) -> tuple[str, str, str | None]:
-    """The address, the name of the entry, and the variable with the key, all checked."""
+    """Return the address, the name of the entry, and the variable with the key, all checked."""
     check = partial(adhoc_provider, model="any", apis=("chat",))
     address = base_url or _ask("Base URL of the API, such as http://localhost:8000/v1", check)
     name = name or _ask("Name of the entry", default=_short_name(address))
@@ -243,7 +243,7 @@ def _ask(question: str, check: Callable[[str], object] = str, default: str | Non
 
 
 def _short_name(base_url: str) -> str:
-    """The part of a host name that identifies the provider: `groq` for `api.groq.com`."""
+    """Return the part of a host name that identifies the provider: `groq` for `api.groq.com`."""
     host = urlsplit(base_url).hostname or ""
     parts = host.split(".")
     is_domain = len(parts) > 1 and not parts[-1].isdigit()

@@ -98,7 +98,7 @@ def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInf
 
 
 def gate_of(analysis: Analysis) -> dict[str, object]:
-    """The settings with which a run was judged, as `changes` for `judge_and_report`."""
+    """Return the settings with which a run was judged, as `changes` for `judge_and_report`."""
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 

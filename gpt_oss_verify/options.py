@@ -179,7 +179,7 @@ class BaselineOptions:
     """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
 
     def changes(self) -> dict[str, Any]:
-        """The settings that the options change."""
+        """Return the settings that the options change."""
         given = {"baseline": self.baseline, "margin": self.margin}
         return {name: value for name, value in given.items() if value is not None}
 

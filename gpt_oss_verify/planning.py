@@ -90,7 +90,7 @@ class Draft:
     shard: Shard | None
 
     def job(self, out: Path) -> Job:
-        """The run with its folder below `out`. Raises RunLogError."""
+        """Return the run with its folder below `out`. Raises RunLogError."""
         return new_job(
             self.provider,
             self.tasks,
@@ -129,7 +129,7 @@ def draft(options: Options) -> Draft:
 
 
 def typed_command() -> tuple[str, ...]:
-    """The command line as it was typed."""
+    """Return the command line as it was typed."""
     if Path(sys.argv[0]).name == "__main__.py":
         return ("python", "-m", "evals", *sys.argv[1:])
     return ("gpt-oss-verify", *sys.argv[1:])
@@ -154,7 +154,7 @@ def _check(options: Options, budget: Budget) -> None:
 
 
 def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
-    """The provider with the first model, and all models."""
+    """Return the provider with the first model, and all models."""
     provider = chosen_provider(options.provider, options.concurrency)
     if not options.evals_alone:
         return provider, (provider.model,)
@@ -163,7 +163,7 @@ def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
 
 
 def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
-    """The evals to run: the requested ones, or those that the gate requires."""
+    """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
         return parse_list("--eval", requested, NAMES)
@@ -289,7 +289,7 @@ def _eval_tasks(
 
 
 def _load(name: str, options: Options) -> Loaded[Any]:
-    """The rows of an eval; in the main job, sample data if the hub cannot be reached."""
+    """Return the rows of an eval; in the main job, sample data if the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
     if options.evals_alone:
         return load_data(name, options.data.place(evals))
@@ -301,7 +301,7 @@ def _load(name: str, options: Options) -> Loaded[Any]:
 
 
 def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provider | None:
-    """The provider that grades, after checking its key, before anything is paid for."""
+    """Return the provider that grades, after checking its key, before anything is paid for."""
     if not set(evals) & set(HEALTHBENCH):
         return None
     name = options.decision.grader

@@ -160,7 +160,7 @@ def _sent(exchange: Exchange) -> Body | str | None:
 
 
 def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
-    """The provider of the run, if its entry can be found."""
+    """Return the provider of the run, if its entry can be found."""
     try:
         return same_provider(info.provider, options, None)
     except ConfigurationError:
@@ -168,7 +168,7 @@ def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
 
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:
-    """The name of the environment variable with the key, if the request had a key."""
+    """Return the name of the environment variable with the key, if the request had a key."""
     sent = any(name.lower() == "authorization" for name in exchange.request.headers)
     if entry is not None and entry.api_key_env is not None:
         return entry.api_key_env

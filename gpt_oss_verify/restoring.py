@@ -43,7 +43,7 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
 
 
 def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
-    """The grader of an earlier run. Raises ConfigurationError."""
+    """Return the grader of an earlier run. Raises ConfigurationError."""
     before = info.settings.grader
     if before is None:
         raise ConfigurationError("The run has no grader; name one with --grader.")

@@ -87,7 +87,7 @@ def _notes(traffic: Traffic) -> list[str]:
 
 
 def _provider(name: str, traffic: Traffic) -> ProviderInfo:
-    """The provider's entry, or what the recordings say about it."""
+    """Return the provider's entry, or what the recordings say about it."""
     entry = load_providers().get(name)
     first = traffic.rollouts[0]
     models = Counter(rollout.condition.model for rollout in traffic.rollouts)
@@ -152,7 +152,7 @@ def tap(
 
 
 def _checked(upstream: str) -> SplitResult:
-    """The parts of --upstream. Raises ConfigurationError."""
+    """Return the parts of --upstream. Raises ConfigurationError."""
     url = urlsplit(upstream)
     if url.username or url.password:
         raise ConfigurationError(

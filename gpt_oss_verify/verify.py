@@ -224,7 +224,7 @@ def _resumed(
     *given: object,
     **others: object,
 ) -> Job:
-    """The job that finishes the run of --resume; refuses the other options."""
+    """Return the job that finishes the run of --resume; refuses the other options."""
     _refuse_settings(run, provider, *given, **others)
     return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
 

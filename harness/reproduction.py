@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 from harness.api import DIALECTS
 from harness.api.fields import objects
-from harness.api.parsed_rollout import parse_rollout
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.checks import SINGLE_CHECKS, examine
 from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
@@ -95,7 +96,7 @@ def choose(
 
 
 def gather(result: RuleResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:
-    """The rollout of a finding, and those compared with it. Raises ConfigurationError."""
+    """Return the rollout of a finding, and those compared with it. Raises ConfigurationError."""
     rule = RULES[result.check.id]
     uses = rule.uses if isinstance(rule, Probe) else ()
     found: Rollout | None = None
@@ -134,7 +135,7 @@ def smaller(body: Body) -> Iterator[Body]:
 
 
 def size(body: Body) -> int:
-    """The number of characters of all texts and names in a request."""
+    """Return the number of characters of all texts and names in a request."""
     return len(repr(dict(body)))
 
 
@@ -148,7 +149,7 @@ def _without_tools(body: Body) -> Iterator[Body]:
 
 
 def _fewer_turns(items: Sequence[Any]) -> Iterator[list[Any]]:
-    """The conversation without some of its turns."""
+    """Yield the conversation without some of its turns."""
     for kept in _fewer(list(_turns(items))):
         flat = [item for turn in kept for item in turn]
         if any(item.get("role") == "user" for item in objects(flat)):
@@ -192,7 +193,7 @@ def _fewer(items: Sequence[T]) -> Iterator[list[T]]:
 
 
 def _shorter(items: Sequence[Any]) -> Iterator[list[Any]]:
-    """The conversation with the first half of one long text."""
+    """Yield the conversation with the first half of one long text."""
     for place, item in enumerate(items):
         if not isinstance(item, dict):
             continue
@@ -236,7 +237,7 @@ async def resend(
 async def shrink(
     subject: Subject, body: Body, transport: Transport, *, times: int, most: int, say: Progress
 ) -> Body:
-    """The smallest request that still showed the finding of a check.
+    """Return the smallest request that still showed the finding of a check.
 
     Parts of `body` are removed as long as the finding still shows. A variant is sent up to `times`
     times before it is rejected, and at most `most` requests are sent in total.
@@ -281,7 +282,7 @@ async def _once(subject: Subject, transport: Transport, bodies: Sequence[Body | 
 
 
 def _reply_id(recorded: Rollout, exchange: Exchange | None) -> object:
-    """The id of the response that the next request continues."""
+    """Return the id of the response that the next request continues."""
     if exchange is None:
         return None
     last = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)})).exchanges[-1]
@@ -295,18 +296,19 @@ async def _repeat_probe(
     for _ in range(times):
         task = ProbeTask(probe.group, [probe], options)
         arrived = True
+        replies: dict[str, list[ParsedRollout]] = defaultdict(list)
         for attempt in task.all_attempts():
             made = await run_attempt(attempt, transport, DIALECTS[attempt.condition.api])
             arrived = arrived and all(each.response is not None for each in made.exchanges)
-            task.score(parse_rollout(made))
-        results: tuple[RuleResult, ...] = tuple(task.probe_results())
+            replies[made.sample].append(parse_rollout(made))
+        results = task.probe_results(replies)
         seen = any(result.findings for result in results if result.check.id == probe.id)
         repeats += Repeats(int(seen), 1, int(not arrived))
     return repeats
 
 
 def _outline(body: Body) -> str:
-    """The parts of a request in a few words."""
+    """Return the parts of a request in a few words."""
     items = body.get("messages", body.get("input"))
     turns = len(items) if isinstance(items, list) else 1
     tools = len(body.get("tools") or ())
@@ -389,7 +391,7 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
 
 
 def _parameters(api: Api) -> Collection[str]:
-    """The parameters of `create` in the openai package; others are sent as `extra_body`."""
+    """Return the parameters of `create` in the openai package; others are sent as `extra_body`."""
     from openai import OpenAI
 
     create = attrgetter(f"{DIALECTS[api].sdk}.create")(OpenAI(api_key="-"))

@@ -37,9 +37,13 @@ class InterimResults:
     plan: Plan
     _position: int = 0
     _scores: dict[str, Score] = field(default_factory=dict)
+    _scorer: Scorer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._scorer = Scorer(self.plan)
 
     def results(self) -> list[TaskResult]:
-        """The figures of all tasks so far. Raises RunLogError."""
+        """Return the figures of all tasks so far. Raises RunLogError."""
         every = self._read()
         return [
             result
@@ -49,7 +53,9 @@ class InterimResults:
 
     def verdict(self, info: RunInfo) -> Verdict:
         """The verdict on what was sampled so far; `info` is its `run.json`. Raises RunLogError."""
-        return analyze(self._read(), self.plan, info, run_id=self.folder.name).analysis.verdict
+        scores, probed = self._read(), self._scorer.probed
+        judged = analyze(scores, self.plan, info, run_id=self.folder.name, probed=probed)
+        return judged.analysis.verdict
 
     def _read(self) -> list[Score]:
         """The scores so far. With a graded task, all are read again: it may have new grades."""
@@ -58,11 +64,11 @@ class InterimResults:
         if any(task.graded for task in self.plan.tasks):
             self._position = 0
             self._scores.clear()
-        scorer = Scorer(self.plan)
+            self._scorer = Scorer(self.plan)
         for rollout, end in follow_rollouts(self.folder, start=self._position):
             self._position = end
             if rollout.id not in self._scores:
-                for score in scorer.scores([rollout], missing=False):
+                for score in self._scorer.scores([rollout], missing=False):
                     self._scores[rollout.id] = score
         return list(self._scores.values())
 

@@ -93,7 +93,7 @@ class Budget:
         self.requests += requests
 
     def allows(self, requests: int = 1) -> bool:
-        """Whether this many more requests may start; if not, the limit stops the session."""
+        """Return whether this many more requests may start; if not, the limit stops the session."""
         reached = next((name for name, full in self._full(requests) if full), None)
         if reached is not None:
             self._reached = self._named(reached)

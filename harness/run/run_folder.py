@@ -95,7 +95,7 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
 
 
 def read_scores(folder: Path) -> Iterator[Score]:
-    """The scores of a run as they were when it was last judged. Raises RunLogError."""
+    """Yield the scores of a run as they were when it was last judged. Raises RunLogError."""
     path = folder / SCORES_FILE
     try:
         with path.open("rb") as file:

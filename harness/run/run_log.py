@@ -73,7 +73,7 @@ def read_run_info(folder: Path) -> RunInfo:
 
 
 def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
-    """The rollouts of a log, each id once, without a torn last line. Raises RunLogError."""
+    """Yield the rollouts of a log, each id once, without a torn last line. Raises RunLogError."""
     seen: set[str] = set()
     for rollout, _ in follow_rollouts(folder, name):
         if rollout.id not in seen:
@@ -87,7 +87,7 @@ def follow_rollouts(
     start: int = 0,
     chosen: Collection[str] | None = None,
 ) -> Iterator[tuple[Rollout, int]]:
-    """Every line of a log from `start`, each with its end in bytes; no torn last line.
+    """Yield every line of a log from `start`, each with its end in bytes; no torn last line.
 
     `start` is the end of a line. Lines that begin with an id that is not in `chosen` are left out.
     Raises RunLogError.
@@ -110,7 +110,7 @@ def follow_rollouts(
 
 
 def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
-    """The rollouts with these ids, each once; of other lines, only the id is read.
+    """Yield the rollouts with these ids, each once; of other lines, only the id is read.
 
     Raises RunLogError.
     """
@@ -122,7 +122,7 @@ def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
 
 
 def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:
-    """The error for a line that cannot be read, counted from a position in the log."""
+    """Return the error for a line that cannot be read, counted from a position in the log."""
     if start:
         with path.open("rb") as file:
             number += file.read(start).count(b"\n")
@@ -225,7 +225,7 @@ class RunLog:
 
 
 def _scan(path: Path) -> tuple[set[str], int]:
-    """The ids in a log, and the length of its intact part. Raises RunLogError."""
+    """Return the ids in a log, and the length of its intact part. Raises RunLogError."""
     finished: set[str] = set()
     size = 0
     for number, line, last in _lines(path):
@@ -242,7 +242,7 @@ def _scan(path: Path) -> tuple[set[str], int]:
 
 
 def _lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
-    """The lines of a file with their numbers, and whether each is the last."""
+    """Yield the lines of a file with their numbers, and whether each is the last."""
     with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
         file.seek(start)
         number, line = 1, file.readline()

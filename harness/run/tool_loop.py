@@ -80,7 +80,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
 async def _next_items(
     sample: Sample, reply: Reply, messages: Iterator[str]
 ) -> tuple[ConversationItem, ...]:
-    """The results of the called tools, or the next message of the user, if there is one."""
+    """Return the results of the called tools, or the next message of the user, if there is one."""
     if reply.finish == "length":
         return ()
     if reply.calls:
@@ -90,7 +90,7 @@ async def _next_items(
 
 
 async def _output(sample: Sample, call: ToolCall) -> str:
-    """The output of the called tool, or an error text if the sample has no such tool."""
+    """Return the output of the called tool, or an error text if the sample has no such tool."""
     for tool in sample.tools:
         if tool.name == call.name:
             return tool.output if tool.run is None else await tool.run(call.arguments)

@@ -44,11 +44,11 @@ class Task(ABC):
 
     @abstractmethod
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """Every planned attempt that is the `number`-th at its sample, counted from 1."""
+        """Yield every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of one rollout while others are under way; None if it is not planned.
+        """Return the outcome of one rollout while others are under way; None if it is not planned.
 
         It must take microseconds, because longer work delays the recorded arrival times of others.
         """
@@ -58,7 +58,7 @@ class Task(ABC):
         """Score one rollout; None if it is not planned."""
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """The figures under each condition, from all scores of the task."""
+        """Yield the figures under each condition, from all scores of the task."""
         groups: dict[Condition, list[Score]] = defaultdict(list)
         for score in scores:
             groups[score.condition].append(score)
@@ -67,11 +67,11 @@ class Task(ABC):
                 yield result
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult | None:
-        """The figures under one condition; None if the task has only findings."""
+        """Return the figures under one condition; None if the task has only findings."""
         return None
 
-    def probe_results(self) -> Sequence[RuleResult]:
-        """The results of probes: rules about several rollouts, from those scored so far."""
+    def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
+        """Return the results of probes, which judge the planned rollouts of a task by sample."""
         return ()
 
     async def learn(self, provider: Provider) -> int:
@@ -92,7 +92,7 @@ class Task(ABC):
         """Keep in the run folder what is needed to score it again. Raises RunLogError."""
 
     def all_attempts(self) -> Iterator[Attempt]:
-        """Every planned attempt, first tries first."""
+        """Yield every planned attempt, first tries first."""
         for number in range(1, self.info.tries + 1):
             yield from self.attempts(number)
 
@@ -126,7 +126,7 @@ class Task(ABC):
 
 
 def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
-    """The score of a planned attempt that was not made."""
+    """Return the score of a planned attempt that was not made."""
     return Score(
         record=attempt.id,
         task=attempt.task,

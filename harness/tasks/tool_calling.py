@@ -86,7 +86,7 @@ class ToolCalling(Task):
         write_text(folder / TOOLS_FILE, self.suite.tools_file.text)
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th attempt at every case under every condition."""
+        """Yield the `number`-th attempt at every case under every condition."""
         if number > self.info.tries:
             return
         for case in self.suite.cases:
@@ -96,7 +96,7 @@ class ToolCalling(Task):
                 yield self.attempt(sample, condition, number)
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of an attempt, unless checks find that it is invalid."""
+        """Return the outcome of an attempt, unless checks find that it is invalid."""
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
@@ -163,7 +163,7 @@ def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
 
 
 def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> bool:
-    """Whether two argument objects are equal; see the module's docstring."""
+    """Return whether two argument objects are equal; see the module's docstring."""
     return _normal(expected, schema) == _normal(got, schema)
 
 

@@ -30,7 +30,7 @@ _SHORTEST_HOST = 4
 
 
 def known_secrets() -> Iterator[str]:
-    """The values of variables that providers.yaml names, or whose own names suggest keys."""
+    """Yield the values of variables that providers.yaml names, or whose own names suggest keys."""
     try:
         providers = list(load_providers().values())
     except ConfigurationError:

@@ -33,7 +33,8 @@ class ExchangeCounter:
             self._ended.append(ended)
             response, failure = each.response, each.failure
             if failure is not None or response is None or not response.good_status:
-                self._errors[_cause(response and response.status, failure)] += 1
+                status = None if response is None else response.status
+                self._errors[_cause(status, failure)] += 1
                 self._failed.append(ended)
             self._retries.update(_cause(retry.status, retry.failure) for retry in each.retries)
             self._retried.extend([ended] * len(each.retries))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from harness.api.parsed_rollout import parse_rollout
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
@@ -19,6 +19,8 @@ class Scorer:
     plan: Plan
     read: Counter[str] = field(default_factory=Counter)
     """Rollouts read so far, by task; rollouts of unknown tasks or samples included."""
+    probed: dict[str, dict[str, list[ParsedRollout]]] = field(default_factory=dict)
+    """The rollouts that probes judge, by task and sample."""
 
     def scores(
         self, rollouts: Iterable[Rollout | Score], *, missing: bool = True
@@ -36,7 +38,10 @@ class Scorer:
                 score: Score | None = each
             else:
                 task = tasks.get(each.task)
-                score = None if task is None else task.score(parse_rollout(each))
+                parsed = parse_rollout(each)
+                score = None if task is None else task.score(parsed)
+                if score is not None and task is not None and task.info.kind == "probes":
+                    self.probed.setdefault(each.task, {}).setdefault(each.sample, []).append(parsed)
             if score is not None:
                 done.add((score.task, score.sample, score.condition, score.attempt))
                 yield score

@@ -161,7 +161,6 @@ def test_strict_requires_the_expected_arguments(mock):
         (["-p", "reference", "--reasoning-effort", "\udcff"], "--reasoning-effort takes a name"),
         (["--resume", "none"], "none"),
         (["recheck", "none"], "is not a run folder"),
-        (["recheck", "none"], "is not a run folder"),
         (["recheck"], "RUN is missing. See gpt-oss-verify recheck --help."),
         (["export", "none", "--format"], "--format needs a value."),
         (["recheck", "none", "none"], "'none' is an unexpected argument."),
