@@ -27,7 +27,7 @@ class Direct(Record):
 
     rule: str
     share: float = Field(default=0.0, description="least share of replies with the finding")
-    streaming: bool = Field(default=False, description="only streams have the finding")
+    streaming: bool | None = Field(default=None, description="whether only streams have it")
     refusals: bool = Field(default=False, description="equal refusals in all examples")
     beside: tuple[str, ...] = Field(default=(), description="one of these rules failed too")
     without: tuple[str, ...] = Field(default=(), description="none of these rules failed")
@@ -43,7 +43,7 @@ class Direct(Record):
         return (
             _matches(result.check.id, [self.rule])
             and result.failures >= self.share * result.applicable
-            and (not self.streaming or modes == {"streaming"})
+            and self.streaming in (None, modes == {"streaming"})
             and (not self.refusals or len({one.evidence.got for one in result.examples}) == 1)
             and (not self.beside or any(_matches(each, self.beside) for each in failed))
             and not any(_matches(each, self.without) for each in failed)
