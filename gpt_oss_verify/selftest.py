@@ -13,7 +13,6 @@ from harness.selftest import selftest_run as run
 from harness.selftest.faults import catalogue
 from harness.selftest.faults import chosen as chosen_faults
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.rows import signatures as signatures_of
 from reports import selftest as report
 
 _ROWS = "rows.jsonl"
@@ -26,7 +25,6 @@ def selftest(
     workers: Annotated[int, COUNT] = 4,
     repeat: Annotated[int, COUNT] = 1,
     whole: bool = False,
-    signatures: Path | None = None,
     out: Out = None,
     resume: Path | None = None,
     as_json: AsJson = False,
@@ -45,7 +43,6 @@ def selftest(
         workers: Concurrent runs; each fault of the model needs its own server of 1 GB. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
         whole: Test every fault with the whole suite from the start, except faults of the model.
-        signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
     chosen = chosen_faults(catalogue(), names(faults))
@@ -65,7 +62,7 @@ def selftest(
             matrix = run_until_stopped(run.selftest(plan, record))
     except StoppedError:
         raise StoppedError(f"stopped; finish it with --resume {folder}") from None
-    _write(matrix, folder, signatures)
+    _write(matrix, folder)
     if as_json:
         print_raw(matrix.model_dump_json(indent=1))
     else:
@@ -74,15 +71,13 @@ def selftest(
     return EXIT_PASS if matrix.passed else EXIT_FAIL
 
 
-def _write(matrix: Matrix, folder: Path, signatures: Path | None) -> None:
-    """Write the matrix in each format, and the signatures if requested. Raises RunLogError."""
+def _write(matrix: Matrix, folder: Path) -> None:
+    """Write the matrix in each format. Raises RunLogError."""
     texts = {
         folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
         folder / "matrix.md": report.markdown(matrix),
         folder / "matrix.html": report.html(matrix),
     }
-    if signatures is not None:
-        texts[signatures] = signatures_of(matrix).model_dump_json() + "\n"
     for path, text in texts.items():
         run_folder.write_text(path, text)
 

@@ -10,19 +10,9 @@ from reports.model import Report, ShownRule
 
 UNKNOWN = "Unknown: the findings do not show which part of the server is at fault. Read them first."
 HYPOTHESES = (
-    "A cause is a hypothesis: check it against its findings. The examples are known defects with "
-    "such findings; other defects can cause them too."
+    "A cause is a hypothesis: check it against its findings. The examples are known defects that "
+    "fail the same rule; other defects can fail it too."
 )
-_CERTAIN = 0.85
-"""No higher confidence is stated: of causes above 90 % of defects that are not in the catalogue,
-24 of 28 were right (`benchmarks/diagnosis.py`)."""
-
-
-def confidence(cause: Cause) -> str:
-    """The probability of a cause in steps of 5 %."""
-    if cause.probability > _CERTAIN:
-        return "over 85 %"
-    return f"about {round(cause.probability * 20) * 5} %"
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:

@@ -58,8 +58,7 @@ def _causes(report: Report) -> Iterator[str]:
         return
     yield from ("## Likely causes", "")
     for number, cause in enumerate(found.causes, 1):
-        sure = diagnosis.confidence(cause)
-        yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
+        yield f"{number}. **{markup.plain(cause.description)}**"
         yield from (f"   - {name}: {markup.prose(text)}" for name, text in diagnosis.facts(cause))
     for note in diagnosis.notes(found):
         yield from ("", markup.prose(note))

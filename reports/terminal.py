@@ -131,7 +131,7 @@ def _print_causes(report: Report, console: Console) -> None:
         head.add_row(f"  {number}", Text(cause.description, style="bold"))
         console.print(head)
         table = RichTable.grid(padding=(0, 2, 0, 0))
-        for name, text in (("confidence", diagnosis.confidence(cause)), *diagnosis.facts(cause)):
+        for name, text in diagnosis.facts(cause):
             table.add_row(Text(name, style="dim"), Text(visible(text)))
         console.print(Padding(table, (0, 0, 0, 4), expand=False))
     for note in diagnosis.notes(found):

@@ -157,7 +157,7 @@ class Verdict(Record):
 class Analysis(Record):
     """The results of a run, as in `analysis.json`."""
 
-    version: Literal[5] = 5
+    version: Literal[6] = 6
     run_id: str
     run: RunInfo
     bad_lines: int = Field(default=0, description="lines of the case file that were left out")
@@ -179,7 +179,7 @@ class Analysis(Record):
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The likely causes of the findings, the most probable first."""
+        """The likely causes of the findings, those of errors first."""
         return () if self.diagnosis is None else self.diagnosis.causes
 
     @property

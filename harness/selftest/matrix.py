@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from harness.records.conditions import Api
 from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.selftest.faults import Fault
@@ -33,11 +32,8 @@ class Row(Record):
     """The result for one fault; `requests` and `tokens` are the cost of all its runs.
 
     For the healthy engine and allowed variations, `runs` counts the runs and `accused` those with
-    an error. `note` explains every status except "detected" and "clean". `measured` has, for every
-    check and probe that judged something, the rollouts or repetitions with an error or a warning,
-    and all applicable ones. `partial` has the APIs with findings of those checks that also apply to
-    another one and found nothing there. `baseline` has, for the healthy engine, the worst severity
-    of each rule with findings.
+    an error. `note` explains every status except "detected" and "clean". `baseline` has, for the
+    healthy engine, the worst severity of each rule with findings.
     """
 
     fault: Fault
@@ -49,8 +45,6 @@ class Row(Record):
     runs: int = 0
     accused: int = 0
     note: str = ""
-    measured: Mapping[str, tuple[int, int]] = {}
-    partial: Mapping[str, tuple[Api, ...]] = {}
     baseline: Mapping[str, Severity] | None = None
 
     @property

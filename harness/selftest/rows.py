@@ -1,17 +1,13 @@
 """Derive the row and the signature of each fault from its runs. No I/O."""
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
-from harness.records.conditions import APIS, BOTH_APIS, Api
-from harness.records.diagnosis import Signature, Signatures
 from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.selftest.faults import Fault
-from harness.selftest.matrix import Detection, HealthyRuns, Matrix, Row, RowStatus
+from harness.selftest.matrix import Detection, HealthyRuns, Row, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
 
@@ -51,8 +47,6 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         "requests": sum(run.requests for run in runs),
         "tokens": sum(run.tokens for run in runs),
         "seconds": sum(run.seconds for run in runs),
-        "measured": measured(runs),
-        "partial": partial(runs),
     }
     if fault.allowed:
         every = [each for run in runs for each in _detections(fault, run, {})]
@@ -66,28 +60,6 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         return Row(fault=fault, status="detected", detections=found, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
-
-
-def measured(runs: Sequence[DefectRun]) -> Mapping[str, tuple[int, int]]:
-    """How often each rule that judged something had an error or a warning, over all runs."""
-    found, applicable = Counter[str](), Counter[str]()
-    for each in (result for run in runs for result in run.results):
-        found[each.check.id] += each.failures if each.status in ("warned", "failed") else 0
-        applicable[each.check.id] += each.applicable
-    return {name: (found[name], count) for name, count in applicable.items() if count}
-
-
-def partial(runs: Sequence[DefectRun]) -> Mapping[str, tuple[Api, ...]]:
-    """The APIs with findings, for each rule with findings in only some of its APIs."""
-    shown: dict[str, set[Api]] = defaultdict(set)
-    for each in (result for run in runs for result in run.results):
-        if each.status in ("warned", "failed"):
-            shown[each.check.id].update(each.apis)
-    return {
-        name: tuple(api for api in APIS if api in found)
-        for name, found in shown.items()
-        if found < set(RULES[name].about.apis) & set(BOTH_APIS)
-    }
 
 
 def has_error(run: DefectRun) -> bool:
@@ -137,30 +109,3 @@ def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detect
             )
         )
     return tuple(sorted(found, key=lambda each: (not each.expected, -_WEIGHT[each.severity])))
-
-
-def signatures(matrix: Matrix) -> Signatures:
-    """The signatures of all visible faults of a matrix, from what its runs measured."""
-    having, judged = Counter[str](), Counter[str]()
-    for row in matrix.rows:
-        if row.fault.allowed:
-            judged.update(list(row.measured))
-            having.update(name for name, counts in row.measured.items() if counts[0])
-    return Signatures(
-        faults=tuple(_signature(row) for row in matrix.rows if row.fault.visible),
-        healthy={name: (count, judged[name]) for name, count in sorted(having.items())},
-    )
-
-
-def _signature(row: Row) -> Signature:
-    fault, measured = row.fault, row.measured
-    return Signature(
-        name=fault.name,
-        layer=fault.layer,
-        description=fault.description,
-        source=fault.source,
-        expected=known(fault),
-        found={name: counts for name, counts in sorted(measured.items()) if counts[0]},
-        clean=tuple(sorted(name for name, counts in measured.items() if not counts[0])),
-        partial=dict(sorted(row.partial.items())),
-    )

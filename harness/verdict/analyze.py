@@ -17,7 +17,8 @@ from harness.records.scores import Score
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.plan import Plan
 from harness.tasks.tool_calling import ToolCalling
-from harness.verdict import gate, requirements, signatures
+from harness.verdict import gate, requirements
+from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.planned_scores import Scorer
 from harness.verdict.reference_rate import target_of
@@ -123,8 +124,6 @@ def _diagnosis(
     thresholds: Thresholds,
 ) -> Diagnosis | None:
     """The likely causes of the findings, and with raw completions the components at fault."""
-    from harness.verdict.match import diagnose  # after sampling: it imports numpy
-
     components: tuple[ComponentFault, ...] = ()
     if "harmony" in info.settings.apis:
         calling = [result for result in results if not result.is_eval]
@@ -132,7 +131,7 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, signatures.shipped(), info.settings.apis, components)
+    return diagnose(rules, components)
 
 
 def _rule_results(

@@ -17,8 +17,7 @@ from harness.records.diagnosis import ComponentFault
 from harness.statistics.differences import mantel_haenszel
 from harness.statistics.two_rates import evidence, fail_level, spread_failures
 
-_LEVEL = 0.05
-"""Two-sided p-value up to which an API passes fewer tries of the same cases than harmony."""
+_LEVEL = 0.05  # two-sided p-value up to which an API passes fewer tries than harmony
 _RAW: Api = "harmony"
 
 
@@ -35,21 +34,14 @@ class _Tried:
 
     @property
     def passes(self) -> int:
-        """The passes of all cases."""
         return sum(self.passed.values())
 
     @property
     def total(self) -> int:
-        """The tries of all cases."""
         return sum(self.tries.values())
 
-    @property
-    def means(self) -> list[float]:
-        """The share of passes of each case."""
-        return [self.passed[case] / tries for case, tries in self.tries.items() if tries]
-
     def below(self, other: _Tried) -> bool:
-        """Whether fewer tries of the same cases pass than over another API, beyond chance."""
+        """Return whether fewer tries of the same cases pass than over another API."""
         tables = [
             ((self.passed[case], self.tries[case]), (other.passed[case], other.tries[case]))
             for case in self.tries.keys() & other.tries.keys()
@@ -66,7 +58,7 @@ def faulty_components(
     reference: float,
     lower: float,
 ) -> tuple[ComponentFault, ...]:
-    """The components at fault; empty if the run does not show any, or did not use harmony.
+    """Return the components at fault; empty if the run does not show any, or did not use harmony.
 
     `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
     is not acceptable.
@@ -83,11 +75,17 @@ def faulty_components(
             if evidence(each.passes, each.total, reference, lower) <= level
         ]
         if worse := [each for each in low if each.below(raw)]:
-            found.append(_conversion(raw, worse))
-        spread = spread_failures(raw.means, reference, len(others) + 1)
-        better = any(raw.below(each) for each in others)
-        if raw in low and len(low) > 1 and spread and not better:
-            found.append(_engine("; ".join(map(str, low))))
+            names = " and ".join(each.api for each in worse)
+            compared = ", and ".join(f"{e.passes} of {e.total} over {e.api}" for e in worse)
+            text = (
+                f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
+                f"tool renders prompts and parses answers itself, but {compared}."
+            )
+            found.append(ComponentFault(component="API conversion", text=text))
+        means = [raw.passed[case] / tries for case, tries in raw.tries.items() if tries]
+        spread = spread_failures(means, reference, len(others) + 1)
+        if raw in low and len(low) > 1 and spread and not any(raw.below(each) for each in others):
+            return (*found, _engine("; ".join(map(str, low))))
     numbers = [
         each.check.id
         for each in rules
@@ -96,7 +94,7 @@ def faulty_components(
         and _RAW in each.groups
         and (len(each.groups) > 1 or set(apis) == {_RAW})
     ]
-    if numbers and not any(each.component == "engine" for each in found):
+    if numbers:
         found.append(_engine(f"{', '.join(numbers)} failed over harmony"))
     return tuple(found)
 
@@ -110,16 +108,6 @@ def _tried(calling: Sequence[TaskResult]) -> Iterator[_Tried]:
                     passed[case] += passes
                     tries[case] += finished
         yield _Tried(api, passed, tries)
-
-
-def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> ComponentFault:
-    names = " and ".join(each.api for each in worse)
-    compared = ", and ".join(f"{each.passes} of {each.total} over {each.api}" for each in worse)
-    return ComponentFault(
-        component="API conversion",
-        text=f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
-        f"tool renders prompts and parses answers itself, but {compared}.",
-    )
 
 
 def _engine(why: str) -> ComponentFault:

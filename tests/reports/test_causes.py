@@ -6,9 +6,9 @@ import pytest
 from reporting import failing
 from rich.console import Console
 
-from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, KnownDefect
+from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from reports.build import build_report
-from reports.diagnosis import HYPOTHESES, UNKNOWN, confidence, facts
+from reports.diagnosis import HYPOTHESES, UNKNOWN, facts
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
@@ -18,21 +18,18 @@ CAUSE = Cause(
     description="The server counts tokens wrongly.",
     effect="Costs that clients compute are wrong.",
     remedy="Add the counts.",
-    probability=0.82,
     examples=(
-        KnownDefect(
-            name="usage-sum-wrong",
+        Example(
             description="The total of the token counts is wrong.",
             sources=("https://github.com/vllm-project/vllm/issues/1", "vLLM 0.32, measured"),
         ),
-        KnownDefect(name="input-twice", description="The input is counted twice.", sources=()),
+        Example(description="The input is counted twice.", sources=()),
     ),
     explains=("usage.sum",),
 )
 EXPECTED = (
     "The server counts tokens wrongly.",
     "The total of the token counts is wrong.",
-    "about 80 %",
     "The input is counted twice.",
     "Costs that clients compute are wrong.",
     "Add the counts.",
@@ -95,8 +92,3 @@ def test_a_report_names_the_component_at_fault(render):
     shown = " ".join(render(made).split())
     assert component.text in shown
     assert UNKNOWN not in shown
-
-
-def test_confidence_is_never_stated_as_certain():
-    assert confidence(CAUSE.model_copy(update={"probability": 0.999})) == "over 85 %"
-    assert confidence(CAUSE.model_copy(update={"probability": 0.51})) == "about 50 %"

@@ -1,9 +1,9 @@
 """The component at fault, from tool calling and numerics over harmony and the other APIs."""
 
 import pytest
-from test_match import result
 
-from harness.records.analysis import TaskResult
+from harness.probes.rule_results import RULES
+from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
 from harness.verdict.components import faulty_components
 
@@ -24,9 +24,8 @@ def found(*results, rules=(), apis=("chat", "harmony")):
 
 
 def numerics(*groups):
-    failed = result("numerics.logprobs", 5)
-    about = failed.check.model_copy(update={"family": "numerics"})
-    return failed.model_copy(update={"check": about, "groups": groups})
+    about = RULES["numerics.logprobs"].about
+    return RuleResult(check=about, status="failed", applicable=20, failures=5, groups=groups)
 
 
 def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None:

@@ -1,0 +1,153 @@
+"""The likely causes of findings: direct evidence, ties, and examples."""
+
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+
+from harness.probes.rule_results import RULES
+from harness.records.analysis import RuleResult
+from harness.records.diagnosis import ComponentFault
+from harness.records.scores import Evidence, Finding
+from harness.verdict.causes import MOST_CAUSES, diagnose, layers
+
+EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigger.recall"
+
+# What servers did, the rules that fail (with the share of replies, if not all), and the layer.
+REPORTS = (
+    ("streams with calls lack finish_reason",
+     "chat.stream.finish:0.5 chat.finish.tool_calls:0.4 parity.finish", "streaming"),
+    ("a special token in the content beside calls",
+     "harmony.markers:0.3 text.added:0.3 usage.output.uncounted:0.1", "output parser"),
+    ("<|end|> is a stop token: every reply ends after the CoT",
+     f"reply.empty tools.loop.answers structured.asked echo.returned {EVERY_CALL}", "stop tokens"),
+    ("streams lose tokens now and then",
+     "usage.output.lost:0.1:s echo.returned:0.1:s calls.arguments.json:0.1:s parity.content:0.2",
+     "streaming"),
+    ("streams swap pieces now and then",
+     "echo.returned:0.1:s calls.arguments.json:0.1:s", "streaming"),
+    ("content and CoT are null, tokens are counted",
+     "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.unseen:0.2",
+     "conversion of the reply"),
+    ("details of the usage are missing in streams",
+     "usage.reasoning.missing:0.3:s parity.usage.reasoning", "usage"),
+    ("streams do not name the role", "chat.stream.role", "streaming"),
+    ("failures under load become empty replies",
+     "load.answered load.served reply.empty:0.2 chat.reasoning.missing:0.2 reasoning.lost:0.2",
+     "load"),
+    ("prompt tokens exclude cached ones",
+     "usage.cached.excess prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
+     "usage.input.text:0.1", "usage"),
+    ("schemas without additionalProperties are refused",
+     "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
+     f"tools.names.accepted tools.choice.auto {EVERY_CALL}", "request validation"),
+    ("stored responses are not found",
+     "state.previous_response state.previous_response.calls", "stored responses"),
+    ("temperature 0 is dropped", "sampling.temperature.zero", "sampling"),
+)  # fmt: skip
+
+# Findings for which a maintainer refuted a cause.
+OTHERS = (
+    ("streams are cut", "stream.cut:0.3", "streaming"),
+    ("completion tokens are counted twice",
+     "usage.limit:0.9 limits.finish usage.output.lost usage.sum", "usage"),
+    ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
+    ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content",
+     "output parser"),
+    ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning.differs",
+     "output parser"),
+    ("calls are lost, which shows in more ways in streams",
+     "reply.lost:0.8 usage.output.lost:0.4:s", "conversion of the reply"),
+    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s", "streaming"),
+    ("null content", "reply.lost:0.1 reply.empty:0.1", "conversion of the reply"),
+    ("descriptions of tools are dropped",
+     "prompt.tool prompt.tool.description prompt.exact.description prompt.long.description",
+     "tools in the prompt"),
+    ("earlier turns are intact, new instructions and tools are ignored",
+     "state.previous_response.instructions state.previous_response.tools", "stored responses"),
+    ("words are split at combining marks",
+     "prompt.scripts prompt.exact.user.combining usage.input.text:0.1", "tokenizer"),
+    ("events lack an index",
+     "responses.stream.items responses.stream.item_text responses.schema:0.3", "event builder"),
+    ("a piece of text is lost somewhere", "usage.output.lost:0.05", None),
+    ("schema violations", "chat.schema responses.schema", None),
+    ("error events in streams", "stream.error_event", None),
+    ("replies are lost and tool choice is not followed", "reply.lost:0.01 calls.choice", None),
+    ("few repetitions fail", "prompt.call:0.25", None),
+)  # fmt: skip
+
+
+def result(rule: str, share: float = 1.0, modes: tuple[str, ...] = ("streaming", "non-streaming")):
+    about = RULES[rule].about
+    evidence = Evidence(record="r", exchange=0, expected="a reply", got="status 422: strict")
+    finding = Finding(id=rule, severity="error", message="It fails.", evidence=evidence)
+    return RuleResult(
+        check=about,
+        status="failed" if share else "passed",
+        applicable=100,
+        failures=round(100 * share),
+        groups=tuple(f"{api} · {mode}" for api in about.apis for mode in modes) if share else (),
+        examples=(finding, finding) if share else (),
+    )
+
+
+def run(findings: str):
+    """Return the results of a run in which only the findings failed."""
+    found = {}
+    for text in findings.split():
+        name, _, rest = text.partition(":")
+        share, _, streaming = rest.partition(":")
+        modes = ("streaming",) if streaming else ("streaming", "non-streaming")
+        found[name] = result(name, float(share or 1), modes)
+    return [found.get(name) or result(name, 0) for name in RULES]
+
+
+@pytest.mark.parametrize(("findings", "layer"), [each[1:] for each in (*REPORTS, *OTHERS)],
+                         ids=[each[0] for each in (*REPORTS, *OTHERS)])  # fmt: skip
+def test_the_cause_is_the_layer_that_direct_evidence_shows(findings, layer):
+    causes = diagnose(run(findings)).causes
+    assert [each.layer for each in causes] == ([layer] if layer else [])
+
+
+def test_layers_that_explain_the_same_findings_equally_well_are_no_cause():
+    found = diagnose(run("stream.error_event"))
+    assert (found.causes, found.unexplained) == ((), ("stream.error_event",))
+
+
+def test_independent_defects_are_separate_causes_errors_first():
+    results = run("usage.sum usage.zero builtin.citations errors.status limits.default")
+    warned = [e.model_copy(update={"status": "warned"}) if e.check.family == "usage" and e.failures
+              else e for e in results]  # fmt: skip
+    causes = diagnose(warned).causes
+    assert len(causes) == MOST_CAUSES
+    assert causes[-1].layer == "usage"
+
+
+def test_rules_that_judged_nothing_are_no_evidence():
+    skipped = [RuleResult(check=RULES["usage.sum"].about, status="not_verifiable", reason="none")]
+    assert diagnose(skipped) is None
+    component = ComponentFault(component="engine", text="The engine is at fault.")
+    assert diagnose(skipped, (component,)).components == (component,)
+
+
+def test_an_example_is_shown_only_if_its_own_rule_failed():
+    (cause,) = diagnose(run("structured.reasoning")).causes
+    assert [each.description for each in cause.examples] == [
+        layers()["structured output"].examples["structured.reasoning"].description
+    ]
+    (cause,) = diagnose(run("structured.followed")).causes
+    assert cause.examples == ()
+
+
+def test_the_table_names_existing_rules():
+    for name, layer in layers().items():
+        patterns = {*layer.explains}
+        for each in layer.direct:
+            patterns |= {each.rule, *each.beside, *each.without}
+        for pattern in patterns:
+            assert any(fnmatchcase(rule, pattern) for rule in RULES), (name, pattern)
+        for rule, example in layer.examples.items():
+            assert any(fnmatchcase(rule, each.rule) for each in layer.direct), (name, rule)
+            assert rule in RULES
+            assert all(re.match(r"https://github\.com/\S+/\d+$", each) for each in example.sources)
+        assert all(text.endswith(".") for text in (layer.title, layer.effect, layer.remedy))
