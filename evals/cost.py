@@ -126,7 +126,12 @@ def expect(
             *(
                 line
                 for task in info.of_kind("tool_calling")
-                for line in forecast(task.samples, task.tries, info.settings.thresholds)
+                for line in forecast(
+                    task.samples,
+                    task.tries,
+                    info.settings.thresholds,
+                    alternating=any(each.mode is None for each in task.conditions),
+                )
             ),
             *(line for task in evals for line in task.forecasts()),
         ),

@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import seconds
 from harness.records.conditions import APIS, Api
-from harness.records.runs import GateRule
+from harness.records.runs import GateRule, SuiteName
 
 DEFAULT_OUT = Path("runs")
 LARGEST = 2**63 - 1
@@ -57,11 +57,12 @@ _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
-    "smoke (default): the tool-call cases; quick, full: progressively more probes; long: only long "
-    "prompts of up to 131,072 tokens; agents: agents of other projects as clients."
+    "standard (default): the tool-call cases and the probes that find what tool calls cannot show; "
+    "tools: only the tool-call cases; full: more probes; long: only long prompts of up to 131,072 "
+    "tokens."
 )
 _ONLY = (
-    "Run only these probes: ids, prefixes of ids or families, separated by commas. `smoke`, or the "
+    "Run only these probes: ids, prefixes of ids or families, separated by commas. `cases`, or the "
     "name of a check or of its family, selects the tool-call cases."
 )
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
@@ -109,7 +110,8 @@ class CaseOptions:
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
-        Literal["smoke", "quick", "full", "long", "agents"] | None, Parameter(help=_SUITE)
+        SuiteName | Literal["smoke", "quick", "agents"] | None,
+        Parameter(help=_SUITE, show_choices=False),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()

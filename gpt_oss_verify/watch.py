@@ -38,7 +38,7 @@ _ASSUMED_REQUESTS = 40
 class ChoiceOptions:
     """The cases and probes that rounds choose from."""
 
-    suite: SuiteName = "quick"
+    suite: SuiteName = "standard"
     """Probes to choose from. Default: quick."""
     only: Names = ()
     """Run only these probes or families, separated by commas; `smoke` means the tool-call cases."""

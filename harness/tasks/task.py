@@ -61,7 +61,7 @@ class Task(ABC):
         """The figures under each condition, from all scores of the task."""
         groups: dict[Condition, list[Score]] = defaultdict(list)
         for score in scores:
-            groups[score.condition].append(score)
+            groups[self.group_of(score.condition)].append(score)
         for condition in self.info.conditions:
             if (result := self._result(condition, groups[condition])) is not None:
                 yield result
@@ -116,7 +116,12 @@ class Task(ABC):
     def plans(self, rollout: Rollout) -> bool:
         """Whether the condition and the attempt of a rollout are planned; the sample may not be."""
         planned = 1 <= rollout.attempt <= self.info.tries
-        return planned and rollout.condition in self.info.conditions
+        return planned and self.group_of(rollout.condition) in self.info.conditions
+
+    def group_of(self, condition: Condition) -> Condition:
+        """The planned condition that the condition of an attempt counts under."""
+        both = condition.alternating
+        return both if both in self.info.conditions else condition
 
     def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
         """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""

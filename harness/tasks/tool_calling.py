@@ -33,8 +33,8 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.api.tools import schema_problem
 from harness.checks.rollout_score import measured_score, sums
 from harness.checks.rules import excerpt
-from harness.records.analysis import FailedSample, TaskResult
-from harness.records.conditions import Condition
+from harness.records.analysis import FailedSample, PassedTries, TaskResult
+from harness.records.conditions import MODES, Condition, Mode
 from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
@@ -86,14 +86,20 @@ class ToolCalling(Task):
         write_text(folder / TOOLS_FILE, self.suite.tools_file.text)
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th attempt at every case under every condition."""
+        """The `number`-th attempt at every case under every condition.
+
+        Where the modes alternate, every second case starts with the other mode, so that each try
+        has as many attempts in one mode as in the other.
+        """
         if number > self.info.tries:
             return
-        for case in self.suite.cases:
+        for place, case in enumerate(self.suite.cases):
             prompt = (Message("user", case.prompt),)
             sample = Sample(case.id, prompt, self.suite.tools, case.instructions)
             for condition in self.info.conditions:
-                yield self.attempt(sample, condition, number)
+                mode = condition.mode or MODES[(place + number) % len(MODES)]
+                used = condition.model_copy(update={"mode": mode})
+                yield self.attempt(sample, used, number)
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """The outcome of an attempt, unless checks find that it is invalid."""
@@ -129,6 +135,7 @@ class ToolCalling(Task):
             exact=sum(score.value == 1 and score.exact is True for score in made),
             at_k=tuple(at_k([(tries, n) for n in passed], k) for k in reported_ks(tries)),
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
+            modes=_modes(planned) if condition.mode is None else {},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
             failures=tuple(self._failures(planned)),
@@ -142,6 +149,19 @@ class ToolCalling(Task):
         found = (_failed_sample(case, by_case[case.id]) for case in self.suite.cases)
         failed = [each for each in found if each is not None]
         return sorted(failed, key=lambda each: (each.passed, each.sample))[:SHOWN_FAILURES]
+
+
+def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]:
+    """The tries of each case in each mode; a case without a try in a mode is left out."""
+    found: dict[Mode, dict[str, PassedTries]] = {mode: {} for mode in MODES}
+    for score in planned:
+        if (mode := score.condition.mode) is not None:
+            passed, finished, tries = found[mode].get(score.sample, (0, 0, 0))
+            one = score.finished and score.value == 1
+            found[mode][score.sample] = PassedTries(
+                passed + one, finished + score.finished, tries + 1
+            )
+    return found
 
 
 def invalidated(score: Score, findings: Sequence[Finding]) -> Score:

@@ -101,7 +101,7 @@ def next_round(planned: RoundPlan, watched: Watched, limits: Limits) -> NextRoun
     cases = _cases(planned, number, len(provider.apis) * len(MODES))
     ids = tuple(case.id for case in cases)
     settings = RunSettings(
-        suite="smoke",
+        suite="tools",
         only=(*((CASES,) if cases else ()), *(probe.id for probe in probes)),
         apis=(api,),
         modes=(MODES[turn % len(MODES)],),

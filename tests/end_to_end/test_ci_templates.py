@@ -20,7 +20,7 @@ STEPS = ACTION["runs"]["steps"]
 EXPRESSION = re.compile(r"\$\{\{ (inputs|steps\.(\w+)\.outputs)\.([\w-]+) \}\}")
 COMMAND_LINE = re.compile(r"^::(error|warning) title=", re.MULTILINE)
 BINARIES = Path(sys.executable).parent
-SHORT = "-n 1 -k 1 --no-streaming --rule guide"
+SHORT = "--suite tools -n 1 -k 1 --no-streaming --rule guide"
 
 
 class Runner:

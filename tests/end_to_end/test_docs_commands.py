@@ -40,14 +40,14 @@ _FEW = (
     ("--rule", "guide"),
     ("--no-streaming",),
     ("--apis", "chat"),
-    ("--only", "smoke"),
+    ("--only", "cases"),
 )
 """The mock answers cases, not probes."""
 BRIEFLY = {
     "": _FEW,
     "compare": _FEW,
     "eval": (("--examples", "1"), ("--tries", "1")),
-    "watch": (("--once",), ("--only", "smoke")),
+    "watch": (("--once",), ("--only", "cases")),
 }
 PROMPTS = {case.prompt for case in SUITE.cases}
 

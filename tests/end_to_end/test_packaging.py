@@ -16,7 +16,7 @@ from mock_provider import MockProvider
 from replies import MODEL
 
 LARGEST_WHEEL = 12_000_000
-ONE_CASE = ("-n", "1", "-k", "1", "--rule", "guide")
+ONE_CASE = ("--suite", "tools", "-n", "1", "-k", "1", "--rule", "guide")
 DATA = {
     "evals/data/baselines.json",
     "evals/data/samples/aime25.jsonl",

@@ -59,7 +59,8 @@ def test_stopped_killed_and_resumed_runs_are_sealed(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mock.delay = 0.05
-    whom = ["--base-url", mock.base_url, "--model", MODEL, "-n", "4", "--concurrency", "1",
+    whom = ["--base-url", mock.base_url, "--model", MODEL, "--suite", "tools",
+            "-n", "4", "--concurrency", "1",
             "--rule", "guide"]  # fmt: skip
     assert ended_by(signal.SIGINT, *whom) == 130
     folder = newest()
@@ -83,7 +84,22 @@ def test_stopped_killed_and_resumed_runs_are_sealed(
 def test_removed_attempts_that_are_sampled_again_are_found(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["--base-url", mock.base_url, "--model", MODEL, "-n", "1", "-k", "2", "--rule", "guide"])
+    run(
+        [
+            "--base-url",
+            mock.base_url,
+            "--model",
+            MODEL,
+            "--suite",
+            "tools",
+            "-n",
+            "1",
+            "-k",
+            "2",
+            "--rule",
+            "guide",
+        ]
+    )
     log = newest() / "rollouts.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-2]))

@@ -18,7 +18,7 @@ from harness.watching.records import AVAILABILITY, TOOL_CALLS
 from harness.watching.state import State
 
 KEY = "sk-secret-value-1234567890"
-ONCE = ["watch", "-p", "mine", "--once", "--only", "smoke", "--budget", "240"]
+ONCE = ["watch", "-p", "mine", "--once", "--only", "cases", "--budget", "240"]
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_an_unreachable_provider_is_counted_except_in_its_first_round(provider, 
         (["--webhook", "NO_SUCH_VARIABLE"], "--webhook takes a URL"),
         (["--on-alert", "'"], "--on-alert cannot be read"),
         (["--metrics-port", "99999"], "--metrics-port 99999 cannot be used"),
-        (["--suite", "smoke", "--skip", "smoke"], "leave nothing to sample"),
+        (["--suite", "tools", "--skip", "cases"], "leave nothing to sample"),
     ],
 )
 def test_wrong_options_are_rejected_in_one_sentence(options, problem, provider, capsys):

@@ -74,7 +74,7 @@ def reported(recorded):
 
 def judged(rollouts):
     """The scores of strict tool calling, as they are written to the folder."""
-    run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
+    run = planned(strict=True, tries=1, only=("cases",), suite=SUITE)
     return [as_written(each) for each in scored(rollouts, run) if each.finished]
 
 

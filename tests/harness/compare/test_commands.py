@@ -17,7 +17,19 @@ from gpt_oss_verify.app import run
 from reports import schemas
 
 LITTLE = {"suite": TINY, "tries": 1}
-SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming", "--rule", "guide")
+SHORT = (
+    "--suite",
+    "tools",
+    "-n",
+    "1",
+    "-k",
+    "2",
+    "--apis",
+    "chat",
+    "--no-streaming",
+    "--rule",
+    "guide",
+)
 
 
 pytestmark = pytest.mark.usefixtures("empty_folder")

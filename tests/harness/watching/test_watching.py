@@ -124,7 +124,7 @@ def test_rules_that_failed_last_are_suspect_unless_they_always_failed():
 @pytest.fixture(scope="module")
 def planned():
     provider = adhoc_provider("http://localhost:1/v1", "m", BOTH_APIS, None)
-    return plan_rounds(provider, load_suite(), choose("quick"), None, 41)
+    return plan_rounds(provider, load_suite(), choose("standard"), None, 41)
 
 
 def test_rounds_cover_every_case_under_every_condition_and_every_probe(planned):
@@ -160,7 +160,7 @@ def test_suspect_probes_are_sampled_again_in_every_second_round_of_their_api(pla
 def test_a_budget_too_small_for_a_round_is_rejected():
     provider = adhoc_provider("http://localhost:1/v1", "m", BOTH_APIS, None)
     with pytest.raises(ConfigurationError, match="A round of 2 requests is too small"):
-        plan_rounds(provider, load_suite(), choose("quick"), None, 2)
+        plan_rounds(provider, load_suite(), choose("standard"), None, 2)
 
 
 def test_the_budget_of_a_round_is_its_share_of_the_remainder():
