@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.types import ExistingDirectory
 from cyclopts.validators import Number
 
 from harmony.conversation import Effort
 from harmony.vocabulary import VocabularyError
 from reference_engine.backends.settings import REMOTE, BackendSettings
-from reference_engine.builtin.mcp import read_servers
+from reference_engine.builtin.exa import exa
 from reference_engine.builtin.pages import Folder, Pages
 from reference_engine.builtin.python import PythonSandbox
-from reference_engine.builtin.services import SERVICES, service
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
 from reference_engine.kv_cache.memory import SIZE
@@ -105,7 +105,6 @@ def serve(
     api_key_env: str | None = None,
     browser: str | None = None,
     python: bool = False,
-    mcp: tuple[str, ...] = (),
 ) -> None:
     """Serve a checkpoint over HTTP.
 
@@ -113,13 +112,11 @@ def serve(
         backend_key_env: Environment variable with the API key of the backend's server.
         api_key_env: Environment variable with the API key of clients.
         browser: Offer the tool web_search in the Responses API: a folder with pages at HOST/PATH,
-            or a search service (exa or you).
+            or the search service exa.
         python: Offer the tool code_interpreter in the Responses API, in a sandbox (Linux).
-        mcp: LABEL=TARGET: MCP server that requests to the Responses API may use; TARGET is its URL
-            or the command that starts it; can be repeated.
     """
     backend = _backend(settings.backend, backend_key_env)
-    tools = _tools(browser, python=python, mcp=mcp)
+    tools = _tools(browser, python=python)
     app = replace(settings.app, api_key=_key("--api-key-env", api_key_env), tools=tools)
     settings = replace(settings, backend=backend, app=app)
     from reference_engine.server.serve import serve as serve_engine
@@ -127,15 +124,15 @@ def serve(
     serve_engine(settings)
 
 
-def _tools(browser: str | None, *, python: bool, mcp: tuple[str, ...] = ()) -> ServerTools:
+def _tools(browser: str | None, *, python: bool) -> ServerTools:
     """The built-in tools of the options. Raises SetupError."""
     pages: Pages | None = None
     if browser is not None:
-        pages = service(browser) if browser in SERVICES else Folder(Path(browser))
+        pages = exa() if browser == "exa" else Folder(Path(browser))
     sandbox = PythonSandbox() if python else None
     if sandbox:
         sandbox.require_isolation()
-    return ServerTools(pages, sandbox, read_servers(mcp))
+    return ServerTools(pages, sandbox)
 
 
 def chat(
@@ -150,6 +147,7 @@ def chat(
     seed: int | None = None,
     browser: str | None = None,
     python: bool = False,
+    edit: ExistingDirectory | None = None,
 ) -> None:
     """Chat with a model in the terminal.
 
@@ -162,6 +160,7 @@ def chat(
         seed: Seed of the conversation.
         browser: Let the model use its browser; same values as for serve.
         python: Let the model run Python programs in a sandbox (Linux).
+        edit: Let the model edit the text files of this folder with apply_patch.
     """
     from reference_engine.chat import ChatSettings
     from reference_engine.chat import chat as chat_with
@@ -172,7 +171,12 @@ def chat(
     tools = _tools(browser, python=python)
     opened = open_engine(ServeSettings(**vars(engine), max_batch=1, backend=backend))
     chat_settings = ChatSettings(
-        effort=effort, raw=raw, temperature=temperature, seed=seed, current_date=app.current_date
+        effort=effort,
+        raw=raw,
+        temperature=temperature,
+        seed=seed,
+        current_date=app.current_date,
+        folder=edit and edit.resolve(),
     )
     name = engine.checkpoint.resolve().name
     if backend.is_remote:

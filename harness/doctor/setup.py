@@ -122,7 +122,6 @@ def keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -> Itera
 DISTRIBUTION = "gpt-oss-verify"
 EXTRAS: Mapping[str, str] = {
     "evals": "`eval` with the published questions; samples and local files work without it",
-    "mcp": "`serve --mcp`",
     "ray": "`eval --executor ray`",
     "reference": "`--provider reference`, `serve`, `selftest`",
     "search": "`serve --browser` with a search service",

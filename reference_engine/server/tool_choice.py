@@ -40,8 +40,7 @@ class ToolPolicy:
     """Whether the model may, must or must not call a function."""
     names: tuple[str, ...] = ()  # the functions that a required call may name
     withheld: tuple[str, ...] = ()  # the functions of the request that no call may name
-    builtin: tuple[str, ...] = ()
-    """The tools that the server runs: `browser`, `python`, and names of MCP tools."""
+    builtin: tuple[str, ...] = ()  # the tools that the server runs: `browser` and `python`
     used_up: bool = False  # whether the model has made the maximum number of these calls
 
     def allows(self, message: Started) -> bool:

@@ -28,7 +28,7 @@ from reference_engine.server.responses.request import (
 )
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.responses.store import ResponseStore, Stored, VisibleResponses, page
-from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
+from reference_engine.server.responses.tools import builtin_of, custom, namespaces
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
 
@@ -140,9 +140,8 @@ class ResponsesHandler:
         self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
     ) -> tuple[Steps, Toolbox]:
         settings = self._context.settings
-        chosen = (body.tools, body.tool_choice, settings.tools)
-        builtin = builtin_of(*chosen)
-        tools = settings.tools.toolbox(builtin, offers_of(*chosen))
+        builtin = builtin_of(body.tools, body.tool_choice, settings.tools)
+        tools = settings.tools.toolbox(builtin)
         await tools.replay(history)
         wanted = body.generation_request(history, settings.current_date, builtin)
         most_calls = settings.tools.most_calls

@@ -25,7 +25,6 @@ from reference_engine.server.responses.items import (
     CompactionItem,
     CustomCallItem,
     Item,
-    McpCallItem,
     MessageItem,
     ReasoningItem,
     ReferenceItem,
@@ -74,7 +73,7 @@ def history_of(
                 history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
             case ReferenceItem():
                 history += _referenced(item, at, calls, stored_item)
-            case WebSearchItem() | CodeInterpreterItem() | McpCallItem():
+            case WebSearchItem() | CodeInterpreterItem():
                 history += _builtin(item, stored_item)
     if calls:
         message = f"No function_call_output answers the function call '{next(iter(calls))}'."
@@ -123,7 +122,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
     for item in reversed(items):
         after.append(calls)
         if not isinstance(item, ReasoningItem):
-            calls = isinstance(item, CallItem | CustomCallItem | McpCallItem)
+            calls = isinstance(item, CallItem | CustomCallItem)
     return after[::-1]
 
 
@@ -163,16 +162,11 @@ def _referenced(
 
 
 def _builtin(
-    item: WebSearchItem | CodeInterpreterItem | McpCallItem, stored_item: StoredItem
+    item: WebSearchItem | CodeInterpreterItem, stored_item: StoredItem
 ) -> tuple[ConversationItem, ...]:
     """The call and its result; empty if the result is unknown."""
     if found := stored_item(item.id):
         return found[0]
-    if isinstance(item, McpCallItem):
-        output = item.output if item.error is None else json.dumps(item.error)
-        if output is None:
-            return ()
-        return Call(item.name, item.arguments), Result(item.name, output)
     if isinstance(item, WebSearchItem) or item.outputs is None:
         return ()
     output = "".join(each.logs for each in item.outputs)

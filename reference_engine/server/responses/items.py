@@ -184,28 +184,6 @@ class CodeInterpreterItem(_ServedItem):
     container_id: Ignored = None
 
 
-class McpCallItem(_ServedItem):
-    """A call of an MCP tool, with its result."""
-
-    type: Literal["mcp_call"]
-    name: str
-    arguments: str
-    server_label: Ignored = None
-    id: str = ""
-    output: str | None = None
-    error: dict[str, Any] | None = None
-    approval_request_id: Ignored = None
-
-
-class McpListItem(_ServedItem):
-    """The tools of an MCP server. They are listed again for each response."""
-
-    type: Literal["mcp_list_tools"]
-    server_label: Ignored = None
-    tools: Ignored = None
-    error: Ignored = None
-
-
 class ReferenceItem(RequestModel):
     """A reference to an item of a stored response."""
 
@@ -249,8 +227,6 @@ Item = Annotated[
     | CustomResultItem
     | WebSearchItem
     | CodeInterpreterItem
-    | McpCallItem
-    | McpListItem
     | ReferenceItem
     | CompactionItem,
     Field(discriminator="type"),

@@ -8,8 +8,7 @@ from typing import Any
 from openai.types.responses import ResponseIncludable
 
 from harmony.parse import Ended, Kind, Started
-from reference_engine.builtin.base import Ran
-from reference_engine.builtin.mcp import McpListing
+from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.generation.sampling import Token
 from reference_engine.server.pieces import Piece, logprob
@@ -240,36 +239,6 @@ class ProgramOutput(_ServedCallOutput):
         return "completed"
 
 
-class McpCallOutput(_ServedCallOutput):
-    """A call of an MCP tool."""
-
-    streamed = "mcp_call_arguments"
-
-    def __init__(self, index: int, name: str, label: str) -> None:
-        fields = {"name": name, "server_label": label, "arguments": ""}
-        empty = dict.fromkeys(("approval_request_id", "error", "output"))
-        super().__init__(index, "mcp_call", "mcp", **fields, **empty)
-
-    def _show(self, ran: Ran) -> str:
-        self.fields |= {"error": dict(ran.error)} if ran.error else {"output": ran.output}
-        return str(self.fields["status"])
-
-
-class McpListOutput(OutputItem):
-    """The tools of an MCP server."""
-
-    def __init__(self, index: int, listing: McpListing) -> None:
-        fields = {"server_label": listing.label, "tools": list(listing.shown), "error": None}
-        super().__init__(index, "mcp_list_tools", "mcpl", **fields)
-
-    def events(self) -> list[Event]:
-        """All events of the item."""
-        stages = ("in_progress", "completed")
-        progress = [self._event(f"mcp_list_tools.{stage}") for stage in stages]
-        added = self._added() | {"item": self.fields | {"tools": []}}
-        return [added, *progress, self._done()]
-
-
 class OutputWriter:
     """Writes the output of one response; `items` are the finished items.
 
@@ -313,10 +282,6 @@ class OutputWriter:
                     assert isinstance(self._open, _ServedCallOutput)
                     events += self._open.ran(part)
                     self._close()
-                case McpListing():
-                    listed = McpListOutput(len(self.items), part)
-                    self.items.append(listed.fields)
-                    events += listed.events()
         return events
 
     def _close(self) -> None:
@@ -336,8 +301,6 @@ class OutputWriter:
                 return WebSearchOutput(index, lambda text: action(name, text), sources=sources)
             case "python":
                 return ProgramOutput(index, self._container, outputs=self._outputs)
-            case "mcp":
-                return McpCallOutput(index, name, self._tools.mcp.label(name) or "")
         call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name}
         if name in self._custom:
             return CustomCallOutput(index, "custom_tool_call", "ctc", **call, input="")

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from harmony.conversation import Builtin, FunctionTool
-from reference_engine.builtin.mcp import McpOffer, McpServer
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import FunctionDefinition, FunctionName, Ignored, RequestModel
@@ -132,45 +131,8 @@ class CodeInterpreter(_BuiltinTool):
     builtin: ClassVar[Builtin] = "python"
 
 
-class ToolFilter(RequestModel):
-    """Which tools of an MCP server are allowed: by name, or by whether they only read."""
-
-    tool_names: list[str] | None = None
-    read_only: bool | None = None
-
-
-class Mcp(RequestModel):
-    """The tools of an MCP server, without approvals."""
-
-    type: Literal["mcp"]
-    server_label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    server_url: str | None = None
-    require_approval: Literal["never"]
-    allowed_tools: list[str] | ToolFilter | None = None
-    authorization: str | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
-    allowed_callers: Ignored = None
-    defer_loading: Literal[False] = False
-    server_description: Ignored = None
-
-    def echoed(self) -> dict[str, Any]:
-        """The tool in the response, without its credentials."""
-        return self.model_dump(exclude_none=True, exclude={"authorization", "headers"})
-
-    def offer(self, server: McpServer) -> McpOffer:
-        """The tools that the request offers of a server that the operator allows."""
-        allowed = self.allowed_tools
-        if not isinstance(allowed, ToolFilter):
-            allowed = ToolFilter(tool_names=allowed)
-        names = None if allowed.tool_names is None else frozenset(allowed.tool_names)
-        headers = dict(self.headers)
-        if self.authorization is not None:
-            headers["Authorization"] = f"Bearer {self.authorization}"
-        return McpOffer(self.server_label, server, names, allowed.read_only, headers)
-
-
 AnyTool = Annotated[
-    Tool | Namespace | CustomTool | WebSearch | CodeInterpreter | Mcp, Field(discriminator="type")
+    Tool | Namespace | CustomTool | WebSearch | CodeInterpreter, Field(discriminator="type")
 ]
 
 
@@ -240,52 +202,13 @@ def builtin_of(
     if "python" in builtin and any(each.tool.name == "python" for each in offered(tools)):
         message = "A function named 'python' cannot be offered together with code_interpreter."
         raise invalid("tools", message)
-    if choice == "required" and (builtin or any(isinstance(tool, Mcp) for tool in tools)):
+    if choice == "required" and builtin:
         message = "'tool_choice' cannot require a call while built-in tools are offered."
         raise invalid("tool_choice", message)
     return tuple(builtin) if choice == "auto" else ()
 
 
 _OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
-
-
-def offers_of(
-    tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
-) -> tuple[McpOffer, ...]:
-    """The MCP servers for the tool choice `auto`. Raises ApiError if one is not allowed."""
-    offers: dict[str, McpOffer] = {}
-    for at, tool in enumerate(tools):
-        if isinstance(tool, Mcp):
-            if tool.server_label in offers:
-                message = f"Two MCP servers have the label '{tool.server_label}'."
-                raise invalid(f"tools[{at}].server_label", message)
-            offers[tool.server_label] = tool.offer(_allowed(tool, f"tools[{at}]", available))
-    return tuple(offers.values()) if choice == "auto" else ()
-
-
-def _allowed(tool: Mcp, place: str, available: ServerTools) -> McpServer:
-    """The operator's server with this URL or, without a URL, with this label."""
-    for server in available.mcp:
-        if tool.server_url is None:
-            found = server.label == tool.server_label
-        else:
-            found = server.is_url and server.target == tool.server_url
-        if found and not server.is_url and (tool.headers or tool.authorization is not None):
-            message = f"The MCP server '{server.label}' is a process, which accepts no headers."
-            raise invalid(f"{place}.headers", message)
-        if found:
-            return server
-    if tool.server_url is not None:
-        message = (
-            f"'{tool.server_url}' is not one of the MCP servers that the operator of this server "
-            "allows with --mcp LABEL=URL."
-        )
-        raise invalid(f"{place}.server_url", message, "mcp_server_not_allowed")
-    message = (
-        f"This server has no MCP server '{tool.server_label}': its operator can add it "
-        f"with --mcp {tool.server_label}=URL or --mcp '{tool.server_label}=COMMAND'."
-    )
-    raise invalid(f"{place}.server_label", message, "mcp_server_not_allowed")
 
 
 def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:

@@ -1,4 +1,4 @@
-"""Search services, through their packages, against a local server that answers as they do."""
+"""The search service Exa, through its package, against a local server that answers as it does."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from reference_engine.builtin.browser import Browser
-from reference_engine.builtin.services import Exa, You, is_public, service
+from reference_engine.builtin.exa import Exa, exa, is_public
 from reference_engine.errors import SetupError
 
 PAGE = "<title>Lake Orla</title><p>It is 412 m deep【1†L1】.</p><a href='/maps'>Maps</a>"
@@ -25,14 +25,6 @@ ANSWERS = {
         "results": [{"id": ORLA, "url": ORLA, "title": "Lake Orla", "text": PAGE}],
         "statuses": [{"id": ORLA, "status": "success", "source": "cached"}],
     },
-    "/v1/search": {
-        "results": {
-            "web": [{"url": ORLA, "title": "Lake\nOrla", "snippets": ["412 m", "deep"]}],
-            "news": [],
-        },
-        "metadata": {"search_uuid": "942ccbdd", "query": "depth", "latency": 0.12},
-    },
-    "/v1/contents": [{"url": ORLA, "title": "Lake Orla", "html": PAGE}],
 }
 
 
@@ -72,10 +64,10 @@ def server():
         server.shutdown()
 
 
-@pytest.fixture(params=[Exa, You])
-def browser(request, server):
-    pytest.importorskip({Exa: "exa_py", You: "youdotcom"}[request.param])
-    return Browser(request.param("the-key", server.address))
+@pytest.fixture
+def browser(server):
+    pytest.importorskip("exa_py")
+    return Browser(Exa("the-key", server.address))
 
 
 def test_the_model_searches_and_opens_a_result(browser, server):
@@ -133,4 +125,4 @@ def test_a_service_needs_a_key(monkeypatch):
     pytest.importorskip("exa_py")
     monkeypatch.delenv("EXA_API_KEY", raising=False)
     with pytest.raises(SetupError, match="set EXA_API_KEY"):
-        service("exa")
+        exa()
