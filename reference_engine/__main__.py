@@ -25,14 +25,11 @@ from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
 from reference_engine.kv_cache.memory import SIZE
 from reference_engine.server.settings import (
-    COUNT,
     SMALL_CHECKPOINT,
     AppSettings,
     BatchSettings,
     CurrentDate,
-    Device,
     EngineSettings,
-    NumberFormat,
     ServeSettings,
 )
 
@@ -42,12 +39,12 @@ Layout = Literal["original", "hf"]
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
     """Run the command line, called `program` in the help.
 
-    Returns the exit status of the command (0 by default), 2 on an error, 130 on an interrupt.
+    Returns 0, 2 on an error, or 130 on an interrupt.
     """
     # Spinning worker threads would take CPU time from clients on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        status = application(program)(
+        application(program)(
             argv, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
@@ -58,7 +55,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
-    return status or 0
+    return 0
 
 
 def application(program: str) -> App:
@@ -71,7 +68,7 @@ def application(program: str) -> App:
         version_flags=[],
         suppress_keyboard_interrupt=False,
     )
-    for command in (faults, score, serve, chat, convert, synthesize, download, validate):
+    for command in (faults, score, serve, chat, convert, synthesize, download):
         app.command(command)
     return app
 
@@ -246,45 +243,6 @@ def download(name: str, /, *, out: Path, layout: Layout = "hf") -> None:
 
     with _explained():
         sys.stdout.write(f"{download_checkpoint(name, out, layout)}\n")
-
-
-def validate(
-    checkpoint: Path = SMALL_CHECKPOINT,
-    /,
-    *,
-    sha256: str | None = None,
-    hub: str | None = None,
-    device: Device = "cpu",
-    dtype: NumberFormat | None = None,
-    packed: bool = False,
-    threads: Annotated[int | None, COUNT] = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-) -> int:
-    """Check a checkpoint: files, hashes, shapes, known continuations and a copied text.
-
-    Exit status: 0 valid, 1 not valid, 2 error, 4 not verifiable.
-
-    Args:
-        checkpoint: Checkpoint in either layout. Default: the bundled small one.
-        sha256: Expected SHA-256 of configuration and weights, as printed by this command and
-            stored in golden files.
-        hub: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name: compare the weights files
-            with the hashes that the Hugging Face Hub lists.
-        device: Device: cpu, cuda or mps. Default: cpu.
-        dtype: Number format. Default: the fastest for the device.
-        packed: Keep MXFP4 experts packed in memory (always on a GPU).
-        threads: CPU threads. Default: all cores.
-        as_json: Print the result as JSON.
-    """
-    from reference_engine.validation import validate as validate_checkpoint
-
-    settings = ServeSettings(
-        checkpoint=checkpoint, device=device, dtype=dtype, packed=packed, threads=threads
-    )
-    with _explained():
-        result = validate_checkpoint(settings, sha256=sha256, hub=hub)
-    sys.stdout.write(f"{result.json() if as_json else result.text()}\n")
-    return result.status
 
 
 @contextmanager

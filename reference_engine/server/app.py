@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
@@ -22,7 +22,6 @@ from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
 from reference_engine.server.responses.handler import ResponsesHandler
-from reference_engine.server.responses.websocket import serve_websocket
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
@@ -69,16 +68,12 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = partial(create_completion, context)
     raw = partial(create_raw_completion, context)
     responses = ResponsesHandler(context)
-    socket = partial(serve_websocket, context.settings)
     models = partial(_models, context, int(time.time()))
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
         Route("/v1/completions", _guarded(raw), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
-        WebSocketRoute("/v1/responses", socket),
-        Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),
-        Route("/v1/responses/input_tokens", _guarded(responses.count), methods=["POST"]),
         Route(stored, _guarded(responses.stored), methods=["GET", "DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
         Route(f"{stored}/cancel", _guarded(responses.cancel), methods=["POST"]),

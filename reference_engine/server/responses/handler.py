@@ -1,8 +1,5 @@
 """Serves /v1/responses."""
 
-import secrets
-import time
-from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,89 +7,18 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
-from harmony.parse import STOP_TOKENS
+from harmony.conversation import ConversationItem
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.responses.history import history_of
-from reference_engine.server.responses.items import encode_text
 from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply, usage_of
-from reference_engine.server.responses.request import (
-    ConversationRequest,
-    ResponsesRequest,
-    unknown_previous,
-)
+from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import Steps
-from reference_engine.server.responses.store import ResponseStore, Stored, VisibleResponses, page
+from reference_engine.server.responses.store import ResponseStore, Stored, page
 from reference_engine.server.responses.tools import builtin_of, custom, namespaces
-from reference_engine.server.responses.websocket import CONNECTION_STORE
-from reference_engine.server.tool_choice import ToolPolicy
-
-_SUMMARIZE = (
-    "Summarize our conversation so far, for yourself: everything before this message will be gone "
-    "except what users and developers wrote. Keep what was found out, decided, promised and done, "
-    "results of tools included, and what is still open. Write the summary and nothing else."
-)
-
-
-class CompactRequest(ConversationRequest):
-    """The body of POST /v1/responses/compact."""
-
-    def generation_request(
-        self, history: tuple[ConversationItem, ...], current_date: str | None
-    ) -> GenerationRequest:
-        """The request for a summary of this history. Raises ApiError."""
-        conversation = Conversation(
-            items=(*self.opening, *history, User(_SUMMARIZE)),
-            effort="low",
-            current_date=current_date,
-        )
-        return GenerationRequest(
-            conversation, SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy("forbidden")
-        )
-
-
-def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, Any]:
-    """The response to a compaction: the inputs of the conversation and the model's summary.
-
-    A later request starts with these items instead of the conversation. They include all user
-    messages (OpenAI's API reference, "Compact a response"); this server also includes all system
-    and developer messages. Raises ApiError.
-    """
-    if steps.finish == "length":
-        message = "The conversation leaves no room in the model's context for its summary."
-        raise ApiError(400, message, code="context_length_exceeded")
-    entries = (entry for step in steps.history for entry in step)
-    summary = "\n".join(entry.text for entry in entries if isinstance(entry, Answer))
-    if not summary:
-        raise ApiError(500, "The model wrote no summary; try again.", code="no_summary")
-    kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
-    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_text(summary)}
-    return {
-        "id": _id("resp"),
-        "object": "response.compaction",
-        "created_at": int(time.time()),
-        "output": [*kept, item],
-        "usage": usage_of(steps),
-    }
-
-
-def _message(entry: Developer | User) -> dict[str, Any]:
-    return {
-        "type": "message",
-        "id": _id("msg"),
-        "status": "completed",
-        "role": "user" if isinstance(entry, User) else "developer",
-        "content": [{"type": "input_text", "text": entry.text}],
-    }
-
-
-def _id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(16)}"
 
 
 class ResponsesHandler:
@@ -107,8 +33,7 @@ class ResponsesHandler:
         """Create a response, streaming or not."""
         context = self._context
         body = await context.read(request, ResponsesRequest)
-        memory = VisibleResponses(self._store, getattr(request.state, CONNECTION_STORE, None))
-        history = _history(body, memory)
+        history = _history(body, self._store)
         steps, tools = await self._steps(body, history)
         writer = OutputWriter(
             namespaces(body.tools),
@@ -119,7 +44,8 @@ class ResponsesHandler:
         reply = Reply(body, steps, writer)
 
         def keep(response: dict[str, Any]) -> None:
-            memory.put(_stored(body, response, history, writer, steps), share=body.store)
+            if body.store:
+                self._store.put(_stored(body, response, history, writer, steps))
 
         if body.stream:
             return EventStream(reply.events(keep), context.stop, reply.failure)
@@ -127,14 +53,6 @@ class ResponsesHandler:
         response = reply.finished()
         keep(response)
         return json_response(response)
-
-    async def count(self, request: Request) -> Response:
-        """Count the prompt tokens of a response without creating it."""
-        body = await self._context.read(request, ResponsesRequest)
-        steps, _ = await self._steps(body, _history(body, VisibleResponses(self._store)))
-        work = steps.count()
-        counted = await until_disconnect(request.receive, self._context.stop, work)
-        return json_response({"object": "response.input_tokens", "input_tokens": counted})
 
     async def _steps(
         self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
@@ -148,16 +66,6 @@ class ResponsesHandler:
         if body.max_tool_calls is not None:
             most_calls = min(most_calls, body.max_tool_calls)
         return Steps(self._generate, wanted, tools, most_calls), tools
-
-    async def compact(self, request: Request) -> Response:
-        """Compact a conversation for later requests."""
-        context = self._context
-        body = await context.read(request, CompactRequest)
-        history = _history(body, VisibleResponses(self._store))
-        wanted = body.generation_request(history, context.settings.current_date)
-        steps = Steps(self._generate, wanted)
-        await until_disconnect(request.receive, context.stop, _write(steps, OutputWriter()))
-        return json_response(compacted(history, steps))
 
     def _generate(self, request: GenerationRequest) -> Generation:
         return self._context.generation(self._context.engine, request)
@@ -200,7 +108,7 @@ class ResponsesHandler:
         return stored
 
 
-def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[ConversationItem, ...]:
+def _history(body: ResponsesRequest, memory: ResponseStore) -> tuple[ConversationItem, ...]:
     """The conversation of the previous response, then the input. Raises ApiError."""
     if body.input is None and body.previous_response_id is None:
         message = "Missing required parameter: 'input' or 'previous_response_id'."
@@ -210,7 +118,8 @@ def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[Conve
     if body.previous_response_id is not None:
         stored = memory.get(body.previous_response_id)
         if stored is None:
-            raise unknown_previous(body.previous_response_id)
+            message = f"Previous response with id '{body.previous_response_id}' not found."
+            raise invalid("previous_response_id", message, "previous_response_not_found")
         earlier, calls = stored.history, dict(stored.calls)
     return history_of(body.items, earlier, calls, memory.item)
 

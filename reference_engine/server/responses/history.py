@@ -22,7 +22,6 @@ from reference_engine.server.responses.items import (
     NOT_OURS,
     CallItem,
     CodeInterpreterItem,
-    CompactionItem,
     CustomCallItem,
     Item,
     MessageItem,
@@ -32,8 +31,6 @@ from reference_engine.server.responses.items import (
     WebSearchItem,
     decode_text,
 )
-
-_SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,6 @@ def history_of(
                 calls[item.call_id] = item.name
             case ResultItem():
                 history.append(_result(item, at, calls))
-            case CompactionItem():
-                history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
             case ReferenceItem():
                 history += _referenced(item, at, calls, stored_item)
             case WebSearchItem() | CodeInterpreterItem():

@@ -5,7 +5,6 @@ from base64 import b64decode, b64encode
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from reference_engine.server.fields import Ignored, RequestModel, Text
 
@@ -14,7 +13,7 @@ NOT_OURS = "it was not written by this server"
 
 
 def encode_text(text: str) -> str:
-    """The `encrypted_content` of a compaction or reasoning item: encoded, not encrypted."""
+    """The `encrypted_content` of a reasoning item: encoded, not encrypted."""
     return b64encode(f"{_MARK}{text}".encode()).decode()
 
 
@@ -26,17 +25,6 @@ def decode_text(content: str) -> str | None:
         return None
     return text.removeprefix(_MARK) if text.startswith(_MARK) else None
 
-
-def _summary(content: object) -> object:
-    if not isinstance(content, str):
-        return content
-    if (text := decode_text(content)) is None:
-        raise PydanticCustomError("encrypted_content", NOT_OURS)
-    return text
-
-
-Summary = Annotated[str, BeforeValidator(_summary)]
-"""The `encrypted_content` of a compaction item in a request, decoded to its text."""
 
 CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for a custom tool
 
@@ -195,20 +183,6 @@ class ReferenceItem(RequestModel):
         return self.model_dump()
 
 
-class CompactionItem(InputItem):
-    """The summary of a compacted conversation."""
-
-    prefix = "cmp"
-
-    type: Literal["compaction"]
-    encrypted_content: Summary
-    created_by: Ignored = None
-
-    def shown(self) -> dict[str, Any]:
-        """The summary as the client sent it."""
-        return {"type": self.type, "encrypted_content": encode_text(self.encrypted_content)}
-
-
 def _typed(item: object) -> object:
     """The item, with the type that its role or id implies if the type is missing."""
     if not isinstance(item, dict) or item.get("type") is not None:
@@ -227,8 +201,7 @@ Item = Annotated[
     | CustomResultItem
     | WebSearchItem
     | CodeInterpreterItem
-    | ReferenceItem
-    | CompactionItem,
+    | ReferenceItem,
     Field(discriminator="type"),
     BeforeValidator(_typed),
 ]

@@ -7,7 +7,6 @@ from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
 from harmony.conversation import Builtin, Conversation, ConversationItem, Developer
-from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,
@@ -15,7 +14,6 @@ from reference_engine.server.fields import (
     JsonObjectFormat,
     JsonSchema,
     Limit,
-    ModelRequest,
     RequestModel,
     TextFormat,
     answer_format,
@@ -45,29 +43,12 @@ class TextSettings(RequestModel):
 _Input = Annotated[list[Item], Field(min_length=1)] | str
 
 
-class ConversationRequest(ModelRequest):
-    """The fields of all requests with a conversation."""
+class ResponsesRequest(AnswerRequest):
+    """The body of POST /v1/responses."""
 
     input: _Input | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
-
-    @property
-    def items(self) -> list[Item]:
-        """The input as items."""
-        if isinstance(self.input, str):
-            return [MessageItem(role="user", content=self.input)]
-        return self.input or []
-
-    @property
-    def opening(self) -> tuple[Developer, ...]:
-        """The instructions as a conversation item, if there are any."""
-        return (Developer(self.instructions),) if self.instructions else ()
-
-
-class ResponsesRequest(AnswerRequest, ConversationRequest):
-    """The body of POST /v1/responses."""
-
     store: bool = True
     max_output_tokens: Limit | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
@@ -87,6 +68,13 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
     client_metadata: Ignored = None
 
     @property
+    def items(self) -> list[Item]:
+        """The input as items."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input or []
+
+    @property
     def logprobs(self) -> bool:
         """Whether the response includes logprobs."""
         return _LOGPROBS in self.include or self.top_logprobs > 0
@@ -99,8 +87,9 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
     ) -> GenerationRequest:
         """The generation request for this history and these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
+        opening = (Developer(self.instructions),) if self.instructions else ()
         conversation = Conversation(
-            items=(*self.opening, *history),
+            items=(*opening, *history),
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=answer_format(self.text.format),
@@ -111,8 +100,3 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         sampling = self.sampling(self.max_output_tokens, top_logprobs)
         return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
 
-
-def unknown_previous(response_id: str) -> ApiError:
-    """The error for a `previous_response_id` that is not stored."""
-    message = f"Previous response with id '{response_id}' not found."
-    return invalid("previous_response_id", message, "previous_response_not_found")
