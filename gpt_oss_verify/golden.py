@@ -161,4 +161,3 @@ def _write(path: Path, golden: Golden) -> None:
     with os_errors(ConfigurationError, f"{path} cannot be written"):
         path.write_text(files.serialized(golden), encoding="utf-8", newline="")
     show(str(path))
-

@@ -177,4 +177,3 @@ def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
         "tolerance": tolerance(runs),
         "exact_tolerance": tolerance([each for each in runs if each.exact] or runs),
     }
-

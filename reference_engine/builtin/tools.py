@@ -24,9 +24,7 @@ _BROWSER = "browser."
 class Toolbox:
     """The tools of one response that the server runs."""
 
-    def __init__(
-        self, browser: Browser | None = None, python: PythonSandbox | None = None
-    ) -> None:
+    def __init__(self, browser: Browser | None = None, python: PythonSandbox | None = None) -> None:
         self._browser = browser
         self._python = python
 

@@ -99,4 +99,3 @@ class ResponsesRequest(AnswerRequest):
         top_logprobs = self.top_logprobs if self.logprobs else None
         sampling = self.sampling(self.max_output_tokens, top_logprobs)
         return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
-

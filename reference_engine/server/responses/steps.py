@@ -116,4 +116,3 @@ class Steps:
             request = replace(request, policy=replace(request.policy, used_up=True))
         self._request = request
         self._generations.append(self._generate(request))
-

@@ -27,9 +27,9 @@ def test_the_folder_is_small_and_its_record_matches_the_weights() -> None:
 
 
 def test_it_has_the_full_vocabulary_and_token_codes() -> None:
-    with Checkpoint(SHIPPED) as checkpoint:
-        assert checkpoint.has_token_codes
-        assert checkpoint.config.vocab_size == 201_088
+    checkpoint = Checkpoint(SHIPPED)
+    assert checkpoint.has_token_codes
+    assert checkpoint.config.vocab_size == 201_088
 
 
 @pytest.mark.slow
