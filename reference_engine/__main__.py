@@ -161,7 +161,7 @@ def chat(
     """
     from reference_engine.chat import ChatSettings
     from reference_engine.chat import chat as chat_with
-    from reference_engine.server.opening import open_engine
+    from reference_engine.server.serve import open_engine
 
     app = AppSettings(dated=current_date)
     backend = _backend(backend, backend_key_env)

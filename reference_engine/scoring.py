@@ -38,13 +38,13 @@ from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.sampling import UNLIMITED, Token, logprobs_of
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Transformer, sink_attention
-from reference_engine.server.chat.request import ChatRequest
+from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.opening import load
 from reference_engine.server.responses.history import history_of
 from reference_engine.server.responses.request import ResponsesRequest
+from reference_engine.server.serve import load
 from reference_engine.server.settings import ServeSettings
 
 TOP = 20

@@ -33,7 +33,7 @@ from reference_engine.generation.sampling import Draw, SamplingParams, Token, sa
 from reference_engine.server.app import create_app
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation, GenerationRequest
-from reference_engine.server.opening import Parts
+from reference_engine.server.serve import Parts
 from reference_engine.server.settings import AppSettings
 
 _APIS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}

@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
-from reference_engine.server.chat.handler import create_completion
+from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
+from reference_engine.server.chat_completions import create_completion
 from reference_engine.server.completions import create_raw_completion
 from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error, json_response
@@ -81,6 +82,15 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
         Route("/v1/models/{model:path}", _guarded(models), methods=["GET"]),
         Route("/health", partial(_health, context), methods=["GET"]),
     ]
+
+
+def metrics_route(metrics: EngineMetrics) -> Route:
+    """Return the route of an engine's metrics."""
+
+    async def show(_: Request) -> Response:
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", show, methods=["GET"])
 
 
 async def _models(context: Context, created: int, request: Request) -> Response:

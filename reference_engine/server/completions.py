@@ -7,12 +7,11 @@ does not include the stop token, but `token_ids` does.
 import codecs
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from openai.types import Completion
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
@@ -23,10 +22,16 @@ from harmony.render import RenderError, written_tokens
 from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 from reference_engine.model.config import VOCABULARY
-from reference_engine.server.connection import Context, EventStream, encode, until_disconnect
+from reference_engine.server.connection import (
+    Context,
+    Emit,
+    EventStream,
+    encode,
+    until_disconnect,
+)
 from reference_engine.server.errors import invalid, json_response
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops
-from reference_engine.server.generation import overflow, sampled
+from reference_engine.server.generation import api_errors, overflow
 from reference_engine.server.pieces import StopStrings
 
 _DEFAULT_TOKENS = 16
@@ -80,10 +85,13 @@ class Piece:
     finish: Literal["stop", "length"] | None = None
 
 
-async def _pieces(
-    context: Context, body: CompletionRequest, prompt: Sequence[int]
-) -> AsyncGenerator[Piece]:
-    """The completion, one piece for each token. Raises ApiError."""
+async def _generate(
+    context: Context,
+    body: CompletionRequest,
+    prompt: Sequence[int],
+    take: Callable[[Piece], Awaitable[None]],
+) -> None:
+    """Pass on the completion, one piece for each token. Raises ApiError."""
     room = context.engine.max_context - len(prompt)
     if room < 1:
         raise overflow(len(prompt), context.engine.max_context)
@@ -92,17 +100,18 @@ async def _pieces(
     params = replace(params, stop_token_ids=ends)
     text = _Text(body)
     end: Token | None = None
-    async with aclosing(sampled(context.engine, prompt, params)) as tokens:
-        async for token in tokens:
-            if end:  # The engine did not stop at this token.
-                yield Piece(end, text.of(end))
-            end = token if token.id in ends else None
-            if not end:
-                yield Piece(token, text.of(token))
-            if text.stopped:
-                yield Piece(None, finish="stop")
-                return
-    yield Piece(end, text.rest(), "stop" if end else "length")
+    with api_errors(prompt, context.engine.max_context):
+        async with aclosing(context.engine.generate(prompt, params)) as tokens:
+            async for token in tokens:
+                if end:  # The engine did not stop at this token.
+                    await take(Piece(end, text.of(end)))
+                end = token if token.id in ends else None
+                if not end:
+                    await take(Piece(token, text.of(token)))
+                if text.stopped:
+                    await take(Piece(None, finish="stop"))
+                    return
+    await take(Piece(end, text.rest(), "stop" if end else "length"))
 
 
 class _Text:
@@ -180,8 +189,9 @@ class _Writer:
             return f"token_id:{token}"
         return bytes_of(token).decode("utf-8", "replace")
 
-    def usage(self, completion: int) -> dict[str, int]:
-        """Token counts; `completion` is the number of generated tokens."""
+    def usage(self, pieces: Sequence[Piece]) -> dict[str, int]:
+        """The token counts of the whole completion."""
+        completion = sum(piece.token is not None for piece in pieces)
         return {
             "prompt_tokens": len(self.prompt),
             "completion_tokens": completion,
@@ -189,35 +199,32 @@ class _Writer:
         }
 
 
-async def _events(context: Context, writer: _Writer) -> AsyncGenerator[bytes]:
-    completion = offset = 0
-    async with aclosing(_pieces(context, writer.body, writer.prompt)) as pieces:
-        async for piece in pieces:
-            yield encode(writer.response(writer.choice(piece, offset=offset)))
-            completion += piece.token is not None
-            offset += len(piece.text)
-    last = b"data: [DONE]\n\n"
-    if writer.body.stream_options.include_usage:
-        last = encode(writer.response() | {"usage": writer.usage(completion)}) + last
-    yield last
-
-
-async def _complete(context: Context, writer: _Writer) -> dict[str, Any]:
-    """The complete response, validated against the SDK's type."""
-    async with aclosing(_pieces(context, writer.body, writer.prompt)) as pieces:
-        whole = [piece async for piece in pieces]
-    usage = writer.usage(sum(piece.token is not None for piece in whole))
-    reply = writer.response(writer.choice(*whole)) | {"usage": usage}
-    Completion.model_validate(reply)
-    return reply
-
-
 async def create_raw_completion(context: Context, request: Request) -> Response:
     """Continue a prompt, streaming or not."""
     body = await context.read(request, CompletionRequest)
     writer = _Writer(body, body.tokens(), context.settings.fingerprint)
+    whole: list[Piece] = []
+
+    async def stream(emit: Emit) -> None:
+        offset = 0
+
+        async def take(piece: Piece) -> None:
+            nonlocal offset
+            whole.append(piece)
+            await emit(encode(writer.response(writer.choice(piece, offset=offset))))
+            offset += len(piece.text)
+
+        await _generate(context, body, writer.prompt, take)
+        last = b"data: [DONE]\n\n"
+        if body.stream_options.include_usage:
+            last = encode(writer.response() | {"usage": writer.usage(whole)}) + last
+        await emit(last)
+
+    async def keep(piece: Piece) -> None:
+        whole.append(piece)
+
     if body.stream:
-        events = _events(context, writer)
-        return EventStream(events, context.stop, lambda error: encode(error.body()))
-    work = _complete(context, writer)
-    return json_response(await until_disconnect(request.receive, context.stop, work))
+        return EventStream(stream, context.stop, lambda error: encode(error.body()))
+    work = _generate(context, body, writer.prompt, keep)
+    await until_disconnect(request.receive, context.stop, work)
+    return json_response(writer.response(writer.choice(*whole)) | {"usage": writer.usage(whole)})

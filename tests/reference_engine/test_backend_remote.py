@@ -24,7 +24,7 @@ from reference_engine.backends.settings import BackendSettings
 from reference_engine.errors import SetupError
 from reference_engine.generation.errors import ContextOverflowError
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.opening import open_engine
+from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import ServeSettings
 
 ANSWER = (

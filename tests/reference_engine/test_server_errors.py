@@ -6,7 +6,7 @@ import httpx
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
-from reference_engine.server.chat.request import ChatRequest
+from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import AppSettings
 

@@ -1,6 +1,10 @@
 """Serves /v1/responses."""
 
-from contextlib import aclosing
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -9,16 +13,14 @@ from starlette.responses import Response
 
 from harmony.conversation import ConversationItem
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.server.connection import Context, EventStream, until_disconnect
+from reference_engine.server.connection import Context, Emit, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
-from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.responses.history import history_of
-from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
+from reference_engine.server.responses.output import Event, OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
-from reference_engine.server.responses.steps import Steps
+from reference_engine.server.responses.steps import StepPart, Steps
 from reference_engine.server.responses.store import ResponseStore, Stored, page
-from reference_engine.server.responses.tools import builtin_of, custom, namespaces
 
 
 class ResponsesHandler:
@@ -48,9 +50,8 @@ class ResponsesHandler:
                 self._store.put(_stored(body, response, history, writer, steps))
 
         if body.stream:
-            return EventStream(reply.events(keep), context.stop, reply.failure)
-        await until_disconnect(request.receive, context.stop, _write(steps, writer))
-        response = reply.finished()
+            return EventStream(partial(reply.stream, keep), context.stop, reply.failure)
+        response = await until_disconnect(request.receive, context.stop, reply.run())
         keep(response)
         return json_response(response)
 
@@ -65,18 +66,15 @@ class ResponsesHandler:
         most_calls = settings.tools.most_calls
         if body.max_tool_calls is not None:
             most_calls = min(most_calls, body.max_tool_calls)
-        return Steps(self._generate, wanted, tools, most_calls), tools
-
-    def _generate(self, request: GenerationRequest) -> Generation:
-        return self._context.generation(self._context.engine, request)
+        generate = partial(self._context.generation, self._context.engine)
+        return Steps(generate, wanted, tools, most_calls), tools
 
     async def stored(self, request: Request) -> Response:
         """Return or delete a stored response. Raises ApiError."""
-        return await (self._delete if request.method == "DELETE" else self._get)(request)
-
-    async def _get(self, request: Request) -> Response:
-        """Return a stored response. Raises ApiError."""
         stored = self._stored(request)
+        if request.method == "DELETE":
+            self._store.delete(stored.id)
+            return json_response({"id": stored.id, "object": "response", "deleted": True})
         if request.query_params.get("stream", "false").lower() != "false":
             message = "'stream' requires a background response, which this server does not support."
             raise invalid("stream", message)
@@ -92,12 +90,6 @@ class ResponsesHandler:
         self._stored(request)
         message = "Only responses created with 'background' true can be cancelled."
         raise invalid("response_id", message)
-
-    async def _delete(self, request: Request) -> Response:
-        """Delete a stored response. Raises ApiError."""
-        response_id = self._stored(request).id
-        self._store.delete(response_id)
-        return json_response({"id": response_id, "object": "response", "deleted": True})
 
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
@@ -124,12 +116,6 @@ def _history(body: ResponsesRequest, memory: ResponseStore) -> tuple[Conversatio
     return history_of(body.items, earlier, calls, memory.item)
 
 
-async def _write(steps: Steps, writer: OutputWriter) -> None:
-    async with aclosing(steps.run()) as batches:
-        async for parts in batches:
-            writer.events(parts)
-
-
 def _stored(
     body: ResponsesRequest,
     response: dict[str, Any],
@@ -146,3 +132,124 @@ def _stored(
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
         input=orjson.dumps([item.listed() for item in body.items]),
     )
+
+
+@dataclass
+class Reply:
+    """One response: the object, and its stream of numbered events."""
+
+    body: ResponsesRequest
+    steps: Steps
+    writer: OutputWriter
+    id: str = field(default_factory=lambda: f"resp_{secrets.token_hex(16)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    _sent: int = 0
+
+    async def run(self) -> dict[str, Any]:
+        """Generate and return the complete response."""
+
+        async def take(parts: Sequence[StepPart]) -> None:
+            self.writer.events(parts)
+
+        await self.steps.run(take)
+        return self.finished()
+
+    async def stream(self, keep: Callable[[dict[str, Any]], None], emit: Emit) -> None:
+        """Generate and emit the events, grouped by token; `keep` gets the complete response."""
+        running = self._response("in_progress")
+        kinds = ("response.created", "response.in_progress")
+        opening = self._encode({"type": kind, "response": running} for kind in kinds)
+
+        async def take(parts: Sequence[StepPart]) -> None:
+            nonlocal opening
+            events = opening + self._encode(self.writer.events(parts))
+            opening = b""
+            if events:
+                await emit(events)
+
+        await self.steps.run(take)
+        response = self.finished()
+        keep(response)
+        last = {"type": f"response.{response['status']}", "response": response}
+        await emit(opening + self._encode([last]))
+
+    def finished(self) -> dict[str, Any]:
+        """The complete response after the last step."""
+        truncated = self.steps.finish == "length"
+        response = self._response("incomplete" if truncated else "completed")
+        response["usage"] = usage_of(self.steps)
+        if truncated:
+            response["incomplete_details"] = {"reason": "max_output_tokens"}
+        else:
+            response["completed_at"] = int(time.time())
+        return response
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream after an error."""
+        response = self._response("failed")
+        response["error"] = {"code": "server_error", "message": error.message}
+        return self._encode([{"type": "response.failed", "response": response}])
+
+    def _response(self, status: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "output": list(self.writer.items),
+            "usage": None,
+            **_echoed(self.body),
+        }
+
+    def _encode(self, events: Iterable[Event]) -> bytes:
+        encoded = b""
+        for event in events:
+            numbered = event | {"sequence_number": self._sent}
+            self._sent += 1
+            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
+        return encoded
+
+
+def _echoed(body: ResponsesRequest) -> dict[str, Any]:
+    choice = body.tool_choice
+    text_format = body.text.format.model_dump(by_alias=True, exclude_none=True)
+    return {
+        "model": body.model,
+        "previous_response_id": body.previous_response_id,
+        "instructions": body.instructions,
+        "tools": [tool.echoed() for tool in body.tools],
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "reasoning": {"effort": body.reasoning.effort or "medium", "summary": None},
+        "text": {"format": text_format, "verbosity": body.text.verbosity},
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_logprobs": body.top_logprobs,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": body.max_tool_calls,
+        "truncation": body.truncation,
+        "store": body.store,
+        "background": False,
+        "service_tier": "default",
+        "metadata": body.metadata,
+        "safety_identifier": body.safety_identifier,
+        "prompt_cache_key": body.prompt_cache_key,
+        "user": body.user,
+    }
+
+
+def usage_of(steps: Steps) -> dict[str, Any]:
+    """The token counts of all steps."""
+    prompt, completed = steps.prompt_tokens, steps.completion_tokens
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": completed,
+        "output_tokens_details": {"reasoning_tokens": steps.reasoning_tokens},
+        "total_tokens": prompt + completed,
+    }

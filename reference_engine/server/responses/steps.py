@@ -1,7 +1,6 @@
 """The steps of one response: the model writes, a tool of the server runs, the model continues."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from harmony.conversation import BuiltinCall, Call, ConversationItem
@@ -56,28 +55,30 @@ class Steps:
         """The number of generated tokens in the text of the chain of thought."""
         return sum(each.reasoning_tokens for each in self._generations)
 
-    async def run(self) -> AsyncGenerator[list[StepPart]]:
-        """Yield the parts of all steps and the results of tools.
+    async def run(self, take: Callable[[Sequence[StepPart]], Awaitable[None]]) -> None:
+        """Pass on the parts of all steps and the results of tools.
 
         Raises ApiError if the conversation cannot be rendered or exceeds the context, or the engine
         fails or refuses the request.
         """
+
+        async def take_noted(parts: Sequence[Part]) -> None:
+            for part in parts:
+                self._note(part)
+            await take(parts)
+
         self._start(self._request)
         while True:
             generation = self._generations[-1]
             before = len(self.history)
-            async with aclosing(generation.run()) as batches:
-                async for parts in batches:
-                    for part in parts:
-                        self._note(part)
-                    yield list(parts)
+            await generation.run(take_noted)
             self.finish = generation.finish
             last = self.history[-1][-1] if len(self.history) > before else None
             if self.finish == "length" or not isinstance(last, BuiltinCall):
                 return
             ran, result = await self._tools.run(last)
             self.history[-1] = (last, result)
-            yield [ran]
+            await take([ran])
             if not self._prepare_next(before):
                 self.finish = "length"
                 return
