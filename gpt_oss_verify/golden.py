@@ -15,9 +15,9 @@ from harness.golden import files
 from harness.golden.content import Golden
 from harness.golden.create import create_all, record
 from harness.golden.distance import shown
-from harness.golden.engine import EngineOptions, Server
 from harness.golden.tolerances import merge as merge_files
 from harness.golden.tolerances import with_long
+from harness.golden.trusted_engines import EngineOptions, Server
 from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
 

@@ -34,7 +34,7 @@ from harmony.parse import (
 )
 from harmony.render import RenderError, render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
-from reference_engine.backends.base import Backend
+from reference_engine.backends.token_source import Backend
 from reference_engine.builtin.apply_patch import PatchError, apply_patch
 from reference_engine.builtin.tools import NO_TOOLS, ServerTools, Toolbox
 from reference_engine.generation.errors import EngineError
@@ -280,8 +280,8 @@ class Chat:
     async def _reply(self) -> Sequence[ConversationItem]:
         """One answer of the model, shown as it arrives."""
         settings, parser, sampled = self.settings, HarmonyParser(), list[int]()
-        tools = TOOLS if settings.tools else ()
-        tools += (APPLY_PATCH,) if settings.folder else ()
+        demonstrated = TOOLS if settings.tools else ()
+        tools = (*demonstrated, APPLY_PATCH) if settings.folder else demonstrated
         prompt = render_prompt(
             Conversation(
                 self.history,

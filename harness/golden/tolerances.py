@@ -16,7 +16,7 @@ from harness.golden.distance import (
     distance,
     tolerance,
 )
-from harness.golden.engine import Answer
+from harness.golden.trusted_engines import Answer
 
 _UNSTEADY = 10
 """A golden token is unsteady if it changes by more than this many times the usual change."""

@@ -15,13 +15,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reference_engine.backends.base import TokenSource
+from reference_engine.backends.token_source import TokenSource
 from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
+from reference_engine.server.api_error import ApiError, internal_error, json_response
 from reference_engine.server.chat_completions import create_completion
-from reference_engine.server.completions import create_raw_completion
 from reference_engine.server.connection import Context
-from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
+from reference_engine.server.raw_completions import create_raw_completion
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.settings import AppSettings
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from harmony.parse import Ended, Started
 from reference_engine.generation.sampling import Token
+from reference_engine.server.api_error import json_response
 from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.connection import (
     Context,
@@ -20,7 +21,6 @@ from reference_engine.server.connection import (
     encode,
     until_disconnect,
 )
-from reference_engine.server.errors import json_response
 from reference_engine.server.generation import Generation
 from reference_engine.server.pieces import Part, Piece, logprob
 
@@ -148,8 +148,8 @@ class ChatChoice:
                     self._separator = _SEPARATOR if self._message.get(field) else ""
                 case Piece("call", text):
                     self._calls[-1]["function"]["arguments"] += text
-                    call = {"index": len(self._calls) - 1, "function": {"arguments": text}}
-                    entries.append(self.entry({"tool_calls": [call]}))
+                    more = {"index": len(self._calls) - 1, "function": {"arguments": text}}
+                    entries.append(self.entry({"tool_calls": [more]}))
                 case Piece("reasoning", text):
                     if self._show_reasoning:
                         entries.append(self._text("reasoning", text))

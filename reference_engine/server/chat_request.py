@@ -17,7 +17,7 @@ from harmony.conversation import (
     Result,
     User,
 )
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,

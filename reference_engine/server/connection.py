@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reference_engine.backends.base import TokenSource
-from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.backends.token_source import TokenSource
+from reference_engine.server.api_error import ApiError, internal_error, stopping
 from reference_engine.server.fields import ModelRequest, parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings

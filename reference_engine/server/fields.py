@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from harmony.conversation import AnswerFormat, Effort, FunctionTool
 from harmony.parse import STOP_TOKENS
 from reference_engine.generation.sampling import UNLIMITED, SamplingParams
-from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.api_error import ApiError, invalid
 from reference_engine.server.grammar import rules_for, rules_for_calls
 
 M = TypeVar("M", bound="RequestModel")

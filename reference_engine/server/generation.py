@@ -11,7 +11,7 @@ from harmony.conversation import Conversation
 from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
 from harmony.vocabulary import encode
-from reference_engine.backends.base import BackendError, TokenSource
+from reference_engine.backends.token_source import BackendError, TokenSource
 from reference_engine.generation.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -19,7 +19,7 @@ from reference_engine.generation.errors import (
     QueueFullError,
 )
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.server.api_error import ApiError, internal_error, stopping
 from reference_engine.server.grammar import ReplyGrammar
 from reference_engine.server.pieces import Part, Piece, VisibleText
 from reference_engine.server.tool_choice import ToolPolicy, continuation

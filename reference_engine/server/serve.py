@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
-from reference_engine.backends.base import Backend, TokenSource
+from reference_engine.backends.token_source import Backend, TokenSource
 from reference_engine.checkpoint import load_model
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine

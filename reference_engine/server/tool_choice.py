@@ -24,7 +24,7 @@ from typing import Literal
 from harmony.conversation import FunctionTool
 from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
 from harmony.vocabulary import encode
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 _FINAL = "<|channel|>final<|message|>"
 _ANY_CALL = "<|channel|>commentary to=functions"

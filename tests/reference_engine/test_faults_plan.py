@@ -9,8 +9,8 @@ from faulty import HI, chat, send
 
 from gpt_oss_verify.app import run
 from reference_engine.__main__ import main
-from reference_engine.faults.base import ALLOWED, CHANGES, HYPOTHETICAL
 from reference_engine.faults.catalogue import CATALOGUE, FaultError, listing_json, read_plan
+from reference_engine.faults.fault import ALLOWED, CHANGES, HYPOTHETICAL
 from reference_engine.faults.hooks import SSE_FILTER
 
 SOURCE = re.compile(r"[\w./-]+( PR)?#\d+|[\w./-]+ [0-9a-f]{9}|hypothetical|.* .*")

@@ -18,7 +18,7 @@ from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.handler import Reply
-from reference_engine.server.responses.output import OutputWriter
+from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.tool_choice import ToolPolicy

@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from harmony.conversation import ConversationItem
 from reference_engine.builtin.tools import Toolbox
+from reference_engine.server.api_error import ApiError, invalid, json_response
 from reference_engine.server.connection import Context, Emit, EventStream, until_disconnect
-from reference_engine.server.errors import ApiError, invalid, json_response
-from reference_engine.server.responses.history import history_of
+from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
-from reference_engine.server.responses.output import Event, OutputWriter
+from reference_engine.server.responses.output_items import Event, OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import StepPart, Steps
 from reference_engine.server.responses.store import ResponseStore, Stored, page

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from harmony.conversation import Builtin, FunctionTool
 from reference_engine.builtin.tools import ServerTools
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 from reference_engine.server.fields import FunctionDefinition, FunctionName, Ignored, RequestModel
-from reference_engine.server.responses.items import CUSTOM_INPUT
+from reference_engine.server.responses.input_items import CUSTOM_INPUT
 from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 

@@ -19,7 +19,7 @@ from reference_engine.server.fields import (
     answer_format,
 )
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.responses.items import Item, MessageItem
+from reference_engine.server.responses.input_items import Item, MessageItem
 from reference_engine.server.responses.offered_tools import AnyTool, ToolChoice, choice_of, offered
 
 _LOGPROBS = "message.output_text.logprobs"

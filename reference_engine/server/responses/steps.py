@@ -7,7 +7,7 @@ from harmony.conversation import BuiltinCall, Call, ConversationItem
 from harmony.parse import Ended, Started, item_of
 from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.server.errors import ApiError
+from reference_engine.server.api_error import ApiError
 from reference_engine.server.generation import FinishReason, Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece
 

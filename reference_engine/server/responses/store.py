@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harmony.conversation import ConversationItem, texts_of
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 T = TypeVar("T")
 _LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])

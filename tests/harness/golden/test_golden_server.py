@@ -14,8 +14,8 @@ from harmony.vocabulary import bytes_of
 from harness.errors import ConfigurationError
 from harness.golden import files
 from harness.golden.create import record
-from harness.golden.engine import Server
 from harness.golden.tolerances import merge
+from harness.golden.trusted_engines import Server
 from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
 

@@ -6,7 +6,7 @@ import orjson
 
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
 

@@ -12,7 +12,7 @@ from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.generation.sampling import Token
 from reference_engine.server.pieces import Piece, logprob
-from reference_engine.server.responses.items import encode_text
+from reference_engine.server.responses.input_items import encode_text
 from reference_engine.server.responses.steps import StepPart
 
 Event = dict[str, Any]

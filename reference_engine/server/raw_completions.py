@@ -22,6 +22,7 @@ from harmony.render import RenderError, written_tokens
 from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 from reference_engine.model.config import VOCABULARY
+from reference_engine.server.api_error import invalid, json_response
 from reference_engine.server.connection import (
     Context,
     Emit,
@@ -29,7 +30,6 @@ from reference_engine.server.connection import (
     encode,
     until_disconnect,
 )
-from reference_engine.server.errors import invalid, json_response
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops
 from reference_engine.server.generation import api_errors, overflow
 from reference_engine.server.pieces import StopStrings
