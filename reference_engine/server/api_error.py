@@ -29,7 +29,7 @@ class ApiError(Exception):
     def kind(self) -> str:
         """OpenAI's error type for this status."""
         if self.status == 429:
-            return "rate_limit_error"
+            return "requests"
         return "invalid_request_error" if self.status < 500 else "server_error"
 
     def body(self) -> dict[str, object]:

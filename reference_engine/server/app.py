@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_engine.backends.token_source import TokenSource
 from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
@@ -52,17 +53,17 @@ def create_app(
 
 def _middleware(settings: AppSettings) -> Sequence[Middleware]:
     """The middleware; origins come first, because browsers' preflight requests have no key."""
-    authentication = Middleware(_Authentication, api_key=settings.api_key)
+    inner = [Middleware(_RequestId), Middleware(_Authentication, api_key=settings.api_key)]
     if not settings.allowed_origins:
-        return [authentication]
+        return inner
     origins = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["retry-after"],
+        expose_headers=["retry-after", "x-request-id"],
     )
-    return [origins, authentication]
+    return [origins, *inner]
 
 
 def _routes(context: Context) -> Sequence[BaseRoute]:
@@ -108,6 +109,23 @@ async def _health(context: Context, _: Request) -> Response:
     if context.stop.is_set():
         return json_response({"status": "stopping"}, 503)
     return json_response({"status": "ok"})
+
+
+class _RequestId:
+    """Gives each reply a new id in the header `x-request-id`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        header = (b"x-request-id", f"req_{secrets.token_hex(16)}".encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], header]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
 
 
 class _Authentication:

@@ -76,7 +76,8 @@ class ChatReply:
     async def stream(self, emit: Emit) -> None:
         """Generate and emit the chunks; those of the same token are sent together."""
         opening = b"".join(
-            self._chunk(choice.entry({"role": "assistant"})) for choice in self._choices
+            self._chunk(choice.entry({"role": "assistant", "content": ""}))
+            for choice in self._choices
         )
 
         async def take(choice: ChatChoice, parts: Sequence[Part]) -> None:
@@ -204,7 +205,10 @@ def usage_of(generations: Sequence[Generation]) -> Json:
         "prompt_tokens": prompt,
         "completion_tokens": completed,
         "total_tokens": prompt + completed,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": generations[0].cached_tokens,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": reasoning,
             "audio_tokens": 0,

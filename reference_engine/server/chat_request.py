@@ -11,7 +11,6 @@ from harmony.conversation import (
     Conversation,
     ConversationItem,
     Developer,
-    Effort,
     Preamble,
     Reasoning,
     Result,
@@ -28,9 +27,13 @@ from reference_engine.server.fields import (
     Limit,
     RequestModel,
     Stops,
+    SupportedEffort,
     Text,
     TextFormat,
+    Verbosity,
+    Zero,
     answer_format,
+    require_json,
 )
 from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
@@ -241,21 +244,21 @@ class ChatRequest(AnswerRequest):
     tool_choice: ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")] = (
         "auto"
     )
-    reasoning_effort: Effort | None = None
+    reasoning_effort: SupportedEffort | None = None
     reasoning: ShownEffort = ShownEffort()
     response_format: Annotated[
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
 
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] = Field(default_factory=dict)
+    logit_bias: dict[str, Zero] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
-    verbosity: Literal["medium"] = "medium"
+    verbosity: Verbosity = "medium"
     metadata: Ignored = None
     parallel_tool_calls: Ignored = None
     prediction: Ignored = None
     prompt_cache_key: Ignored = None
     safety_identifier: Ignored = None
-    store: Ignored = None
+    store: Literal[False] = False
     user: Ignored = None
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
@@ -267,8 +270,10 @@ class ChatRequest(AnswerRequest):
         ]
         tools, policy = self._choice().applied(offered)
         wanted = self.response_format
+        items = history_of(self.messages)
+        require_json(wanted, items, "messages")
         conversation = Conversation(
-            items=history_of(self.messages),
+            items=items,
             tools=tools,
             effort=self.reasoning_effort or self.reasoning.effort or "medium",
             answer_format=answer_format(

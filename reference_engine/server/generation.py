@@ -7,7 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harmony.conversation import Conversation
+from harmony.conversation import Conversation, User
 from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
 from harmony.vocabulary import encode
@@ -40,6 +40,15 @@ class GenerationRequest:
     policy: ToolPolicy
     stop: tuple[str, ...] = ()
 
+    def without_oldest_turn(self) -> GenerationRequest | None:
+        """Return the request without its first user message and what follows up to the second."""
+        items = self.conversation.items
+        turns = [at for at, item in enumerate(items) if isinstance(item, User)]
+        if len(turns) < 2:
+            return None
+        kept = (*items[: turns[0]], *items[turns[1] :])
+        return replace(self, conversation=replace(self.conversation, items=kept))
+
     def choice(self, index: int) -> GenerationRequest:
         """The same request for the choice with this index, with a different seed."""
         seed = self.sampling.seed
@@ -61,6 +70,7 @@ class Generation:
         self._request = request
         self.prompt = self._checked_prompt()  # token ids
         self.completion: list[int] = []  # the ids so far, including headers and the stop token
+        self.cached_tokens = 0  # the number of prompt tokens that the engine did not compute again
         self.reasoning_tokens = 0  # the number of ids in the text of the chain of thought
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
@@ -99,6 +109,8 @@ class Generation:
             with api_errors(prompt, self._engine.max_context):
                 async with aclosing(self._engine.generate(prompt, params)) as tokens:
                     async for token in tokens:
+                        if not self.completion:
+                            self.cached_tokens = token.reused
                         if parts := self._read(token):
                             await take(parts)
                         done = self._parser.done or self._shown.hit
@@ -207,7 +219,7 @@ def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
     except QueueFullError as error:
         message = "Too many requests are waiting; try again later."
         headers = {"Retry-After": _RETRY_SECONDS}
-        raise ApiError(429, message, code="queue_full", headers=headers) from error
+        raise ApiError(429, message, code="rate_limit_exceeded", headers=headers) from error
     except ContextOverflowError as error:
         raise overflow(len(prompt), max_context) from error
     except EngineClosedError as error:

@@ -30,7 +30,7 @@ from reference_engine.server.connection import (
     encode,
     until_disconnect,
 )
-from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops
+from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops, Zero
 from reference_engine.server.generation import api_errors, overflow
 from reference_engine.server.pieces import StopStrings
 
@@ -63,7 +63,7 @@ class CompletionRequest(AnswerRequest):
     best_of: Literal[1] = 1
     echo: Literal[False] = False
     suffix: Literal[""] = ""
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] = Field(default_factory=dict)
+    logit_bias: dict[str, Zero] = Field(default_factory=dict)
     user: Ignored = None
 
     def tokens(self) -> list[int]:

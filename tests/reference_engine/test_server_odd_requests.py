@@ -29,7 +29,6 @@ CHAT = {
     "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
     "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
     "stop": ["x"],
-    "stream_options": {"include_usage": True},
     "max_tokens": 9,
 }
 RESPONSES = {

@@ -15,6 +15,7 @@ from harmony.conversation import ConversationItem
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.api_error import ApiError, invalid, json_response
 from reference_engine.server.connection import Context, Emit, EventStream, until_disconnect
+from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
 from reference_engine.server.responses.output_items import Event, OutputWriter
@@ -66,8 +67,23 @@ class ResponsesHandler:
         most_calls = settings.tools.most_calls
         if body.max_tool_calls is not None:
             most_calls = min(most_calls, body.max_tool_calls)
-        generate = partial(self._context.generation, self._context.engine)
+        generate = partial(self._generate, truncate=body.truncation == "auto")
         return Steps(generate, wanted, tools, most_calls), tools
+
+    def _generate(self, request: GenerationRequest, *, truncate: bool) -> Generation:
+        """Return the generation of a request.
+
+        If the conversation is too long for the context, `truncate` drops its oldest turns. Raises
+        ApiError.
+        """
+        while True:
+            try:
+                return self._context.generation(self._context.engine, request)
+            except ApiError as error:
+                shorter = request.without_oldest_turn() if truncate else None
+                if error.code != "context_length_exceeded" or shorter is None:
+                    raise
+                request = shorter
 
     async def stored(self, request: Request) -> Response:
         """Return or delete a stored response. Raises ApiError."""
@@ -186,8 +202,11 @@ class Reply:
 
     def failure(self, error: ApiError) -> bytes:
         """The event that ends a stream after an error."""
+        code = "invalid_prompt" if error.status < 500 else "server_error"
+        if error.status == 429:
+            code = "rate_limit_exceeded"
         response = self._response("failed")
-        response["error"] = {"code": "server_error", "message": error.message}
+        response["error"] = {"code": code, "message": error.message}
         return self._encode([{"type": "response.failed", "response": response}])
 
     def _response(self, status: str) -> dict[str, Any]:
@@ -248,7 +267,7 @@ def usage_of(steps: Steps) -> dict[str, Any]:
     prompt, completed = steps.prompt_tokens, steps.completion_tokens
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": steps.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": completed,
         "output_tokens_details": {"reasoning_tokens": steps.reasoning_tokens},
         "total_tokens": prompt + completed,

@@ -16,7 +16,9 @@ from reference_engine.server.fields import (
     Limit,
     RequestModel,
     TextFormat,
+    Verbosity,
     answer_format,
+    require_json,
 )
 from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.responses.input_items import Item, MessageItem
@@ -37,7 +39,7 @@ class TextSettings(RequestModel):
     format: Annotated[
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
-    verbosity: Literal["medium"] = "medium"
+    verbosity: Verbosity = "medium"
 
 
 _Input = Annotated[list[Item], Field(min_length=1)] | str
@@ -64,7 +66,7 @@ class ResponsesRequest(AnswerRequest):
     user: str | None = None
 
     background: Literal[False] = False
-    truncation: Literal["disabled"] = "disabled"
+    truncation: Literal["auto", "disabled"] = "disabled"
     client_metadata: Ignored = None
 
     @property
@@ -88,8 +90,10 @@ class ResponsesRequest(AnswerRequest):
         """The generation request for this history and these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         opening = (Developer(self.instructions),) if self.instructions else ()
+        items = (*opening, *history)
+        require_json(self.text.format, items, "input")
         conversation = Conversation(
-            items=(*opening, *history),
+            items=items,
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=answer_format(self.text.format),

@@ -46,6 +46,11 @@ class Steps:
         return sum(len(each.prompt) for each in self._generations)
 
     @property
+    def cached_tokens(self) -> int:
+        """The number of tokens of all prompts that the engine did not compute again."""
+        return sum(each.cached_tokens for each in self._generations)
+
+    @property
     def completion_tokens(self) -> int:
         """The number of tokens that the model generated in all steps."""
         return sum(len(each.completion) for each in self._generations)
