@@ -6,7 +6,7 @@ import pytest
 from setuptools import Distribution
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = {"evals", "harmony", "harness", "reference_engine", "reports"}
+PRODUCT = {"evals", "gpt_oss_verify", "harmony", "harness", "reference_engine", "reports"}
 
 
 @pytest.fixture

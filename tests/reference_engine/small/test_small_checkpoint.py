@@ -15,7 +15,7 @@ from harmony.conversation import Conversation, FunctionTool, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
-from harness.cases import load_suite
+from harness.run.cases import load_suite
 from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.sampling import SamplingParams

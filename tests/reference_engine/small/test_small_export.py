@@ -21,7 +21,7 @@ from harmony.conversation import (
 )
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_ids
-from harness.cases import load_suite
+from harness.run.cases import load_suite
 from reference_engine.checkpoint import load_model
 from reference_engine.small.export import SHIPPED, export_small
 
