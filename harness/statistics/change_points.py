@@ -14,7 +14,7 @@ Possible times are weighted by the time since the observation before, in months.
 e-processes is also one (e-detectors: Shin, Ramdas and Rinaldo 2022, arXiv 2203.03532), and the
 weights of a month add up to 1. So the sum reaches 1 / a within a month with a probability of at
 most a (Ville 1939), however often one looks. The weighted terms are also the posterior probability
-of each time, given that there was one change. `benchmarks/monitoring.py` simulates this.
+of each time, given that there was one change.
 """
 
 import math

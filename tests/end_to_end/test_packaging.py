@@ -32,7 +32,6 @@ DATA = {
     "reports/html/templates/document.html",
     "reports/html/templates/report.css",
     "reports/html/templates/report.js",
-    "reports/schemas/analysis.schema.json",
 }
 
 pytestmark = pytest.mark.slow

@@ -36,6 +36,7 @@ from harness.checks.accounting import in_prompt
 from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
 from harness.run.run_folder import as_written
+from reference_engine.faults.catalogue import CATALOGUE
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)
@@ -751,6 +752,8 @@ def test_every_check_is_violated_by_a_test():
     }
     for defect in DEFECTS:
         broken |= defect.found
+    for fault in CATALOGUE.values():  # test_faults_found.py
+        broken.update(fault.detectors)
     assert set(SINGLE_CHECKS) - broken - elsewhere == set()
 
 
