@@ -62,14 +62,12 @@ def grade_of(rollout: Rollout) -> Grade | None:
 
 
 def verdicts_in(folder: Path, log: str) -> Verdicts:
-    """The grades in a grader's log; empty if there is no log. Raises RunLogError."""
-    return read_verdicts(read_rollouts(folder, log)) if (folder / log).exists() else {}
+    """Return the grades in a grader's log; the first grade of an item is used.
 
-
-def read_verdicts(records: Iterable[Rollout]) -> Verdicts:
-    """The grades in a log, by answer and item. The first grade of an item is used."""
+    Without a log there are no grades. Raises RunLogError.
+    """
     verdicts: dict[str, dict[str, bool]] = defaultdict(dict)
-    for record in records:
+    for record in read_rollouts(folder, log) if (folder / log).exists() else ():
         grade = grade_of(record)
         if grade is not None:
             answer, _, item = record.sample.rpartition("/")

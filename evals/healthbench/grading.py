@@ -8,7 +8,7 @@ of the run, and an item with a grade is not requested again.
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
+from evals.healthbench.grades import REQUESTS, Ledger
 from evals.healthbench.grading_tasks import GradingTask, grader_api, grader_settings, grades_file
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
@@ -47,7 +47,7 @@ async def grade_with(
     observer: Observer | None = None,
     budget: Budget | None = None,
     unit: str = "rubric items",
-) -> Verdicts:
+) -> None:
     """Grade all items without a grade with `grader`, launching it first if its entry says how.
 
     Continues where an earlier call stopped. If nothing is left to grade, no grader is needed. Each
@@ -80,7 +80,6 @@ async def grade_with(
                         )
                         if ledger.settled:
                             break
-    return verdicts_in(folder, name)
 
 
 def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:

@@ -5,17 +5,14 @@ also read answers of other evals that the rules cannot read (`grade RUN --grader
 These readings are counted separately; outcomes and scores do not change.
 """
 
-from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from evals.base import AnswerEval
 from evals.healthbench.grades import last_reply
 from evals.healthbench.rows import HealthBench
 from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
 from harness.api.items import Message, Settings
-from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.rollouts import Rollout
@@ -48,39 +45,6 @@ def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Itera
         text = final_answer(rollout) if rollout.sample in questions else None
         if text is not None:
             yield Answer(rollout.id, rollout.sample, text)
-
-
-GROUPS = {
-    "Group 1": "written by physicians alone",
-    "Group 2": "physicians were shown answers of gpt-4o-2024-08-06 and o1-preview",
-    "Group 3": "physicians were shown answers of o3 and gpt-4.1",
-}
-"""How the ideal completions were written, from the descriptions in OpenAI's script."""
-
-
-def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answer, ...]]:
-    """The physicians' completions by group, to be graded instead of a model's answers.
-
-    With `references`, returns the answers that the physicians were shown instead (four per row,
-    none in group 1). Raises ConfigurationError if the data has no such answers.
-    """
-    groups: dict[str, list[Answer]] = defaultdict(list)
-    for row in bench.rows.values():
-        if (data := row.ideal_completions_data) is None:
-            continue
-        question = row.prompt_id
-        found = {f"physicians/{question}": data.ideal_completion}
-        if references:
-            shown = data.ideal_completions_ref_completions or ()
-            found = {f"references/{question}/{at}": text for at, text in enumerate(shown, start=1)}
-        groups[data.ideal_completions_group] += (
-            Answer(name, question, text) for name, text in found.items()
-        )
-    filled = {group: tuple(groups[group]) for group in sorted(groups) if groups[group]}
-    if not filled:
-        what = "answers that physicians were shown" if references else "completions of physicians"
-        raise ConfigurationError(f"{bench.info.source} has no {what}.")
-    return filled
 
 
 DEFAULT_GRADER = "openai-grader"
@@ -130,12 +94,6 @@ def grading_prompt(
 def grades_file(grader: str, model: str) -> str:
     """The name of a grader's log in a run folder, which depends on the grader's model."""
     return f"grades-{as_name(f'{grader}-{model}')}.jsonl"
-
-
-def graders_of(folder: Path) -> dict[str, str]:
-    """The graders of a run: labels such as `openai-grader-gpt-4.1`, with their logs."""
-    logs = sorted(path.name for path in folder.glob("grades-*.jsonl"))
-    return {name.removeprefix("grades-").removesuffix(".jsonl"): name for name in logs}
 
 
 def grader_settings(grader: Provider) -> Settings:
