@@ -37,7 +37,7 @@ class Aime:
     tries = 16
 
     def __init__(self, data: Loaded[AimeRow], prompts: PromptsInfo | None = None) -> None:
-        from evals.extraction.integer import integer_answer  # slow: 0.1 s
+        from evals.extraction.integer import integer_answer  # slow
 
         self._answer_in = integer_answer
         self._template = (prompts or our_prompts()).templates[self.name]
@@ -60,11 +60,10 @@ class Aime:
         """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer
         openai_score = self.openai_score(question, number, text)
-        found = self._answer_in(text)
-        if found is None:
+        answer = self._answer_in(text)
+        if answer is None:
             return Mark("no_answer", None, openai_score)
-        correct = found.answer is not None and int(found.answer) == right
-        return Mark("correct" if correct else "wrong", found.answer or found.quote, openai_score)
+        return Mark("correct" if int(answer) == right else "wrong", answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
         """The score by the last box or the last number, as OpenAI's script reads it."""

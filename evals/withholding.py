@@ -13,8 +13,7 @@ import orjson
 
 from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, rows_sha256
-from evals.extraction.found import note, withheld
-from evals.gpqa import Gpqa, GpqaRow
+from evals.gpqa import Gpqa, GpqaRow, note, withheld
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS

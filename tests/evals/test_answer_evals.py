@@ -78,7 +78,7 @@ def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
         (r"\boxed{\text{7}}", Mark("correct", "7", 0.0)),
         (r"\boxed{m+n=7}", Mark("correct", "7", 0.0)),
         (r"\boxed{8}", Mark("wrong", "8", 0.0)),
-        (r"\boxed{\frac{7}{2}}", Mark("wrong", r"\frac{7}{2}", 0.0)),
+        (r"\boxed{\frac{7}{2}}", Mark("no_answer", None, 0.0)),
         ("there are 8 or 7", Mark("no_answer", None, 1.0)),
         ("", Mark("no_answer", None, 0.0)),
     ],
