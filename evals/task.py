@@ -9,7 +9,7 @@ from typing import Any
 from evals import python_tool
 from evals.base import AnswerEval
 from evals.baselines.choice import choose_baseline
-from evals.baselines.scores import EvalScores
+from evals.baselines.scores import EvalScores, Reading
 from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, select
 from evals.healthbench.grades import Verdicts, verdicts_in
@@ -192,8 +192,10 @@ class EvalTask(Task):
         if (by := self._graded_by) is not None:
             self._verdicts = verdicts_in(folder, grades_file(by.name, by.model))
 
-    def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
-        """The scores that are compared with a baseline, and that a measured baseline contains."""
+    def eval_scores(
+        self, condition: Condition, scores: Sequence[Score], reading: Reading = "ours"
+    ) -> EvalScores:
+        """Return the scores that are compared with a baseline, or that a baseline file contains."""
         return EvalScores(
             eval=self.name,
             model=condition.model,
@@ -203,8 +205,9 @@ class EvalTask(Task):
             sampling=self.info.sampling.model_copy(update={"seed": None}),
             grader=self._graded_by.model if self.graded and self._graded_by else None,
             prompts=wording(self._settings.prompts or our_prompts(), self.name),
+            reading=reading,
             planned=self.info.tries,
-            scores=self._by_question(scores),
+            scores=self._by_question(scores, reading),
         )
 
     def forecasts(self) -> Iterator[str]:
@@ -260,7 +263,8 @@ class EvalTask(Task):
         rubric = self._rubric(planned)
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
-        verdict = judge_scores(own, baseline, self._margin, every_round=every_round)
+        compared = self.eval_scores(condition, made, baseline.reading)
+        verdict = judge_scores(compared, baseline, self._margin, every_round=every_round)
         return TaskResult(
             task=self.name,
             condition=condition,
@@ -281,11 +285,15 @@ class EvalTask(Task):
             **sums(made),
         )
 
-    def _by_question(self, scores: Sequence[Score]) -> dict[str, tuple[float, ...]]:
+    def _by_question(
+        self, scores: Sequence[Score], reading: Reading
+    ) -> dict[str, tuple[float, ...]]:
         """The values of the finished attempts at every question, in the order of their numbers."""
         found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.question_ids}
         for score in scores:
-            found[score.sample].append((score.attempt, score.value or 0.0))
+            theirs = score.openai_value if reading == "openai" else None
+            value = score.value if theirs is None else theirs
+            found[score.sample].append((score.attempt, value or 0.0))
         return {
             question: tuple(value for _, value in sorted(tries))
             for question, tries in found.items()

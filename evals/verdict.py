@@ -118,7 +118,7 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
     comparison = compare(reference.run, reference.baseline, margin, tail, allowance)
     return BaselineVerdict(
         decision=comparison.decision,
-        reason=f"{scores.name}: {_sentence(comparison, reference)}",
+        reason=f"{scores.name}: {_sentence(comparison, reference, scores)}",
         comparison=comparison,
         baseline=reference.info,
         warnings=(*reference.warnings, *_other_prompts(comparison, reference)),
@@ -148,10 +148,12 @@ def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tupl
     )
 
 
-def _sentence(comparison: BaselineComparison, reference: Reference) -> str:
+def _sentence(comparison: BaselineComparison, reference: Reference, scores: EvalScores) -> str:
     between = comparison.difference
+    read_by_script = scores.reading == "openai" and scores.grader is None
+    reading = ", as OpenAI's script reads the answers," if read_by_script else ""
     measured = (
-        f"{percentage(comparison.score)} against {percentage(comparison.baseline)}"
+        f"{percentage(comparison.score)}{reading} against {percentage(comparison.baseline)}"
         f" ({_baseline(reference.info)}),"
         f" a difference of {_points(between.value)} points"
         f" (at least {_points(between.low)}, at most {_points(between.high)})"

@@ -9,7 +9,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.baselines.scores import EvalScores, Reference, differ_in_prompts, sampling_differences
+from evals.baselines.scores import (
+    EvalScores,
+    Reading,
+    Reference,
+    differ_in_prompts,
+    sampling_differences,
+)
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
@@ -37,6 +43,7 @@ class MeasuredRun:
 
     measured: MeasuredBaseline
     name: str
+    reading: Reading = "ours"
 
     def reference(self, scores: EvalScores) -> Reference | str:
         """The scores of the same questions in the measured run."""

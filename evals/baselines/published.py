@@ -12,6 +12,7 @@ from pydantic import Field
 from evals.baselines.scores import (
     MAKE_ONE,
     EvalScores,
+    Reading,
     Reference,
     differ_in_prompts,
     sampling_differences,
@@ -176,6 +177,7 @@ class PublishedBaseline:
 
     scores: PublishedScores
     source: str | None = None
+    reading: Reading = "openai"
 
     def reference(self, scores: EvalScores) -> Reference | str:
         """The mean of the figures published for such scores, or the reason why there is none."""

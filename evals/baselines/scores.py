@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from harness.records.figures import BaselineInfo
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.mean_scores import Mean
+
+Reading = Literal["ours", "openai"]
 
 MAKE_ONE = "measure one with `gpt-oss-verify baseline create RUN`"
 
@@ -21,7 +23,8 @@ class EvalScores(Record):
     `scores` has every planned question by its id, with the values of its finished attempts in the
     order of their numbers. `planned` is the number of attempts at each question. `grader` is the
     model that graded, None if answers need no grader. `prompts` is the SHA-256 of the prompts
-    (`evals.prompts.wording`), None if it is unknown or irrelevant.
+    (`evals.prompts.wording`), None if it is unknown or irrelevant. `reading` states whose rules
+    read the answers: ours, or those of OpenAI's script, as for published scores.
     """
 
     eval: str
@@ -32,6 +35,7 @@ class EvalScores(Record):
     sampling: Sampling
     grader: str | None = None
     prompts: str | None = None
+    reading: Reading = "ours"
     planned: int = Field(ge=1)
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)
 
@@ -68,6 +72,11 @@ class Reference:
 
 class Baseline(Protocol):
     """A source of reference scores."""
+
+    @property
+    def reading(self) -> Reading:
+        """Whose reading of the answers gives the scores that are compared with it."""
+        ...
 
     def reference(self, scores: EvalScores) -> Reference | str:
         """The baseline of these scores, or a sentence that gives the reason why there is none."""
