@@ -113,6 +113,11 @@ def test_the_default_is_the_range_and_explains_why_not_the_card():
     assert reference.warnings == ()
 
 
+def test_published_figures_were_read_by_openais_script_and_measured_ones_by_our_rules(saved):
+    assert choose_baseline("card").reading == choose_baseline(None).reading == "openai"
+    assert choose_baseline(saved(eval_scores())).reading == "ours"
+
+
 def test_a_figure_without_reproduction_is_compared_with_the_card():
     scores = eval_scores({f"q{n}": (0.5,) for n in range(1000)}, name="healthbench_hard")
     reference = choose_baseline(None).reference(scores)

@@ -299,6 +299,21 @@ def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     assert filled(found.scores, 2) == [(0.0, 1.0), (1.0, 0.0)]
 
 
+@pytest.mark.parametrize(("reading", "values"), [("ours", (1.0, 0.0)), ("openai", (0.0, 0.0))])
+def test_a_baseline_is_compared_with_the_reading_that_it_was_measured_with(
+    reading, values, monkeypatch
+):
+    class Baseline:
+        def reference(self, scores):
+            return f"{scores.scores['a']}."
+
+    Baseline.reading = reading
+    monkeypatch.setattr("evals.task.choose_baseline", lambda _: Baseline())
+    found = result(score("a", 1, openai_value=0.0), score("a", 2, "wrong"), questions=("a",))
+    assert found.baseline.reason.endswith(f"not compared: {values}.")
+    assert (found.score.estimate.value, found.openai_score) == (0.5, 0.0)
+
+
 def test_figures_at_k():
     found = result(score("a", 1), score("a", 2), score("b", 1), score("b", 2, "no_answer"))
     assert [at.k for at in found.at_k] == [1, 2]

@@ -87,6 +87,11 @@ def test_an_equal_provider_passes_and_a_worse_one_fails_against_a_measured_basel
     assert judged(recorded("aime25", 0.7615), str(path)).decision == "fail"
 
 
+def test_the_reason_states_whose_reading_of_the_answers_was_compared():
+    read = recorded("gpqa", 0.725).model_copy(update={"reading": "openai"})
+    assert "72.5 %, as OpenAI's script reads the answers, against" in judged(read).reason
+
+
 def test_the_model_card_alone_would_not_pass_a_healthy_server():
     worst_healthy = recorded("aime25", 0.842)
     assert judged(worst_healthy, "card").decision == "inconclusive"
