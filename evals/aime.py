@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from evals.base import Mark, Prompt, Question
+from evals.answer_eval import Mark, Prompt, Question
+from evals.datasets.data_rows import DataRow
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message

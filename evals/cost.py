@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from evals.healthbench.grading_tasks import Answer, grading_tasks
-from evals.healthbench.rows import HealthBench
+from evals.healthbench.conversations import HealthBench
+from evals.healthbench.grading import Answer, grading_tasks
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record

@@ -10,9 +10,9 @@ from random import Random
 
 from pydantic import Field
 
-from evals.base import Mark, Prompt, Question
+from evals.answer_eval import Mark, Prompt, Question
+from evals.datasets.data_rows import DataRow, text_id
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.datasets.rows import questions_file
+from evals.datasets.data_rows import questions_file
 from harness.errors import ConfigurationError
 from harness.integrity.seal import logs_of, sealed
 from harness.records.rollouts import Rollout

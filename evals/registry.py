@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from evals.aime import Aime, AimeRow
-from evals.base import AnswerEval, Basic
+from evals.answer_eval import AnswerEval, Basic
+from evals.datasets.data_rows import DataRow
 from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
-from evals.datasets.rows import DataRow
 from evals.gpqa import Gpqa, GpqaRow
-from evals.healthbench.rows import NAMES as HEALTHBENCH
-from evals.healthbench.rows import HealthBench, HealthBenchRow
+from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.healthbench.conversations import HealthBench, HealthBenchRow
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import suggestion

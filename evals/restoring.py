@@ -4,12 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.scores import EvalScores
+from evals.baselines.eval_scores import EvalScores
+from evals.datasets.data_rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import ROWS
-from evals.results import rounds_of
-from evals.task import EvalTask
+from evals.task import EvalTask, rounds_of
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition

@@ -7,36 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from evals import python_tool
-from evals.base import AnswerEval
+from evals.answer_eval import AnswerEval
+from evals.baselines.baseline_verdict import (
+    default_margin,
+    forecast,
+    hold_back_ungraded,
+    judge_scores,
+)
 from evals.baselines.choice import choose_baseline
-from evals.baselines.scores import EvalScores, Reading
+from evals.baselines.eval_scores import EvalScores, Reading
+from evals.datasets.data_rows import questions_file, select
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, select
+from evals.healthbench.conversations import HealthBench
 from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_with
-from evals.healthbench.grading_tasks import (
+from evals.healthbench.grading import (
     ITEM,
     GradingTask,
+    grade_with,
     grader_api,
     grades_file,
     grading_tasks,
     run_answers,
     unread_tasks,
 )
-from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
-from evals.results import curve, failed_samples, filled, grader_reads, program_use, rounds_of
-from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score, sums
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
-from harness.records.figures import RubricSummary
+from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
@@ -46,10 +50,13 @@ from harness.run.preflight import preflight
 from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
-from harness.statistics.estimators import Scores
+from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
+from harness.statistics.intervals import at_k
 from harness.statistics.mean_scores import mean_score
-from harness.tasks.task import ScoreFields, Task
+from harness.tasks.task import ScoreFields, Task, failed_samples
 
+_RIGHT = "right"
+_SHOWN_OF_FAILURES = ("answer", "order", "detail")
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
@@ -277,7 +284,9 @@ class EvalTask(Task):
             grader_reads=grader_reads(made),
             programs=program_use(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
-            failures=tuple(failed_samples(made)),
+            failures=failed_samples(
+                made, lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
+            ),
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
@@ -318,3 +327,64 @@ class EvalTask(Task):
             for score in planned
         ]
         return summarise(found) if found else None
+
+
+def grader_reads(made: Sequence[Score]) -> GraderReads | None:
+    """A grader's readings of answers that the rules cannot read; None if no grader was used."""
+    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
+    read = [right for right in unread if right is not None]
+    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
+
+
+def program_use(made: Sequence[Score]) -> ProgramUse | None:
+    """How often the model ran programs; None if it could not."""
+    counts = [score.programs for score in made if score.programs is not None]
+    return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
+
+
+def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
+    """The number of complete rounds: attempts that every question has had."""
+    complete = complete_rounds(list(scores.values()))
+    return len(complete[0]) if complete else 0
+
+
+def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
+    """The first `tries` values of every question; missing ones count as 0."""
+    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
+
+
+def curve_ks(tries: int) -> list[int]:
+    """The k of pass@k to report: powers of two below the number of tries, and that number."""
+    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
+    return [*powers, tries]
+
+
+def vote(score: Score) -> str | None:
+    """The answer of an attempt in a majority vote, equal for answers with the same meaning.
+
+    A letter is mapped to its choice, because the order of choices differs between attempts. None
+    is not a vote.
+    """
+    if score.outcome == "correct":
+        return _RIGHT
+    if score.outcome != "wrong" or score.answer is None:
+        return None
+    if score.order is None:
+        return score.answer
+    return f"choice {score.order['ABCD'.index(score.answer)]}"
+
+
+def curve(
+    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
+) -> Iterator[AtK]:
+    """pass@k, pass^k and maj@k of the questions `asked`; empty unless each has all its tries."""
+    if min(map(len, counted)) < tries:
+        return
+    votes: dict[str, list[str | None]] = {question: [] for question in asked}
+    for score in made:
+        votes[score.sample].append(vote(score))
+    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
+    counts = [(len(each), round(sum(each))) for each in counted]
+    for k in curve_ks(tries):
+        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
+        yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from evals.baselines.eval_scores import Baseline, EvalScores
 from evals.baselines.measured import MeasuredRun, read_baseline
 from evals.baselines.published import (
     PublishedBaseline,
@@ -10,7 +11,6 @@ from evals.baselines.published import (
     pooled_mean,
     published_scores,
 )
-from evals.baselines.scores import Baseline, EvalScores
 from harness.compare.columns import Column, Group
 from harness.compare.comparison_types import Entry
 from harness.compare.differing_settings import as_text, sampling_settings

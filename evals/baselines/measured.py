@@ -1,15 +1,14 @@
 """Measured baselines: the scores of a run by question, in a file that can be shared."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
-from evals.baselines.scores import (
+from evals.baselines.eval_scores import (
     EvalScores,
     Reading,
     Reference,
@@ -112,39 +111,15 @@ def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> MeasuredBaseline:
-    """Read a baseline file, converting version 1. Raises ConfigurationError."""
+    """Read a baseline file. Raises ConfigurationError."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except ValueError:
-        raise ConfigurationError(f"The baseline {path} is not JSON.") from None
-    try:
-        if isinstance(content, dict) and content.get("version") == 1:
-            content = _upgraded(content)
-        return MeasuredBaseline.model_validate_json(json.dumps(content))
-    except (ValidationError, KeyError, TypeError) as error:
+        return MeasuredBaseline.model_validate_json(text)
+    except ValidationError as error:
         raise ConfigurationError(
-            f"{path} is not a baseline of version 1 or {BASELINE_VERSION} ({problem_of(error)});"
+            f"{path} is not a baseline of version {BASELINE_VERSION} ({problem_of(error)});"
             " make one with `gpt-oss-verify baseline create RUN`."
         ) from error
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A version 1 baseline, converted to version 2."""
-    results = []
-    for old in content.pop("cells"):
-        sampling = old["sampling"]
-        results.append(
-            {
-                **old["cell"],
-                "dataset": old["dataset"],
-                "api": sampling.pop("api"),
-                "grader": sampling.pop("grader", None),
-                "sampling": sampling,
-                "planned": old["planned"],
-                "scores": old["scores"],
-            }
-        )
-    return {**content, "version": BASELINE_VERSION, "results": results}
 
 
 def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str, ...]:

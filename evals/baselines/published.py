@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from pydantic import Field
 
-from evals.baselines.scores import (
+from evals.baselines.eval_scores import (
     MAKE_ONE,
     EvalScores,
     Reading,

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeAlias
 
 from pydantic import TypeAdapter
 
-from evals.datasets.rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
+from evals.datasets.data_rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 

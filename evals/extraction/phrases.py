@@ -95,7 +95,7 @@ TAKES_BACK = re.compile(
     r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|incorrect|impossible|a mistake"
     r"|not )|\b(?:that|this|it) (?:contradicts|exceeds|misses|ignores|fails|overcounts|double)"
     r"|(?:^|[.!?]\s+)\W*(?:or|but|aber|mais|pero|mas|ma|но)\b"
-    r"|不对|不對|等等|いや|いいえ|아뇨|(?:…|\.\.\.)$",
+    r"|不对|不對|等等|いや|いいえ|아뇨",
     re.IGNORECASE,
 )
-"""The writer takes back the preceding text, or does not finish."""
+"""The writer takes back the preceding text, or does not finish it."""

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.healthbench.rows import HealthBenchRow, RubricItem
+from evals.healthbench.conversations import HealthBenchRow, RubricItem
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.statistics.estimators import bootstrap_std
 from harness.statistics.mean_scores import mean_score

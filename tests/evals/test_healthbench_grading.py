@@ -15,10 +15,10 @@ from sample_evals import load_eval
 from waiting import until
 
 from evals.healthbench.grades import REQUESTS, Verdicts, verdicts_in
-from evals.healthbench.grading import grade_with
-from evals.healthbench.grading_tasks import (
+from evals.healthbench.grading import (
     Answer,
     GradingTask,
+    grade_with,
     grades_file,
     grading_prompt,
     grading_tasks,

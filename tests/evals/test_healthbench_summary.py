@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.healthbench.rows import HealthBenchRow
+from evals.healthbench.conversations import HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
 
 

@@ -10,8 +10,8 @@ from healthy import rollout as recorded
 from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
-from evals.results import curve_ks, filled, rounds_of, vote
-from evals.verdict import hold_back_ungraded
+from evals.baselines.baseline_verdict import hold_back_ungraded
+from evals.task import curve_ks, filled, rounds_of, vote
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.conditions import Condition

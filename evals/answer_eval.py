@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evals.datasets.rows import rows_sha256
+from evals.datasets.data_rows import rows_sha256
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo
 

@@ -2,8 +2,8 @@
 
 import math
 
+from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Reference
 from evals.baselines.published import published_scores
-from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, Reference
 from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds

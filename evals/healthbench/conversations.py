@@ -9,9 +9,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from evals.base import Prompt, Question
+from evals.answer_eval import Prompt, Question
+from evals.datasets.data_rows import DataRow
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow
 from evals.prompts import our_prompts
 from harness.api.items import Message, Role
 from harness.errors import ConfigurationError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sample_evals import load_eval
 
-from evals.healthbench.rows import NAMES, HealthBench
+from evals.healthbench.conversations import NAMES, HealthBench
 from evals.registry import load_data, make_eval
 from harness.api.items import Message
 from harness.errors import ConfigurationError
