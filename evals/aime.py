@@ -18,7 +18,7 @@ _PROBLEMS_IN_A_CONTEST = 15
 
 
 def _leading_integer(value: object) -> object:
-    """The integer at the start of a text, because one published answer ends in a degree sign."""
+    """Return the integer at the start of a text; one published answer ends in a degree sign."""
     match = re.match(r"\d+(?![.,/]?\d)", value.strip()) if isinstance(value, str) else None
     return int(match[0]) if match else value
 
@@ -48,12 +48,12 @@ class Aime:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The prompt, which is the same in every try."""
+        """Return the prompt, which is the same in every try."""
         text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
     def right(self, question: str, number: int) -> str:
-        """The correct integer."""
+        """Return the correct integer."""
         return str(self._rows[question].answer)
 
     def mark(self, question: str, number: int, text: str) -> Mark:
@@ -66,7 +66,7 @@ class Aime:
         return Mark("correct" if int(answer) == right else "wrong", answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score by the last box or the last number, as OpenAI's script reads it."""
+        """Return the score by the last box or the last number, as OpenAI's script reads it."""
         return float(openai_script.integer(text) == self._rows[question].answer)
 
 

@@ -37,7 +37,7 @@ class ChoiceOrders:
         self._drawn: list[tuple[int, ...]] = []
 
     def of(self, place: int, number: int) -> tuple[int, ...]:
-        """The order for the question at `place` (from 0) in try `number` (from 1)."""
+        """Return the order for the question at `place` (from 0) in try `number` (from 1)."""
         draw = (number - 1) * self._questions + place
         while len(self._drawn) <= draw:
             self._drawn.append(tuple(self._random.sample(range(4), 4)))
@@ -60,7 +60,7 @@ class GpqaRow(DataRow):
         return (self.correct, self.incorrect_1, self.incorrect_2, self.incorrect_3)
 
     def content(self) -> object:
-        """The question and its choices, because some copies have no id column."""
+        """Return the question and its choices, because some copies have no id column."""
         return (self.question, *self.choices)
 
 
@@ -90,14 +90,14 @@ class Gpqa:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The question with its choices in the order of this try."""
+        """Return the question with its choices in the order of this try."""
         order = self._order(question, number)
         choices = dict(zip("ABCD", self._choices(question, order), strict=True))
         text = fill(self._template, question=self._rows[question].question, **choices)
         return Prompt((Message("user", text),), order)
 
     def right(self, question: str, number: int) -> str:
-        """The letter in the order of this try, and its text."""
+        """Return the letter in the order of this try, and its text."""
         return f"option {self._letter(question, number)}: {self._rows[question].correct}"
 
     def mark(self, question: str, number: int, text: str) -> Mark:
@@ -110,11 +110,11 @@ class Gpqa:
         return Mark("correct" if answer == right else "wrong", answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score by the letter that OpenAI's script reads."""
+        """Return the score by the letter that OpenAI's script reads."""
         return float(openai_script.letter(text) == self._letter(question, number))
 
     def letters(self, question: str, number: int, text: str) -> tuple[str | None, str | None]:
-        """The answer that a text declares, and the one that OpenAI's script extracts.
+        """Return the answer that a text declares, and the one that OpenAI's script extracts.
 
         If texts are withheld, both answers were recorded instead of the text.
         """
@@ -124,7 +124,7 @@ class Gpqa:
         return self._answer_in(text, choices), openai_script.letter(text)
 
     def _letter(self, question: str, number: int) -> str:
-        """The correct letter in the order of this try."""
+        """Return the correct letter in the order of this try."""
         choices = self._choices(question, self._order(question, number))
         return "ABCD"[choices.index(self._rows[question].correct)]
 

@@ -25,7 +25,7 @@ AnyEval: TypeAlias = AnswerEval | HealthBench
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
-    """The rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
+    """Return the rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
     if name == Basic.name:
         return Loaded((), Basic().info)
     if name not in ROWS:
@@ -34,7 +34,10 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
 
 
 def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:
-    """The eval of these rows; `seed` orders choices. Raises ConfigurationError for equal rows."""
+    """Return the eval of these rows.
+
+    `seed` orders choices. Raises ConfigurationError for equal rows.
+    """
     match data.info.eval:
         case "aime25":
             return Aime(data, prompts)

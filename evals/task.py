@@ -125,7 +125,7 @@ class EvalTask(Task):
             write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th attempt at every question under every condition."""
+        """Yield the `number`-th attempt at every question under every condition."""
         if number > self.info.tries:
             return
         tools, members = python_tool.offered(self.info.sampling.python)
@@ -137,7 +137,7 @@ class EvalTask(Task):
                 )
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of an attempt by OpenAI's script, or before grading."""
+        """Return the outcome of an attempt by OpenAI's script, or before grading."""
         if not self._samples(parsed.rollout):
             return None
         reply, failure = ending(parsed)
@@ -218,7 +218,7 @@ class EvalTask(Task):
         )
 
     def forecasts(self) -> Iterator[str]:
-        """Sentences about the verdict that a good provider can expect under each condition."""
+        """Yield a sentence per condition about the verdict that a good provider can expect."""
         baseline = choose_baseline(self._settings.baseline)
         for condition in self.info.conditions:
             planned = self.eval_scores(condition, ())
@@ -257,7 +257,7 @@ class EvalTask(Task):
         return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
-        """The result of a condition: mean score, comparison with the baseline, other figures."""
+        """Return the mean score, its comparison with the baseline, and other figures."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
         counted = self._counted(own.scores)
@@ -297,7 +297,7 @@ class EvalTask(Task):
     def _by_question(
         self, scores: Sequence[Score], reading: Reading
     ) -> dict[str, tuple[float, ...]]:
-        """The values of the finished attempts at every question, in the order of their numbers."""
+        """Return the values of finished attempts by question, in the order of their numbers."""
         found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.question_ids}
         for score in scores:
             theirs = score.openai_value if reading == "openai" else None
@@ -309,7 +309,7 @@ class EvalTask(Task):
         }
 
     def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
-        """The attempts over which the score is averaged."""
+        """Return the attempts over which the score is averaged."""
         if self._sharded:
             return [found for found in scores.values() if found] or [(0.0,)]
         rounds = rounds_of(scores) if self._settings.until_decided else 0
@@ -330,37 +330,40 @@ class EvalTask(Task):
 
 
 def grader_reads(made: Sequence[Score]) -> GraderReads | None:
-    """A grader's readings of answers that the rules cannot read; None if no grader was used."""
+    """Return a grader's readings of answers that the rules cannot read.
+
+    None if no grader was used.
+    """
     unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
     read = [right for right in unread if right is not None]
     return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
 
 
 def program_use(made: Sequence[Score]) -> ProgramUse | None:
-    """How often the model ran programs; None if it could not."""
+    """Return how often the model ran programs; None if it could not."""
     counts = [score.programs for score in made if score.programs is not None]
     return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
 
 
 def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
-    """The number of complete rounds: attempts that every question has had."""
+    """Return the number of complete rounds: attempts that every question has had."""
     complete = complete_rounds(list(scores.values()))
     return len(complete[0]) if complete else 0
 
 
 def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
-    """The first `tries` values of every question; missing ones count as 0."""
+    """Return the first `tries` values of every question; missing ones count as 0."""
     return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
 
 
 def curve_ks(tries: int) -> list[int]:
-    """The k of pass@k to report: powers of two below the number of tries, and that number."""
+    """Return the k of pass@k to report: powers of two below `tries`, and `tries`."""
     powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
     return [*powers, tries]
 
 
 def vote(score: Score) -> str | None:
-    """The answer of an attempt in a majority vote, equal for answers with the same meaning.
+    """Return the answer of an attempt in a majority vote, equal for answers with the same meaning.
 
     A letter is mapped to its choice, because the order of choices differs between attempts. None
     is not a vote.

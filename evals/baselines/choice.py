@@ -21,7 +21,10 @@ RANGE = "range"  # name of the default baseline: the healthy range of the indepe
 
 
 def choose_baseline(name: str | None) -> Baseline:
-    """The baseline of `--baseline`: `range`, a source, or a file. Raises ConfigurationError."""
+    """Return the baseline of `--baseline`: `range`, a source, or a file.
+
+    Raises ConfigurationError.
+    """
     published = published_scores()
     if name is None or name == RANGE:
         return PublishedBaseline(published)
@@ -35,7 +38,7 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """A baseline file or a published baseline as a column. Raises ConfigurationError."""
+    """Return a baseline file or a published baseline as a column. Raises ConfigurationError."""
     if Path(name).is_file():
         return _measured(Path(name))
     published = published_scores()

@@ -79,17 +79,17 @@ class Baseline(Protocol):
         ...
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The baseline of these scores, or a sentence that gives the reason why there is none."""
+        """Return the baseline of these scores, or a sentence why there is none."""
         ...
 
 
 def differ_in_prompts(ours: str | None, theirs: str | None) -> bool:
-    """Whether two scores are known to have been measured with different prompts."""
+    """Return whether two scores are known to have been measured with different prompts."""
     return ours is not None and theirs is not None and ours != theirs
 
 
 def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[str]:
-    """Sentences about how the sampling of a run differs from that of its baseline."""
+    """Return sentences about how the sampling of a run differs from that of its baseline."""
     pairs = [
         ("temperature", ours.temperature, theirs.temperature),
         ("top_p", ours.top_p, theirs.top_p),

@@ -45,7 +45,7 @@ class MeasuredRun:
     reading: Reading = "ours"
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The scores of the same questions in the measured run."""
+        """Return the scores of the same questions in the measured run."""
         theirs = next((each for each in self.measured.results if _same(each, scores)), None)
         if theirs is None:
             return f"{self.name} has no scores of {scores.name}."
@@ -132,7 +132,7 @@ def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str
 
 
 def _same(theirs: EvalScores, ours: EvalScores) -> bool:
-    """Whether both have the same eval, model (by any name), effort and access to Python."""
+    """Return whether both have the same eval, model (by any name), effort and access to Python."""
     one, other = (
         (each.eval, known_model(each.model) or each.model, each.effort, each.python)
         for each in (theirs, ours)

@@ -136,5 +136,5 @@ class HealthBench:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The conversation, which is the same in every try."""
+        """Return the conversation, which is the same in every try."""
         return Prompt(self.rows[question].messages)

@@ -31,7 +31,7 @@ class Grade:
 
 
 def parse_grade(text: str) -> Grade | None:
-    """The grade in a reply: a JSON object with a boolean `criteria_met`, anywhere in the text.
+    """Return the grade in a reply: a JSON object with a boolean `criteria_met` anywhere in it.
 
     Code fences and text around the object are ignored, and the explanation may be missing. There
     is no grade if `criteria_met` is not true or false, or if another object or the text says
@@ -46,7 +46,7 @@ def parse_grade(text: str) -> Grade | None:
 
 
 def last_reply(rollout: Rollout) -> Reply | None:
-    """The last reply of a rollout; None if there is no readable one."""
+    """Return the last reply of a rollout; None if there is no readable one."""
     if rollout.end != "answered":
         return None
     try:
@@ -56,7 +56,7 @@ def last_reply(rollout: Rollout) -> Reply | None:
 
 
 def grade_of(rollout: Rollout) -> Grade | None:
-    """The grade in the reply to a grading request, if there is one."""
+    """Return the grade in the reply to a grading request, if there is one."""
     reply = last_reply(rollout)
     return None if reply is None else parse_grade(reply.text)
 
@@ -109,14 +109,17 @@ class Ledger:
         return all(self._garbled[task] >= REQUESTS for task in self._requests)
 
     def next_request(self, task: str) -> int | None:
-        """The next request about an item; None if it is graded, or has `REQUESTS` replies."""
+        """Return the next request about an item.
+
+        None if it is graded, or has `REQUESTS` replies.
+        """
         if task in self._graded or self._garbled[task] >= REQUESTS:
             return None
         return self._requests[task] + 1
 
 
 def _objects(text: str) -> tuple[list[dict[str, object]], str]:
-    """The outermost JSON objects in a text, up to a limit, and the text around them."""
+    """Return the outermost JSON objects in a text, up to a limit, and the text around them."""
     decoder = json.JSONDecoder(object_pairs_hook=_unambiguous, strict=False)
     found: list[dict[str, object]] = []
     around, at = "", 0

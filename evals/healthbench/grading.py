@@ -50,7 +50,10 @@ class Answer:
 
 
 def final_answer(rollout: Rollout) -> str | None:
-    """The final answer of a rollout; None if it failed, or is truncated, filtered or empty."""
+    """Return the final answer of a rollout.
+
+    None if it failed, or is truncated, filtered or empty.
+    """
     reply = last_reply(rollout)
     if reply is None or reply.finish in _GIVEN_UP or not reply.text.strip():
         return None
@@ -58,7 +61,7 @@ def final_answer(rollout: Rollout) -> str | None:
 
 
 def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
-    """The answers to these questions that can be graded, one by one."""
+    """Yield the answers to these questions that can be graded, one by one."""
     for rollout in rollouts:
         text = final_answer(rollout) if rollout.sample in questions else None
         if text is not None:
@@ -86,7 +89,7 @@ class GradingTask:
 
 
 def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[GradingTask]:
-    """Every rubric item of every answer, created one at a time."""
+    """Yield every rubric item of every answer, created one at a time."""
     for answer in answers:
         row = bench.rows[answer.question]
         for item in row.items:
@@ -98,7 +101,7 @@ def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[Gra
 def grading_prompt(
     conversation: Sequence[Message], answer: str, item: str, prompts: PromptsInfo | None = None
 ) -> str:
-    """The user message of a grading request, with the prompts of the run or ours."""
+    """Return the user message of a grading request, with the prompts of the run or ours."""
     messages = [*conversation, Message("assistant", answer)]
     text = "\n\n".join(f"{message.role}: {message.text}" for message in messages)
     template = (prompts or our_prompts()).templates[GRADER]
@@ -106,7 +109,7 @@ def grading_prompt(
 
 
 def grades_file(grader: str, model: str) -> str:
-    """The name of a grader's log in a run folder, which depends on the grader's model."""
+    """Return the name of a grader's log in a run folder, which depends on the grader's model."""
     return f"grades-{as_name(f'{grader}-{model}')}.jsonl"
 
 
@@ -118,7 +121,7 @@ def grader_api(grader: Provider) -> Api:
 def unread_tasks(
     test: AnswerEval, rollouts: Iterable[Rollout], prompts: PromptsInfo | None
 ) -> Iterator[GradingTask]:
-    """A grading task for every answer in the rollouts of an eval that the rules cannot read."""
+    """Yield a grading task for every answer of an eval that the rules cannot read."""
     for rollout in rollouts:
         text = final_answer(rollout)
         if text is None:
@@ -188,7 +191,7 @@ async def grade_with(
 
 
 def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:
-    """A request for every item that has no grade yet."""
+    """Yield a request for every item that has no grade yet."""
     # The settings are those of OpenAI's script.
     settings = Settings(
         model=grader.model, temperature=0.5, max_tokens=2048, extra_body=grader.extra_body
