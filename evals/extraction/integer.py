@@ -75,7 +75,8 @@ class _Integers:
         end = _CLAUSE.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
             return None
-        return _text(read_integer(stated[: end.start()] if end else stated))
+        clause = stated[: end.start()] if end else stated
+        return None if _PROSE.search(clause) else _text(read_integer(clause))
 
     def whole(self, line: str) -> str | None:
         bare = line.strip(" .;!{}()[]\"'")

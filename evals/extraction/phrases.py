@@ -65,7 +65,8 @@ SUPPOSES = re.compile(
     re.IGNORECASE,
 )
 DOUBT = re.compile(
-    r"\?|\b(?:not|cannot|never|neither|nor|none|no|without|doubt\w*|unlikely|incorrect|wrong|false"
+    r"\?|\b(?:not|cannot|never|neither|nor|none|no|without|so far|only (?:if|when|for|in)"
+    r"|doubt\w*|unlikely|incorrect|wrong|false"
     r"|invalid|fails?|failed|impossible|mistak\w+|except|too|(?<!un)less|more|least"
     r"|most(?! likely)|about|approximately|around|roughly|between|almost|nearly|under|over"
     r"|whether|might|could|may|maybe|perhaps|possibly|possible|either|otherwise|would have"
@@ -91,7 +92,8 @@ TAKES_BACK = re.compile(
     r"|resolve|reconcile|finish|complete|solve|determine|settle|decide|give)"
     r"|\b(?:now|next|then),? (?:we|i) (?:still )?(?:need|must|have to)\b|\bit remains to\b"
     r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\b(?:actually|however|alternatively"
-    r"|corrected)\b|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
+    r"|corrected|also (?:correct|right|acceptable|possible|valid))\b"
+    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
     r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|incorrect|impossible|a mistake"
     r"|not )|\b(?:that|this|it) (?:contradicts|exceeds|misses|ignores|fails|overcounts|double)"
     r"|(?:^|[.!?]\s+)\W*(?:or|but|aber|mais|pero|mas|ma|но)\b"

@@ -161,6 +161,8 @@ def test_the_last_statement_that_names_a_choice_wins(text, expected):
         "",
         "   \n",
         "The answer is unclear.",
+        "Answer: A … Answer: B",
+        "Answer: B\n\nNote that C is also correct.",
         "The answer is a matter of taste.",
         "Answer: Because of that, none.",
         "Answer: carbon",
