@@ -6,7 +6,6 @@ reader who does not know the question. `-` is no answer: none is given, it is de
 taken back, or there are two.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -47,11 +46,9 @@ def test_no_wrong_answer_is_credited(name):
 
 @pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
 def test_answers_in_common_forms_are_read(name):
-    counts = Counter(
-        read(text, choices) == label for text, label, choices in labelled(name) if label != "-"
-    )
-    assert counts[True] >= 62
-    assert counts[False] <= 10
+    answers = [each for each in labelled(name) if each[1] != "-"]
+    agreed = [label for text, label, choices in answers if read(text, choices) == label]
+    assert len(agreed) >= 0.8 * len(answers)
 
 
 @pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
