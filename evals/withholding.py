@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
+from evals.datasets.data_rows import questions_file, rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, rows_sha256
-from evals.extraction.found import note, withheld
-from evals.gpqa import Gpqa, GpqaRow
+from evals.gpqa import Gpqa, GpqaRow, note, withheld
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
@@ -39,7 +38,7 @@ _SILENT: Mapping[Api, str] = {
 
 
 def gated_texts(folder: Path) -> Withholding:
-    """What a bundle of a run folder withholds. Raises ConfigurationError or RunLogError."""
+    """Return what a bundle of a run folder withholds. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
     if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
         raise ConfigurationError(
@@ -80,7 +79,7 @@ def gated_texts(folder: Path) -> Withholding:
 
 
 def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
-    """A task with the hash of the rows that replace its own."""
+    """Return a task with the hash of the rows that replace its own."""
     if task.dataset is None or task.name not in digests:
         return task
     data = task.dataset.model_copy(update={"withheld": digests[task.name]})
@@ -112,7 +111,7 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
 
 
 def _silent(exchange: Exchange, api: Api) -> Exchange:
-    """The exchange without its texts; in a stream, only the events that had text remain."""
+    """Return the exchange without its texts; in a stream, only the events that had text remain."""
     request, response = exchange.request, exchange.response
     body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
@@ -137,7 +136,7 @@ def _unquoted(failure: TransportFailure | None) -> TransportFailure | None:
 
 
 def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:
-    """The response of a silent exchange, with `text` as the text of its reply."""
+    """Return the response of a silent exchange, with `text` as the text of its reply."""
     response = silent.response
     streamed = bool((silent.request.body or {}).get("stream"))
     value = _CONDENSED[api](reply, text)

@@ -9,8 +9,8 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
-from evals.healthbench.grading_tasks import DEFAULT_GRADER
-from evals.healthbench.rows import NAMES as HEALTHBENCH
+from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data

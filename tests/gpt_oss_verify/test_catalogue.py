@@ -18,10 +18,10 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_the_readme_has_the_current_numbers_of_probes_and_requests():
     page = catalogue.markdown(catalogue.entries())
-    sizes = re.findall(r"^\| (?:quick|full) \| (\d+) \| (\d+) \|", page, flags=re.M)
+    sizes = re.findall(r"^\| (?:standard|full) \| (\d+) \| (\d+) \|", page, flags=re.M)
     readme = README.read_text("utf-8")
     found = re.search(
-        r"adds\s(\d+)\sprobes\s\((\d+)\s.*?full`\s(\d+)\s\((\d+)\)", readme, flags=re.S
+        r"(\d+)\sprobes\s\((\d+)\s.*?full`\shas\s(\d+)\sprobes\s\((\d+)\s", readme, flags=re.S
     )
     assert found is not None
     assert [found.group(1, 2), found.group(3, 4)] == sizes

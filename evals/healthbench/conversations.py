@@ -9,9 +9,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from evals.base import Prompt, Question
-from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
-from evals.datasets.rows import DataRow
+from evals.answer_eval import Prompt, Question
+from evals.datasets.data_rows import DataRow
+from evals.datasets.load import Loaded
 from evals.prompts import our_prompts
 from harness.api.items import Message, Role
 from harness.errors import ConfigurationError
@@ -131,18 +131,10 @@ class HealthBench:
                 f"{loaded.info.source}: the prompt_id {first} occurs {count} times; keep one row."
             )
         self.questions: Sequence[Question] = tuple(
-            Question(row.prompt_id, _shown(row)) for row in loaded.rows
+            Question(row.prompt_id, "\n\n".join(f"{turn.role}: {turn.text}" for turn in row.prompt))
+            for row in loaded.rows
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The conversation, which is the same in every try."""
+        """Return the conversation, which is the same in every try."""
         return Prompt(self.rows[question].messages)
-
-
-def load(name: str, place: DataSource) -> HealthBench:
-    """One of the three evals, by its name in `NAMES`. Raises ConfigurationError."""
-    return HealthBench(load_rows(BY_NAME[name], place, HealthBenchRow), name=name)
-
-
-def _shown(row: HealthBenchRow) -> str:
-    return "\n\n".join(f"{turn.role}: {turn.text}" for turn in row.prompt)

@@ -33,7 +33,7 @@ class DataRow(BaseModel):
     )
 
     def content(self) -> object:
-        """The content of the row as JSON values; it identifies the data."""
+        """Return the content of the row as JSON values; it identifies the data."""
         return self.model_dump(mode="json")
 
 
@@ -50,12 +50,12 @@ class RawRow:
 
 
 def questions_file(name: str) -> str:
-    """The name of the file with the rows of an eval."""
+    """Return the name of the file with the rows of an eval."""
     return f"questions-{name}.jsonl"
 
 
 def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
-    """The rows as instances of `model`. Raises ConfigurationError."""
+    """Return the rows as instances of `model`. Raises ConfigurationError."""
     rows: list[RowT] = []
     invalid: list[str] = []
     for row in raw:
@@ -76,7 +76,10 @@ def _reason(error: ValidationError) -> str:
 
 
 def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
-    """The rows of a JSONL or CSV file, called `name` in messages. Raises ConfigurationError."""
+    """Return the rows of a JSONL or CSV file, called `name` in messages.
+
+    Raises ConfigurationError.
+    """
     parse = {".jsonl": parse_jsonl, ".csv": parse_csv}.get(path.suffix.lower())
     if parse is None:
         raise ConfigurationError(f"{path} is neither a .jsonl nor a .csv file.")
@@ -85,7 +88,7 @@ def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
 
 
 def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
-    """One JSON object per line; empty lines are skipped. Raises ConfigurationError."""
+    """Yield one JSON object per line; empty lines are skipped. Raises ConfigurationError."""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -100,7 +103,10 @@ def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
 
 
 def parse_csv(text: str, name: str) -> Iterator[RawRow]:
-    """The rows below a line of column names, with their line numbers. Raises ConfigurationError."""
+    """Yield the rows below a line of column names, with their line numbers.
+
+    Raises ConfigurationError.
+    """
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
@@ -124,7 +130,7 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
 
 
 def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]:
-    """The first `examples` items of a seeded shuffle, in their original order; all if None.
+    """Return the first `examples` items of a seeded shuffle, in their original order; all if None.
 
     The same seed selects the same items, and a larger number includes the items of a smaller one.
     Raises ConfigurationError.
@@ -144,11 +150,11 @@ def canonical(value: object) -> str:
 
 
 def rows_sha256(rows: Iterable[object]) -> str:
-    """The hash of the rows in canonical JSON, one per line, independent of their order."""
+    """Return the hash of the rows in canonical JSON, one per line, independent of their order."""
     lines = sorted(canonical(row).encode("utf-8", "surrogatepass") for row in rows)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 def text_id(text: str) -> str:
-    """A stable id for a row without one: the first 12 hex digits of the hash of its text."""
+    """Return a stable id for a row without one: the first 12 hex digits of the hash of its text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evals.datasets.rows import rows_sha256
+from evals.datasets.data_rows import rows_sha256
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo
 
@@ -52,7 +52,7 @@ class AnswerEval(Protocol):
     tries: int
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The prompt of try `number`, counted from 1."""
+        """Return the prompt of try `number`, counted from 1."""
         ...
 
     def mark(self, question: str, number: int, text: str) -> Mark:
@@ -60,11 +60,11 @@ class AnswerEval(Protocol):
         ...
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score that OpenAI's script gives the final answer of a try."""
+        """Return the score that OpenAI's script gives the final answer of a try."""
         ...
 
     def right(self, question: str, number: int) -> str:
-        """The right answer of a try, as text for a grader."""
+        """Return the right answer of a try, as text for a grader."""
         ...
 
 
@@ -86,7 +86,7 @@ class Basic:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The greeting."""
+        """Return the greeting."""
         return Prompt((Message("user", _GREETING),))
 
     def right(self, question: str, number: int) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_evals import load_eval
 
-from evals.healthbench.rows import NAMES, HealthBench, load
-from evals.healthbench.trials import load_meta
+from evals.healthbench.conversations import NAMES, HealthBench
+from evals.registry import load_data, make_eval
 from harness.api.items import Message
 from harness.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def raw(**changes: Any) -> dict[str, Any]:
 def loaded(folder: Path, *rows: dict[str, Any]) -> HealthBench:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load("healthbench", path)
+    return make_eval(load_data("healthbench", path), 0)
 
 
 def test_a_conversation_is_sent_unchanged(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_duplicate_row_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_sample_rows_load(name: str) -> None:
-    bench = load(name, "samples")
+    bench = load_eval(name)
     rows = list(bench.rows.values())
     items = [item for row in rows for item in row.items]
     assert bench.name == bench.info.eval == name
@@ -125,24 +126,3 @@ def test_the_sample_rows_load(name: str) -> None:
         "theme:communication",
         "theme:complex_responses",
     }
-
-
-def test_the_sample_rows_of_the_meta_evaluation_load() -> None:
-    rows = load_meta("samples").rows
-    assert len(rows) == 8
-    assert {label for row in rows for label in row.binary_labels} == {True, False}
-
-
-def test_labels_require_physician_ids(tmp_path: Path) -> None:
-    row = {
-        "prompt": [{"role": "user", "content": "x"}],
-        "completion": "y",
-        "rubric": "z",
-        "category": "c",
-        "binary_labels": [True, False],
-        "anonymized_physician_ids": ["a"],
-    }
-    path = tmp_path / "meta.jsonl"
-    path.write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"meta\.jsonl line 1: .* as many labels"):
-        load_meta(path)

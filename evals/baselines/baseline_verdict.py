@@ -2,8 +2,8 @@
 
 import math
 
+from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Reference
 from evals.baselines.published import published_scores
-from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, Reference
 from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
@@ -26,7 +26,7 @@ MOST_UNGRADED = 0.01
 
 
 def default_margin(name: str) -> float:
-    """The margin of an eval, where 0.01 is a point; `data/baselines.json` has its reason."""
+    """Return the margin of an eval, where 0.01 is a point; `data/baselines.json` has its reason."""
     benchmark = published_scores().benchmarks.get(name)
     return OTHER_MARGIN if benchmark is None else benchmark.margin / 100
 
@@ -54,7 +54,7 @@ def judge_scores(
 
 
 def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round: bool) -> str:
-    """A sentence for before a run: whether a provider as good as its baseline can expect to pass.
+    """Return whether a provider as good as its baseline can expect to pass, as a sentence.
 
     Assumes that the run scores as its baseline, with the noise of questions of equal difficulty,
     which is the upper bound.
@@ -85,7 +85,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
 def hold_back_ungraded(
     verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
 ) -> BaselineVerdict:
-    """The verdict, or inconclusive if ungraded items leave the score too uncertain."""
+    """Return the verdict, or inconclusive if ungraded items leave the score too uncertain."""
     overall = rubric.overall
     if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
         return verdict
@@ -98,7 +98,7 @@ def hold_back_ungraded(
 
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
-    """The verdict on the complete rounds, as one of many looks at a growing run."""
+    """Return the verdict on the complete rounds, as one of many looks at a growing run."""
     rounds = complete_rounds(list(scores.scores.values()))
     done = len(rounds[0]) if rounds else 0
     if done < FIRST_LOOK:
@@ -118,7 +118,7 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
     comparison = compare(reference.run, reference.baseline, margin, tail, allowance)
     return BaselineVerdict(
         decision=comparison.decision,
-        reason=f"{scores.name}: {_sentence(comparison, reference)}",
+        reason=f"{scores.name}: {_sentence(comparison, reference, scores)}",
         comparison=comparison,
         baseline=reference.info,
         warnings=(*reference.warnings, *_other_prompts(comparison, reference)),
@@ -126,7 +126,7 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
 
 
 def _missing_as_correct(scores: EvalScores) -> EvalScores:
-    """The scores with every missing attempt scored 1, the maximum."""
+    """Return the scores with every missing attempt scored 1, the maximum."""
     filled = {
         question: (*tries, *[1.0] * (scores.planned - len(tries)))
         for question, tries in scores.scores.items()
@@ -148,10 +148,12 @@ def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tupl
     )
 
 
-def _sentence(comparison: BaselineComparison, reference: Reference) -> str:
+def _sentence(comparison: BaselineComparison, reference: Reference, scores: EvalScores) -> str:
     between = comparison.difference
+    read_by_script = scores.reading == "openai" and scores.grader is None
+    reading = ", as OpenAI's script reads the answers," if read_by_script else ""
     measured = (
-        f"{percentage(comparison.score)} against {percentage(comparison.baseline)}"
+        f"{percentage(comparison.score)}{reading} against {percentage(comparison.baseline)}"
         f" ({_baseline(reference.info)}),"
         f" a difference of {_points(between.value)} points"
         f" (at least {_points(between.low)}, at most {_points(between.high)})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from harness.records.figures import BaselineInfo
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.mean_scores import Mean
+
+Reading = Literal["ours", "openai"]
 
 MAKE_ONE = "measure one with `gpt-oss-verify baseline create RUN`"
 
@@ -21,7 +23,8 @@ class EvalScores(Record):
     `scores` has every planned question by its id, with the values of its finished attempts in the
     order of their numbers. `planned` is the number of attempts at each question. `grader` is the
     model that graded, None if answers need no grader. `prompts` is the SHA-256 of the prompts
-    (`evals.prompts.wording`), None if it is unknown or irrelevant.
+    (`evals.prompts.wording`), None if it is unknown or irrelevant. `reading` states whose rules
+    read the answers: ours, or those of OpenAI's script, as for published scores.
     """
 
     eval: str
@@ -32,6 +35,7 @@ class EvalScores(Record):
     sampling: Sampling
     grader: str | None = None
     prompts: str | None = None
+    reading: Reading = "ours"
     planned: int = Field(ge=1)
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)
 
@@ -69,18 +73,23 @@ class Reference:
 class Baseline(Protocol):
     """A source of reference scores."""
 
+    @property
+    def reading(self) -> Reading:
+        """Whose reading of the answers gives the scores that are compared with it."""
+        ...
+
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The baseline of these scores, or a sentence that gives the reason why there is none."""
+        """Return the baseline of these scores, or a sentence why there is none."""
         ...
 
 
 def differ_in_prompts(ours: str | None, theirs: str | None) -> bool:
-    """Whether two scores are known to have been measured with different prompts."""
+    """Return whether two scores are known to have been measured with different prompts."""
     return ours is not None and theirs is not None and ours != theirs
 
 
 def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[str]:
-    """Sentences about how the sampling of a run differs from that of its baseline."""
+    """Return sentences about how the sampling of a run differs from that of its baseline."""
     pairs = [
         ("temperature", ours.temperature, theirs.temperature),
         ("top_p", ours.top_p, theirs.top_p),

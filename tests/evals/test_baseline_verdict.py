@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from scipy.special import betaincinv
 
+from evals.baselines.baseline_verdict import default_margin, judge_scores
 from evals.baselines.choice import choose_baseline
+from evals.baselines.eval_scores import EvalScores
 from evals.baselines.measured import create_baseline, write_baseline
-from evals.baselines.scores import EvalScores
-from evals.verdict import default_margin, judge_scores
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
@@ -87,6 +87,11 @@ def test_an_equal_provider_passes_and_a_worse_one_fails_against_a_measured_basel
     assert judged(recorded("aime25", 0.7615), str(path)).decision == "fail"
 
 
+def test_the_reason_states_whose_reading_of_the_answers_was_compared():
+    read = recorded("gpqa", 0.725).model_copy(update={"reading": "openai"})
+    assert "72.5 %, as OpenAI's script reads the answers, against" in judged(read).reason
+
+
 def test_the_model_card_alone_would_not_pass_a_healthy_server():
     worst_healthy = recorded("aime25", 0.842)
     assert judged(worst_healthy, "card").decision == "inconclusive"
@@ -141,14 +146,6 @@ def test_only_complete_rounds_count_in_a_growing_run():
     ragged = cut(whole, 6).scores | {"q0": whole.scores["q0"][:4]}
     uneven = whole.model_copy(update={"scores": ragged})
     assert judged(uneven, every_round=True) == judged(cut(whole, 4), every_round=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "points"),
-    [("aime25", 5), ("gpqa", 4), ("healthbench", 3), ("healthbench_hard", 4), ("basic", 5)],
-)
-def test_default_margins(name, points):
-    assert default_margin(name) == pytest.approx(points / 100)
 
 
 # --- The verdict of a run
