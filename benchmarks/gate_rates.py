@@ -2,11 +2,12 @@
 
     python benchmarks/gate_rates.py [--runs N] [--seed N]
 
-A run has 36 cases, 4 conditions and k tries. The success rates of the cases are equal, or they
-differ (beta distributed, 30 % of the variance between cases) and are the same in all runs, or they
-differ and are drawn for every run, so that the mean over the cases of a run deviates from the
-stated rate. Single cases are compared with a reference run of the same provider with 5 tries. It
-takes about four minutes on one core.
+A run has 36 cases, two APIs, and k tries of each case over each API, which alternate between
+streaming and non-streaming. The success rates of the cases are equal, or they differ (beta
+distributed, 30 % of the variance between cases) and are the same in all runs, or they differ and
+are drawn for every run, so that the mean over the cases of a run deviates from the stated rate.
+Single cases are compared with a reference run of the same provider with 5 tries. It takes about
+four minutes on one core.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from scipy.special import betaincinv
 
 from harness.records.runs import Thresholds
 from harness.statistics.two_rates import (
+    above,
     case_level,
     chance_of_failures,
     chance_of_worse,
@@ -32,13 +34,13 @@ from harness.statistics.two_rates import (
 from harness.text import percentage
 from harness.verdict.reference_rate import DEFAULT_REFERENCE
 
-CASES, CONDITIONS, BETWEEN = 36, 4, 0.3
+CASES, APIS, MODES, BETWEEN = 36, 2, 2, 0.3
 LOWER = Thresholds().lower_rate
-TESTS = CONDITIONS + 1
-LEVEL = case_level(CASES * TESTS)
-KNOWN_TRIES = 5 * CONDITIONS
+TESTS = APIS + APIS * MODES + 1
+LEVEL = case_level(CASES * (APIS + 1))
+KNOWN_TRIES = 5 * APIS
 Counts = NDArray[np.int64]
-"""Passed tries; axes: run, condition, case."""
+"""Passed tries; axes: run, API, mode, case."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Rates:
 
 
 def case_rates(mean: float, kind: str, runs: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Success rates of the cases; axes: run, condition, case."""
+    """Success rates of the cases; axes: run, API, mode, case."""
     strength = 1 / BETWEEN - 1
     a, b = mean * strength, (1 - mean) * strength
     if kind == "equal":
@@ -62,29 +64,57 @@ def case_rates(mean: float, kind: str, runs: int, rng: np.random.Generator) -> N
             rates = np.clip(rates + mean - rates.mean(), 0, 1)
     else:
         rates = rng.beta(a, b, (runs, CASES))
-    return np.broadcast_to(rates[:, None, :], (runs, CONDITIONS, CASES))
+    return np.broadcast_to(rates[:, None, None, :], (runs, APIS, MODES, CASES))
 
 
-def decisions(passed: Counts, tries: int, reference: float) -> tuple[Counts, Counts]:
-    """Whether the rates of each run pass, and whether they fail."""
-    every = CASES * tries
-    table = np.array([evidence(n, every, reference, LOWER) for n in range(every + 1)])
-    shown = table[passed.sum(axis=2)]
-    good = shown.min(axis=1) >= pass_level()
+def tries_of(number: int) -> Counts:
+    """The tries that are made in each mode; axes: mode, case. Every second case starts with the
+    other mode.
+    """
+    first = (np.arange(CASES) + np.arange(MODES)[:, None]) % MODES == 0
+    return np.where(first, (number + 1) // 2, number // 2)
+
+
+def decisions(passed: Counts, tries: Counts, reference: float) -> tuple[Counts, Counts]:
+    """Whether each run passes, and whether its rates fail it; the axes of `tries`: mode, case."""
+    number = int(tries.sum(axis=0)[0])
+    shown = _evidence(passed.sum(axis=(2, 3)), CASES * number, reference)
+    in_mode = np.stack(
+        [_evidence(passed[:, :, m].sum(axis=2), int(each.sum()), reference)
+         for m, each in enumerate(tries)], axis=2,
+    )  # fmt: skip
+    clear = np.stack(
+        [np.array([above(n, int(each.sum()), LOWER) for n in range(int(each.sum()) + 1)])[
+            passed[:, :, m].sum(axis=2)] for m, each in enumerate(tries)], axis=2,
+    )  # fmt: skip
+    good = (shown.min(axis=1) >= pass_level()) & clear.all(axis=(1, 2))
     level = fail_level(TESTS)
+    lowest = np.minimum(np.minimum(shown.min(axis=1), shown.sum(axis=1)), in_mode.min(axis=(1, 2)))
     low = np.zeros(len(passed), dtype=bool)
-    for run in np.nonzero(np.minimum(shown.min(axis=1), shown.sum(axis=1)) <= level)[0]:
+    for run in np.nonzero(lowest <= level)[0]:
         good[run] = False
-        together = [passed[run].sum(axis=0) / tries / CONDITIONS] * int(shown[run].sum() <= level)
-        weak = [*together, *(passed[run, shown[run] <= level] / tries)]
+        by_api = passed[run].sum(axis=1) / number
+        weak = [by_api.mean(axis=0)] if shown[run].sum() <= level else []
+        weak += [rates for rates, each in zip(by_api, shown[run], strict=True) if each <= level]
+        weak += [
+            passed[run, api, mode, tries[mode] > 0] / tries[mode, tries[mode] > 0]
+            for api, mode in np.argwhere(in_mode[run] <= level)
+        ]
         low[run] = any(spread_failures(each.tolist(), reference, TESTS) for each in weak)
     return good, low
+
+
+def _evidence(passed: Counts, tries: int, reference: float) -> NDArray[np.float64]:
+    table = np.array([evidence(n, tries, reference, LOWER) for n in range(tries + 1)])
+    found: NDArray[np.float64] = table[passed]
+    return found
 
 
 def broken_cases(passed: Counts, known: Counts, tries: int) -> Counts:
     """Whether each run has a case that fails too often and that the reference passes."""
     found = np.zeros(len(passed), dtype=bool)
-    for counts, most in ((passed, tries), (passed.sum(axis=1, keepdims=True), tries * CONDITIONS)):
+    by_api = passed.sum(axis=2)
+    for counts, most in ((by_api, tries), (by_api.sum(axis=1, keepdims=True), tries * APIS)):
         table = np.zeros((most + 1, KNOWN_TRIES + 1), dtype=bool)
         for n in range(most + 1):
             if chance_of_failures(most - n, most, LOWER) <= LEVEL:
@@ -95,13 +125,14 @@ def broken_cases(passed: Counts, known: Counts, tries: int) -> Counts:
 
 
 def simulate(
-    rates: NDArray[np.float64], tries: int, rng: np.random.Generator, reference: float
+    rates: NDArray[np.float64], number: int, rng: np.random.Generator, reference: float
 ) -> Rates:
-    """Verdicts of runs with these success rates."""
+    """Verdicts of runs with these success rates and this number of tries over each API."""
+    tries = tries_of(number)
     passed = rng.binomial(tries, rates)
-    known = rng.binomial(5, rates).sum(axis=1, keepdims=True)
+    known = rng.binomial(5, rates[:, :, 0]).sum(axis=1, keepdims=True)
     good, low = decisions(passed, tries, reference)
-    broken = broken_cases(passed, known, tries)
+    broken = broken_cases(passed, known, number)
     return Rates(float((good & ~broken).mean()), float((low | broken).mean()), float(broken.mean()))
 
 
@@ -111,8 +142,11 @@ def growing(
     """The first decision of runs that are judged after every round."""
     passed = np.zeros(rates.shape, dtype=np.int64)
     ever_good, ever_low = np.zeros(len(rates), bool), np.zeros(len(rates), bool)
-    for tries in range(1, most + 1):
-        passed += rng.random(rates.shape) < rates
+    made = tries_of(0)
+    for number in range(1, most + 1):
+        tries = tries_of(number)
+        passed += rng.binomial(tries - made, rates)
+        made = tries
         good, low = decisions(passed, tries, reference)
         ever_good |= good & ~ever_low
         ever_low |= low & ~ever_good
@@ -140,10 +174,20 @@ def special_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
     yield "| --- | ---: | ---: |"
     one_weak = case_rates(1.0, "equal", runs, rng).copy()
     one_weak[:, 0] = LOWER
+    one_mode = case_rates(1.0, "equal", runs, rng).copy()
+    one_mode[:, 0, 0] = LOWER
     for name, found in (
         (
-            f"one condition at {percentage(LOWER, 0)}, k = 5",
+            f"one API at {percentage(LOWER, 0)}, k = 5",
             simulate(one_weak, 5, rng, DEFAULT_REFERENCE),
+        ),
+        (
+            f"one mode of one API at {percentage(LOWER, 0)}, the rest perfect, k = 5",
+            simulate(one_mode, 5, rng, DEFAULT_REFERENCE),
+        ),
+        (
+            "the same, judged after each of 20 rounds",
+            growing(one_mode, 20, rng, DEFAULT_REFERENCE),
         ),
         (
             f"rate {percentage(DEFAULT_REFERENCE, 0)}, judged after each of 20 rounds",
@@ -163,7 +207,7 @@ def guide_table() -> Iterator[str]:
     yield "| ---: | ---: | ---: | ---: |"
     for rate in (0.98, 0.99, 0.995, 0.999):
         cells = " | ".join(
-            percentage(guide_false_alarm(CASES, tries, CONDITIONS, rate, 0.9, 0.9))
+            percentage(guide_false_alarm(CASES, tries, APIS, rate, 0.9, 0.9))
             for tries in (5, 10, 20)
         )
         yield f"| {percentage(rate)} | {cells} |"

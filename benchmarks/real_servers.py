@@ -29,7 +29,7 @@ from harmony.vocabulary import FILE_NAME, vocabulary_file
 
 DESCRIPTIONS = Path(__file__).parent / "real"
 COMMAND = str(Path(sys.executable).with_name("gpt-oss-verify"))
-RUN = ("--suite", "quick", "-n", "6", "-k", "1", "-t", "4", "--max-tokens", "300")
+RUN = ("--suite", "standard", "-n", "6", "-k", "1", "-t", "4", "--max-tokens", "300")
 _JUDGED = ("error", "warning")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.datasets.rows import questions_file
+from evals.datasets.data_rows import questions_file
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo
@@ -17,7 +17,7 @@ MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
 
 
 def merged_info(folders: Sequence[Path]) -> RunInfo:
-    """The `run.json` of a merged run.
+    """Return the `run.json` of a merged run.
 
     Shards of one run keep the ids of their attempts. If whole runs are merged, the result has the
     sum of their tries; attempts of later runs are numbered after those of earlier ones.
@@ -91,7 +91,7 @@ def _renumbered(
     tasks: Mapping[str, Task],
     ids: dict[str, str],
 ) -> Iterator[Rollout]:
-    """The rollouts with the numbers of the merged run; `ids` collects old and new ids."""
+    """Yield the rollouts with the numbers of the merged run; `ids` collects old and new ids."""
     for rollout in rollouts:
         task = tasks.get(rollout.task)
         if task is None:
@@ -106,7 +106,7 @@ def _renumbered(
 
 
 def _of_grade(rollout: Rollout, ids: Mapping[str, str]) -> Rollout:
-    """A grade under the new id of its answer: its sample is `<answer>/<item>`."""
+    """Return a grade under the new id of its answer: its sample is `<answer>/<item>`."""
     answer, _, item = rollout.sample.rpartition("/")
     sample = f"{ids.get(answer, answer)}/{item}"
     return rollout.model_copy(update={"id": f"{sample}/{rollout.attempt}", "sample": sample})

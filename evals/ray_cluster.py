@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from evals.datasets.rows import questions_file
+from evals.datasets.data_rows import questions_file
 from evals.restoring import restored_evals
 from harness.errors import (
     ConfigurationError,
@@ -90,7 +90,7 @@ class RayExecutor:
 
 
 def divided(job: Job, count: int) -> list[ShardJob]:
-    """The job divided into `count` shards, which share its provider's limits."""
+    """Return the job divided into `count` shards, which share its provider's limits."""
     entry = changed(
         job.provider,
         concurrency=max(1, job.provider.concurrency // count),
@@ -184,7 +184,7 @@ def _reach(address: str) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error of Ray: in those of tasks, the last line is the cause."""
+    """Return the message of an error of Ray: in those of tasks, the last line is the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else type(error).__name__
 

@@ -4,12 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.scores import EvalScores
+from evals.baselines.eval_scores import EvalScores
+from evals.datasets.data_rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import ROWS
-from evals.results import rounds_of
-from evals.task import EvalTask
+from evals.task import EvalTask, rounds_of
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
@@ -21,7 +20,10 @@ from harness.verdict.planned_scores import Scorer
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
-    """The rows of an eval as the run sampled them. Raises ConfigurationError or RunLogError."""
+    """Return the rows of an eval as the run sampled them.
+
+    Raises ConfigurationError or RunLogError.
+    """
     if info.eval not in ROWS:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
@@ -32,7 +34,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
 
 def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
-    """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
+    """Return the evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
     return [
         EvalTask(
             read_questions(folder, task.dataset),
@@ -50,7 +52,10 @@ def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) 
 
 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
-    """The scores of a run's evals, in complete rounds. Raises ConfigurationError, RunLogError."""
+    """Return the scores of a run's evals, in complete rounds.
+
+    Raises ConfigurationError, RunLogError.
+    """
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)
     found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)

@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
+from evals.datasets.data_rows import questions_file, rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, rows_sha256
-from evals.extraction.found import note, withheld
-from evals.gpqa import Gpqa, GpqaRow
+from evals.gpqa import Gpqa, GpqaRow, note, withheld
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
@@ -77,7 +76,7 @@ def gated_texts(folder: Path) -> Withholding:
 
 
 def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
-    """A task with the hash of the rows that replace its own."""
+    """Return a task with the hash of the rows that replace its own."""
     if task.dataset is None or task.name not in digests:
         return task
     data = task.dataset.model_copy(update={"withheld": digests[task.name]})
@@ -109,7 +108,7 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
 
 
 def _silent(exchange: Exchange, api: Api) -> Exchange:
-    """The exchange without its texts; in a stream, only the events that had text remain."""
+    """Return the exchange without its texts; in a stream, only the events that had text remain."""
     request, response = exchange.request, exchange.response
     body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
@@ -134,7 +133,7 @@ def _unquoted(failure: TransportFailure | None) -> TransportFailure | None:
 
 
 def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:
-    """The response of a silent exchange, with `text` as the text of its reply."""
+    """Return the response of a silent exchange, with `text` as the text of its reply."""
     response = silent.response
     streamed = bool((silent.request.body or {}).get("stream"))
     value = _CONDENSED[api](reply, text)

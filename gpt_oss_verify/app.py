@@ -67,7 +67,6 @@ _COMMANDS = {
     },
     "Graders and golden files": {
         "grade": "verify:grade",
-        "grader": "grader:app",
         "golden": "golden:app",
     },
     "Reference engine": {

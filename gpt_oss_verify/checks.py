@@ -1,4 +1,4 @@
-"""The command that lists all rules, on screen and as `docs/checks.md`."""
+"""The command that lists all rules, on screen and as Markdown."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _KEYS = {"wrong": "a wrong", "none": "no"}
 _HEAD = """\
 # Checks and probes
 
-`gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
+`gpt-oss-verify checks --markdown` prints this page. `gpt-oss-verify checks ID` shows one check
 or probe, with the requests that a probe sends, named as in its findings.
 
 A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
@@ -63,7 +63,7 @@ def checks(
     Args:
         rule_id: Show only the check or probe with this id, and the requests that a probe sends.
         family: List only the checks and probes of this family.
-        as_markdown: Print Markdown, as in docs/checks.md.
+        as_markdown: Print Markdown, as on the documentation site.
     """
     if rule_id is not None and family is not None:
         raise ConfigurationError("Give the id of one check or probe, or --family, not both.")

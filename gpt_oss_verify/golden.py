@@ -9,25 +9,19 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from gpt_oss_verify.options import AsJson, Run, RunPath
-from gpt_oss_verify.screen import print_raw, say, show
-from harness.api.parsed_rollout import parse_rollout
-from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigurationError, os_errors
-from harness.golden import files, teacher_forcing
+from gpt_oss_verify.screen import say, show
+from harness.errors import ConfigurationError, os_errors
+from harness.golden import files
 from harness.golden.content import Golden
 from harness.golden.create import create_all, record
-from harness.golden.distance import distance, shown
-from harness.golden.divergence import compared_replies
-from harness.golden.engine import EngineOptions, Server
-from harness.golden.tolerances import healthy_run, with_long
-from harness.golden.tolerances import learn as learn_from
+from harness.golden.distance import shown
 from harness.golden.tolerances import merge as merge_files
-from harness.probes import golden_prompts, numerics
+from harness.golden.tolerances import with_long
+from harness.golden.trusted_engines import EngineOptions, Server
+from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
-from harness.run.run_log import read_rollouts, read_run_info
-from harness.text import percentage
 
-app = App(name="golden", help="Create and use golden files: the logprobs of a trusted engine.")
+app = App(name="golden", help="Create golden files: the logprobs of a trusted engine.")
 
 
 @Parameter(name="*")
@@ -146,73 +140,11 @@ def merge(first: Path, /, *others: Path, out: Path) -> int:
     if not others:
         raise ConfigurationError(f"Name at least one golden file to merge with {first}.")
     merged = merge_files(files.load(first), {str(path): files.load(path) for path in others})
-    _describe(merged)
+    for part in filter(None, (merged, merged.dated, merged.long)):
+        for run in part.healthy:
+            show(f"{run.engine}, {run.numbers}: {shown(run.distance)}")
+        show(f"tolerated: {shown(part.tolerance)}")
     _write(out, merged)
-    return 0
-
-
-@app.command(name="show")
-def describe(golden: Path, /) -> int:
-    """Show what a golden file contains: its origin, the healthy engines, and the tolerances.
-
-    Args:
-        golden: The file.
-    """
-    _describe(files.load(golden))
-    return 0
-
-
-def _describe(golden: Golden) -> None:
-    show(f"Golden answers of {golden.engine}, {golden.dtype}, for {', '.join(golden.models)}")
-    show(f"weights   {golden.weights_sha256 or 'unknown (from a server)'}")
-    current = golden.requests_sha256 == golden_prompts.fingerprint()
-    show(f"requests  {'of this version' if current else 'of another version, not usable'}")
-    show(f"date line {golden.current_date or 'none'}")
-    show(f"license   {golden.license}")
-    show(f"command   {golden.command}")
-    parts = (("prompts", golden), ("dated prompts", golden.dated), ("long prompts", golden.long))
-    for name, part in parts:
-        if part is not None:
-            show(f"\n{len(part.continuations)} {name}, {len(part.patterns)} patterns of defects")
-            for run in part.healthy:
-                show(f"  {run.engine}, {run.numbers}: {shown(run.distance)}")
-            show(f"  tolerated: {shown(part.tolerance)}")
-            show(f"  tolerated for 16-bit engines: {shown(part.exact_tolerance)}")
-
-
-@app.command
-def learn(golden: Path, run: RunPath, /, *, engine: str, numbers: str, fp8: bool = False) -> int:
-    """Widen the tolerances of a golden file to cover an engine that is known to be healthy.
-
-    The run is compared with the golden file that it used, which may have another date line.
-
-    Args:
-        golden: The golden file, which is overwritten.
-        run: Folder of a run of the engine with `--only numerics`.
-        engine: Name and version of the engine, to record.
-        numbers: Its number formats, to record.
-        fp8: The engine stores weights or its KV cache in 8 bits: do not widen the tolerance of
-            16-bit engines.
-    """
-    file, used = files.load(golden), _golden_of(run, None)
-    if used.weights_sha256 != file.weights_sha256:
-        raise ConfigurationError(f"{run} used a golden file for other weights than {golden}.")
-    replies = (
-        (parsed.rollout.sample, exchange, reply)
-        for parsed in map(parse_rollout, read_rollouts(run))
-        if parsed.rollout.task == numerics.GROUP.name
-        for exchange, reply in parsed.replies
-    )
-    compared = list(compared_replies(used, replies))
-    gaps = [each.divergence.gap for each in compared if each.divergence is not None]
-    tokens = [each.compared for each in compared]
-    if not any(each.tokens for each in tokens):
-        raise ConfigurationError(
-            f"No reply in {run} has logprobs that can be compared with {golden}."
-        )
-    found = healthy_run(engine, numbers, exact=not fp8, replies=tokens, gaps=gaps)
-    show(shown(found.distance))
-    _write(golden, learn_from(file, found))
     return 0
 
 
@@ -229,55 +161,3 @@ def _write(path: Path, golden: Golden) -> None:
     with os_errors(ConfigurationError, f"{path} cannot be written"):
         path.write_text(files.serialized(golden), encoding="utf-8", newline="")
     show(str(path))
-
-
-@app.command
-def follow(
-    run: Run,
-    /,
-    *,
-    checkpoint: Path,
-    computation: Computation = _COMPUTATION,
-    tolerance_of: Annotated[Path | None, Parameter(name="--golden")] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Score the replies of a run with the reference engine, and compare the logprobs.
-
-    The replies need not agree with the engine's own; every reply with logprobs is used.
-
-    Args:
-        checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
-        tolerance_of: Golden file with the tolerance. Default: the run's, or the shipped one.
-    """
-    golden = _golden_of(run, tolerance_of)
-    options = EngineOptions(checkpoint=checkpoint, **vars(computation))
-    found = teacher_forcing.score_replies(read_rollouts(run), options)
-    if not found.compared.differences:
-        show(
-            f"No reply in {run} has logprobs that can be compared "
-            f"({found.other_prompts} have prompts of another length)."
-        )
-        return EXIT_INCONCLUSIVE
-    figures = distance(found.compared)
-    passed = golden.tolerance.allows(figures)
-    if as_json:
-        print_raw(figures.model_dump_json(indent=1))
-    else:
-        show(
-            f"{found.replies} replies, {figures.tokens} tokens, {figures.values} logprobs: "
-            f"{shown(figures)}; {percentage(figures.agreement)} have the same most likely token.\n"
-            f"Tolerance: {shown(golden.tolerance)}. {'Within' if passed else 'Beyond'} tolerance."
-        )
-    return EXIT_PASS if passed else EXIT_FAIL
-
-
-def _golden_of(run: Path, file: Path | None) -> Golden:
-    """Return the golden file with the tolerance for a run. Raises ConfigurationError."""
-    info = read_run_info(run)
-    golden = files.load(file) if file else files.kept(run, info)
-    golden = golden or files.fitting(info.provider.model)
-    if golden is None:
-        raise ConfigurationError(
-            f"There is no tolerance for {info.provider.model}; name its golden file with --golden."
-        )
-    return golden

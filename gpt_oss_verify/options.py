@@ -54,11 +54,12 @@ _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
-    "smoke (default): the tool-call cases; quick, full: progressively more probes; long: only long "
-    "prompts of up to 131,072 tokens."
+    "standard (default): the tool-call cases and the probes that find what tool calls cannot show; "
+    "tools: only the tool-call cases; full: more probes; long: only long prompts of up to 131,072 "
+    "tokens."
 )
 _ONLY = (
-    "Run only these probes: ids, prefixes of ids or families, separated by commas. `smoke`, or the "
+    "Run only these probes: ids, prefixes of ids or families, separated by commas. `cases`, or the "
     "name of a check or of its family, selects the tool-call cases."
 )
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
@@ -105,7 +106,10 @@ class CaseOptions:
     """Maximum number of requests in an attempt. Default: 10."""
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: Annotated[SuiteName | None, Parameter(help=_SUITE)] = None
+    suite: Annotated[
+        SuiteName | Literal["smoke", "quick"] | None,
+        Parameter(help=_SUITE, show_choices=False),
+    ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()
     """Leave out these probes or families, separated by commas."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
-from evals.healthbench.grading_tasks import DEFAULT_GRADER
-from evals.healthbench.rows import NAMES as HEALTHBENCH
+from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
@@ -36,7 +36,7 @@ from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
 from harness.providers.gate_entry import Gate
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
-from harness.records.runs import CONTEXT, RunSettings, Sampling
+from harness.records.runs import CONTEXT, FORMER_SUITES, RunSettings, Sampling
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.tasks.job import Job, new_job
@@ -199,7 +199,7 @@ def _settings(
     if not options.evals_alone and evals == tuple(QUICK_TRIES):
         baseline["margins"] = dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) | gate.margins
     return RunSettings(
-        suite=cases.suite or thresholds.suite or "smoke",
+        suite=FORMER_SUITES.get(cases.suite or "", cases.suite) or thresholds.suite or "standard",
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,

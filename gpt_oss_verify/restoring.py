@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evals.healthbench.grading_tasks import DEFAULT_GRADER
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from gpt_oss_verify.choice import budget_of, gate_for, same_provider, thresholds_of_run
 from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions

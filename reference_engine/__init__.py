@@ -10,7 +10,7 @@
     builtin      the tools that the server can run for the model
     faults       known defects of servers that can be turned on
     small        the bundled checkpoint
-    chat, scoring, validation, metrics
+    chat, scoring, metrics
 
 The prompt format is in the package `harmony`.
 """

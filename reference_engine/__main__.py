@@ -12,27 +12,24 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.types import ExistingDirectory
 from cyclopts.validators import Number
 
 from harmony.conversation import Effort
 from harmony.vocabulary import VocabularyError
 from reference_engine.backends.settings import REMOTE, BackendSettings
-from reference_engine.builtin.mcp import read_servers
+from reference_engine.builtin.exa import exa
 from reference_engine.builtin.pages import Folder, Pages
 from reference_engine.builtin.python import PythonSandbox
-from reference_engine.builtin.services import SERVICES, service
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
 from reference_engine.kv_cache.memory import SIZE
 from reference_engine.server.settings import (
-    COUNT,
     SMALL_CHECKPOINT,
     AppSettings,
     BatchSettings,
     CurrentDate,
-    Device,
     EngineSettings,
-    NumberFormat,
     ServeSettings,
 )
 
@@ -42,12 +39,12 @@ Layout = Literal["original", "hf"]
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
     """Run the command line, called `program` in the help.
 
-    Returns the exit status of the command (0 by default), 2 on an error, 130 on an interrupt.
+    Returns 0, 2 on an error, or 130 on an interrupt.
     """
     # Spinning worker threads would take CPU time from clients on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        status = application(program)(
+        application(program)(
             argv, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
@@ -58,7 +55,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
-    return status or 0
+    return 0
 
 
 def application(program: str) -> App:
@@ -71,7 +68,7 @@ def application(program: str) -> App:
         version_flags=[],
         suppress_keyboard_interrupt=False,
     )
-    for command in (faults, score, serve, chat, convert, synthesize, download, validate):
+    for command in (faults, score, serve, chat, convert, synthesize, download):
         app.command(command)
     return app
 
@@ -105,7 +102,6 @@ def serve(
     api_key_env: str | None = None,
     browser: str | None = None,
     python: bool = False,
-    mcp: tuple[str, ...] = (),
 ) -> None:
     """Serve a checkpoint over HTTP.
 
@@ -113,13 +109,11 @@ def serve(
         backend_key_env: Environment variable with the API key of the backend's server.
         api_key_env: Environment variable with the API key of clients.
         browser: Offer the tool web_search in the Responses API: a folder with pages at HOST/PATH,
-            or a search service (exa or you).
+            or the search service exa.
         python: Offer the tool code_interpreter in the Responses API, in a sandbox (Linux).
-        mcp: LABEL=TARGET: MCP server that requests to the Responses API may use; TARGET is its URL
-            or the command that starts it; can be repeated.
     """
     backend = _backend(settings.backend, backend_key_env)
-    tools = _tools(browser, python=python, mcp=mcp)
+    tools = _tools(browser, python=python)
     app = replace(settings.app, api_key=_key("--api-key-env", api_key_env), tools=tools)
     settings = replace(settings, backend=backend, app=app)
     from reference_engine.server.serve import serve as serve_engine
@@ -127,15 +121,15 @@ def serve(
     serve_engine(settings)
 
 
-def _tools(browser: str | None, *, python: bool, mcp: tuple[str, ...] = ()) -> ServerTools:
+def _tools(browser: str | None, *, python: bool) -> ServerTools:
     """The built-in tools of the options. Raises SetupError."""
     pages: Pages | None = None
     if browser is not None:
-        pages = service(browser) if browser in SERVICES else Folder(Path(browser))
+        pages = exa() if browser == "exa" else Folder(Path(browser))
     sandbox = PythonSandbox() if python else None
     if sandbox:
         sandbox.require_isolation()
-    return ServerTools(pages, sandbox, read_servers(mcp))
+    return ServerTools(pages, sandbox)
 
 
 def chat(
@@ -150,6 +144,7 @@ def chat(
     seed: int | None = None,
     browser: str | None = None,
     python: bool = False,
+    edit: ExistingDirectory | None = None,
 ) -> None:
     """Chat with a model in the terminal.
 
@@ -162,17 +157,23 @@ def chat(
         seed: Seed of the conversation.
         browser: Let the model use its browser; same values as for serve.
         python: Let the model run Python programs in a sandbox (Linux).
+        edit: Let the model edit the text files of this folder with apply_patch.
     """
     from reference_engine.chat import ChatSettings
     from reference_engine.chat import chat as chat_with
-    from reference_engine.server.opening import open_engine
+    from reference_engine.server.serve import open_engine
 
     app = AppSettings(dated=current_date)
     backend = _backend(backend, backend_key_env)
     tools = _tools(browser, python=python)
     opened = open_engine(ServeSettings(**vars(engine), max_batch=1, backend=backend))
     chat_settings = ChatSettings(
-        effort=effort, raw=raw, temperature=temperature, seed=seed, current_date=app.current_date
+        effort=effort,
+        raw=raw,
+        temperature=temperature,
+        seed=seed,
+        current_date=app.current_date,
+        folder=edit and edit.resolve(),
     )
     name = engine.checkpoint.resolve().name
     if backend.is_remote:
@@ -242,45 +243,6 @@ def download(name: str, /, *, out: Path, layout: Layout = "hf") -> None:
 
     with _explained():
         sys.stdout.write(f"{download_checkpoint(name, out, layout)}\n")
-
-
-def validate(
-    checkpoint: Path = SMALL_CHECKPOINT,
-    /,
-    *,
-    sha256: str | None = None,
-    hub: str | None = None,
-    device: Device = "cpu",
-    dtype: NumberFormat | None = None,
-    packed: bool = False,
-    threads: Annotated[int | None, COUNT] = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-) -> int:
-    """Check a checkpoint: files, hashes, shapes, known continuations and a copied text.
-
-    Exit status: 0 valid, 1 not valid, 2 error, 4 not verifiable.
-
-    Args:
-        checkpoint: Checkpoint in either layout. Default: the bundled small one.
-        sha256: Expected SHA-256 of configuration and weights, as printed by this command and
-            stored in golden files.
-        hub: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name: compare the weights files
-            with the hashes that the Hugging Face Hub lists.
-        device: Device: cpu, cuda or mps. Default: cpu.
-        dtype: Number format. Default: the fastest for the device.
-        packed: Keep MXFP4 experts packed in memory (always on a GPU).
-        threads: CPU threads. Default: all cores.
-        as_json: Print the result as JSON.
-    """
-    from reference_engine.validation import validate as validate_checkpoint
-
-    settings = ServeSettings(
-        checkpoint=checkpoint, device=device, dtype=dtype, packed=packed, threads=threads
-    )
-    with _explained():
-        result = validate_checkpoint(settings, sha256=sha256, hub=hub)
-    sys.stdout.write(f"{result.json() if as_json else result.text()}\n")
-    return result.status
 
 
 @contextmanager

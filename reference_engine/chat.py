@@ -8,11 +8,12 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from harmony.conversation import (
     Builtin,
-    BuiltinResult,
+    BuiltinCall,
     Call,
     Conversation,
     ConversationItem,
@@ -33,7 +34,8 @@ from harmony.parse import (
 )
 from harmony.render import RenderError, render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
-from reference_engine.backends.base import Backend
+from reference_engine.backends.token_source import Backend
+from reference_engine.builtin.apply_patch import PatchError, apply_patch
 from reference_engine.builtin.tools import NO_TOOLS, ServerTools, Toolbox
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams
@@ -60,9 +62,35 @@ _OUTPUTS = {
 }
 
 
-def answer_call(call: Call) -> str:
-    """The result of a call: a fixed one, or an error for an unknown tool or invalid arguments."""
-    if call.name not in _OUTPUTS:
+_PATCHES = """Edit files with a patch:
+*** Begin Patch
+*** Add File: new.txt
++a line
+*** Update File: old.py
+*** Move to: other.py
+@@ def main():
+ a line of context
+-a line to remove
++a line to insert
+*** Delete File: gone.txt
+*** End Patch
+Paths are relative. An update has no line numbers: three lines of context find its place, with the
+function or class after @@ if they are not unique."""
+APPLY_PATCH = FunctionTool(
+    "apply_patch",
+    _PATCHES,
+    {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]},
+)
+"""The tool that edits files, with the same parameter as in Codex."""
+
+
+def answer_call(call: Call, folder: Path | None = None) -> str:
+    """Return a fixed result, or an error for an unknown tool or invalid arguments.
+
+    With a `folder`, `apply_patch` changes its files.
+    """
+    patching = call.name == APPLY_PATCH.name and folder is not None
+    if call.name not in _OUTPUTS and not patching:
         return json.dumps({"error": f"there is no tool {call.name}"})
     try:
         arguments = json.loads(call.arguments or "{}")
@@ -70,7 +98,12 @@ def answer_call(call: Call) -> str:
         return json.dumps({"error": f"the arguments are not valid JSON: {error}"})
     if not isinstance(arguments, dict):
         return json.dumps({"error": "the arguments are not a JSON object"})
-    return json.dumps(_OUTPUTS[call.name])
+    if folder is None or not patching:
+        return json.dumps(_OUTPUTS[call.name])
+    try:
+        return apply_patch(folder, str(arguments.get("input", "")))
+    except (PatchError, OSError) as error:
+        return str(error)
 
 
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
@@ -164,6 +197,7 @@ class ChatSettings:
     temperature: float = 1.0  # 0 selects the most probable token
     seed: int | None = None  # makes the whole conversation repeatable
     current_date: str | None = None  # ISO date for the system message, or None for no date line
+    folder: Path | None = None  # the folder whose files the model may edit with apply_patch
 
 
 class Chat:
@@ -234,19 +268,20 @@ class Chat:
                 self.history += (item,)
                 continue
             found, call = True, tools.item(item)
-            result: Result | BuiltinResult
-            if tools.kind(item.name):
+            if isinstance(call, BuiltinCall):
                 _, result = await tools.run(call)
+                output, self.history = result.output, (*self.history, call, result)
             else:
-                result = Result(item.name, answer_call(item))
-            self._screen.result(item.name, result.output)
-            self.history += (call, result)
+                output = answer_call(item, self.settings.folder)
+                self.history += (item, Result(item.name, output))
+            self._screen.result(item.name, output)
         return found
 
     async def _reply(self) -> Sequence[ConversationItem]:
         """One answer of the model, shown as it arrives."""
         settings, parser, sampled = self.settings, HarmonyParser(), list[int]()
-        tools = TOOLS if settings.tools else ()
+        demonstrated = TOOLS if settings.tools else ()
+        tools = (*demonstrated, APPLY_PATCH) if settings.folder else demonstrated
         prompt = render_prompt(
             Conversation(
                 self.history,

@@ -45,7 +45,7 @@ class Labels:
         """The lines of a column head: the eval, then the parts of the condition that vary."""
         parts = self.parts(result.task, result.condition)
         if not result.is_eval:
-            return parts or (result.condition.api, result.condition.mode)
+            return parts or tuple(result.name.split(" · "))
         return (self.task(result.task), *parts)
 
     def result(self, result: TaskResult) -> str:

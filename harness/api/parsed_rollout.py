@@ -192,7 +192,7 @@ class ParsedRollout:
     @property
     def mode(self) -> Mode:
         """`streaming` if the requests set `stream`."""
-        return self.rollout.condition.mode
+        return "streaming" if self.rollout.condition.streaming else "non-streaming"
 
     @cached_property
     def delivered(self) -> Sequence[ParsedExchange]:

@@ -76,7 +76,7 @@ class Family:
                 apis=apis or _apis(rule_id),
                 modes=modes or _modes(rule_id),
             )
-            self.checks.append(Check(about, tolerated, needs, "smoke", over, where, judge))
+            self.checks.append(Check(about, tolerated, needs, "tools", over, where, judge))
             return judge
 
         return add
@@ -138,4 +138,4 @@ def cross_check(
         apis=BOTH_APIS,
         modes=MODES,
     )
-    return CrossCheck(about, 0.0, None, "smoke", applies, compare)
+    return CrossCheck(about, 0.0, None, "tools", applies, compare)

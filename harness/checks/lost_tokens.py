@@ -188,7 +188,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
 
 def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
     """The rollouts of each API and mode."""
-    groups: dict[tuple[Api, Mode], list[Score]] = defaultdict(list)
+    groups: dict[tuple[Api, Mode | None], list[Score]] = defaultdict(list)
     for each in examined:
         groups[each.condition.api, each.condition.mode].append(each)
     return groups.values()

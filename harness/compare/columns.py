@@ -5,7 +5,7 @@ pandas is imported where a run is read: it takes 0.4 s, and most runs have no pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,8 @@ class Group:
     tries: int = 1  # planned at every sample
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By sample, the values of the tries that were made."""
+    script_values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The same as OpenAI's script reads the answers, as for published scores (evals)."""
     contents: Mapping[str, object] = field(default_factory=dict)
     """By sample, what it asks (a case, or the hash of its dataset), to be compared."""
     example_data: bool = False  # nothing is published for example questions
@@ -170,7 +172,8 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
             f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
             "cover all of them."
         )
-    return Pair(run_mean(list(run.values.values())), baseline.published, len(run.values))
+    values = run.script_values or run.values
+    return Pair(run_mean(list(values.values())), baseline.published, len(values))
 
 
 def _groups(run: Run) -> Iterator[Group]:
@@ -194,14 +197,12 @@ def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, C
     results = {(each.task, each.condition): each for each in run.analysis.results}
     rows = rows_of(run.attempts, task.name, condition)
     made = rows[rows["finished"]].sort_values("attempt", kind="stable")
-    by_sample = made.dropna(subset="value").groupby("sample", sort=False)["value"]
-    found = {sample: tuple(map(float, values)) for sample, values in by_sample}
     samples = cases or dict.fromkeys(rows["sample"])
-    values: dict[str, Sequence[float]] = {s: found.get(s, ()) for s in samples}
-    tries = task.tries
-    if task.kind == "eval" and run.info.settings.until_decided:
-        values = dict(zip(values, complete_rounds(list(values.values())), strict=True))
-        tries = max(1, min(map(len, values.values()), default=1))
+    rounds = task.kind == "eval" and run.info.settings.until_decided
+    values = _by_sample(made, "value", samples, rounds=rounds)
+    tries = max(1, min(map(len, values.values()), default=1)) if rounds else task.tries
+    scores = rows_of(run.scores, task.name, condition)
+    read_by_script = task.kind == "eval" and bool(scores["openai_value"].notna().any())
     outcomes = pd.crosstab(rows["sample"], rows["outcome"])
     outcomes["invalid"] = rows.groupby("sample")["invalid"].sum()
     outcomes["planned"] = rows.groupby("sample").size()
@@ -211,12 +212,28 @@ def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, C
         name=group_name(task, condition),
         tries=tries,
         values=values,
+        script_values=(
+            _by_sample(scores, "openai_value", samples, rounds=rounds) if read_by_script else {}
+        ),
         contents=cases or dict.fromkeys(values, data.sha256 if data else None),
         example_data=data is not None and data.sample,
         outcomes=outcomes,
         times=_times(run, task, condition, made),
         result=results.get((task.name, condition)),
     )
+
+
+def _by_sample(
+    rows: pd.DataFrame, column: str, samples: Iterable[str], *, rounds: bool
+) -> dict[str, Sequence[float]]:
+    """Return the values of a column by sample in the order of tries, or in complete rounds only."""
+    ordered = rows.dropna(subset=column).sort_values("attempt", kind="stable")
+    grouped = ordered.groupby("sample", sort=False)[column]
+    found = {sample: tuple(map(float, values)) for sample, values in grouped}
+    values: dict[str, Sequence[float]] = {sample: found.get(sample, ()) for sample in samples}
+    if not rounds:
+        return values
+    return dict(zip(values, complete_rounds(list(values.values())), strict=True))
 
 
 def _times(

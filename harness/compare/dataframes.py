@@ -94,7 +94,11 @@ class Run(_Frames):
         kinds = {task.name: task.kind for task in self.info.tasks}
         scores = list(read_scores(self.folder))
         judged = {(each.task, each.condition): each.finished for each in self.analysis.results}
-        found = Counter((each.task, each.condition) for each in scores if each.finished)
+        made = ((each.task, each.condition) for each in scores if each.finished)
+        found = Counter(
+            (task, used) if (task, used) in judged else (task, used.alternating)
+            for task, used in made
+        )
         for key, finished in judged.items():
             if found[key] != finished:
                 raise RunLogError(

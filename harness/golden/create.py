@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from harmony.vocabulary import bytes_of
-from harness.golden import engine
+from harness.golden import trusted_engines
 from harness.golden.content import (
     MILLI,
     PARTS,
@@ -17,8 +17,8 @@ from harness.golden.content import (
     Token,
     drawn_text,
 )
-from harness.golden.engine import Answer, EngineOptions, Question, Requests, Server
 from harness.golden.tolerances import learned, marked, run_of, with_long
+from harness.golden.trusted_engines import Answer, EngineOptions, Question, Requests, Server
 
 DRAWS = 20
 _DRAWN_AT_ONCE = 16
@@ -80,12 +80,14 @@ def create(
     answers. `models` are the names under which providers serve the model, `command` is recorded.
     """
     progress(f"golden answers in {options.dtype or 'the default format'}")
-    head, answers = engine.score((*_greedy(requests), *_drawn(requests)), options)
+    head, answers = trusted_engines.score((*_greedy(requests), *_drawn(requests)), options)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     healthy_answers = {}
     for numbers, changes in healthy.items():
         progress(f"healthy run in {numbers}")
-        _, healthy_answers[numbers] = engine.score(_greedy(requests), replace(options, **changes))
+        _, healthy_answers[numbers] = trusted_engines.score(
+            _greedy(requests), replace(options, **changes)
+        )
     greedy = marked(greedy, healthy_answers.values())
     runs = [
         run_of(head.engine, numbers, greedy, others, exact="fault" not in healthy[numbers])
@@ -230,7 +232,7 @@ def _pattern_of(
         )
         for question in greedy
     ]
-    head, answers = engine.score(questions, replace(options, fault=defect))
+    head, answers = trusted_engines.score(questions, replace(options, fault=defect))
     changes = {answer.id: _changes(golden[answer.id], answer) for answer in answers}
     if not any(change for tokens in changes.values() for token in tokens for change in token):
         return None

@@ -16,7 +16,7 @@ from harness.golden.distance import (
     distance,
     tolerance,
 )
-from harness.golden.engine import Answer
+from harness.golden.trusted_engines import Answer
 
 _UNSTEADY = 10
 """A golden token is unsteady if it changes by more than this many times the usual change."""
@@ -74,7 +74,9 @@ def _with_engine(golden: Golden, other: Golden) -> Golden:
         name: each.model_copy(update={"unsteady": unsteady[name]})
         for name, each in golden.continuations.items()
     }
-    return learn(golden.model_copy(update={"continuations": continuations}), run)
+    return golden.model_copy(
+        update={"continuations": continuations, **learned((*golden.healthy, run))}
+    )
 
 
 def _answers(continuations: Mapping[str, Continuation]) -> dict[str, Answer]:
@@ -113,7 +115,14 @@ def run_of(
         gaps += [_gap(*pair) for pair in pairs if pair[0].id != pair[1].id][:1]
     if not any(each.differences for each in compared):
         raise ConfigurationError(f"No answer of {name} has tokens in common with the golden ones.")
-    return healthy_run(name, numbers, exact=exact, replies=compared, gaps=gaps)
+    judged = [one for one in compared if len(one.differences) >= LEAST_ALONE]
+    return HealthyRun(
+        engine=name,
+        numbers=numbers,
+        exact=exact,
+        distance=distance(sum(compared, Compared()), gaps),
+        farthest=max((distance(one).p95 for one in judged), default=0.0),
+    )
 
 
 def _compared(golden: Sequence[Token], other: Sequence[Token]) -> Compared:
@@ -161,11 +170,6 @@ def marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) ->
     }
 
 
-def learn(golden: Golden, run: HealthyRun) -> Golden:
-    """The golden file with another healthy run, whose deviation its tolerances then cover."""
-    return golden.model_copy(update=learned((*golden.healthy, run)))
-
-
 def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
     """The runs, and the tolerances that cover them."""
     return {
@@ -173,17 +177,3 @@ def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
         "tolerance": tolerance(runs),
         "exact_tolerance": tolerance([each for each in runs if each.exact] or runs),
     }
-
-
-def healthy_run(
-    name: str, numbers: str, *, exact: bool, replies: Sequence[Compared], gaps: Sequence[float]
-) -> HealthyRun:
-    """The deviation of a healthy engine. `gaps` belong to the replies that diverge."""
-    judged = [one for one in replies if len(one.differences) >= LEAST_ALONE]
-    return HealthyRun(
-        engine=name,
-        numbers=numbers,
-        exact=exact,
-        distance=distance(sum(replies, Compared()), gaps),
-        farthest=max((distance(one).p95 for one in judged), default=0.0),
-    )

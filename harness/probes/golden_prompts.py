@@ -14,7 +14,7 @@ from typing import Any
 from harness.api import DIALECTS
 from harness.api.items import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
-from harness.golden.engine import Requests
+from harness.golden.trusted_engines import Requests
 from harness.probes.long.requests import PLACES, behind, line, lines_of
 from harness.probes.probe import ProbeRequest
 from harness.probes.tools.offers import WEATHER

@@ -226,7 +226,7 @@ class ProbeGroup:
     requests: Callable[[Api], Sequence[ProbeRequest]]
     """The requests over an API; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
-    suite: SuiteName = "quick"
+    suite: SuiteName = "standard"
     """The smallest suite that includes its probes, unless a probe has its own."""
     apis: tuple[Api, ...] = BOTH_APIS  # the APIs of its probes, unless a probe has its own
     modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own

@@ -11,12 +11,13 @@ from harness.probes.probe import Probe
 from harness.records.runs import SuiteName
 from harness.text import suggestion
 
-CASES = "smoke"  # the name that selects or skips the tool-call cases
+CASES = "cases"  # the name that selects or skips the tool-call cases
+_FORMER = "smoke"  # that name before version 0.3, which is still accepted
 
 _INCLUDED: dict[SuiteName, tuple[SuiteName, ...]] = {
-    "smoke": (),
-    "quick": ("quick",),
-    "full": ("quick", "full"),
+    "tools": (),
+    "standard": ("standard",),
+    "full": ("standard", "full"),
     "long": ("long",),
 }
 
@@ -32,13 +33,15 @@ class Chosen:
 def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] = ()) -> Chosen:
     """Choose cases and probes.
 
-    smoke includes only the cases, quick and full add progressively more probes, and long includes
-    only the probes with long prompts. `only` and `skip` name probes: by id, by the beginning of one
-    up to a dot, or by family. In `only`, which overrides the suite, `smoke` and the names of checks
-    select the cases, whose replies the checks judge; in `skip`, `smoke` leaves them out.
+    tools includes only the cases, standard and full add progressively more probes, and long
+    includes only the probes with long prompts. `only` and `skip` name probes: by id, by the
+    beginning of one up to a dot, or by family. In `only`, which overrides the suite, `cases` and
+    the names of checks select the cases, whose replies the checks judge; in `skip`, `cases` leaves
+    them out.
 
     Raises ConfigurationError if a name is unknown, or one in `skip` names checks.
     """
+    only, skip = ([CASES if name == _FORMER else name for name in each] for each in (only, skip))
     for name in only:
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
             raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))

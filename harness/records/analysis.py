@@ -1,11 +1,11 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from harness.records.conditions import APIS, Api, Condition
+from harness.records.conditions import APIS, Api, Condition, Mode
 from harness.records.diagnosis import Cause, Diagnosis
 from harness.records.figures import (
     AtK,
@@ -45,6 +45,14 @@ class FailedSample(Record):
     prompt: str | None = None
 
 
+class PassedTries(NamedTuple):
+    """Passed, finished and planned tries."""
+
+    passed: int
+    finished: int
+    planned: int
+
+
 class TaskResult(Record):
     """The figures of one task under one condition.
 
@@ -65,6 +73,9 @@ class TaskResult(Record):
     exact: int = Field(default=0, description="successes with exactly the expected arguments")
     cases: Mapping[str, tuple[int, int]] = Field(
         default={}, description="successes and finished attempts of each case"
+    )
+    modes: Mapping[Mode, Mapping[str, PassedTries]] = Field(
+        default={}, description="tries of each case in each mode, if the modes alternate"
     )
     at_k: tuple[AtK, ...] = ()
     best_pass_at: float = 1.0

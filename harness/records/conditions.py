@@ -1,5 +1,7 @@
 """What varies between attempts at one sample: the model, its effort, the API and the mode."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -19,12 +21,15 @@ EFFORTS = ("low", "medium", "high")
 
 
 class Condition(Record):
-    """The model, the reasoning effort (None: not sent), the API and the mode of an attempt."""
+    """The model, the reasoning effort (None: not sent), the API and the mode of an attempt.
+
+    The condition of a task or a result has no mode if its tries alternate between both.
+    """
 
     model: str
     effort: str | None = None
     api: Api
-    mode: Mode
+    mode: Mode | None
 
     @property
     def streaming(self) -> bool:
@@ -33,8 +38,13 @@ class Condition(Record):
 
     @property
     def name(self) -> str:
-        """API and mode: `chat · streaming`."""
-        return f"{self.api} · {self.mode}"
+        """API and mode: `chat · streaming`; only the API if the modes alternate."""
+        return self.api if self.mode is None else f"{self.api} · {self.mode}"
+
+    @property
+    def alternating(self) -> Condition:
+        """The condition whose tries alternate between the modes."""
+        return self.model_copy(update={"mode": None})
 
 
 PARTS = ("model", "effort", "api", "mode")

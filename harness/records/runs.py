@@ -1,9 +1,9 @@
 """`run.json`: the settings, provider and tasks of a run, and its progress."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.record import Record
@@ -12,7 +12,17 @@ SCHEMA_VERSION = 3
 
 CONTEXT = 131_072  # context length in tokens of both gpt-oss models (model card)
 
-SuiteName = Literal["smoke", "quick", "full", "long"]
+SuiteName = Literal["tools", "standard", "full", "long"]
+FORMER_SUITES: Mapping[str, SuiteName] = {"smoke": "tools", "quick": "standard"}
+"""The names of suites before version 0.3, which are still accepted."""
+
+
+def current_suite(name: object) -> object:
+    """The current name of a suite."""
+    return FORMER_SUITES.get(name, name) if isinstance(name, str) else name
+
+
+AnySuite = Annotated[SuiteName, BeforeValidator(current_suite)]
 Capability = Literal[
     "built_in_tools",
     "json_schema",
@@ -65,7 +75,7 @@ class Thresholds(Record):
     min_pass_hat_k: float = 0.9
     may_warn: tuple[str, ...] = ()
     must_pass: tuple[str, ...] = ()
-    suite: SuiteName | None = None
+    suite: AnySuite | None = None
     origins: dict[str, str] = Field(default={})
 
     @property
@@ -172,7 +182,7 @@ class RunSettings(Record):
     `harness.probes.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
     """
 
-    suite: SuiteName = "smoke"
+    suite: AnySuite = "tools"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     max_context: int = Field(default=CONTEXT, description="tokens; longer probes are left out")

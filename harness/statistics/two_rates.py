@@ -44,6 +44,20 @@ def pass_level() -> float:
     return math.log(1 / PASS_ERROR)
 
 
+def above(passed: int, tries: int, lower: float) -> bool:
+    """Whether so few failures are improbable at the lower rate (exact binomial test, 5 %).
+
+    Every mode whose tries alternate with those of another needs this: the evidence is that of both
+    modes together, and the rate of one alone must not be the lower rate.
+    """
+    return at_least(passed, tries, lower) <= PASS_ERROR
+
+
+def fewest_above(lower: float) -> int:
+    """The tries without a failure from which `above` is true."""
+    return math.ceil(math.log(PASS_ERROR) / math.log(lower))
+
+
 def fail_level(tests: int) -> float:
     """The evidence at which any one of several tests fails a run; their errors add up."""
     return -math.log(2 * tests / FAIL_ERROR)

@@ -9,7 +9,7 @@ from harness.golden import files as golden_files
 from harness.golden.content import Golden
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
-from harness.records.conditions import Condition
+from harness.records.conditions import MODES, Condition
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling
 from harness.run.cases import Suite, load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
@@ -33,9 +33,10 @@ def suite_tasks(
     """Tool calling, with `tries`, `sampling` and `effort`, and the chosen probe groups."""
     chosen = choose(settings.suite, settings.only, settings.skip)
     if chosen.cases:
+        modes = (None,) if settings.modes == MODES else settings.modes
         conditions = [
             Condition(model=provider.model, effort=effort, api=api, mode=mode)
-            for api, mode in product(settings.apis, settings.modes)
+            for api, mode in product(settings.apis, modes)
         ]
         yield ToolCalling(
             suite,

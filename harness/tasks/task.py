@@ -1,24 +1,25 @@
 """What a task is: samples to put to a model under some conditions, and a scorer."""
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.api.items import Settings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
-from harness.records.analysis import RuleResult, TaskResult
+from harness.records.analysis import FailedSample, RuleResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
-from harness.records.scores import Score
+from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.sampling import Observer
 
 ScoreFields = Mapping[str, Any]  # fields of a `Score` that state its outcome
+_SHOWN_FAILURES = 10
 
 
 class Task(ABC):
@@ -61,7 +62,7 @@ class Task(ABC):
         """Yield the figures under each condition, from all scores of the task."""
         groups: dict[Condition, list[Score]] = defaultdict(list)
         for score in scores:
-            groups[score.condition].append(score)
+            groups[self.group_of(score.condition)].append(score)
         for condition in self.info.conditions:
             if (result := self._result(condition, groups[condition])) is not None:
                 yield result
@@ -116,7 +117,12 @@ class Task(ABC):
     def plans(self, rollout: Rollout) -> bool:
         """Whether the condition and the attempt of a rollout are planned; the sample may not be."""
         planned = 1 <= rollout.attempt <= self.info.tries
-        return planned and rollout.condition in self.info.conditions
+        return planned and self.group_of(rollout.condition) in self.info.conditions
+
+    def group_of(self, condition: Condition) -> Condition:
+        """The planned condition that the condition of an attempt counts under."""
+        both = condition.alternating
+        return both if both in self.info.conditions else condition
 
     def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
         """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""
@@ -136,3 +142,35 @@ def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
         outcome="not_run",
         value=value,
     )
+
+
+def failed_samples(
+    scores: Iterable[Score], fields: Callable[[Score], Mapping[str, Any]]
+) -> tuple[FailedSample, ...]:
+    """Return the samples with the lowest mean value, at most ten.
+
+    Each has the record and outcome of its worst attempt, of which `fields` gives further members.
+    """
+    by_sample: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_sample[score.sample].append(score)
+    found = []
+    for sample, planned in by_sample.items():
+        made = [score for score in planned if score.finished]
+        values = [score.value or 0.0 for score in made]
+        if not made or min(values) >= 1:
+            continue
+        worst = made[values.index(min(values))]
+        found.append(
+            FailedSample(
+                sample=sample,
+                mean=sum(values) / len(values),
+                passed=sum(value == 1 for value in values),
+                tries=len(planned),
+                outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
+                record=worst.record,
+                outcome=worst.outcome,
+                **fields(worst),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (each.mean, each.sample))[:_SHOWN_FAILURES])

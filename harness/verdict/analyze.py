@@ -8,7 +8,7 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.cross_checks import counts_vary
 from harness.probes.rule_results import check_results, without_built_in_calls, without_prompt_tokens
 from harness.records.analysis import Analysis, RuleResult, TaskResult
-from harness.records.conditions import Api, Mode
+from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
@@ -162,7 +162,13 @@ def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
     """The APIs and modes that the run samples, apart from evals."""
     cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
     conditions = [*cases, *(score.condition for score in probed)]
-    return list(dict.fromkeys((each.api, each.mode) for each in conditions))
+    return list(
+        dict.fromkeys(
+            (each.api, mode)
+            for each in conditions
+            for mode in (MODES if each.mode is None else (each.mode,))
+        )
+    )
 
 
 def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from harness.records.analysis import TaskResult
+from harness.records.conditions import MODES
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
 from harness.statistics import two_rates
@@ -15,6 +16,7 @@ from harness.verdict.reference_rate import Target, target_of
 
 MOST_TRIES = 1000  # tries of every case that a run may reasonably make
 SHOWN_CASES = 5
+EVERYWHERE = "all conditions together"
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,15 @@ class WeakCase:
 
 
 def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
-    """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError."""
+    """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError.
+
+    Where the modes of a condition alternate, each mode must pass a test of its own.
+    """
     target = target_of(thresholds)
     conditions = [_counts(result) for result in results]
-    tested = [*conditions, _pooled(conditions)] if len(conditions) > 1 else conditions
+    modes = [each for result in results for each in _modes(result)]
+    pooled = [_pooled(conditions)] if len(conditions) > 1 else []
+    tested = [*conditions, *modes, *pooled]
     weak = list(_weak_cases(results, thresholds))
     broken = [case for case in weak if case.worse]
     unknown = [case.text for case in weak if case.known is None]
@@ -73,6 +80,7 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     if under:
         return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
     undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
+    undecided += [one for one in modes if not two_rates.above(one.passed, one.tries, target.lower)]
     if undecided:
         return PartVerdict(
             "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
@@ -83,10 +91,17 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     )
 
 
-def forecast(samples: int, tries: int, thresholds: Thresholds) -> Iterator[str]:
-    """Why a run of this size cannot pass, even without a failure. Raises ConfigurationError."""
+def forecast(
+    samples: int, tries: int, thresholds: Thresholds, *, alternating: bool = False
+) -> Iterator[str]:
+    """Why a run of this size cannot pass, even without a failure. Raises ConfigurationError.
+
+    With `alternating`, the tries under each condition alternate between the modes.
+    """
     target = target_of(thresholds)
     needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
+    if alternating:
+        needed = max(needed, len(MODES) * two_rates.fewest_above(target.lower))
     if not thresholds.by_guide and samples * tries < needed:
         yield (
             f"tool calling: CANNOT PASS with fewer than {needed} tries under each condition"
@@ -101,10 +116,19 @@ def _counts(result: TaskResult) -> PassCounts:
     return PassCounts(result.name, sum(passed.values()), result.planned, means)
 
 
+def _modes(result: TaskResult) -> Iterator[PassCounts]:
+    """The tries in each mode, if the modes alternate; missing tries pass."""
+    for mode, cases in result.modes.items():
+        passed = [one.passed + one.planned - one.finished for one in cases.values()]
+        tries = [one.planned for one in cases.values()]
+        means = tuple(good / made for good, made in zip(passed, tries, strict=True))
+        yield PassCounts(f"{result.name} · {mode}", sum(passed), sum(tries), means)
+
+
 def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
     means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
     passed, tries = sum(one.passed for one in conditions), sum(one.tries for one in conditions)
-    return PassCounts("all conditions together", passed, tries, means)
+    return PassCounts(EVERYWHERE, passed, tries, means)
 
 
 def _evidence(counts: PassCounts, target: Target) -> float:
@@ -141,15 +165,26 @@ def _case_counts(result: TaskResult, case: str) -> PassCounts:
 def _too_low_reason(
     low: Sequence[PassCounts], target: Target, results: Sequence[TaskResult]
 ) -> str:
-    everywhere = len(low) > len(results) > 1
-    places = "; ".join(
-        f"{counts.name} {counts.text}" for counts in (low[-1:] if everywhere else low)
-    )
+    names = {counts.name for counts in low}
+    everywhere = len(results) > 1 and names >= {EVERYWHERE, *(result.name for result in results)}
+    shown = low[-1:] if everywhere else _most_specific(low, results)
+    places = "; ".join(f"{counts.name} {counts.text}" for counts in shown)
     return (
         f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
         f" ({target.source}): {'too low under each condition, ' if everywhere else ''}{places}."
         f" Most failures: {most_frequent_failure(results)}."
     )
+
+
+def _most_specific(low: Sequence[PassCounts], results: Sequence[TaskResult]) -> list[PassCounts]:
+    """Without an API of which only one mode is too low, and without the modes of the others."""
+    names = {counts.name for counts in low}
+    left_out: set[str] = set()
+    for result in results:
+        modes = {f"{result.name} · {mode}" for mode in result.modes}
+        only_one = len(modes & names) == 1
+        left_out |= {result.name} if only_one else modes & names
+    return [counts for counts in low if counts.name not in left_out]
 
 
 def _few_cases_reason(under: Sequence[PassCounts], target: Target) -> str:
@@ -187,8 +222,12 @@ def _undecided_reason(
 ) -> str:
     rates = target.reference, target.lower
     worst = min(counts, key=lambda one: one.passed / one.tries)
-    needed = max(two_rates.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
-    tries = results[0].tries + math.ceil(needed / results[0].samples)
+    made = results[0].tries
+    further = [
+        two_rates.further_tries(one.passed, one.tries, *rates, tests) * made / one.tries
+        for one in counts
+    ]
+    tries = made + math.ceil(max(further))
     found = (
         f"These tries cannot tell whether tool calls succeed as often as the reference,"
         f" {_rate(target.reference)} ({target.source}), or only {_rate(target.lower)} of the time:"

@@ -45,7 +45,7 @@ def strata_of(score: Score) -> Iterator[Stratum]:
     condition = score.condition
     yield EVERY
     yield "API", condition.api
-    yield "mode", condition.mode
+    yield "mode", str(condition.mode)
     yield "API and mode", condition.name
     yield from score.traits.replicas
 

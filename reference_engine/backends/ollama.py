@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from harmony.parse import CALL, RETURN, HarmonyParser
 from harmony.vocabulary import harmony_encoding
-from reference_engine.backends.base import BackendError
 from reference_engine.backends.dialect import Dialect, Served, TextTokens, plain_seed
+from reference_engine.backends.token_source import BackendError
 from reference_engine.generation.sampling import SamplingParams, Token
 
 

@@ -9,9 +9,9 @@ import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.base import BackendError
 from reference_engine.backends.dialect import Dialect, Served
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.backends.token_source import BackendError
 from reference_engine.errors import SetupError
 from reference_engine.generation.errors import require_room
 from reference_engine.generation.sampling import SamplingParams, Token

@@ -1,1 +1,1 @@
-"""The tools that the server runs: a browser, Python in a sandbox, and those of MCP servers."""
+"""The tools that the server runs: a browser, and Python in a sandbox."""

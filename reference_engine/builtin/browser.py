@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony.vocabulary import harmony_encoding
-from reference_engine.builtin.base import Ran
 from reference_engine.builtin.pages import Found, Link, Page, PageError, Pages, domain
 
 _RESULTS = 10
@@ -20,6 +19,15 @@ _MATCHES = 50
 _MATCH_LINES = 4
 _LINES_BEFORE = 4
 _CITATION = re.compile(r"【(\d+)†L(\d+)(?:-L(\d+))?】")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """The result of a call of a built-in tool."""
+
+    output: str  # what the model sees: the result or the error
+    sources: tuple[str, ...] = ()  # the URLs that a search found
+    failed: bool = False  # whether the call had no effect
 
 
 @dataclass(frozen=True)

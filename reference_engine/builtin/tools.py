@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from harmony.conversation import (
     Answer,
@@ -13,38 +13,26 @@ from harmony.conversation import (
     BuiltinResult,
     Call,
     ConversationItem,
-    Result,
 )
-from reference_engine.builtin.base import Ran
-from reference_engine.builtin.browser import Browser, Citation
-from reference_engine.builtin.mcp import McpOffer, McpServer, McpTools
+from reference_engine.builtin.browser import Browser, Citation, Ran
 from reference_engine.builtin.pages import Pages
 from reference_engine.builtin.python import PythonSandbox
 
 _BROWSER = "browser."
-ToolKind = Literal["browser", "python", "mcp"]
 
 
 class Toolbox:
-    """The tools of one response that the server runs; `mcp` has those of MCP servers."""
+    """The tools of one response that the server runs."""
 
-    def __init__(
-        self,
-        browser: Browser | None = None,
-        python: PythonSandbox | None = None,
-        mcp: McpTools | None = None,
-    ) -> None:
+    def __init__(self, browser: Browser | None = None, python: PythonSandbox | None = None) -> None:
         self._browser = browser
         self._python = python
-        self.mcp = mcp or McpTools()
 
-    def kind(self, name: str) -> ToolKind | None:
-        """The kind of the tool with this name, or None if the server does not run it."""
+    def kind(self, name: str) -> Builtin | None:
+        """Return the kind of the tool with this name, or None if the server does not run it."""
         if name.startswith(_BROWSER) and self._browser:
             return "browser"
-        if name == "python" and self._python:
-            return "python"
-        return "mcp" if self.mcp.label(name) else None
+        return "python" if name == "python" and self._python else None
 
     def action(self, name: str, content: str) -> dict[str, Any]:
         """The action of a browser call."""
@@ -52,15 +40,11 @@ class Toolbox:
         return self._browser.action(name.removeprefix(_BROWSER), _arguments(content) or {})
 
     def item(self, call: Call) -> Call | BuiltinCall:
-        """The conversation item of a call; the model calls MCP tools like functions."""
-        builtin = self.kind(call.name) in {"browser", "python"}
-        return BuiltinCall(call.name, call.arguments) if builtin else call
+        """Return the conversation item of a call."""
+        return BuiltinCall(call.name, call.arguments) if self.kind(call.name) else call
 
-    async def run(self, call: Call | BuiltinCall) -> tuple[Ran, Result | BuiltinResult]:
+    async def run(self, call: BuiltinCall) -> tuple[Ran, BuiltinResult]:
         """Run a call of one of these tools; returns the result and its conversation item."""
-        if isinstance(call, Call):
-            ran = await self.mcp.run(call.name, call.arguments)
-            return ran, Result(call.name, ran.output)
         if self._python and call.name == "python":
             ran = Ran(await self._python.run(call.content))
         else:
@@ -100,18 +84,17 @@ class ServerTools:
 
     pages: Pages | None = None  # the pages of its browser, or None without a browser
     python: PythonSandbox | None = None  # its sandbox for Python, or None without Python
-    mcp: tuple[McpServer, ...] = ()  # the MCP servers that it may contact
     most_calls: int = 20  # the maximum number of calls in one response
 
     def has(self, tool: Builtin) -> bool:
         """Whether the server has this tool."""
         return (self.pages if tool == "browser" else self.python) is not None
 
-    def toolbox(self, offered: Sequence[Builtin], mcp: Sequence[McpOffer] = ()) -> Toolbox:
+    def toolbox(self, offered: Sequence[Builtin]) -> Toolbox:
         """The tools of one response."""
         browser = Browser(self.pages) if self.pages and "browser" in offered else None
         python = self.python if "python" in offered else None
-        return Toolbox(browser, python, McpTools(mcp))
+        return Toolbox(browser, python)
 
 
 NO_TOOLS = ServerTools()

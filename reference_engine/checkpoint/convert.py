@@ -106,20 +106,20 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
 
 
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Writes a checkpoint in the other layout, with a few rows in memory at a time.
+    """Writes a checkpoint in the other layout, with one file of it in memory at a time.
 
     For Hugging Face's layout, also writes the tokenizer and the generation settings. The folder
     appears once it is complete. Raises SetupError or VocabularyError.
     """
-    with Checkpoint(source) as checkpoint:
-        if checkpoint.has_token_codes:
-            raise SetupError(
-                f"{source} stores its embeddings as token codes, which neither layout supports. "
-                "Run 'gpt-oss-verify export-small DIR' to write it as an ordinary checkpoint."
-            )
-        if checkpoint.layout == layout:
-            raise SetupError(f"{source} is already in the {layout!r} layout.")
-        write_checkpoint(checkpoint, dest, layout, shard_bytes=shard_bytes, title="Converting")
+    checkpoint = Checkpoint(source)
+    if checkpoint.has_token_codes:
+        raise SetupError(
+            f"{source} stores its embeddings as token codes, which neither layout supports. "
+            "Run 'gpt-oss-verify export-small DIR' to write it as an ordinary checkpoint."
+        )
+    if checkpoint.layout == layout:
+        raise SetupError(f"{source} is already in the {layout!r} layout.")
+    write_checkpoint(checkpoint, dest, layout, shard_bytes=shard_bytes, title="Converting")
 
 
 def write_checkpoint(

@@ -35,16 +35,16 @@ def load_model(
     dtype = dtype or default_dtype(device)
     resolved = resolve_kernels(kernels, device)
     packed = device.type == "cuda" if packed is None else packed
-    with Checkpoint(Path(path)) as checkpoint:
-        with torch.device("meta"):
-            model = Transformer(checkpoint.config, kernels=resolved, shard=shard, residual=residual)
-            if packed and checkpoint.packs_experts:
-                pack_experts(model)
-        sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
-        with progress("Loading", sum(sizes.values())) as advance:
-            for name, size in sizes.items():
-                _load(model, name, checkpoint, dtype, device)
-                advance(size)
+    checkpoint = Checkpoint(Path(path))
+    with torch.device("meta"):
+        model = Transformer(checkpoint.config, kernels=resolved, shard=shard, residual=residual)
+        if packed and checkpoint.packs_experts:
+            pack_experts(model)
+    sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
+    with progress("Loading", sum(sizes.values())) as advance:
+        for name, size in sizes.items():
+            _load(model, name, checkpoint, dtype, device)
+            advance(size)
     return model.to(device).eval()
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from reference_engine.checkpoint.files import open_files
 from reference_engine.checkpoint.layouts import (
     Layout,
     Shape,
@@ -28,29 +31,43 @@ from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig, read_config
 from reference_engine.model.sharding import UNCUT, Cut
 
-_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+INDEX = "model.safetensors.index.json"
+_DTYPES = {
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "U8": torch.uint8,
+}
+"""The dtypes of weights, by their safetensors names."""
+_FLOATS = ("F32", "BF16", "F16")
 _CODES_PREFIX = "token_codes."
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
 
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of a safetensors file."""
+
+    path: Path
+    dtype: str  # the name of safetensors
+    shape: Shape
+
+
 class Checkpoint:
-    """A checkpoint folder, opened without reading weights; a context manager. Raises SetupError."""
+    """A checkpoint folder, whose weights are read on demand. Raises SetupError."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
             raise SetupError(f"{path} is not a folder; a checkpoint is a folder with config.json.")
         self.path = path
-        self._stack = ExitStack()
         self.raw_config = read_config(path)
         self.config = ModelConfig.from_dict(self.raw_config, source=path / "config.json")
-        with ExitStack() as stack:
-            self._files = open_files(path, stack)
-            self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
-            self._sources = sources(self.config, self.layout)
-            self._stored = _stored(self._sources.values(), self.layout)
-            self._tables: dict[str, Tensor] = {}
-            self._check_names()
-            self._stack = stack.pop_all()
+        self._files = _tensors_of(path)
+        self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
+        self._sources = sources(self.config, self.layout)
+        self._wanted = _wanted(self._sources.values(), self.layout)
+        self._tables: dict[str, Tensor] = {}
+        self._check_names()
 
     @property
     def parameter_names(self) -> list[str]:
@@ -98,56 +115,22 @@ class Checkpoint:
         names = [stored for stored, _ in source.tensors]
         if source.packed and self._has_pair(source):
             names = list(pair_names(source.packed[0], self.layout))
-        entries = [self._files[stored].entries[stored] for stored in names if stored in self._files]
-        return sum(entry.end - entry.begin for entry in entries)
+        stored = [self._files[name] for name in names if name in self._files]
+        return sum(math.prod(each.shape) * _DTYPES[each.dtype].itemsize for each in stored)
 
     def dtype(self, name: str) -> torch.dtype | None:
         """Returns the dtype of a stored tensor, or None if it does not exist."""
-        file = self._files.get(name)
-        return file.entries[name].dtype if file else None
-
-    def close(self) -> None:
-        """Closes the files; parameters that were read stay valid."""
-        self._stack.close()
-
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def check_tensors(self) -> int:
-        """Checks the dtype and shape of every stored tensor; returns their number.
-
-        Raises SetupError. Token codes are checked when they are expanded.
-        """
-        for name in self._files:
-            if name in self._stored:
-                self._check(name)
-        return len(self._files)
+        stored = self._files.get(name)
+        return _DTYPES[stored.dtype] if stored else None
 
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
-        """Provides rows of a stored tensor after checking its dtype and shape."""
-        self._check(name)
-        with self._files[name].tensor(name, rows) as tensor:
-            yield tensor
+        """Provides rows of a stored tensor.
 
-    def _check(self, name: str) -> None:
-        file = self._files[name]
-        entry = file.entries[name]
-        shape, dtypes = self._stored[name]
-        if entry.dtype not in dtypes:
-            wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-            raise SetupError(
-                f"Tensor {name!r} in {file.path} is {str(entry.dtype).removeprefix('torch.')}, "
-                f"but must be {wanted}."
-            )
-        if entry.shape != shape:
-            raise SetupError(
-                f"Tensor {name!r} in {file.path} has shape {list(entry.shape)}, but "
-                f"{self.path / 'config.json'} requires {list(shape)}."
-            )
+        The file is open only inside the `with` block, so that its pages do not stay in memory.
+        """
+        with safe_open(self._files[name].path, "pt") as file:
+            yield file.get_slice(name)[rows.start : rows.stop]
 
     def _plain(self, source: Source, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
         total = sum(shape[0] for _, shape in source.tensors)
@@ -207,10 +190,10 @@ class Checkpoint:
         from reference_engine.small import codes
 
         stored: dict[str, Tensor] = {}
-        for name, file in self._files.items():
+        for name, tensor in self._files.items():
             if name.startswith(_CODES_PREFIX):
-                with file.tensor(name) as tensor:
-                    stored[name] = tensor.clone()
+                with safe_open(tensor.path, "pt") as file:
+                    stored[name] = file.get_tensor(name).clone()
         try:
             expanded: dict[str, Tensor] = codes.expand(self.raw_config, stored)
         except (KeyError, ValueError, RuntimeError) as error:
@@ -236,27 +219,84 @@ class Checkpoint:
                     f"{parameter!r} requires."
                 )
             allowed.update(names)
-        for name, file in self._files.items():
-            codes = self.has_token_codes and name.startswith(_CODES_PREFIX)
-            if name not in allowed and not codes:
+        for name, tensor in self._files.items():
+            if self.has_token_codes and name.startswith(_CODES_PREFIX):
+                continue
+            if name not in allowed:
                 raise SetupError(
-                    f"Tensor {name!r} in {file.path} is not part of the model that "
+                    f"Tensor {name!r} in {tensor.path} is not part of the model that "
                     f"{self.path / 'config.json'} describes{_layer_hint(name, self.config)}."
+                )
+            shape, dtypes = self._wanted[name]
+            if tensor.dtype not in dtypes:
+                raise SetupError(
+                    f"Tensor {name!r} in {tensor.path} is {tensor.dtype}, but must be "
+                    f"{' or '.join(dtypes)}."
+                )
+            if tensor.shape != shape:
+                raise SetupError(
+                    f"Tensor {name!r} in {tensor.path} has shape {list(tensor.shape)}, but "
+                    f"{self.path / 'config.json'} requires {list(shape)}."
                 )
 
 
-def _stored(
-    wanted: Iterable[Source], layout: Layout
-) -> dict[str, tuple[Shape, tuple[torch.dtype, ...]]]:
+def _wanted(every: Iterable[Source], layout: Layout) -> dict[str, tuple[Shape, tuple[str, ...]]]:
     """Returns the shape and the allowed dtypes of every tensor that a checkpoint can contain."""
-    stored: dict[str, tuple[Shape, tuple[torch.dtype, ...]]] = {}
-    for source in wanted:
-        stored |= {name: (shape, _FLOATS) for name, shape in source.tensors}
+    wanted: dict[str, tuple[Shape, tuple[str, ...]]] = {}
+    for source in every:
+        wanted |= {name: (shape, _FLOATS) for name, shape in source.tensors}
         if source.packed:
             base, decoded = source.packed
             pair = zip(pair_names(base, layout), pair_shapes(decoded), strict=True)
-            stored |= {name: (shape, (torch.uint8,)) for name, shape in pair}
-    return stored
+            wanted |= {name: (shape, ("U8",)) for name, shape in pair}
+    return wanted
+
+
+def _tensors_of(folder: Path) -> dict[str, StoredTensor]:
+    """Returns the tensors of all files, which must be those of the index, if there is one."""
+    index = folder / INDEX
+    listed = _read_index(index) if index.exists() else {}
+    paths = sorted({folder / file for file in listed.values()} or folder.glob("*.safetensors"))
+    if not paths:
+        raise SetupError(f"{folder} has no *.safetensors file.")
+    found: dict[str, StoredTensor] = {}
+    for path in paths:
+        if not path.is_file():
+            raise SetupError(f"{index} lists {path.name!r}, which does not exist.")
+        try:
+            with safe_open(path, "pt") as file:
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            reason = str(error).rstrip(".")
+            raise SetupError(
+                f"{path} cannot be read: {reason}. Download or copy it again."
+            ) from None
+        for name, tensor in slices.items():
+            if name in found:
+                raise SetupError(f"Tensor {name!r} is in both {found[name].path} and {path}.")
+            found[name] = StoredTensor(path, tensor.get_dtype(), tuple(tensor.get_shape()))
+    for name, file_name in listed.items():
+        if name not in found or found[name].path.name != file_name:
+            raise SetupError(
+                f"{index} lists tensor {name!r} in {folder / file_name}, which does not contain it."
+            )
+    return found
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    try:
+        listed: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = None
+    named = isinstance(listed, dict) and all(
+        isinstance(file, str) and Path(file).name == file for file in listed.values()
+    )
+    if not named or not listed:
+        raise SetupError(
+            f"{index} is broken: it must be a JSON object whose 'weight_map' maps each tensor to a "
+            "file in the same folder."
+        )
+    return dict(listed)
 
 
 def _part(table: Tensor, cut: Cut) -> Tensor:

@@ -2,27 +2,25 @@
 
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
+from huggingface_hub import split_state_dict_into_shards_factory
+from safetensors.torch import save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.files import DTYPES, INDEX
 from reference_engine.checkpoint.layouts import Piece, Shape
+from reference_engine.checkpoint.reader import INDEX
 from reference_engine.errors import SetupError
 
 Advance = Callable[[int], None]  # receives the number of bytes processed since the last call
 
 SHARD_BYTES = 5_000_000_000  # default maximum size of a shard; a larger tensor gets its own shard
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_ALIGNMENT = 8
 _OURS = ("*.json", "*.jinja", "*.safetensors")
 
 
@@ -56,7 +54,11 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
         _clear(partial)
         partial.mkdir(parents=True)
         try:
-            _check_room(partial, nbytes)
+            if (free := shutil.disk_usage(partial).free) < nbytes:
+                raise SetupError(
+                    f"{partial} needs {nbytes / 1e9:.1f} GB, but its disk has only "
+                    f"{free / 1e9:.1f} GB free. Free some space or choose a folder on another disk."
+                )
             yield partial
             partial.replace(path)
         finally:
@@ -95,63 +97,32 @@ def write_weights(
     shard_bytes: int,
     advance: Advance,
 ) -> None:
-    """Writes tensors into shards, and their index; `contents` yields the rows of a tensor."""
-    shards = _shards(targets, shard_bytes)
-    holders: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        single = len(shards) == 1
-        name = "model" if single else f"model-{number:05}-of-{len(shards):05}"
-        holders |= dict.fromkeys((target.name for target in shard), f"{name}.safetensors")
-        with (folder / f"{name}.safetensors").open("wb") as file:
-            _write_shard(file, shard, contents, advance)
-            file.flush()
-            os.fsync(file.fileno())
-    if len(shards) > 1:
-        total = sum(target.nbytes for target in targets)
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(holders.items()))}
+    """Writes tensors into shards, and their index; `contents` yields the rows of a tensor.
+
+    One shard at a time is in memory.
+    """
+    by_name = {target.name: target for target in targets}
+    split = split_state_dict_into_shards_factory(
+        by_name,
+        get_storage_size=lambda target: target.nbytes,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=shard_bytes,
+    )
+    for file, names in split.filename_to_tensors.items():
+        tensors = {}
+        for name in names:
+            target = by_name[name]
+            tensors[name] = torch.empty(target.shape, dtype=target.dtype)
+            at = 0
+            for rows in contents(target):
+                tensors[name][at : at + len(rows)] = rows
+                at += len(rows)
+                advance(rows.nbytes)
+        save_file(tensors, folder / file, {"format": "pt"})
+        (folder / file).chmod(0o644)  # safetensors gives other users no access
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         write_json(folder / INDEX, index)
-
-
-def _shards(targets: Sequence[Target], limit: int) -> list[list[Target]]:
-    """Fills one shard after another. Wide dtypes come first in a shard, so that all are aligned."""
-    shards: list[list[Target]] = [[]]
-    room = limit
-    for target in targets:
-        if target.nbytes > room and shards[-1]:
-            shards.append([])
-            room = limit
-        shards[-1].append(target)
-        room -= target.nbytes
-    return [sorted(shard, key=lambda target: -target.dtype.itemsize) for shard in shards]
-
-
-def _write_shard(
-    file: BinaryIO,
-    shard: Sequence[Target],
-    contents: Callable[[Target], Iterable[Tensor]],
-    advance: Advance,
-) -> None:
-    file.write(_header(shard))
-    for target in shard:
-        for rows in contents(target):
-            data = rows.contiguous().view(-1).view(torch.uint8).numpy().data
-            file.write(data)
-            advance(data.nbytes)
-
-
-def _header(shard: Sequence[Target]) -> bytes:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    begin = 0
-    for target in shard:
-        header[target.name] = {
-            "dtype": _NAMES[target.dtype],
-            "shape": list(target.shape),
-            "data_offsets": [begin, begin + target.nbytes],
-        }
-        begin += target.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text
 
 
 def _clear(partial: Path) -> None:
@@ -163,16 +134,3 @@ def _clear(partial: Path) -> None:
             f"{partial} contains files of another program. Move them or choose another folder."
         )
     shutil.rmtree(partial)
-
-
-def _check_room(folder: Path, nbytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < nbytes:
-        raise SetupError(
-            f"{folder} needs {_gigabytes(nbytes)}, but its disk has only {_gigabytes(free)} free. "
-            "Free some space or choose a folder on another disk."
-        )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harmony.conversation import Conversation, ConversationItem, FunctionTool
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind
-from reference_engine.faults.base import Hook
+from reference_engine.faults.fault import Hook
 from reference_engine.faults.http import (
     ClientRequest,
     Json,

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -139,11 +140,13 @@ class Engine:
         """See `TokenSource`. The generator also ends when the context is full."""
         request = _Request(self._validate(prompt), params, self.metrics.clock())
         self._submit(request)
+        first = True
         try:
             while (item := await request.inbox.get()) is not None:
                 if isinstance(item, EngineError):
                     raise item
-                yield item
+                yield replace(item, reused=request.sequence.reused) if first else item
+                first = False
         finally:
             request.cancelled = True
 

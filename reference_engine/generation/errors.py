@@ -5,7 +5,7 @@ EngineError
 ├── ContextOverflowError
 ├── EngineClosedError
 ├── GenerationError
-└── BackendError            in backends.base
+└── BackendError            in backends.token_source
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ order over fixed chunks of the vocabulary, so a draw does not depend on the rest
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -87,6 +87,8 @@ class Token:
     id: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    reused: int = field(default=0, compare=False)
+    """For the first token of a request, the number of its prompt tokens found in the cache."""
 
 
 @dataclass(frozen=True)

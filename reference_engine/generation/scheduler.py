@@ -317,6 +317,8 @@ class Scheduler:
         blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
         sequence.cached += blocks * BLOCK
         self.tally.reused_tokens += blocks * BLOCK
+        if not sequence.generated:
+            sequence.reused = min(sequence.reused + blocks * BLOCK, sequence.cached)
 
     def _plan_block(
         self, plan: _Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool

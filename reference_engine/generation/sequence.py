@@ -17,6 +17,7 @@ class Sequence:
     hashes: list[bytes] = field(init=False)
     """The hashes of the prompt's full blocks, see `kv_cache.pages`."""
     cached: int = 0  # number of tokens in the cache
+    reused: int = 0  # number of prompt tokens found in the cache before the first token
     constraint: Constraint | None = None  # restricts the next token
     order: int = 0  # position in the order in which sequences joined
     table: BlockTable | None = None  # the pages; None while the sequence waits for pages

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -12,17 +13,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reference_engine.backends.base import TokenSource
-from reference_engine.server.chat.handler import create_completion
-from reference_engine.server.completions import create_raw_completion
+from reference_engine.backends.token_source import TokenSource
+from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
+from reference_engine.server.api_error import ApiError, internal_error, json_response
+from reference_engine.server.chat_completions import create_completion
 from reference_engine.server.connection import Context
-from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
+from reference_engine.server.raw_completions import create_raw_completion
 from reference_engine.server.responses.handler import ResponsesHandler
-from reference_engine.server.responses.websocket import serve_websocket
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
@@ -52,33 +53,29 @@ def create_app(
 
 def _middleware(settings: AppSettings) -> Sequence[Middleware]:
     """The middleware; origins come first, because browsers' preflight requests have no key."""
-    authentication = Middleware(_Authentication, api_key=settings.api_key)
+    inner = [Middleware(_RequestId), Middleware(_Authentication, api_key=settings.api_key)]
     if not settings.allowed_origins:
-        return [authentication]
+        return inner
     origins = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["retry-after"],
+        expose_headers=["retry-after", "x-request-id"],
     )
-    return [origins, authentication]
+    return [origins, *inner]
 
 
 def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = partial(create_completion, context)
     raw = partial(create_raw_completion, context)
     responses = ResponsesHandler(context)
-    socket = partial(serve_websocket, context.settings)
     models = partial(_models, context, int(time.time()))
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
         Route("/v1/completions", _guarded(raw), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
-        WebSocketRoute("/v1/responses", socket),
-        Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),
-        Route("/v1/responses/input_tokens", _guarded(responses.count), methods=["POST"]),
         Route(stored, _guarded(responses.stored), methods=["GET", "DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
         Route(f"{stored}/cancel", _guarded(responses.cancel), methods=["POST"]),
@@ -86,6 +83,15 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
         Route("/v1/models/{model:path}", _guarded(models), methods=["GET"]),
         Route("/health", partial(_health, context), methods=["GET"]),
     ]
+
+
+def metrics_route(metrics: EngineMetrics) -> Route:
+    """Return the route of an engine's metrics."""
+
+    async def show(_: Request) -> Response:
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", show, methods=["GET"])
 
 
 async def _models(context: Context, created: int, request: Request) -> Response:
@@ -103,6 +109,23 @@ async def _health(context: Context, _: Request) -> Response:
     if context.stop.is_set():
         return json_response({"status": "stopping"}, 503)
     return json_response({"status": "ok"})
+
+
+class _RequestId:
+    """Gives each reply a new id in the header `x-request-id`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        header = (b"x-request-id", f"req_{secrets.token_hex(16)}".encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], header]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
 
 
 class _Authentication:

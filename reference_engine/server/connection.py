@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reference_engine.backends.base import TokenSource
-from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.backends.token_source import TokenSource
+from reference_engine.server.api_error import ApiError, internal_error, stopping
 from reference_engine.server.fields import ModelRequest, parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings
@@ -56,8 +55,12 @@ def encode(data: object) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
+Emit = Callable[[bytes], Awaitable[None]]
+"""Sends one or more encoded events."""
+
+
 class EventStream(Response):
-    """Server-sent events.
+    """Server-sent events, which `write` emits.
 
     An error before the first event has its own status; a later one becomes the last event.
     """
@@ -66,43 +69,45 @@ class EventStream(Response):
 
     def __init__(
         self,
-        pieces: AsyncGenerator[bytes],
+        write: Callable[[Emit], Awaitable[None]],
         stop: asyncio.Event,
         last_event: Callable[[ApiError], bytes],
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]
-        self._pieces = pieces
+        self._write = write
         self._stop = stop
         self._last_event = last_event
-        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the pieces until they end, the client disconnects or the server stops."""
+        """Send the events until they end, the client disconnects or the server stops."""
+        started = False
+
+        async def emit(events: bytes, *, more: bool = True) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                headers = self.raw_headers
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": events, "more_body": more})
+
+        async def work() -> None:
+            await self._write(emit)
+            await emit(b"", more=False)
+
         try:
-            await until_disconnect(receive, self._stop, self._send_pieces(send))
+            await until_disconnect(receive, self._stop, work())
         except ClientDisconnect:
             return
-        except ApiError as error:
-            await self._fail(error, scope, receive, send)
+        except ApiError as caught:
+            error = caught
         except Exception:
             logger.exception("a stream failed")
-            await self._fail(internal_error(), scope, receive, send)
-
-    async def _send_pieces(self, send: Send) -> None:
-        async with aclosing(self._pieces) as pieces:
-            async for piece in pieces:
-                if not self._started:
-                    self._started = True
-                    headers = self.raw_headers
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _fail(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._started:
-            body = self._last_event(error)
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+            error = internal_error()
+        else:
+            return
+        if started:
+            await emit(self._last_event(error), more=False)
         else:
             await error.response()(scope, receive, send)
 

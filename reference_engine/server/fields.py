@@ -5,7 +5,7 @@ refused by name because no model declares it. Null is equivalent to an absent fi
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -22,10 +22,16 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from harmony.conversation import AnswerFormat, Effort, FunctionTool
+from harmony.conversation import (
+    AnswerFormat,
+    ConversationItem,
+    Effort,
+    FunctionTool,
+    texts_of,
+)
 from harmony.parse import STOP_TOKENS
 from reference_engine.generation.sampling import UNLIMITED, SamplingParams
-from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.api_error import ApiError, invalid
 from reference_engine.server.grammar import rules_for, rules_for_calls
 
 M = TypeVar("M", bound="RequestModel")
@@ -87,7 +93,8 @@ def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
             elif error["type"] == "union_tag_invalid":
                 expected = context["expected_tags"]
                 reason = f"Input should be one of {expected}, not {context['tag']!r:.100}"
-            return invalid(path, f"Invalid value for '{path}': {reason}.")
+            code = "unsupported_value" if error["type"] == "unsupported_value" else "invalid_value"
+            return invalid(path, f"Invalid value for '{path}': {reason}.", code)
 
 
 def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
@@ -145,14 +152,33 @@ def _joined(content: object) -> object:
 Text = Annotated[str, BeforeValidator(_joined)]
 
 
+def _supported(unsupported: Collection[object], supported: str) -> BeforeValidator:
+    """Refuse values that OpenAI's API has, but gpt-oss or this server does not support."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and value in unsupported:
+            message = f"'{value}' is not supported with this model; supported: {supported}"
+            raise PydanticCustomError("unsupported_value", message)
+        return value
+
+    return BeforeValidator(check)
+
+
+SupportedEffort = Annotated[
+    Effort, _supported(("none", "minimal", "xhigh", "max"), "low, medium, high")
+]
+Verbosity = Annotated[Literal["medium"], _supported(("low", "high"), "medium")]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
+
+
 def _zero(value: float) -> float:
     if value:
-        raise PydanticCustomError("unsupported", "only 0 is supported")
+        raise PydanticCustomError("unsupported_value", "only 0 is supported with this model")
     return value
 
 
 Zero = Annotated[float, AfterValidator(_zero)]
-"""An unsupported penalty: only its neutral value is accepted."""
+"""An unsupported penalty or bias: only its neutral value is accepted."""
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -162,9 +188,9 @@ def _as_list(stop: object) -> object:
 
 
 Stops = Annotated[
-    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(max_length=16)
+    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(max_length=4)
 ]
-"""One stop string or several."""
+"""One stop string, or up to four."""
 
 
 def _valid_name(name: str) -> str:
@@ -214,7 +240,7 @@ class JsonSchema(RequestModel):
 class EffortChoice(RequestModel):
     """`reasoning` of a request."""
 
-    effort: Effort | None = None
+    effort: SupportedEffort | None = None
     context: Literal["auto"] = "auto"
     mode: Literal["standard"] = "standard"
     summary: Ignored = None
@@ -243,6 +269,14 @@ def answer_format(chosen: object) -> AnswerFormat | None:
     return None
 
 
+def require_json(chosen: object, items: Sequence[ConversationItem], param: str) -> None:
+    """Refuse JSON mode if no text of the conversation contains the word JSON. Raises ApiError."""
+    texts = (text for item in items for text in texts_of(item))
+    if isinstance(chosen, JsonObjectFormat) and not any("json" in text.lower() for text in texts):
+        message = f"'{param}' must contain the word 'json' to use the format 'json_object'."
+        raise invalid(param, message)
+
+
 class StreamOptions(RequestModel):
     """`stream_options` of a request. `continuous_usage_stats` is vLLM's."""
 
@@ -258,7 +292,7 @@ class ModelRequest(RequestModel):
     prompt_cache_key: str | None = None
     prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
-    service_tier: Ignored = None
+    service_tier: ServiceTier = "auto"
 
 
 class AnswerRequest(ModelRequest):
@@ -271,6 +305,13 @@ class AnswerRequest(ModelRequest):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
+
+    @field_validator("stream_options")
+    @classmethod
+    def _streamed(cls, options: StreamOptions, given: ValidationInfo) -> StreamOptions:
+        if not given.data.get("stream"):
+            raise ValueError("is only allowed if 'stream' is true")
+        return options
 
     def sampling(self, max_tokens: int | None, top_logprobs: int | None) -> SamplingParams:
         """The sampling parameters."""

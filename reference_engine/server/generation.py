@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harmony.conversation import Conversation
+from harmony.conversation import Conversation, User
 from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
 from harmony.vocabulary import encode
-from reference_engine.backends.base import BackendError, TokenSource
+from reference_engine.backends.token_source import BackendError, TokenSource
 from reference_engine.generation.errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -19,7 +19,7 @@ from reference_engine.generation.errors import (
     QueueFullError,
 )
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.server.api_error import ApiError, internal_error, stopping
 from reference_engine.server.grammar import ReplyGrammar
 from reference_engine.server.pieces import Part, Piece, VisibleText
 from reference_engine.server.tool_choice import ToolPolicy, continuation
@@ -40,12 +40,25 @@ class GenerationRequest:
     policy: ToolPolicy
     stop: tuple[str, ...] = ()
 
+    def without_oldest_turn(self) -> GenerationRequest | None:
+        """Return the request without its first user message and what follows up to the second."""
+        items = self.conversation.items
+        turns = [at for at, item in enumerate(items) if isinstance(item, User)]
+        if len(turns) < 2:
+            return None
+        kept = (*items[: turns[0]], *items[turns[1] :])
+        return replace(self, conversation=replace(self.conversation, items=kept))
+
     def choice(self, index: int) -> GenerationRequest:
         """The same request for the choice with this index, with a different seed."""
         seed = self.sampling.seed
         if seed is None or not index:
             return self
         return replace(self, sampling=replace(self.sampling, seed=seed + index))
+
+
+Take = Callable[[Sequence[Part]], Awaitable[None]]
+"""Receives the next parts of an answer."""
 
 
 class Generation:
@@ -57,6 +70,7 @@ class Generation:
         self._request = request
         self.prompt = self._checked_prompt()  # token ids
         self.completion: list[int] = []  # the ids so far, including headers and the stop token
+        self.cached_tokens = 0  # the number of prompt tokens that the engine did not compute again
         self.reasoning_tokens = 0  # the number of ids in the text of the chain of thought
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
@@ -78,25 +92,34 @@ class Generation:
         """A parser of the model's tokens."""
         return HarmonyParser()
 
-    async def run(self) -> AsyncGenerator[list[Part]]:
-        """Yield the parts of the answer until the model, a stop string or the limit ends it.
+    async def run(self, take: Take) -> None:
+        """Pass on the parts of the answer until the model, a stop string or the limit ends it.
 
         The engine receives another request after each header that the server writes. Raises
         ApiError if the engine fails or refuses a request.
         """
         self._restart = True
-        while self._restart:
+        while self._restart and len(self.completion) < self._limit:
             self._restart = False
-            async with aclosing(self._sampled()) as tokens:
-                async for token in tokens:
-                    if parts := self._take(token):
-                        yield parts
-                    if self._ended:
-                        break
+            limit = self._limit - len(self.completion)
+            params = replace(self._request.sampling, max_tokens=limit, grammar=self._grammar)
+            if params.seed is not None:
+                params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
+            prompt = [*self.prompt, *self.completion]
+            with api_errors(prompt, self._engine.max_context):
+                async with aclosing(self._engine.generate(prompt, params)) as tokens:
+                    async for token in tokens:
+                        if not self.completion:
+                            self.cached_tokens = token.reused
+                        if parts := self._read(token):
+                            await take(parts)
+                        done = self._parser.done or self._shown.hit
+                        if done or self._restart or self._cut:
+                            break
         if self._cut or not (self._parser.done or self._shown.hit):
             self.finish = "length"
             if parts := self._last_parts():
-                yield parts
+                await take(parts)
         elif self._called:
             self.finish = "tool_calls"
 
@@ -112,23 +135,7 @@ class Generation:
             raise overflow(len(prompt), max_context)
         return prompt
 
-    @property
-    def _ended(self) -> bool:
-        return self._parser.done or self._shown.hit or self._restart or self._cut
-
-    async def _sampled(self) -> AsyncGenerator[Token]:
-        limit = self._limit - len(self.completion)
-        if limit < 1:
-            return
-        params = replace(self._request.sampling, max_tokens=limit, grammar=self._grammar)
-        if params.seed is not None:
-            params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
-        prompt = [*self.prompt, *self.completion]
-        async with aclosing(sampled(self._engine, prompt, params)) as tokens:
-            async for token in tokens:
-                yield token
-
-    def _take(self, token: Token) -> list[Part]:
+    def _read(self, token: Token) -> list[Part]:
         """The parts of one more token."""
         before = self._parser.open
         events = self._parser.feed(token.id)
@@ -204,20 +211,17 @@ class Generation:
         return parts
 
 
-async def sampled(
-    engine: TokenSource, prompt: Sequence[int], params: SamplingParams
-) -> AsyncGenerator[Token]:
-    """The tokens that continue a prompt, including a stop token. Raises ApiError."""
+@contextmanager
+def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
+    """Convert errors of the engine to ApiError."""
     try:
-        async with aclosing(engine.generate(prompt, params)) as tokens:
-            async for token in tokens:
-                yield token
+        yield
     except QueueFullError as error:
         message = "Too many requests are waiting; try again later."
         headers = {"Retry-After": _RETRY_SECONDS}
-        raise ApiError(429, message, code="queue_full", headers=headers) from error
+        raise ApiError(429, message, code="rate_limit_exceeded", headers=headers) from error
     except ContextOverflowError as error:
-        raise overflow(len(prompt), engine.max_context) from error
+        raise overflow(len(prompt), max_context) from error
     except EngineClosedError as error:
         raise stopping() from error
     except BackendError as error:

@@ -1,4 +1,4 @@
-"""A server process: listens, serves an engine and stops cleanly."""
+"""A server process: opens the engine, serves it over HTTP and stops cleanly."""
 
 import contextlib
 import errno
@@ -7,81 +7,41 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from types import FrameType
 
+import torch
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
+from reference_engine.backends.token_source import Backend, TokenSource
+from reference_engine.checkpoint import load_model
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
+from reference_engine.generation.forward import MakeForward
+from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.link import Link
 from reference_engine.generation.ranks import Follower, Leader, device_of, process_group
-from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
-from reference_engine.model.sharding import Shard
-from reference_engine.server.opening import Parts, load, open_engine
-from reference_engine.server.settings import ServeSettings
-
-
-def metrics_route(metrics: EngineMetrics) -> Route:
-    """The route of an engine's metrics."""
-
-    async def show(_: Request) -> Response:
-        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
-
-    return Route("/metrics", show, methods=["GET"])
-
+from reference_engine.generation.sampling import Sampler, sample
+from reference_engine.model.sharding import UNSHARDED, Shard
+from reference_engine.model.transformer import Transformer
+from reference_engine.server.app import create_app, metrics_route
+from reference_engine.server.settings import AppSettings, ServeSettings
 
 _GRACE_SECONDS = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Server(uvicorn.Server):
-    """Ends all requests and stops on SIGINT and SIGTERM; writes its greeting when ready."""
+@dataclass(frozen=True)
+class Parts:
+    """The replaceable parts of a server."""
 
-    def __init__(self, app: Starlette) -> None:
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            server_header=False,
-        )
-        super().__init__(config)
-        self._app = app
-        self.greeting = ""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then write the greeting."""
-        await super().startup(sockets)
-        sys.stderr.write(self.greeting)
-        sys.stderr.flush()
-
-    def stop(self) -> None:
-        """Request a stop; can be called from any thread."""
-        self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all requests, then the server."""
-        self._app.state.stop.set()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle the signals. `serve` restores the previous handlers at the end."""
-
-        def handle(_: int, __: FrameType | None) -> None:
-            self.stop()
-
-        if _in_main_thread():
-            for number in _SIGNALS:
-                signal.signal(number, handle)
-        yield
+    model: Callable[[Transformer], Transformer] = lambda model: model
+    sampler: Sampler = sample
+    app: Callable[[TokenSource, AppSettings], Starlette] = create_app
+    forward: Callable[[MakeForward], MakeForward] = lambda make: make
 
 
 def serve(settings: ServeSettings) -> None:
@@ -96,7 +56,11 @@ def serve(settings: ServeSettings) -> None:
 
 
 def _serve(settings: ServeSettings, shard: Shard) -> None:
-    parts = _parts(settings)
+    parts = Parts()
+    if settings.faulty:
+        from reference_engine.faults.server import faulty_parts
+
+        parts = faulty_parts(settings.faults, by_request=settings.faults_by_request)
     if shard.ranks > 1 and (settings.faulty or settings.backend.name != "reference"):
         raise SetupError("Faults and --backend need a single process: do not use torchrun.")
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
@@ -147,6 +111,131 @@ def _follow(settings: ServeSettings, shard: Shard) -> None:
     )
 
 
+def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
+    """Load the checkpoint, or one shard of it, and the vocabulary. Raises SetupError."""
+    prepare(settings)
+    return load_model(
+        settings.checkpoint,
+        settings.device,
+        getattr(torch, settings.dtype) if settings.dtype else None,
+        kernels=settings.kernels,
+        packed=settings.packed or None,
+        shard=shard,
+        residual=getattr(torch, settings.residual),
+    )
+
+
+def open_engine(
+    settings: ServeSettings,
+    parts: Parts | None = None,
+    shard: Shard = UNSHARDED,
+    link: Link | None = None,
+) -> Backend:
+    """Create the engine or backend of the settings, without starting it. Raises SetupError."""
+    if settings.backend.name != "reference":
+        return _backend(settings)
+    parts = parts or Parts()
+    return Engine(
+        parts.model(load(settings, shard)),
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        max_context=settings.max_context,
+        prefill_chunk=settings.prefill_chunk,
+        memory=settings.memory,
+        sampler=parts.sampler,
+        forward=parts.forward(forward_for),
+        link=link,
+    )
+
+
+def _backend(settings: ServeSettings) -> Backend:
+    # Imported here because only these backends need their packages.
+    from reference_engine.backends.dialect import Dialect
+    from reference_engine.backends.in_process import InProcessEngine, load_mlx, load_transformers
+    from reference_engine.backends.llama_cpp import LlamaCpp
+    from reference_engine.backends.ollama import Ollama
+    from reference_engine.backends.remote import connect
+    from reference_engine.backends.vllm import Vllm
+
+    if settings.faulty:
+        raise SetupError("--fault needs the reference engine: remove --backend.")
+    prepare(settings)
+    if settings.backend.is_remote:
+        dialects: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
+        return connect(settings.backend, dialects[settings.backend.name], settings.max_context)
+    model = (
+        load_mlx(settings.checkpoint)
+        if settings.backend.name == "mlx"
+        else load_transformers(settings.checkpoint, settings.device, settings.dtype)
+    )
+    return InProcessEngine(
+        model,
+        max_batch=settings.max_batch,
+        max_context=settings.max_context,
+        max_queue=settings.max_queue,
+    )
+
+
+def prepare(settings: ServeSettings) -> None:
+    """Check the device, set the threads and load the vocabulary. Raises SetupError."""
+    device, local = settings.device.partition(":")[0], not settings.backend.is_remote
+    if device == "cuda" and local and not torch.cuda.is_available():
+        raise SetupError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")
+    if device == "mps" and local and not torch.backends.mps.is_available():
+        raise SetupError("PyTorch finds no Apple GPU: use --device cpu.")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        harmony_encoding()
+        token_bytes()
+    except VocabularyError as error:
+        raise SetupError(str(error)) from error
+
+
+class Server(uvicorn.Server):
+    """Ends all requests and stops on SIGINT and SIGTERM; writes its greeting when ready."""
+
+    def __init__(self, app: Starlette) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            server_header=False,
+        )
+        super().__init__(config)
+        self._app = app
+        self.greeting = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then write the greeting."""
+        await super().startup(sockets)
+        sys.stderr.write(self.greeting)
+        sys.stderr.flush()
+
+    def stop(self) -> None:
+        """Request a stop; can be called from any thread."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all requests, then the server."""
+        self._app.state.stop.set()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals. `serve` restores the previous handlers at the end."""
+
+        def handle(_: int, __: FrameType | None) -> None:
+            self.stop()
+
+        if _in_main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, handle)
+        yield
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -160,14 +249,6 @@ def _restored_handlers() -> Iterator[None]:
         if _in_main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _parts(settings: ServeSettings) -> Parts:
-    if not settings.faulty:
-        return Parts()
-    from reference_engine.faults.server import faulty_parts
-
-    return faulty_parts(settings.faults, by_request=settings.faults_by_request)
 
 
 def _fingerprint(settings: ServeSettings) -> str:

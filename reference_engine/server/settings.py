@@ -78,8 +78,6 @@ class AppSettings:
     """The number of responses stored for `previous_response_id`."""
     stored_bytes: Annotated[int, Parameter(parse=False)] = 64 * 2**20
     """The memory limit for stored responses."""
-    websocket_seconds: Annotated[float, Parameter(parse=False)] = 3600
-    """The time limit of a WebSocket. Open Responses specifies one hour."""
     tools: Annotated[ServerTools, Parameter(parse=False)] = field(default_factory=ServerTools)
     """The built-in tools that responses can use."""
 

@@ -24,7 +24,7 @@ from typing import Literal
 from harmony.conversation import FunctionTool
 from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
 from harmony.vocabulary import encode
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 _FINAL = "<|channel|>final<|message|>"
 _ANY_CALL = "<|channel|>commentary to=functions"
@@ -40,8 +40,7 @@ class ToolPolicy:
     """Whether the model may, must or must not call a function."""
     names: tuple[str, ...] = ()  # the functions that a required call may name
     withheld: tuple[str, ...] = ()  # the functions of the request that no call may name
-    builtin: tuple[str, ...] = ()
-    """The tools that the server runs: `browser`, `python`, and names of MCP tools."""
+    builtin: tuple[str, ...] = ()  # the tools that the server runs: `browser` and `python`
     used_up: bool = False  # whether the model has made the maximum number of these calls
 
     def allows(self, message: Started) -> bool:

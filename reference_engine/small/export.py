@@ -111,14 +111,14 @@ def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
     """
     folder = Path(dest)
     folder.mkdir(parents=True, exist_ok=True)
-    with Checkpoint(SHIPPED) as checkpoint:
-        tensors = dict(_tensors(checkpoint, layout))
-        if layout == "original":
-            content = config_file(checkpoint.config, layout, packed=True, path=SHIPPED)
-        else:
-            content = checkpoint.raw_config | {"transformers_version": _TRANSFORMERS}
-            del content[_CODES], content["quantization_config"]
-            write_tokenizer(folder)
+    checkpoint = Checkpoint(SHIPPED)
+    tensors = dict(_tensors(checkpoint, layout))
+    if layout == "original":
+        content = config_file(checkpoint.config, layout, packed=True, path=SHIPPED)
+    else:
+        content = checkpoint.raw_config | {"transformers_version": _TRANSFORMERS}
+        del content[_CODES], content["quantization_config"]
+        write_tokenizer(folder)
     write_json(folder / "config.json", content)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.choice import baseline_column
-from evals.grader_trial import compare_graders
-from evals.healthbench.trials import Agreement
 from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals
@@ -483,22 +481,6 @@ def merged(runs: Sequence[Path], folder: Path) -> Figures:
     folder.mkdir()
     merge(runs, info, folder, restored_evals(runs[0], read_run_info(runs[0])))
     return judged(folder)
-
-
-def graders_agreement(run: Path) -> Figures:
-    """The agreement of the two graders of a run."""
-    report = compare_graders(run, ()).report
-    return {
-        "overall": _agreement(report.overall),
-        "tags": {tag: _agreement(one) for tag, one in sorted(report.tags.items())},
-        "graded_only_by_second": report.first_ungraded,
-        "graded_only_by_first": report.second_ungraded,
-    }
-
-
-def _agreement(one: Agreement) -> Figures:
-    counts = [one.both_met, one.first_only, one.second_only, one.neither]
-    return {"counts": counts, "rate": one.rate, "kappa": one.kappa}
 
 
 def joined_exit_code(runs: Sequence[Path]) -> int:

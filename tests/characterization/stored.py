@@ -62,11 +62,6 @@ def merged(names: tuple[str, ...], place: Path) -> Any:
     return figures.merged([unpack(name, place) for name in names], place / "merged")
 
 
-def graders_agreement(name: str, place: Path) -> Any:
-    """The agreement of the two graders of a stored run."""
-    return figures.graders_agreement(unpack(name, place))
-
-
 def main_job(place: Path) -> Any:
     """The exit code of a run of tool calls followed by evals."""
     return figures.joined_exit_code([unpack(f"main_job_{part}", place) for part in PARTS])
@@ -131,8 +126,6 @@ CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
     "changes_evals": partial(changes_since_previous, ("evals", "evals_fault")),
     "merged_shards": partial(merged, ("evals_shard_1", "evals_shard_2")),
     "merged_whole_runs": partial(merged, ("healthbench", "healthbench_again")),
-    "graders_agreement": partial(graders_agreement, "healthbench_regraded"),
-    "graders_agreement_ungraded": partial(graders_agreement, "healthbench_ungraded"),
     "main_job": main_job,
     "planned_requests": lambda _place: figures.planned_requests(),
     "gated_published": partial(published, "gated"),

@@ -20,7 +20,7 @@ STEPS = ACTION["runs"]["steps"]
 EXPRESSION = re.compile(r"\$\{\{ (inputs|steps\.(\w+)\.outputs)\.([\w-]+) \}\}")
 COMMAND_LINE = re.compile(r"^::(error|warning) title=", re.MULTILINE)
 BINARIES = Path(sys.executable).parent
-SHORT = "-n 1 -k 1 --no-streaming --rule guide"
+SHORT = "--suite tools -n 1 -k 1 --no-streaming --rule guide"
 
 
 class Runner:
@@ -147,6 +147,7 @@ def test_scripts_contain_no_expressions_and_actions_are_pinned():
 
 
 def test_the_tool_is_installed_in_its_own_environment(tmp_path):
+    install = next(step for step in STEPS if step.get("id") == "install")
     fake = tmp_path / "bin"
     fake.mkdir()
     noted = tmp_path / "noted"
@@ -157,7 +158,7 @@ def test_the_tool_is_installed_in_its_own_environment(tmp_path):
     )
     (fake / "python3").chmod(0o755)
     done = subprocess.run(
-        ["bash", str(ROOT / "ci" / "install.sh")],
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", install["run"]],
         env={
             "PATH": f"{fake}:{os.environ['PATH']}",
             "RUNNER_TEMP": str(tmp_path / "temp"),
@@ -212,7 +213,7 @@ def test_the_site_workflow_runs_the_expected_commands(tmp_path):
 
 
 def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_path):
-    template = ROOT / "templates" / "gpt-oss-verify.gitlab-ci.yml"
+    template = ROOT / "ci" / "gpt-oss-verify.gitlab-ci.yml"
     job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
     gate = {"budget": {"max_requests": 3}}

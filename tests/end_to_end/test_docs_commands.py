@@ -38,7 +38,7 @@ _FEW = (
     ("--rule", "guide"),
     ("--no-streaming",),
     ("--apis", "chat"),
-    ("--only", "smoke"),
+    ("--only", "cases"),
 )
 """The mock answers cases, not probes."""
 BRIEFLY = {

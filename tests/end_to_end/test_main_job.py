@@ -52,7 +52,20 @@ def shuffled(folder: Path) -> Path:
 
 def test_the_reference_passes(tmp_path: Path) -> None:
     done = verify(
-        tmp_path, "-p", "reference", "--api", "chat", "-s", "-n", "8", "-k", "1", "--rule", "guide"
+        tmp_path,
+        "-p",
+        "reference",
+        "--suite",
+        "tools",
+        "--api",
+        "chat",
+        "-s",
+        "-n",
+        "8",
+        "-k",
+        "1",
+        "--rule",
+        "guide",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)
@@ -69,7 +82,20 @@ def test_shuffled_weights_fail(
     monkeypatch.chdir(tmp_path)
     engine = Engine(load_model(shuffled(tmp_path / "shuffled"), dtype=torch.float32))
     engine.start()
-    few = ("--api", "chat", "-s", "-n", "2", "-k", "2", "--max-tokens", "30", "--json")
+    few = (
+        "--suite",
+        "tools",
+        "--api",
+        "chat",
+        "-s",
+        "-n",
+        "2",
+        "-k",
+        "2",
+        "--max-tokens",
+        "30",
+        "--json",
+    )
     try:
         with running(engine) as url:
             assert run(["--base-url", url, "--model", "gpt-oss-small", *few]) == 1

@@ -16,7 +16,7 @@ from mock_provider import MockProvider
 from replies import MODEL
 
 LARGEST_WHEEL = 12_000_000
-ONE_CASE = ("-n", "1", "-k", "1", "--rule", "guide")
+ONE_CASE = ("--suite", "tools", "-n", "1", "-k", "1", "--rule", "guide")
 DATA = {
     "evals/data/baselines.json",
     "evals/data/samples/aime25.jsonl",
@@ -32,7 +32,6 @@ DATA = {
     "reports/html/templates/document.html",
     "reports/html/templates/report.css",
     "reports/html/templates/report.js",
-    "reports/schemas/analysis.schema.json",
 }
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from mock_provider import MockProvider, Received, error, write_chunk, write_head
 from quiz import MODEL, draw, reply
 from replies import Reply, blocks, whole
 
-from evals.extraction.found import Found, note, noted_letters
+from evals.gpqa import note, noted_letters
 from gpt_oss_verify.app import run
 
 QUOTE = "To quote it: "
@@ -95,16 +95,12 @@ def test_a_published_run_contains_no_gated_texts(
     assert run(["site", str(published), "--out", "again"]) == 0
 
 
-@pytest.mark.parametrize("answer", [Found("C", ""), Found(None, ""), None])
+@pytest.mark.parametrize("answer", ["C", None])
 @pytest.mark.parametrize("theirs", ["B", None])
-def test_a_note_contains_only_the_extracted_letters(
-    answer: Found | None, theirs: str | None
-) -> None:
+def test_a_note_contains_only_the_extracted_letters(answer: str | None, theirs: str | None) -> None:
     text = note("Some question? Answer: C", answer, theirs)
     assert "question" not in text
-    found, letter = noted_letters(f"I'm sorry, but I can't {text}")
-    assert (found and found.answer, found is None) == (answer and answer.answer, answer is None)
-    assert letter == theirs
+    assert noted_letters(f"I'm sorry, but I can't {text}") == (answer, theirs)
     assert noted_letters("Answer: C") == (None, None)
 
 

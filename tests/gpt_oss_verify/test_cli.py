@@ -26,7 +26,7 @@ from harness.records.runs import ProviderInfo
 from harness.tasks import job
 
 KEY = "sk-very-secret"
-QUICK = ("-n", "2", "-k", "2", "--rule", "guide")
+QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
 
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -81,18 +81,28 @@ def test_a_provider_that_never_calls_tools_fails(mock, capsys):
     assert run(at(mock, "--apis", "chat")) == 1
     out = capsys.readouterr().out
     assert "\nFAIL " in out
-    assert "most failures: no tool call (4)" in " ".join(out.split())
+    assert "most failures: no tool call (8)" in " ".join(out.split())
 
 
 def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     mock.always = text('{"choices": "none"}')
     assert run(at(mock, "--apis", "chat", "--no-streaming")) == 1
-    assert "4 invalid of 4 attempts, none allowed" in capsys.readouterr().out
+    assert "8 invalid of 8 attempts, none allowed" in capsys.readouterr().out
 
 
 def test_until_fail_ends_with_the_first_failure_and_is_not_resumed(mock, tmp_path, capsys):
     mock.always = text('{"choices": "none"}')
-    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--until-fail")
+    wanted = (
+        "--base-url",
+        mock.base_url,
+        "--model",
+        MODEL,
+        "--suite",
+        "tools",
+        "--apis",
+        "chat",
+        "--until-fail",
+    )
     assert run([*wanted, "--no-streaming", "-k", "3", "--concurrency", "4"]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "16 invalid of 108 attempts" in out
@@ -108,9 +118,9 @@ def test_until_fail_ends_with_the_first_failure_and_is_not_resumed(mock, tmp_pat
 
 
 def test_until_fail_samples_a_good_provider_to_the_end(mock, tmp_path):
-    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--until-fail")
+    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--suite", "tools", "--until-fail")
     assert run([*wanted, "-n", "10", "-k", "2", "--rule", "guide"]) == 0
-    assert len(rollouts(only_run(tmp_path))) == 80
+    assert len(rollouts(only_run(tmp_path))) == 40
 
 
 def test_thresholds_change_the_verdict(mock):
@@ -243,9 +253,10 @@ def test_json_is_the_only_output_on_stdout(mock, tmp_path, capsys):
     assert (summary["exit_code"], summary["complete"]) == (0, True)
     assert {check["status"] for check in summary["checks"]} <= {"passed", "not_verifiable"}
     assert summary["run"] == str(only_run(tmp_path).relative_to(tmp_path))
-    assert {
-        (each["condition"]["api"], each["condition"]["mode"]) for each in summary["results"]
-    } == {(api, mode) for api in ("responses", "chat") for mode in ("streaming", "non-streaming")}
+    assert [each["condition"]["api"] for each in summary["results"]] == ["responses", "chat"]
+    for each in summary["results"]:
+        tries = {mode: sum(n for *_, n in cases.values()) for mode, cases in each["modes"].items()}
+        assert tries == {"streaming": 4, "non-streaming": 4}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +294,7 @@ def test_custom_cases_and_tools_are_used_and_a_bad_line_is_reported(mock, tmp_pa
     assert run(at(mock, "-c", "mine.jsonl", "--out", "elsewhere")) == 0
     out, err = capsys.readouterr()
     assert "mine.jsonl, line 2 is left out: not JSON" in err
-    assert "1 case × 2 tries, 4 conditions, 8 of 8 attempts (1 invalid line" in out
+    assert "1 case × 4 tries, 2 conditions, 8 of 8 attempts (1 invalid line" in out
     assert (tmp_path / "elsewhere").is_dir()
 
 
@@ -424,7 +435,7 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
 
     mock.always = delayed
     script = "from gpt_oss_verify import main; main()"
-    where = ["--base-url", mock.base_url, "--model", MODEL]
+    where = ["--base-url", mock.base_url, "--model", MODEL, "--suite", "tools"]
     command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2",
                "--rule", "guide"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -439,13 +450,13 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
     assert f"--resume runs/{folder.name}" in err
     assert "Traceback" not in err
     done = len(rollouts(folder))
-    assert 0 < done < 48
+    assert 0 < done < 24
     assert json.loads((folder / "analysis.json").read_text())["verdict"]["decision"] == (
         "inconclusive"
     )
     mock.always = slow
     assert run(["--resume", str(folder)]) == 0
-    assert len(rollouts(folder)) == 48
+    assert len(rollouts(folder)) == 24
 
 
 DYING_PROVIDER = """
@@ -619,7 +630,7 @@ def test_a_missing_extra_is_reported_with_the_install_command(command, monkeypat
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
     assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
     shown = capsys.readouterr().out
-    assert "of which tool_calling: 32 requests" in shown  # 2 cases, 2 tries, 4 groups, 2 requests
+    assert "of which tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
     assert "of which probes: " in shown
     assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
     planned = json.loads(capsys.readouterr().out)

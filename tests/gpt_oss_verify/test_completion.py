@@ -33,7 +33,7 @@ def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str])
     assert completed(script, "gpt-oss-verify", "rech") == ["recheck"]
     assert "--api-key-env" in completed(script, "gpt-oss-verify", "init", "--api")
     assert completed(script, "gpt-oss-verify", "--suite", "") == [
-        *("smoke", "quick", "full", "long")
+        *("tools", "standard", "full", "long", "smoke", "quick")
     ]
 
 

@@ -45,7 +45,7 @@ def test_plain_lines_when_not_a_terminal():
 
 
 def test_probes_are_not_counted_as_passed():
-    tally = Tally((*TASKS, *probe_tasks(choose("quick").probes, ProbeOptions(MODEL, ["chat"]))))
+    tally = Tally((*TASKS, *probe_tasks(choose("standard").probes, ProbeOptions(MODEL, ["chat"]))))
     tally.add(rollout(correct(CASE), sample=CASE.id))
     tally.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
     assert str(tally) == (

@@ -31,7 +31,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProv
     )
     with in_background(mock) as running:
         address = ["--base-url", running.base_url, "--model", MODEL, "--api-key-env", "MY_KEY"]
-        code = run([*address, "--api", "chat", "--suite", "smoke", "-n", "2", "-k", "1"])
+        code = run([*address, "--api", "chat", "--suite", "tools", "-n", "2", "-k", "1"])
         assert code == 1
         yield running
 

@@ -47,7 +47,7 @@ def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analys
 
 def test_the_json_follows_the_schema_and_pages_contain_no_foreign_markup(analyses):
     files = files_of(analyses)
-    Draft202012Validator(schemas.shipped("site")).validate(json.loads(files["index.json"]))
+    Draft202012Validator(schemas.schema("site")).validate(json.loads(files["index.json"]))
     assert "b&lt;b" in files["index.html"]
     assert "<b<b" not in files["index.html"]
     assert 'href="b-1/report.html"' in files["index.html"]

@@ -17,6 +17,7 @@ from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"
 HI = {"role": "user", "content": "Hi"}
+JSON_HI = {"role": "user", "content": "Say hi in JSON."}
 _PREVIOUS = "PREVIOUS"
 _RESPONSE_ID = re.compile("resp_[0-9a-f]+")
 

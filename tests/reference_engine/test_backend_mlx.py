@@ -13,7 +13,7 @@ from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine, SamplingParams
-from reference_engine.server.opening import open_engine
+from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 from reference_engine.small.export import export_small
 

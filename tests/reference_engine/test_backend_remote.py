@@ -19,12 +19,12 @@ from scripted import CALL, CHAT_TOOL, FLAT_TOOL, running
 from harmony.conversation import Conversation, User
 from harmony.render import render_prompt
 from harmony.vocabulary import encode, harmony_encoding, token_bytes
-from reference_engine.backends.base import BackendError
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.backends.token_source import BackendError
 from reference_engine.errors import SetupError
 from reference_engine.generation.errors import ContextOverflowError
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.opening import open_engine
+from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import ServeSettings
 
 ANSWER = (

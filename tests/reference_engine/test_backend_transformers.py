@@ -19,7 +19,7 @@ from reference_engine.generation.errors import (
     EngineClosedError,
     QueueFullError,
 )
-from reference_engine.server.opening import open_engine
+from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 from reference_engine.small.export import export_small
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import pty
 import re
@@ -53,6 +54,21 @@ async def test_the_models_calls_are_answered():
     result, *_, last = chat.history[3:]
     assert isinstance(result, Result)
     assert last == Answer("Hello there.")
+
+
+async def test_the_model_edits_files_of_a_folder(tmp_path):
+    patch = json.dumps({"input": "*** Begin Patch\n*** Add File: a.txt\n+a\n*** End Patch"})
+    call = f"<|channel|>commentary to=functions.apply_patch <|message|>{patch}<|call|>"
+    engine, _, chat = chatting(
+        lambda prompt, _: ANSWER if "to=assistant" in prompt else call, folder=tmp_path
+    )
+    await chat.ask("Write a.txt.")
+    assert "type apply_patch" in engine.prompts[0]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "a\n"
+    assert chat.history[2].output.endswith("A a.txt\n")
+    outside = Call("apply_patch", patch.replace("a.txt", "../b.txt"))
+    assert "not allowed" in answer_call(outside, tmp_path)
+    assert "there is no tool" in answer_call(outside)
 
 
 async def test_the_steps_of_built_in_tools_are_shown(tmp_path):

@@ -12,8 +12,7 @@ from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.errors import QueueFullError
 from reference_engine.kv_cache.memory import parse_bytes
 from reference_engine.metrics import EngineMetrics
-from reference_engine.server.app import create_app
-from reference_engine.server.serve import metrics_route
+from reference_engine.server.app import create_app, metrics_route
 from reference_engine.server.settings import AppSettings
 
 

@@ -8,8 +8,8 @@ from faulty import Row, after, check, names_of, respond
 from tiny_model import random_transformer
 
 from harmony.parse import CONSTRAIN
-from reference_engine.faults.base import activated
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
+from reference_engine.faults.fault import activated
 from reference_engine.faults.hooks import LOGITS, MODEL
 from reference_engine.faults.layers.numerics import staged
 from reference_engine.faults.server import AdjustedParams, FaultyEngine, adjusted_sample

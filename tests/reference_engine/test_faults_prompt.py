@@ -1,7 +1,7 @@
 """Faults of what reaches the model: rendering, history, and tools in the prompt."""
 
 import pytest
-from faulty import HI, Row, after, chat, check, names_of, respond
+from faulty import HI, JSON_HI, Row, after, chat, check, names_of, respond
 from scripted import CHAT_TOOL, COT, FLAT_TOOL
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -98,7 +98,7 @@ RENDERING = {
         chat(HI, reasoning_effort="high"), lambda s: "Reasoning: medium\n" in s.prompt
     ),
     "effort-ignored-with-schema": Row(
-        chat(HI, reasoning_effort="high", response_format={"type": "json_object"}),
+        chat(JSON_HI, reasoning_effort="high", response_format={"type": "json_object"}),
         lambda s: "Reasoning: medium\n" in s.prompt,
     ),
     "effort-ignored-in-streams": Row(

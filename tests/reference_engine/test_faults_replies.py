@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 import pytest
-from faulty import HI, MODEL, Row, chat, check, names_of, respond
+from faulty import HI, JSON_HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 from test_faults_prompt import TOOLS as PROMPT_TOOLS
 
@@ -150,7 +150,7 @@ STRUCTURED = {
     ),
     "json-in-fences": Row(formatted, lambda s: s.message["content"] == '```json\n{"a": 1}\n```'),
     "json-object-empty": Row(
-        chat(HI, said=JSON_ANSWER, response_format={"type": "json_object"}),
+        chat(JSON_HI, said=JSON_ANSWER, response_format={"type": "json_object"}),
         lambda s: "additionalProperties" in s.prompt,
     ),
     "answer-as-mcp-call": Row(

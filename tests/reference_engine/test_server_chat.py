@@ -276,7 +276,8 @@ def test_the_answers_schema_reaches_the_prompt(engine, client):
         f"# Response Formats\n\n## s\n\n{json.dumps(schema, separators=(',', ':'))}"
         in engine.prompts[-1]
     )
-    ask(client, response_format={"type": "json_object"})
+    json_user = {"role": "user", "content": "Answer in JSON."}
+    ask(client, [json_user], response_format={"type": "json_object"})
     assert '## json_object\n\n// Any JSON object\n{"type":"object"}' in engine.prompts[-1]
     ask(client, response_format={"type": "text"})
     assert "# Response Formats" not in engine.prompts[-1]
@@ -298,7 +299,7 @@ def test_a_call_to_a_function_that_was_not_offered_is_reported(engine, client):
 @pytest.mark.parametrize(
     "field",
     [
-        {"user": "u"}, {"metadata": {"a": "b"}}, {"store": True}, {"parallel_tool_calls": False},
+        {"user": "u"}, {"metadata": {"a": "b"}}, {"store": False}, {"parallel_tool_calls": False},
         {"service_tier": "auto"}, {"prompt_cache_key": "k"}, {"safety_identifier": "s"},
         {"frequency_penalty": 0}, {"presence_penalty": 0.0}, {"logit_bias": None},
         {"modalities": ["text"]}, {"stop": None}, {"stream": None}, {"tools": []}, {"seed": -1},

@@ -231,25 +231,6 @@ def test_a_stored_response_has_no_stream_and_cannot_be_cancelled(client):
     assert Response.model_validate(fetched.json()).id == reply.id
 
 
-def test_counted_input_tokens_equal_those_of_a_response(client, engine):
-    fields = {"model": MODEL, "instructions": "Be brief.", "tools": [FLAT_TOOL]}
-    asked = len(engine.prompts)
-    counted = client.responses.input_tokens.count(input="Hi", **fields)
-    assert len(engine.prompts) == asked
-    reply = client.responses.create(input="Hi", **fields)
-    assert (counted.object, counted.input_tokens) == (
-        "response.input_tokens",
-        reply.usage.input_tokens,
-    )
-    result = {"type": "function_call_output", "call_id": reply.output[-1].call_id, "output": "x"}
-    fields |= {"previous_response_id": reply.id, "input": [result]}
-    counted = client.responses.input_tokens.count(**fields)
-    assert counted.input_tokens == client.responses.create(**fields).usage.input_tokens
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.input_tokens.count(model=MODEL, input="Hi", truncation="auto")
-    assert caught.value.param == "truncation"
-
-
 def test_a_previous_response_needs_no_input(client, engine):
     engine.script = lambda *_: ANSWER
     try:

@@ -150,7 +150,7 @@ def get_weather(city: str) -> str:
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
     "model_type",
-    [agents.OpenAIChatCompletionsModel, agents.OpenAIResponsesModel, agents.OpenAIResponsesWSModel],
+    [agents.OpenAIChatCompletionsModel, agents.OpenAIResponsesModel],
 )
 async def test_an_agent_uses_a_tool(async_client, engine, model_type, streamed):
     agents.set_tracing_disabled(disabled=True)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
-from reference_engine.server.chat.request import ChatRequest
+from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import AppSettings
 
@@ -100,7 +100,7 @@ CHAT_ERRORS = [
     ({"reasoning_effort": "minimal"}, "reasoning_effort"),
     ({"frequency_penalty": 0.5}, "frequency_penalty"),
     ({"presence_penalty": 0.5}, "presence_penalty"),
-    ({"logit_bias": {"1": 5}}, "logit_bias"),
+    ({"logit_bias": {"1": 5}}, "logit_bias.1"),
     ({"functions": []}, "functions"),
     ({"modalities": ["audio"]}, "modalities[0]"),
     ({"verbosity": "high"}, "verbosity"),
@@ -122,7 +122,7 @@ CHAT_ERRORS = [
         {"response_format": {"type": "json_schema", "json_schema": BAD_SCHEMA}},
         "response_format.json_schema.schema",
     ),
-    ({"stream_options": {"x": 1}}, "stream_options.x"),
+    ({"stream_options": {"x": 1}, "stream": True}, "stream_options.x"),
     ({"tools": [DEEP_TOOL]}, None),
     ({"messages": [{"role": "user", "content": "a" * 30_000}]}, None),
 ]
@@ -160,7 +160,7 @@ RESPONSES_ERRORS = [
     ({"max_tokens": 5}, "max_tokens"),
     ({"messages": [USER]}, "messages"),
     ({"background": True}, "background"),
-    ({"truncation": "auto"}, "truncation"),
+    ({"truncation": "middle"}, "truncation"),
     ({"conversation": "c"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
     ({"metadata": {"a": 1}}, "metadata.a"),
@@ -260,7 +260,7 @@ def test_a_full_queue_rejects_the_request(served, path, stream):
     finally:
         engine.full = False
     error = error_of(reply, 429)
-    assert error["type"] == "rate_limit_error"
+    assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
     assert int(reply.headers["retry-after"]) > 0
 
 

@@ -1,6 +1,7 @@
 """Replies are well-formed for any sampled tokens."""
 
 import asyncio
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,12 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS, Ended, Started
 from harmony.vocabulary import harmony_encoding
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.chat.reply import CompleteChoice, Deltas, Head, usage_of
+from reference_engine.server.chat_completions import ChatReply
+from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece, StopStrings
-from reference_engine.server.responses.reply import OutputWriter, Reply
+from reference_engine.server.responses.handler import Reply
+from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.tool_choice import ToolPolicy
@@ -50,11 +53,13 @@ def tokens_of(sampled: list[str | int]) -> list[int]:
 
 def run(order: GenerationRequest, tokens: list[int]) -> tuple[Generation, list[Part]]:
     generation = Generation(ScriptedEngine(tokens), order)
+    collected: list[Part] = []
 
-    async def collect() -> list[Part]:
-        return [part async for parts in generation.run() for part in parts]
+    async def take(parts: Sequence[Part]) -> None:
+        collected.extend(parts)
 
-    return generation, asyncio.run(collect())
+    asyncio.run(generation.run(take))
+    return generation, collected
 
 
 def check_order(parts: list[Part]) -> None:
@@ -107,21 +112,19 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     assert policy.mode != "required" or calls or generation.finish == "length"
     assert len(calls) <= 1
 
-    choice, deltas = CompleteChoice(0), Deltas(show_reasoning=True)
-    for delta, tokens in deltas.of(parts):
-        choice.add(delta, tokens)
-    finished = choice.finished(generation.finish, logprobs=logprobs)
-    fields = {"choices": [finished], "usage": usage_of([generation])}
-    ChatCompletion.model_validate(Head("m", "f").fields("chat.completion") | fields)
-    content = finished["message"]["content"]
+    engine = ScriptedEngine(tokens_of(sampled))
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "logprobs": logprobs}
+    reply = ChatReply(ChatRequest.model_validate(body), "f", [Generation(engine, order)])
+    completion = ChatCompletion.model_validate(asyncio.run(reply.complete()))
+    content = completion.choices[0].message.content
     assert "stop" not in (content or "") or any(part.kind == "preamble" for part in parts)
 
     writer = OutputWriter()
     writer.events(parts)
     steps = Steps(lambda _: generation, order)
     steps.finish = generation.finish
-    body = ResponsesRequest.model_validate({"model": "m", "input": "Hi"})
-    Response.model_validate(Reply(body, steps, writer).finished())
+    request = ResponsesRequest.model_validate({"model": "m", "input": "Hi"})
+    Response.model_validate(Reply(request, steps, writer).finished())
 
 
 @settings(max_examples=300, deadline=None)

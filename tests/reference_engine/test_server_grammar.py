@@ -7,7 +7,7 @@ from typing import Literal
 import openai
 import pytest
 import torch
-from faulty import HI, chat, send
+from faulty import HI, JSON_HI, chat, send
 from pydantic import BaseModel
 from scripted import CALL, CALL_OF, CHAT_TOOL, COT, running, sdk_client
 
@@ -112,7 +112,7 @@ async def test_schemas_that_cannot_be_enforced_are_rejected():
 
 
 async def test_json_object_format_produces_an_object():
-    asked = chat(response_format={"type": "json_object"}, n=2)
+    asked = chat(JSON_HI, response_format={"type": "json_object"}, n=2)
     reply = await answered(asked)
     documents = [json.loads(choice["message"]["content"]) for choice in reply["choices"]]
     assert [type(each) for each in documents] == [dict, dict]

@@ -11,7 +11,7 @@ from openai.types.responses import Response
 from scripted import ANSWER, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
 from reference_engine.generation.engine import SamplingParams
-from reference_engine.server.chat.request import ChatRequest
+from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.responses.request import ResponsesRequest
 
 MODEL = "gpt-oss-small"
@@ -29,7 +29,6 @@ CHAT = {
     "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
     "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
     "stop": ["x"],
-    "stream_options": {"include_usage": True},
     "max_tokens": 9,
 }
 RESPONSES = {

@@ -404,7 +404,7 @@ def test_a_response_too_large_to_store_evicts_no_other():
     [
         {"truncation": "disabled"}, {"include": ["reasoning.encrypted_content"]},
         {"service_tier": "auto"}, {"background": False}, {"text": {"format": {"type": "text"}}},
-        {"reasoning": {"summary": "auto"}}, {"stream_options": {"include_obfuscation": False}},
+        {"reasoning": {"summary": "auto"}},
         {"instructions": None}, {"max_output_tokens": None}, {"seed": 3}, {"presence_penalty": 0},
         {"text": {"verbosity": "medium"}},
     ],

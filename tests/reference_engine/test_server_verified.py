@@ -41,7 +41,9 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 def verified(script, capsys, *options):
     with running(ScriptedEngine(script)) as url:
-        code = run(["--base-url", url, "--model", "gpt-oss-small", "--json", *options])
+        code = run(
+            ["--base-url", url, "--model", "gpt-oss-small", "--suite", "tools", "--json", *options]
+        )
     return code, json.loads(capsys.readouterr().out)
 
 

@@ -108,7 +108,7 @@ gpt-oss-verify --provider mock
 - provider: `mock`
 - address: `http://127.0.0.1:1/v1`
 - model: `gpt-oss-mock`
-- suite: `smoke`
+- suite: `tools`
 - max context: `131072`
 - apis: `chat`
 - modes: `non-streaming`

@@ -7,7 +7,7 @@ from harness.records.runs import RunSettings, TaskInfo
 from reports.build import build_report
 from reports.diagnosis import next_steps
 
-COMMAND = ("gpt-oss-verify", "-p", "mine", "--suite", "quick")
+COMMAND = ("gpt-oss-verify", "-p", "mine", "--suite", "standard")
 
 
 def failing_probes(*names, command=COMMAND, **changes):
@@ -29,7 +29,7 @@ def test_a_failed_probe_is_repeated_and_then_run_alone():
         "Repeat and reduce the request behind a finding: "
         "gpt-oss-verify reproduce 'runs/a b' cot.kept",
         "After a fix, run only the failed probes: "
-        "gpt-oss-verify -p mine --suite quick --only cot.kept,cot.used",
+        "gpt-oss-verify -p mine --suite standard --only cot.kept,cot.used",
     ]
 
 
@@ -42,7 +42,8 @@ def test_many_failed_probes_are_named_by_their_families():
 def test_a_command_that_chooses_probes_is_repeated_as_it_was(more):
     (_, again) = lines(failing_probes("cot.used", command=(*COMMAND, *more)))
     assert (
-        again == f"After a fix, run it again: gpt-oss-verify -p mine --suite quick {' '.join(more)}"
+        again
+        == f"After a fix, run it again: gpt-oss-verify -p mine --suite standard {' '.join(more)}"
     )
 
 
@@ -52,7 +53,7 @@ def test_a_failed_check_of_tool_calls_repeats_the_whole_run():
         decision="fail",
         run={"command": COMMAND},
     )
-    assert lines(found)[1] == "After a fix, run it again: gpt-oss-verify -p mine --suite quick"
+    assert lines(found)[1] == "After a fix, run it again: gpt-oss-verify -p mine --suite standard"
 
 
 def test_an_unfinished_run_with_findings_is_finished_first():

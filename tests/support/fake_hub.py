@@ -62,11 +62,12 @@ def fake_hub(
                 self.wfile.write(body)
 
         def _list(self) -> None:
-            repository = self.path.removeprefix("/api/models/").partition("?")[0]
+            owner, name, kind = f"{self.path.partition('?')[0]}///".split("/")[3:6]
+            repository = f"{owner}/{name}"
             listing = _listing(repository, {**files, **listed})
-            known = bool(listing["siblings"])
-            status, code = _listing_reply(known=known, gated=repository in gated)
-            body = json.dumps(listing).encode()
+            status, code = _listing_reply(known=bool(listing), gated=repository in gated)
+            info = {"id": repository, "sha": "0" * 40, "siblings": listing}
+            body = json.dumps(listing if kind == "tree" else info).encode()
             self.send_response(status)
             self.send_header("X-Error-Code", code)
             self.send_header("Content-Type", "application/json")
@@ -98,19 +99,21 @@ def _repository_path(path: str) -> str:
     return path.removeprefix("/datasets").removeprefix("/")
 
 
-def _listing(repository: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """The hub's description of a model; its safetensors are stored with LFS."""
-    siblings = []
+def _listing(repository: str, files: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The files of a model, with their hashes; its safetensors are stored with LFS."""
+    listed = []
     for name, text in files.items():
         if not name.startswith(f"{repository}/"):
             continue
         data = text.encode()
-        entry = {"rfilename": name.removeprefix(f"{repository}/"), "size": len(data)}
+        path = name.removeprefix(f"{repository}/")
+        blob = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+        entry = {"type": "file", "rfilename": path, "path": path, "size": len(data), "oid": blob}
         if name.endswith(".safetensors"):
             digest = hashlib.sha256(data).hexdigest()
-            entry["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
-        siblings.append(entry)
-    return {"id": repository, "sha": "0" * 40, "siblings": siblings}
+            entry["lfs"] = {"oid": digest, "sha256": digest, "size": len(data), "pointerSize": 134}
+        listed.append(entry)
+    return listed
 
 
 def _file_reply(body: bytes, revision: str, *, gated: bool) -> tuple[int, dict[str, str], bytes]:

@@ -20,7 +20,7 @@ from harmony.render import render_all
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, messages_of, response_of
 from reference_engine.faults.prompts import Message
-from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.api_error import ApiError, invalid
 
 _FINAL = "assistant<|channel|>final"
 _ANALYSIS = "assistant<|channel|>analysis"

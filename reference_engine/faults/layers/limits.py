@@ -18,7 +18,7 @@ from reference_engine.faults.http import (
     response_of,
 )
 from reference_engine.faults.parsers import FilteredParser
-from reference_engine.server.errors import ApiError
+from reference_engine.server.api_error import ApiError
 from reference_engine.server.generation import GenerationRequest
 
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256

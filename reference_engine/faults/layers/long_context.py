@@ -16,7 +16,7 @@ from torch import Tensor
 from harmony.parse import START
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.base import Hook
+from reference_engine.faults.fault import Hook
 from reference_engine.faults.layers.numerics import ATTEND
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.faults import hooks
-from reference_engine.faults.base import Hook
+from reference_engine.faults.fault import Hook
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig

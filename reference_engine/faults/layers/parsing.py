@@ -10,7 +10,7 @@ from harmony.parse import Delta, Ended, Event, Kind, Started
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
 from reference_engine.faults.parsers import EndBlindParser, SharedParser, TokenwiseParser, Unparsed
-from reference_engine.server.errors import ApiError
+from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"

@@ -9,9 +9,9 @@ from dataclasses import replace
 from harmony.conversation import FunctionTool
 from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.faults import hooks
-from reference_engine.faults.base import Hook
+from reference_engine.faults.fault import Hook
 from reference_engine.faults.http import ClientRequest, Json, chat_messages, response_of
-from reference_engine.server.errors import ApiError
+from reference_engine.server.api_error import ApiError
 from reference_engine.server.tool_choice import ToolPolicy
 
 _AUTO = ToolPolicy()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.faults import hooks
-from reference_engine.faults.base import Hook
+from reference_engine.faults.fault import Hook
 from reference_engine.faults.http import (
     ClientRequest,
     Json,
@@ -18,7 +18,7 @@ from reference_engine.faults.http import (
     output_items,
 )
 from reference_engine.faults.layers.parsing import dropped, recast
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 _CONSTRAIN = " <|constrain|>json"
 _NOISE = 0.005

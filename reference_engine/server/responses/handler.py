@@ -2,97 +2,26 @@
 
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
-from harmony.parse import STOP_TOKENS
+from harmony.conversation import ConversationItem
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.connection import Context, EventStream, until_disconnect
-from reference_engine.server.errors import ApiError, invalid, json_response
+from reference_engine.server.api_error import ApiError, invalid, json_response
+from reference_engine.server.connection import Context, Emit, EventStream, until_disconnect
 from reference_engine.server.generation import Generation, GenerationRequest
-from reference_engine.server.responses.history import history_of
-from reference_engine.server.responses.items import encode_text
-from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply, usage_of
-from reference_engine.server.responses.request import (
-    ConversationRequest,
-    ResponsesRequest,
-    unknown_previous,
-)
-from reference_engine.server.responses.steps import Steps
-from reference_engine.server.responses.store import ResponseStore, Stored, VisibleResponses, page
-from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
-from reference_engine.server.responses.websocket import CONNECTION_STORE
-from reference_engine.server.tool_choice import ToolPolicy
-
-_SUMMARIZE = (
-    "Summarize our conversation so far, for yourself: everything before this message will be gone "
-    "except what users and developers wrote. Keep what was found out, decided, promised and done, "
-    "results of tools included, and what is still open. Write the summary and nothing else."
-)
-
-
-class CompactRequest(ConversationRequest):
-    """The body of POST /v1/responses/compact."""
-
-    def generation_request(
-        self, history: tuple[ConversationItem, ...], current_date: str | None
-    ) -> GenerationRequest:
-        """The request for a summary of this history. Raises ApiError."""
-        conversation = Conversation(
-            items=(*self.opening, *history, User(_SUMMARIZE)),
-            effort="low",
-            current_date=current_date,
-        )
-        return GenerationRequest(
-            conversation, SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy("forbidden")
-        )
-
-
-def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, Any]:
-    """The response to a compaction: the inputs of the conversation and the model's summary.
-
-    A later request starts with these items instead of the conversation. They include all user
-    messages (OpenAI's API reference, "Compact a response"); this server also includes all system
-    and developer messages. Raises ApiError.
-    """
-    if steps.finish == "length":
-        message = "The conversation leaves no room in the model's context for its summary."
-        raise ApiError(400, message, code="context_length_exceeded")
-    entries = (entry for step in steps.history for entry in step)
-    summary = "\n".join(entry.text for entry in entries if isinstance(entry, Answer))
-    if not summary:
-        raise ApiError(500, "The model wrote no summary; try again.", code="no_summary")
-    kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
-    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_text(summary)}
-    return {
-        "id": _id("resp"),
-        "object": "response.compaction",
-        "created_at": int(time.time()),
-        "output": [*kept, item],
-        "usage": usage_of(steps),
-    }
-
-
-def _message(entry: Developer | User) -> dict[str, Any]:
-    return {
-        "type": "message",
-        "id": _id("msg"),
-        "status": "completed",
-        "role": "user" if isinstance(entry, User) else "developer",
-        "content": [{"type": "input_text", "text": entry.text}],
-    }
-
-
-def _id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(16)}"
+from reference_engine.server.responses.input_items import history_of
+from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
+from reference_engine.server.responses.output_items import Event, OutputWriter
+from reference_engine.server.responses.request import ResponsesRequest
+from reference_engine.server.responses.steps import StepPart, Steps
+from reference_engine.server.responses.store import ResponseStore, Stored, page
 
 
 class ResponsesHandler:
@@ -107,8 +36,7 @@ class ResponsesHandler:
         """Create a response, streaming or not."""
         context = self._context
         body = await context.read(request, ResponsesRequest)
-        memory = VisibleResponses(self._store, getattr(request.state, CONNECTION_STORE, None))
-        history = _history(body, memory)
+        history = _history(body, self._store)
         steps, tools = await self._steps(body, history)
         writer = OutputWriter(
             namespaces(body.tools),
@@ -119,57 +47,50 @@ class ResponsesHandler:
         reply = Reply(body, steps, writer)
 
         def keep(response: dict[str, Any]) -> None:
-            memory.put(_stored(body, response, history, writer, steps), share=body.store)
+            if body.store:
+                self._store.put(_stored(body, response, history, writer, steps))
 
         if body.stream:
-            return EventStream(reply.events(keep), context.stop, reply.failure)
-        await until_disconnect(request.receive, context.stop, _write(steps, writer))
-        response = reply.finished()
+            return EventStream(partial(reply.stream, keep), context.stop, reply.failure)
+        response = await until_disconnect(request.receive, context.stop, reply.run())
         keep(response)
         return json_response(response)
-
-    async def count(self, request: Request) -> Response:
-        """Count the prompt tokens of a response without creating it."""
-        body = await self._context.read(request, ResponsesRequest)
-        steps, _ = await self._steps(body, _history(body, VisibleResponses(self._store)))
-        work = steps.count()
-        counted = await until_disconnect(request.receive, self._context.stop, work)
-        return json_response({"object": "response.input_tokens", "input_tokens": counted})
 
     async def _steps(
         self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
     ) -> tuple[Steps, Toolbox]:
         settings = self._context.settings
-        chosen = (body.tools, body.tool_choice, settings.tools)
-        builtin = builtin_of(*chosen)
-        tools = settings.tools.toolbox(builtin, offers_of(*chosen))
+        builtin = builtin_of(body.tools, body.tool_choice, settings.tools)
+        tools = settings.tools.toolbox(builtin)
         await tools.replay(history)
         wanted = body.generation_request(history, settings.current_date, builtin)
         most_calls = settings.tools.most_calls
         if body.max_tool_calls is not None:
             most_calls = min(most_calls, body.max_tool_calls)
-        return Steps(self._generate, wanted, tools, most_calls), tools
+        generate = partial(self._generate, truncate=body.truncation == "auto")
+        return Steps(generate, wanted, tools, most_calls), tools
 
-    async def compact(self, request: Request) -> Response:
-        """Compact a conversation for later requests."""
-        context = self._context
-        body = await context.read(request, CompactRequest)
-        history = _history(body, VisibleResponses(self._store))
-        wanted = body.generation_request(history, context.settings.current_date)
-        steps = Steps(self._generate, wanted)
-        await until_disconnect(request.receive, context.stop, _write(steps, OutputWriter()))
-        return json_response(compacted(history, steps))
+    def _generate(self, request: GenerationRequest, *, truncate: bool) -> Generation:
+        """Return the generation of a request.
 
-    def _generate(self, request: GenerationRequest) -> Generation:
-        return self._context.generation(self._context.engine, request)
+        If the conversation is too long for the context, `truncate` drops its oldest turns. Raises
+        ApiError.
+        """
+        while True:
+            try:
+                return self._context.generation(self._context.engine, request)
+            except ApiError as error:
+                shorter = request.without_oldest_turn() if truncate else None
+                if error.code != "context_length_exceeded" or shorter is None:
+                    raise
+                request = shorter
 
     async def stored(self, request: Request) -> Response:
         """Return or delete a stored response. Raises ApiError."""
-        return await (self._delete if request.method == "DELETE" else self._get)(request)
-
-    async def _get(self, request: Request) -> Response:
-        """Return a stored response. Raises ApiError."""
         stored = self._stored(request)
+        if request.method == "DELETE":
+            self._store.delete(stored.id)
+            return json_response({"id": stored.id, "object": "response", "deleted": True})
         if request.query_params.get("stream", "false").lower() != "false":
             message = "'stream' requires a background response, which this server does not support."
             raise invalid("stream", message)
@@ -186,12 +107,6 @@ class ResponsesHandler:
         message = "Only responses created with 'background' true can be cancelled."
         raise invalid("response_id", message)
 
-    async def _delete(self, request: Request) -> Response:
-        """Delete a stored response. Raises ApiError."""
-        response_id = self._stored(request).id
-        self._store.delete(response_id)
-        return json_response({"id": response_id, "object": "response", "deleted": True})
-
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
         stored = self._store.get(response_id)
@@ -201,7 +116,7 @@ class ResponsesHandler:
         return stored
 
 
-def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[ConversationItem, ...]:
+def _history(body: ResponsesRequest, memory: ResponseStore) -> tuple[ConversationItem, ...]:
     """The conversation of the previous response, then the input. Raises ApiError."""
     if body.input is None and body.previous_response_id is None:
         message = "Missing required parameter: 'input' or 'previous_response_id'."
@@ -211,15 +126,10 @@ def _history(body: ConversationRequest, memory: VisibleResponses) -> tuple[Conve
     if body.previous_response_id is not None:
         stored = memory.get(body.previous_response_id)
         if stored is None:
-            raise unknown_previous(body.previous_response_id)
+            message = f"Previous response with id '{body.previous_response_id}' not found."
+            raise invalid("previous_response_id", message, "previous_response_not_found")
         earlier, calls = stored.history, dict(stored.calls)
     return history_of(body.items, earlier, calls, memory.item)
-
-
-async def _write(steps: Steps, writer: OutputWriter) -> None:
-    async with aclosing(steps.run()) as batches:
-        async for parts in batches:
-            writer.events(parts)
 
 
 def _stored(
@@ -238,3 +148,127 @@ def _stored(
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
         input=orjson.dumps([item.listed() for item in body.items]),
     )
+
+
+@dataclass
+class Reply:
+    """One response: the object, and its stream of numbered events."""
+
+    body: ResponsesRequest
+    steps: Steps
+    writer: OutputWriter
+    id: str = field(default_factory=lambda: f"resp_{secrets.token_hex(16)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    _sent: int = 0
+
+    async def run(self) -> dict[str, Any]:
+        """Generate and return the complete response."""
+
+        async def take(parts: Sequence[StepPart]) -> None:
+            self.writer.events(parts)
+
+        await self.steps.run(take)
+        return self.finished()
+
+    async def stream(self, keep: Callable[[dict[str, Any]], None], emit: Emit) -> None:
+        """Generate and emit the events, grouped by token; `keep` gets the complete response."""
+        running = self._response("in_progress")
+        kinds = ("response.created", "response.in_progress")
+        opening = self._encode({"type": kind, "response": running} for kind in kinds)
+
+        async def take(parts: Sequence[StepPart]) -> None:
+            nonlocal opening
+            events = opening + self._encode(self.writer.events(parts))
+            opening = b""
+            if events:
+                await emit(events)
+
+        await self.steps.run(take)
+        response = self.finished()
+        keep(response)
+        last = {"type": f"response.{response['status']}", "response": response}
+        await emit(opening + self._encode([last]))
+
+    def finished(self) -> dict[str, Any]:
+        """The complete response after the last step."""
+        truncated = self.steps.finish == "length"
+        response = self._response("incomplete" if truncated else "completed")
+        response["usage"] = usage_of(self.steps)
+        if truncated:
+            response["incomplete_details"] = {"reason": "max_output_tokens"}
+        else:
+            response["completed_at"] = int(time.time())
+        return response
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream after an error."""
+        code = "invalid_prompt" if error.status < 500 else "server_error"
+        if error.status == 429:
+            code = "rate_limit_exceeded"
+        response = self._response("failed")
+        response["error"] = {"code": code, "message": error.message}
+        return self._encode([{"type": "response.failed", "response": response}])
+
+    def _response(self, status: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "output": list(self.writer.items),
+            "usage": None,
+            **_echoed(self.body),
+        }
+
+    def _encode(self, events: Iterable[Event]) -> bytes:
+        encoded = b""
+        for event in events:
+            numbered = event | {"sequence_number": self._sent}
+            self._sent += 1
+            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
+        return encoded
+
+
+def _echoed(body: ResponsesRequest) -> dict[str, Any]:
+    choice = body.tool_choice
+    text_format = body.text.format.model_dump(by_alias=True, exclude_none=True)
+    return {
+        "model": body.model,
+        "previous_response_id": body.previous_response_id,
+        "instructions": body.instructions,
+        "tools": [tool.echoed() for tool in body.tools],
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "reasoning": {"effort": body.reasoning.effort or "medium", "summary": None},
+        "text": {"format": text_format, "verbosity": body.text.verbosity},
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_logprobs": body.top_logprobs,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": body.max_tool_calls,
+        "truncation": body.truncation,
+        "store": body.store,
+        "background": False,
+        "service_tier": "default",
+        "metadata": body.metadata,
+        "safety_identifier": body.safety_identifier,
+        "prompt_cache_key": body.prompt_cache_key,
+        "user": body.user,
+    }
+
+
+def usage_of(steps: Steps) -> dict[str, Any]:
+    """The token counts of all steps."""
+    prompt, completed = steps.prompt_tokens, steps.completion_tokens
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": steps.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": completed,
+        "output_tokens_details": {"reasoning_tokens": steps.reasoning_tokens},
+        "total_tokens": prompt + completed,
+    }

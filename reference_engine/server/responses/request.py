@@ -7,7 +7,6 @@ from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
 from harmony.conversation import Builtin, Conversation, ConversationItem, Developer
-from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,
@@ -15,14 +14,15 @@ from reference_engine.server.fields import (
     JsonObjectFormat,
     JsonSchema,
     Limit,
-    ModelRequest,
     RequestModel,
     TextFormat,
+    Verbosity,
     answer_format,
+    require_json,
 )
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.responses.items import Item, MessageItem
-from reference_engine.server.responses.tools import AnyTool, ToolChoice, choice_of, offered
+from reference_engine.server.responses.input_items import Item, MessageItem
+from reference_engine.server.responses.offered_tools import AnyTool, ToolChoice, choice_of, offered
 
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -39,35 +39,18 @@ class TextSettings(RequestModel):
     format: Annotated[
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
-    verbosity: Literal["medium"] = "medium"
+    verbosity: Verbosity = "medium"
 
 
 _Input = Annotated[list[Item], Field(min_length=1)] | str
 
 
-class ConversationRequest(ModelRequest):
-    """The fields of all requests with a conversation."""
+class ResponsesRequest(AnswerRequest):
+    """The body of POST /v1/responses."""
 
     input: _Input | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
-
-    @property
-    def items(self) -> list[Item]:
-        """The input as items."""
-        if isinstance(self.input, str):
-            return [MessageItem(role="user", content=self.input)]
-        return self.input or []
-
-    @property
-    def opening(self) -> tuple[Developer, ...]:
-        """The instructions as a conversation item, if there are any."""
-        return (Developer(self.instructions),) if self.instructions else ()
-
-
-class ResponsesRequest(AnswerRequest, ConversationRequest):
-    """The body of POST /v1/responses."""
-
     store: bool = True
     max_output_tokens: Limit | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
@@ -83,8 +66,15 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
     user: str | None = None
 
     background: Literal[False] = False
-    truncation: Literal["disabled"] = "disabled"
+    truncation: Literal["auto", "disabled"] = "disabled"
     client_metadata: Ignored = None
+
+    @property
+    def items(self) -> list[Item]:
+        """The input as items."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input or []
 
     @property
     def logprobs(self) -> bool:
@@ -99,8 +89,11 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
     ) -> GenerationRequest:
         """The generation request for this history and these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
+        opening = (Developer(self.instructions),) if self.instructions else ()
+        items = (*opening, *history)
+        require_json(self.text.format, items, "input")
         conversation = Conversation(
-            items=(*self.opening, *history),
+            items=items,
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=answer_format(self.text.format),
@@ -110,9 +103,3 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         top_logprobs = self.top_logprobs if self.logprobs else None
         sampling = self.sampling(self.max_output_tokens, top_logprobs)
         return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
-
-
-def unknown_previous(response_id: str) -> ApiError:
-    """The error for a `previous_response_id` that is not stored."""
-    message = f"Previous response with id '{response_id}' not found."
-    return invalid("previous_response_id", message, "previous_response_not_found")

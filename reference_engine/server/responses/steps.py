@@ -1,20 +1,17 @@
 """The steps of one response: the model writes, a tool of the server runs, the model continues."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeGuard
 
 from harmony.conversation import BuiltinCall, Call, ConversationItem
 from harmony.parse import Ended, Started, item_of
-from reference_engine.builtin.base import Ran
-from reference_engine.builtin.mcp import McpError, McpListing
+from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.api_error import ApiError
 from reference_engine.server.generation import FinishReason, Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece
 
-StepPart = Part | Ran | McpListing
+StepPart = Part | Ran
 Generate = Callable[[GenerationRequest], Generation]
 
 
@@ -23,8 +20,7 @@ class Steps:
 
     Each step renders its prompt from the conversation in the same way as if a client had sent the
     items back. After `most_calls` calls, the server replaces further calls by a final answer.
-    `history` has the conversation items of each output item: one, two for a call and its result,
-    or none for a list of tools.
+    `history` has the conversation items of each output item: one, or two for a call and its result.
     """
 
     def __init__(
@@ -50,6 +46,11 @@ class Steps:
         return sum(len(each.prompt) for each in self._generations)
 
     @property
+    def cached_tokens(self) -> int:
+        """The number of tokens of all prompts that the engine did not compute again."""
+        return sum(each.cached_tokens for each in self._generations)
+
+    @property
     def completion_tokens(self) -> int:
         """The number of tokens that the model generated in all steps."""
         return sum(len(each.completion) for each in self._generations)
@@ -59,57 +60,33 @@ class Steps:
         """The number of generated tokens in the text of the chain of thought."""
         return sum(each.reasoning_tokens for each in self._generations)
 
-    async def run(self) -> AsyncGenerator[list[StepPart]]:
-        """Yield the tools of MCP servers, the parts of all steps, and the results of tools.
+    async def run(self, take: Callable[[Sequence[StepPart]], Awaitable[None]]) -> None:
+        """Pass on the parts of all steps and the results of tools.
 
-        Raises ApiError if the conversation cannot be rendered or exceeds the context, an MCP server
-        cannot be used, or the engine fails or refuses the request.
+        Raises ApiError if the conversation cannot be rendered or exceeds the context, or the engine
+        fails or refuses the request.
         """
-        async with aclosing(self._tools.mcp):
-            if listings := await self._begin():
-                self.history += [()] * len(listings)
-                yield list(listings)
-            async with aclosing(self._run_steps()) as batches:
-                async for parts in batches:
-                    yield parts
 
-    async def count(self) -> int:
-        """Count the tokens of the first prompt, without generating. Raises ApiError like `run`."""
-        async with aclosing(self._tools.mcp):
-            await self._begin()
-        return self.prompt_tokens
+        async def take_noted(parts: Sequence[Part]) -> None:
+            for part in parts:
+                self._note(part)
+            await take(parts)
 
-    async def _begin(self) -> Sequence[McpListing]:
-        """Render the first prompt; returns the tools of MCP servers."""
-        try:
-            listings = await self._tools.mcp.connect()
-        except McpError as error:
-            raise ApiError(424, str(error), param="tools", code="mcp_server_failed") from error
-        self._start(_with_mcp(self._request, listings) if listings else self._request)
-        return listings
-
-    async def _run_steps(self) -> AsyncGenerator[list[StepPart]]:
+        self._start(self._request)
         while True:
             generation = self._generations[-1]
             before = len(self.history)
-            async with aclosing(generation.run()) as batches:
-                async for parts in batches:
-                    for part in parts:
-                        self._note(part)
-                    yield list(parts)
+            await generation.run(take_noted)
             self.finish = generation.finish
             last = self.history[-1][-1] if len(self.history) > before else None
-            if self.finish == "length" or not self._serves(last):
+            if self.finish == "length" or not isinstance(last, BuiltinCall):
                 return
             ran, result = await self._tools.run(last)
             self.history[-1] = (last, result)
-            yield [ran]
+            await take([ran])
             if not self._prepare_next(before):
                 self.finish = "length"
                 return
-
-    def _serves(self, item: ConversationItem | None) -> TypeGuard[Call | BuiltinCall]:
-        return isinstance(item, Call | BuiltinCall) and self._tools.kind(item.name) is not None
 
     def _note(self, part: Part) -> None:
         match part:
@@ -145,24 +122,3 @@ class Steps:
             request = replace(request, policy=replace(request.policy, used_up=True))
         self._request = request
         self._generations.append(self._generate(request))
-
-
-def _with_mcp(request: GenerationRequest, listings: Sequence[McpListing]) -> GenerationRequest:
-    """The request with the tools of MCP servers as additional functions. Raises ApiError."""
-    conversation, policy = request.conversation, request.policy
-    functions = [each for listing in listings for each in listing.functions]
-    names = {each.name for each in conversation.tools} | set(conversation.builtin)
-    for function in functions:
-        if function.name in names:
-            message = (
-                f"There are two tools named '{function.name}', one of them from an MCP server: "
-                "exclude one with 'allowed_tools'."
-            )
-            raise invalid("tools", message)
-        names.add(function.name)
-    served = (*policy.builtin, *(each.name for each in functions))
-    return replace(
-        request,
-        conversation=replace(conversation, tools=(*conversation.tools, *functions)),
-        policy=replace(policy, builtin=served),
-    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harmony.conversation import ConversationItem, texts_of
-from reference_engine.server.errors import invalid
+from reference_engine.server.api_error import invalid
 
 T = TypeVar("T")
 _LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
@@ -78,33 +78,6 @@ class ResponseStore:
         self._bytes -= size
         for item_id in stored.items:
             del self._items[item_id]
-
-
-@dataclass(frozen=True)
-class VisibleResponses:
-    """The responses that a client can continue: those of the server and of the connection."""
-
-    shared: ResponseStore
-    own: ResponseStore | None = None
-
-    def put(self, stored: Stored, *, share: bool) -> None:
-        """Store a response for the connection and, with `share`, for all clients."""
-        for store in self._stores if share else self._stores[:-1]:
-            store.put(stored)
-
-    def get(self, response_id: str) -> Stored | None:
-        """A response from either store."""
-        found = (store.get(response_id) for store in self._stores)
-        return next(filter(None, found), None)
-
-    def item(self, item_id: str) -> tuple[tuple[ConversationItem, ...], str | None] | None:
-        """The conversation items of an output item, with the call id of a call."""
-        found = (store.item(item_id) for store in self._stores)
-        return next(filter(None, found), None)
-
-    @property
-    def _stores(self) -> tuple[ResponseStore, ...]:
-        return (self.shared,) if self.own is None else (self.own, self.shared)
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
 from harness.run.run_folder import COMPARED
+from reference_engine.faults.catalogue import CATALOGUE
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)
@@ -76,7 +77,7 @@ def reported(recorded):
 
 def judged(rollouts):
     """The scores of strict tool calling, as they are written to the folder."""
-    run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
+    run = planned(strict=True, tries=1, only=("cases",), suite=SUITE)
     dump = TypeAdapter(Score).dump_python
     scores = [each for each in scored(rollouts, run) if each.finished]
     return [dump(each, mode="json", exclude=COMPARED) for each in scores]
@@ -755,6 +756,8 @@ def test_every_check_is_violated_by_a_test():
     }
     for defect in DEFECTS:
         broken |= defect.found
+    for fault in CATALOGUE.values():  # test_faults_found.py
+        broken.update(fault.detectors)
     assert set(SINGLE_CHECKS) - broken - elsewhere == set()
 
 

@@ -17,7 +17,19 @@ from gpt_oss_verify.app import run
 from reports import schemas
 
 LITTLE = {"suite": TINY, "tries": 1}
-SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming", "--rule", "guide")
+SHORT = (
+    "--suite",
+    "tools",
+    "-n",
+    "1",
+    "-k",
+    "2",
+    "--apis",
+    "chat",
+    "--no-streaming",
+    "--rule",
+    "guide",
+)
 
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -46,7 +58,7 @@ def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, caps
     assert "page/compare.html" in text
     assert text.index("Summary") < text.index("Differences") < text.index("Figures")
     found = json.loads((tmp_path / "page" / "compare.json").read_text())
-    Draft202012Validator(schemas.shipped("compare")).validate(found)
+    Draft202012Validator(schemas.schema("compare")).validate(found)
     assert found["against"] == "alpha 2026-11-01 10:00"
     markdown = (tmp_path / "page" / "compare.md").read_text()
     assert "**▼ " in markdown
@@ -225,5 +237,5 @@ def test_history_is_a_table_and_json(runs, capsys):
     assert "pass^3 █▁" in text
     assert run(["history", "-p", "alpha", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    Draft202012Validator(schemas.shipped("history")).validate(found)
+    Draft202012Validator(schemas.schema("history")).validate(found)
     assert [line["provider"] for line in found["lines"]] == ["alpha"]

@@ -141,7 +141,7 @@ def test_the_columns_are_documented():
 def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
-        few = ["-n", "1", "-k", "1", "--rule", "guide"]
+        few = ["--suite", "tools", "-n", "1", "-k", "1", "--rule", "guide"]
         assert main(["--base-url", mock.base_url, "--model", MODEL, *few]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     run = harness.load(folder)

@@ -12,12 +12,12 @@ from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.items import Reply, ToolCall
 from harness.errors import ConfigurationError, RunLogError
-from harness.golden import create, engine, files
+from harness.golden import create, files, trusted_engines
 from harness.golden.content import Token
 from harness.golden.create import DEFECTS, HEALTHY
 from harness.golden.distance import Compared, ReportedToken, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
-from harness.golden.engine import Answer, EngineOptions, Head
+from harness.golden.trusted_engines import Answer, EngineOptions, Head
 from harness.probes import golden_prompts
 from harness.records.runs import RunInfo, TaskInfo
 from reference_engine.scoring import identity
@@ -216,7 +216,7 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
         head = Head("engine 1", "0f", options.dtype or "?", (f"{options.fault}!",))
         return head, [Answer(q.id, 70, shifted) for q in questions]
 
-    monkeypatch.setattr(engine, "score", score)
+    monkeypatch.setattr(trusted_engines, "score", score)
     options = EngineOptions(dtype="float32")
     golden = create.create(
         ["m"], options, golden_prompts.requests(), lambda _: None, "golden create"
@@ -248,7 +248,7 @@ def test_a_complete_file_also_answers_dated_and_long_prompts(date, monkeypatch):
         )
         return head, [Answer(q.id, tokens_before, noisy) for q in questions]
 
-    monkeypatch.setattr(engine, "score", score)
+    monkeypatch.setattr(trusted_engines, "score", score)
     options = EngineOptions(dtype="float32", current_date=date)
     requests = golden_prompts.requests(), golden_prompts.long_requests()
     golden = create.create_all(["m"], options, *requests, lambda _: None, "golden create")
@@ -277,7 +277,7 @@ def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
             for question in questions
         ]
 
-    monkeypatch.setattr(engine, "score", score)
+    monkeypatch.setattr(trusted_engines, "score", score)
     options = EngineOptions(dtype="float32")
     golden = create.create(["m"], options, golden_prompts.requests(), lambda _: None, "")
     assert golden.tolerance.p99 == pytest.approx(0.2)

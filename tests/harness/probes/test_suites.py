@@ -1,10 +1,13 @@
 """Selection by `--suite`, `--only` and `--skip`."""
 
+from typing import get_args
+
 import pytest
 
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.probes.suites import choose
+from harness.records.runs import RunSettings, SuiteName
 
 
 def ids(*asked, **more):
@@ -12,12 +15,12 @@ def ids(*asked, **more):
 
 
 def test_each_suite_includes_the_smaller_one():
-    smoke, quick, full, long = (ids(suite) for suite in ("smoke", "quick", "full", "long"))
-    assert smoke == set() < quick < full
+    tools, standard, full, long = (ids(suite) for suite in get_args(SuiteName))
+    assert tools == set() < standard < full
     assert full | long == set(PROBES)
     assert not full & long
     assert not choose("long").cases
-    assert all(choose(suite).cases for suite in ("smoke", "quick", "full"))
+    assert all(choose(suite).cases for suite in ("tools", "standard", "full"))
 
 
 def test_only_selects_nothing_else_in_any_suite():
@@ -25,22 +28,22 @@ def test_only_selects_nothing_else_in_any_suite():
     assert not chosen.cases
     family = {probe.id for probe in PROBES.values() if probe.about.family == "load"}
     assert {probe.id for probe in chosen.probes} == family | {"prompt.system"}
-    assert choose("smoke", only=["smoke"]).cases
+    assert choose("tools", only=["cases"]).cases
 
 
 def test_skip_excludes_probes_families_and_cases():
-    chosen = choose("quick", skip=["smoke", "prompt", "errors.status"])
+    chosen = choose("standard", skip=["cases", "prompt", "errors.status"])
     assert not chosen.cases
     left = {probe.id for probe in chosen.probes}
     assert left == {
         name
-        for name in ids("quick")
+        for name in ids("standard")
         if PROBES[name].about.family != "prompt" and name != "errors.status"
     }
 
 
 def test_a_prefix_selects_all_matching_ids():
-    found = ids("smoke", only=["tools.arguments"])
+    found = ids("tools", only=["tools.arguments"])
     assert found == {name for name in PROBES if name.startswith("tools.arguments.")}
 
 
@@ -58,3 +61,10 @@ def test_an_unknown_name_comes_with_a_suggestion(option):
         choose("full", **{option: ["prompt.systen"]})
     with pytest.raises(ConfigurationError, match=r"families are .*cot, .*errors, limits"):
         choose("full", **{option: ["zzzzzz"]})
+
+
+def test_the_names_of_earlier_versions_are_accepted():
+    assert choose("tools", only=["smoke"]) == choose("tools", only=["cases"])
+    settings = {"apis": ("chat",), "modes": ("streaming",), "concurrency": 1}
+    found = [RunSettings(suite=name, **settings).suite for name in ("smoke", "quick")]
+    assert found == ["tools", "standard"]

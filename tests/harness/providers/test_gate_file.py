@@ -57,7 +57,7 @@ def test_invalid_durations_are_rejected(text):
         ("budget: {deadline: soon}", "budget.deadline: must be a time such as 20m"),
         ("- max_invalid", "gate.yaml: must be a mapping such as max_invalid: 0"),
         ("max_invalid: 1\nmax_invalid: 2", 'duplicate key "max_invalid"'),
-        ("gate: {suite: quick, fly: 1}", "unknown key gate.fly"),
+        ("gate: {suite: standard, fly: 1}", "unknown key gate.fly"),
     ],
 )
 def test_invalid_gate_entries_are_reported_in_one_sentence(content, said, tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_at_least_one_check_of_a_required_family_must_be_judged():
     assert list(requirements.unverified(results[1:], run_info(), thresholds))
 
 
-def run_info(suite="smoke", **changes):
+def run_info(suite="tools", **changes):
     run = planned(**changes)
     return replace(run, settings=run.settings.model_copy(update={"suite": suite})).info
 
@@ -157,18 +157,18 @@ def run_info(suite="smoke", **changes):
 @pytest.mark.parametrize(
     ("changes", "covered"),
     [
-        ({"suite": "quick"}, True),
+        ({"suite": "standard"}, True),
         ({"suite": "full"}, True),
-        ({"suite": "smoke"}, False),
-        ({"suite": "quick", "skip": ("smoke",)}, False),
-        ({"suite": "quick", "skip": (choose("quick").probes[0].id,)}, False),
-        ({"suite": "full", "only": ("smoke",)}, False),
+        ({"suite": "tools"}, False),
+        ({"suite": "standard", "skip": ("cases",)}, False),
+        ({"suite": "standard", "skip": (choose("standard").probes[0].id,)}, False),
+        ({"suite": "full", "only": ("cases",)}, False),
     ],
 )
 def test_the_suite_of_the_gate_must_be_complete(changes, covered):
-    thresholds = as_thresholds(suite="quick")
+    thresholds = as_thresholds(suite="standard")
     said = list(requirements.unverified([], run_info(**changes), thresholds))
-    assert said == [] if covered else "the suite quick (gate.yaml)" in said[0]
+    assert said == [] if covered else "the suite standard (gate.yaml)" in said[0]
 
 
 # --- On the command line
@@ -183,7 +183,8 @@ def asked(mock, tmp_path, *options, for_all=None, own=None):
     content |= {} if for_all is None else {"gate": for_all}
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(content))
     few = ["-n", "1", "-k", "1", "--no-streaming", "--rule", "guide"]
-    return run(["-p", "mine", *few, *options])
+    suite = [] if "--suite" in options else ["--suite", "tools"]
+    return run(["-p", "mine", *few, *suite, *options])
 
 
 def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, tmp_path, capsys):
@@ -202,7 +203,7 @@ def test_precedence_is_flags_then_gate_file_then_entry_then_all_providers(mock, 
 
 def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path):
     mock.always = provider_of(without_call)
-    gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "smoke"}
+    gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "tools"}
     (tmp_path / "strict.yaml").write_text(
         "gate: {max_invalid: 0, must_pass: [reasoning.in_answer]}"
     )
@@ -236,10 +237,10 @@ def test_checks_that_may_only_warn_do_not_invalidate_attempts(mock, tmp_path, ca
 
 
 def test_the_suite_required_by_the_gate_is_run(mock, tmp_path):
-    assert asked(mock, tmp_path, "--suite", "smoke", own={"suite": "quick"}) == 4
-    asked(mock, tmp_path, "--max-requests", "4", own={"suite": "quick"})
+    assert asked(mock, tmp_path, "--suite", "tools", own={"suite": "standard"}) == 4
+    asked(mock, tmp_path, "--max-requests", "4", own={"suite": "standard"})
     newest = max((tmp_path / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert json.loads((newest / "run.json").read_text())["settings"]["suite"] == "quick"
+    assert json.loads((newest / "run.json").read_text())["settings"]["suite"] == "standard"
 
 
 @pytest.mark.parametrize(

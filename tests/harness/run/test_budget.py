@@ -145,7 +145,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def at(mock, *more):
-    few = ("-n", "2", "-k", "2", "--api", "chat", "--rule", "guide")
+    few = ("--suite", "tools", "-n", "2", "-k", "4", "--api", "chat", "--rule", "guide")
     return ["--base-url", mock.base_url, "--model", MODEL, *few, *more]
 
 

@@ -1,6 +1,8 @@
 """Tool calling: the outcome of each attempt at a case, and when a finding makes it invalid."""
 
 import json
+from collections import Counter
+from itertools import product
 
 import pytest
 from healthy import SUITE, correct, exchange, json_response, rollout
@@ -11,6 +13,7 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
 from harness.records.runs import Sampling
+from harness.tasks.task import not_run
 from harness.tasks.tool_calling import ToolCalling, same_arguments
 from harness.verdict.tolerances import apply_tolerances
 
@@ -186,3 +189,18 @@ def test_every_sample_gets_its_first_try_before_any_gets_a_second():
     assert [attempt.number for attempt in attempts] == [1] * half + [2] * half
     first = SUITE.cases[0].id
     assert attempts[0].id == f"tool_calling/{first}/responses/streaming/1"
+
+
+def test_tries_alternate_between_the_modes_and_count_under_their_api():
+    conditions = [Condition(model=MODEL, api=api, mode=None) for api in BOTH_APIS]
+    calling = ToolCalling(SUITE, conditions, tries=5, sampling=Sampling())
+    every = list(calling.all_attempts())
+    assert len(every) == calling.info.planned == 36 * 2 * 5
+    assert len({attempt.id for attempt in every}) == len(every)
+    made = Counter((each.condition.api, each.condition.mode) for each in every)
+    assert made == dict.fromkeys(product(BOTH_APIS, MODES), 90)
+    first = Counter(each.condition.mode for each in calling.attempts(1))
+    assert first == dict.fromkeys(MODES, 36)
+    (result, _) = calling.results([not_run(each) for each in every])
+    assert (result.condition, result.planned) == (conditions[0], 180)
+    assert [sum(each.planned for each in result.modes[mode].values()) for mode in MODES] == [90, 90]

@@ -183,7 +183,7 @@ def test_varying_prompt_tokens_of_identical_requests_are_not_verifiable(varying,
         for number in (1, 2)
     ]
     prompts = [asked("prompt", name, 50) for name in ("base", "tool")]
-    run = planned(apis=("chat",), modes=("non-streaming",), only=("smoke", "prompt.tool"))
+    run = planned(apis=("chat",), modes=("non-streaming",), only=("cases", "prompt.tool"))
     assert results(analysis_of([*cases, *prompts], run))["prompt.tool"].status == expected
 
 
@@ -198,7 +198,7 @@ def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_pr
     ]
     body = chat_whole(Reply(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
     bare = rollout([json_response(body)], sample="base", attempt=1, task="prompt")
-    run = planned(apis=("chat",), modes=("non-streaming",), only=("smoke", "prompt.bare"))
+    run = planned(apis=("chat",), modes=("non-streaming",), only=("cases", "prompt.bare"))
     assert results(analysis_of([*calls, bare], run))["calls.name.built_in"].status == expected
 
 

@@ -7,8 +7,8 @@ import pytest
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
-from harness.records.analysis import RuleResult, TaskResult, Verdict
-from harness.records.conditions import Condition
+from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
+from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
@@ -245,3 +245,53 @@ def test_a_reason_names_the_source_of_its_threshold():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
     assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
     assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]
+
+
+# --- Modes that alternate
+
+
+def alternating(*, failed=(0, 0), cases=36, tries=5):
+    """The result of one API whose tries alternate; `failed` tries in streaming, non-streaming."""
+    modes = {}
+    for place, (mode, misses) in enumerate(zip(MODES, failed, strict=True)):
+        made = [(tries + (case + place) % 2) // 2 for case in range(cases)]
+        lost = [0] * cases
+        for miss in range(misses):
+            lost[miss % cases] += 1
+        modes[mode] = {
+            f"case-{case}": PassedTries(planned - bad, planned, planned)
+            for case, (planned, bad) in enumerate(zip(made, lost, strict=True))
+            if planned
+        }
+    by_case = [
+        sum(modes[mode][name].passed for mode in MODES if name in modes[mode])
+        for name in (f"case-{case}" for case in range(cases))
+    ]
+    result = group(cases=cases, tries=tries, failed=[tries - passed for passed in by_case])
+    changes = {"modes": modes, "condition": result.condition.alternating}
+    return result.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("failed", "decision", "reason"),
+    [
+        ((0, 0), "pass", "0 invalid responses"),
+        ((4, 3), "pass", "0 invalid responses"),
+        ((5, 0), "inconclusive", "85 of 90 (94.4 %) for chat · streaming"),
+        ((0, 5), "inconclusive", "85 of 90 (94.4 %) for chat · non-streaming"),
+        ((14, 0), "fail", "chat · streaming 76 of 90"),
+        ((14, 14), "fail", "chat 152 of 180"),
+    ],
+)
+def test_each_mode_must_be_above_the_lower_rate(failed, decision, reason):
+    verdict = decide([alternating(failed=failed)], Thresholds())
+    assert verdict.decision == decision
+    assert reason in verdict.reasons[0]
+
+
+def test_one_try_of_each_case_cannot_pass_if_the_modes_alternate():
+    assert decide([alternating(tries=1)] * 2, Thresholds()).decision == "inconclusive"
+    assert decide([alternating(tries=2)] * 2, Thresholds()).decision == "pass"
+    (line,) = forecast(36, 1, Thresholds(), alternating=True)
+    assert "CANNOT PASS with fewer than 58 tries" in line
+    assert not list(forecast(36, 2, Thresholds(), alternating=True))

@@ -1,4 +1,4 @@
-"""Valid, fuzzy, malformed and hostile patches, and the MCP tool."""
+"""Valid, fuzzy, malformed and hostile patches."""
 
 import contextlib
 
@@ -169,19 +169,3 @@ LINES = st.lists(st.sampled_from(
 def test_any_text_is_parsed_or_is_a_patch_error(lines):
     with contextlib.suppress(PatchError):
         assert parse_patch(patch(*lines))
-
-
-async def test_the_mcp_tool_edits_a_folder(tmp_path):
-    mcp = pytest.importorskip("mcp", reason="mcp is not installed")
-    from reference_engine.builtin.patch_server import patch_server
-
-    async with mcp.Client(patch_server(tmp_path)) as client:
-        (tool,) = (await client.list_tools()).tools
-        assert tool.input_schema["required"] == ["input"]
-        text = patch("*** Add File: a.txt", "+a")
-        done = await client.call_tool("apply_patch", {"input": text})
-        failed = await client.call_tool("apply_patch", {"input": update("@@", "-x", path="../a")})
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "a\n"
-    assert done.content[0].text.endswith("A a.txt\n")
-    assert failed.is_error
-    assert "not allowed" in failed.content[0].text

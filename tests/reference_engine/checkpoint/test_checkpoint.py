@@ -72,9 +72,9 @@ def test_both_layouts_load_equally(broken, written, tmp_path):
     packed, _ = with_packed_experts(written[1])
     hf = load_model(broken(packed), "cpu", torch.float32)
     original_checkpoint(tmp_path / "original", written[1], TINY)
-    with Checkpoint(tmp_path / "original") as checkpoint:
-        assert checkpoint.layout == "original"
-        assert checkpoint.config.initial_context_length == 64
+    checkpoint = Checkpoint(tmp_path / "original")
+    assert checkpoint.layout == "original"
+    assert checkpoint.config.initial_context_length == 64
     original = load_model(tmp_path / "original", "cpu", torch.float32)
     assert same_weights(hf, original)
     tokens = torch.arange(80)[None]
@@ -125,7 +125,7 @@ def test_shards_with_an_index_are_loaded(written, tmp_path):
         ),
         (
             {"model.norm.weight": torch.zeros(64, dtype=torch.int32)},
-            ["'model.norm.weight'", "is int32", "float32 or bfloat16"],
+            ["'model.norm.weight'", "is I32", "F32 or BF16"],
         ),
         (
             {"model.layers.3.self_attn.sinks": torch.zeros(4)},
@@ -153,14 +153,14 @@ def test_packed_experts_must_be_bytes(broken, written):
     packed, _ = with_packed_experts(written[1])
     name = f"{EXPERTS}.down_proj_scales"
     packed[name] = packed[name].float()
-    with pytest.raises(SetupError, match=r"down_proj_scales' in .* is float32, .* uint8"):
+    with pytest.raises(SetupError, match=r"down_proj_scales' in .* is F32, .* U8"):
         load_model(broken(packed))
 
 
-def test_the_error_of_a_truncated_file_names_the_first_lost_tensor(broken):
+def test_a_truncated_file_is_an_error(broken):
     file = broken() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(SetupError, match=r"model\.safetensors is truncated: tensor '"):
+    with pytest.raises(SetupError, match=r"model\.safetensors cannot be read: .* copy it again"):
         load_model(file.parent)
 
 
@@ -170,32 +170,24 @@ def header_of(entries: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    "content",
     [
-        (b"", "has no complete safetensors header"),
-        (b"\x05", "has no complete safetensors header"),
-        (struct.pack("<Q", 50) + b"{}", "has no complete safetensors header"),
-        (b"<!DOCTYPE html>", "has no complete safetensors header"),
-        (struct.pack("<Q", 2) + b"{]", "has no complete safetensors header"),
-        (header_of([1]), "has no complete safetensors header"),
-        (header_of({"a": {"dtype": "F3"}}), "entry of tensor 'a' is invalid"),
-        (header_of({"a": 1}), "entry of tensor 'a' is invalid"),
-        (
-            header_of({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}),
-            "tensor 'a' of shape [2] and type F32 does not match",
-        ),
-        (
-            header_of({"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}),
-            "tensor 'a'",
-        ),
+        b"",
+        b"\x05",
+        struct.pack("<Q", 50) + b"{}",
+        b"<!DOCTYPE html>",
+        struct.pack("<Q", 2) + b"{]",
+        header_of([1]),
+        header_of({"a": {"dtype": "F3"}}),
+        header_of({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}),
+        header_of({"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}),
     ],
 )
-def test_errors_name_the_broken_file(broken, content, words):
+def test_errors_name_the_broken_file(broken, content):
     file = broken() / "model.safetensors"
     file.write_bytes(content)
-    with pytest.raises(SetupError) as error:
+    with pytest.raises(SetupError, match="Download or copy it again") as error:
         load_model(file.parent)
-    assert words in str(error.value)
     assert str(file) in str(error.value)
 
 

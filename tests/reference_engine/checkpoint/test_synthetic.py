@@ -15,7 +15,6 @@ from reference_engine.__main__ import main
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.convert import convert, plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights, synthesize
-from reference_engine.checkpoint.writer import _header, _shards
 from reference_engine.errors import SetupError
 from reference_engine.model.config import (
     GPT_OSS_20B,
@@ -36,12 +35,6 @@ def test_full_sizes_match_the_published_checkpoints(config, tensors, size):
     assert (len(targets), sum(target.nbytes for target in targets)) == (tensors, size)
     original = plan(SyntheticWeights(config, 0), "original")
     assert sum(target.nbytes for target in original) == size
-    for shard in _shards(targets, 5_000_000_000):
-        assert sum(target.nbytes for target in shard) <= 5_000_000_000
-        header = json.loads(_header(shard)[8:])
-        assert header.pop("__metadata__") == {"format": "pt"}
-        ends = [entry["data_offsets"][1] for entry in header.values()]
-        assert ends[-1] == sum(target.nbytes for target in shard)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +94,7 @@ def test_errors_are_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path):
-    """Writes, converts and loads 100 MB of experts."""
+    """Writes and converts 100 MB of experts in files of 10 MB, and loads them."""
     (tmp_path / "config.json").write_text(
         json.dumps(
             vars(tiny_config(hidden_size=1024, intermediate_size=1024, num_local_experts=24))
@@ -120,10 +113,11 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
         folder = Path(sys.argv[1])
-        synthesize(shape_named(str(folder)), folder / "warm", "hf", seed=1)
+        shard = 10_000_000
+        synthesize(shape_named(str(folder)), folder / "warm", "hf", seed=1, shard_bytes=shard)
         before = peak()
-        synthesize(shape_named(str(folder)), folder / "hf", "hf")
-        convert(folder / "hf", folder / "original", "original")
+        synthesize(shape_named(str(folder)), folder / "hf", "hf", shard_bytes=shard)
+        convert(folder / "hf", folder / "original", "original", shard_bytes=shard)
         print(peak() - before)
         before = peak()
         model = load_model(folder / "hf", dtype=torch.bfloat16, packed=True)

@@ -1,0 +1,230 @@
+"""Serves POST /v1/completions: raw prompts and answers, without conversion.
+
+The fields are those of OpenAI's legacy completions, with vLLM's extensions. As in vLLM, the text
+does not include the stop token, but `token_ids` does.
+"""
+
+import codecs
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from harmony.parse import FIRST_SPECIAL, STOP_TOKENS
+from harmony.render import RenderError, written_tokens
+from harmony.vocabulary import bytes_of
+from reference_engine.generation.sampling import Token
+from reference_engine.model.config import VOCABULARY
+from reference_engine.server.api_error import invalid, json_response
+from reference_engine.server.connection import (
+    Context,
+    Emit,
+    EventStream,
+    encode,
+    until_disconnect,
+)
+from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops, Zero
+from reference_engine.server.generation import api_errors, overflow
+from reference_engine.server.pieces import StopStrings
+
+_DEFAULT_TOKENS = 16
+_TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
+
+
+def _single(prompt: object) -> object:
+    """The prompt, unpacked from a list of one, as some clients send it."""
+    if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
+        return prompt
+    if len(prompt) > 1:
+        raise PydanticCustomError("several_prompts", "only one prompt is supported")
+    return prompt[0]
+
+
+class CompletionRequest(AnswerRequest):
+    """The body of POST /v1/completions."""
+
+    prompt: Annotated[str | list[_TokenId], Field(min_length=1), BeforeValidator(_single)]
+    max_tokens: Limit = _DEFAULT_TOKENS
+    stop: Stops = Field(default_factory=list)
+    stop_token_ids: list[_TokenId] = Field(default_factory=list)
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    skip_special_tokens: bool = True
+    return_token_ids: bool = False
+    return_tokens_as_token_ids: bool = False
+
+    n: Literal[1] = 1
+    best_of: Literal[1] = 1
+    echo: Literal[False] = False
+    suffix: Literal[""] = ""
+    logit_bias: dict[str, Zero] = Field(default_factory=dict)
+    user: Ignored = None
+
+    def tokens(self) -> list[int]:
+        """The prompt. Raises ApiError."""
+        if not isinstance(self.prompt, str):
+            return self.prompt
+        try:
+            return written_tokens(self.prompt)
+        except RenderError as error:
+            raise invalid("prompt", str(error)) from error
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token of a completion, and the text that it adds; the last piece may have no token."""
+
+    token: Token | None
+    text: str = ""
+    finish: Literal["stop", "length"] | None = None
+
+
+async def _generate(
+    context: Context,
+    body: CompletionRequest,
+    prompt: Sequence[int],
+    take: Callable[[Piece], Awaitable[None]],
+) -> None:
+    """Pass on the completion, one piece for each token. Raises ApiError."""
+    room = context.engine.max_context - len(prompt)
+    if room < 1:
+        raise overflow(len(prompt), context.engine.max_context)
+    ends = STOP_TOKENS | frozenset(body.stop_token_ids)
+    params = body.sampling(min(room, body.max_tokens), body.logprobs)
+    params = replace(params, stop_token_ids=ends)
+    text = _Text(body)
+    end: Token | None = None
+    with api_errors(prompt, context.engine.max_context):
+        async with aclosing(context.engine.generate(prompt, params)) as tokens:
+            async for token in tokens:
+                if end:  # The engine did not stop at this token.
+                    await take(Piece(end, text.of(end)))
+                end = token if token.id in ends else None
+                if not end:
+                    await take(Piece(token, text.of(token)))
+                if text.stopped:
+                    await take(Piece(None, finish="stop"))
+                    return
+    await take(Piece(end, text.rest(), "stop" if end else "length"))
+
+
+class _Text:
+    """Decodes tokens to the text that clients receive, up to a stop string."""
+
+    def __init__(self, body: CompletionRequest) -> None:
+        self._first_hidden = FIRST_SPECIAL if body.skip_special_tokens else VOCABULARY
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = StopStrings(body.stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string ended the text."""
+        return self._stops.hit
+
+    def of(self, token: Token) -> str:
+        """The text that can be sent after one more token."""
+        data = b"" if token.id >= self._first_hidden else bytes_of(token.id)
+        return self._stops.feed(self._characters.decode(data))
+
+    def rest(self) -> str:
+        """The text held back, at the end."""
+        return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
+
+
+@dataclass(frozen=True)
+class _Writer:
+    body: CompletionRequest
+    prompt: Sequence[int]
+    fingerprint: str
+    id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def response(self, *choices: dict[str, Any]) -> dict[str, Any]:
+        """A response or chunk without its usage."""
+        return {
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.body.model,
+            "system_fingerprint": self.fingerprint,
+            "choices": list(choices),
+        }
+
+    def choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
+        """The choice of a response or chunk; `offset` is the length of the text before it."""
+        choice: dict[str, Any] = {
+            "index": 0,
+            "text": "".join(piece.text for piece in pieces),
+            "logprobs": None if self.body.logprobs is None else self._logprobs(pieces, offset),
+            "finish_reason": pieces[-1].finish,
+        }
+        if self.body.return_token_ids:
+            choice["token_ids"] = [piece.token.id for piece in pieces if piece.token]
+        return choice
+
+    def _logprobs(self, pieces: Sequence[Piece], offset: int) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {
+            "tokens": [],
+            "token_logprobs": [],
+            "top_logprobs": [],
+            "text_offset": [],
+        }
+        for piece in pieces:
+            if token := piece.token:
+                found["tokens"].append(self._name(token.id))
+                found["token_logprobs"].append(token.logprob)
+                found["top_logprobs"].append({self._name(one): value for one, value in token.top})
+                found["text_offset"].append(offset)
+            offset += len(piece.text)
+        return found
+
+    def _name(self, token: int) -> str:
+        if self.body.return_tokens_as_token_ids:
+            return f"token_id:{token}"
+        return bytes_of(token).decode("utf-8", "replace")
+
+    def usage(self, pieces: Sequence[Piece]) -> dict[str, int]:
+        """The token counts of the whole completion."""
+        completion = sum(piece.token is not None for piece in pieces)
+        return {
+            "prompt_tokens": len(self.prompt),
+            "completion_tokens": completion,
+            "total_tokens": len(self.prompt) + completion,
+        }
+
+
+async def create_raw_completion(context: Context, request: Request) -> Response:
+    """Continue a prompt, streaming or not."""
+    body = await context.read(request, CompletionRequest)
+    writer = _Writer(body, body.tokens(), context.settings.fingerprint)
+    whole: list[Piece] = []
+
+    async def stream(emit: Emit) -> None:
+        offset = 0
+
+        async def take(piece: Piece) -> None:
+            nonlocal offset
+            whole.append(piece)
+            await emit(encode(writer.response(writer.choice(piece, offset=offset))))
+            offset += len(piece.text)
+
+        await _generate(context, body, writer.prompt, take)
+        last = b"data: [DONE]\n\n"
+        if body.stream_options.include_usage:
+            last = encode(writer.response() | {"usage": writer.usage(whole)}) + last
+        await emit(last)
+
+    async def keep(piece: Piece) -> None:
+        whole.append(piece)
+
+    if body.stream:
+        return EventStream(stream, context.stop, lambda error: encode(error.body()))
+    work = _generate(context, body, writer.prompt, keep)
+    await until_disconnect(request.receive, context.stop, work)
+    return json_response(writer.response(writer.choice(*whole)) | {"usage": writer.usage(whole)})

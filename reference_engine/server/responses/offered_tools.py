@@ -1,0 +1,223 @@
+"""The tools of a Responses request, and the choice among them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from harmony.conversation import Builtin, FunctionTool
+from reference_engine.builtin.tools import ServerTools
+from reference_engine.server.api_error import invalid
+from reference_engine.server.fields import FunctionDefinition, FunctionName, Ignored, RequestModel
+from reference_engine.server.responses.input_items import CUSTOM_INPUT
+from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
+
+
+class Tool(FunctionDefinition):
+    """A function tool."""
+
+    type: Literal["function"]
+    allowed_callers: Ignored = None
+    asynchronous: Literal[False] = Field(alias="async", default=False)
+    defer_loading: Literal[False] = False
+    output_schema: Ignored = None
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description or None,
+            "parameters": self.parameters,
+            "strict": bool(self.strict),
+        }
+
+
+class Namespace(RequestModel):
+    """A group of function tools. The model sees them without the namespace; calls include it."""
+
+    type: Literal["namespace"]
+    name: str
+    description: str = ""
+    tools: Annotated[list[Tool], Field(min_length=1)]
+
+    def echoed(self) -> dict[str, Any]:
+        """The namespace in the response."""
+        return {
+            "type": "namespace",
+            "name": self.name,
+            "description": self.description,
+            "tools": [tool.echoed() for tool in self.tools],
+        }
+
+
+class _BuiltinTool(RequestModel):
+    """A tool that the response repeats unchanged."""
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(exclude_none=True)
+
+
+class TextInput(RequestModel):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class Grammar(RequestModel):
+    """A text that follows a grammar, which the server states in the prompt but does not enforce."""
+
+    type: Literal["grammar"]
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class CustomTool(RequestModel):
+    """A tool whose input is a text. The model sees a function with one string parameter."""
+
+    type: Literal["custom"]
+    name: FunctionName
+    description: str = ""
+    format: Annotated[TextInput | Grammar, Field(discriminator="type")] = TextInput(type="text")
+    allowed_callers: Ignored = None
+    asynchronous: Literal[False] = Field(alias="async", default=False)
+    defer_loading: Literal[False] = False
+
+    def tool(self) -> FunctionTool:
+        """The function that the model sees."""
+        text = {"type": "string"}
+        if isinstance(self.format, Grammar):
+            text["description"] = f"{self.format.syntax} grammar:\n{self.format.definition}"
+        parameters = {"type": "object", "properties": {CUSTOM_INPUT: text}}
+        return FunctionTool(self.name, self.description, parameters | {"required": [CUSTOM_INPUT]})
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(include={"type", "name", "description", "format"})
+
+
+class WebSearch(_BuiltinTool):
+    """The built-in browser."""
+
+    type: Literal[
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    ]
+    external_web_access: Ignored = None
+    search_content_types: Ignored = None
+    search_context_size: Ignored = None
+    user_location: Ignored = None
+
+    builtin: ClassVar[Builtin] = "browser"
+
+
+class Container(RequestModel):
+    """A sandbox for each program."""
+
+    type: Literal["auto"]
+    memory_limit: Ignored = None
+
+
+class CodeInterpreter(_BuiltinTool):
+    """The built-in Python."""
+
+    type: Literal["code_interpreter"]
+    container: Container
+    allowed_callers: Ignored = None
+
+    builtin: ClassVar[Builtin] = "python"
+
+
+AnyTool = Annotated[
+    Tool | Namespace | CustomTool | WebSearch | CodeInterpreter, Field(discriminator="type")
+]
+
+
+class NamedTool(RequestModel):
+    """A tool choice that names a function or a custom tool."""
+
+    type: Literal["function", "custom"]
+    name: str
+
+
+class AllowedTools(RequestModel):
+    """A tool choice that allows some of the functions."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1)]
+
+
+ToolChoice = ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")]
+
+
+def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
+    """All functions and custom tools, with their paths in the request."""
+    for at, tool in enumerate(tools):
+        if isinstance(tool, Namespace):
+            for within, function in enumerate(tool.tools):
+                yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
+        elif isinstance(tool, Tool | CustomTool):
+            yield OfferedTool(tool.tool(), f"tools[{at}]")
+
+
+def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
+    """The namespaces of functions."""
+    return {
+        function.name: tool.name
+        for tool in tools
+        if isinstance(tool, Namespace)
+        for function in tool.tools
+    }
+
+
+def custom(tools: Sequence[AnyTool]) -> frozenset[str]:
+    """The names of the custom tools."""
+    return frozenset(tool.name for tool in tools if isinstance(tool, CustomTool))
+
+
+def builtin_of(
+    tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
+) -> tuple[Builtin, ...]:
+    """The built-in tools that the model may use; empty if the tool choice is about functions.
+
+    Raises ApiError if the server does not have one of them, a function has the same name, or the
+    tool choice requires a call while the server runs some of the calls.
+    """
+    builtin: dict[Builtin, None] = {}
+    for at, tool in enumerate(tools):
+        if not isinstance(tool, WebSearch | CodeInterpreter):
+            continue
+        if not available.has(tool.builtin):
+            raise invalid(
+                f"tools[{at}].type",
+                f"'{tool.type}' is not available: this server was started without "
+                f"{_OPTION[tool.builtin]}.",
+                "unsupported_tool",
+            )
+        builtin[tool.builtin] = None
+    if "python" in builtin and any(each.tool.name == "python" for each in offered(tools)):
+        message = "A function named 'python' cannot be offered together with code_interpreter."
+        raise invalid("tools", message)
+    if choice == "required" and builtin:
+        message = "'tool_choice' cannot require a call while built-in tools are offered."
+        raise invalid("tool_choice", message)
+    return tuple(builtin) if choice == "auto" else ()
+
+
+_OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
+
+
+def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
+    """The tool choice, independent of the API."""
+    match choice:
+        case NamedTool(name=name):
+            return Choice("required", chosen=name)
+        case AllowedTools(mode=mode, tools=listed):
+            return Choice(mode, allowed=tuple(tool.name for tool in listed))
+        case "none" | "auto" | "required":
+            return Choice(choice)
+    raise AssertionError(choice)

@@ -1,0 +1,325 @@
+"""The output items of one response, and the stream events of each item."""
+
+import json
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from openai.types.responses import ResponseIncludable
+
+from harmony.parse import Ended, Kind, Started
+from reference_engine.builtin.browser import Ran
+from reference_engine.builtin.tools import Toolbox
+from reference_engine.generation.sampling import Token
+from reference_engine.server.pieces import Piece, logprob
+from reference_engine.server.responses.input_items import encode_text
+from reference_engine.server.responses.steps import StepPart
+
+Event = dict[str, Any]
+
+
+class OutputItem:
+    """An item, such as a function call: its fields so far, and its place in the output."""
+
+    streamed = "function_call_arguments"  # the type of the events of its text
+    field = "arguments"  # the field with its text
+
+    def __init__(self, index: int, kind: str, prefix: str, **fields: object) -> None:
+        self.index = index
+        self.fields: dict[str, Any] = {"type": kind, "id": f"{prefix}_{secrets.token_hex(16)}"}
+        self.fields |= fields
+        self._texts: list[str] = []
+
+    def begin(self) -> list[Event]:
+        """The events when the model starts to write the item."""
+        return [self._added()]
+
+    def delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        """The events of a piece of text."""
+        self._texts.append(text)
+        return self._delta(text, tokens)
+
+    def end(self, *, complete: bool) -> list[Event]:
+        """The events when the model has written the item, or a limit truncates it."""
+        self.fields["status"] = "completed" if complete else "incomplete"
+        return [*self._written("".join(self._texts)), self._done()]
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return [self._event(f"{self.streamed}.delta", delta=text)]
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields[self.field] = text
+        return [self._event(f"{self.streamed}.done", **{self.field: text})]
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        place = {"item_id": self.fields["id"], "output_index": self.index}
+        return {"type": f"response.{kind}", **place, **fields}
+
+    def _added(self) -> Event:
+        item = self.fields | {"status": "in_progress"}
+        return {"type": "response.output_item.added", "output_index": self.index, "item": item}
+
+    def _done(self) -> Event:
+        kind = "response.output_item.done"
+        return {"type": kind, "output_index": self.index, "item": self.fields}
+
+
+class _TextOutput(OutputItem):
+    """An item whose content is one part with text. `part` is the type of the part."""
+
+    part: str
+
+    def begin(self) -> list[Event]:
+        """The events of the item and of its part."""
+        return [self._added(), self._event("content_part.added", part=self._part(""))]
+
+    def _part(self, text: str) -> dict[str, Any]:
+        return {"type": self.part, "text": text}
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return [self._event(f"{self.part}.delta", delta=text)]
+
+    def _written(self, text: str) -> list[Event]:
+        part = self._part(text)
+        self.fields["content"] = [part]
+        done = self._event(f"{self.part}.done", text=text)
+        return [done, self._event("content_part.done", part=part)]
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        return super()._event(kind, content_index=0, **fields)
+
+
+class ReasoningOutput(_TextOutput):
+    """A chain of thought, on request also encoded."""
+
+    part = "reasoning_text"
+
+    def __init__(self, index: int, *, encoded: bool) -> None:
+        super().__init__(index, "reasoning", "rs", summary=[], content=[])
+        self._encoded = encoded
+
+    def _written(self, text: str) -> list[Event]:
+        if self._encoded:
+            self.fields["encrypted_content"] = encode_text(text)
+        return super()._written(text)
+
+
+Annotate = Callable[[str], list[dict[str, Any]]]  # the annotations of a text
+
+
+class MessageOutput(_TextOutput):
+    """A preamble or an answer."""
+
+    part = "output_text"
+
+    def __init__(self, index: int, kind: Kind, annotate: Annotate) -> None:
+        phase = "commentary" if kind == "preamble" else "final_answer"
+        super().__init__(index, "message", "msg", role="assistant", content=[], phase=phase)
+        self._annotate = annotate
+        self._logprobs: list[dict[str, Any]] = []
+
+    def _part(self, text: str) -> dict[str, Any]:
+        logprobs = self._logprobs if text else []
+        return super()._part(text) | {"annotations": self._annotate(text), "logprobs": logprobs}
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        logprobs = [logprob(token) for token in tokens]
+        self._logprobs += logprobs
+        return [self._event("output_text.delta", delta=text, logprobs=logprobs)]
+
+    def _written(self, text: str) -> list[Event]:
+        done, part_done = super()._written(text)
+        annotated = [
+            self._event("output_text.annotation.added", annotation_index=at, annotation=annotation)
+            for at, annotation in enumerate(part_done["part"]["annotations"])
+        ]
+        return [*annotated, done | {"logprobs": self._logprobs}, part_done]
+
+
+class CustomCallOutput(OutputItem):
+    """A call of a custom tool, which the client answers. Its input is known only at the end."""
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return []
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields["input"] = given = _custom_input(text)
+        kind = "custom_tool_call_input"
+        return [self._event(f"{kind}.delta", delta=given), self._event(f"{kind}.done", input=given)]
+
+
+def _custom_input(text: str) -> str:
+    """The value if the text is a JSON object with a single string; otherwise the text itself.
+
+    gpt-oss writes both, also with names other than the declared one (openai/gpt-oss `chat.py`).
+    """
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        return text
+    values = list(arguments.values()) if isinstance(arguments, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
+
+
+class _ServedCallOutput(OutputItem):
+    """A call that the server runs; it is in progress between its text and its result."""
+
+    stages: Sequence[str] = ()  # the events between its text and its result
+
+    def begin(self) -> list[Event]:
+        """The events of the item in progress."""
+        return [self._added(), self._progress("in_progress")]
+
+    def end(self, *, complete: bool) -> list[Event]:
+        """The events between the call and its result, or those of a call that is not run."""
+        written = self._written("".join(self._texts))
+        if complete:
+            return [*written, *map(self._progress, self.stages)]
+        self.fields["status"] = "incomplete"
+        return [*written, self._done()]
+
+    def ran(self, ran: Ran) -> list[Event]:
+        """The events of the result."""
+        self.fields["status"] = "failed" if ran.failed else "completed"
+        return [self._progress(self._show(ran)), self._done()]
+
+    def _progress(self, stage: str) -> Event:
+        return self._event(f"{self.fields['type']}.{stage}")
+
+    def _show(self, ran: Ran) -> str:
+        """Add the result to the fields; returns the last stage."""
+        raise NotImplementedError
+
+
+class WebSearchOutput(_ServedCallOutput):
+    """A browser call; the item is added once its action is known."""
+
+    stages = ("in_progress", "searching")
+
+    def __init__(
+        self, index: int, action: Callable[[str], dict[str, Any]], *, sources: bool
+    ) -> None:
+        super().__init__(index, "web_search_call", "ws")
+        self._action = action
+        self._sources = sources
+
+    def begin(self) -> list[Event]:
+        """No events yet."""
+        return []
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return []
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields["action"] = self._action(text)
+        return [self._added()]
+
+    def _show(self, ran: Ran) -> str:
+        if self._sources and self.fields["action"]["type"] == "search":
+            urls = [{"type": "url", "url": url} for url in ran.sources]
+            self.fields["action"]["sources"] = urls
+        return "completed"
+
+
+class ProgramOutput(_ServedCallOutput):
+    """A program for Python."""
+
+    stages = ("interpreting",)
+    streamed = "code_interpreter_call_code"
+    field = "code"
+
+    def __init__(self, index: int, container: str, *, outputs: bool) -> None:
+        fields = {"code": "", "container_id": container, "outputs": None}
+        super().__init__(index, "code_interpreter_call", "ci", **fields)
+        self._outputs = outputs
+
+    def _show(self, ran: Ran) -> str:
+        if self._outputs:
+            self.fields["outputs"] = [{"type": "logs", "logs": ran.output}] if ran.output else []
+        return "completed"
+
+
+class OutputWriter:
+    """Writes the output of one response; `items` are the finished items.
+
+    Calls include their namespace; those of `custom` tools have a text instead of arguments.
+    `include` names the optional fields of items, as in the request.
+    """
+
+    def __init__(
+        self,
+        namespaces: Mapping[str, str] | None = None,
+        tools: Toolbox | None = None,
+        *,
+        custom: frozenset[str] = frozenset(),
+        include: Collection[ResponseIncludable] = (),
+    ) -> None:
+        self._namespaces = namespaces or {}
+        self._custom = custom
+        self._tools = tools or Toolbox()
+        self._encoded = "reasoning.encrypted_content" in include
+        self._sources = "web_search_call.action.sources" in include
+        self._outputs = "code_interpreter_call.outputs" in include
+        self._container = f"cntr_{secrets.token_hex(16)}"
+        self.items: list[dict[str, Any]] = []
+        self._open: OutputItem | None = None
+
+    def events(self, parts: Sequence[StepPart]) -> list[Event]:
+        """The events of the parts, without sequence numbers."""
+        events: list[Event] = []
+        for part in parts:
+            match part:
+                case Started():
+                    self._open = self._new(part)
+                    events += self._open.begin()
+                case Piece(_, text, tokens):
+                    events += self._writing.delta(text, tokens)
+                case Ended(_, complete):
+                    events += self._writing.end(complete=complete)
+                    if not (complete and isinstance(self._open, _ServedCallOutput)):
+                        self._close()
+                case Ran():
+                    assert isinstance(self._open, _ServedCallOutput)
+                    events += self._open.ran(part)
+                    self._close()
+        return events
+
+    def _close(self) -> None:
+        self.items.append(self._writing.fields)
+        self._open = None
+
+    def _new(self, message: Started) -> OutputItem:
+        index, name = len(self.items), message.name
+        if message.kind == "reasoning":
+            return ReasoningOutput(index, encoded=self._encoded)
+        if message.kind != "call":
+            return MessageOutput(index, message.kind, self._annotations)
+        match self._tools.kind(name):
+            case "browser":
+                action = self._tools.action
+                sources = self._sources
+                return WebSearchOutput(index, lambda text: action(name, text), sources=sources)
+            case "python":
+                return ProgramOutput(index, self._container, outputs=self._outputs)
+        call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name}
+        if name in self._custom:
+            return CustomCallOutput(index, "custom_tool_call", "ctc", **call, input="")
+        namespace = {"namespace": self._namespaces[name]} if name in self._namespaces else {}
+        return OutputItem(index, "function_call", "fc", **call, arguments="", **namespace)
+
+    def _annotations(self, text: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "type": "url_citation",
+                "start_index": cited.start,
+                "end_index": cited.end,
+                "title": cited.page.title,
+                "url": cited.page.url,
+            }
+            for cited in self._tools.citations(text)
+        ]
+
+    @property
+    def _writing(self) -> OutputItem:
+        assert self._open is not None
+        return self._open

@@ -1,0 +1,238 @@
+"""Replies to OpenAI's client where other servers differ from OpenAI's API.
+
+The decisions are listed in docs/reference-engine.md.
+"""
+
+import openai
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running, sdk_client
+from tiny_model import random_transformer
+
+from harmony.vocabulary import encode
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.errors import GenerationError, QueueFullError
+from reference_engine.server.settings import AppSettings
+
+MODEL = "gpt-oss-small"
+USER = {"role": "user", "content": "Hi"}
+REQUIRED = {"model", "messages", "input"}
+
+
+@pytest.fixture(scope="module")
+def served():
+    engine = ScriptedEngine()
+    with sdk_client(engine) as client:
+        yield engine, client
+
+
+@pytest.fixture
+def client(served):
+    engine, client = served
+    engine.script = lambda *_: ANSWER
+    return client
+
+
+def chat(client, **fields):
+    return client.chat.completions.create(**{"model": MODEL, "messages": [USER]} | fields)
+
+
+def respond(client, **fields):
+    return client.responses.create(**{"model": MODEL, "input": "Hi"} | fields)
+
+
+def refused(create, client, **fields) -> openai.BadRequestError:
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(client, **fields)
+    assert caught.value.param.rpartition(".")[2] in caught.value.message
+    return caught.value
+
+
+def test_every_reply_has_its_own_request_id(client):
+    replies = [chat(client), respond(client), client.models.list()]
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.models.retrieve("none")
+    ids = {each._request_id for each in replies} | {caught.value.request_id}
+    assert len(ids) == 4
+    assert all(each.startswith("req_") for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("create", "parameters"),
+    [
+        (chat, CompletionCreateParamsNonStreaming),
+        (respond, ResponseCreateParamsNonStreaming),
+    ],
+)
+def test_null_is_accepted_for_every_optional_parameter(client, create, parameters):
+    optional = parameters.__annotations__.keys() - REQUIRED
+    assert len(optional) > 25
+    create(client, extra_body=dict.fromkeys(optional))
+
+
+@pytest.mark.parametrize("effort", ["none", "minimal", "xhigh"])
+def test_an_effort_of_other_models_is_refused(client, effort):
+    error = refused(chat, client, reasoning_effort=effort)
+    assert (error.code, error.param) == ("unsupported_value", "reasoning_effort")
+    assert "low, medium, high" in error.message
+    error = refused(respond, client, reasoning={"effort": effort})
+    assert (error.code, error.param) == ("unsupported_value", "reasoning.effort")
+
+
+@pytest.mark.parametrize("verbosity", ["low", "high"])
+def test_only_medium_verbosity_is_supported(client, verbosity):
+    error = refused(chat, client, verbosity=verbosity)
+    assert (error.code, error.param) == ("unsupported_value", "verbosity")
+    error = refused(respond, client, text={"verbosity": verbosity})
+    assert (error.code, error.param) == ("unsupported_value", "text.verbosity")
+    chat(client, verbosity="medium")
+
+
+@pytest.mark.parametrize(
+    ("neutral", "other"),
+    [
+        ({"frequency_penalty": 0}, {"frequency_penalty": 0.5}),
+        ({"presence_penalty": 0}, {"presence_penalty": -1}),
+        ({"logit_bias": {"7": 0}}, {"logit_bias": {"7": 5}}),
+    ],
+)
+def test_only_neutral_penalties_and_biases_are_supported(client, neutral, other):
+    chat(client, **neutral)
+    assert refused(chat, client, **other).code == "unsupported_value"
+
+
+def test_up_to_four_stop_strings_are_allowed(client):
+    chat(client, stop=list("wxyz"))
+    assert refused(chat, client, stop=list("vwxyz")).param == "stop"
+    with pytest.raises(openai.BadRequestError):
+        client.completions.create(model=MODEL, prompt="Hi", stop=list("vwxyz"))
+
+
+def test_stream_options_need_a_stream(client):
+    assert refused(chat, client, stream_options={"include_usage": True}).param == "stream_options"
+    options = {"include_obfuscation": False}
+    assert refused(respond, client, stream_options=options).param == "stream_options"
+    list(respond(client, stream_options=options, stream=True))
+
+
+def test_json_mode_needs_the_word_json(client):
+    wanted = {"type": "json_object"}
+    assert refused(chat, client, response_format=wanted).param == "messages"
+    assert refused(respond, client, text={"format": wanted}).param == "input"
+    chat(client, response_format=wanted, messages=[{"role": "user", "content": "As json"}])
+    respond(client, text={"format": wanted}, instructions="Answer in JSON.")
+
+
+def test_the_tier_of_a_reply_is_the_one_that_served_it(client):
+    assert chat(client, service_tier="flex").service_tier == "default"
+    assert respond(client, service_tier="priority").service_tier == "default"
+    assert refused(chat, client, service_tier="turbo").param == "service_tier"
+
+
+def test_a_chat_completion_cannot_be_stored(client):
+    chat(client, store=False)
+    assert refused(chat, client, store=True).param == "store"
+
+
+def test_background_responses_are_refused(client):
+    respond(client, background=False)
+    assert refused(respond, client, background=True).param == "background"
+
+
+def test_the_first_chunk_has_a_role_and_an_empty_text(served, client):
+    for script in (ANSWER, CALL):
+        served[0].script = lambda *_, script=script: script
+        first = next(iter(chat(client, stream=True)))
+        assert first.choices[0].delta.to_dict() == {"role": "assistant", "content": ""}
+
+
+def test_truncation_drops_the_oldest_turns(served, client):
+    engine, _ = served
+    old = {"role": "user", "content": "old " * 5000}
+    turns = [old, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "new"}]
+    fields = {"input": turns, "instructions": "Be brief."}
+    with pytest.raises(openai.BadRequestError) as caught:
+        respond(client, **fields, truncation="disabled")
+    assert caught.value.code == "context_length_exceeded"
+    reply = respond(client, **fields, truncation="auto")
+    assert reply.truncation == "auto"
+    assert "Be brief." in engine.prompts[-1]
+    assert "new" in engine.prompts[-1]
+    assert "old" not in engine.prompts[-1]
+    with pytest.raises(openai.BadRequestError):
+        respond(client, input=[old], truncation="auto")
+
+
+class Failing(ScriptedEngine):
+    """Fails after the first tokens."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def generate(self, prompt, params):
+        async for token in super().generate(prompt, params):
+            yield token
+            if token.id in encode(" think"):
+                raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (GenerationError("broken"), "server_error"),
+        (QueueFullError("full"), "rate_limit_exceeded"),
+    ],
+)
+def test_a_failed_response_names_the_cause(error, code):
+    with sdk_client(Failing(error)) as client:
+        *_, last = respond(client, stream=True)
+    assert last.type == "response.failed"
+    assert last.response.error.code == code
+
+
+def test_a_full_queue_is_a_rate_limit():
+    engine = ScriptedEngine()
+    engine.full = True
+    with sdk_client(engine) as client, pytest.raises(openai.RateLimitError) as caught:
+        chat(client)
+    assert (caught.value.type, caught.value.code) == ("requests", "rate_limit_exceeded")
+
+
+def test_cached_tokens_are_those_that_the_engine_reused():
+    engine = Engine(random_transformer(vocab_size=201_088))
+    engine.start()
+    messages = [{"role": "user", "content": "word " * 200}]
+    try:
+        with sdk_client(engine) as client:
+            fields = {"messages": messages, "max_tokens": 1}
+            first, second = (chat(client, **fields).usage for _ in range(2))
+            assert first.prompt_tokens_details.cached_tokens == 0
+            reused = second.prompt_tokens_details.cached_tokens
+            assert reused % 64 == 0
+            assert 128 <= reused < second.prompt_tokens
+            again = respond(client, input=messages, max_output_tokens=1).usage
+            assert again.input_tokens_details.cached_tokens == reused
+    finally:
+        engine.close()
+
+
+def test_stored_responses_are_lost_with_the_process_but_encoded_cot_is_not():
+    """A second server stands for the first one after a restart."""
+    question = {"role": "user", "content": "Weather?"}
+    fields = {"input": [question], "tools": [FLAT_TOOL]}
+    with sdk_client(ScriptedEngine(CALL)) as client:
+        first = respond(client, **fields, include=["reasoning.encrypted_content"])
+    thought, call = (item.to_dict() for item in first.output)
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+    engine = ScriptedEngine()
+    with running(engine, AppSettings()) as url, openai.OpenAI(base_url=url, api_key="x") as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            respond(client, input=[result], previous_response_id=first.id)
+        assert caught.value.code == "previous_response_not_found"
+        respond(client, input=[question, thought | {"content": []}, call, result])
+        assert "I think." in engine.prompts[-1]
+        bare = {"type": "reasoning", "id": thought["id"], "summary": []}
+        respond(client, input=[question, bare, call, result])
+        assert "I think." not in engine.prompts[-1]
