@@ -87,7 +87,8 @@ def account_of(
         return None
     if bool(request.stops) != stopped:
         return None
-    if any(item.get("type") not in _COUNTED_ITEMS for item in objects(reply.raw.get("output"))):
+    items = objects(reply.raw.get("output"))
+    if any(item.get("type") not in _COUNTED_ITEMS for item in items):
         return None
     messages = list(_messages(reply))
     special = not spelled and any(_SPECIAL.search(_text(each)) for each in messages)
@@ -110,6 +111,7 @@ def account_of(
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
+        concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
     )
 
 

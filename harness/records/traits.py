@@ -23,6 +23,7 @@ class TokenAccount:
     streamed: bool = False  # whether the reply is a stream
     closed: bool = False  # whether the text ends like a sentence
     thinking: int | None = None  # the reasoning tokens that the provider reports
+    concealed: bool = False  # whether the CoT is returned as a summary, encrypted, or as no text
 
     @property
     def unexplained(self) -> int:
