@@ -16,12 +16,10 @@ from harness.checks.json_text import (
     trailing_object,
 )
 from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
-from harness.checks.subjects import Answer, Call, calls, conversations, ended, repeats
+from harness.checks.subjects import BUILT_IN, Answer, Call, calls, conversations, ended, repeats
 
 family = Family("tools", CHAT)
 
-# The tools that gpt-oss was trained with; it occasionally calls them unprompted.
-_BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
 # What a harmony header can leave around the name of a tool, with or without its special tokens:
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
 # where it directly follows the name, because a model may invent `search_code` for `search`.
@@ -60,7 +58,14 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
         yield Problem(exchange, message, "a new id", call_id)
 
 
-@family.check("calls.name.unknown", calls, severity="warning", source=GUIDE, tolerated=_MISTAKES)
+@family.check(
+    "calls.name.unknown",
+    calls,
+    lambda found: not _is_json_answer(found),
+    severity="warning",
+    source=GUIDE,
+    tolerated=_MISTAKES,
+)
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
@@ -272,9 +277,15 @@ def _meant(found: Call) -> Tool | None:
     return _tool_of(arguments, named) if arguments else without
 
 
+def _is_json_answer(found: Call) -> bool:
+    """Whether `chat.answer.item` or `responses.answer.item` reports a call."""
+    reply = found.exchange.reply
+    return reply is not None and Answer(found.exchange, reply).misplaced is not None
+
+
 def _is_built_in(found: Call) -> bool:
     name, offered = found.call.name, found.exchange.request.functions
-    return name not in offered and _BUILT_IN.fullmatch(name) is not None
+    return name not in offered and BUILT_IN.fullmatch(name) is not None
 
 
 def _intended(found: Call) -> str | None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.check import Family
-from harness.checks.json_text import is_doubled, misfit, parsed_object, parsed_value
+from harness.checks.json_text import is_doubled, is_padded, misfit, parsed_object, parsed_value
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 
 family = Family("parameters", CHAT)
+
+_ENDED = ("stop", "tool_calls")
 
 
 @family.check(
@@ -145,9 +148,17 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
 
 
+def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Choices that ended on their own, or with white space up to the token limit."""
+    for answer in every_choice(parsed):
+        padded = answer.reply.finish == "length" and is_padded(answer.reply.text)
+        if answer.reply.finish == "stop" or padded:
+            yield answer
+
+
 @family.check(
     "answer.json",
-    ended,
+    _whole,
     lambda answer: (
         answer.exchange.request.wants_json and not answer.reply.calls and not answer.misplaced
     ),
@@ -158,9 +169,16 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
 def _structured_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is JSON that conforms to the requested schema.
 
-    Programs parse it. A provider that does not support it must reject the request.
+    Programs parse it. A provider that does not support it must reject the request. A grammar that
+    allows white space after the JSON lets the model write it up to the token limit: then the answer
+    does not end.
     """
     exchange, reply = answer
+    if reply.finish == "length":
+        message = "The answer is complete JSON, followed by white space up to the token limit."
+        got = f"{len(reply.text) - len(reply.text.rstrip())} characters of white space"
+        yield Problem(exchange, message, "the end of the reply after the JSON", got)
+        return
     schema = exchange.request.answer_schema
     found = parsed_value(reply.text.strip())
     if found is None or (schema is None and not isinstance(found, dict)):
@@ -174,12 +192,6 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, problem, reply.text)
 
 
-@family.check(
-    "responses.answer.item",
-    ended,
-    lambda answer: answer.exchange.request.wants_json,
-    source=STRUCTURED,
-)
 def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is the text of a message.
 
@@ -189,7 +201,20 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     item = answer.misplaced
     if item is not None:
         message = f"The JSON answer was returned as an item of type {item.get('type')}."
-        yield Problem(answer.exchange, message, "a message", repr(item), "$.output")
+        path = "$.output"
+        if answer.exchange.api == "chat":
+            message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
+            path = "$.choices[0].message.tool_calls"
+        yield Problem(answer.exchange, message, "a message", repr(item), path)
+
+
+for _id in ("chat.answer.item", "responses.answer.item"):
+    family.check(
+        _id,
+        every_choice,
+        lambda answer: answer.exchange.request.wants_json and answer.reply.finish in _ENDED,
+        source=STRUCTURED,
+    )(_misplaced_answer)
 
 
 @family.check(

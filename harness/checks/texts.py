@@ -131,15 +131,16 @@ def _masked(answer: Answer) -> Iterator[Problem]:
 
 @family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)
 def _runaway(answer: Answer) -> Iterator[Problem]:
-    """No text ends in endless repetition.
+    """No text ends in endless repetition: of one piece, of a few sentences, or of white space.
 
     Models do this occasionally. Wrong attention or an ignored stop token makes it frequent.
     """
     for place, text in answer.texts:
         piece = repeated_piece(text)
         if piece is not None:
-            message = f"The {place} ends with endless repetition of one piece of text."
-            yield Problem(answer.exchange, message, "text that ends", piece)
+            message = f"The {place} ends with endless repetition."
+            got = piece if piece.strip() else "white space"
+            yield Problem(answer.exchange, message, "text that ends", got)
 
 
 @family.check("text.doubled", every_choice, severity="warning", tolerated=0.01)

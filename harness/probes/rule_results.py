@@ -212,7 +212,7 @@ def _record(responses: ProbeResponses, problem: Problem) -> str:
     """The id of the rollout that contains a problem."""
     return next(
         rollout.rollout.id
-        for rollouts in responses.rollouts.values()
+        for rollouts in (*responses.rollouts.values(), *responses.cut.values())
         for rollout in rollouts
         if any(exchange is problem.exchange for exchange in rollout.exchanges)
     )

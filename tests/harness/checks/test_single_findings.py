@@ -234,3 +234,48 @@ def test_the_finding_for_a_text_without_deltas_says_so():
     found = details(responses_stream(whole, ANSWER))
     messages = {each.id: each.message for each in found}
     assert messages["responses.stream.done_text"].startswith("No delta precedes")
+
+
+JSON_FORMAT = {"response_format": {"type": "json_object"}, "tools": None}
+
+
+@pytest.mark.parametrize(
+    ("padding", "finish", "reported"),
+    [(" \n" * 60, "length", True), ("\n", "length", False), (" \n" * 60, "stop", False)],
+)
+def test_white_space_after_json_up_to_the_limit_is_one_finding(padding, finish, reported):
+    change = both(
+        put("choices.0.message.content", '{"town": "Lisbon"}' + padding),
+        put("choices.0.finish_reason", finish),
+        drop("usage"),
+    )
+    found = findings(chat(change, ANSWER, JSON_FORMAT)) - {"usage.missing"}
+    assert found == ({"answer.json"} if reported else set())
+
+
+def test_a_json_answer_that_is_a_call_is_one_finding():
+    answer = Reply(call=("json", '{"town": "Lisbon"}'))
+    assert findings(chat(nothing, answer, JSON_FORMAT)) == {"chat.answer.item"}
+    assert "chat.answer.item" not in findings(chat(nothing, CALL, {"tools": None}))
+    python = Reply(call=("python", '{"town": "Lisbon"}'))
+    assert "chat.answer.item" not in findings(chat(nothing, python, JSON_FORMAT))
+    offered = {"response_format": {"type": "json_object"}}
+    assert findings(chat(nothing, CALL, offered)) == set()
+
+
+SENTENCES = ["Ok.", "We need to think of something else.", "Maybe add a card.", "Already present.",
+             "Maybe show the last time.", "We could also change the title of it."]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "reported"),
+    [
+        ("\n\n".join(SENTENCES[at * at % 7 % 6] for at in range(900)), True),
+        ("It is warm." + " \n" * 400, True),
+        ("\n".join(f"{n // 100} hundred and {n % 100} boats lie there" for n in range(400)), False),
+        ("\n".join("| yes | no | yes |" for _ in range(150)) + "\n| all of them | none |", False),
+    ],
+)
+def test_a_few_sentences_in_any_order_are_endless_repetition(text, reported):
+    found = findings(chat(put("choices.0.message.content", text), ANSWER))
+    assert ("text.runaway" in found) == reported

@@ -238,7 +238,38 @@ def structures(
     return provider
 
 
+def without_end(text: str, asked: int, plain: int = 0) -> Any:
+    """A provider that truncates the first replies with a format, or without one, in this text."""
+    whole, left = structures(GOOD, FREE), {True: asked, False: plain}
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        kind = bool(request.options)
+        if attempt.condition.streaming or not left[kind]:
+            return whole(request, attempt)
+        left[kind] -= 1
+        body = chat_whole(Reply(text=text))
+        body["choices"][0]["finish_reason"] = "length"
+        return json_response(body)
+
+    return provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "status"),
+    [
+        (without_end('{"harbour": "Brest"}' + " \n" * 900, 1), "failed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 1), "passed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 10), "failed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 10, plain=1), "passed"),
+    ],
+)
+def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> None:
+    results = statuses(judged(structured.GROUP, provider, ["chat"]))
+    assert results["structured.ends"] == status
+
+
 PROBED = (
+    "ends",
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
     *("reasoning", "later"),
 )
@@ -344,6 +375,17 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.GROUP, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
+
+
+def test_a_format_with_any_effect_is_not_called_ignored() -> None:
+    spelled = Reply(text='{"verdict_text": "<|end|>orchid596')  # The member is only in the schema.
+    as_call = Reply(call=("json", FREE.text or ""))
+    for answer in (spelled, as_call):
+        provider = structures(GOOD, answer, schema_tokens=0, any_json=Reply(text="{}"))
+        asked = judged(structured.GROUP, provider, ["chat"])["structured.asked"]
+        assert asked.status == "passed"
+    elsewhere = judged(structured.GROUP, structures(AS_CALL, AS_CALL), ["chat"])
+    assert "in another part" in (elsewhere["structured.followed"].reason or "")
 
 
 def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
