@@ -132,6 +132,16 @@ def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) 
     return found is not None and found.exact and not found.unexplained
 
 
+def contradicts_edit(returned: TokenAccount, written: TokenAccount) -> bool:
+    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
+
+    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
+    token more or less is another spelling.
+    """
+    own = {returned.reasoning, returned.reasoning + header_tokens(Reasoning(""))}
+    return returned.reasoning != written.reasoning and returned.thinking in own
+
+
 def hides_cot(exchange: ParsedExchange) -> bool:
     """Whether the request disables CoT in the reply, or moves it to another place."""
     body = exchange.request.body

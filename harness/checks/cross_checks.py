@@ -183,15 +183,15 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Identical requests report the same number of prompt tokens, streaming or not.
+    """Identical requests to one host report the same number of prompt tokens, streaming or not.
 
     A difference means that the prompt is rendered in two ways, or by backends that disagree. Some
     gateways route requests to different backends deliberately. If attempts under one condition
     differ, no prompt can be judged by its tokens.
     """
-    groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
+    groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
     for each in examined:
-        groups[each.task, each.sample, each.condition.api].append(each)
+        groups[each.task, each.sample, each.condition.api, each.traits.host].append(each)
     for group in groups.values():
         usual = Counter(each.traits.first_input for each in group).most_common(1)[0][0]
         for each in group:

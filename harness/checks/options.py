@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.accounting import account_of
 from harness.checks.check import Family
 from harness.checks.json_text import is_doubled, is_padded, misfit, parsed_object, parsed_value
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
@@ -11,6 +12,7 @@ from harness.checks.subjects import Answer, CountedReply, answers, counted, ende
 family = Family("parameters", CHAT)
 
 _ENDED = ("stop", "tool_calls")
+_STOP_REASONS = ("stop_reason", "matched_stop")
 
 
 @family.check(
@@ -120,15 +122,30 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
     """A stop string ends only the answer, not the CoT or the harmony format before it.
 
     Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
-    The model itself may end its reply after the CoT.
+    The model itself may end its reply after the CoT: it did so if the server names another reason,
+    or if the CoT ends like a sentence, and its tokens leave none for a stop string.
     """
     reply = answer.reply
-    if not reply.calls and not reply.text.strip():
+    if not reply.calls and not reply.text.strip() and not _model_ended(answer):
         message = "The request set stop strings, but the reply ended before its answer began."
         got = (
             f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
         )
         yield Problem(answer.exchange, message, "an answer", got)
+
+
+def _model_ended(answer: Answer) -> bool:
+    """Whether a reply without an answer shows that no stop string ended it.
+
+    vLLM and SGLang report the string that ended a reply, or else null or the number of a token.
+    """
+    if not answer.exchange.events:
+        reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
+        if any(not isinstance(reason, str) for reason in reasons):
+            return True
+    found = account_of(*answer, stopped=True)
+    closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
+    return found is not None and closed and found.unexplained <= 0
 
 
 @family.check(

@@ -272,11 +272,19 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
 
 
 def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
+    """The problem of a reply that ended where its CoT has the stop string, or kept it there.
+
+    An empty reply, or a CoT with the stop string in its middle, has ended for another reason.
+    """
     last = rollout.exchanges[-1]
-    if last.reply is None or last.reply.text or STOP in last.reply.reasoning:
+    if last.reply is None or last.reply.text or not last.reply.reasoning.strip():
+        return None
+    within = last.reply.reasoning.rstrip().removesuffix(STOP)
+    if STOP in within:
         return None
     message, expected = "The stop string ended the reply within its CoT.", f"an answer, {before!r}"
-    return Problem(last, message, expected, repr(last.reply.text))
+    got = f"a CoT that ends with {last.reply.reasoning[-40:]!r}"
+    return Problem(last, message, expected, got)
 
 
 def _require_stop(text: str, place: str) -> None:

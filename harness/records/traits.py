@@ -97,6 +97,7 @@ class Traits:
     first_input: int | None = None
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
+    host: str = ""  # the host of the first request
     accounts: tuple[TokenAccount, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end

@@ -17,8 +17,9 @@ from mutations import (
     responses,
     responses_stream,
 )
-from replies import Reply, chat_blocks, data
+from replies import Reply, chat_blocks, chat_whole, data
 
+from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
 
 ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
@@ -99,6 +100,19 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
     assert findings(chat(changed, Reply(text=sent, reasoning=COT))) == set()
 
 
+def test_a_count_that_is_one_token_off_is_no_evidence_of_an_edit():
+    """The model spelled an escape with a token fewer, and the count of the CoT shows it."""
+    escaped, written = 'Write "<p>\\n</p>" there.', 'Write "<p>\n</p>" there.'
+    wrote = chat_whole(Reply(text=ANSWER.text, reasoning=written))["usage"]
+    for thinking, reported in ((len(text_tokens(escaped)), False), (None, True)):
+        counted = {"reasoning_tokens": thinking or len(text_tokens(written))}
+        usage = {**wrote, "completion_tokens_details": counted}
+        changed = both(put("choices.0.message.reasoning", escaped), put("usage", usage))
+        found = [each for each in details(chat(changed, ANSWER)) if each.id == "text.escaped"]
+        assert bool(found) == reported
+        assert all(each.evidence.expected != each.evidence.got for each in found)
+
+
 @pytest.mark.parametrize(
     ("said", "masked"),
     [
@@ -115,6 +129,7 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
         ("First part.\n\n***\n\nSecond part.", False),
         ("Use `***` or *** for a rule: ***", False),
         ("Dear [NAME], the list is [A, B] and [TODO].", False),
+        ("Should I use *** End of Patch *** as the last line? Then *** Update File: a.py.", False),
     ],
 )
 def test_masked_words_are_reported(said, masked):

@@ -209,6 +209,19 @@ def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
     assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "status"),
+    [
+        ("", "passed"),
+        ("The user requests for the code word", "warned"),
+        ("The code word is orchid596, so I say it.", "passed"),
+    ],
+)
+def test_only_a_stop_string_ends_a_reply_within_its_cot(reasoning: str, status: str) -> None:
+    found = judged(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
+    assert found["limits.stop.cot"].status == status
+
+
 def test_stop_strings_that_are_not_verifiable() -> None:
     def result(name: str, said: Any) -> str:
         def provider(request: ProbeRequest, attempt: Attempt) -> Any:
