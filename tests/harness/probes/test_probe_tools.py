@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ from healthy import json_response, rollout, stream_response
 from probing import Provider, judged, refusal, statuses
 from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
-from harness.api.items import Tool, ToolCall, ToolResult
+from harness.api.items import Message, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import parse_rollout
 from harness.checks.rules import Problem
 from harness.checks.subjects import Call
@@ -487,13 +487,15 @@ def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
 # --- Results of two calls
 
 
-def _telling(which: int) -> Provider:
-    """A model that names the result of the first call (0) or of the second (1)."""
+def _telling(which: Callable[[int], int]) -> Provider:
+    """A model that names the result of the call `which(asked)` if it is `asked` about a call."""
 
     def says(_: ProbeRequest, attempt: Attempt) -> Reply:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
-        assert isinstance(found[which].text, str)
-        return Reply(text=json.loads(str(found[which].text))["code_word"].title())
+        question = attempt.sample.turns[0]
+        assert isinstance(question, Message)
+        asked = 0 if "word of Lisbon" in str(question.text) else 1
+        return Reply(text=json.loads(str(found[which(asked)].text))["code_word"].title())
 
     return says
 
@@ -501,8 +503,10 @@ def _telling(which: int) -> Provider:
 @pytest.mark.parametrize(
     ("provider", "status"),
     [
-        (_telling(0), "passed"),
-        (_telling(1), "failed"),
+        (_telling(lambda asked: asked), "passed"),
+        (_telling(lambda asked: 1 - asked), "failed"),
+        (_telling(lambda asked: 0), "passed"),
+        (_telling(lambda asked: 1), "passed"),
         (lambda *_: Reply(text="I cannot tell."), "not_verifiable"),
         (lambda *_: refusal(), "not_verifiable"),
     ],
