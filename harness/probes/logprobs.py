@@ -194,16 +194,14 @@ def _text(entries: Sequence[Mapping[str, Any]]) -> str:
 
 _DRAWN_ALTERNATIVES = 5  # providers allow at least this many
 _TRIES, _TOKENS = 4, 256
-_DEVIATIONS = 4.5
-"""Standard deviations of a finding: 1 in 150,000 healthy runs if their sum is normal, which needs
-`_VARIANCE`: a rare token alone has up to 8 nats."""
+_FALSE_ALARM = 1 / 150_000  # bound of the probability of a finding in a healthy run
 _COLDEST, _HOTTEST = 0.8, 1.3
 """Temperatures between which nothing is reported. In simulated peaked distributions, a min_p of
 0.05 (the default of llama.cpp) looks like 0.85, and noise of 0.2 nats in the logprobs like 1.05; a
 temperature of 0.7 looks like 0.75 at most, and a top_p of 0.5 like 0.6."""
 _VARIANCE = 250.0
-"""The least variance of a judgement. With it, a temperature of 0.7 is found in 98 % of runs: it
-shifts the excess by (1 / 0.7 - 1) √250 = 6.8 standard deviations."""
+"""The least variance of a pass. With it, a temperature of 0.7 shifts the excess by
+(1 / 0.7 - 1) √250 = 6.8 standard deviations, and its likelihood ratio is about exp(23)."""
 _DRAWN_QUESTIONS = {
     "a poem": "Write a poem of twelve lines about the sea.",
     "places": "Make up fifteen names of places that do not exist, and say a few words about each.",
@@ -253,19 +251,18 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
     draws = [draw for each in replies for entry in entries_of(*each) for draw in _draw(entry)]
     found = sharpness(required(draws, "The replies have no logprobs of alternatives."))
-    if found.variance < _VARIANCE:
+    unusual = not _COLDEST <= found.temperature <= _HOTTEST
+    if unusual and found.chance <= _FALSE_ALARM:
+        kind = "probable" if found.excess > 0 else "improbable"
+        message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
+        got = (
+            f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}; this "
+            f"happens at temperature 1 with a probability of at most {found.chance:.1g}"
+        )
+        yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
+    elif found.variance < _VARIANCE:
         raise NotVerifiableError(
             "The model is too certain of its tokens, or too few have logprobs."
         )
-    unusual = not _COLDEST <= found.temperature <= _HOTTEST
-    if not unusual or abs(found.deviation) < _DEVIATIONS:
+    else:
         yield None
-        return
-    kind = "probable" if found.excess > 0 else "improbable"
-    message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
-    expected = f"a deviation of at most {_DEVIATIONS:g} standard deviations"
-    got = (
-        f"{abs(found.deviation):.1f} in {len(draws)} tokens, as at a temperature of about "
-        f"{found.temperature:.2g}"
-    )
-    yield Problem(replies[0][0], message, expected, got)

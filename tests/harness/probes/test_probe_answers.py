@@ -196,6 +196,18 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
     assert results["sampling.probabilities"].status == status
 
 
+def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
+    def certain(entries: list[Any]) -> None:
+        odds = [0.975, 0.01, 0.008, 0.004, 0.003]
+        top = [{"token": f" w{n}", "logprob": math.log(p)} for n, p in enumerate(odds)]
+        drawn = [0] * 80
+        drawn[40] = 1
+        entries[:] = [{**top[at], "top_logprobs": top} for at in drawn]
+
+    found = judged(logprobs.DRAWN_GROUP, with_logprobs(certain), ["chat"])
+    assert found["sampling.probabilities"].status == "passed"
+
+
 # --- Structured answers
 
 
