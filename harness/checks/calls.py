@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from harmony.conversation import Call as HarmonyCall
+from harness.api import DIALECTS
+from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.accounting import account, header_tokens, may_be_headers
@@ -50,12 +52,28 @@ def _call_id(found: Call) -> Iterator[Problem]:
 def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """Tool calls within a conversation have distinct ids.
 
-    Otherwise their results cannot be told apart.
+    Otherwise their results cannot be told apart. The earlier calls of recorded traffic are those in
+    its requests, too.
     """
-    ids = ((exchange, call.id or None) for exchange, call in calls(parsed))
+    made = [(exchange, call.id or None) for exchange, call in calls(parsed)]
+    ids = [*((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed)), *made]
     for exchange, call_id in repeats(ids):
         message = "The tool call reuses the id of an earlier call in the conversation."
         yield Problem(exchange, message, "a new id", call_id)
+
+
+def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
+    """The ids of calls in the history of the first request of recorded traffic, each once."""
+    if parsed.rollout.recording is None:
+        return
+    known: set[str] = set()
+    for turn in DIALECTS[parsed.rollout.api].turns(parsed.exchanges[0].request.body):
+        for call in (turn, *objects(turn.get("tool_calls"))) if isinstance(turn, dict) else ():
+            made = call.get("type") in ("function", "function_call")
+            call_id = call.get("call_id", call.get("id"))
+            if made and isinstance(call_id, str) and call_id not in known:
+                known.add(call_id)
+                yield call_id
 
 
 @family.check(

@@ -234,16 +234,15 @@ for _id in ("chat.answer.item", "responses.answer.item"):
     )(_misplaced_answer)
 
 
-@family.check(
-    "finish.limit", counted, lambda found: found.exchange.request.limit is not None, tolerated=0.02
-)
+@family.check("finish.limit", counted, lambda found: found.exchange.at_limit, tolerated=0.02)
 def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports the truncation.
 
-    Otherwise clients take a truncated answer for a complete one.
+    Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
+    of this length itself.
     """
     exchange, reply, _ = found
-    if exchange.at_limit and reply.finish in ("stop", "tool_calls"):
+    if reply.finish in ("stop", "tool_calls"):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         yield Problem(exchange, message, expected, reply.finish)

@@ -80,6 +80,7 @@ def traits(
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
         invented=frozenset(invented),
+        call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
         calls=frozenset(calls),
         content=_digest(written, _SHORTEST_CONTENT) if unique else "",
         answer="" if _is_from(answer, sent) else _digest(answer, _SHORTEST_ANSWER),

@@ -19,10 +19,10 @@ from harness.probes.probe import (
     Trials,
 )
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
-from harness.probes.tools.offers import WEATHER
+from harness.probes.tools.offers import NOTE
 from harness.records.conditions import MODES, Api
 
-LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
+LIMIT = 64  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
@@ -38,7 +38,8 @@ _LONG_ANSWERS = {
         "abbreviate."
     ),
 }
-_TOOL_LONG = (Message("user", "What is the weather in Lisbon, and how will it change this week?"),)
+_NOTED = "From the quay to the light it is two miles; keep the church behind the white house. "
+_TOOL_LONG = (Message("user", f"Save this note, word for word: {_NOTED * 4}"),)
 _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
     Message("user", "What is the code word?"),
@@ -50,16 +51,15 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     refusable = MAY_BE_REFUSED | {"request.failed"}
     stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
     several = {"stop": [_UNUSED_STOP, STOP]}
-    cut = partial(ProbeRequest, effort="high", max_tokens=LIMIT, whole=False)
+    cut = partial(ProbeRequest, effort="low", max_tokens=LIMIT, whole=False)
     requests = [
         cut("cut", _LONG),
-        cut("cut tool", _TOOL_LONG, (WEATHER,)),
-        cut("unlimited", _QUESTION, max_tokens=None),
+        cut("cut tool", _TOOL_LONG, (NOTE,)),
+        cut("unlimited", _QUESTION, effort="high", max_tokens=None),
         *(
             cut(
                 name,
                 (Message("user", text),),
-                effort="low",
                 max_tokens=MORE_TOKENS,
                 context=MORE_TOKENS + LEAST,
                 provokes=MAY_BE_REFUSED,

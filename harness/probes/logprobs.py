@@ -75,7 +75,7 @@ def _given(responses: ProbeResponses) -> Trials:
         else:
             message, expected = "most tokens have fewer alternatives", f"{_ALTERNATIVES}"
             got = f"{min(counts)} to {max(counts)}"
-        message = f"The request set logprobs, but {message}."
+        message = f"The request set logprobs, but {message}; rules that need them judge nothing."
         yield Problem(exchange, message, expected, got, _path(exchange))
 
 
@@ -106,6 +106,20 @@ def _tokens(responses: ProbeResponses) -> Trials:
         message = "The tokens with logprobs do not add up to the answer."
         other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
         yield None if _decodable(reply.text) in _decodable(text) else other
+
+
+@GROUP.probe("logprobs.cot", _QUESTIONS, severity="info", apis=("chat",))
+def _of_answer_only(responses: ProbeResponses) -> Trials:
+    """The logprobs of a Chat reply are those of its answer, not also of its CoT.
+
+    Clients that align them with the content find other tokens first.
+    """
+    for exchange, reply in _with_entries(responses):
+        text = _decodable(_text(_entries(exchange, reply)))
+        more = text.partition(_decodable(reply.text))[0]
+        message = "The logprobs begin with those of the CoT."
+        other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
+        yield other if reply.reasoning and reply.reasoning.strip() in more else None
 
 
 def _entries(exchange: ParsedExchange, reply: Reply) -> Sequence[Mapping[str, Any]]:

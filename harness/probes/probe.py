@@ -114,6 +114,7 @@ class ProbeOptions:
     golden: Golden | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
+    max_tokens: int | None = None  # replaces `REPLY_TOKENS` for whole replies
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class Traits:
     invented: frozenset[str] = frozenset()
     """Invented words in replies and texts in arguments of calls that no request of the rollout
     contains, in lower case."""
+    call_ids: frozenset[str] = frozenset()  # the ids of its calls; empty in recorded traffic
     calls: frozenset[str] = frozenset()  # every call: its name and its arguments in canonical form
     content: str = ""  # a hash of CoT and text; empty if they are short, or if the reply has calls
     answer: str = ""

@@ -138,6 +138,26 @@ def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> No
     assert found["logprobs.given"].status == status
 
 
+def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
+    whole = with_logprobs(
+        lambda entries: entries.insert(0, entry("The user wants something; let me see."))
+    )
+    noted = judged(logprobs.GROUP, whole, ["chat"])["logprobs.cot"]
+    assert (noted.status, noted.failures) == ("passed", 4)
+    assert (
+        judged(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
+        == 0
+    )
+
+
+@pytest.mark.parametrize(("refused", "status"), [("null options", "warned"), (None, "passed")])
+def test_null_options_are_accepted(refused: str | None, status: str) -> None:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply | Response:
+        return refusal() if request.id == refused else Reply(text="Hello.")
+
+    assert statuses(judged(options.GROUP, provider))["options.accepted"] == status
+
+
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
     def halve(entries: list[Any]) -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]

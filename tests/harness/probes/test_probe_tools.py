@@ -207,13 +207,6 @@ def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, sta
     assert found["tools.names.accepted"].status == status
 
 
-def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply:
-        return replace(_named(request, _), call_id="call_0")
-
-    assert statuses(judged(names.GROUP, provider))["tools.names.ids"] == "warned"
-
-
 # --- Arguments
 
 
@@ -547,3 +540,19 @@ def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
 def test_without_a_call_there_is_no_preamble() -> None:
     found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"
+
+
+@pytest.mark.parametrize(
+    ("escaped", "status"),
+    [((False, False), "passed"), ((True, True), "not_verifiable"), ((False, True), "warned")],
+)
+def test_arguments_that_one_mode_escapes_are_found(escaped: tuple[bool, bool], status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        value = arguments.TEXTS[request.id]
+        (name,) = value.tool.parameters["properties"]
+        recoded = escaped[not attempt.condition.streaming]
+        text = json.dumps({name: value.intact}, ensure_ascii=recoded)
+        return Reply(call=(value.tool.name, text))
+
+    found = statuses(judged(arguments.GROUP, provider, ["chat"]))
+    assert found["tools.arguments.encoding"] == status
