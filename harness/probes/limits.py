@@ -22,7 +22,7 @@ from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
 from harness.probes.tools.offers import NOTE
 from harness.records.conditions import MODES, Api
 
-LIMIT = 64  # output tokens; ends within a long answer, or within the arguments of a long call
+LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
@@ -30,7 +30,12 @@ _TRIES, _FEWEST_REPEATED = 3, 2
 """Requests with a stop string, and how many of them must show a problem: servers differ in the
 parts of a reply that they match, and a model may spell the string in another way."""
 
-_LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
+_TEXT = (
+    "From the quay to the light it is two miles; keep the church behind the white house. The boat "
+    "that lies by the old mill has two sails and a green flag. At nine the wind turns to the west, "
+    "and five men bring bread, salt, apples and rope on board before the tide falls."
+)
+_LONG = (Message("user", f"Please repeat after me: {_TEXT}"),)
 _LONG_ANSWERS = {
     "long answer": "Write all numbers from 1 to 400 in words, one per line. Leave none out.",
     "other long answer": (
@@ -38,8 +43,7 @@ _LONG_ANSWERS = {
         "abbreviate."
     ),
 }
-_NOTED = "From the quay to the light it is two miles; keep the church behind the white house. "
-_TOOL_LONG = (Message("user", f"Save this note, word for word: {_NOTED * 4}"),)
+_TOOL_LONG = (Message("user", f"Save this note: {_TEXT}"),)
 _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
     Message("user", "What is the code word?"),

@@ -106,7 +106,7 @@ def _incomplete(attempt: Attempt, details: object) -> Response:
             "chat",
             lambda attempt: ended(attempt, "stop", LIMIT, text="One"),
             "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "finish_reason 'stop', 64 tokens",
+            "finish_reason 'stop', 40 tokens",
         ),
         (
             "chat",
@@ -118,13 +118,13 @@ def _incomplete(attempt: Attempt, details: object) -> Response:
             "responses",
             lambda attempt: ended(attempt, "stop", LIMIT),
             "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "status 'completed', incomplete_details None, 64 tokens",
+            "status 'completed', incomplete_details None, 40 tokens",
         ),
         (
             "responses",
             lambda attempt: _incomplete(attempt, {"reason": "length"}),
             "The response is incomplete, but does not name the token limit as the reason.",
-            "status 'incomplete', incomplete_details {'reason': 'length'}, 64 tokens",
+            "status 'incomplete', incomplete_details {'reason': 'length'}, 40 tokens",
         ),
     ],
 )
