@@ -1,5 +1,6 @@
 """All rules, and their results over a run. No I/O."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from harness.text import percentage
 RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and probes by id
 
 EXAMPLES = 3
+
+_REFUSAL = re.compile(r"status (?:4\d\d|501): .*\w")
+_FEWEST_ALIKE = 4  # probes whose requests are refused with one text
 
 _Sample = tuple[str, str]  # a task and one of its samples
 
@@ -75,6 +79,54 @@ def without_built_in_calls(result: RuleResult) -> RuleResult:
     examples = tuple(each.model_copy(update=info) for each in result.examples)
     reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
     return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
+
+
+def with_equal_refusals(
+    checks: Sequence[RuleResult], probes: Sequence[RuleResult]
+) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
+    """The results in which refusals with one text are one finding, not one of each probe.
+
+    A provider that refuses what several probes have in common, such as a kind of function, lacks
+    that. The check request.refused reports it, or the first of these probes, with the text, the
+    number of probes and their families; the others are not verifiable.
+    """
+    refused: dict[str, list[RuleResult]] = defaultdict(list)
+    for each in probes:
+        texts = {example.evidence.got for example in each.examples}
+        if each.status in ("failed", "warned") and len(texts) == 1:
+            (text,) = texts
+            if _REFUSAL.match(text):
+                refused[text].append(each)
+    replaced: dict[str, RuleResult] = {}
+    for text, alike in refused.items():
+        if len(alike) < _FEWEST_ALIKE:
+            continue
+        families = ", ".join(sorted({each.check.family for each in alike}))
+        common = (
+            f"Valid requests of {len(alike)} probes ({families}) got the same refusal, so they "
+            "are refused for what they have in common."
+        )
+        of_check = next(
+            (
+                each
+                for each in checks
+                if each.check.id == "request.refused"
+                and any(example.evidence.got == text for example in each.examples)
+            ),
+            None,
+        )
+        first = of_check or alike[0]
+        examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
+        reason = f"The provider refuses these requests like others ({first.check.id}): {text}"
+        for each in alike:
+            replaced[each.check.id] = RuleResult(
+                check=each.check, status="not_verifiable", reason=reason
+            )
+        replaced[first.check.id] = first.model_copy(update={"examples": examples})
+    return (
+        tuple(replaced.get(each.check.id, each) for each in checks),
+        tuple(replaced.get(each.check.id, each) for each in probes),
+    )
 
 
 def judged_result(
@@ -212,7 +264,7 @@ def _record(responses: ProbeResponses, problem: Problem) -> str:
     """The id of the rollout that contains a problem."""
     return next(
         rollout.rollout.id
-        for rollouts in responses.rollouts.values()
+        for rollouts in (*responses.rollouts.values(), *responses.cut.values())
         for rollout in rollouts
         if any(exchange is problem.exchange for exchange in rollout.exchanges)
     )

@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.cross_checks import counts_vary
-from harness.probes.rule_results import check_results, without_built_in_calls, without_prompt_tokens
+from harness.probes.rule_results import (
+    check_results,
+    with_equal_refusals,
+    without_built_in_calls,
+    without_prompt_tokens,
+)
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
@@ -154,6 +159,7 @@ def _rule_results(
     checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
     if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
         checks = tuple(map(without_built_in_calls, checks))
+    checks, probes = with_equal_refusals(checks, probes)
     beyond = check_results(beyond_cases, groups, limitations)
     return gate.RuleResults((*checks, *probes), (*beyond, *probes))
 

@@ -438,3 +438,21 @@ def test_a_stream_without_an_end_is_incomplete(tmp_path: Path):
         response = found.exchanges[0].response
         assert response is not None
         assert response.complete is complete
+
+
+@pytest.mark.parametrize(("streams", "status"), [(1, "passed"), (5, "warned")])
+def test_streams_without_an_end_are_noted_and_counted(tmp_path: Path, streams: int, status: str):
+    blocks = [f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': word}}]})}"
+              for word in ("It", " is")]  # fmt: skip
+    pairs = [
+        pair({"messages": [ASK], "stream": True, "seed": at}, "\n\n".join(blocks) + "\n\n")
+        for at in range(streams)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    assert run(["import", str(path), "--provider", "case", "--out", str(tmp_path / "runs")]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    analysis = json.loads((folder / "analysis.json").read_text("utf-8"))
+    (cut,) = [each for each in analysis["checks"] if each["check"]["id"] == "stream.cut"]
+    assert (cut["status"], cut["failures"], cut["applicable"]) == (status, streams, streams)
+    assert cut["examples"][0]["message"] == "The stream broke off before its end."
