@@ -146,7 +146,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
     whole["verdict"]["thresholds"].pop("reference_cases")
-    shown = ("status", "reason", "applicable", "failures", "groups")
+    shown = ("status", "reason", "applicable", "failures", "counts")
     return {
         "version": whole["version"],
         "run": str(folder),

@@ -53,7 +53,7 @@ class _Frames:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """One row per finding, with its evidence."""
+        """One row per finding, with its evidence; of a probe, the examples of its report."""
         return self._tables["findings"]
 
     @property
@@ -110,7 +110,7 @@ class Run(_Frames):
                     f"{key[1].name}, but {ANALYSIS_FILE} has {finished}; judge the run again with: "
                     f"gpt-oss-verify recheck {self.folder}"
                 )
-        return tables(scores, kinds)
+        return tables(scores, kinds, (r for r in self.analysis.checks if r.check.kind == "probe"))
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

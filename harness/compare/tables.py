@@ -1,12 +1,14 @@
 """The scores of a run as tables, and the meaning of their columns."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from harness.records.analysis import RuleResult
 from harness.records.conditions import PARTS, Condition
-from harness.records.scores import Score
+from harness.records.scores import Finding, Score
 
 _KEYS = {
     "record": "id of the rollout in rollouts.jsonl",
@@ -82,12 +84,23 @@ _TYPES = {
 }
 
 
-def tables(scores: Iterable[Score], kinds: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """All tables of a run, from its scores and the kinds of its tasks."""
+def tables(
+    scores: Iterable[Score], kinds: Mapping[str, str], probes: Iterable[RuleResult]
+) -> dict[str, pd.DataFrame]:
+    """Return all tables of a run, from its scores, the kinds of its tasks, and probe results.
+
+    A probe judges several attempts together; its findings have the keys of the attempt with the
+    evidence.
+    """
     found = {table: _Rows(table) for table in COLUMNS}
+    of_probes: dict[str, list[Finding]] = defaultdict(list)
+    for result in probes:
+        for each in result.examples:
+            of_probes[each.evidence.record].append(each)
     for score in scores:
         keys, condition = {"kind": kinds.get(score.task, "eval")}, score.condition
-        severities = [finding.severity for finding in score.findings]
+        every = (*score.findings, *of_probes[score.record])
+        severities = [finding.severity for finding in every]
         given = {
             **keys,
             "value": score.value if score.finished else None,
@@ -99,7 +112,7 @@ def tables(scores: Iterable[Score], kinds: Mapping[str, str]) -> dict[str, pd.Da
             found["usage"].add(keys, score.usage, score, condition)
         if score.finished and score.value is not None:
             found["scores"].add(keys, score, condition)
-        for each in score.findings:
+        for each in every:
             rule = {**keys, "rule": each.id, "record": score.record}
             found["findings"].add(rule, each, each.evidence, score, condition)
         for number, timing in enumerate(score.timing):

@@ -271,7 +271,7 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
         passed = sum(result.status == "passed" for result in rules)
         yield f"{passed} of {len(rules)} probes passed, none failed."
     elif any(map(_judged, rules)):
-        yield f"{sum(map(_judged, rules))} checks judged something, none failed."
+        yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
 def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
@@ -280,9 +280,9 @@ def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
             (one,) = failed
-            yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
+            yield f"{one.check.id} failed {one.share} times{where}."
         elif failed:
-            names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
+            names = [f"{one.check.id} ({one.share})" for one in failed]
             yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
 
 

@@ -42,7 +42,7 @@ def may_warn(thresholds: Thresholds) -> frozenset[str]:
 def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[RuleResult]:
     """The results, with failures of rules in `may_warn` as warnings."""
     soft = may_warn(thresholds)
-    reason = f"The gate lets it only warn{thresholds.where('may_warn')}."
+    reason = f"Downgraded to a warning by the gate{thresholds.where('may_warn')}."
     for result in results:
         found = result.status in ("failed", "warned") and result.check.severity == "error"
         if found and result.check.id in soft:

@@ -278,7 +278,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
     ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),
     ("rules_must_pass", r"(?P<count>\d+) rules that must pass"),
-    ("check_failed", r"(?P<check>[\w.]+) failed (?P<failures>\d+) of (?P<applicable>\d+) times"),
+    ("check_failed", r"(?P<check>[\w.]+) failed (?P<shares>.*\d+ of \d+) times"),
     ("check_not_judged", r"(?P<check>[\w.]+) must pass.*, but was not judged"),
     ("check_must_pass", r"(?P<check>[\w.]+) must pass.*, but "),
     ("rate_too_low", r"(?P<condition>.+): (?P<rate>pass.)\d+ is"),
@@ -311,6 +311,10 @@ def _reason(text: str) -> Figures:
         found = re.match(pattern, text)
         if found is not None:
             values = found.groupdict()
+            if "shares" in values:
+                counts = re.findall(r"(\d+) of (\d+)", values.pop("shares"))
+                values["failures"] = str(sum(int(failures) for failures, _ in counts))
+                values["applicable"] = str(sum(int(every) for _, every in counts))
             if "condition" in values:
                 values["condition"] = _name(values["condition"])
             return {"code": code, **values}
