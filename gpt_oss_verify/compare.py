@@ -32,12 +32,17 @@ from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
-from harness.compare.regressions import regressions_of
-from harness.errors import EXIT_PASS, EXIT_UNREACHABLE, ConfigurationError, ProviderUnavailableError
+from harness.errors import (
+    EXIT_FAIL,
+    EXIT_PASS,
+    EXIT_UNREACHABLE,
+    ConfigurationError,
+    ProviderUnavailableError,
+)
 from harness.run import run_folder
-from reports.compare import print_comparison, render_compare_markdown
+from reports.comparison import print_comparison, render_compare_markdown
 from reports.history import print_history
-from reports.html.compare import render_compare_html
+from reports.html.comparison_page import render_compare_html
 
 STEM = "compare"
 _RUN = Parameter(group=RUN)
@@ -61,6 +66,8 @@ def compare(
     as_json: Annotated[AsJson, _RUN, Parameter(help=_JSON)] = False,
 ) -> int:
     """Compare runs: what differs, and which differences exceed chance.
+
+    Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
         runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
@@ -91,7 +98,9 @@ def compare(
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
-        _report(_comparison(names, against), out, as_json=as_json)
+        found = _comparison(names, against)
+        _report(found, out, as_json=as_json)
+        return code or (EXIT_FAIL if found.worse else EXIT_PASS)
     return code
 
 
@@ -148,7 +157,6 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
         columns,
         0 if against is None else chosen.index(against),
         version("gpt-oss-verify"),
-        [found for found in map(regressions_of, columns) if found is not None],
     )
 
 

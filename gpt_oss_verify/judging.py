@@ -15,7 +15,7 @@ from gpt_oss_verify.choice import gate_changes, thresholds_of_run
 from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, RunOrBundle, ShowQuestions
 from gpt_oss_verify.restoring import restore, unpacked
 from gpt_oss_verify.screen import print_raw, say, show, stdout
-from harness.compare.regressions import read_regressions, write_regressions
+from harness.compare.history import since_previous
 from harness.errors import ConfigurationError, RunLogError
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
@@ -27,11 +27,12 @@ from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
 from reports.build import Texts, build_report
 from reports.ci import render_junit
+from reports.comparison_sentences import change_sentences
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.model import Report
-from reports.regressions import sentences
 from reports.terminal import print_report
+from reports.text import moment
 
 Format = Literal["html", "md", "junit", "json"]
 FILES: Mapping[Format, str] = {
@@ -117,8 +118,6 @@ def judge_and_report(
     info = with_settings(read_run_info(folder), changes)
     tasks = restore(folder, info)
     analysis = _judge_and_store(folder, info, tasks, thresholds)
-    if analysis.complete:
-        write_regressions(folder)
     return write_reports(folder, analysis, tasks, RENDERED, show_questions=show_questions)
 
 
@@ -232,11 +231,17 @@ def _judge_and_store(
 def _report(
     folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
 ) -> Report:
-    known = read_regressions(folder)
+    since = since_previous(folder) if analysis.complete else None
+    changes: tuple[str, ...] = ()
+    if since is not None:
+        before, found = since
+        at = f"Since {before[0]} ({moment(before[1])}):"
+        first, *others = (each for one in found.changes for each in change_sentences(one))
+        changes = (f"{at} {first}", *others)
     return build_report(
         analysis,
         str(folder),
-        regressions=() if known is None else tuple(sentences(known)),
+        regressions=changes,
         texts=_texts(tasks, show_questions=show_questions),
     )
 

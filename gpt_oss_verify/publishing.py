@@ -13,8 +13,7 @@ from gpt_oss_verify import judging
 from gpt_oss_verify.judging import not_reproducible
 from gpt_oss_verify.options import AsJson, ProvidersFile, RunOrBundle, RunPath
 from gpt_oss_verify.screen import print_raw, say, show, stdout
-from harness.compare.history import history, site_of
-from harness.compare.regressions import run_folders
+from harness.compare.history import history, run_folders, site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.integrity.archive import opened, scratch_folder, unpack
 from harness.integrity.audit import audit as audit_run

@@ -154,11 +154,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The results of tool calling, or of all evals."""
+    """A section of a report or a comparison: tool calling, all evals, or a part of a comparison."""
 
     title: str
-    table: Table  # one column for each task and condition
-    summary: Table  # the most important figures, one row for each task and condition
+    table: Table = Table((), ())  # one column for each task and condition
+    summary: Table = Table(
+        (), ()
+    )  # the most important figures, one row for each task and condition
     notes: tuple[str, ...] = ()  # facts about the table or single columns, such as the grader
     details: tuple[Table, ...] = ()
     """Further tables, such as rubric scores by axis; the terminal omits them."""

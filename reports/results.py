@@ -115,7 +115,9 @@ def tool_calling_summary(results: Results, labels: Labels) -> Table:
 
 def evals_summary(results: Results, labels: Labels) -> Table:
     """Return one row per eval and condition, narrow enough for 80 columns."""
-    heads = (("score %",), ("attempts",), ("no", "answer"), ("request",), ("tokens",))
+    heads: tuple[tuple[str, ...], ...] = (
+        ("score %",), ("attempts",), ("no", "answer"), ("request",), ("tokens",)
+    )  # fmt: skip
     compared = any(result.baseline and result.baseline.comparison for result in results)
     heads += (("base-", "line %"),) * compared + (("verdict",),)
     rows = []

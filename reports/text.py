@@ -74,6 +74,11 @@ def address(provider: ProviderInfo) -> str:
     return visible(provider.base_url)
 
 
+def moment(at: str) -> str:
+    """Return a time to the minute: `2026-11-20 14:13`."""
+    return at[:16].replace("T", " ")
+
+
 def setting(value: object) -> str:
     """The value of a setting: `yes`, `a, b`, `aime25: 8`."""
     if isinstance(value, bool):

@@ -16,8 +16,7 @@ from typing import IO, Any
 
 import pandas as pd
 
-from harness.compare.dataframes import Run
-from harness.compare.tables import rows_of
+from harness.compare.dataframes import Run, rows_of
 from harness.compare.transcripts import Message, transcript
 from harness.errors import RunLogError, os_errors
 from harness.records.conditions import Condition

@@ -32,8 +32,7 @@ from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import ChangedCase, Comparison, HistoryPoint, Measured, Row
-from harness.compare.history import history_of
-from harness.compare.regressions import previous_run, regressions
+from harness.compare.history import history_of, previous_run
 from harness.golden.files import fitting
 from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
@@ -359,7 +358,8 @@ def _comparison(found: Comparison, against: int) -> Figures:
         "equal_checks": len(rows) - len(shown),
         "changed_samples": [
             _changed_cases(one.cases)
-            for one in sorted(found.changed_cases, key=lambda one: one.label)
+            for one in sorted(found.changes, key=lambda one: one.label)
+            if one.cases
         ],
     }
 
@@ -456,15 +456,13 @@ def changes_since_previous(run: Path) -> Figures | None:
         return None
     for one in (before, run):
         _write_judgement(one)
-    found = regressions(read_run(run), read_run(before))
-    if found is None:
-        return {"previous": before.name, "changes": None}
+    (found,) = compare(labelled([read_run(before), read_run(run)]), 0, "test").changes
     return {
         "previous": before.name,
         "newly_failing_checks": _changed(found.broken),
         "no_longer_failing_checks": _changed(found.fixed),
         "changed_samples": _changed_cases(found.cases),
-        "changed_rates": {_name(one.name): _difference(one.difference) for one in found.scores},
+        "changed_rates": {_name(one.name): _difference(one.difference) for one in found.rates},
     }
 
 

@@ -16,8 +16,8 @@ from replies import MODEL
 
 import harness
 from gpt_oss_verify.app import run as main
+from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
-from harness.compare.tables import COLUMNS
 from harness.errors import RunLogError
 from harness.integrity.archive import pack
 from harness.run.run_folder import write_analysis
