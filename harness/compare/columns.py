@@ -171,7 +171,8 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
 def _groups(run: Run) -> Iterator[Group]:
     scores: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
     for score in run.every_score():
-        scores[score.task, score.condition].append(score)
+        for condition in (score.condition, score.condition.alternating):
+            scores[score.task, condition].append(score)
     for task in run.info.tasks:
         if task.kind in ("tool_calling", "eval"):
             cases = _cases(run) if task.kind == "tool_calling" else {}
