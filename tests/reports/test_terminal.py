@@ -123,7 +123,6 @@ def test_the_largest_summary_fits_one_screen():
         description="The server parses channels wrongly. " * 9,
         effect="Clients break. " * 9,
         remedy="Fixed in a pull request. " * 9,
-        probability=0.5,
         examples=(),
         explains=tuple(each.check.id for each in rules),
     )
