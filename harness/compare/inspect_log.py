@@ -48,7 +48,8 @@ def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path
         }
         for rollout in read_rollouts(run.folder):
             score = scores.get(rollout.id)
-            log = logs.get((rollout.task, rollout.condition))
+            own, every_mode = rollout.condition, rollout.condition.alternating
+            log = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
             if score is not None and log is not None:
                 hidden = rollout.task in withheld and not gated
                 log.add(_sample(rollout, score, withheld=hidden))
