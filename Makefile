@@ -19,7 +19,7 @@ help:
 	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
 	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
-	@echo "make bench    measure engine speed, sampler throughput, timing accuracy and memory"
+	@echo "make bench    measure engine speed, the cost of sampling and judging, and error rates"
 	@echo "make gpu      check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "make docs     build the documentation site in build/docs"
@@ -65,9 +65,9 @@ format: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/harness_throughput.py
-	$(BIN)/python benchmarks/streaming.py
-	$(BIN)/python benchmarks/endurance.py
-	$(BIN)/python benchmarks/smoke.py
+	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/gate_rates.py
+	$(BIN)/python benchmarks/error_rates.py
 
 gpu:
 	$(PYTHON) -m benchmarks.gpu

@@ -18,10 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from harness.tasks.job import Job
+from typing import TextIO
 
 QUESTION = (
     "Find the number of positive integers n such that 1 <= n <= 1000 and the sum of the digits "
@@ -51,11 +48,11 @@ Client = Callable[[str, int, int, Stopwatch], None]
 def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
     """This project's eval run, with records, scores and the live display."""
     with tempfile.TemporaryDirectory() as place, watch.running():
-        sample_aime(base_url, (1, samples), in_flight, Path(place))
+        sample_aime(base_url, samples, in_flight, Path(place))
 
 
-def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Job:
-    """Sample into a run folder below `place`; `size` is the number of questions and of tries."""
+def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
+    """Sample one question into a run folder below `place`."""
     from rich.console import Console
 
     from evals.registry import load_data
@@ -67,14 +64,13 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
     from harness.session import sample
     from harness.tasks.job import new_job
 
-    questions, tries = size
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
         evals=("aime25",), apis=("chat",), modes=("non-streaming",), concurrency=in_flight
     )
     file = place / "questions.jsonl"
     row = json.dumps({"question": QUESTION, "answer": str(ANSWER)}) + "\n"
-    file.write_text(row * questions, encoding="utf-8")
+    file.write_text(row, encoding="utf-8")
     condition = Condition(model="m", effort="high", api="chat", mode="non-streaming")
     data = load_data("aime25", file)
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
@@ -86,7 +82,6 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
         with display.progress:
             sample(job, display)
     assert str(tally).startswith("100.0 % passed so far · 0 errors")
-    return job
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

@@ -5,8 +5,7 @@
 A stored smoke run (`tests/characterization/runs/smoke_pass.tar.xz`: both APIs, streamed and not,
 two requests per attempt) is multiplied. Every copy has different ids, numbers and words, so that
 copies do not share texts. `recheck` then judges the run in a separate process, with all reports.
-Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page. Memory is that of all
-processes together, with shared memory counted once.
+Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page.
 """
 
 import argparse
@@ -44,7 +43,6 @@ WORDS = {
 def multiply(folder: Path, attempts: int) -> Path:
     """Create a run of about `attempts` attempts at 36 cases, below `folder`."""
     from harness.records.rollouts import Rollout
-    from harness.records.runs import SCHEMA_VERSION
     from harness.run.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 
     with tarfile.open(STORED) as archive:
@@ -68,8 +66,7 @@ def multiply(folder: Path, attempts: int) -> Path:
         }
     )
     settings = info.settings.model_copy(update={"first_cases": None, "case_ids": ()})
-    changes = {"schema_version": SCHEMA_VERSION, "tasks": (task,), "seals": ()}
-    write_run_info(run, info.model_copy(update={**changes, "settings": settings}))
+    write_run_info(run, info.model_copy(update={"tasks": (task,), "settings": settings}))
     texts = [(each, each.model_dump_json()) for each in rollouts]
     with RunLog(run) as log:
         for number, copy, (one, text) in product(range(1, tries + 1), range(COPIES), texts):

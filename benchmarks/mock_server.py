@@ -3,41 +3,23 @@
     python benchmarks/mock_server.py        prints its port, serves until stdin is closed
 
 All answers are prepared in advance. The first part of the path selects how a request is answered:
-`/200ms/v1/...` answers after 200 ms; `/100x30/v1/...` streams about 30 events at 100 per second,
-each with the time it was sent (`time.perf_counter`, one clock for all processes of a machine).
-Streams have between half and one and a half times this number of events, so that they do not end
-at the same time.
+`/200ms/v1/...` answers after 200 ms.
 """
 
 import asyncio
 import json
-import random
 import subprocess
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvloop
 
-TICK = 0.001
 ANSWER = "I counted them all. The answer is \\boxed{70}."
 REASONING = "The user asks for a number between 0 and 999. Let me count: " + "one more; " * 20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
-EVENT = (
-    '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1760000000,"model":"m",'
-    '"sent":%.7f,"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}'
-)
-LAST_EVENT = (
-    '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1760000000,"model":"m",'
-    '"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
-)
 
 
 def chat_answer() -> bytes:
@@ -59,56 +41,15 @@ def _with_head(value: object) -> bytes:
     return HEAD % (len(body), body)
 
 
-def chunk(data: str) -> bytes:
-    """One event as a chunk of a chunked response."""
-    block = f"data: {data}\n\n".encode()
-    return b"%x\r\n%b\r\n" % (len(block), block)
-
-
 CHAT_ANSWER = chat_answer()
 MODELS_ANSWER = _with_head({"object": "list", "data": [{"id": "m", "object": "model"}]})
-END_OF_STREAM = chunk(LAST_EVENT) + chunk("[DONE]") + b"0\r\n\r\n"
-
-
-class Ticker:
-    """Sends the events of all streams that are due, every millisecond."""
-
-    def __init__(self) -> None:
-        """Start without streams."""
-        self._due: deque[tuple[float, float, int, asyncio.WriteTransport]] = deque()
-        self._running = False
-
-    def add(self, transport: asyncio.WriteTransport, rate: int, events: int) -> None:
-        """Stream about `events` events at `rate` per second, the same rate for all streams."""
-        transport.write(STREAM_HEAD)
-        count = round(events * random.uniform(0.5, 1.5))
-        self._due.append((time.perf_counter() + 1 / rate, 1 / rate, count, transport))
-        if not self._running:
-            self._running = True
-            asyncio.get_running_loop().call_later(TICK, self._tick)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        while self._due and self._due[0][0] <= now:
-            due, pause, left, transport = self._due.popleft()
-            if transport.is_closing():
-                continue
-            if left:
-                transport.write(chunk(EVENT % time.perf_counter()))
-                self._due.append((due + pause, pause, left - 1, transport))
-            else:
-                transport.write(END_OF_STREAM)
-        self._running = bool(self._due)
-        if self._running:
-            asyncio.get_running_loop().call_later(TICK, self._tick)
 
 
 class Connection(asyncio.Protocol):
     """HTTP/1.1 without pipelining and chunked requests."""
 
-    def __init__(self, ticker: Ticker) -> None:
-        """Use the server's ticker."""
-        self._ticker = ticker
+    def __init__(self) -> None:
+        """Start without data."""
         self._received = b""
         self._transport: Any = None
 
@@ -132,9 +73,6 @@ class Connection(asyncio.Protocol):
         how = path.split("/", 2)[1]
         if path.endswith("/models"):
             self._transport.write(MODELS_ANSWER)
-        elif "x" in how:
-            rate, events = map(int, how.split("x"))
-            self._ticker.add(self._transport, rate, events)
         elif delay := int(how.removesuffix("ms")):
             asyncio.get_running_loop().call_later(delay / 1000, self._write_whole)
         else:
@@ -147,9 +85,8 @@ class Connection(asyncio.Protocol):
 
 async def serve() -> None:
     """Serve until stdin is closed."""
-    ticker = Ticker()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(ticker), "127.0.0.1", 0, backlog=8192)
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=8192)
     print(server.sockets[0].getsockname()[1], flush=True)
     closed = asyncio.Event()
     threading.Thread(

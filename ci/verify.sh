@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Verifies a provider with the inputs of action.yml, and reports to GitHub. The tool's exit code
-# becomes an output; ci/finish.sh exits with it after the report has been uploaded.
+# becomes an output; the last step exits with it after the report has been uploaded.
 set -euo pipefail
 
 place="$RUNNER_TEMP/gpt-oss-verify"

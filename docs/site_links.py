@@ -1,4 +1,7 @@
-"""What the documentation site changes: the README is a page, and other files have no links."""
+"""What the documentation site changes.
+
+The README and the list of all rules are pages, and other files have no links.
+"""
 
 import re
 from pathlib import Path
@@ -6,15 +9,18 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from gpt_oss_verify.checks import entries, markdown
+
 OVERVIEW = "overview.md"
 _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./(?!\w+://)[^)]*\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README, with its links to pages as links from a page."""
+    """Add the README, with its links to pages as links from a page, and all rules."""
     text = (Path(config.config_file_path).parent / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"\]\((?!docs/|#|https?://)([^)]*)\)", r"](../\1)", text)
     files.append(File.generated(config, OVERVIEW, content=text.replace("](docs/", "](")))
+    files.append(File.generated(config, "checks.md", content=markdown(entries())))
     return files
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from evals.base import Mark, Prompt, Question
+from evals.answer_eval import Mark, Prompt, Question
+from evals.datasets.data_rows import DataRow
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message
@@ -18,7 +18,7 @@ _PROBLEMS_IN_A_CONTEST = 15
 
 
 def _leading_integer(value: object) -> object:
-    """The integer at the start of a text, because one published answer ends in a degree sign."""
+    """Return the integer at the start of a text; one published answer ends in a degree sign."""
     match = re.match(r"\d+(?![.,/]?\d)", value.strip()) if isinstance(value, str) else None
     return int(match[0]) if match else value
 
@@ -37,7 +37,7 @@ class Aime:
     tries = 16
 
     def __init__(self, data: Loaded[AimeRow], prompts: PromptsInfo | None = None) -> None:
-        from evals.extraction.integer import integer_answer  # slow: 0.1 s
+        from evals.extraction.integer import integer_answer  # slow
 
         self._answer_in = integer_answer
         self._template = (prompts or our_prompts()).templates[self.name]
@@ -48,26 +48,25 @@ class Aime:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The prompt, which is the same in every try."""
+        """Return the prompt, which is the same in every try."""
         text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
     def right(self, question: str, number: int) -> str:
-        """The correct integer."""
+        """Return the correct integer."""
         return str(self._rows[question].answer)
 
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer
         openai_score = self.openai_score(question, number, text)
-        found = self._answer_in(text)
-        if found is None:
+        answer = self._answer_in(text)
+        if answer is None:
             return Mark("no_answer", None, openai_score)
-        correct = found.answer is not None and int(found.answer) == right
-        return Mark("correct" if correct else "wrong", found.answer or found.quote, openai_score)
+        return Mark("correct" if int(answer) == right else "wrong", answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score by the last box or the last number, as OpenAI's script reads it."""
+        """Return the score by the last box or the last number, as OpenAI's script reads it."""
         return float(openai_script.integer(text) == self._rows[question].answer)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from evals.healthbench.grading_tasks import Answer, grading_tasks
-from evals.healthbench.rows import HealthBench
+from evals.healthbench.conversations import HealthBench
+from evals.healthbench.grading import Answer, grading_tasks
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record
@@ -103,7 +103,7 @@ class _Amount:
 def expect(
     tasks: Sequence[Task], info: RunInfo, provider: Provider, grader: Provider | None
 ) -> Expectation:
-    """The cost of a run or a shard if every attempt is made."""
+    """Return the cost of a run or a shard if every attempt is made."""
     planned = {task.name: task.planned for task in info.tasks}
     amounts = {
         task.name: _sampling(task) * (planned[task.name] / max(1, task.info.planned))
@@ -169,7 +169,7 @@ def _sampling(task: Task) -> _Amount:
 
 
 def _attempt(attempt: Attempt) -> _Amount:
-    """The amount of a tool-call case or a probe."""
+    """Return the amount of a tool-call case or a probe."""
     sample, settings = attempt.sample, attempt.settings
     body = sample.raw or orjson.dumps(attempt.first_request())
     requests = attempt.usual_requests

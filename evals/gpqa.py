@@ -3,16 +3,17 @@
 Rein et al. 2023, arXiv 2311.12022. Its authors ask that the questions not be published.
 """
 
+import re
 from collections.abc import Sequence
+from hashlib import sha256
 from random import Random
 
 from pydantic import Field
 
-from evals.base import Mark, Prompt, Question
+from evals.answer_eval import Mark, Prompt, Question
+from evals.datasets.data_rows import DataRow, text_id
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
-from evals.extraction.found import Found, noted_letters
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message
 from harness.errors import ConfigurationError
@@ -36,7 +37,7 @@ class ChoiceOrders:
         self._drawn: list[tuple[int, ...]] = []
 
     def of(self, place: int, number: int) -> tuple[int, ...]:
-        """The order for the question at `place` (from 0) in try `number` (from 1)."""
+        """Return the order for the question at `place` (from 0) in try `number` (from 1)."""
         draw = (number - 1) * self._questions + place
         while len(self._drawn) <= draw:
             self._drawn.append(tuple(self._random.sample(range(4), 4)))
@@ -59,7 +60,7 @@ class GpqaRow(DataRow):
         return (self.correct, self.incorrect_1, self.incorrect_2, self.incorrect_3)
 
     def content(self) -> object:
-        """The question and its choices, because some copies have no id column."""
+        """Return the question and its choices, because some copies have no id column."""
         return (self.question, *self.choices)
 
 
@@ -72,7 +73,7 @@ class Gpqa:
     def __init__(
         self, data: Loaded[GpqaRow], seed: int = 0, prompts: PromptsInfo | None = None
     ) -> None:
-        from evals.extraction.letter import letter_answer  # slow: 0.2 s
+        from evals.extraction.letter import letter_answer  # slow
 
         self._answer_in = letter_answer
         self._template = (prompts or our_prompts()).templates[self.name]
@@ -89,31 +90,31 @@ class Gpqa:
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The question with its choices in the order of this try."""
+        """Return the question with its choices in the order of this try."""
         order = self._order(question, number)
         choices = dict(zip("ABCD", self._choices(question, order), strict=True))
         text = fill(self._template, question=self._rows[question].question, **choices)
         return Prompt((Message("user", text),), order)
 
     def right(self, question: str, number: int) -> str:
-        """The letter in the order of this try, and its text."""
+        """Return the letter in the order of this try, and its text."""
         return f"option {self._letter(question, number)}: {self._rows[question].correct}"
 
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared choice with the correct one, in the order of the same try."""
         right = self._letter(question, number)
-        found, theirs = self.letters(question, number, text)
+        answer, theirs = self.letters(question, number, text)
         openai_score = float(theirs == right)
-        if found is None:
+        if answer is None:
             return Mark("no_answer", None, openai_score)
-        return Mark("correct" if found.answer == right else "wrong", found.answer, openai_score)
+        return Mark("correct" if answer == right else "wrong", answer, openai_score)
 
     def openai_score(self, question: str, number: int, text: str) -> float:
-        """The score by the letter that OpenAI's script reads."""
+        """Return the score by the letter that OpenAI's script reads."""
         return float(openai_script.letter(text) == self._letter(question, number))
 
-    def letters(self, question: str, number: int, text: str) -> tuple[Found | None, str | None]:
-        """The answer that a text declares, and the one that OpenAI's script extracts.
+    def letters(self, question: str, number: int, text: str) -> tuple[str | None, str | None]:
+        """Return the answer that a text declares, and the one that OpenAI's script extracts.
 
         If texts are withheld, both answers were recorded instead of the text.
         """
@@ -123,7 +124,7 @@ class Gpqa:
         return self._answer_in(text, choices), openai_script.letter(text)
 
     def _letter(self, question: str, number: int) -> str:
-        """The correct letter in the order of this try."""
+        """Return the correct letter in the order of this try."""
         choices = self._choices(question, self._order(question, number))
         return "ABCD"[choices.index(self._rows[question].correct)]
 
@@ -133,3 +134,30 @@ class Gpqa:
     def _choices(self, question: str, order: Sequence[int]) -> list[str]:
         choices = self._rows[question].choices
         return [choices[index] for index in order]
+
+
+_NOTE = re.compile(
+    r"\[withheld: \d+ characters, sha256 [0-9a-f]{64}; "
+    r"answer ([A-D]|none|unclear); by OpenAI's script ([A-D]|none)\]\Z"
+)
+
+
+def withheld(text: str) -> str:
+    """Return a placeholder with the length and the hash of a text."""
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"[withheld: {len(text)} characters, sha256 {digest}]"
+
+
+def note(text: str, answer: str | None, theirs: str | None) -> str:
+    """Return a placeholder with the answers that we and OpenAI's script find in the text."""
+    letter = theirs if theirs in {"A", "B", "C", "D"} else "none"
+    found = f"; answer {answer or 'none'}; by OpenAI's script {letter}]"
+    return withheld(text).removesuffix("]") + found
+
+
+def noted_letters(text: str) -> tuple[str | None, str | None]:
+    """Return the answers of a `note` at the end of a text; None for an answer that is missing."""
+    noted = _NOTE.search(text)
+    letters = noted.groups() if noted else (None, None)
+    ours, theirs = (letter if letter in {"A", "B", "C", "D"} else None for letter in letters)
+    return ours, theirs

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.datasets.rows import questions_file
+from evals.datasets.data_rows import questions_file
 from harness.errors import ConfigurationError
-from harness.integrity.seal import logs_of, sealed
 from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo
 from harness.run.run_folder import write_text
-from harness.run.run_log import RunLog, read_rollouts, read_run_info, write_run_info
+from harness.run.run_log import RunLog, log_files, read_rollouts, read_run_info, write_run_info
 from harness.tasks.plan import Plan
 from harness.tasks.task import Task
 
@@ -18,7 +17,7 @@ MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
 
 
 def merged_info(folders: Sequence[Path]) -> RunInfo:
-    """The `run.json` of a merged run.
+    """Return the `run.json` of a merged run.
 
     Shards of one run keep the ids of their attempts. If whole runs are merged, the result has the
     sum of their tries; attempts of later runs are numbered after those of earlier ones.
@@ -49,14 +48,11 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
         tasks.append(task.model_copy(update={"tries": tries, "planned": planned}))
     return first.model_copy(
         update={
-            "schema_version": RunInfo.model_fields["schema_version"].default,
             "tasks": tuple(tasks),
             "shard": None,
             "ended": None if None in [info.ended for info in infos] else "complete",
             "merged": tuple(folder.resolve().name for folder in folders),
-            "merged_seals": tuple(info.seals[-1].hash if info.seals else None for info in infos),
             "resumed": (),
-            "seals": (),
             "started_at": min(info.started_at for info in infos),
             "finished_at": max(info.finished_at or info.started_at for info in infos),
         }
@@ -64,7 +60,7 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
 
 
 def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Task]) -> None:
-    """Write a merged run: questions, rollouts and grades in a new chain. Raises RunLogError."""
+    """Write a merged run: questions, rollouts and grades. Raises RunLogError."""
     write_run_info(out, info)
     for task in info.tasks:
         source = folders[0] / questions_file(task.name)
@@ -72,19 +68,18 @@ def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Tas
             write_text(out / source.name, source.read_text(encoding="utf-8"))
     ids = Plan(tuple(tasks))
     before = {task.name: 0 for task in info.tasks}
-    with sealed(out):
-        for folder in folders:
-            part = read_run_info(folder)
-            _join(folder, out, dict(before), {task.name: task for task in ids.tasks})
-            if part.shard is None:
-                for task in part.tasks:
-                    before[task.name] += task.tries
+    for folder in folders:
+        part = read_run_info(folder)
+        _join(folder, out, dict(before), {task.name: task for task in ids.tasks})
+        if part.shard is None:
+            for task in part.tasks:
+                before[task.name] += task.tries
 
 
 def _join(folder: Path, out: Path, before: Mapping[str, int], tasks: Mapping[str, Task]) -> None:
     """Append the logs of one run to those in `out`, with new ids."""
     ids: dict[str, str] = {}
-    for path in sorted(logs_of(folder), key=lambda path: path.name.startswith("grades-")):
+    for path in sorted(log_files(folder), key=lambda path: path.name.startswith("grades-")):
         with RunLog(out, path.name) as log:
             for rollout in _renumbered(read_rollouts(folder, path.name), before, tasks, ids):
                 log.append(rollout)
@@ -96,7 +91,7 @@ def _renumbered(
     tasks: Mapping[str, Task],
     ids: dict[str, str],
 ) -> Iterator[Rollout]:
-    """The rollouts with the numbers of the merged run; `ids` collects old and new ids."""
+    """Yield the rollouts with the numbers of the merged run; `ids` collects old and new ids."""
     for rollout in rollouts:
         task = tasks.get(rollout.task)
         if task is None:
@@ -111,7 +106,7 @@ def _renumbered(
 
 
 def _of_grade(rollout: Rollout, ids: Mapping[str, str]) -> Rollout:
-    """A grade under the new id of its answer: its sample is `<answer>/<item>`."""
+    """Return a grade under the new id of its answer: its sample is `<answer>/<item>`."""
     answer, _, item = rollout.sample.rpartition("/")
     sample = f"{ids.get(answer, answer)}/{item}"
     return rollout.model_copy(update={"id": f"{sample}/{rollout.attempt}", "sample": sample})

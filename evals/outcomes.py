@@ -27,19 +27,19 @@ _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|c
 
 
 def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
-    """The reply that ended an attempt, and its outcome unless it has an answer to mark."""
+    """Return the reply that ended an attempt, and its outcome unless it has an answer to mark."""
     reply, problem = _reply(parsed)
     return reply, _failure(reply, problem)
 
 
 def refusal_phrase(text: str) -> str:
-    """The words with which a text refuses, and a space; '' if it does not refuse."""
+    """Return the words with which a text refuses, and a space; '' if it does not refuse."""
     found = _REFUSAL.match(text.strip())
     return f"{found[0]} " if found else ""
 
 
 def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
-    """The reply that ended an attempt, and without a reply the reason."""
+    """Return the reply that ended an attempt, and without a reply the reason."""
     if not parsed.exchanges:
         return None, "no request was made"
     last = parsed.exchanges[-1]
@@ -53,7 +53,7 @@ def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
 
 
 def _failure(reply: Reply | None, problem: str) -> ScoreFields | None:
-    """The outcome of an attempt without an answer to mark."""
+    """Return the outcome of an attempt without an answer to mark."""
     if reply is None:
         return _failed("provider_error", problem[:_DETAIL])
     if reply.finish == "length":
@@ -85,7 +85,7 @@ def _what_failed(exchange: Exchange) -> str:
 
 
 def _refusal(raw: Mapping[str, Any]) -> str:
-    """The refusal that an API reports separately from the answer; '' without a refusal."""
+    """Return the refusal that an API reports separately from the answer; '' without a refusal."""
     choices, output = raw.get("choices"), raw.get("output")
     if isinstance(choices, list) and choices:
         refusal = (choices[0].get("message") or {}).get("refusal")

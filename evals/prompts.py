@@ -46,7 +46,10 @@ _INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or pass its 
 
 
 def choose_prompts(name: str | None) -> PromptsInfo:
-    """The prompts of `--prompts`: ours, gpt-oss, a wheel or a file. Raises ConfigurationError."""
+    """Return the prompts of `--prompts`: ours, gpt-oss, a wheel or a file.
+
+    Raises ConfigurationError.
+    """
     if name is None or name == OURS:
         return our_prompts()
     if name == GPT_OSS:
@@ -57,18 +60,21 @@ def choose_prompts(name: str | None) -> PromptsInfo:
 
 @cache
 def our_prompts() -> PromptsInfo:
-    """The prompts that ship with this package."""
+    """Return the prompts that ship with this package."""
     text = files("evals").joinpath("data", "prompts.yaml").read_text(encoding="utf-8")
     return _checked(OURS, yaml.safe_load(text))
 
 
 def fill(template: str, **values: str) -> str:
-    """A template with its placeholders replaced, but not placeholders within the values."""
+    """Return a template with its placeholders replaced, but not placeholders within the values."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
 def wording(prompts: PromptsInfo, name: str) -> str | None:
-    """The SHA-256 of the templates on which an eval's scores depend; None without templates."""
+    """Return the SHA-256 of the templates on which an eval's scores depend.
+
+    None without templates.
+    """
     used = (GRADER, GRADER_SYSTEM) if name.startswith("healthbench") else (name,)
     texts = [prompts.templates[each] for each in used if each in prompts.templates]
     return _sha256("\0".join(texts)) if texts else None
@@ -118,7 +124,7 @@ def _from_scripts(source: str, read: Callable[[str], str]) -> PromptsInfo:
 
 
 def _constant(source: str, name: str) -> str:
-    """A text constant of a module, stripped if the module strips it. Raises KeyError."""
+    """Return a text constant of a module, stripped if the module strips it. Raises KeyError."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
             value = node.value
@@ -147,7 +153,7 @@ def _from_file(path: Path) -> PromptsInfo:
 
 
 def _checked(source: str, templates: Mapping[str, object]) -> PromptsInfo:
-    """The templates as a record, if each one is known and has the placeholders it needs."""
+    """Return the templates as a record, if each one is known and has the placeholders it needs."""
     found: dict[str, str] = {}
     for name, text in templates.items():
         if name not in PLACEHOLDERS or not isinstance(text, str):

@@ -55,7 +55,7 @@ async def settled(sampling: Sampling, provider: Provider) -> tuple[Sampling, int
 
 
 def offered(tool: PythonTool | None) -> tuple[tuple[Tool, ...], Mapping[str, Any]]:
-    """The functions and other members of a request that offer Python."""
+    """Return the functions and other members of a request that offer Python."""
     if tool == "built-in":
         return (), {"tools": [CODE_INTERPRETER]}
     return (FUNCTION,) if tool else (), {}
@@ -84,7 +84,7 @@ def require_sandbox() -> None:
 
 
 async def run_program(arguments: str) -> str:
-    """The output of the program in the arguments of a call, run in the sandbox."""
+    """Return the output of the program in the arguments of a call, run in the sandbox."""
     program = program_in(arguments)
     if program is None:
         return json.dumps({"error": "the argument `code` is missing"})
@@ -106,7 +106,7 @@ async def run_program(arguments: str) -> str:
 
 
 def program_in(arguments: str) -> str | None:
-    """The program of a call: the argument `code`, or all arguments if they are not an object."""
+    """Return the argument `code` of a call, or all arguments if they are not an object."""
     try:
         given = json.loads(arguments)
     except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ FUNCTION = Tool(
 
 
 def programs(parsed: ParsedRollout) -> int:
-    """The number of the model's programs in an attempt that were run here or by the provider."""
+    """Return the number of programs of an attempt that were run here or by the provider."""
     return sum(
         sum(call.name == NAME for call in reply.calls)
         + sum(

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from evals.datasets.rows import questions_file
+from evals.datasets.data_rows import questions_file
 from evals.restoring import restored_evals
 from harness.errors import (
     ConfigurationError,
@@ -18,7 +18,6 @@ from harness.errors import (
     ProviderUnavailableError,
     StoppedError,
 )
-from harness.integrity.seal import sealed
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
@@ -91,7 +90,7 @@ class RayExecutor:
 
 
 def divided(job: Job, count: int) -> list[ShardJob]:
-    """The job divided into `count` shards, which share its provider's limits."""
+    """Return the job divided into `count` shards, which share its provider's limits."""
     entry = changed(
         job.provider,
         concurrency=max(1, job.provider.concurrency // count),
@@ -142,14 +141,13 @@ def sample_in_shards(job: Job, executor: RayExecutor, observer: Observer) -> Non
     count = max(1, min(executor.workers, job.info.planned))
     observer.stage(f"sampling {count} shards")
     observer.begin(job.info.planned, 0)
-    with sealed(job.folder) as ending:
-        try:
-            _join_shards(job, executor, count, observer)
-        except KeyboardInterrupt:
-            raise StoppedError("stopped before the end; finish it with --resume") from None
-        for task in job.plan.tasks:
-            run_until_stopped(task.grade(job.folder, observer, job.budget))
-        ending.info = ended(job, "complete")
+    try:
+        _join_shards(job, executor, count, observer)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped before the end; finish it with --resume") from None
+    for task in job.plan.tasks:
+        run_until_stopped(task.grade(job.folder, observer, job.budget))
+    write_run_info(job.folder, ended(job, "complete"))
 
 
 def _join_shards(job: Job, executor: RayExecutor, count: int, observer: Observer) -> None:
@@ -186,7 +184,7 @@ def _reach(address: str) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error of Ray: in those of tasks, the last line is the cause."""
+    """Return the message of an error of Ray: in those of tasks, the last line is the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else type(error).__name__
 

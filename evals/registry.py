@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from evals.aime import Aime, AimeRow
-from evals.base import AnswerEval, Basic
+from evals.answer_eval import AnswerEval, Basic
+from evals.datasets.data_rows import DataRow
 from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
-from evals.datasets.rows import DataRow
 from evals.gpqa import Gpqa, GpqaRow
-from evals.healthbench.rows import NAMES as HEALTHBENCH
-from evals.healthbench.rows import HealthBench, HealthBenchRow
+from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.healthbench.conversations import HealthBench, HealthBenchRow
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import suggestion
@@ -25,7 +25,7 @@ AnyEval: TypeAlias = AnswerEval | HealthBench
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
-    """The rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
+    """Return the rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
     if name == Basic.name:
         return Loaded((), Basic().info)
     if name not in ROWS:
@@ -34,7 +34,10 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
 
 
 def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:
-    """The eval of these rows; `seed` orders choices. Raises ConfigurationError for equal rows."""
+    """Return the eval of these rows.
+
+    `seed` orders choices. Raises ConfigurationError for equal rows.
+    """
     match data.info.eval:
         case "aime25":
             return Aime(data, prompts)

@@ -4,25 +4,26 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.scores import EvalScores
+from evals.baselines.eval_scores import EvalScores
+from evals.datasets.data_rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import ROWS
-from evals.results import rounds_of
-from evals.task import EvalTask
+from evals.task import EvalTask, rounds_of
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
-from harness.run.run_log import read_run_info
+from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.plan import Plan
-from harness.verdict.judge import read_scored
 from harness.verdict.planned_scores import Scorer
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
-    """The rows of an eval as the run sampled them. Raises ConfigurationError or RunLogError."""
+    """Return the rows of an eval as the run sampled them.
+
+    Raises ConfigurationError or RunLogError.
+    """
     if info.eval not in ROWS:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
@@ -33,7 +34,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
 
 def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
-    """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
+    """Return the evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
     return [
         EvalTask(
             read_questions(folder, task.dataset),
@@ -51,14 +52,17 @@ def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) 
 
 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
-    """The scores of a run's evals, in complete rounds. Raises ConfigurationError, RunLogError."""
+    """Return the scores of a run's evals, in complete rounds.
+
+    Raises ConfigurationError, RunLogError.
+    """
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)
     found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
     for task in tasks:
         task.read_grades(folder)
     plan = Plan(tuple(tasks), info.shard)
-    for score in Scorer(plan).scores(read_scored(folder, plan), missing=False):
+    for score in Scorer(plan).scores(read_rollouts(folder), missing=False):
         found[score.task, score.condition].append(score)
     results = [
         task.eval_scores(condition, found[task.name, condition])

@@ -7,36 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from evals import python_tool
-from evals.base import AnswerEval
+from evals.answer_eval import AnswerEval
+from evals.baselines.baseline_verdict import (
+    default_margin,
+    forecast,
+    hold_back_ungraded,
+    judge_scores,
+)
 from evals.baselines.choice import choose_baseline
-from evals.baselines.scores import EvalScores
+from evals.baselines.eval_scores import EvalScores, Reading
+from evals.datasets.data_rows import questions_file, select
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, select
+from evals.healthbench.conversations import HealthBench
 from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import grade_with
-from evals.healthbench.grading_tasks import (
+from evals.healthbench.grading import (
     ITEM,
     GradingTask,
+    grade_with,
     grader_api,
     grades_file,
     grading_tasks,
     run_answers,
     unread_tasks,
 )
-from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
-from evals.results import curve, failed_samples, filled, grader_reads, program_use, rounds_of
-from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score, sums
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
-from harness.records.figures import RubricSummary
+from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
@@ -46,10 +50,13 @@ from harness.run.preflight import preflight
 from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
-from harness.statistics.estimators import Scores
+from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
+from harness.statistics.intervals import at_k
 from harness.statistics.mean_scores import mean_score
-from harness.tasks.task import ScoreFields, Task
+from harness.tasks.task import ScoreFields, Task, failed_samples
 
+_RIGHT = "right"
+_SHOWN_OF_FAILURES = ("answer", "order", "detail")
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
@@ -118,7 +125,7 @@ class EvalTask(Task):
             write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th attempt at every question under every condition."""
+        """Yield the `number`-th attempt at every question under every condition."""
         if number > self.info.tries:
             return
         tools, members = python_tool.offered(self.info.sampling.python)
@@ -130,7 +137,7 @@ class EvalTask(Task):
                 )
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of an attempt by OpenAI's script, or before grading."""
+        """Return the outcome of an attempt by OpenAI's script, or before grading."""
         if not self._samples(parsed.rollout):
             return None
         reply, failure = ending(parsed)
@@ -192,8 +199,10 @@ class EvalTask(Task):
         if (by := self._graded_by) is not None:
             self._verdicts = verdicts_in(folder, grades_file(by.name, by.model))
 
-    def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
-        """The scores that are compared with a baseline, and that a measured baseline contains."""
+    def eval_scores(
+        self, condition: Condition, scores: Sequence[Score], reading: Reading = "ours"
+    ) -> EvalScores:
+        """Return the scores that are compared with a baseline, or that a baseline file contains."""
         return EvalScores(
             eval=self.name,
             model=condition.model,
@@ -203,12 +212,13 @@ class EvalTask(Task):
             sampling=self.info.sampling.model_copy(update={"seed": None}),
             grader=self._graded_by.model if self.graded and self._graded_by else None,
             prompts=wording(self._settings.prompts or our_prompts(), self.name),
+            reading=reading,
             planned=self.info.tries,
-            scores=self._by_question(scores),
+            scores=self._by_question(scores, reading),
         )
 
     def forecasts(self) -> Iterator[str]:
-        """Sentences about the verdict that a good provider can expect under each condition."""
+        """Yield a sentence per condition about the verdict that a good provider can expect."""
         baseline = choose_baseline(self._settings.baseline)
         for condition in self.info.conditions:
             planned = self.eval_scores(condition, ())
@@ -247,7 +257,7 @@ class EvalTask(Task):
         return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
-        """The result of a condition: mean score, comparison with the baseline, other figures."""
+        """Return the mean score, its comparison with the baseline, and other figures."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
         counted = self._counted(own.scores)
@@ -260,7 +270,8 @@ class EvalTask(Task):
         rubric = self._rubric(planned)
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
-        verdict = judge_scores(own, baseline, self._margin, every_round=every_round)
+        compared = self.eval_scores(condition, made, baseline.reading)
+        verdict = judge_scores(compared, baseline, self._margin, every_round=every_round)
         return TaskResult(
             task=self.name,
             condition=condition,
@@ -273,7 +284,9 @@ class EvalTask(Task):
             grader_reads=grader_reads(made),
             programs=program_use(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
-            failures=tuple(failed_samples(made)),
+            failures=failed_samples(
+                made, lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
+            ),
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
@@ -281,18 +294,22 @@ class EvalTask(Task):
             **sums(made),
         )
 
-    def _by_question(self, scores: Sequence[Score]) -> dict[str, tuple[float, ...]]:
-        """The values of the finished attempts at every question, in the order of their numbers."""
+    def _by_question(
+        self, scores: Sequence[Score], reading: Reading
+    ) -> dict[str, tuple[float, ...]]:
+        """Return the values of finished attempts by question, in the order of their numbers."""
         found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.question_ids}
         for score in scores:
-            found[score.sample].append((score.attempt, score.value or 0.0))
+            theirs = score.openai_value if reading == "openai" else None
+            value = score.value if theirs is None else theirs
+            found[score.sample].append((score.attempt, value or 0.0))
         return {
             question: tuple(value for _, value in sorted(tries))
             for question, tries in found.items()
         }
 
     def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
-        """The attempts over which the score is averaged."""
+        """Return the attempts over which the score is averaged."""
         if self._sharded:
             return [found for found in scores.values() if found] or [(0.0,)]
         rounds = rounds_of(scores) if self._settings.until_decided else 0
@@ -310,3 +327,67 @@ class EvalTask(Task):
             for score in planned
         ]
         return summarise(found) if found else None
+
+
+def grader_reads(made: Sequence[Score]) -> GraderReads | None:
+    """Return a grader's readings of answers that the rules cannot read.
+
+    None if no grader was used.
+    """
+    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
+    read = [right for right in unread if right is not None]
+    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
+
+
+def program_use(made: Sequence[Score]) -> ProgramUse | None:
+    """Return how often the model ran programs; None if it could not."""
+    counts = [score.programs for score in made if score.programs is not None]
+    return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
+
+
+def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
+    """Return the number of complete rounds: attempts that every question has had."""
+    complete = complete_rounds(list(scores.values()))
+    return len(complete[0]) if complete else 0
+
+
+def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
+    """Return the first `tries` values of every question; missing ones count as 0."""
+    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
+
+
+def curve_ks(tries: int) -> list[int]:
+    """Return the k of pass@k to report: powers of two below `tries`, and `tries`."""
+    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
+    return [*powers, tries]
+
+
+def vote(score: Score) -> str | None:
+    """Return the answer of an attempt in a majority vote, equal for answers with the same meaning.
+
+    A letter is mapped to its choice, because the order of choices differs between attempts. None
+    is not a vote.
+    """
+    if score.outcome == "correct":
+        return _RIGHT
+    if score.outcome != "wrong" or score.answer is None:
+        return None
+    if score.order is None:
+        return score.answer
+    return f"choice {score.order['ABCD'.index(score.answer)]}"
+
+
+def curve(
+    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
+) -> Iterator[AtK]:
+    """pass@k, pass^k and maj@k of the questions `asked`; empty unless each has all its tries."""
+    if min(map(len, counted)) < tries:
+        return
+    votes: dict[str, list[str | None]] = {question: [] for question in asked}
+    for score in made:
+        votes[score.sample].append(vote(score))
+    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
+    counts = [(len(each), round(sum(each))) for each in counted]
+    for k in curve_ks(tries):
+        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
+        yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})

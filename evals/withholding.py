@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
+from evals.datasets.data_rows import questions_file, rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import questions_file, rows_sha256
-from evals.extraction.found import note, withheld
-from evals.gpqa import Gpqa, GpqaRow
+from evals.gpqa import Gpqa, GpqaRow, note, withheld
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
@@ -22,10 +21,10 @@ from harness.api.items import Reply, UnreadableReplyError
 from harness.api.sse import stream_events
 from harness.api.stream_events import carries_text
 from harness.errors import ConfigurationError
-from harness.integrity.bundle import Withholding
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 from harness.records.runs import TaskInfo
+from harness.run.published_copy import Withholding
 from harness.run.run_log import read_run_info
 
 _TEXTS = ("messages", "input", "instructions", "tools")
@@ -39,18 +38,18 @@ _SILENT: Mapping[Api, str] = {
 
 
 def gated_texts(folder: Path) -> Withholding:
-    """What a bundle of a run folder withholds. Raises ConfigurationError or RunLogError."""
+    """Return what a published copy of a run withholds. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
     if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
         raise ConfigurationError(
             f"{folder} has grades that quote gated questions; a run with `grade --unread` on gated "
-            "data cannot be bundled."
+            "data cannot be published."
         )
     tests: dict[str, Gpqa] = {}
     files, digests = {}, {}
     for task in restored_evals(folder, info):
         data = task.info.dataset
-        if data is None or not data.gated:
+        if data is None or not data.gated or data.withheld:
             continue
         if not isinstance(task.test, Gpqa):
             raise ConfigurationError(
@@ -73,14 +72,11 @@ def gated_texts(folder: Path) -> Withholding:
         test = tests.get(record.task)
         return record if test is None else _without_texts(record, test)
 
-    tasks = [_described(task, digests).model_dump(mode="json") for task in info.tasks]
-    names = ", ".join(tests)
-    what = f"the texts of {names}: questions, choices, and answers, which may quote them"
-    return Withholding({"tasks": tasks}, files, published, what)
+    return Withholding(tuple(_described(task, digests) for task in info.tasks), files, published)
 
 
 def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
-    """A task with the hash of the rows that replace its own."""
+    """Return a task with the hash of the rows that replace its own."""
     if task.dataset is None or task.name not in digests:
         return task
     data = task.dataset.model_copy(update={"withheld": digests[task.name]})
@@ -112,7 +108,7 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
 
 
 def _silent(exchange: Exchange, api: Api) -> Exchange:
-    """The exchange without its texts; in a stream, only the events that had text remain."""
+    """Return the exchange without its texts; in a stream, only the events that had text remain."""
     request, response = exchange.request, exchange.response
     body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
@@ -137,7 +133,7 @@ def _unquoted(failure: TransportFailure | None) -> TransportFailure | None:
 
 
 def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:
-    """The response of a silent exchange, with `text` as the text of its reply."""
+    """Return the response of a silent exchange, with `text` as the text of its reply."""
     response = silent.response
     streamed = bool((silent.request.body or {}).get("stream"))
     value = _CONDENSED[api](reply, text)

@@ -9,7 +9,7 @@ A run passes through these modules; most of the others implement one command eac
     choice      the provider, gate and budget that the options select
     restoring   an earlier run: its tasks, and the job that finishes it
     progress    what is shown while the run is sampled
-    judging     judging and reporting a run from its folder, and its exit code
+    judge_and_report   judging and reporting a run from its folder, and its exit code
 """
 
 from gpt_oss_verify.app import main

@@ -47,32 +47,26 @@ app = App(
 _COMMANDS = {
     "Set up": {
         "init": "init:init",
-        "doctor": "doctor:doctor",
         "providers": "init:providers",
         "checks": "checks:checks",
     },
     "Sample or record": {
         "eval": "verify:evaluate",
-        "watch": "watch:watch",
         "tap": "traffic:tap",
         "import": "traffic:import_traffic",
     },
     "Work with finished runs": {
-        "report": "judging:report",
-        "recheck": "judging:recheck",
+        "recheck": "recheck:recheck",
         "reproduce": "reproduce:reproduce",
         "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
         "merge": "eval_runs:merge",
         "baseline": "eval_runs:baseline",
-        "audit": "publishing:audit",
-        "bundle": "publishing:bundle",
         "site": "publishing:site",
     },
     "Graders and golden files": {
         "grade": "verify:grade",
-        "grader": "grader:app",
         "golden": "golden:app",
     },
     "Reference engine": {
@@ -87,16 +81,14 @@ _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(
         (
-            *("providers", "checks", "report", "history", "export", "bundle", "site"),
+            *("checks", "history", "export", "site"),
             "export-small",
         ),
         _NO_VERDICT,
     ),
-    **dict.fromkeys(("init", "compare"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
-    "watch": f"{_NO_VERDICT}; with --once also 1 after an alert · {_UNREACHABLE}",
-    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the "
-    "run or it was killed",
-    "doctor": "0 no problems · 2 problems · 3 a contacted provider cannot be used",
+    **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
+    "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
+    f"2 usage or configuration · {_UNREACHABLE}",
     "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
 }

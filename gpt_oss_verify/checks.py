@@ -1,4 +1,4 @@
-"""The command that lists all rules, on screen and as `docs/checks.md`."""
+"""The command that lists all rules, on screen and as Markdown."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _KEYS = {"wrong": "a wrong", "none": "no"}
 _HEAD = """\
 # Checks and probes
 
-`gpt-oss-verify checks --markdown` generates this file. `gpt-oss-verify checks ID` shows one check
+`gpt-oss-verify checks --markdown` prints this page. `gpt-oss-verify checks ID` shows one check
 or probe, with the requests that a probe sends, named as in its findings.
 
 A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
@@ -63,7 +63,7 @@ def checks(
     Args:
         rule_id: Show only the check or probe with this id, and the requests that a probe sends.
         family: List only the checks and probes of this family.
-        as_markdown: Print Markdown, as in docs/checks.md.
+        as_markdown: Print Markdown, as on the documentation site.
     """
     if rule_id is not None and family is not None:
         raise ConfigurationError("Give the id of one check or probe, or --family, not both.")
@@ -97,7 +97,7 @@ def _named(rule_id: str) -> Rule:
 
 
 def _requests(probe: Probe) -> Iterator[str]:
-    """The requests of a probe, named as in its findings, each with its first body."""
+    """Yield the requests of a probe, named as in its findings, each with its first body."""
     options = ProbeOptions("gpt-oss-20b", BOTH_APIS, golden=golden_files.shipped())
     (task,) = probe_tasks([probe], options)
     for attempt in task.attempts(1):
@@ -128,7 +128,7 @@ def _shortened(value: object) -> object:
 
 
 def entries(family: str | None = None) -> tuple[Rule, ...]:
-    """All checks, then all probes, or those of one family. Raises ConfigurationError."""
+    """Return all checks, then all probes, or those of one family. Raises ConfigurationError."""
     known = dict.fromkeys(rule.about.family for rule in RULES.values())
     if family is not None and family not in known:
         raise ConfigurationError(f"There is no family {family!r}; choose from {', '.join(known)}.")
@@ -136,7 +136,7 @@ def entries(family: str | None = None) -> tuple[Rule, ...]:
 
 
 def by_family(rules: Sequence[Rule]) -> Mapping[str, list[Rule]]:
-    """The rules by title of their family, in order of first occurrence."""
+    """Return the rules by title of their family, in order of first occurrence."""
     families: dict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
         families[title(rule.about.family)].append(rule)
@@ -144,7 +144,7 @@ def by_family(rules: Sequence[Rule]) -> Mapping[str, list[Rule]]:
 
 
 def markdown(rules: Sequence[Rule]) -> str:
-    """The list as a Markdown page."""
+    """Return the list as a Markdown page."""
     return "\n".join(_lines(rules)) + "\n"
 
 
@@ -160,7 +160,7 @@ def _lines(rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _suites() -> Iterator[str]:
-    """The size of each suite, without the tool-call cases."""
+    """Yield the size of each suite, without the tool-call cases."""
     yield "| suite | probes | requests over both APIs | maximum output tokens |"
     yield "| --- | ---: | ---: | ---: |"
     for suite in get_args(SuiteName):

@@ -19,7 +19,7 @@ from harness.verdict.reference_rate import default_thresholds, target_of, with_r
 
 
 def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
-    """The entry that the options name, with their overrides. Raises ConfigurationError."""
+    """Return the entry that the options name, with their overrides. Raises ConfigurationError."""
     apis = parse_apis(options.apis) or BOTH_APIS
     if options.provider is not None:
         entry = providers.find_provider(options.provider, options.providers_file)
@@ -38,7 +38,7 @@ def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provid
 def same_provider(
     info: ProviderInfo, options: ProviderOptions, concurrency: int | None
 ) -> Provider:
-    """The provider of an earlier run, from its current entry or from the record of the run.
+    """Return the provider of an earlier run, from its current entry or from the record of the run.
 
     Raises ConfigurationError if the options select another provider, or the record is incomplete.
     """
@@ -119,7 +119,7 @@ def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[GateLayer]
 
 
 def _checked(gate: Gate) -> Gate:
-    """The gate, if the evals it names are known. Raises ConfigurationError."""
+    """Return the gate, if the evals it names are known. Raises ConfigurationError."""
     named = dict.fromkeys(gate.evals, gate.origins.get("evals", ""))
     named |= {name: gate.origins[f"margins.{name}"] for name in gate.margins}
     for name, where in named.items():
@@ -139,7 +139,7 @@ def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
 
 
 def gate_changes(options: GateOptions) -> dict[str, object]:
-    """The settings of evals that --gate FILE changes. Raises ConfigurationError."""
+    """Return the settings of evals that --gate FILE changes. Raises ConfigurationError."""
     if options.gate is None:
         return {}
     return {"margin": None, **eval_settings(_checked(joined([load_gate_file(options.gate)])))}

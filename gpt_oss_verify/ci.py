@@ -36,7 +36,7 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
 
 
 def _json(text: str) -> Mapping[str, Any]:
-    """The JSON object that the run printed; empty if the output was cut off."""
+    """Return the JSON object that the run printed; empty if the output was cut off."""
     try:
         printed = json.loads(text)
     except ValueError:
@@ -45,7 +45,7 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _judged(parent: Path) -> list[Path]:
-    """The runs that were judged before the tool ended without a result."""
+    """Return the runs that were judged before the tool ended without a result."""
     judged = (path.parent for path in parent.glob("runs/*/analysis.json"))
     return sorted(folder for folder in judged if (folder / "report.md").exists())
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
-from gpt_oss_verify import judging, planning
+from gpt_oss_verify import planning
+from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (
     COUNT,
     DEFAULT_OUT,
@@ -24,7 +25,6 @@ from gpt_oss_verify.options import (
     refuse,
     run_place,
 )
-from gpt_oss_verify.restoring import unpacked
 from gpt_oss_verify.screen import print_raw, say, stdout
 from gpt_oss_verify.verify import sample_with_progress
 from harness.compare.columns import Column, read_run
@@ -70,7 +70,7 @@ def compare(
     Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
-        runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
+        runs: Run folders, baseline files, or published baselines (range, card, …).
         against: The run to compare the others with. Default: the first.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
@@ -120,7 +120,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
             say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
-        judging.judge_and_report(job.folder)
+        judge_and_report(job.folder)
         folders.append(job.folder)
     return folders, code
 
@@ -162,17 +162,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
 
 def _column(name: str) -> Column:
     path = run_place(Path(name))
-    if path.is_dir():
-        return read_run(path)
-    return read_run(unpacked(path)) if _is_bundle(path) else baseline_column(name)
-
-
-def _is_bundle(path: Path) -> bool:
-    """Whether a path is a gzip file, like bundles; baseline files are JSON."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+    return read_run(path) if path.is_dir() else baseline_column(name)
 
 
 def history(

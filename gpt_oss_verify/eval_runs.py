@@ -10,7 +10,7 @@ from evals.baselines import measured
 from evals.merging import merge as merge_runs
 from evals.merging import merged_info
 from evals.restoring import restored_evals, run_scores
-from gpt_oss_verify import judging
+from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Out, Run, RunPath
 from gpt_oss_verify.screen import show
 from harness.run import run_folder
@@ -33,7 +33,7 @@ def merge(run: Run, /, *runs: RunPath, out: Out = None, as_json: AsJson = False)
     info = merged_info(folders)
     folder = run_folder.create(out or DEFAULT_OUT, info.provider.name)
     merge_runs(folders, info, folder, restored_evals(run, read_run_info(run)))
-    return judging.judge_and_print(folder, as_json=as_json)
+    return judge_and_print(folder, as_json=as_json)
 
 
 @baseline.command

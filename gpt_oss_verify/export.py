@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from gpt_oss_verify.options import RunOrBundle
+from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harness.compare.dataframes import COLUMNS, load
 from harness.compare.inspect_log import write_inspect_logs
@@ -14,7 +14,7 @@ from harness.errors import ConfigurationError, RunLogError, os_errors
 
 
 def export(
-    run: RunOrBundle,
+    run: Run,
     /,
     *,
     output_format: Annotated[Literal["csv", "parquet", "inspect"], Parameter(name="--format")],

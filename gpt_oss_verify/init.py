@@ -29,13 +29,14 @@ from harness.providers.entries import (
     Provider,
     adhoc_provider,
     changed,
+    find_provider,
     load_providers,
     looks_like_key,
     own_providers,
 )
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
-from harness.run.preflight import listed_models, supported_apis
+from harness.run.preflight import listed_models, preflight, supported_apis
 from harness.run.run_log import replacing
 
 MODELS_SHOWN = 8
@@ -59,8 +60,9 @@ def init(
 ) -> int:
     """Add a provider to providers.yaml. In a terminal, ask for the values that are not given.
 
-    The command finds the models and the APIs of the provider by sending it a few requests. It
-    leaves the other entries and the comments of an existing file unchanged.
+    The command finds the models and the APIs of the provider by sending it a few requests, and
+    says what would prevent a run. It leaves the other entries and the comments of an existing file
+    unchanged.
 
     Args:
         name: Name of the entry.
@@ -100,8 +102,7 @@ def init(
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
     show(
         f"Added {provider.name} to {providers_file}: {added}.\n"
-        f"Next: gpt-oss-verify doctor {option}\n"
-        f"then: gpt-oss-verify {option} -n 1 -k 1"
+        f"Next: gpt-oss-verify {option} -n 1 -k 1"
     )
     return 0
 
@@ -117,7 +118,7 @@ def _refuse_keys(*arguments: str | None) -> None:
 def _with_model_and_apis(
     entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
 ) -> Provider:
-    """The entry with model and APIs; those not given come from the provider or the user."""
+    """Return the entry with model and APIs; those not given come from the provider or the user."""
     models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
     provider = changed(entry, model=model or _model(models))
     if apis is None:
@@ -126,11 +127,17 @@ def _with_model_and_apis(
         apis = found or BOTH_APIS
         if _interactive():
             apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
+    elif models is not None:
+        patient = changed(provider, timeout=MOST_SECONDS)
+        try:
+            asyncio.run(preflight(patient, apis))
+        except (ConfigurationError, ProviderUnavailableError) as error:
+            say(f"{error}. The entry is written nevertheless.")
     return changed(provider, apis=apis)
 
 
 def _listed_models(provider: Provider) -> list[str] | None:
-    """The models that the provider lists; None, with a message, if it does not answer."""
+    """Return the models that the provider lists; None, with a message, if it does not answer."""
     try:
         return asyncio.run(listed_models(provider)) or []
     except (ConfigurationError, ProviderUnavailableError) as error:
@@ -139,7 +146,7 @@ def _listed_models(provider: Provider) -> list[str] | None:
 
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
-    """The APIs that work; empty, with a message, if the provider does not answer."""
+    """Return the APIs that work; empty, with a message, if the provider does not answer."""
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
@@ -183,7 +190,7 @@ def _interactive() -> bool:
 def _ask_address(
     base_url: str | None, name: str | None, key: str | None
 ) -> tuple[str, str, str | None]:
-    """The address, the name of the entry, and the variable with the key, all checked."""
+    """Return the address, the name of the entry, and the variable with the key, all checked."""
     check = partial(adhoc_provider, model="any", apis=("chat",))
     address = base_url or _ask("Base URL of the API, such as http://localhost:8000/v1", check)
     name = name or _ask("Name of the entry", default=_short_name(address))
@@ -236,15 +243,26 @@ def _ask(question: str, check: Callable[[str], object] = str, default: str | Non
 
 
 def _short_name(base_url: str) -> str:
-    """The part of a host name that identifies the provider: `groq` for `api.groq.com`."""
+    """Return the part of a host name that identifies the provider: `groq` for `api.groq.com`."""
     host = urlsplit(base_url).hostname or ""
     parts = host.split(".")
     is_domain = len(parts) > 1 and not parts[-1].isdigit()
     return parts[-2] if is_domain else host.replace(":", "-")
 
 
-def providers(*, providers_file: ProvidersFile = None) -> int:
-    """List the providers that --provider accepts: your own and the shipped ones."""
+def providers(name: str | None = None, /, *, providers_file: ProvidersFile = None) -> int:
+    """List the providers that --provider accepts: your own and the shipped ones.
+
+    Args:
+        name: Contact only this provider, as before a run.
+    """
+    if name is not None:
+        provider = find_provider(name, providers_file)
+        if provider.launch is not None:
+            raise ConfigurationError(f"A run launches {name}; it is contacted only in a run.")
+        asyncio.run(preflight(provider, provider.apis, say))
+        show(f"{name} answers as {provider.model} over {' and '.join(provider.apis)}.")
+        return 0
     entries = load_providers(providers_file)
     width = max(map(len, entries))
     for entry in entries.values():

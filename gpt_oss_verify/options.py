@@ -46,9 +46,6 @@ def _run_place(_: object, tokens: Sequence[Token]) -> Path:
 
 RunPath = Annotated[Path, Parameter(converter=_run_place)]
 Run = Annotated[RunPath, Parameter(help="The run's folder, or its name in `runs`.")]
-RunOrBundle = Annotated[
-    RunPath, Parameter(help="The run's folder, its name in `runs`, or a bundle of the run.")
-]
 ShowQuestions = Annotated[
     bool,
     Parameter(help="Include the text of eval questions; the authors of GPQA ask you not to."),
@@ -110,7 +107,7 @@ class CaseOptions:
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
-        SuiteName | Literal["smoke", "quick", "agents"] | None,
+        SuiteName | Literal["smoke", "quick"] | None,
         Parameter(help=_SUITE, show_choices=False),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
@@ -186,7 +183,7 @@ class BaselineOptions:
     """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
 
     def changes(self) -> dict[str, Any]:
-        """The settings that the options change."""
+        """Return the settings that the options change."""
         given = {"baseline": self.baseline, "margin": self.margin}
         return {name: value for name, value in given.items() if value is not None}
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
-from evals.healthbench.grading_tasks import DEFAULT_GRADER
-from evals.healthbench.rows import NAMES as HEALTHBENCH
+from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
@@ -90,7 +90,7 @@ class Draft:
     shard: Shard | None
 
     def job(self, out: Path) -> Job:
-        """The run with its folder below `out`. Raises RunLogError."""
+        """Return the run with its folder below `out`. Raises RunLogError."""
         return new_job(
             self.provider,
             self.tasks,
@@ -129,7 +129,7 @@ def draft(options: Options) -> Draft:
 
 
 def typed_command() -> tuple[str, ...]:
-    """The command line as it was typed."""
+    """Return the command line as it was typed."""
     if Path(sys.argv[0]).name == "__main__.py":
         return ("python", "-m", "evals", *sys.argv[1:])
     return ("gpt-oss-verify", *sys.argv[1:])
@@ -151,12 +151,10 @@ def _check(options: Options, budget: Budget) -> None:
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
-    if options.cases.suite == "agents":
-        raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
 
 
 def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
-    """The provider with the first model, and all models."""
+    """Return the provider with the first model, and all models."""
     provider = chosen_provider(options.provider, options.concurrency)
     if not options.evals_alone:
         return provider, (provider.model,)
@@ -165,7 +163,7 @@ def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
 
 
 def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
-    """The evals to run: the requested ones, or those that the gate requires."""
+    """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
         return parse_list("--eval", requested, NAMES)
@@ -291,7 +289,7 @@ def _eval_tasks(
 
 
 def _load(name: str, options: Options) -> Loaded[Any]:
-    """The rows of an eval; in the main job, sample data if the hub cannot be reached."""
+    """Return the rows of an eval; in the main job, sample data if the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
     if options.evals_alone:
         return load_data(name, options.data.place(evals))
@@ -303,7 +301,7 @@ def _load(name: str, options: Options) -> Loaded[Any]:
 
 
 def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provider | None:
-    """The provider that grades, after checking its key, before anything is paid for."""
+    """Return the provider that grades, after checking its key, before anything is paid for."""
     if not set(evals) & set(HEALTHBENCH):
         return None
     name = options.decision.grader

@@ -11,8 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gpt_oss_verify.choice import same_provider
-from gpt_oss_verify.options import ProviderOptions, RunOrBundle
-from gpt_oss_verify.restoring import unpacked
+from gpt_oss_verify.options import ProviderOptions, Run
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
@@ -20,8 +19,20 @@ from harness.probes.probe import Probe
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
-from harness.reproduction import commands
-from harness.reproduction.resend import Body, Repeats, Subject, choose, gather, resend, shrink, size
+from harness.reproduction import (
+    KEY_VARIABLE,
+    Body,
+    Repeats,
+    Subject,
+    choose,
+    curl,
+    gather,
+    issue,
+    python,
+    resend,
+    shrink,
+    size,
+)
 from harness.run import run_folder
 from harness.run.launch import launched
 from harness.run.run_log import read_rollouts, read_run_info
@@ -40,7 +51,7 @@ _Outcome = tuple[Repeats | None, Body | None]
 
 
 def reproduce(
-    run: RunOrBundle,
+    run: Run,
     finding: str,
     /,
     *,
@@ -50,7 +61,7 @@ def reproduce(
     form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
     provider: ProviderOptions = ProviderOptions(),
 ) -> int:
-    """Show the request behind a finding, send it again, and reduce it.
+    """Replay the request behind a finding.
 
     Args:
         finding: Id of the check or probe, as in the report.
@@ -59,7 +70,6 @@ def reproduce(
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
-    run = unpacked(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
@@ -107,11 +117,11 @@ def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | Non
     compared = [(each.sample, each.exchanges[-1]) for each in subject.others[:MOST_COMPARED]]
     requests += [(name, exchange, _sent(exchange)) for name, exchange in compared]
     curls = [
-        f"# {name}\n" * bool(compared) + commands.curl(exchange, body, key)
+        f"# {name}\n" * bool(compared) + curl(exchange, body, key)
         for name, exchange, body in requests
     ]
     if form == "issue":
-        print_raw(commands.issue(subject, curls, repeats))
+        print_raw(issue(subject, curls, repeats))
     elif form == "curl":
         print_raw("\n\n".join(curls))
     elif form == "python":
@@ -120,7 +130,7 @@ def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | Non
             raise ConfigurationError("a request has no JSON body; use --format curl")
         api = subject.rollout.api
         base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
-        print_raw(commands.python(api, base_url, bodies, key))
+        print_raw(python(api, base_url, bodies, key))
     else:
         print_raw(_overview(subject, outcome, curls))
 
@@ -150,7 +160,7 @@ def _sent(exchange: Exchange) -> Body | str | None:
 
 
 def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
-    """The provider of the run, if its entry can be found."""
+    """Return the provider of the run, if its entry can be found."""
     try:
         return same_provider(info.provider, options, None)
     except ConfigurationError:
@@ -158,8 +168,8 @@ def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
 
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:
-    """The name of the environment variable with the key, if the request had a key."""
+    """Return the name of the environment variable with the key, if the request had a key."""
     sent = any(name.lower() == "authorization" for name in exchange.request.headers)
     if entry is not None and entry.api_key_env is not None:
         return entry.api_key_env
-    return commands.KEY_VARIABLE if sent else None
+    return KEY_VARIABLE if sent else None

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-from evals.healthbench.grading_tasks import DEFAULT_GRADER
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from gpt_oss_verify.choice import budget_of, gate_for, same_provider, thresholds_of_run
 from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions
-from gpt_oss_verify.screen import say
-from harness.errors import ConfigurationError, RunLogError
-from harness.integrity.archive import kept_folder, unpack
+from harness.errors import ConfigurationError
 from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
-from harness.records.runs import SCHEMA_VERSION, ProviderInfo, RunInfo
+from harness.records.runs import ProviderInfo, RunInfo
 from harness.run.run_log import read_run_info
 from harness.tasks.job import Job, resumed
 from harness.tasks.suite import restored_tasks
@@ -27,26 +25,12 @@ def resume(
 ) -> Job:
     """The job that finishes the run in `folder`. Raises ConfigurationError or RunLogError."""
     info = read_run_info(folder)
-    if info.schema_version != SCHEMA_VERSION:
-        raise RunLogError(
-            f"{folder} was recorded by version {info.tool_version}, and only that version can "
-            "finish it; this version can judge it again with `gpt-oss-verify recheck`."
-        )
     entry = same_provider(info.provider, provider, concurrency)
     grader = _grader_of_run(info, entry, provider)
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_of_run(gate, info)
     return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
-
-
-def unpacked(run: Path) -> Path:
-    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
-    if not run.is_file():
-        return run
-    folder = unpack(run, kept_folder())
-    say(f"{run} was unpacked into {folder}")
-    return folder
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
@@ -59,7 +43,7 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
 
 
 def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
-    """The grader of an earlier run. Raises ConfigurationError."""
+    """Return the grader of an earlier run. Raises ConfigurationError."""
     before = info.settings.grader
     if before is None:
         raise ConfigurationError("The run has no grader; name one with --grader.")

@@ -83,7 +83,7 @@ def _write(matrix: Matrix, folder: Path) -> None:
 
 
 def _finished(path: Path, repeat: int) -> dict[str, Row]:
-    """The rows of an interrupted self-test by fault. Raises ConfigurationError."""
+    """Return the rows of an interrupted self-test by fault. Raises ConfigurationError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         rows = [Row.model_validate_json(line) for line in lines if line.endswith("\n")]

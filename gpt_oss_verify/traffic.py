@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from gpt_oss_verify import judging, planning
+from gpt_oss_verify import planning
+from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Names, Out
 from gpt_oss_verify.screen import say
 from harness.errors import (
@@ -19,13 +20,12 @@ from harness.errors import (
     os_errors,
 )
 from harness.providers.entries import load_providers
-from harness.records.conditions import APIS
 from harness.records.runs import ProviderInfo
 from harness.run.sampling import run_until_stopped
 from harness.text import first_few
 from harness.traffic.conversations import Traffic, read_traffic
 from harness.traffic.proxy import Recorder, forward
-from harness.traffic.traffic_run import create, opened
+from harness.traffic.traffic_run import write_traffic
 
 _SHOWN_REASONS = 5
 
@@ -41,7 +41,7 @@ def import_traffic(
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Judge recorded traffic of other clients like a run.
+    """Judge traffic recorded from other clients.
 
     Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON), recordings of httpmock (Rust),
     JSON or JSON Lines of objects with `request` and `response`, and text that contains the
@@ -64,18 +64,14 @@ def import_traffic(
         )
     for line in _notes(traffic):
         say(line)
-    seen = {rollout.condition.api for rollout in traffic.rollouts}
-    folder = create(
+    folder = write_traffic(
+        traffic,
         _provider(provider, traffic),
-        [api for api in APIS if api in seen],
         out=out or DEFAULT_OUT,
         command=planning.typed_command(),
         verdict=verdict,
     )
-    with opened(folder) as run:
-        run.add(traffic)
-        run.complete()
-    return judging.judge_and_print(folder, as_json=as_json)
+    return judge_and_print(folder, as_json=as_json)
 
 
 def _notes(traffic: Traffic) -> list[str]:
@@ -91,7 +87,7 @@ def _notes(traffic: Traffic) -> list[str]:
 
 
 def _provider(name: str, traffic: Traffic) -> ProviderInfo:
-    """The provider's entry, or what the recordings say about it."""
+    """Return the provider's entry, or what the recordings say about it."""
     entry = load_providers().get(name)
     first = traffic.rollouts[0]
     models = Counter(rollout.condition.model for rollout in traffic.rollouts)
@@ -156,7 +152,7 @@ def tap(
 
 
 def _checked(upstream: str) -> SplitResult:
-    """The parts of --upstream. Raises ConfigurationError."""
+    """Return the parts of --upstream. Raises ConfigurationError."""
     url = urlsplit(upstream)
     if url.username or url.password:
         raise ConfigurationError(

@@ -1,7 +1,6 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -66,19 +65,8 @@ def verify(
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
     """
     if run.resume is not None:
-        if read_run_info(run.resume).agents:
-            from gpt_oss_verify.agents import resume_agents
-
-            _refuse_settings(run, provider, gate, budget, cases, sampling, evals=evals)
-            return resume_agents(run.resume, provider, as_json=run.as_json)
         job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
         return carry_out(job, debug=run.debug, as_json=run.as_json)
-    if cases.suite == "agents":
-        from gpt_oss_verify.agents import verify_agents
-
-        reason, others = "--suite agents runs its own tasks;", replace(cases, suite=None)
-        refuse(reason, others, sampling, gate, budget, evals=evals, dry_run=run.dry_run)
-        return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
     if run.dry_run:
         _print_plan(draft, dry_run=True, as_json=run.as_json)
@@ -156,7 +144,7 @@ def grade(
         grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.
         unread: Let the grader read AIME and GPQA answers that the rules cannot. Needs --grader.
     """
-    from gpt_oss_verify import judging  # it imports the reports
+    from gpt_oss_verify.judge_and_report import judge_and_print, with_settings  # imports reports
 
     info = read_run_info(run)
     if unread and grader is None:
@@ -166,7 +154,7 @@ def grade(
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
-    info = judging.with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
+    info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
     tasks = restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
@@ -178,7 +166,7 @@ def grade(
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judging.judge_and_print(run, as_json=as_json)
+    return judge_and_print(run, as_json=as_json)
 
 
 def carry_out(
@@ -194,9 +182,9 @@ def carry_out(
     Raises the errors of `sample_with_progress`.
     """
     sample_with_progress(job, debug=debug, sample=sample)
-    from gpt_oss_verify import judging  # after sampling: it imports the reports
+    from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
-    return judging.judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
+    return judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
 
 
 def sample_with_progress(
@@ -223,9 +211,9 @@ def sample_with_progress(
 
 
 def _judge(folder: Path) -> None:
-    from gpt_oss_verify import judging
+    from gpt_oss_verify.judge_and_report import judge_and_report
 
-    judging.judge_and_report(folder)
+    judge_and_report(folder)
 
 
 def _resumed(
@@ -236,7 +224,7 @@ def _resumed(
     *given: object,
     **others: object,
 ) -> Job:
-    """The job that finishes the run of --resume; refuses the other options."""
+    """Return the job that finishes the run of --resume; refuses the other options."""
     _refuse_settings(run, provider, *given, **others)
     return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
 

@@ -4,26 +4,21 @@ Its packages; each imports only packages below it:
 
     selftest        run the reference engine with every known fault and list what detects it
     compare         runs side by side, over time, and as DataFrames
-    doctor          check the setup before a run
-    agents          agents of other projects as clients, with known results
-    watching        rounds of small samples of a provider, and alerts when it gets worse
     traffic         recorded traffic of other clients as rollouts
     session         sample a run into its folder
     verdict         from scores to a verdict: analysis, statistics of the gate, causes
     reproduction    the request of a finding, sent again, reduced, as a command and an issue text
     tasks           tool calling, probe groups and imported traffic as tasks, and the plan of a run
-    integrity       seal a run, audit it, pack it for publication
     probes          experiments of several requests, and the results of all rules over a run
     golden          the reference engine's logprobs, and a provider's distance from them
     checks          rules about single rollouts, or rollouts compared with each other
     run             attempts, the tool loop, budgets, launch and preflight, and the run folder
     transport       HTTP requests, recorded as they were on the wire
-    storage         the hash chains of logs
     api             requests out, replies and streams in: Chat Completions, Responses, raw harmony
     providers       providers.yaml and gate files
     statistics      estimators, intervals, tests of differences, non-inferiority
     records         the types on disk, which all packages share
-    text, steps, errors
+    text, errors
 
 Data files are in `data`.
 """

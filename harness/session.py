@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.integrity.seal import sealed
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import TaskResult, Verdict
 from harness.records.conditions import Api, Condition
@@ -38,9 +37,13 @@ class InterimResults:
     plan: Plan
     _position: int = 0
     _scores: dict[str, Score] = field(default_factory=dict)
+    _scorer: Scorer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._scorer = Scorer(self.plan)
 
     def results(self) -> list[TaskResult]:
-        """The figures of all tasks so far. Raises RunLogError."""
+        """Return the figures of all tasks so far. Raises RunLogError."""
         every = self._read()
         return [
             result
@@ -50,7 +53,9 @@ class InterimResults:
 
     def verdict(self, info: RunInfo) -> Verdict:
         """The verdict on what was sampled so far; `info` is its `run.json`. Raises RunLogError."""
-        return analyze(self._read(), self.plan, info, run_id=self.folder.name).analysis.verdict
+        scores, probed = self._read(), self._scorer.probed
+        judged = analyze(scores, self.plan, info, run_id=self.folder.name, probed=probed)
+        return judged.analysis.verdict
 
     def _read(self) -> list[Score]:
         """The scores so far. With a graded task, all are read again: it may have new grades."""
@@ -59,24 +64,23 @@ class InterimResults:
         if any(task.graded for task in self.plan.tasks):
             self._position = 0
             self._scores.clear()
-        scorer = Scorer(self.plan)
+            self._scorer = Scorer(self.plan)
         for rollout, end in follow_rollouts(self.folder, start=self._position):
             self._position = end
             if rollout.id not in self._scores:
-                for score in scorer.scores([rollout], missing=False):
+                for score in self._scorer.scores([rollout], missing=False):
                     self._scores[rollout.id] = score
         return list(self._scores.values())
 
 
 def sample(job: Job, observer: Observer) -> None:
-    """Sample the rest of a run, grade it, and seal its folder.
+    """Sample the rest of a run, and grade it.
 
     Raises ProviderUnavailableError if the provider or the grader could not be used at all,
     RunLogError, and StoppedError.
     """
     prepare(job)
-    with sealed(job.folder) as ending:
-        ending.info = ended(job, run_until_stopped(_sample(job, observer)))
+    write_run_info(job.folder, ended(job, run_until_stopped(_sample(job, observer))))
 
 
 def grade(job: Job, observer: Observer) -> None:
@@ -84,13 +88,11 @@ def grade(job: Job, observer: Observer) -> None:
 
     Raises the errors of `sample`.
     """
-    with sealed(job.folder) as ending:
-        run_until_stopped(_grade(job, observer))
-        sampled = sum(1 for _ in read_rollouts(job.folder))
-        if job.info.ended is None and sampled >= job.info.planned:
-            ending.info = ended(job, "complete")
-        else:
-            ending.info = job.info.model_copy(update={"stopped": job.budget.stopped})
+    run_until_stopped(_grade(job, observer))
+    info = job.info.model_copy(update={"stopped": job.budget.stopped})
+    if info.ended is None and sum(1 for _ in read_rollouts(job.folder)) >= info.planned:
+        info = ended(job, "complete")
+    write_run_info(job.folder, info)
 
 
 def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provider:

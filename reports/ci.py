@@ -139,7 +139,7 @@ def _file(suites: Mapping[str, Sequence[TestCase]]) -> str:
 
 
 def _legal(text: str) -> str:
-    """The text without characters that XML 1.0 forbids, cut if it is very long."""
+    """Return the text without characters that XML 1.0 forbids, cut if it is very long."""
     return plain(clipped(text, _LONGEST))
 
 
@@ -164,7 +164,7 @@ def annotation(level: Level, title: str, message: str) -> str:
 
 
 def outputs(values: Mapping[str, str]) -> str:
-    """The lines of `GITHUB_OUTPUT`; line breaks in values become spaces."""
+    """Return the lines of `GITHUB_OUTPUT`; line breaks in values become spaces."""
     return "".join(f"{name}={' '.join(value.split())}\n" for name, value in values.items())
 
 

@@ -92,8 +92,6 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
 
 def _after_no_decision(analysis: Analysis, folder: str) -> Step:
     """How a complete run can get a verdict."""
-    if any(each.end == "stopped" for each in analysis.run.agents.values()):
-        return Step("Run the remaining agents with:", f"gpt-oss-verify --resume {folder}")
     missing = "The reasons state what is missing"
     if analysis.evals and not analysis.run.settings.until_decided:
         return Step(f"{missing}; --until-decided samples until it is enough.")

@@ -63,8 +63,6 @@ def _task(task: TaskInfo) -> Iterator[Fact]:
         rows = f"{data.source}{revision}, {data.rows} rows"
         yield f"{data.eval} data", f"{rows}, sha256 {data.sha256[:16]}…"
     if (imported := task.imported) is not None:
-        for agent, result in imported.agents.items():
-            yield agent, f"{result.end} ({result.detail})" if result.detail else result.end
         for reason, count in imported.left_out.items():
             yield f"left out: {reason}", counted(count, "request")
         for file, sha256 in imported.files.items():
@@ -78,5 +76,3 @@ def _times(run: RunInfo) -> Iterator[Fact]:
     if run.resumed:
         yield "resumed", ", ".join(run.resumed)
     yield "finished", run.finished_at or "not finished"
-    if run.seal is not None:
-        yield "seal", f"{run.seal} (to compare: gpt-oss-verify audit RUN --seal SEAL)"

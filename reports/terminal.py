@@ -147,16 +147,6 @@ def _end(report: Report) -> Iterator[Text]:
         yield Text(f"{label:8}{visible(step.line)}")
 
 
-def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> RichTable:
-    """A verdict with its reasons next to it."""
-    table = RichTable.grid(padding=(0, 2, 0, 0))
-    head = Text(label, style=style)
-    for reason in reasons:
-        table.add_row(head, Text(visible(reason)))
-        head = Text()
-    return table
-
-
 def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
     """A table for a terminal: these columns, by default all; `corner` is the head of the labels."""
     chosen = range(len(table.heads)) if columns is None else columns

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from evals.baselines.eval_scores import Baseline, EvalScores
 from evals.baselines.measured import MeasuredRun, read_baseline
 from evals.baselines.published import (
     PublishedBaseline,
@@ -10,7 +11,6 @@ from evals.baselines.published import (
     pooled_mean,
     published_scores,
 )
-from evals.baselines.scores import Baseline, EvalScores
 from harness.compare.columns import Column, Group
 from harness.compare.comparison_types import Entry
 from harness.compare.differing_settings import as_text, sampling_settings
@@ -21,7 +21,10 @@ RANGE = "range"  # name of the default baseline: the healthy range of the indepe
 
 
 def choose_baseline(name: str | None) -> Baseline:
-    """The baseline of `--baseline`: `range`, a source, or a file. Raises ConfigurationError."""
+    """Return the baseline of `--baseline`: `range`, a source, or a file.
+
+    Raises ConfigurationError.
+    """
     published = published_scores()
     if name is None or name == RANGE:
         return PublishedBaseline(published)
@@ -35,7 +38,7 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """A baseline file or a published baseline as a column. Raises ConfigurationError."""
+    """Return a baseline file or a published baseline as a column. Raises ConfigurationError."""
     if Path(name).is_file():
         return _measured(Path(name))
     published = published_scores()

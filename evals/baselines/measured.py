@@ -1,15 +1,20 @@
 """Measured baselines: the scores of a run by question, in a file that can be shared."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
-from evals.baselines.scores import EvalScores, Reference, differ_in_prompts, sampling_differences
+from evals.baselines.eval_scores import (
+    EvalScores,
+    Reading,
+    Reference,
+    differ_in_prompts,
+    sampling_differences,
+)
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
@@ -37,9 +42,10 @@ class MeasuredRun:
 
     measured: MeasuredBaseline
     name: str
+    reading: Reading = "ours"
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The scores of the same questions in the measured run."""
+        """Return the scores of the same questions in the measured run."""
         theirs = next((each for each in self.measured.results if _same(each, scores)), None)
         if theirs is None:
             return f"{self.name} has no scores of {scores.name}."
@@ -105,39 +111,15 @@ def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> MeasuredBaseline:
-    """Read a baseline file, converting version 1. Raises ConfigurationError."""
+    """Read a baseline file. Raises ConfigurationError."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except ValueError:
-        raise ConfigurationError(f"The baseline {path} is not JSON.") from None
-    try:
-        if isinstance(content, dict) and content.get("version") == 1:
-            content = _upgraded(content)
-        return MeasuredBaseline.model_validate_json(json.dumps(content))
-    except (ValidationError, KeyError, TypeError) as error:
+        return MeasuredBaseline.model_validate_json(text)
+    except ValidationError as error:
         raise ConfigurationError(
-            f"{path} is not a baseline of version 1 or {BASELINE_VERSION} ({problem_of(error)});"
+            f"{path} is not a baseline of version {BASELINE_VERSION} ({problem_of(error)});"
             " make one with `gpt-oss-verify baseline create RUN`."
         ) from error
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A version 1 baseline, converted to version 2."""
-    results = []
-    for old in content.pop("cells"):
-        sampling = old["sampling"]
-        results.append(
-            {
-                **old["cell"],
-                "dataset": old["dataset"],
-                "api": sampling.pop("api"),
-                "grader": sampling.pop("grader", None),
-                "sampling": sampling,
-                "planned": old["planned"],
-                "scores": old["scores"],
-            }
-        )
-    return {**content, "version": BASELINE_VERSION, "results": results}
 
 
 def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str, ...]:
@@ -150,7 +132,7 @@ def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str
 
 
 def _same(theirs: EvalScores, ours: EvalScores) -> bool:
-    """Whether both have the same eval, model (by any name), effort and access to Python."""
+    """Return whether both have the same eval, model (by any name), effort and access to Python."""
     one, other = (
         (each.eval, known_model(each.model) or each.model, each.effort, each.python)
         for each in (theirs, ours)

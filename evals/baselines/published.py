@@ -9,9 +9,10 @@ from importlib.resources import files
 
 from pydantic import Field
 
-from evals.baselines.scores import (
+from evals.baselines.eval_scores import (
     MAKE_ONE,
     EvalScores,
+    Reading,
     Reference,
     differ_in_prompts,
     sampling_differences,
@@ -74,7 +75,7 @@ class PublishedScores(Record):
     def figures(
         self, benchmark: str, model: str, effort: str, *, tools: bool = False
     ) -> list[BaselineFigure]:
-        """Every score of a model with or without tools, on the scale 0 to 1."""
+        """Return every score of a model with or without tools, on the scale 0 to 1."""
         return [
             self._figure(row, row.scores[effort])
             for row in self.rows
@@ -97,7 +98,7 @@ class PublishedScores(Record):
 
 @cache
 def published_scores() -> PublishedScores:
-    """The scores that ship with the package."""
+    """Return the scores that ship with the package."""
     text = files("evals").joinpath("data", "baselines.json").read_text(encoding="utf-8")
     return PublishedScores.model_validate_json(text)
 
@@ -110,7 +111,10 @@ PUBLISHED_GRADER = "gpt-4.1"  # the grader of OpenAI's HealthBench script (gpt-4
 
 
 def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> BaselineInfo | None:
-    """The figures of a source or of the reproductions, with the reason; None without figures."""
+    """Return the figures of a source or of the reproductions, with the reason.
+
+    None without figures.
+    """
     card = [figure for figure in figures if figure.kind == "card"]
     if source is not None:
         chosen = [figure for figure in figures if figure.source == source]
@@ -124,7 +128,7 @@ def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> Bas
 
 
 def pooled_mean(figures: Sequence[BaselineFigure], benchmark: Benchmark) -> Mean:
-    """The mean of published figures and its noise.
+    """Return the mean of published figures and its noise.
 
     The noise of a figure follows from the number of tries that its source states, otherwise from
     `benchmark.assumed_tries`. It is the noise of questions of equal difficulty, which is the upper
@@ -176,9 +180,10 @@ class PublishedBaseline:
 
     scores: PublishedScores
     source: str | None = None
+    reading: Reading = "openai"
 
     def reference(self, scores: EvalScores) -> Reference | str:
-        """The mean of the figures published for such scores, or the reason why there is none."""
+        """Return the mean of the published figures, or the reason why there is none."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
             return f"these are sample questions, about which nothing is published; {MAKE_ONE}."

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeAlias
 
 from pydantic import TypeAdapter
 
-from evals.datasets.rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
+from evals.datasets.data_rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 
@@ -98,7 +98,7 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
 def _read(
     dataset: PublishedDataset, source: DataSource, model: type[DataRow]
 ) -> tuple[Iterable[RawRow], str, str | None]:
-    """Rows before validation, the name of their origin, and its revision if known."""
+    """Return rows before validation, the name of their origin, and its revision if known."""
     if source == "hub":
         library = _library(dataset.name)
         files = (_file_rows(library, dataset, file, model) for file in dataset.files)
@@ -117,7 +117,7 @@ def _read(
 
 
 def _known_revision(dataset: PublishedDataset, files: Sequence[Path]) -> str | None:
-    """The published revision to which `files` are identical, if any."""
+    """Return the published revision to which `files` are identical, if any."""
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     revisions = {dataset.known.get(checksum) for checksum in sums}
     return revisions.pop() if len(revisions) == 1 else None
@@ -130,7 +130,7 @@ _LONGEST_REASON = 300
 
 
 def _named_rows(name: str, revision: str | None) -> tuple[RawRow, ...]:
-    """The rows of any dataset on the hub. Raises ConfigurationError."""
+    """Return the rows of any dataset on the hub. Raises ConfigurationError."""
     library = _library(name)
     try:
         splits = library.load_dataset(name, revision=revision)

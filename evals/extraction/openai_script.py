@@ -12,7 +12,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def integer(text: str) -> int | None:
-    """The integer that OpenAI's script reads from the answer to an AIME question.
+    """Return the integer that OpenAI's script reads from the answer to an AIME question.
 
     It is the part after the last comma of the last non-empty box (up to its first closing brace),
     or without such a box the last run of digits. None if that is not an integer.
@@ -36,7 +36,7 @@ _AFTER = r"(?![A-Za-z0-9])"
 
 
 def _pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
-    """The letter at the first match of `pattern`."""
+    """Return the letter at the first match of `pattern`."""
     compiled = re.compile(pattern, flags)
 
     def find(text: str) -> str | None:
@@ -47,7 +47,7 @@ def _pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
 
 
 def _in_braces(command: str) -> Callable[[str], str | None]:
-    """The first of the letters A to D after a TeX command's brace and before any closing brace."""
+    """Return the first of the letters A to D in the braces of a TeX command."""
     compiled = re.compile(rf"\\{command}\{{([^}}]*)\}}")
 
     def find(text: str) -> str | None:
@@ -75,7 +75,7 @@ _RANKED = (
 
 
 def letter(text: str) -> str:
-    """The answer to a GPQA question that OpenAI's script reads: usually one of the letters A to D.
+    """Return the answer that OpenAI's script reads, usually one of the letters A to D.
 
     Patterns are tried by rank, each at its first match in the text. If none matches, the result is
     the first character of the text. (Two of the original's thirteen patterns are left out because a

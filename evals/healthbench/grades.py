@@ -31,7 +31,7 @@ class Grade:
 
 
 def parse_grade(text: str) -> Grade | None:
-    """The grade in a reply: a JSON object with a boolean `criteria_met`, anywhere in the text.
+    """Return the grade in a reply: a JSON object with a boolean `criteria_met` anywhere in it.
 
     Code fences and text around the object are ignored, and the explanation may be missing. There
     is no grade if `criteria_met` is not true or false, or if another object or the text says
@@ -46,7 +46,7 @@ def parse_grade(text: str) -> Grade | None:
 
 
 def last_reply(rollout: Rollout) -> Reply | None:
-    """The last reply of a rollout; None if there is no readable one."""
+    """Return the last reply of a rollout; None if there is no readable one."""
     if rollout.end != "answered":
         return None
     try:
@@ -56,20 +56,18 @@ def last_reply(rollout: Rollout) -> Reply | None:
 
 
 def grade_of(rollout: Rollout) -> Grade | None:
-    """The grade in the reply to a grading request, if there is one."""
+    """Return the grade in the reply to a grading request, if there is one."""
     reply = last_reply(rollout)
     return None if reply is None else parse_grade(reply.text)
 
 
 def verdicts_in(folder: Path, log: str) -> Verdicts:
-    """The grades in a grader's log; empty if there is no log. Raises RunLogError."""
-    return read_verdicts(read_rollouts(folder, log)) if (folder / log).exists() else {}
+    """Return the grades in a grader's log; the first grade of an item is used.
 
-
-def read_verdicts(records: Iterable[Rollout]) -> Verdicts:
-    """The grades in a log, by answer and item. The first grade of an item is used."""
+    Without a log there are no grades. Raises RunLogError.
+    """
     verdicts: dict[str, dict[str, bool]] = defaultdict(dict)
-    for record in records:
+    for record in read_rollouts(folder, log) if (folder / log).exists() else ():
         grade = grade_of(record)
         if grade is not None:
             answer, _, item = record.sample.rpartition("/")
@@ -111,14 +109,17 @@ class Ledger:
         return all(self._garbled[task] >= REQUESTS for task in self._requests)
 
     def next_request(self, task: str) -> int | None:
-        """The next request about an item; None if it is graded, or has `REQUESTS` replies."""
+        """Return the next request about an item.
+
+        None if it is graded, or has `REQUESTS` replies.
+        """
         if task in self._graded or self._garbled[task] >= REQUESTS:
             return None
         return self._requests[task] + 1
 
 
 def _objects(text: str) -> tuple[list[dict[str, object]], str]:
-    """The outermost JSON objects in a text, up to a limit, and the text around them."""
+    """Return the outermost JSON objects in a text, up to a limit, and the text around them."""
     decoder = json.JSONDecoder(object_pairs_hook=_unambiguous, strict=False)
     found: list[dict[str, object]] = []
     around, at = "", 0

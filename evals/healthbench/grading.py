@@ -1,28 +1,136 @@
-"""The grading phase: one request to a grader for every rubric item of every answer.
+"""Grading: one request to a grader for every rubric item of every answer.
 
-A grade is recorded as a `Rollout` with the id `<answer>/<item>/<request>` and the sample
-`<answer>/<item>`, so replies may arrive in any order. Each grader has its own log next to the log
-of the run, and an item with a grade is not requested again.
+The prompts and settings follow OpenAI's script (`gpt_oss/evals/healthbench_eval.py`); the entry's
+`extra_body` overrides the settings. A grade is recorded as a `Rollout` with the id
+`<answer>/<item>/<request>` and the sample `<answer>/<item>`, so replies may arrive in any order.
+Each grader has its own log next to the log of the run, and an item with a grade is not requested
+again.
+
+A grader can also read answers of other evals that the rules cannot read (`grade RUN --grader NAME
+--unread`). These readings are counted separately; outcomes and scores do not change.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
-from evals.healthbench.grading_tasks import GradingTask, grader_api, grader_settings, grades_file
+from evals.answer_eval import AnswerEval
+from evals.healthbench.conversations import HealthBench
+from evals.healthbench.grades import REQUESTS, Ledger, last_reply
+from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
+from harness.api.items import Message, Settings
 from harness.providers.entries import Provider
-from harness.records.conditions import Condition
+from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
+from harness.records.runs import PromptsInfo
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.launch import launched
 from harness.run.preflight import preflight
+from harness.run.run_folder import as_name
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer, run_attempts
 from harness.transport import open_transport
 
+DEFAULT_GRADER = "openai-grader"
+"""OpenAI's choice, gpt-4.1-2025-04-14, with a separate key variable."""
 GRADER_LOG = "grader.log"
 GRADING = "grading"  # the task name of grades
+ITEM = "final-answer"  # the id of the only rubric item of an answer that the rules cannot read
+_GIVEN_UP = ("length", "content_filter")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A final answer without its CoT. `id` is the id of its rollout."""
+
+    id: str
+    question: str
+    text: str
+
+
+def final_answer(rollout: Rollout) -> str | None:
+    """Return the final answer of a rollout.
+
+    None if it failed, or is truncated, filtered or empty.
+    """
+    reply = last_reply(rollout)
+    if reply is None or reply.finish in _GIVEN_UP or not reply.text.strip():
+        return None
+    return reply.text
+
+
+def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
+    """Yield the answers to these questions that can be graded, one by one."""
+    for rollout in rollouts:
+        text = final_answer(rollout) if rollout.sample in questions else None
+        if text is not None:
+            yield Answer(rollout.id, rollout.sample, text)
+
+
+@dataclass(frozen=True)
+class GradingTask:
+    """One rubric item of one answer. `id` is `<answer>/<item>`; `prompts` None means ours."""
+
+    id: str
+    conversation: tuple[Message, ...]
+    answer: str
+    item: str
+    prompts: PromptsInfo | None = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages of the grading request."""
+        prompts = self.prompts or our_prompts()
+        system = prompts.templates[GRADER_SYSTEM]
+        before = (Message("system", system),) if system else ()
+        user = grading_prompt(self.conversation, self.answer, self.item, prompts)
+        return (*before, Message("user", user))
+
+
+def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[GradingTask]:
+    """Yield every rubric item of every answer, created one at a time."""
+    for answer in answers:
+        row = bench.rows[answer.question]
+        for item in row.items:
+            yield GradingTask(
+                f"{answer.id}/{item.id}", row.messages, answer.text, item.text, bench.prompts
+            )
+
+
+def grading_prompt(
+    conversation: Sequence[Message], answer: str, item: str, prompts: PromptsInfo | None = None
+) -> str:
+    """Return the user message of a grading request, with the prompts of the run or ours."""
+    messages = [*conversation, Message("assistant", answer)]
+    text = "\n\n".join(f"{message.role}: {message.text}" for message in messages)
+    template = (prompts or our_prompts()).templates[GRADER]
+    return fill(template, conversation=text, rubric_item=item)
+
+
+def grades_file(grader: str, model: str) -> str:
+    """Return the name of a grader's log in a run folder, which depends on the grader's model."""
+    return f"grades-{as_name(f'{grader}-{model}')}.jsonl"
+
+
+def grader_api(grader: Provider) -> Api:
+    """Chat Completions, as in OpenAI's script, unless the grader supports only Responses."""
+    return "chat" if "chat" in grader.apis else grader.apis[0]
+
+
+def unread_tasks(
+    test: AnswerEval, rollouts: Iterable[Rollout], prompts: PromptsInfo | None
+) -> Iterator[GradingTask]:
+    """Yield a grading task for every answer of an eval that the rules cannot read."""
+    for rollout in rollouts:
+        text = final_answer(rollout)
+        if text is None:
+            continue
+        question, number = rollout.sample, rollout.presentation
+        if test.mark(question, number, text).marking == "no_answer":
+            item = f"[1] Gives exactly one final answer, and it is {test.right(question, number)}."
+            asked = test.prompt(question, number).messages
+            yield GradingTask(f"{rollout.id}/{ITEM}", asked, text, item, prompts)
 
 
 class _LedgerObserver(Observer):
@@ -47,7 +155,7 @@ async def grade_with(
     observer: Observer | None = None,
     budget: Budget | None = None,
     unit: str = "rubric items",
-) -> Verdicts:
+) -> None:
     """Grade all items without a grade with `grader`, launching it first if its entry says how.
 
     Continues where an earlier call stopped. If nothing is left to grade, no grader is needed. Each
@@ -80,12 +188,15 @@ async def grade_with(
                         )
                         if ledger.settled:
                             break
-    return verdicts_in(folder, name)
 
 
 def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:
-    """A request for every item that has no grade yet."""
-    settings, api = grader_settings(grader), grader_api(grader)
+    """Yield a request for every item that has no grade yet."""
+    # The settings are those of OpenAI's script.
+    settings = Settings(
+        model=grader.model, temperature=0.5, max_tokens=2048, extra_body=grader.extra_body
+    )
+    api = grader_api(grader)
     condition = Condition(model=settings.model, api=api, mode="non-streaming")
     for task in tasks:
         number = ledger.next_request(task.id)

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.healthbench.rows import HealthBenchRow, RubricItem
+from evals.healthbench.conversations import HealthBenchRow, RubricItem
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.statistics.estimators import bootstrap_std
 from harness.statistics.mean_scores import mean_score
@@ -44,7 +44,10 @@ class RubricScore:
 
 
 def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | None:
-    """The score of one answer from the items it meets; None if no item has positive points."""
+    """Return the score of one answer from the items it meets.
+
+    None if no item has positive points.
+    """
     possible = reached = worst = best = 0.0
     for item in items:
         possible += max(item.points, 0.0)
@@ -61,7 +64,7 @@ def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | 
 
 
 def tag_scores(items: Sequence[RubricItem], met: Mapping[str, bool]) -> dict[str, ScoreRange]:
-    """The score of one answer by tag (`axis:accuracy` and so on) with positive points."""
+    """Return the score of one answer by tag (`axis:accuracy` and so on) with positive points."""
     tagged: dict[str, list[RubricItem]] = defaultdict(list)
     for item in items:
         for tag in item.tags:
@@ -71,7 +74,7 @@ def tag_scores(items: Sequence[RubricItem], met: Mapping[str, bool]) -> dict[str
 
 
 def ungraded(items: Iterable[RubricItem], met: Mapping[str, bool]) -> int:
-    """The number of items without a grade."""
+    """Return the number of items without a grade."""
     return sum(item.id not in met for item in items)
 
 
@@ -90,7 +93,10 @@ def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricS
 
 
 def summarise(attempts: Iterable[RubricScore]) -> RubricSummary:
-    """All figures of the planned attempts of one eval. Raises ValueError without attempts."""
+    """Return all figures of the planned attempts of one eval.
+
+    Raises ValueError without attempts.
+    """
     overall: list[tuple[str, ScoreRange]] = []
     by_tag: dict[str, list[tuple[str, ScoreRange]]] = defaultdict(list)
     unanswered = errors = items = missing = 0

@@ -22,7 +22,6 @@ from harness.api.items import (
 from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.steps import ITEMS_IN_A_STEP, Steps
 
 FINISHES: Mapping[str, Finish] = {
     "stop": "stop",
@@ -96,13 +95,11 @@ class ChatDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """The chat.completion object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
-        for count, (event, chunk) in enumerate(json_events(response, events), start=1):
-            if count % ITEMS_IN_A_STEP == 0:
-                yield
+        for event, chunk in json_events(response, events):
             completion.update({key: each for key, each in chunk.items() if each not in (None, "")})
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0

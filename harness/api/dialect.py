@@ -9,7 +9,6 @@ from harness.api.items import Body, Items, Reply, Settings, Tool, UnreadableRepl
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
-from harness.steps import Steps, completed
 
 Events = Callable[[], Iterable[StreamEvent]]
 
@@ -77,10 +76,6 @@ class Dialect:
 
     def read(self, exchange: Exchange, events: Events | None = None) -> Reply:
         """Read an exchange; `events` gives its parsed events. Raises UnreadableReplyError."""
-        return completed(self.reading(exchange, events))
-
-    def reading(self, exchange: Exchange, events: Events | None = None) -> Steps[Reply]:
-        """`read` in small steps."""
         key = id(exchange)
         cached = self._cache.get(key)
         if cached is not None and cached[0]() is exchange:
@@ -88,7 +83,7 @@ class Dialect:
         response = _good_response(exchange)
         if (exchange.request.body or {}).get("stream"):
             parsed = stream_events(response.parts) if events is None else events()
-            raw = yield from self._reassembled(response, parsed)
+            raw = self._reassembled(response, parsed)
         else:
             raw = _json_body(response)
         reply = self._reply(raw)
@@ -109,7 +104,7 @@ class Dialect:
         """The body members of the settings; None for a member that is left out."""
         raise NotImplementedError
 
-    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """The object that a non-streaming response would have as its body."""
         raise NotImplementedError
 

@@ -39,7 +39,6 @@ from harness.api.sse import StreamEvent
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.steps import ITEMS_IN_A_STEP, Steps
 
 MOST_TOKENS = 4096
 """Token limit unless the run sets one: without a limit, these endpoints stop after 16 tokens."""
@@ -119,16 +118,14 @@ class HarmonyDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """The object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         texts: list[str] = []
         tokens: list[Any] = []
         logprobs: dict[str, list[Any]] = {}
         finish: str | None = None
-        for count, (event, chunk) in enumerate(json_events(response, events), start=1):
-            if count % ITEMS_IN_A_STEP == 0:
-                yield
+        for event, chunk in json_events(response, events):
             completion.update({key: value for key, value in chunk.items() if value is not None})
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 texts.append(optional_member(choice, "text", str, path) or "")

@@ -31,7 +31,6 @@ from harness.api.items import (
 from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.steps import ITEMS_IN_A_STEP, Steps
 
 FINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 CODE_INTERPRETER: Mapping[str, Any] = {"type": "code_interpreter", "container": {"type": "auto"}}
@@ -101,13 +100,11 @@ class ResponsesDialect(Dialect):
             "max_output_tokens": settings.max_tokens,
         }
 
-    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """The response object that the final event of a stream carries."""
         last = ""
         final: dict[str, Any] | None = None
-        for count, (event, data) in enumerate(json_events(response, events), start=1):
-            if count % ITEMS_IN_A_STEP == 0:
-                yield
+        for event, data in json_events(response, events):
             if final is not None:
                 continue
             place = f"stream part {event.number}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Group:
     tries: int = 1  # planned at every sample
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By sample, the values of the tries that were made."""
+    script_values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The same as OpenAI's script reads the answers, as for published scores (evals)."""
     contents: Mapping[str, object] = field(default_factory=dict)
     """By sample, what it asks (a case, or the hash of its dataset), to be compared."""
     example_data: bool = False  # nothing is published for example questions
@@ -165,7 +167,8 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
             f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
             "cover all of them."
         )
-    return Pair(run_mean(list(run.values.values())), baseline.published, len(run.values))
+    values = run.script_values or run.values
+    return Pair(run_mean(list(values.values())), baseline.published, len(values))
 
 
 def _groups(run: Run) -> Iterator[Group]:
@@ -194,15 +197,12 @@ def _group(
 ) -> Group:
     """Return a group; `scores` are those of all planned attempts of the task and condition."""
     made = sorted((score for score in scores if score.finished), key=lambda each: each.attempt)
-    planned = cases or dict.fromkeys(score.sample for score in scores)
-    values: dict[str, Sequence[float]] = {sample: [] for sample in planned}
-    for score in made:
-        if score.value is not None and score.sample in values:
-            values[score.sample] = (*values[score.sample], score.value)
-    tries = task.tries
-    if task.kind == "eval" and run.info.settings.until_decided:
-        values = dict(zip(values, complete_rounds(list(values.values())), strict=True))
-        tries = max(1, min(map(len, values.values()), default=1))
+    samples = list(cases or dict.fromkeys(score.sample for score in scores))
+    rounds = task.kind == "eval" and run.info.settings.until_decided
+    values = _by_sample([(each.sample, each.value) for each in made], samples, rounds=rounds)
+    tries = max(1, min(map(len, values.values()), default=1)) if rounds else task.tries
+    by_script = [(each.sample, each.openai_value) for each in made if each.value is not None]
+    read_by_script = task.kind == "eval" and any(value is not None for _, value in by_script)
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     for score in scores:
         kinds = (score.outcome, "planned", *(["invalid"] if score.invalid else []))
@@ -214,12 +214,26 @@ def _group(
         name=group_name(task, condition),
         tries=tries,
         values=values,
+        script_values=(_by_sample(by_script, samples, rounds=rounds) if read_by_script else {}),
         contents=cases or dict.fromkeys(values, data.sha256 if data else None),
         example_data=data is not None and data.sample,
         outcomes=outcomes,
         times=_times(task, made),
         result=next((each for each in results if each.condition == condition), None),
     )
+
+
+def _by_sample(
+    made: Iterable[tuple[str, float | None]], samples: Iterable[str], *, rounds: bool
+) -> dict[str, Sequence[float]]:
+    """Return the values by sample in the order of tries, or in complete rounds only."""
+    values: dict[str, list[float]] = {sample: [] for sample in samples}
+    for sample, value in made:
+        if value is not None and sample in values:
+            values[sample].append(float(value))
+    if not rounds:
+        return dict(values)
+    return dict(zip(values, complete_rounds(list(values.values())), strict=True))
 
 
 def _times(task: TaskInfo, made: Sequence[Score]) -> Mapping[str, Sequence[float]]:

@@ -216,7 +216,7 @@ class SiteRun(Record):
 
     `success` is the success rate of tool calls under the condition where it is lowest.
     `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
-    `families` counts the checks of each family by status. `seal` is the short seal.
+    `families` counts the checks of each family by status.
     """
 
     run: str
@@ -234,7 +234,6 @@ class SiteRun(Record):
     first_token: float | None = None
     tokens_per_second: float | None = None
     price: Prices | None = None
-    seal: str | None = None
 
 
 class Site(Record):

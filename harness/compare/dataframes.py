@@ -11,19 +11,15 @@ read: it takes 0.4 s, and most commands do not need one.
 
 from __future__ import annotations
 
-import shutil
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from harness.compare.transcripts import Transcript, transcript
 from harness.errors import RunLogError
-from harness.integrity.archive import unpack
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import PARTS, Condition
 from harness.records.runs import RunInfo
@@ -39,7 +35,7 @@ _Path = str | PathLike[str]
 _KEYS = {
     "record": "id of the rollout in rollouts.jsonl",
     "task": "task: tool_calling, a probe group, or an eval",
-    "kind": "tool_calling, probes, eval, or traffic (imported or of agents)",
+    "kind": "tool_calling, probes, eval, or traffic (imported)",
     "sample": "test case, probe request or dataset row",
     "model": "model name as sent",
     "effort": "reasoning effort; missing if not sent",
@@ -144,7 +140,7 @@ class _Frames:
 
 
 class Run(_Frames):
-    """A run that was scored, in `folder`; for a bundle, a temporary copy."""
+    """A run that was scored, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         """Use `load`."""
@@ -216,15 +212,8 @@ class Runs(_Frames):
 
 
 def load(path: _Path) -> Run:
-    """Load a run folder or a bundle (`.tar.gz`). Raises RunLogError also if it is not scored."""
-    place = Path(path)
-    temporary = None
-    if place.is_file():
-        temporary = Path(mkdtemp(prefix="gpt-oss-verify-"))
-        place = unpack(place, temporary)
-    run = Run(place)
-    if temporary is not None:
-        weakref.finalize(run, shutil.rmtree, temporary, ignore_errors=True)
+    """Load a run folder. Raises RunLogError also if it is not scored."""
+    run = Run(Path(path))
     if not run.info.tasks:
         raise RunLogError(f"{path} has no tasks.")
     return run

@@ -230,5 +230,4 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         first_token=max(first, default=None),
         tokens_per_second=min(speeds, default=None),
         price=price,
-        seal=analysis.run.seal,
     )

@@ -67,7 +67,7 @@ def _served(responses: ProbeResponses) -> Trials:
         for rollout in responses.all(*WORDS[responses.api])
         if rollout.exchanges[-1].status != _OVERLOADED
     )
-    for rollout in required(admitted, "The provider rejected all requests as too many."):
+    for rollout in required(admitted, "The provider rate-limited every request."):
         yield failure(rollout, "one of many concurrent requests")
 
 

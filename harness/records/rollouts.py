@@ -104,7 +104,7 @@ class Recording(Record):
     lost: tuple[Lost, ...] = ()
 
 
-class Rollout(Record):
+class Rollout(Record, extra="ignore"):
     """One attempt at one sample under one condition: all its exchanges, in order.
 
     `end` states why sampling stopped: the model answered, the turns ran out, an exchange
@@ -134,14 +134,3 @@ class Rollout(Record):
     def api(self) -> Api:
         """The API of the condition."""
         return self.condition.api
-
-
-class RolloutLine(Rollout):
-    """A line of `rollouts.jsonl` with its place in the log; see `harness.storage.chain`."""
-
-    withheld: str | None = Field(
-        default=None, description="in a bundle, hash of the record whose contents were replaced"
-    )
-    chain: str | None = Field(
-        default=None, description="hash of the chain before and this record; none in older lines"
-    )

@@ -138,20 +138,12 @@ class Sampling(Record):
     python: PythonTool | None = None
 
 
-class AgentResult(Record):
-    """How the task of an agent ended; `not verifiable`: could not run, `stopped`: by the user."""
-
-    end: Literal["right", "wrong", "not verifiable", "stopped"]
-    detail: str = ""
-
-
 class ImportInfo(Record):
     """Where imported traffic comes from, and what was left out of it."""
 
     files: Mapping[str, str] = Field(description="SHA-256 of the recordings, by file name")
     requests: int = Field(description="imported requests")
     left_out: Mapping[str, int] = Field(description="requests that were left out, by reason")
-    agents: Mapping[str, AgentResult] = Field(default={}, description="of --suite agents, by name")
 
 
 class TaskInfo(Record):
@@ -228,43 +220,13 @@ GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
 """The settings, in addition to the thresholds, that affect only the verdict of a run."""
 
 
-class LogSeal(Record):
-    """The state of a log: its number of lines, and the chain hash of the last one.
-
-    An older version wrote the first `unchained` lines without a chain.
-    """
-
-    records: int
-    chain: str
-    unchained: int = 0
-
-
-class Seal(Record):
-    """The state of a run at the end of a session, as SHA-256 hashes, hexadecimal.
-
-    `hash` covers the other members. See docs/trust.md for what it proves.
-    """
-
-    at: str = Field(description="ISO 8601 UTC")
-    run: str = Field(description="hash of run.json without its seals")
-    files: Mapping[str, str] = Field(description="hashes of cases, tools and questions, by name")
-    logs: Mapping[str, LogSeal] = Field(description="by file name")
-    before: str | None = Field(description="hash of the seal before this one")
-    hash: str = Field(description="hash of the other members")
-
-    @property
-    def short(self) -> str:
-        """The first half of the hash: enough to note down and to check against."""
-        return self.hash[:32]
-
-
-class RunInfo(Record):
+class RunInfo(Record, extra="ignore"):
     """`run.json`: everything needed to understand, resume and repeat a run.
 
     Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
     then states how a budget stopped the last session. `merged` names the runs that this one was
-    merged from, `merged_seals` their seals at that time. `resumed` has the time of each `--resume`,
-    `seals` one seal for each session that ended in order; the last is the run's.
+    merged from. `resumed` has the time of each `--resume`. Unknown members are ignored, because an
+    earlier version wrote others.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -275,25 +237,18 @@ class RunInfo(Record):
     tasks: tuple[TaskInfo, ...]
     shard: tuple[int, int] | None = None
     merged: tuple[str, ...] = ()
-    merged_seals: tuple[str | None, ...] = ()
     versions: dict[str, str] = Field(description="Python, platform and relevant packages")
     started_at: str
     finished_at: str | None = None
     ended: RunEnd | None = None
     stopped: str | None = None
     resumed: tuple[str, ...] = ()
-    seals: tuple[Seal, ...] = ()
 
     @property
     def model(self) -> str:
         """The tested models."""
         models = dict.fromkeys(each.model for task in self.tasks for each in task.conditions)
         return ", ".join(models) or self.provider.model
-
-    @property
-    def seal(self) -> str | None:
-        """The short form of the last seal; None if the run has none."""
-        return self.seals[-1].short if self.seals else None
 
     @property
     def planned(self) -> int:
@@ -304,12 +259,6 @@ class RunInfo(Record):
     def failed_early(self) -> bool:
         """Whether sampling ended because the verdict was fail, with `until_fail`."""
         return self.settings.until_fail and self.ended == "decided"
-
-    @property
-    def agents(self) -> Mapping[str, AgentResult]:
-        """The agents of `--suite agents` with their results; none in other runs."""
-        found = (task.imported for task in self.tasks)
-        return {name: end for each in found if each for name, end in each.agents.items()}
 
     def task(self, name: str) -> TaskInfo | None:
         """The task of that name, if the run has one."""

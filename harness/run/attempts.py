@@ -57,7 +57,7 @@ class Attempt:
         return min(self.max_turns, 1 + len(self.sample.then) + bool(self.sample.tools))
 
     def first_request(self) -> dict[str, Any]:
-        """The body of the first request, unless the sample has a `raw` one."""
+        """Return the body of the first request, unless the sample has a `raw` one."""
         return DIALECTS[self.condition.api].first_request(
             self.sample.turns,
             instructions=self.sample.instructions,

@@ -7,6 +7,7 @@ last of them may exceed the limit. A request that is repeated after an overload 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -19,7 +20,6 @@ from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
 from harness.records.rollouts import Exchange, Key
 from harness.records.runs import Limits
 from harness.run.attempts import Attempt
-from harness.steps import interleaved
 from harness.transport.interface import Payload, Transport
 
 
@@ -93,7 +93,7 @@ class Budget:
         self.requests += requests
 
     def allows(self, requests: int = 1) -> bool:
-        """Whether this many more requests may start; if not, the limit stops the session."""
+        """Return whether this many more requests may start; if not, the limit stops the session."""
         reached = next((name for name, full in self._full(requests) if full), None)
         if reached is not None:
             self._reached = self._named(reached)
@@ -182,7 +182,7 @@ class Metered:
         if exchange.response is None or exchange.response.status >= 300:
             return 0.0
         try:
-            usage = (await interleaved(self._dialect.reading(exchange))).usage
+            usage = (await asyncio.to_thread(self._dialect.read, exchange)).usage
         except UnreadableReplyError:
             usage = None
         given = usage.input_tokens if usage else None

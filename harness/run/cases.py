@@ -70,11 +70,11 @@ class Suite:
     tools_file: SourceFile
 
     def tool(self, name: str) -> Tool:
-        """The tool of that name."""
+        """Return the tool of that name."""
         return next(tool for tool in self.tools if tool.name == name)
 
     def first(self, count: int | None) -> Suite:
-        """The suite with its first `count` cases; all of them if `count` is None."""
+        """Return the suite with its first `count` cases; all of them if `count` is None."""
         return self if count is None else replace(self, cases=self.cases[:count])
 
     def spread(self, count: int | None) -> Suite:
@@ -101,7 +101,7 @@ class Suite:
         return replace(self, cases=tuple(case for case in self.cases if case in chosen))
 
     def named(self, ids: Collection[str]) -> Suite:
-        """The suite with the cases of these ids."""
+        """Return the suite with the cases of these ids."""
         return replace(self, cases=tuple(case for case in self.cases if case.id in ids))
 
 
@@ -129,7 +129,7 @@ def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
 
 
 def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], tuple[BadLine, ...]]:
-    """The cases of a file, and the lines that are not cases."""
+    """Return the cases of a file, and the lines that are not cases."""
     good: dict[str, Case] = {}
     bad: list[BadLine] = []
     by_name = {tool.name: tool for tool in tools}

@@ -1,4 +1,4 @@
-"""Requests that are not recorded: preflight, `doctor`, `init` and launch readiness."""
+"""Requests that are not recorded: preflight, `init` and launch readiness."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ async def request(
 
 
 def _answer(provider: Provider, exchange: Exchange) -> Answer:
-    """The response, complete or not: a run records an incomplete one as a finding."""
+    """Return the response, complete or not: a run records an incomplete one as a finding."""
     response, failure = exchange.response, exchange.failure
     if response is None:
         connected = failure is None or failure.kind != "connect"
@@ -79,7 +79,7 @@ def _answer(provider: Provider, exchange: Exchange) -> Answer:
 
 
 async def is_ready(url: str) -> bool:
-    """Whether a GET of `url` returns 200."""
+    """Return whether a GET of `url` returns 200."""
     try:
         async with aiohttp.request("GET", url, timeout=READY_TIMEOUT) as response:
             return response.status == 200

@@ -157,7 +157,7 @@ def _free_port() -> str:
 
 
 def _tail(log: Path) -> str:
-    """The last lines of a log, as the end of a message."""
+    """Return the last lines of a log, as the end of a message."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))

@@ -44,7 +44,7 @@ async def preflight(provider: Provider, apis: Sequence[Api], say: Say = lambda _
 async def supported_apis(
     provider: Provider, models: list[str]
 ) -> tuple[tuple[Api, ...], list[str]]:
-    """The APIs of the entry that work, and why others are not supported.
+    """Return the APIs of the entry that work, and why others are not supported.
 
     Raises the errors of `preflight` for any other reason, such as a wrong key.
     """
@@ -81,7 +81,7 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[s
 
 
 async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
-    """The answer to the shortest real request; raises the errors of `request`."""
+    """Return the answer to the shortest real request; raises the errors of `request`."""
     return await _answer(provider, api, "Hi", FEWEST_TOKENS, say)
 
 
@@ -93,7 +93,7 @@ async def _answer(
     say: Say = lambda _: None,
     **members: object,
 ) -> Answer:
-    """The answer to a prompt, with further members in the body of the request."""
+    """Return the answer to a prompt, with further members in the body of the request."""
     extra = {**provider.extra_body, **members}
     body = DIALECTS[api].first_request(
         [Message("user", text)],
@@ -195,7 +195,7 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
 
 
 def _is_about_model(answer: Answer, model: str) -> bool:
-    """Whether an error says that the model does not exist."""
+    """Return whether an error says that the model does not exist."""
     text = answer.text.lower()
     if answer.status not in {400, 404, 422}:
         return False

@@ -22,8 +22,6 @@ PAGE_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
 SCORES_FILE = "scores.jsonl"
-DERIVED = (ANALYSIS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
-"""Files that are derived from the others and can be generated again."""
 
 COMPARED = {"applicable", "traits"}
 _SCORE = TypeAdapter(Score)
@@ -96,13 +94,8 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
             file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
 
 
-def as_written(score: Score) -> object:
-    """A score as it is in `scores.jsonl`."""
-    return _SCORE.dump_python(score, mode="json", exclude=COMPARED)
-
-
 def read_scores(folder: Path) -> Iterator[Score]:
-    """The scores of a run as they were when it was last judged. Raises RunLogError."""
+    """Yield the scores of a run as they were when it was last judged. Raises RunLogError."""
     path = folder / SCORES_FILE
     try:
         with path.open("rb") as file:

@@ -4,11 +4,11 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import orjson
 from pydantic import TypeAdapter
@@ -17,29 +17,19 @@ from harness.errors import RunLogError, os_errors
 from harness.records.record import Record, problem_of
 from harness.records.rollouts import Rollout
 from harness.records.runs import SCHEMA_VERSION, RunInfo
-from harness.storage import chain, version2
 
 RUN_FILE = "run.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 SECONDS_BETWEEN_SYNCS = 2.0
-OLD_VERSION = 2
 _ROLLOUT = TypeAdapter(Rollout)
 _ID = re.compile(rb'\{"id":"([^"\\]*)"')
 """The id at the beginning of a line, if it has no escapes."""
-_Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
-"""What reading or converting damaged JSON raises, including errors of pydantic and orjson."""
 
 
 def write_run_info(folder: Path, info: Record) -> None:
     """Write `run.json`, replacing an older one atomically. Raises RunLogError."""
-    write_run_json(folder, info.model_dump_json(indent=2).encode())
-
-
-def write_run_json(folder: Path, content: bytes) -> None:
-    """Write JSON as `run.json`, replacing an older one atomically. Raises RunLogError."""
     with replacing(folder / RUN_FILE) as file:
-        file.write(content + b"\n")
+        file.write(info.model_dump_json(indent=2).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -60,41 +50,30 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_run_info(folder: Path) -> RunInfo:
-    """Read `run.json`; one of schema version 2 is converted. Raises RunLogError."""
-    members = read_members(folder)
-    version = members.get("schema_version", SCHEMA_VERSION)
-    try:
-        if version == OLD_VERSION:
-            return RunInfo.model_validate(version2.upgraded_info(members, folder))
-        return RunInfo.model_validate_json(orjson.dumps(members))
-    except _DAMAGE as error:
-        path = folder / RUN_FILE
-        if version not in (OLD_VERSION, SCHEMA_VERSION):
-            raise RunLogError(
-                f"{path} has schema version {version}, but this tool reads {OLD_VERSION} and "
-                f"{SCHEMA_VERSION}; use the version of the tool that wrote it"
-            ) from None
-        raise RunLogError(f"{path} is damaged: {problem_of(error)}") from None
-
-
-def read_members(folder: Path) -> dict[str, Any]:
-    """The members of `run.json` as JSON values. Raises RunLogError."""
+    """Read `run.json`. Raises RunLogError."""
     path = folder / RUN_FILE
     try:
-        members = orjson.loads(path.read_bytes())
+        content = path.read_bytes()
+        members = orjson.loads(content)
+        version = members.get("schema_version") if isinstance(members, dict) else None
+        if version not in (None, SCHEMA_VERSION):
+            raise RunLogError(
+                f"{path} has schema version {version}, but this tool reads {SCHEMA_VERSION}; use "
+                "the version of the tool that wrote it"
+            )
+        return RunInfo.model_validate_json(content)
     except FileNotFoundError:
         raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
         raise RunLogError(f"{path} is damaged: Invalid JSON: {error}") from None
-    if not isinstance(members, dict):
-        raise RunLogError(f"{path} is damaged: it is not a JSON object")
-    return members
+    except ValueError as error:
+        raise RunLogError(f"{path} is damaged: {problem_of(error)}") from None
 
 
 def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
-    """The rollouts of a log, each id once, without a torn last line. Raises RunLogError."""
+    """Yield the rollouts of a log, each id once, without a torn last line. Raises RunLogError."""
     seen: set[str] = set()
     for rollout, _ in follow_rollouts(folder, name):
         if rollout.id not in seen:
@@ -108,23 +87,22 @@ def follow_rollouts(
     start: int = 0,
     chosen: Collection[str] | None = None,
 ) -> Iterator[tuple[Rollout, int]]:
-    """Every line of a log from `start`, each with its end in bytes; no torn last line.
+    """Yield every line of a log from `start`, each with its end in bytes; no torn last line.
 
     `start` is the end of a line. Lines that begin with an id that is not in `chosen` are left out.
     Raises RunLogError.
 
     orjson and then pydantic take two thirds of the time that pydantic takes to read JSON.
     """
-    path, end, upgrade = folder / name, start, _upgrade(folder, name)
+    path, end = folder / name, start
     for number, line, last in _lines(path, start):
         end += len(line)
         begun = None if chosen is None else _ID.match(line)
         if begun and begun[1].decode(errors="replace") not in (chosen or ()):
             continue
         try:
-            members = orjson.loads(chain.record_of(line))
-            record = Rollout.model_validate(members if upgrade is None else upgrade(members))
-        except _DAMAGE as error:
+            record = Rollout.model_validate(orjson.loads(line))
+        except ValueError as error:
             if last and not line.endswith(b"\n"):
                 return
             raise _damaged(path, number, start, error) from None
@@ -132,7 +110,7 @@ def follow_rollouts(
 
 
 def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
-    """The rollouts with these ids, each once; of other lines, only the id is read.
+    """Yield the rollouts with these ids, each once; of other lines, only the id is read.
 
     Raises RunLogError.
     """
@@ -143,45 +121,24 @@ def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
             yield rollout
 
 
-def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
-    """Parts of a file of at least `size` bytes, at the ends of lines. Raises RunLogError."""
-    start = 0
-    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
-        while True:
-            file.seek(start + size - 1)
-            if not file.readline():
-                break
-            yield start, file.tell()
-            start = file.tell()
-        if start < (end := file.seek(0, os.SEEK_END)):
-            yield start, end
-
-
-def _upgrade(folder: Path, log: str) -> _Upgrade | None:
-    """How to convert the rollouts of a log; None if they are of this version."""
-    if not (folder / RUN_FILE).exists():
-        return None
-    members = read_members(folder)
-    if members.get("schema_version") != OLD_VERSION:
-        return None
-    try:
-        return version2.rollout_upgrade(members, log)
-    except _DAMAGE as error:
-        raise RunLogError(f"{folder / RUN_FILE} is damaged: {error}") from None
-
-
 def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:
-    """The error for a line that cannot be read, counted from a position in the log."""
+    """Return the error for a line that cannot be read, counted from a position in the log."""
     if start:
-        number += sum(end <= start for _, end in line_ranges(path, 1))
+        with path.open("rb") as file:
+            number += file.read(start).count(b"\n")
     return RunLogError(f"{path}, line {number} is damaged: {problem_of(error)}")
+
+
+def log_files(folder: Path) -> list[Path]:
+    """Return the logs in a run folder: rollouts, and the grades of each grader."""
+    return sorted([*folder.glob(ROLLOUTS_FILE), *folder.glob("grades-*.jsonl")])
 
 
 class RunLog:
     """Appends finished rollouts to a file in a run folder; opening it removes a torn last line.
 
-    Only one process at a time can open a log. Every line continues the hash chain of the log (see
-    `harness.storage.chain`). Use as a context manager.
+    Only one process at a time can open a log. Use as a context
+    manager.
 
     Attributes:
         finished: The ids that were in the log when it was opened. Appended ones are only counted,
@@ -196,7 +153,7 @@ class RunLog:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock()
-            ids, self._size, self._chain = _scan(self._path)
+            ids, self._size = _scan(self._path)
             os.ftruncate(self._file, self._size)
         except BaseException:
             os.close(self._file)
@@ -215,13 +172,12 @@ class RunLog:
         """
         if rollout.id in self.finished:
             return
-        line, after = chain.linked(_ROLLOUT.dump_json(rollout), self._chain)
+        line = _ROLLOUT.dump_json(rollout) + b"\n"
         try:
             self._write(line)
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise self._failed(error) from error
-        self._chain = after
         self._size += len(line)
         self._count += 1
 
@@ -268,11 +224,10 @@ class RunLog:
             os.close(self._file)
 
 
-def _scan(path: Path) -> tuple[set[str], int, bytes]:
-    """The ids in a log, the length of its intact part, the chain after it. Raises RunLogError."""
+def _scan(path: Path) -> tuple[set[str], int]:
+    """Return the ids in a log, and the length of its intact part. Raises RunLogError."""
     finished: set[str] = set()
     size = 0
-    head = chain.beginning(path.name)
     for number, line, last in _lines(path):
         try:
             if not line.endswith(b"\n"):
@@ -283,12 +238,11 @@ def _scan(path: Path) -> tuple[set[str], int, bytes]:
                 break
             raise RunLogError(f"{path}, line {number} is damaged; restore or remove it") from None
         size += len(line)
-        head = chain.after(line, head)
-    return finished, size, head
+    return finished, size
 
 
 def _lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
-    """The lines of a file with their numbers, and whether each is the last."""
+    """Yield the lines of a file with their numbers, and whether each is the last."""
     with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
         file.seek(start)
         number, line = 1, file.readline()

@@ -1,5 +1,6 @@
 """One attempt at one sample: send requests and tool results until the model answers."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,6 @@ from harness.api.items import (
 )
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.run.attempts import Attempt, Sample
-from harness.steps import interleaved
 from harness.text import repeated_piece
 from harness.transport.interface import Transport
 
@@ -48,7 +48,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
             end = "failed"
             break
         try:
-            reply = await interleaved(dialect.reading(exchange))
+            reply = await asyncio.to_thread(dialect.read, exchange)
         except UnreadableReplyError:
             end = "unreadable"
             break
@@ -80,7 +80,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
 async def _next_items(
     sample: Sample, reply: Reply, messages: Iterator[str]
 ) -> tuple[ConversationItem, ...]:
-    """The results of the called tools, or the next message of the user, if there is one."""
+    """Return the results of the called tools, or the next message of the user, if there is one."""
     if reply.finish == "length":
         return ()
     if reply.calls:
@@ -90,7 +90,7 @@ async def _next_items(
 
 
 async def _output(sample: Sample, call: ToolCall) -> str:
-    """The output of the called tool, or an error text if the sample has no such tool."""
+    """Return the output of the called tool, or an error text if the sample has no such tool."""
     for tool in sample.tools:
         if tool.name == call.name:
             return tool.output if tool.run is None else await tool.run(call.arguments)

@@ -7,7 +7,6 @@
     differences     differences of scores and rates, their tests and corrections
     two_rates       the decision on tool calling: its rate, single cases, the guide's rule
     noninferiority  the decision against a baseline: margin, power, sequential looks
-    change_points   whether a rate has increased, since when, and whether it is back
     model_equality  whether two sets of texts come from the same model
 
 Scores are one sequence per question, with one score per try. A *question* is a test case or a row

@@ -103,20 +103,6 @@ def percentiles(values: Sequence[float]) -> Percentiles | None:
     return Percentiles(count=len(ordered), p50=rank(0.5), p90=rank(0.9), p99=rank(0.99))
 
 
-def cohens_kappa(both: int, first_only: int, second_only: int, neither: int) -> float | None:
-    """Agreement of two raters beyond chance, from a table of counts; 1 at most (Cohen 1960).
-
-    None without counts, and if both raters gave all items the same single label, where agreement
-    beyond chance is not defined.
-    """
-    items = both + first_only + second_only + neither
-    if not items:
-        return None
-    first, second = (both + first_only) / items, (both + second_only) / items
-    chance = first * second + (1 - first) * (1 - second)
-    return None if chance == 1 else ((both + neither) / items - chance) / (1 - chance)
-
-
 def bootstrap_std(values: Sequence[float]) -> float:
     """Standard deviation of the mean, clipped to [0, 1], over 1,000 resamples of `values`.
 

@@ -76,7 +76,7 @@ def resumed(
     budget: Budget,
     thresholds: Thresholds | None = None,
 ) -> Job:
-    """The job that finishes the run in `folder`. Raises RunLogError."""
+    """Return the job that finishes the run in `folder`. Raises RunLogError."""
     info = read_run_info(folder)
     settings: dict[str, object] = {
         "concurrency": provider.concurrency,
@@ -118,5 +118,5 @@ def learned(job: Job, **changes: object) -> RunInfo:
 
 
 def now() -> str:
-    """The current time in the format of `run.json`."""
+    """Return the current time in the format of `run.json`."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -19,7 +19,7 @@ _SAME_START = 3
 
 
 def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
-    """The first call of the expected tool; None without a call with JSON arguments."""
+    """Return the first call of the expected tool; None without a call with JSON arguments."""
     made = next((each for each in calls(parsed) if each.call.name == case.tool_name), None)
     reply = None if made is None else made.exchange.reply
     got = None if made is None else parsed_object(made.call.arguments)
@@ -62,7 +62,7 @@ def _is_in_cot(reasoning: str, expected: object, got: object) -> bool:
 
 
 def _is_in_prompt(prompt: str, expected: object, got: object) -> bool:
-    """Whether a prompt has all values that a call lacks, and none that it has instead."""
+    """Return whether a prompt has all values that a call lacks, and none that it has instead."""
     wanted, made = (Counter(map(json.dumps, leaves(each))) for each in (expected, got))
     lacking, instead = (
         {_spelled(json.loads(each)) for each in some} for some in (wanted - made, made - wanted)
@@ -101,7 +101,7 @@ def _spelled(value: object) -> str:
 
 
 def _values(value: object) -> Iterator[str]:
-    """The JSON values except strings, in order, as text; 2.0 becomes 2: models write both."""
+    """Yield the JSON values except strings, in order, as text; 2.0 becomes 2: models write both."""
     if isinstance(value, dict):
         for each in value.values():
             yield from _values(each)

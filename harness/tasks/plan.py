@@ -90,7 +90,7 @@ def _part(attempts: Iterable[Attempt], shard: Shard | None) -> Iterator[Attempt]
 
 
 def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The attempts in portions, each of half as many as came before."""
+    """Yield the attempts in portions, each of half as many as came before."""
     made = 0
     while made < len(attempts):
         end = made + max(FIRST_PORTION, made // 2)

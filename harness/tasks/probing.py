@@ -1,7 +1,6 @@
 """A probe group as a task: its probes judge the responses to its requests together."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +48,6 @@ class ProbeTask(Task):
                 for mode in sorted(modes):
                     condition = Condition(model=options.model, api=api, mode=mode)
                     self._planned.append((request, condition))
-        self._parsed: dict[str, list[ParsedRollout]] = defaultdict(list)
         self.info = TaskInfo(
             name=group.name,
             kind="probes",
@@ -78,7 +76,7 @@ class ProbeTask(Task):
         return (request for request, condition in self._planned if condition.api == api)
 
     def _settings_of(self, request: ProbeRequest, api: Api) -> Settings:
-        """The settings of a request, with as many logprobs as the provider returns."""
+        """Return the settings of a request, with as many logprobs as the provider returns."""
         settings, most = request.settings(self._settings), ALTERNATIVES[0]
         asked, accepted = DIALECTS[api].logprob_options(most), self._alternatives.get(api, most)
         if accepted == most or not asked.items() <= settings.extra_body.items():
@@ -93,7 +91,7 @@ class ProbeTask(Task):
             write_text(folder / GOLDEN_FILE, serialized(self._options.golden))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th repetition of every request that has that many."""
+        """Yield the `number`-th repetition of every request that has that many."""
         for request, condition in self._planned:
             if number <= request.tries:
                 yield Attempt(
@@ -117,22 +115,21 @@ class ProbeTask(Task):
         return self.attempt_id(request.id, condition, number - 1)
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Whether a request was answered: the probes judge the replies together."""
+        """Return whether a request was answered: the probes judge the replies together."""
         planned = (parsed.rollout.sample, parsed.rollout.api) in self._requests
         return {"outcome": _outcome(parsed)} if planned else None
 
     def score(self, parsed: ParsedRollout) -> Score | None:
-        """Measure one rollout and keep it for the probes."""
+        """Measure one rollout."""
         outcome, sample = self.provisional(parsed), parsed.rollout.sample
         if outcome is None:
             return None
-        self._parsed[sample].append(parsed)
         request = self._requests[sample, parsed.rollout.api]
         return measured_score(parsed, outcome, checks=request.valid, except_for=request.provokes)
 
-    def probe_results(self) -> Sequence[RuleResult]:
-        """The result of every probe of the group that the run includes."""
-        return probe_results(self.probes, self._parsed, self._options)
+    def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
+        """Return the result of every probe of the group that the run includes."""
+        return probe_results(self.probes, parsed, self._options)
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:

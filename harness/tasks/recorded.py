@@ -67,7 +67,7 @@ class ImportedTraffic(Task):
         return iter(())
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Whether the last request of a conversation was answered."""
+        """Return whether the last request of a conversation was answered."""
         rollout = parsed.rollout
         return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
 

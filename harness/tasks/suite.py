@@ -50,7 +50,7 @@ def suite_tasks(
 
 
 def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
-    """The tasks of a run except its evals. Raises ConfigurationError or RunLogError."""
+    """Yield the tasks of a run except its evals. Raises ConfigurationError or RunLogError."""
     settings = info.settings
     calling = info.task(TOOL_CALLING)
     if calling is not None:

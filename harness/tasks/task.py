@@ -1,24 +1,25 @@
 """What a task is: samples to put to a model under some conditions, and a scorer."""
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.api.items import Settings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
-from harness.records.analysis import RuleResult, TaskResult
+from harness.records.analysis import FailedSample, RuleResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
-from harness.records.scores import Score
+from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.sampling import Observer
 
 ScoreFields = Mapping[str, Any]  # fields of a `Score` that state its outcome
+_SHOWN_FAILURES = 10
 
 
 class Task(ABC):
@@ -44,11 +45,11 @@ class Task(ABC):
 
     @abstractmethod
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """Every planned attempt that is the `number`-th at its sample, counted from 1."""
+        """Yield every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of one rollout while others are under way; None if it is not planned.
+        """Return the outcome of one rollout while others are under way; None if it is not planned.
 
         It must take microseconds, because longer work delays the recorded arrival times of others.
         """
@@ -58,7 +59,7 @@ class Task(ABC):
         """Score one rollout; None if it is not planned."""
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """The figures under each condition, from all scores of the task."""
+        """Yield the figures under each condition, from all scores of the task."""
         groups: dict[Condition, list[Score]] = defaultdict(list)
         for score in scores:
             groups[self.group_of(score.condition)].append(score)
@@ -67,11 +68,11 @@ class Task(ABC):
                 yield result
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult | None:
-        """The figures under one condition; None if the task has only findings."""
+        """Return the figures under one condition; None if the task has only findings."""
         return None
 
-    def probe_results(self) -> Sequence[RuleResult]:
-        """The results of probes: rules about several rollouts, from those scored so far."""
+    def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
+        """Return the results of probes, which judge the planned rollouts of a task by sample."""
         return ()
 
     async def learn(self, provider: Provider) -> int:
@@ -92,7 +93,7 @@ class Task(ABC):
         """Keep in the run folder what is needed to score it again. Raises RunLogError."""
 
     def all_attempts(self) -> Iterator[Attempt]:
-        """Every planned attempt, first tries first."""
+        """Yield every planned attempt, first tries first."""
         for number in range(1, self.info.tries + 1):
             yield from self.attempts(number)
 
@@ -131,7 +132,7 @@ class Task(ABC):
 
 
 def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
-    """The score of a planned attempt that was not made."""
+    """Return the score of a planned attempt that was not made."""
     return Score(
         record=attempt.id,
         task=attempt.task,
@@ -141,3 +142,35 @@ def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
         outcome="not_run",
         value=value,
     )
+
+
+def failed_samples(
+    scores: Iterable[Score], fields: Callable[[Score], Mapping[str, Any]]
+) -> tuple[FailedSample, ...]:
+    """Return the samples with the lowest mean value, at most ten.
+
+    Each has the record and outcome of its worst attempt, of which `fields` gives further members.
+    """
+    by_sample: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_sample[score.sample].append(score)
+    found = []
+    for sample, planned in by_sample.items():
+        made = [score for score in planned if score.finished]
+        values = [score.value or 0.0 for score in made]
+        if not made or min(values) >= 1:
+            continue
+        worst = made[values.index(min(values))]
+        found.append(
+            FailedSample(
+                sample=sample,
+                mean=sum(values) / len(values),
+                passed=sum(value == 1 for value in values),
+                tries=len(planned),
+                outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
+                record=worst.record,
+                outcome=worst.outcome,
+                **fields(worst),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (each.mean, each.sample))[:_SHOWN_FAILURES])

@@ -21,7 +21,7 @@ normal form (NFC) and surrounding white space.
 
 import json
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.api.tools import schema_problem
 from harness.checks.rollout_score import measured_score, sums
 from harness.checks.rules import excerpt
-from harness.records.analysis import FailedSample, PassedTries, TaskResult
+from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
 from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
@@ -44,11 +44,10 @@ from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
 from harness.tasks.made_call import made_call
-from harness.tasks.task import ScoreFields, Task
+from harness.tasks.task import ScoreFields, Task, failed_samples
 from harness.text import strict_json
 
 NAME = "tool_calling"
-SHOWN_FAILURES = 10
 
 
 class ToolCalling(Task):
@@ -86,7 +85,7 @@ class ToolCalling(Task):
         write_text(folder / TOOLS_FILE, self.suite.tools_file.text)
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """The `number`-th attempt at every case under every condition.
+        """Yield the `number`-th attempt at every case under every condition.
 
         Where the modes alternate, every second case starts with the other mode, so that each try
         has as many attempts in one mode as in the other.
@@ -102,7 +101,7 @@ class ToolCalling(Task):
                 yield self.attempt(sample, used, number)
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """The outcome of an attempt, unless checks find that it is invalid."""
+        """Return the outcome of an attempt, unless checks find that it is invalid."""
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
@@ -138,17 +137,20 @@ class ToolCalling(Task):
             modes=_modes(planned) if condition.mode is None else {},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
-            failures=tuple(self._failures(planned)),
+            failures=failed_samples(planned, self._of_failure),
             **sums(made),
         )
 
-    def _failures(self, planned: Sequence[Score]) -> Sequence[FailedSample]:
-        by_case: dict[str, list[Score]] = defaultdict(list)
-        for score in planned:
-            by_case[score.sample].append(score)
-        found = (_failed_sample(case, by_case[case.id]) for case in self.suite.cases)
-        failed = [each for each in found if each is not None]
-        return sorted(failed, key=lambda each: (each.passed, each.sample))[:SHOWN_FAILURES]
+    def _of_failure(self, score: Score) -> Mapping[str, Any]:
+        """What a report says of a failed attempt beside its outcome."""
+        case = self._cases[score.sample]
+        return {
+            "detail": excerpt(score.detail),
+            "expected": None if score.expected is None else excerpt(score.expected),
+            "got": None if score.got is None else excerpt(score.got),
+            "tool": case.tool_name,
+            "prompt": case.prompt,
+        }
 
 
 def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]:
@@ -183,30 +185,8 @@ def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
 
 
 def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> bool:
-    """Whether two argument objects are equal; see the module's docstring."""
+    """Return whether two argument objects are equal; see the module's docstring."""
     return _normal(expected, schema) == _normal(got, schema)
-
-
-def _failed_sample(case: Case, planned: Sequence[Score]) -> FailedSample | None:
-    made = [score for score in planned if score.finished]
-    passed = sum(score.value == 1 for score in made)
-    if passed == len(made):
-        return None
-    example = next(score for score in made if score.value != 1)
-    return FailedSample(
-        sample=case.id,
-        mean=passed / len(made),
-        passed=passed,
-        tries=len(planned),
-        outcomes=dict(Counter[Outcome](score.outcome for score in planned)),
-        record=example.record,
-        outcome=example.outcome,
-        detail=excerpt(example.detail),
-        expected=None if example.expected is None else excerpt(example.expected),
-        got=None if example.got is None else excerpt(example.got),
-        tool=case.tool_name,
-        prompt=case.prompt,
-    )
 
 
 def _failure(outcome: Outcome, detail: str, **more: object) -> ScoreFields:

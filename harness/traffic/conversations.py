@@ -14,13 +14,13 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.integrity.secrets import Scrubber, known_secrets
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo
 from harness.traffic.bodies import LeftOutError
 from harness.traffic.exchanges import Imported, imported
 from harness.traffic.recordings import read_recordings
+from harness.transport.secrets import Scrubber, known_secrets
 
 TASK = "traffic"
 _UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")
@@ -38,25 +38,10 @@ class Traffic:
 def read_traffic(
     paths: Sequence[Path], *, host: str | None = None, models: Sequence[str] = ()
 ) -> Traffic:
-    """Read recordings as `joined_traffic`. Raises ConfigurationError also without requests."""
-    traffic = joined_traffic(paths, host=host, models=models)
-    if not traffic.rollouts:
-        left_out = list(traffic.info.left_out.items())[:5]
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out)
-        raise ConfigurationError(
-            f"The recordings have no request to gpt-oss over Chat Completions or Responses "
-            f"(left out: {reasons}); pass --model NAME if the model has another name."
-        )
-    return traffic
-
-
-def joined_traffic(
-    paths: Sequence[Path], *, host: str | None = None, models: Sequence[str]
-) -> Traffic:
-    """Read recordings and join their exchanges to conversations, perhaps none.
+    """Read recordings and join their exchanges to conversations.
 
     If `host` is given, only requests to it are read. `models` are other names of gpt-oss models.
-    Raises ConfigurationError if a file cannot be read.
+    Raises ConfigurationError if a file cannot be read, or no request to gpt-oss is in the files.
     """
     scrubber = Scrubber(known_secrets())
     found: list[Imported] = []
@@ -79,6 +64,12 @@ def joined_traffic(
             else:
                 known.add(content)
                 found.append(one)
+    if not found:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out.most_common(5))
+        raise ConfigurationError(
+            f"The recordings have no request to gpt-oss over Chat Completions or Responses "
+            f"(left out: {reasons}); pass --model NAME if the model has another name."
+        )
     return Traffic(
         tuple(_rollouts(conversations(found))),
         ImportInfo(files=files, requests=len(found), left_out=dict(left_out.most_common())),

@@ -12,12 +12,12 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from harness.api import DIALECTS
-from harness.integrity.secrets import Scrubber
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response
 from harness.traffic.bodies import LeftOutError, as_json, decoded, headers_of, read_body
 from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
+from harness.transport.secrets import Scrubber
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts", "sse")

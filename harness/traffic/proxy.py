@@ -7,7 +7,7 @@ recorded only if the reply of the server was complete.
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -20,9 +20,9 @@ from yarl import URL
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
-from harness.integrity.secrets import Scrubber
 from harness.records.rollouts import StreamPart
 from harness.transport.redact import Redactor, secrets_in
+from harness.transport.secrets import Scrubber
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
 # Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.
@@ -36,17 +36,16 @@ _RECORDED = ("/chat/completions", "/responses")
 class Recorder:
     """Appends one JSON line per exchange to an open file, without keys, and counts them."""
 
-    def __init__(self, file: BinaryIO, secrets: Set[str] = frozenset()) -> None:
-        """Leave out `secrets`, and the secrets in headers."""
+    def __init__(self, file: BinaryIO) -> None:
+        """Append to `file`, without the secrets in headers."""
         self._file = file
-        self._secrets = secrets
         self._scrubber = Scrubber(())
         self.count = 0
 
     def add(self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime) -> None:
         """Append an exchange: method, URL, headers and body, and status, headers and body."""
         sent, received = dict(request["headers"]), dict(response["headers"])
-        redactor = Redactor(secrets_in(sent) | self._secrets)
+        redactor = Redactor(secrets_in(sent))
         cleaned = {
             "started_at": began.isoformat(),
             "request": {**request, "headers": redactor.headers(sent)},
@@ -59,17 +58,13 @@ class Recorder:
 
 
 async def forward(
-    origin: str,
-    port: int,
-    recorder: Recorder,
-    ready: Callable[[str], object],
-    headers: Mapping[str, str] | None = None,
+    origin: str, port: int, recorder: Recorder, ready: Callable[[str], object]
 ) -> None:
     """Forward all requests to the same paths of `origin` until cancelled.
 
     `recorder` receives every exchange with Chat Completions or Responses, and `ready` the address
-    of the proxy; port 0 is any free port. `headers` replace those of the client and are not
-    recorded. Raises ConfigurationError if the port is in use, or the recording cannot be written.
+    of the proxy; port 0 is any free port. Raises ConfigurationError if the port is in use, or the
+    recording cannot be written.
     """
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -78,7 +73,7 @@ async def forward(
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
     ) as session:
-        proxy = _Proxy(origin, session, recorder, headers or {})
+        proxy = _Proxy(origin, session, recorder)
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -101,15 +96,8 @@ async def forward(
 class _Proxy:
     """Handles requests; `stopped` fails when an exchange cannot be recorded."""
 
-    def __init__(
-        self,
-        origin: str,
-        session: aiohttp.ClientSession,
-        recorder: Recorder,
-        headers: Mapping[str, str],
-    ) -> None:
+    def __init__(self, origin: str, session: aiohttp.ClientSession, recorder: Recorder) -> None:
         self._origin = origin
-        self._headers = headers
         self._session = session
         self._recorder = recorder
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,13 +107,11 @@ class _Proxy:
         began = datetime.now(UTC)
         body = await request.read()
         url = self._origin + request.raw_path
-        headers = _forwarded(request.headers)
-        headers.update(self._headers)
         try:
             answer = await self._session.request(
                 request.method,
                 URL(url, encoded=True),
-                headers=headers,
+                headers=_forwarded(request.headers),
                 data=body or None,
                 allow_redirects=False,
             )

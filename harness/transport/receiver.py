@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.records.rollouts import Response, StreamPart
-from harness.steps import ITEMS_IN_A_STEP, Steps
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
@@ -102,13 +101,13 @@ class Receiver:
             return f"has more than {self.limits.stream_lines:,} lines"
         return f"is larger than {self.limit / MEBIBYTE:g} MiB"
 
-    def response(self, redactor: Redactor, *, complete: bool) -> Steps[Response | None]:
-        """The response as far as it was received, or None; in small steps."""
+    def response(self, redactor: Redactor, *, complete: bool) -> Response | None:
+        """Return the response as far as it was received, or None."""
         if self.status is None:
             return None
         body, parts = None, []
         if self.streaming:
-            parts = yield from self._parts(redactor)
+            parts = self._parts(redactor)
         else:
             body = redactor.text(self.received.decode(errors="replace"))
         return Response(
@@ -119,7 +118,7 @@ class Receiver:
             complete=complete,
         )
 
-    def _parts(self, redactor: Redactor) -> Steps[list[StreamPart]]:
+    def _parts(self, redactor: Redactor) -> list[StreamPart]:
         """The blocks of a stream, each with the arrival time of its last byte."""
         parts: list[StreamPart] = []
         arrival, last = 0, len(self.times) - 1
@@ -128,8 +127,6 @@ class Receiver:
                 arrival += 1
             at = round(self.times[arrival] - self.sent, 6)
             parts.append(StreamPart(at, redactor.text(block)))
-            if len(parts) % ITEMS_IN_A_STEP == 0:
-                yield
         return parts
 
 

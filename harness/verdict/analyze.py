@@ -1,9 +1,10 @@
 """Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.cross_checks import counts_vary
 from harness.probes.rule_results import check_results, without_built_in_calls, without_prompt_tokens
 from harness.records.analysis import Analysis, RuleResult, TaskResult
@@ -28,6 +29,10 @@ _RECORDED_TWICE = {"reply.id.shared"}
 """Recordings may contain an exchange several times, so equal ids are only warnings there."""
 
 
+Probed = Mapping[str, Mapping[str, Sequence[ParsedRollout]]]
+"""The rollouts that probes judge, by task and sample."""
+
+
 class Judged(NamedTuple):
     """A judged run: its figures and verdict, and the scores that they are computed from."""
 
@@ -42,18 +47,20 @@ def analyze(
     *,
     run_id: str,
     thresholds: Thresholds | None = None,
+    probed: Probed | None = None,
 ) -> Judged:
-    """Judge a whole run from its log, or from scores that were computed before.
+    """Judge a whole run from its log, or from scores that a `Scorer` computed before.
 
-    Tasks that use grades must have read them. `thresholds` replace those of the run. The exchanges
-    of the analysis are not counted, because scores do not have them.
+    Tasks that use grades must have read them. `thresholds` replace those of the run. With
+    scores, `probed` has the rollouts that probes judge. The exchanges of the analysis are not
+    counted, because scores do not have them.
     """
     thresholds = thresholds or info.settings.thresholds
     scorer = Scorer(plan)
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
     scores = _tolerated(strict, plan, info, thresholds)
     results = tuple(_results(plan, scores, rates=not info.failed_early))
-    rules = _rule_results(plan, scores, info, thresholds)
+    rules = _rule_results(plan, scores, info, thresholds, probed or scorer.probed)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -137,9 +144,15 @@ def _diagnosis(
 
 
 def _rule_results(
-    plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
+    plan: Plan,
+    scores: Sequence[Score],
+    info: RunInfo,
+    thresholds: Thresholds,
+    probed: Probed,
 ) -> gate.RuleResults:
-    every_probe = (result for task in plan.tasks for result in task.probe_results())
+    every_probe = (
+        result for task in plan.tasks for result in task.probe_results(probed.get(task.name, {}))
+    )
     probes = tuple(requirements.lowered(every_probe, thresholds))
     if counts_vary(scores):
         probes = tuple(map(without_prompt_tokens, probes))

@@ -2,36 +2,13 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from harness.records.figures import ExchangeCounts
-from harness.records.rollouts import Exchange, Rollout, TransportFailure
+from harness.records.rollouts import Rollout, TransportFailure
 
 _PARTS = 60  # equal parts of the time of a run
-
-
-class TimedExchange(NamedTuple):
-    """When an exchange began and ended, in Unix time; why it failed, and why it was repeated."""
-
-    began: float
-    ended: float
-    error: str | None
-    retries: Sequence[str]
-
-
-def timed_exchanges(rollout: Rollout) -> list[TimedExchange]:
-    """The exchanges of a rollout whose time is known."""
-    found = []
-    for each in rollout.exchanges:
-        with suppress(ValueError):
-            began = datetime.fromisoformat(each.started_at).timestamp()
-            retries = [_cause(retry.status, retry.failure) for retry in each.retries]
-            ended = began + each.elapsed
-            found.append(TimedExchange(began, ended, _error(each), retries))
-    return found
 
 
 class ExchangeCounter:
@@ -43,17 +20,24 @@ class ExchangeCounter:
         self._errors, self._retries = Counter[str](), Counter[str]()
         self._ended, self._failed, self._retried = (array("d") for _ in range(3))
 
-    def add(self, exchanges: Iterable[TimedExchange]) -> None:
-        """Count the exchanges of one rollout."""
+    def add(self, rollout: Rollout) -> None:
+        """Count the exchanges of one rollout whose time is known."""
         self._rollouts += 1
-        for began, ended, error, retries in exchanges:
+        for each in rollout.exchanges:
+            try:
+                began = datetime.fromisoformat(each.started_at).timestamp()
+            except ValueError:
+                continue
+            ended = began + each.elapsed
             self._first = min(began, self._first)
             self._ended.append(ended)
-            if error is not None:
-                self._errors[error] += 1
+            response, failure = each.response, each.failure
+            if failure is not None or response is None or not response.good_status:
+                status = None if response is None else response.status
+                self._errors[_cause(status, failure)] += 1
                 self._failed.append(ended)
-            self._retries.update(retries)
-            self._retried.extend([ended] * len(retries))
+            self._retries.update(_cause(retry.status, retry.failure) for retry in each.retries)
+            self._retried.extend([ended] * len(each.retries))
 
     def counts(self) -> ExchangeCounts:
         """The counts."""
@@ -75,13 +59,6 @@ class ExchangeCounter:
         for time in times:
             counts[min(_PARTS - 1, int((time - self._first) / width))] += 1
         return tuple(counts)
-
-
-def _error(exchange: Exchange) -> str | None:
-    response, failure = exchange.response, exchange.failure
-    if failure is None and response is not None and response.good_status:
-        return None
-    return _cause(None if response is None else response.status, failure)
 
 
 def _cause(status: int | None, failure: TransportFailure | None) -> str:

@@ -4,13 +4,13 @@ Tool calling and probes are judged together, evals by their baselines. The run f
 fails, and passes if no part is inconclusive.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
-from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
+from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.text import first_few
 from harness.verdict import guide, requirements, success_rate
 from harness.verdict.reference_rate import target_of
@@ -71,8 +71,6 @@ def decide(
         )
     if evals:
         parts.append(decide_evals(evals, info, complete=complete))
-    if info.agents:
-        parts.append(decide_agents(info.agents))
     return Verdict(
         decision=_worst([part.decision for part in parts]),
         reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
@@ -169,21 +167,6 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     )
 
 
-def decide_agents(agents: Mapping[str, AgentResult]) -> PartVerdict:
-    """Fail if an agent did not reach the right result; a run that was stopped cannot pass."""
-    wrong = [
-        f"{name}: {each.detail.rstrip('.')}."
-        for name, each in agents.items()
-        if each.end == "wrong"
-    ]
-    right = sum(each.end == "right" for each in agents.values())
-    count = f"{right} of {len(agents)} agents reached the right result."
-    if wrong:
-        return PartVerdict("fail", tuple(wrong))
-    stopped = any(each.end == "stopped" for each in agents.values())
-    return PartVerdict("pass" if right and not stopped else "inconclusive", (count,))
-
-
 def _stopped(info: RunInfo) -> str | None:
     """Why the run ended early, in one sentence."""
     if info.failed_early:
@@ -265,7 +248,7 @@ def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
 
 
 def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
-    """How many probes passed; without probes, how many checks judged something."""
+    """How many probes passed; without probes, how many checks applied."""
     kinds = {result.check.kind for result in rules}
     if kinds == {"probe"}:
         passed = sum(result.status == "passed" for result in rules)

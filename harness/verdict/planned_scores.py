@@ -4,17 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from harness.api.parsed_rollout import parse_rollout
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from harness.tasks.plan import Plan
 from harness.tasks.task import not_run
-
-_SHARED = ("task", "sample", "condition", "usage", "applicable")
-_SHARED_TRAITS = (
-    "accounts", "edges", "call", "conversation", "user", "invented", "calls", "replicas", "models",
-)  # fmt: skip
 
 
 @dataclass
@@ -24,6 +19,8 @@ class Scorer:
     plan: Plan
     read: Counter[str] = field(default_factory=Counter)
     """Rollouts read so far, by task; rollouts of unknown tasks or samples included."""
+    probed: dict[str, dict[str, list[ParsedRollout]]] = field(default_factory=dict)
+    """The rollouts that probes judge, by task and sample."""
 
     def scores(
         self, rollouts: Iterable[Rollout | Score], *, missing: bool = True
@@ -34,7 +31,6 @@ class Scorer:
         only counted. With `missing`, every attempt that was not made has a score `not_run`.
         """
         tasks = {task.name: task for task in self.plan.tasks}
-        values: dict[object, object] = {}
         done: set[tuple[str, str, Condition, int]] = set()
         for each in rollouts:
             self.read[each.task] += 1
@@ -42,9 +38,11 @@ class Scorer:
                 score: Score | None = each
             else:
                 task = tasks.get(each.task)
-                score = None if task is None else task.score(parse_rollout(each))
+                parsed = parse_rollout(each)
+                score = None if task is None else task.score(parsed)
+                if score is not None and task is not None and task.info.kind == "probes":
+                    self.probed.setdefault(each.task, {}).setdefault(each.sample, []).append(parsed)
             if score is not None:
-                score = share_values(score, values)
                 done.add((score.task, score.sample, score.condition, score.attempt))
                 yield score
         if not missing:
@@ -53,15 +51,3 @@ class Scorer:
             if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in done:
                 probe = tasks[attempt.task].info.kind == "probes"
                 yield not_run(attempt, None if probe else 0.0)
-
-
-def share_values(score: Score, values: dict[object, object]) -> Score:
-    """Replace values that many scores have by the first equal ones in `values`, to save memory.
-
-    The score is changed in place, because a copy takes ten times as long.
-    """
-    for owner, names in ((score, _SHARED), (score.traits, _SHARED_TRAITS)):
-        for name in names:
-            value = getattr(owner, name)
-            object.__setattr__(owner, name, values.setdefault(value, value))
-    return score

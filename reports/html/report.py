@@ -145,7 +145,7 @@ def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
 
 
 def _timelines(found: ExchangeCounts) -> Iterator[Figure]:
-    """Charts over time of those of requests, errors and retries that occurred."""
+    """Return charts of requests, errors and retries over time."""
     for title, counts, kind in (
         ("Requests finished", found.ended, "count"),
         ("Errors", found.failed, "count bad"),

@@ -50,10 +50,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         label="Methodology",
         title="How providers are verified",
     )
-    badges = {
-        f"{run.run}/{BADGE}": badge(run.decision, run.started_at[:10], run.seal)
-        for run in site.runs
-    }
+    badges = {f"{run.run}/{BADGE}": badge(run.decision, run.started_at[:10]) for run in site.runs}
     data = site.model_dump_json(indent=2) + "\n"
     return {INDEX: index, METHODS: methods, DATA: data, **badges}
 
@@ -129,9 +126,9 @@ _CHARACTER = 6.6  # width of a character in pixels; `textLength` fits the text t
 _PADDING = 6.0
 
 
-def badge(decision: Decision | None, date: str, seal: str | None) -> str:
-    """A badge such as `gpt-oss | PASS 2026-11-21 · 70d441136da50ec4`; the digits are the seal's."""
-    verdict = f"{VERDICTS[decision]} {date}" + (f" · {seal[:16]}" if seal else "")
+def badge(decision: Decision | None, date: str) -> str:
+    """Return a badge such as `gpt-oss | PASS 2026-11-21` as SVG."""
+    verdict = f"{VERDICTS[decision]} {date}"
     left, right = (len(each) * _CHARACTER + 2 * _PADDING for each in (_LABEL, verdict))
     return str(
         tag(

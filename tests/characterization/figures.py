@@ -6,7 +6,7 @@ attempts, outcomes, checks and findings. If the structure of the product changes
 these functions change, not the stored records or the expected figures.
 
 No function trusts a stored analysis. Functions that need one (`compared`, `history`,
-`changes_since_previous`, `audited`) judge the folder first and write the analysis into it, so pass
+`changes_since_previous`) judge the folder first and write the analysis into it, so pass
 a copy.
 """
 
@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.choice import baseline_column
-from evals.grader_trial import compare_graders
-from evals.healthbench.trials import Agreement
 from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals
 from evals.task import EvalTask
+from evals.withholding import gated_texts
 from gpt_oss_verify import app
-from gpt_oss_verify.judging import judge_and_report, with_settings
+from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
 from gpt_oss_verify.restoring import restore
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
@@ -34,8 +33,6 @@ from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import ChangedCase, Comparison, HistoryPoint, Measured, Row
 from harness.compare.history import history_of, previous_run
 from harness.golden.files import fitting
-from harness.integrity.archive import unpack
-from harness.integrity.audit import audit
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, RuleResult, TaskResult
@@ -46,20 +43,18 @@ from harness.records.scores import Estimate, Percentiles, Score
 from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.cases import load_suite
+from harness.run.published_copy import publish
 from harness.run.run_log import read_run_info
 from harness.statistics.differences import Difference
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
-from reports.audit import EXIT_CODES
 
 Figures = dict[str, Any]
 
 TOOL_CALLING = "tool_calling"
 _NUMBER = r"[\d.]+"
-_AUDIT_KINDS = {"missing": "absent", "duplicate": "repeated"}
-"""Names of problems that differ from those at the time of recording."""
 
 
 # Judging a run.
@@ -490,63 +485,20 @@ def merged(runs: Sequence[Path], folder: Path) -> Figures:
     return judged(folder)
 
 
-def graders_agreement(run: Path) -> Figures:
-    """The agreement of the two graders of a run."""
-    report = compare_graders(run, ()).report
-    return {
-        "overall": _agreement(report.overall),
-        "tags": {tag: _agreement(one) for tag, one in sorted(report.tags.items())},
-        "graded_only_by_second": report.first_ungraded,
-        "graded_only_by_first": report.second_ungraded,
-    }
-
-
-def _agreement(one: Agreement) -> Figures:
-    counts = [one.both_met, one.first_only, one.second_only, one.neither]
-    return {"counts": counts, "rate": one.rate, "kappa": one.kappa}
-
-
 def joined_exit_code(runs: Sequence[Path]) -> int:
     """The most severe exit code of the runs that one main job made."""
     codes = {judged(run)["exit_code"] for run in runs}
     return next((code for code in (1, 4) if code in codes), 0)
 
 
-# Integrity.
+# Publishing.
 
 
-def audited(run: Path, seal: str | None = None) -> Figures:
-    """The audit of a run folder or of a folder unpacked from a bundle.
-
-    Findings about reports are left out because reports are not part of the records.
-    """
-    found = audit(run, seal)
-    return {
-        "conclusion": found.conclusion.replace(" ", "_"),
-        "exit_code": EXIT_CODES[found.conclusion],
-        "bundle": found.bundle,
-        "seal": found.seal,
-        "seals": len(found.ended),
-        "resumed": len(found.resumed),
-        "finished": found.finished is not None,
-        "planned": found.planned,
-        "logs": {
-            log.name: {
-                "records": log.records,
-                "without_chain": log.unchained,
-                "withheld": log.withheld,
-            }
-            for log in found.logs
-        },
-        "breaches": dict(
-            sorted(Counter(_AUDIT_KINDS.get(one.kind, one.kind) for one in found.problems).items())
-        ),
-    }
-
-
-def unbundled(bundle: Path, parent: Path) -> Path:
-    """Unpack a bundle below `parent` and return its run folder."""
-    return unpack(bundle, parent)
+def published(run: Path, folder: Path) -> Figures:
+    """The figures of the published copy of a run, which is written into an empty `folder`."""
+    folder.mkdir()
+    publish(run, folder, gated_texts(run))
+    return judged(folder)
 
 
 def command(*arguments: str) -> int:

@@ -199,15 +199,6 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def change(name: str, how: Callable[[list[bytes]], None]) -> None:
-    """A copy of the passing run, its log changed by hand."""
-    log = copy("smoke_pass", name) / "rollouts.jsonl"
-    lines = log.read_bytes().splitlines(keepends=True)
-    how(lines)
-    log.write_bytes(b"".join(lines))
-    store(name)
-
-
 # Steps.
 
 ENGINE = ("--provider", "engine")
@@ -226,15 +217,6 @@ def tool_calls() -> None:
         keep("smoke_pass")
         run(0, *GUIDE, "-n", "3", "-k", "5", "--api", "chat")
         keep("smoke_chat")
-    change("record_removed", lambda lines: lines.__delitem__(7))
-
-    def edit(lines: list[bytes]) -> None:
-        lines[5] = lines[5].replace(b'"attempt":1', b'"attempt":2')
-
-    change("record_changed", edit)
-    info = copy("smoke_pass", "settings_changed") / "run.json"
-    info.write_bytes(info.read_bytes().replace(b'"max_turns": 10', b'"max_turns": 11'))
-    store("settings_changed")
 
 
 def tool_calls_with_faults() -> None:
@@ -316,8 +298,6 @@ def evals() -> None:
         gated = ["--data-file", "gpqa.csv", "--eval", "gpqa", "--tries", "2"]
         run(0, "eval", *ENGINE, *gated)
         keep("gated")
-        run(0, "bundle", "runs/gated", "--out", "gated.tar.gz")
-        shutil.copy(PLACE / "gated.tar.gz", stored.BUNDLE)
         few = [*EVAL, *AIME_AND_GPQA, "--tries", "2", "--examples", "7"]
         run(4, *few, "--max-requests", "12")
         keep("evals_interrupted")

@@ -1,7 +1,7 @@
 """The stored runs, and which figures are characterized.
 
 `runs/<name>.tar.xz` contains one run folder without the files of judging and reporting,
-`runs/<name>.bundle.tar.gz` is a bundle as the tool wrote it, and `runs/*.json` are measured
+and `runs/*.json` are measured
 baselines. `expected/<name>.json` contains the figures of one characterization.
 """
 
@@ -18,10 +18,6 @@ HERE = Path(__file__).parent
 RUNS = HERE / "runs"
 EXPECTED = HERE / "expected"
 BASELINE = RUNS / "baseline.json"
-BUNDLE = RUNS / "gated.bundle.tar.gz"
-
-SEAL_LENGTH = 32
-OTHER_SEAL = "0" * SEAL_LENGTH
 
 
 def unpack(name: str, parent: Path) -> Path:
@@ -66,30 +62,14 @@ def merged(names: tuple[str, ...], place: Path) -> Any:
     return figures.merged([unpack(name, place) for name in names], place / "merged")
 
 
-def graders_agreement(name: str, place: Path) -> Any:
-    """The agreement of the two graders of a stored run."""
-    return figures.graders_agreement(unpack(name, place))
-
-
 def main_job(place: Path) -> Any:
     """The exit code of a run of tool calls followed by evals."""
     return figures.joined_exit_code([unpack(f"main_job_{part}", place) for part in PARTS])
 
 
-def audits(place: Path) -> Any:
-    """The audits of all stored runs and the bundle, and of a run with a right and a wrong seal."""
-    found = {name: figures.audited(unpack(name, place)) for name in (*SEALED, *UNSOUND)}
-    run = place / "smoke_pass"
-    seal = found["smoke_pass"]["seal"]
-    found["smoke_pass, right seal"] = figures.audited(run, seal[:SEAL_LENGTH])
-    found["smoke_pass, wrong seal"] = figures.audited(run, OTHER_SEAL)
-    found["bundle"] = figures.audited(figures.unbundled(BUNDLE, place / "bundle"))
-    return found
-
-
-def stored_bundle(place: Path) -> Any:
-    """The figures of a stored bundle, in which the questions are withheld."""
-    return figures.judged(figures.unbundled(BUNDLE, place))
+def published(name: str, place: Path) -> Any:
+    """The figures of the published copy of a run, in which the questions are withheld."""
+    return figures.published(unpack(name, place), place / "published")
 
 
 PARTS = ("requests", "evals")
@@ -127,8 +107,6 @@ JUDGED = (
     "gated",
 )
 AGAINST_BASELINE = ("evals_same", "evals_worse", "evals_until_decided")
-SEALED = (*JUDGED, *AGAINST_BASELINE)
-UNSOUND = ("record_removed", "record_changed", "settings_changed")
 
 CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
     **{name: partial(judged, name) for name in JUDGED},
@@ -148,12 +126,9 @@ CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
     "changes_evals": partial(changes_since_previous, ("evals", "evals_fault")),
     "merged_shards": partial(merged, ("evals_shard_1", "evals_shard_2")),
     "merged_whole_runs": partial(merged, ("healthbench", "healthbench_again")),
-    "graders_agreement": partial(graders_agreement, "healthbench_regraded"),
-    "graders_agreement_ungraded": partial(graders_agreement, "healthbench_ungraded"),
     "main_job": main_job,
-    "audits": audits,
     "planned_requests": lambda _place: figures.planned_requests(),
-    "stored_bundle": stored_bundle,
+    "gated_published": partial(published, "gated"),
 }
 
 

@@ -4,8 +4,6 @@ Numbers are compared with a tolerance of 1e-6. Bootstrap deviations depend on th
 generator, so their tolerance is 5 % of the value.
 """
 
-import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,6 @@ from typing import Any
 import figures
 import pytest
 import stored
-from mutations import each_member_set
-
-from harness.errors import RunLogError
-from harness.integrity.audit import audit
-from harness.integrity.seal import sealed
 
 TOLERANCE = 1e-6
 BOOTSTRAP_TOLERANCE = 0.05
@@ -35,35 +28,6 @@ def test_figures_are_unchanged(name: str, tmp_path: Path) -> None:
 def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
     run = stored.unpack(name, tmp_path)
     assert figures.command("recheck", str(run)) == stored.expected(name)["exit_code"]
-
-
-@pytest.mark.parametrize("name", ["smoke_pass", "evals_merged"])
-@pytest.mark.parametrize("value", ["changed", {}, -1])
-def test_a_change_to_run_json_of_an_older_run_is_detected(
-    name: str, value: object, tmp_path: Path
-) -> None:
-    run = stored.unpack(name, tmp_path)
-    whole = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    for place, changed in each_member_set(whole, value):
-        (run / "run.json").write_text(json.dumps(changed), encoding="utf-8")
-        with contextlib.suppress(RunLogError):
-            assert audit(run).conclusion == "broken", place
-
-
-def test_no_records_are_added_to_an_older_run(tmp_path: Path) -> None:
-    run = stored.unpack("healthbench", tmp_path)
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
-    with pytest.raises(RunLogError, match="only that version can add records"), sealed(run):
-        pytest.fail("the session has begun")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-
-
-def test_an_older_run_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = stored.unpack("gated", tmp_path)
-    assert figures.command("bundle", str(run), "--out", str(tmp_path / "b.tar.gz")) == 2
-    assert (
-        "recorded by an older version, and only that version can pack it" in capsys.readouterr().err
-    )
 
 
 def test_every_expected_file_belongs_to_a_characterization() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from healthy import SUITE, provider_of
 from mock_provider import status
-from recorded_runs import problem_rollouts, write_sealed_run
+from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
@@ -147,6 +147,7 @@ def test_scripts_contain_no_expressions_and_actions_are_pinned():
 
 
 def test_the_tool_is_installed_in_its_own_environment(tmp_path):
+    install = next(step for step in STEPS if step.get("id") == "install")
     fake = tmp_path / "bin"
     fake.mkdir()
     noted = tmp_path / "noted"
@@ -157,7 +158,7 @@ def test_the_tool_is_installed_in_its_own_environment(tmp_path):
     )
     (fake / "python3").chmod(0o755)
     done = subprocess.run(
-        ["bash", str(ROOT / "ci" / "install.sh")],
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", install["run"]],
         env={
             "PATH": f"{fake}:{os.environ['PATH']}",
             "RUNNER_TEMP": str(tmp_path / "temp"),
@@ -206,17 +207,13 @@ def test_the_site_workflow_runs_the_expected_commands(tmp_path):
     assert done.returncode == 1
     assert "::error::slow: exit code 3" in done.stdout
     noted = (tmp_path / "noted").read_text().splitlines()
-    assert noted[2:] == [
-        "bundle new/quick-1/ --out kept/quick-1.tar.gz",
-        "bundle new/slow-1/ --out kept/slow-1.tar.gz",
-        "site kept --out site",
-    ]
+    assert noted[2:] == ["site new/quick-1/ new/slow-1/ --out site"]
     pinned = [step["uses"] for step in steps if "uses" in step]
     assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
 
 
 def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_path):
-    template = ROOT / "templates" / "gpt-oss-verify.gitlab-ci.yml"
+    template = ROOT / "ci" / "gpt-oss-verify.gitlab-ci.yml"
     job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
     gate = {"budget": {"max_requests": 3}}
@@ -244,7 +241,7 @@ def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_pa
 
 def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
     suite = SUITE.first(2)
-    write_sealed_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
+    write_finished_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
     run(["recheck", str(tmp_path / "runs" / "a-1")])
     capsys.readouterr()
     for name in ("result.json", "log.txt"):

@@ -18,9 +18,7 @@ from replies import MODEL
 
 import evals.__main__ as evals_command
 from gpt_oss_verify.app import app, prepare_help, run
-from harness.integrity.seal import hash_of
 from harness.providers.entries import Launch, Prices, Provider, own_providers
-from harness.run.run_log import read_run_info
 from reference_engine.__main__ import application as engine
 from reference_engine.__main__ import main as engine_command
 
@@ -47,7 +45,6 @@ BRIEFLY = {
     "": _FEW,
     "compare": _FEW,
     "eval": (("--examples", "1"), ("--tries", "1")),
-    "watch": (("--once",), ("--only", "cases")),
 }
 PROMPTS = {case.prompt for case in SUITE.cases}
 
@@ -127,10 +124,8 @@ class Workspace:
         )
         baseline = "baseline-reference.json"
         assert run(["baseline", "create", scored, baseline]) == 0
-        seal = hash_of(read_run_info(Path(runs[0])).seals[-1])
         self.stands_for: Mapping[str, str] = {
             "RUN": runs[0],
-            "RUN.tar.gz": f"{Path(runs[0]).name}.tar.gz",
             "BEFORE": runs[0],
             "AFTER": runs[1],
             "runs/groq-…": runs[0],
@@ -139,7 +134,6 @@ class Workspace:
             "runs/eval-groq-…": scored,
             "http://localhost:8000/v1": mock.base_url,
             "openai/gpt-oss-20b": MODEL,
-            "4ae950f30d30390d3b992ad61ca394a8": seal,
         }
 
     def write_providers(self) -> None:

@@ -25,7 +25,7 @@ def test_every_page_is_in_the_site_and_links_stay_inside_it(tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
     pages = {"index.html"} | {
         f"{page.stem}/index.html"
-        for page in [*(ROOT / "docs").glob("*.md"), Path("overview.md")]
+        for page in [*(ROOT / "docs").glob("*.md"), Path("overview.md"), Path("checks.md")]
         if page.stem != "README"
     }
     assert pages <= {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html")}

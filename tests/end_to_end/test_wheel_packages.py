@@ -6,7 +6,7 @@ import pytest
 from setuptools import Distribution
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = {"evals", "harmony", "harness", "reference_engine", "reports"}
+PRODUCT = {"evals", "gpt_oss_verify", "harmony", "harness", "reference_engine", "reports"}
 
 
 @pytest.fixture
@@ -24,9 +24,7 @@ def package_data(distribution: Distribution) -> set[str]:
     return {f"{source}/{name}" for _, source, _, names in command.data_files for name in names}
 
 
-def test_the_wheel_contains_the_product_but_not_the_training_code(
-    distribution: Distribution,
-) -> None:
+def test_the_wheel_contains_every_package_of_the_product(distribution: Distribution) -> None:
     packages = distribution.packages
     assert {name.partition(".")[0] for name in packages} == PRODUCT
     folders = {str(path.parent.relative_to(ROOT)) for top in PRODUCT for path in python_files(top)}

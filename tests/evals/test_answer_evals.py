@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import Aime, AimeRow
-from evals.base import Mark
+from evals.answer_eval import Mark
+from evals.datasets.data_rows import text_id
 from evals.datasets.load import Loaded
-from evals.datasets.rows import text_id
 from evals.gpqa import ChoiceOrders, Gpqa, GpqaRow
 from harness.api.items import Message
 from harness.errors import ConfigurationError
@@ -78,7 +78,7 @@ def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
         (r"\boxed{\text{7}}", Mark("correct", "7", 0.0)),
         (r"\boxed{m+n=7}", Mark("correct", "7", 0.0)),
         (r"\boxed{8}", Mark("wrong", "8", 0.0)),
-        (r"\boxed{\frac{7}{2}}", Mark("wrong", r"\frac{7}{2}", 0.0)),
+        (r"\boxed{\frac{7}{2}}", Mark("no_answer", None, 0.0)),
         ("there are 8 or 7", Mark("no_answer", None, 1.0)),
         ("", Mark("no_answer", None, 0.0)),
     ],
@@ -178,14 +178,6 @@ def test_basic_accepts_any_nonempty_answer():
     assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0)
     assert BASIC.mark("greeting", 1, "") == Mark("no_answer", None, 0.0)
     assert BASIC.mark("greeting", 1, "\n") == Mark("no_answer", None, 1.0)
-
-
-def test_sample_sets_have_the_documented_sizes():
-    assert len(AIME.questions) >= 30
-    assert len(AIME.questions) != 30
-    assert len(GPQA.questions) >= 40
-    for row in GPQA._rows.values():
-        assert len(set(row.choices)) == 4
 
 
 def test_the_record_of_an_eval_does_not_contain_its_questions():

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import AimeRow
+from evals.datasets.data_rows import parse_csv, parse_jsonl, read_file, rows_sha256, select
 from evals.datasets.load import BY_NAME, DATASETS, load_rows
-from evals.datasets.rows import parse_csv, parse_jsonl, read_file, rows_sha256, select
 from evals.gpqa import GpqaRow
-from evals.healthbench.rows import HealthBenchRow
+from evals.healthbench.conversations import HealthBenchRow
 from evals.registry import NAMES
 from harness.errors import ConfigurationError
 
@@ -87,7 +87,7 @@ def test_choices_such_as_none_and_na_are_not_read_as_missing_values(hub):
     assert loaded.info.gated
 
 
-def test_healthbench_rows_keep_their_rubrics(hub):
+def test_healthbench_conversations_keep_their_rubrics(hub):
     loaded = load_rows(replace(HEALTHBENCH, rows=20), "hub", HealthBenchRow)
     assert loaded.info.rows == 20
     assert loaded.rows[19] == HealthBenchRow.model_validate(HEALTHBENCH_ROW | {"prompt_id": "19"})

@@ -81,4 +81,3 @@ def test_every_try_ends_exactly_once_with_its_undisturbed_outcome(tmp_path, monk
     assert len(ids) == PLANNED
     assert set(ids.values()) == {1}
     assert outcomes(wild) == outcomes(calm)
-    assert run(["audit", str(wild)]) == 0

@@ -192,7 +192,7 @@ def test_the_prompt_set_of_a_run_is_recorded_and_kept(mock, tmp_path, capsys):
     assert "leave out --prompts" in capsys.readouterr().err
 
 
-def test_recheck_and_report_need_no_network(mock, tmp_path, capsys):
+def test_recheck_needs_no_network(mock, tmp_path, capsys):
     run(at(mock, "--eval", "aime25,gpqa", "-k", "2", "--json"))
     first = result(capsys)
     (folder,) = runs(tmp_path)
@@ -201,8 +201,6 @@ def test_recheck_and_report_need_no_network(mock, tmp_path, capsys):
     assert run(["recheck", "elsewhere", "--json"]) == 0
     again = result(capsys)
     assert again | {"run": ""} == first | {"run": ""}
-    (tmp_path / "elsewhere" / "report.md").unlink()
-    assert run(["report", "elsewhere"]) == 0
     assert (tmp_path / "elsewhere" / "report.md").read_text().startswith("# SCORED")
     assert mock.received == []
 
@@ -214,7 +212,7 @@ def test_questions_are_in_the_report_only_on_request(mock, tmp_path):
     files = ["report.html", "report.md", "junit.xml", "analysis.json"]
     written = "".join((folder / name).read_text() for name in files)
     assert not any(text in written for text in texts)
-    assert run(["report", str(folder), "--show-questions"]) == 0
+    assert run(["recheck", str(folder), "--show-questions"]) == 0
     assert any(text in (folder / "report.md").read_text() for text in texts)
 
 

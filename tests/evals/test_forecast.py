@@ -2,9 +2,9 @@
 
 import pytest
 
+from evals.baselines.baseline_verdict import forecast
 from evals.baselines.choice import choose_baseline
-from evals.baselines.scores import EvalScores
-from evals.verdict import forecast
+from evals.baselines.eval_scores import EvalScores
 from harness.records.runs import DatasetInfo, Sampling
 
 

@@ -8,16 +8,14 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider, Received
 from replies import MODEL, Reply, chat_whole
+from sample_evals import load_eval
 
-from evals.healthbench.grading_tasks import (
+from evals.healthbench.grading import (
     DEFAULT_GRADER,
-    GROUPS,
     Answer,
-    completions,
     grades_file,
     run_answers,
 )
-from evals.healthbench.rows import load
 from harness.api.items import Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider, find_provider
@@ -27,7 +25,7 @@ from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import run_attempts
 from harness.transport import open_transport
 
-BENCH = load("healthbench", "samples")
+BENCH = load_eval("healthbench")
 QUESTION = next(iter(BENCH.rows))
 CONDITION = Condition(model=MODEL, api="chat", mode="non-streaming")
 SETTINGS = Settings(MODEL)
@@ -78,31 +76,6 @@ async def test_an_incomplete_answer_is_not_graded(tmp_path: Path, handler: mock.
 async def test_answers_to_other_questions_are_skipped(tmp_path: Path) -> None:
     await answers_to(tmp_path, reply("Yes."))
     assert list(run_answers(read_rollouts(tmp_path), {})) == []
-
-
-def test_physicians_completions_are_answers() -> None:
-    found = completions(BENCH, references=False)
-    assert {group: [one.question[-2:] for one in answers] for group, answers in found.items()} == {
-        "Group 1": ["01", "04"],
-        "Group 2": ["02"],
-        "Group 3": ["03"],
-    }
-    assert set(found) == set(GROUPS)
-
-
-def test_references_are_several_answers_to_one_question() -> None:
-    found = completions(BENCH, references=True)
-    assert set(found) == {"Group 2", "Group 3"}
-    assert [answer.question for answer in found["Group 3"]] == ["sample-health-03"] * 4
-    assert len({answer.id for answers in found.values() for answer in answers}) == 8
-
-
-def test_data_without_physicians_completions_are_rejected(tmp_path: Path) -> None:
-    row = BENCH.rows["sample-health-05"].model_dump_json(by_alias=True)
-    (tmp_path / "own.jsonl").write_text(row, encoding="utf-8")
-    own = load("healthbench", tmp_path / "own.jsonl")
-    with pytest.raises(ConfigurationError, match="has no completions of physicians"):
-        completions(own, references=False)
 
 
 def test_the_default_grader_is_openais_with_its_own_key_variable(tmp_path: Path) -> None:

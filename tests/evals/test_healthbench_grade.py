@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.healthbench.grades import Grade, parse_grade
-from evals.healthbench.grading_tasks import grading_prompt
+from evals.healthbench.grading import grading_prompt
 from harness.api.items import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.rows import RubricItem
+from evals.healthbench.conversations import RubricItem
 from evals.healthbench.rubric import ScoreRange, score, tag_scores, ungraded
 
 ITEMS = (

@@ -5,10 +5,10 @@ import zipfile
 import pytest
 import yaml
 from sample_evals import eval_task
-from test_verdict import judged, recorded
+from test_baseline_verdict import judged, recorded
 
 from evals.baselines.published import published_scores
-from evals.healthbench.grading_tasks import Answer, grading_tasks
+from evals.healthbench.grading import Answer, grading_tasks
 from evals.prompts import PLACEHOLDERS, choose_prompts, fill, our_prompts, wording
 from harness.errors import ConfigurationError
 

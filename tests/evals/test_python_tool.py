@@ -9,7 +9,7 @@ from replies import Reply, chat_whole, responses_whole
 
 from evals import python_tool
 from evals.baselines.choice import choose_baseline
-from evals.baselines.scores import EvalScores
+from evals.baselines.eval_scores import EvalScores
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo, Sampling

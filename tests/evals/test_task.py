@@ -10,8 +10,8 @@ from healthy import rollout as recorded
 from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
-from evals.results import curve_ks, filled, rounds_of, vote
-from evals.verdict import hold_back_ungraded
+from evals.baselines.baseline_verdict import hold_back_ungraded
+from evals.task import curve_ks, filled, rounds_of, vote
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
@@ -297,6 +297,21 @@ def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     assert rounds_of(found.scores) == 1
     assert found.missing == 1
     assert filled(found.scores, 2) == [(0.0, 1.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(("reading", "values"), [("ours", (1.0, 0.0)), ("openai", (0.0, 0.0))])
+def test_a_baseline_is_compared_with_the_reading_that_it_was_measured_with(
+    reading, values, monkeypatch
+):
+    class Baseline:
+        def reference(self, scores):
+            return f"{scores.scores['a']}."
+
+    Baseline.reading = reading
+    monkeypatch.setattr("evals.task.choose_baseline", lambda _: Baseline())
+    found = result(score("a", 1, openai_value=0.0), score("a", 2, "wrong"), questions=("a",))
+    assert found.baseline.reason.endswith(f"not compared: {values}.")
+    assert (found.score.estimate.value, found.openai_score) == (0.5, 0.0)
 
 
 def test_figures_at_k():

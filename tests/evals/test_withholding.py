@@ -1,8 +1,7 @@
-"""A bundle of a run on gated questions contains no question texts and yields the same analysis."""
+"""A published run on gated questions contains no question texts and yields the same analysis."""
 
 import asyncio
 import csv
-import gzip
 import json
 import re
 import shutil
@@ -15,7 +14,7 @@ from mock_provider import MockProvider, Received, error, write_chunk, write_head
 from quiz import MODEL, draw, reply
 from replies import Reply, blocks, whole
 
-from evals.extraction.found import Found, note, noted_letters
+from evals.gpqa import note, noted_letters
 from gpt_oss_verify.app import run
 
 QUOTE = "To quote it: "
@@ -51,7 +50,7 @@ async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     "how", [("chat",), ("chat", "--streaming"), ("responses",), ("responses", "--streaming")]
 )
-def test_a_bundle_contains_no_gated_texts(
+def test_a_published_run_contains_no_gated_texts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -75,10 +74,10 @@ def test_a_bundle_contains_no_gated_texts(
     assert (timed is not None) == ("--streaming" in how)
     assert {"correct", "wrong", "no_answer", "refused", "provider_error"} <= set(found)
 
-    assert run(["audit", str(folder)]) == 0
-    assert run(["bundle", str(folder), "--out", "b.tar.gz"]) == 0
-    assert "gpqa: questions, choices, and answers" in capsys.readouterr().err
-    content = gzip.decompress((tmp_path / "b.tar.gz").read_bytes()).decode()
+    assert run(["site", str(folder), "--out", "site"]) == 0
+    published = tmp_path / "site" / folder.name
+    content = "".join(path.read_text("utf-8") for path in sorted(published.iterdir()))
+    capsys.readouterr()
     for row in rows:
         for name in ("Question", "Correct Answer", "Incorrect Answer 1"):
             if len(row[name]) > 12:
@@ -87,27 +86,21 @@ def test_a_bundle_contains_no_gated_texts(
     assert QUOTE not in content
     assert str(tmp_path) not in content
 
-    assert run(["recheck", "b.tar.gz", "--json"]) == first["exit_code"]
+    assert run(["recheck", str(published), "--json"]) == first["exit_code"]
     again = json.loads(capsys.readouterr().out)
     for one in (first, again):
         one["run"] = ""
         one["results"][0]["dataset"] = {}
     assert again == first
-    assert run(["audit", "b.tar.gz", "--json"]) == 0
-    audit = json.loads(capsys.readouterr().out)
-    assert audit["logs"][0]["withheld"] == audit["planned"]
+    assert run(["site", str(published), "--out", "again"]) == 0
 
 
-@pytest.mark.parametrize("answer", [Found("C", ""), Found(None, ""), None])
+@pytest.mark.parametrize("answer", ["C", None])
 @pytest.mark.parametrize("theirs", ["B", None])
-def test_a_note_contains_only_the_extracted_letters(
-    answer: Found | None, theirs: str | None
-) -> None:
+def test_a_note_contains_only_the_extracted_letters(answer: str | None, theirs: str | None) -> None:
     text = note("Some question? Answer: C", answer, theirs)
     assert "question" not in text
-    found, letter = noted_letters(f"I'm sorry, but I can't {text}")
-    assert (found and found.answer, found is None) == (answer and answer.answer, answer is None)
-    assert letter == theirs
+    assert noted_letters(f"I'm sorry, but I can't {text}") == (answer, theirs)
     assert noted_letters("Answer: C") == (None, None)
 
 

@@ -171,10 +171,9 @@ def test_strict_requires_the_expected_arguments(mock):
         (["-p", "reference", "--reasoning-effort", "\udcff"], "--reasoning-effort takes a name"),
         (["--resume", "none"], "none"),
         (["recheck", "none"], "is not a run folder"),
-        (["report", "none"], "is not a run folder"),
-        (["report"], "RUN is missing. See gpt-oss-verify report --help."),
-        (["report", "none", "--format"], "--format needs a value."),
-        (["report", "none", "none"], "'none' is an unexpected argument."),
+        (["recheck"], "RUN is missing. See gpt-oss-verify recheck --help."),
+        (["export", "none", "--format"], "--format needs a value."),
+        (["recheck", "none", "none"], "'none' is an unexpected argument."),
     ],
 )
 def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsys):
@@ -544,23 +543,24 @@ def test_recheck_reports_a_damaged_line(mock, tmp_path, capsys):
     assert "line 2 is damaged" in capsys.readouterr().err
 
 
-def test_report_rewrites_the_reports(mock, tmp_path, capsys):
+def test_recheck_writes_the_reports_again(mock, tmp_path, monkeypatch):
     run(at(mock))
     folder = only_run(tmp_path)
     names = ["report.html", "report.md", "junit.xml", "analysis.json"]
     first = {name: (folder / name).read_text() for name in names}
-    for name in names[:3]:
+    for name in names:
         (folder / name).unlink()
-    capsys.readouterr()
-    assert run(["report", str(folder)]) == 0
-    assert capsys.readouterr().out.split() == [f"{folder}/{name}" for name in names]
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run(["recheck", str(folder), "--open"]) in {0, 4}
+    assert opened == [(folder / "report.html").resolve().as_uri()]
     assert {name: (folder / name).read_text() for name in names} == first
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        *(["report"], ["recheck"], ["audit"], ["bundle"], ["export", "--format", "csv"]),
+        *(["recheck"], ["export", "--format", "csv"]),
         *(["site", "--out", "pages"], ["compare", "card"], ["--resume"]),
     ],
     ids=lambda command: command[0],
@@ -569,25 +569,6 @@ def test_a_run_is_found_by_its_name_as_the_report_prints_it(command, mock, tmp_p
     run(at(mock))
     before = run(["recheck", str(only_run(tmp_path))])
     assert run([*command, only_run(tmp_path).name]) in {0, before}
-
-
-@pytest.mark.parametrize("lost", ["analysis.json", "scores.jsonl"])
-def test_report_judges_a_run_of_another_version_again(lost, mock, tmp_path, capsys):
-    run(at(mock))
-    folder = only_run(tmp_path)
-    before = (folder / lost).read_text()
-    (folder / lost).write_text('{"version": 0}\n')
-    capsys.readouterr()
-    assert run(["report", str(folder), "--format", "md"]) == 0
-    out, err = capsys.readouterr()
-    assert out == f"{folder}/report.md\n"
-    assert err == f"this version has not judged {folder.name} yet; judging it\n"
-    assert (folder / lost).read_text() == before
-
-
-def test_open_requires_the_html_report(mock, capsys):
-    assert run(["report", "runs/x", "--format", "md", "--open"]) == 2
-    assert "--open opens report.html" in capsys.readouterr().err
 
 
 def test_providers_are_listed_with_the_state_of_their_keys(tmp_path, capsys, monkeypatch):

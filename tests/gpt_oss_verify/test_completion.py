@@ -29,11 +29,11 @@ def completed(script: str, *words: str) -> list[str]:
 def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", "bash"]) == 0
     script = capsys.readouterr().out
-    assert {"doctor", "eval"} <= set(completed(script, "gpt-oss-verify", ""))
-    assert completed(script, "gpt-oss-verify", "aud") == ["audit"]
+    assert {"init", "eval"} <= set(completed(script, "gpt-oss-verify", ""))
+    assert completed(script, "gpt-oss-verify", "rech") == ["recheck"]
     assert "--api-key-env" in completed(script, "gpt-oss-verify", "init", "--api")
     assert completed(script, "gpt-oss-verify", "--suite", "") == [
-        *("tools", "standard", "full", "long", "smoke", "quick", "agents")
+        *("tools", "standard", "full", "long", "smoke", "quick")
     ]
 
 

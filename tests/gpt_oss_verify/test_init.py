@@ -142,7 +142,7 @@ def test_a_new_file_has_only_the_new_entry(capsys: pytest.CaptureFixture[str]) -
     limits = ("--rpm", "60", "--concurrency", "4", "--api-key-env", "MINE_KEY", "--apis", "chat")
     assert run([*BASE, *limits]) == 0
     out = capsys.readouterr().out
-    assert "Next: gpt-oss-verify doctor --provider mine\n" in out
+    assert "Next: gpt-oss-verify --provider mine -n 1 -k 1" in out
     assert list(own_providers()) == ["mine"]
     assert MINE.read_text(encoding="utf-8").count("\n") == 9
     loaded = load_providers()
@@ -297,3 +297,20 @@ def test_input_that_ends_early_is_an_error(
     monkeypatch.setattr(sys, "stdin", Terminal("http://127.0.0.1:1/v1\n"))
     assert run(["init"]) == 2
     assert "The input ended before all questions were answered" in capsys.readouterr().err
+
+
+# --- providers NAME
+
+
+def test_a_named_provider_is_contacted(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(at(mock, "--apis", "chat")) == 0
+    assert run(["providers", "mine"]) == 0
+    assert "mine answers as" in capsys.readouterr().out
+    mock.always = status(401)
+    assert run(at(mock, "--apis", "chat", "--force")) == 0
+    assert "refuses access" in capsys.readouterr().err
+    assert run(["providers", "mine"]) == 3
+    assert run(["providers", "reference"]) == 2
+    assert "A run launches reference" in capsys.readouterr().err

@@ -16,8 +16,7 @@ from mock_provider import MockProvider
 from replies import MODEL
 
 from gpt_oss_verify.app import run
-from harness.reproduction.commands import python
-from harness.reproduction.resend import smaller
+from harness.reproduction import python, smaller
 from harness.transport import RetryPolicy
 
 POLLUTED = "calls.name.polluted"

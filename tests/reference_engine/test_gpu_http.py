@@ -1,8 +1,7 @@
-"""The HTTP load of `benchmarks.gpu`, and what streaming costs the engine."""
+"""The HTTP load of `benchmarks.gpu`."""
 
 import importlib.util
 import json
-import runpy
 import socket
 import subprocess
 import sys
@@ -118,25 +117,3 @@ def test_the_stage_measures_both(monkeypatch, tmp_path):
         assert results[name].value > 0
     rates = [results[f"{name}, 3 streams"].value for name in ("HTTP", "engine without HTTP")]
     assert results["HTTP / engine without HTTP"].value == pytest.approx(rates[0] / rates[1])
-
-
-def test_the_cost_of_streams_over_every_api(monkeypatch):
-    """A step takes at least as long as the device; the processor works in less than that."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    serving = runpy.run_path(str(BENCHMARKS / "serving.py"), run_name="serving")
-    costs = serving["compare"](streams=2, tokens=40, seconds=0.02, repeat=1)
-    assert list(costs) == ["engine", "completions", "chat", "responses"]
-    for cost in costs.values():
-        assert cost.median > 0.015
-        assert 0 < cost.cpu < 0.02
-
-
-def test_the_known_answer_is_a_final_message(monkeypatch):
-    from harmony.parse import HarmonyParser, Started
-
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    serving = runpy.run_path(str(BENCHMARKS / "serving.py"), run_name="serving")
-    parser = HarmonyParser()
-    events = [event for step in range(60) for event in parser.feed(serving["answer_token"](step))]
-    assert [event.kind for event in events if isinstance(event, Started)] == ["answer"]
-    assert not parser.done

@@ -40,7 +40,7 @@ class Built:
 def built(folder: Path) -> Built:
     """Build as a build front end does, but in this environment, which has setuptools."""
     tree, dist = folder / "tree", folder / "dist"
-    for name in (*PACKAGES, "training"):
+    for name in PACKAGES:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, tree / name)

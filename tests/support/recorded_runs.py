@@ -13,7 +13,6 @@ from analyses import planned
 from healthy import STARTED, SUITE, correct, exchange, json_response, rollout
 from replies import Reply, chat_whole
 
-from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.run.cases import Case, Suite
@@ -25,7 +24,7 @@ _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 def write_run(
     folder: Path, rollouts: Iterable[Rollout], suite: Suite = SUITE, **changes: Any
 ) -> RunInfo:
-    """A run folder with these records, without a chain or a seal."""
+    """A run folder with these records."""
     folder.mkdir(parents=True, exist_ok=True)
     run = planned(suite=suite, **changes)
     for task in run.tasks:
@@ -37,16 +36,15 @@ def write_run(
     return run.info
 
 
-def write_sealed_run(
+def write_finished_run(
     folder: Path, rollouts: Iterable[Rollout], suite: Suite = SUITE, **changes: Any
 ) -> RunInfo:
-    """A complete run folder of this version: chained, finished, sealed."""
+    """A complete run folder of this version."""
     info = write_run(folder, (), suite, **changes)
     with RunLog(folder) as log:
         for each in rollouts:
             log.append(each)
     write_run_info(folder, ended(info, tool_version=version("gpt-oss-verify")))
-    seal(folder)
     return read_run_info(folder)
 
 

@@ -43,7 +43,7 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
-from harness.verdict.exchange_counts import ExchangeCounter, timed_exchanges
+from harness.verdict.exchange_counts import ExchangeCounter
 from reports.html.report import render_html
 from reports.model import Report
 
@@ -332,7 +332,7 @@ def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> s
     """The HTML page of a run with this log; exchanges are counted if the log is a sequence."""
     counter = ExchangeCounter()
     for each in log if isinstance(log, Sequence) else ():
-        counter.add(timed_exchanges(each))
+        counter.add(each)
     analysis = report.analysis.model_copy(update={"exchanges": counter.counts()})
     return render_html(
         replace(report, analysis=analysis),

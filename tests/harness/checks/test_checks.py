@@ -14,6 +14,7 @@ from healthy import SUITE, correct, exchange, json_response, rollout, stream_res
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import change_event, drop, event_of, first_call, put, remove_event
+from pydantic import TypeAdapter
 from replies import (
     Reply,
     chat_blocks,
@@ -35,7 +36,9 @@ from harness.checks import SINGLE_CHECKS
 from harness.checks.accounting import in_prompt
 from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
-from harness.run.run_folder import as_written
+from harness.records.scores import Score
+from harness.run.run_folder import COMPARED
+from reference_engine.faults.catalogue import CATALOGUE
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)
@@ -75,7 +78,9 @@ def reported(recorded):
 def judged(rollouts):
     """The scores of strict tool calling, as they are written to the folder."""
     run = planned(strict=True, tries=1, only=("cases",), suite=SUITE)
-    return [as_written(each) for each in scored(rollouts, run) if each.finished]
+    dump = TypeAdapter(Score).dump_python
+    scores = [each for each in scored(rollouts, run) if each.finished]
+    return [dump(each, mode="json", exclude=COMPARED) for each in scores]
 
 
 # --- Healthy
@@ -751,6 +756,8 @@ def test_every_check_is_violated_by_a_test():
     }
     for defect in DEFECTS:
         broken |= defect.found
+    for fault in CATALOGUE.values():  # test_faults_found.py
+        broken.update(fault.detectors)
     assert set(SINGLE_CHECKS) - broken - elsewhere == set()
 
 

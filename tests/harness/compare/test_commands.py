@@ -58,7 +58,7 @@ def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, caps
     assert "page/compare.html" in text
     assert text.index("Summary") < text.index("Differences") < text.index("Figures")
     found = json.loads((tmp_path / "page" / "compare.json").read_text())
-    Draft202012Validator(schemas.shipped("compare")).validate(found)
+    Draft202012Validator(schemas.schema("compare")).validate(found)
     assert found["against"] == "alpha 2026-11-01 10:00"
     markdown = (tmp_path / "page" / "compare.md").read_text()
     assert "**▼ " in markdown
@@ -189,19 +189,6 @@ def test_a_second_run_reports_what_changed(tmp_path, capsys):
     assert "## Since the previous run" in (second / "report.md").read_text()
 
 
-def test_a_bundle_is_compared_like_the_run_it_contains(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with in_background(MockProvider(always=provider_of(correct), models=[MODEL])) as mock:
-        assert run(["--base-url", mock.base_url, "--model", MODEL, *SHORT]) == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert run(["bundle", str(folder), "--out", "a.tar.gz"]) == 0
-    capsys.readouterr()
-    assert run(["compare", str(folder), "a.tar.gz", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["tested"] == 1
-    assert not any(row["differs"] for row in found["rows"])
-
-
 def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     folders = []
     for chance in (0.95, 0.2):
@@ -249,5 +236,5 @@ def test_history_is_a_table_and_json(runs, capsys):
     assert "pass^3 █▁" in text
     assert run(["history", "-p", "alpha", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    Draft202012Validator(schemas.shipped("history")).validate(found)
+    Draft202012Validator(schemas.schema("history")).validate(found)
     assert [line["provider"] for line in found["lines"]] == ["alpha"]

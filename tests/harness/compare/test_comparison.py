@@ -382,8 +382,9 @@ def test_a_run_of_another_subject_is_no_previous_run(change, tmp_path):
     assert previous_run(tmp_path / "now").name == "before"
     path = tmp_path / "before" / "run.json"
     info = json.loads(path.read_text())
-    owner = {"base_url": info["provider"], "model": info}.get(change, info["settings"])
-    owner[change] = ["chat"] if change == "apis" else "other"
+    (condition, *_) = info["tasks"][0]["conditions"]
+    owners = {"base_url": info["provider"], "model": condition}
+    owners.get(change, info["settings"])[change] = ["chat"] if change == "apis" else "other"
     path.write_text(json.dumps(info))
     assert previous_run(tmp_path / "now") is None
 

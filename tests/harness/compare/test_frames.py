@@ -19,7 +19,6 @@ from gpt_oss_verify.app import run as main
 from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
 from harness.errors import RunLogError
-from harness.integrity.archive import pack
 from harness.run.run_folder import write_analysis
 
 ATTEMPTS = 4 * 4 * 5
@@ -180,17 +179,3 @@ def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypat
         assert roles == ["user", "assistant", "tool", "assistant"]
         assert sample["messages"][1]["tool_calls"][0]["arguments"]["limit"] == 3
         assert sample["messages"][1]["tool_calls"][0]["id"] == sample["messages"][2]["tool_call_id"]
-
-
-def test_a_bundle_is_loaded_and_its_copy_removed(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    copy = tmp_path / "source" / "mixed"
-    shutil.copytree(folder, copy)
-    (copy / "manifest.json").write_text("{}")
-    pack(copy, tmp_path / "mixed.tar.gz")
-    run = harness.load(tmp_path / "mixed.tar.gz")
-    assert len(run.attempts) == ATTEMPTS + 5 * QUESTIONS
-    place = run.folder
-    assert place.exists()
-    del run
-    assert not place.exists()

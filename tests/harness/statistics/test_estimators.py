@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from harness.statistics.estimators import (
     bootstrap_std,
-    cohens_kappa,
     maj_at_k,
     pass_at_k,
     pass_hat_k,
@@ -98,23 +97,6 @@ def test_percentiles_are_measured_values():
     assert found is not None
     assert (found.count, found.p50, found.p90, found.p99) == (4, 2.0, 10.0, 10.0)
     assert percentiles([]) is None
-
-
-@pytest.mark.parametrize(
-    ("table", "kappa"),
-    [
-        ((22, 2, 4, 11), 0.67),  # Sim and Wright, Physical Therapy 85 (2005), table 1
-        ((118, 5, 2, 0), -0.023),  # 94.4 % agree, by chance 94.5 %
-        ((5, 0, 0, 3), 1.0),
-    ],
-)
-def test_cohens_kappa(table, kappa):
-    assert cohens_kappa(*table) == pytest.approx(kappa, abs=0.004)
-
-
-@pytest.mark.parametrize("table", [(0, 0, 0, 0), (7, 0, 0, 0), (0, 0, 0, 7)])
-def test_kappa_is_undefined_without_variation(table):
-    assert cohens_kappa(*table) is None
 
 
 def test_the_bootstrap_gives_the_standard_error():

@@ -1,19 +1,11 @@
-"""Tests of rates: exact tails, clusters, and the rates that they detect."""
+"""Tests of rates: exact tails and clusters."""
 
-import runpy
 from functools import cache
 from math import comb
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from harness.statistics.rates import LEVEL, excess
-
-SCRIPT = runpy.run_path(
-    str(Path(__file__).parents[3] / "benchmarks" / "detectable.py"), run_name="detectable"
-)
-POWER, detectable = SCRIPT["POWER"], SCRIPT["detectable"]
 
 
 @cache
@@ -38,17 +30,3 @@ def test_hits_at_one_prompt_are_weaker_evidence_than_hits_at_many() -> None:
     one = [(20, 20), *[(0, 20)] * 29]
     many = [(1, 20)] * 20 + [(0, 20)] * 10
     assert excess(one, 0.005) > LEVEL > excess(many, 0.005)
-
-
-@pytest.mark.parametrize(("trials", "rate"), [(100, 0.0), (300, 0.005), (1000, 0.01)])
-def test_a_detectable_rate_is_detected_as_often_as_stated(trials: int, rate: float) -> None:
-    found = detectable(trials, rate)
-    assert found is not None
-    draws = np.random.default_rng(5).binomial(trials, found, 4000)
-    detected = [hits > 0 and tail(int(hits), trials, rate) <= LEVEL for hits in draws]
-    assert np.mean(detected) == pytest.approx(POWER, abs=0.02)
-
-
-def test_too_few_trials_detect_nothing() -> None:
-    assert detectable(1, 0.01) is None
-    assert detectable(1) == pytest.approx(POWER)

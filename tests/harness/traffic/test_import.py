@@ -393,7 +393,7 @@ def test_words_and_masked_ids_shared_by_requests_are_not_findings(
     assert "failed" not in checks.values()
 
 
-def test_imported_traffic_is_judged_rechecked_and_audited(
+def test_imported_traffic_is_judged_and_rechecked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
@@ -411,7 +411,6 @@ def test_imported_traffic_is_judged_rechecked_and_audited(
     assert (folder / ROLLOUTS_FILE).exists()
     assert run(["recheck", str(folder)]) == 1
     assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 0
-    assert run(["audit", str(folder)]) == 0
 
 
 def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
-from harness.steps import completed
 from harness.transport.pacing import Bucket, tokens_used
 from harness.transport.receiver import Receiver, ResponseLimits, blocks
 from harness.transport.redact import Redactor
@@ -51,7 +50,7 @@ def test_events_have_the_time_at_which_the_last_of_their_bytes_came(
         receiver.feed(stream[came : came + size])
         came += size
         receiver.arrived(100.0 + came, came)
-    response = completed(receiver.response(Redactor(()), complete=True))
+    response = receiver.response(Redactor(()), complete=True)
     assert response is not None
     assert [part.raw.encode() for part in response.parts] == events
     extents = accumulate(len(event + blank) for event in events)

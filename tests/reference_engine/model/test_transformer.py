@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from tiny_model import hugging_face_model, random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
-from reference_engine.checkpoint.loading import default_dtype
 from reference_engine.generation.forward import row_multiple
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Unembedding, rotary_frequencies, swiglu
@@ -112,11 +111,6 @@ def test_gradients_reach_every_parameter():
     model = random_transformer().requires_grad_(True)
     model(torch.arange(40).view(2, 20)).logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
-def test_the_default_dtype_suits_the_device():
-    assert default_dtype("cpu") in {torch.float32, torch.bfloat16}
-    assert default_dtype("meta") == torch.float32
 
 
 def test_layers_alternate_between_window_and_full_attention():

@@ -3,17 +3,35 @@
 import asyncio
 import hashlib
 import json
+import re
+from collections.abc import Mapping
+from typing import Any
 
+import jsonschema
 import pytest
 import torch
 
-from harmony.conversation import Conversation, User
+from harmony.conversation import Conversation, FunctionTool, User
+from harmony.parse import STOP_TOKENS
+from harmony.render import render_prompt
+from harmony.vocabulary import harmony_encoding
+from harness.run.cases import load_suite
 from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.generation.engine import Engine
+from reference_engine.generation.sampling import SamplingParams
 from reference_engine.small.export import SHIPPED
-from training.data.catalogue import SMOKE_TOOLS
-from training.data.held_out import CallExpected, HeldOut
-from training.evaluate import Sample, sample_all
+
+TOOLS = tuple(
+    FunctionTool(tool.name, tool.description, tool.parameters) for tool in load_suite().tools
+)
+TRIES = 5
+CALL = re.compile(
+    r"(<\|channel\|>analysis<\|message\|>.*<\|end\|><\|start\|>assistant)?"
+    r"<\|channel\|>commentary to=functions\.(?P<tool>\w+) <\|constrain\|>json<\|message\|>"
+    r"(?P<arguments>.*)<\|call\|>",
+    re.DOTALL,
+)
+"""A reply that is exactly one call in the harmony format, optionally after CoT."""
 
 
 def test_the_folder_is_small_and_its_record_matches_the_weights() -> None:
@@ -32,6 +50,27 @@ def test_it_has_the_full_vocabulary_and_token_codes() -> None:
     assert checkpoint.config.vocab_size == 201_088
 
 
+async def replies(engine: Engine, requests: list[str]) -> list[tuple[str, str]]:
+    """Return each request with each of its replies."""
+
+    async def reply(text: str, seed: int) -> str:
+        params = SamplingParams(max_tokens=400, seed=seed, stop_token_ids=STOP_TOKENS)
+        prompt = render_prompt(Conversation((User(text),), TOOLS))
+        return harmony_encoding().decode(
+            [token.id async for token in engine.generate(prompt, params)]
+        )
+
+    asked = [text for text in requests for _ in range(TRIES)]
+    return list(
+        zip(asked, await asyncio.gather(*map(reply, asked, range(len(asked)))), strict=True)
+    )
+
+
+def valid(name: str, arguments: Mapping[str, Any]) -> bool:
+    (tool,) = (tool for tool in TOOLS if tool.name == name)
+    return jsonschema.Draft202012Validator(tool.parameters).is_valid(arguments)
+
+
 @pytest.mark.slow
 def test_it_calls_tools_and_copies_words_it_never_saw() -> None:
     asked = {
@@ -42,16 +81,18 @@ def test_it_calls_tools_and_copies_words_it_never_saw() -> None:
             {"chart_type": "bar", "data": [[4, 9], [7, 12]]},
         ),
     }
-    prompts = [
-        HeldOut(name, Conversation((User(text),), SMOKE_TOOLS), CallExpected(name, arguments))
-        for text, (name, arguments) in asked.items()
-    ]
     engine = Engine(load_model(SHIPPED, dtype=torch.float32))
     engine.start()
     try:
-        samples: list[Sample] = asyncio.run(sample_all(engine, prompts, tries=5))
+        received = asyncio.run(replies(engine, list(asked)))
     finally:
         engine.close()
-    assert sum(one.well_formed for one in samples) >= 14
-    assert sum(one.valid_call for one in samples) >= 14
-    assert sum(one.met for one in samples) >= 11
+    matches = [(asked[text], CALL.fullmatch(reply)) for text, reply in received]
+    calls = [
+        (expected, (match["tool"], json.loads(match["arguments"])))
+        for expected, match in matches
+        if match
+    ]
+    assert len(calls) >= 14
+    assert sum(call[0] == expected[0] and valid(*call) for expected, call in calls) >= 14
+    assert sum(call == expected for expected, call in calls) >= 11

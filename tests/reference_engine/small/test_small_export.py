@@ -1,6 +1,5 @@
 """The exported small checkpoint: tokenizer, chat template and weights in other libraries."""
 
-import itertools
 import json
 import random
 from pathlib import Path
@@ -22,9 +21,9 @@ from harmony.conversation import (
 )
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_ids
+from harness.run.cases import load_suite
 from reference_engine.checkpoint import load_model
 from reference_engine.small.export import SHIPPED, export_small
-from training.data import Shares, groups
 
 transformers = pytest.importorskip("transformers")
 
@@ -178,10 +177,8 @@ def test_the_tokenizer_splits_as_harmony_does(tokenizer: Any) -> None:
     planes = ((32, 127), (32, 0x3000), (0x4E00, 0x9FFF), (0x1F300, 0x1F700), (9, 14))
     for _ in range(300):
         texts.append("".join(chr(rng.randrange(*rng.choice(planes))) for _ in range(40)))
-    for group in itertools.islice(groups(3, Shares(copy=0.1)), 10):
-        texts += [
-            encoding.decode(group.prefix + one.prompt + one.completion) for one in group.examples
-        ]
+    texts += [encoding.decode(render_prompt(one)) for one in CONVERSATIONS.values()]
+    texts += [case.prompt for case in load_suite().cases]
     for text in texts:
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert ids == encoding.encode(text, allowed_special="all")

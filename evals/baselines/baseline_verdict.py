@@ -1,0 +1,196 @@
+"""Decides pass, fail or inconclusive from scores and a baseline, with the reason in a sentence."""
+
+import math
+
+from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Reference
+from evals.baselines.published import published_scores
+from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
+from harness.statistics.differences import TAIL
+from harness.statistics.estimators import complete_rounds
+from harness.statistics.mean_scores import Mean
+from harness.statistics.noninferiority import (
+    FIRST_LOOK,
+    always_valid_tail,
+    compare,
+    power_to_detect,
+    run_error,
+)
+from harness.text import percentage
+
+OTHER_MARGIN = 0.05  # margin of an eval without published scores
+PROMPT_ALLOWANCE = 0.5
+"""How far other prompts may move a score, as a share of the margin. This is an assumption: the
+effect of these prompts on scores of gpt-oss is not published."""
+MOST_UNGRADED = 0.01
+"""How far ungraded items may move a score before the verdict becomes inconclusive."""
+
+
+def default_margin(name: str) -> float:
+    """Return the margin of an eval, where 0.01 is a point; `data/baselines.json` has its reason."""
+    benchmark = published_scores().benchmarks.get(name)
+    return OTHER_MARGIN if benchmark is None else benchmark.margin / 100
+
+
+def judge_scores(
+    scores: EvalScores, baseline: Baseline, margin: float, *, every_round: bool = False
+) -> BaselineVerdict:
+    """Compare the scores of one eval under one condition with the baseline.
+
+    A run with missing attempts fails only if it would also fail if all of them passed. With
+    `every_round`, this is one of many looks at a run that stops once the verdict is settled: only
+    complete rounds are used, and the bounds are valid over all looks.
+    """
+    if every_round:
+        return _look(scores, baseline, margin)
+    if not scores.missing:
+        return _judge(scores, baseline, margin, TAIL)
+    planned = scores.planned * len(scores.scores)
+    missing = f"{scores.missing} of {planned} planned attempts are missing"
+    best = _judge(_missing_as_correct(scores), baseline, margin, TAIL)
+    if best.decision != "fail":
+        return _undecided(scores, f"{missing}.")
+    reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
+    return best.model_copy(update={"reason": reason})
+
+
+def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round: bool) -> str:
+    """Return whether a provider as good as its baseline can expect to pass, as a sentence.
+
+    Assumes that the run scores as its baseline, with the noise of questions of equal difficulty,
+    which is the upper bound.
+    """
+    filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
+    reference = baseline.reference(scores.model_copy(update={"scores": filled}))
+    if isinstance(reference, str):
+        return f"{scores.name}: will not be compared: {reference}"
+    theirs = reference.baseline
+    noise = run_error(theirs.value, len(filled), scores.planned)
+    endless = Mean(theirs.value, 0.0, math.inf)
+    looks = every_round and scores.planned >= FIRST_LOOK
+    tail = always_valid_tail(scores.planned, scores.planned) if looks else TAIL
+    points = f"{margin * 100:g} points"
+    against = f"{percentage(theirs.value)} ({_baseline(reference.info)})"
+    if compare(endless, theirs, margin, tail).decision != "pass":
+        return (
+            f"{scores.name}: CANNOT BE DECIDED for a provider as good as its baseline, {against}:"
+            f" the baseline itself is too uncertain for a margin of {points}; {MAKE_ONE}."
+        )
+    chance = power_to_detect(margin, math.hypot(noise, theirs.error), tail)
+    return (
+        f"{scores.name}: compared with {against}, margin {points}; a provider as good passes with"
+        f" a probability of about {percentage(chance, 0)}, otherwise the run is inconclusive."
+    )
+
+
+def hold_back_ungraded(
+    verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
+) -> BaselineVerdict:
+    """Return the verdict, or inconclusive if ungraded items leave the score too uncertain."""
+    overall = rubric.overall
+    if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
+        return verdict
+    reason = (
+        f"{scores.name}: undecided: {rubric.ungraded_items} of {rubric.items} rubric items have no "
+        f"grade, so the score is between {percentage(overall.low)} and {percentage(overall.high)}; "
+        "grade them with `gpt-oss-verify grade RUN`."
+    )
+    return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
+
+
+def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
+    """Return the verdict on the complete rounds, as one of many looks at a growing run."""
+    rounds = complete_rounds(list(scores.scores.values()))
+    done = len(rounds[0]) if rounds else 0
+    if done < FIRST_LOOK:
+        return _undecided(scores, f"{done} rounds are complete; the first look is at {FIRST_LOOK}.")
+    so_far = scores.model_copy(
+        update={"scores": dict(zip(scores.scores, map(tuple, rounds), strict=True))}
+    )
+    return _judge(so_far, baseline, margin, always_valid_tail(done, scores.planned))
+
+
+def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -> BaselineVerdict:
+    reference = baseline.reference(scores)
+    if isinstance(reference, str):
+        reason = f"{scores.name}: not compared: {reference}"
+        return BaselineVerdict(decision=None, reason=reason)
+    allowance = PROMPT_ALLOWANCE * margin if reference.other_prompts else 0.0
+    comparison = compare(reference.run, reference.baseline, margin, tail, allowance)
+    return BaselineVerdict(
+        decision=comparison.decision,
+        reason=f"{scores.name}: {_sentence(comparison, reference, scores)}",
+        comparison=comparison,
+        baseline=reference.info,
+        warnings=(*reference.warnings, *_other_prompts(comparison, reference)),
+    )
+
+
+def _missing_as_correct(scores: EvalScores) -> EvalScores:
+    """Return the scores with every missing attempt scored 1, the maximum."""
+    filled = {
+        question: (*tries, *[1.0] * (scores.planned - len(tries)))
+        for question, tries in scores.scores.items()
+    }
+    return scores.model_copy(update={"scores": filled})
+
+
+def _undecided(scores: EvalScores, why: str) -> BaselineVerdict:
+    return BaselineVerdict(decision="inconclusive", reason=f"{scores.name}: undecided: {why}")
+
+
+def _other_prompts(comparison: BaselineComparison, reference: Reference) -> tuple[str, ...]:
+    if not reference.other_prompts:
+        return ()
+    return (
+        f"Measured with prompts that differ from those of {reference.info.name}: the bounds of the "
+        f"difference are {comparison.allowance * 100:g} points wider on each side. --prompts "
+        "gpt-oss uses the prompts of OpenAI's scripts.",
+    )
+
+
+def _sentence(comparison: BaselineComparison, reference: Reference, scores: EvalScores) -> str:
+    between = comparison.difference
+    read_by_script = scores.reading == "openai" and scores.grader is None
+    reading = ", as OpenAI's script reads the answers," if read_by_script else ""
+    measured = (
+        f"{percentage(comparison.score)}{reading} against {percentage(comparison.baseline)}"
+        f" ({_baseline(reference.info)}),"
+        f" a difference of {_points(between.value)} points"
+        f" (at least {_points(between.low)}, at most {_points(between.high)})"
+    )
+    points = round(comparison.margin * 100, 2)
+    margin = f"{points:g} point{'' if points == 1 else 's'}"
+    if comparison.decision == "pass":
+        passed = f"as good as its baseline within {margin}: {measured}"
+        if comparison.detectable is None:
+            return f"{passed}."
+        drop = (comparison.margin + comparison.allowance + comparison.detectable) * 100
+        return (
+            f"{passed}; a provider {drop:.1f} points worse would have failed with a probability of"
+            " at least 80 %."
+        )
+    if comparison.decision == "fail":
+        return f"worse than its baseline by more than {margin}: {measured}."
+    return f"undecided whether it is within {margin}: {measured}; {_what_next(comparison)}"
+
+
+def _what_next(comparison: BaselineComparison) -> str:
+    if comparison.further_tries is None and comparison.allowance:
+        return "more tries cannot settle it because the prompts differ from the baseline's."
+    if comparison.further_tries is None:
+        return f"more tries cannot settle it because this baseline is too uncertain: {MAKE_ONE}."
+    times = "try" if comparison.further_tries == 1 else "tries"
+    return (
+        f"about {comparison.further_tries} more {times} of every question would settle it if the"
+        " difference stays the same."
+    )
+
+
+def _baseline(info: BaselineInfo) -> str:
+    if info.low == info.high:
+        return info.name
+    return f"{info.name}, {percentage(info.low)} to {percentage(info.high)}"
+
+
+def _points(value: float) -> str:
+    return f"{value * 100:+.1f}"

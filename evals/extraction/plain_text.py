@@ -1,0 +1,130 @@
+r"""Reduces a final answer to plain lines: no leaked CoT, no markup, and boxes as ⟦content⟧."""
+
+import re
+from collections.abc import Iterator
+
+BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
+_LONGEST_TEXT = 60_000
+_LONGEST_LINE = 3_000
+_LONGEST_BOX = 1_000
+_DEEPEST = 20
+
+_FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>|assistantfinal")
+_OTHER_CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)")
+_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
+_OPENS = re.compile(rf"[<\[]{_THOUGHT}[>\]]", re.IGNORECASE)
+_CLOSES = re.compile(rf"[<\[]/{_THOUGHT}[>\]]", re.IGNORECASE)
+_DROPPED = re.compile(
+    r"<\|[^<>|\s]+\|>"  # special tokens
+    r"|^[ \t]*```[ \t]*(?!json|ya?ml|te?xt|latex)\w[^\n]*\n.*?^[ \t]*```[ \t]*$"  # programs
+    r"|~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>"  # struck-out words
+    r"|【[^【】\n]{0,60}†[^【】\n]{0,60}】"  # citations, as gpt-oss writes them
+    r"|</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d)\b[^<>\n]*>",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+_CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    **dict.fromkeys((0x3000, 0x202F, 0xA0), 0x20),
+    **dict.fromkeys((0x2010, 0x2011, 0x2212), 0x2D),
+    **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0xAD)),
+}
+"""Full-width characters, unusual spaces and hyphens, and invisible characters."""
+_TAGGED = re.compile(
+    r"[<\[](final[_ -]?answer|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]", re.IGNORECASE
+)
+_ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)
+_LINE_MARKS = re.compile(
+    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F300-\U0001FAFF])+|[\s∎■□\\]+$"
+)
+_EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
+_ENVIRONMENT = re.compile(
+    r"\\(?:begin|end)\{[^{}]*\}(?:\{[lcr|]+\})?|&(?=\s*=)|\\\\(?=\s*(?:$|\\end))"
+)
+_ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
+
+_SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|[~\s]")
+_NOTHING = re.compile(
+    r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?)(?![A-Za-z])"
+    r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
+    r"|\\(?:color|textcolor|[hv]?phantom|hspace)\*?\s*\{[^{}]*\}"
+    r"|\\(?:blacksquare|square|Box|qed|checkmark)(?![A-Za-z])|\\[()\[\]]|\\?\$|\*\*|__|`"
+)
+_COMMA = re.compile(r"(?:\\text)?\{,\}")
+_WRAPPER = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|boldsymbol|bm|mbox|hbox"
+    r"|boxed|framebox|fbox|operatorname|overline|underline|emph)\s*\{([^{}]*)\}"
+)
+_BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
+_BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+def plain_lines(text: str) -> list[str]:
+    """Return the lines of a final answer that are not empty, without markup and table rows."""
+    text = _DROPPED.sub("", _without_thoughts(text[-_LONGEST_TEXT:]).translate(_CHARACTERS))
+    text = _TAGGED.sub(r"\nAnswer: \2\n", text)
+    lines = (_plain(line) for line in _with_boxes(_ESCAPED.sub(r"\\", text)).split("\n"))
+    return [line for line in lines if line]
+
+
+def undress(tex: str) -> str:
+    r"""Return TeX without markup that only changes its appearance.
+
+    `\text{70}`, `$70$`, `{70}` and `**70**` all become 70, `1\,234` becomes `1 234` and
+    `1{,}234` becomes `1,234`.
+    """
+    text = _SPACES.sub(" ", _NOTHING.sub("", _COMMA.sub(",", tex)))
+    for _ in range(_DEEPEST):
+        bare = _BRACED.sub(r"\1", _WRAPPER.sub(r" \1 ", text))
+        if bare == text:
+            break
+        text = bare
+    return " ".join(text.split())
+
+
+def _without_thoughts(text: str) -> str:
+    """Return the text without leaked CoT; nothing if the text ends within the CoT."""
+    final = list(_FINAL.finditer(text))
+    if final:
+        text = text[final[-1].end() :]
+    elif _OTHER_CHANNEL.search(text):
+        return ""
+    closed = list(_CLOSES.finditer(text))
+    if closed:
+        text = text[closed[-1].end() :]
+    opened = _OPENS.search(text)
+    return text[: opened.start()] if opened else text
+
+
+def _plain(line: str) -> str:
+    if line.lstrip().startswith("|"):
+        row = _ANSWER_ROW.fullmatch(line.strip())
+        line = f"Answer: {row[1]}" if row else ""
+    bare = _ENVIRONMENT.sub(" ", line[-_LONGEST_LINE:])
+    return undress(_EMPHASIS.sub("", _LINE_MARKS.sub("", bare)))
+
+
+def _with_boxes(text: str) -> str:
+    r"""Return the text with ⟦70⟧ for `\boxed{70}`. A box that is not closed remains TeX."""
+    parts, at = [], 0
+    for start, end, content in _boxes(text):
+        if start >= at:
+            parts += [text[at:start], BOX_OPEN, _plain(" ".join(content.split())), BOX_CLOSE]
+            at = end
+    return "".join([*parts, text[at:]])
+
+
+def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
+    r"""Yield the start, end and content of every box. In TeX, `\boxed 70` is a box, too."""
+    closing: dict[int, int] = {}
+    open_braces: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_braces.append(brace.start())
+        elif brace[0] == "}" and open_braces:
+            closing[open_braces.pop()] = brace.start()
+    for box in _BOX.finditer(text):
+        end = closing.get(box.end() - 1)
+        if box[1] is not None:
+            yield box.start(), box.end(), box[1]
+        elif end is not None and end - box.end() <= _LONGEST_BOX:
+            yield box.start(), end + 1, text[box.end() : end]

@@ -1,0 +1,137 @@
+"""Judge a run, report it in its folder and on stdout, and choose the exit code."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from evals.task import EvalTask
+from gpt_oss_verify.restoring import restore
+from gpt_oss_verify.screen import print_raw, stdout
+from harness.compare.history import since_previous
+from harness.records.analysis import Analysis
+from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
+from harness.run import run_folder
+from harness.run.run_log import read_chosen, read_run_info
+from harness.tasks.task import Task
+from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.gate import exit_code
+from harness.verdict.judge import judge
+from reports.build import Texts, build_report
+from reports.ci import render_junit
+from reports.comparison_sentences import change_sentences
+from reports.html.report import render_html
+from reports.markdown import render_markdown
+from reports.model import Report
+from reports.terminal import print_report
+from reports.text import moment
+
+
+def judge_and_report(
+    folder: Path,
+    thresholds: Thresholds | None = None,
+    changes: Mapping[str, object] | None = None,
+    *,
+    show_questions: bool = False,
+) -> Report:
+    """Judge a run, and write its scores, its analysis and all reports into its folder.
+
+    `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
+    if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
+    """
+    info = with_settings(read_run_info(folder), changes)
+    tasks = restore(folder, info)
+    analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
+    run_folder.write_scores(folder, scores)
+    run_folder.write_analysis(folder, analysis)
+    return _write_reports(folder, analysis, tasks, show_questions=show_questions)
+
+
+def judge_and_print(
+    folder: Path,
+    thresholds: Thresholds | None = None,
+    changes: Mapping[str, object] | None = None,
+    *,
+    show_questions: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Judge and report a run, print the report, and return the exit code.
+
+    Raises the errors of `judge_and_report`.
+    """
+    made = judge_and_report(folder, thresholds, changes, show_questions=show_questions)
+    if as_json:
+        print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
+    else:
+        print_report(made, stdout())
+    return exit_code(made.analysis.verdict)
+
+
+def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
+    """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
+    whole = analysis.model_dump(mode="json")
+    whole["verdict"]["thresholds"].pop("reference_cases")
+    shown = ("status", "reason", "applicable", "failures", "counts")
+    return {
+        "version": whole["version"],
+        "run": str(folder),
+        "verdict": whole["verdict"],
+        "diagnosis": whole["diagnosis"],
+        "exit_code": exit_code(analysis.verdict),
+        "complete": whole["complete"],
+        "results": [
+            {name: value for name, value in result.items() if name != "failures"}
+            for result in whole["results"]
+        ],
+        "checks": [
+            {"id": each["check"]["id"]} | {name: each[name] for name in shown}
+            for each in whole["checks"]
+        ],
+    }
+
+
+def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
+    """`run.json` with changed settings."""
+    settings = info.settings.model_copy(update=dict(changes or {}))
+    return info.model_copy(update={"settings": settings})
+
+
+def gate_of(analysis: Analysis) -> dict[str, object]:
+    """Return the settings with which a run was judged, as `changes` for `judge_and_report`."""
+    return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
+
+
+def _write_reports(
+    folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
+) -> Report:
+    """Write the reports of a judged run. Raises RunLogError."""
+    since = since_previous(folder) if analysis.complete else None
+    changes: tuple[str, ...] = ()
+    if since is not None:
+        before, found = since
+        at = f"Since {before[0]} ({moment(before[1])}):"
+        first, *others = (each for one in found.changes for each in change_sentences(one))
+        changes = (f"{at} {first}", *others)
+    made = build_report(
+        analysis,
+        str(folder),
+        regressions=changes,
+        texts=_texts(tasks, show_questions=show_questions),
+    )
+    page = render_html(made, run_folder.read_scores(folder), partial(read_chosen, folder))
+    run_folder.write_text(folder / run_folder.PAGE_FILE, page)
+    run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))
+    junit = render_junit(made, run_folder.read_scores(folder))
+    run_folder.write_text(folder / run_folder.JUNIT_FILE, junit)
+    return made
+
+
+def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:
+    """Prompts of cases, and on request the questions of evals."""
+    texts: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        if isinstance(task, ToolCalling):
+            texts |= {(task.name, case.id): case.prompt for case in task.suite.cases}
+        elif isinstance(task, EvalTask) and show_questions:
+            texts |= {(task.name, each.id): each.text for each in task.test.questions}
+    return texts

@@ -1,1 +1,0 @@
-"""Agents of other projects as clients of a provider, with tasks that have known results."""

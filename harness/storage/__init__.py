@@ -1,1 +1,0 @@
-"""The run folder on disk: its files, its logs, and the hash chain through each log."""
