@@ -8,7 +8,7 @@ from pathlib import Path
 from evals.task import EvalTask
 from gpt_oss_verify.restoring import restore
 from gpt_oss_verify.screen import print_raw, stdout
-from harness.compare.regressions import read_regressions, write_regressions
+from harness.compare.history import since_previous
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder
@@ -19,11 +19,12 @@ from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
 from reports.build import Texts, build_report
 from reports.ci import render_junit
+from reports.comparison_sentences import change_sentences
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.model import Report
-from reports.regressions import sentences
 from reports.terminal import print_report
+from reports.text import moment
 
 
 def judge_and_report(
@@ -43,8 +44,6 @@ def judge_and_report(
     analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
-    if analysis.complete:
-        write_regressions(folder)
     return _write_reports(folder, analysis, tasks, show_questions=show_questions)
 
 
@@ -72,7 +71,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
     whole["verdict"]["thresholds"].pop("reference_cases")
-    shown = ("status", "reason", "applicable", "failures", "groups")
+    shown = ("status", "reason", "applicable", "failures", "counts")
     return {
         "version": whole["version"],
         "run": str(folder),
@@ -106,11 +105,17 @@ def _write_reports(
     folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
 ) -> Report:
     """Write the reports of a judged run. Raises RunLogError."""
-    known = read_regressions(folder)
+    since = since_previous(folder) if analysis.complete else None
+    changes: tuple[str, ...] = ()
+    if since is not None:
+        before, found = since
+        at = f"Since {before[0]} ({moment(before[1])}):"
+        first, *others = (each for one in found.changes for each in change_sentences(one))
+        changes = (f"{at} {first}", *others)
     made = build_report(
         analysis,
         str(folder),
-        regressions=() if known is None else tuple(sentences(known)),
+        regressions=changes,
         texts=_texts(tasks, show_questions=show_questions),
     )
     page = render_html(made, run_folder.read_scores(folder), partial(read_chosen, folder))

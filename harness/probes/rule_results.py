@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harmony.render import RenderError
@@ -27,7 +27,9 @@ EXAMPLES = 3
 _REFUSAL = re.compile(r"status (?:4\d\d|501): .*\w")
 _FEWEST_ALIKE = 4  # probes whose requests are refused with one text
 
-_Sample = tuple[str, str]  # a task and one of its samples
+_Place = tuple[str, str, str]  # a task, one of its samples, and the name of a condition
+Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
+"""Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
 
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
@@ -129,54 +131,58 @@ def with_equal_refusals(
     )
 
 
-def judged_result(
-    about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
-) -> RuleResult:
-    """The result of a rule that judged something; raises ValueError without trials.
-
-    Each finding comes with its condition, as text. `counts` has the failures and trials of each
-    sample or API.
-    """
-    worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
+def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
+    """Return the result of a rule that judged something; raise ValueError without trials."""
+    worst_first = sorted(findings, key=lambda finding: _ORDER[finding.severity])
     examples: dict[str, Finding] = {}
     for finding in worst_first:
         examples.setdefault(finding.evidence.record, finding)
+    clusters, conditions = _summed(counts, 0), _summed(counts, 1)
     return RuleResult(
         check=about,
         status=_status(worst_first),
-        applicable=sum(trials for _, trials in counts),
-        failures=sum(failures for failures, _ in counts),
-        rate=clustered_rate(counts),
+        applicable=sum(trials for _, trials in counts.values()),
+        failures=sum(failures for failures, _ in counts.values()),
+        rate=clustered_rate(list(clusters.values())),
         findings=len(findings),
-        groups=tuple(sorted({group for group, _ in findings})),
+        counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
         examples=tuple(examples.values())[:EXAMPLES],
     )
 
 
+def _summed(counts: Counts, part: int) -> dict[Hashable, tuple[int, int]]:
+    """Return the counts summed by one part of their keys."""
+    found: dict[Hashable, tuple[int, int]] = {}
+    for key, (failures, trials) in counts.items():
+        before = found.get(key[part], (0, 0))
+        found[key[part]] = before[0] + failures, before[1] + trials
+    return found
+
+
 @dataclass(frozen=True)
 class _Tally:
-    """What the checks found, by check; counts are by task and sample."""
+    """What the checks found, by check; counts are by task, sample and condition."""
 
-    judged: Mapping[str, Counter[_Sample]]  # attempts that a check applied to
-    failed: Mapping[str, Counter[_Sample]]  # those with a finding
-    findings: Mapping[str, list[tuple[str, Finding]]]  # the findings, each with its condition
+    judged: Mapping[str, Counter[_Place]]  # attempts that a check applied to
+    failed: Mapping[str, Counter[_Place]]  # those with a finding
+    findings: Mapping[str, list[Finding]]
 
 
 def _tally(examined: Iterable[Score]) -> _Tally:
     """Count the results of all checks in one pass, by the few sets of applicable checks."""
-    alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
+    alike: Counter[tuple[frozenset[str], _Place]] = Counter()
     tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
     for each in examined:
-        sample = each.task, each.sample
-        alike[each.applicable, sample] += 1
+        place = each.task, each.sample, each.condition.name
+        alike[each.applicable, place] += 1
         found = [finding for finding in each.findings if finding.id in each.applicable]
         for finding in found:
-            tally.findings[finding.id].append((each.condition.name, finding))
+            tally.findings[finding.id].append(finding)
         for check_id in {finding.id for finding in found}:
-            tally.failed[check_id][sample] += 1
-    for (applicable, sample), attempts in alike.items():
+            tally.failed[check_id][place] += 1
+    for (applicable, place), attempts in alike.items():
         for check_id in applicable:
-            tally.judged[check_id][sample] += attempts
+            tally.judged[check_id][place] += attempts
     return tally
 
 
@@ -188,9 +194,12 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     findings = tally.findings[about.id]
     if not judged:
         return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
-    counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
+    counts = {
+        ((task, sample), condition): (failed[task, sample, condition], attempts)
+        for (task, sample, condition), attempts in judged.items()
+    }
     counted = judged_result(about, findings, counts)
-    if not any(finding.severity != about.severity for _, finding in findings):
+    if not any(finding.severity != about.severity for finding in findings):
         return counted
     reason = (
         f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
@@ -232,7 +241,7 @@ def _probe_result(
         reason = " ".join(dict.fromkeys(reasons))
         return RuleResult(check=about, status="not_verifiable", reason=reason)
     findings = list(_tolerated(problems, counts, probe.tolerated))
-    judged = judged_result(about, findings, list(counts.values()))
+    judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
 
 
@@ -245,15 +254,15 @@ def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
 
 def _tolerated(
     findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
-) -> Iterator[tuple[Api, Finding]]:
-    """The findings, as info unless failures exceed the tolerated share, overall or in one API."""
+) -> Iterator[Finding]:
+    """Return the findings, as info unless failures exceed the tolerated share in all or one API."""
     failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
     everywhere = _exceeds(failed, trials, tolerated)
     for api, finding in findings:
         if everywhere or _exceeds(*counts[api], tolerated):
-            yield api, finding
+            yield finding
         else:
-            yield api, finding.model_copy(update={"severity": "info"})
+            yield finding.model_copy(update={"severity": "info"})
 
 
 def _exceeds(failed: int, trials: int, tolerated: float) -> bool:

@@ -15,6 +15,7 @@ from harness.probes.rule_results import (
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
+from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
@@ -136,7 +137,15 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, components)
+    found = diagnose(rules, components)
+    if found is None:
+        return None
+    # Causes of errors come first, among them those that break clients first.
+    worst = {
+        rule.check.id: (rule.status != "failed", family_rank(rule.check.family)) for rule in rules
+    }
+    causes = sorted(found.causes, key=lambda cause: min(worst[name] for name in cause.explains))
+    return found.model_copy(update={"causes": tuple(causes)})
 
 
 def _rule_results(

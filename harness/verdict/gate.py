@@ -263,9 +263,9 @@ def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
             (one,) = failed
-            yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
+            yield f"{one.check.id} failed {one.share} times{where}."
         elif failed:
-            names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
+            names = [f"{one.check.id} ({one.share})" for one in failed]
             yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
 
 

@@ -46,7 +46,7 @@ def found(check_id: str, severity: Severity) -> RuleResult:
     about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
     finding = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
-    return judged_result(about, [("chat", finding)], [(1, 4)])
+    return judged_result(about, [finding], {("s", "chat"): (1, 4)})
 
 
 def made(**severities: Severity) -> DefectRun:

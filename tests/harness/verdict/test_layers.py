@@ -86,7 +86,9 @@ def result(rule: str, share: float = 1.0, modes: tuple[str, ...] = ("streaming",
         status="failed" if share else "passed",
         applicable=100,
         failures=round(100 * share),
-        groups=tuple(f"{api} · {mode}" for api in about.apis for mode in modes) if share else (),
+        counts={
+            f"{api} · {mode}": (round(100 * share), 100) for api in about.apis for mode in modes
+        },
         examples=(finding, finding) if share else (),
     )
 
