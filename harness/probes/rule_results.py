@@ -194,7 +194,7 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     findings = tally.findings[about.id]
     if not judged:
         return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
-    counts = {
+    counts: dict[tuple[Hashable, str], tuple[int, int]] = {
         ((task, sample), condition): (failed[task, sample, condition], attempts)
         for (task, sample, condition), attempts in judged.items()
     }
