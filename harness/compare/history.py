@@ -151,9 +151,11 @@ def previous_run(folder: Path) -> Path | None:
 
     A comparable run has the same provider, address, model, APIs and suite, a task in common, and
     the same settings as far as they can change a result of that task. Its number of tries and
-    samples may differ.
+    samples may differ. Recorded traffic has none, because recordings have different requests.
     """
     info = read_run_info(folder)
+    if info.of_kind("traffic"):
+        return None
     here = folder.resolve()
     earlier: list[tuple[str, Path]] = []
     for path in run_folders(here.parent):
