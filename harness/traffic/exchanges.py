@@ -42,6 +42,7 @@ _ENDS = re.compile(
     r'|"error"\s*:\s*[{"]|"type"\s*:\s*"error"|\[DONE\]'
 )
 _GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
+_RESULT = "function_call_output"
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
 
@@ -70,29 +71,32 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
 
     `models` are other names of gpt-oss models.
     """
-    sent, received = pair.members["request"], pair.members["response"]
-    request = _request(sent, pair.members)
+    members = pair.members
+    request = _request(members["request"], members)
     path = urlsplit(request.url).path.rstrip("/")
     invoked = _INVOKED.search(unquote(path))
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
     api = "chat" if invoked else api
     if path and api is None:
         raise LeftOutError(f"{request.method} {_name_of(path)}")
-    response, lost = _response(received, pair.members)
+    response, lost = _response(members["response"], members)
     body = request.body
-    if invoked and body is not None:
-        body.setdefault("model", invoked[1])
-    api = api or _api_of(response, body or {})
+    replies = _objects(response)
+    inner = [value["response"] for value in replies if isinstance(value.get("response"), dict)]
+    api = api or _api_of(replies, body or {})
     if api is None or body is None:
         raise LeftOutError("neither Chat Completions nor Responses")
-    named = [body.get("model"), *_models(response)]
-    if not any(
-        isinstance(name, str) and (name in models or _GPT_OSS.search(name)) for name in named
-    ):
-        raise LeftOutError(f"model {body.get('model')}")
+    named = [body.get("model"), *(value.get("model") for value in (*replies, *inner))]
+    named = [invoked[1] if invoked else None, *named]
+    names = [name for name in named if isinstance(name, str)]
+    if not any(name in models or _GPT_OSS.search(name) for name in names):
+        raise LeftOutError(f"model {names[0] if names else None}")
+    body.setdefault("model", names[0])
+    if any(_added_by_client(value) for value in (*replies, *inner)):
+        raise LeftOutError("summary of a client: its output has results of tools")
     if response.parts and "stream" not in body:
         body["stream"] = True
-    began = _began(pair.members, response.headers)
+    began = _began(members, response.headers)
     exchange = Exchange(
         request=request,
         response=response,
@@ -100,6 +104,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
         elapsed=0.0,
     )
     lost |= {"date"} if began is None else set()
+    lost |= {"framing", "fields", "extras"} if members["client"] else set()
     return Imported(pair, api, _clean(exchange, scrubber), lost)
 
 
@@ -142,7 +147,7 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
     body = read_body(content, kind)
     if not body.text and not body.parts:
         raise LeftOutError("no response body in the recording")
-    status = _first(fields, _STATUSES)
+    status = _first(fields, _STATUSES) or _first(members, _STATUSES)
     if body.text and not kind and status is None and _json(body.text) is None:
         raise LeftOutError("response that is not a reply of the API")
     response = Response(
@@ -187,19 +192,20 @@ def _objects(response: Response) -> list[Mapping[str, Any]]:
     return [value for value in found if isinstance(value, dict)]
 
 
-def _api_of(response: Response, request: Mapping[str, Any]) -> Api | None:
+def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> Api | None:
     """The API that the response shows, or the one that matches the form of the request."""
-    for value in _objects(response):
+    for value in replies:
         kind, event = str(value.get("object") or ""), str(value.get("type") or "")
         if kind or event:
             return _REPLIES.get(kind, "responses" if event.startswith("response.") else None)
     return "chat" if "messages" in request else "responses" if "input" in request else None
 
 
-def _models(response: Response) -> list[object]:
-    values = _objects(response)
-    inner = [value["response"] for value in values if isinstance(value.get("response"), dict)]
-    return [value.get("model") for value in (*values, *inner)]
+def _added_by_client(reply: Mapping[str, Any]) -> bool:
+    """Whether the output has results of tools, which only a client can add."""
+    output = reply.get("output")
+    items = output if isinstance(output, list) else ()
+    return any(isinstance(item, dict) and item.get("type") == _RESULT for item in items)
 
 
 def _name_of(path: str) -> str:
