@@ -452,7 +452,8 @@ def test_imported_traffic_is_judged_and_rechecked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    healthy = har(tmp_path, rollout([ANSWER]).exchanges)
+    answers = [Reply(text=f"{ANSWER.text} It is {n}.") for n in range(29)]
+    healthy = har(tmp_path, (each for say in answers for each in rollout([say]).exchanges))
     assert run(["import", str(healthy), "-p", "mine"]) == 0
     assert "FINDINGS" in capsys.readouterr().out
     assert run(["import", str(healthy), "-p", "mine", "--verdict", "--out", "other"]) == 0
@@ -466,6 +467,33 @@ def test_imported_traffic_is_judged_and_rechecked(
     assert (folder / ROLLOUTS_FILE).exists()
     assert run(["recheck", str(folder)]) == 1
     assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 0
+
+
+def test_a_recording_without_enough_judged_replies_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+
+    def reasons(*pairs: object) -> str:
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+        assert run(["import", str(path), "-p", "mine", "--verdict", "--json"]) == 4
+        return str(json.loads(capsys.readouterr().out)["verdict"]["reasons"])
+
+    delta = {"choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}]}
+    chunk = {"object": "chat.completion.chunk", "model": MODEL, "id": "chatcmpl-1", **delta}
+    cut = [
+        pair({"messages": [ASK], "stream": True, "seed": n}, f"data: {json.dumps(chunk)}\n\n")
+        for n in range(3)
+    ]
+    whole = [pair({"messages": [ASK], "seed": n}, chat(ANSWER, n)) for n in range(28)]
+    assert "3 of 3 recorded replies could not be judged" in (found := reasons(*cut))
+    assert "3 × the reply broke off" in found
+    refused = pair({"messages": []}, {"error": {"message": "no messages"}})
+    refused["response"]["status"] = 429
+    assert "1 × the status was 429" in reasons(refused)
+    assert "28 of the recorded replies were judged" in (found := reasons(*whole, *cut))
+    assert "could not be judged" not in found
 
 
 def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
