@@ -18,8 +18,7 @@ from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo
 from harness.text import first_few
-from harness.traffic.bodies import LeftOutError
-from harness.traffic.exchanges import Imported, imported
+from harness.traffic.exchanges import Imported, LeftOutError, imported
 from harness.traffic.recordings import read_recordings
 from harness.transport.secrets import Scrubber, known_secrets
 
@@ -187,16 +186,11 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
             same_file = [one for one in before if found[one].pair.file == each.pair.file]
             follower[(same_file or before)[0]] = number
             continued.add(number)
-    return [_chain(start, found, follower) for start in range(len(found)) if start not in continued]
-
-
-def _chain(start: int, found: Sequence[Imported], follower: Mapping[int, int]) -> list[Imported]:
-    joined, number = [], start
-    while True:
-        joined.append(found[number])
-        if number not in follower:
-            return joined
-        number = follower[number]
+    chains = [[start] for start in range(len(found)) if start not in continued]
+    for chain in chains:
+        while chain[-1] in follower:
+            chain.append(follower[chain[-1]])
+    return [[found[number] for number in chain] for chain in chains]
 
 
 def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
