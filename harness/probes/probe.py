@@ -37,8 +37,15 @@ _CUT = "got a reply that ended at its token limit"
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
+_NOT_SENT = "was not sent"
+
+
 class NotVerifiableError(Exception):
     """The responses do not allow a judgement; the message is the reason, in one sentence."""
+
+
+class NoReplyError(NotVerifiableError):
+    """A request was sent, but got no usable reply."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class ProbeRequest(Sample):
     def unusable(self, rollout: ParsedRollout) -> str | None:
         """Why a rollout is not evidence about the provider, as a predicate; None if it is."""
         if not rollout.exchanges:
-            return "was not sent"
+            return _NOT_SENT
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
         if last.status in _NOT_ADMITTED:
@@ -157,7 +164,7 @@ class ProbeResponses:
                 each for each, reason in zip(sent, reasons, strict=True) if reason == _CUT
             ]
             if not usable[request.id]:
-                unusable[request.id] = next(filter(None, reasons), "was not sent")
+                unusable[request.id] = next(filter(None, reasons), _NOT_SENT)
         return cls(api, usable, unusable, golden, max_context, cut)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
@@ -170,7 +177,8 @@ class ProbeResponses:
         )
         if not found:
             reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
-            raise NotVerifiableError(f"The request {names[0]!r} {reason}.")
+            kind = NotVerifiableError if reason == _NOT_SENT else NoReplyError
+            raise kind(f"The request {names[0]!r} {reason}.")
         return found
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
@@ -194,7 +202,7 @@ class ProbeResponses:
             readable = [each for each in found if each is not None]
             if not readable:
                 reason = _unreadable(rollouts[0])
-                raise NotVerifiableError(f"The request {name!r} got no reply: {reason}.")
+                raise NoReplyError(f"The request {name!r} got no reply: {reason}.")
             yield from readable
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:

@@ -11,7 +11,13 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import CHECKS
 from harness.checks.rules import Problem, Rule, finding_of
 from harness.probes import PROBES
-from harness.probes.probe import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
+from harness.probes.probe import (
+    NoReplyError,
+    NotVerifiableError,
+    Probe,
+    ProbeOptions,
+    ProbeResponses,
+)
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
@@ -218,6 +224,7 @@ def _probe_result(
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
+    no_reply = False
     proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
         requests = probe.group.requests(api)
@@ -226,6 +233,7 @@ def _probe_result(
             trials = list(probe.judge(responses))
         except (NotVerifiableError, RenderError, VocabularyError) as error:
             reasons.append(str(error))
+            no_reply = no_reply or isinstance(error, NoReplyError)
             continue
         if not trials:
             reasons.append("No response can be judged.")
@@ -239,7 +247,7 @@ def _probe_result(
             )
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
-        return RuleResult(check=about, status="not_verifiable", reason=reason)
+        return RuleResult(check=about, status="not_verifiable", reason=reason, no_reply=no_reply)
     findings = list(_tolerated(problems, counts, probe.tolerated))
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})

@@ -118,6 +118,9 @@ class RuleResult(Record):
     check: Description
     status: RuleStatus
     reason: str | None = None
+    no_reply: bool = Field(
+        default=False, description="whether nothing was judged because no usable reply arrived"
+    )
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"
     )

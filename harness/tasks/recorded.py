@@ -71,7 +71,14 @@ class ImportedTraffic(Task):
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """Return whether the last request of a conversation was answered."""
         rollout = parsed.rollout
-        return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
+        if rollout.recording is None:
+            return None
+        last = parsed.exchanges[-1]
+        if last.good_status and not last.delivered:
+            return {"outcome": "provider_error", "detail": "the reply broke off"}
+        if rollout.end == "failed":
+            return {"outcome": "provider_error", "detail": f"the status was {last.status}"}
+        return {"outcome": _OUTCOMES[rollout.end]}
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Judge one conversation."""
@@ -118,6 +125,5 @@ def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:
 _OUTCOMES: Mapping[str, Outcome] = {
     "answered": "answered",
     "max_turns": "answered",
-    "failed": "provider_error",
     "unreadable": "invalid_response",
 }

@@ -1,6 +1,6 @@
 """Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -91,9 +91,20 @@ def analyze(
             made=probe_responses
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
+            recorded=_recorded(info, scores),
         ),
     )
     return Judged(analysis, scores)
+
+
+def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
+    """The replies of imported traffic; of a conversation, only the last one may not be judged."""
+    names = {task.name for task in info.of_kind("traffic")}
+    made = [score for score in scores if score.task in names]
+    if not made:
+        return None
+    failed = Counter(score.detail for score in made if score.outcome == "provider_error")
+    return gate.Coverage("recorded replies", sum(score.requests for score in made), failed)
 
 
 def _tolerated(
