@@ -44,6 +44,10 @@ class NotVerifiableError(Exception):
     """The responses do not allow a judgement; the message is the reason, in one sentence."""
 
 
+class NotSentError(NotVerifiableError):
+    """A request was not sent, because the run did not plan it."""
+
+
 class NoReplyError(NotVerifiableError):
     """A request was sent, but got no usable reply."""
 
@@ -177,7 +181,7 @@ class ProbeResponses:
         )
         if not found:
             reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
-            kind = NotVerifiableError if reason == _NOT_SENT else NoReplyError
+            kind = NotSentError if reason == _NOT_SENT else NoReplyError
             raise kind(f"The request {names[0]!r} {reason}.")
         return found
 

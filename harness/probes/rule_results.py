@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
@@ -13,6 +14,7 @@ from harness.checks.rules import Problem, Rule, finding_of
 from harness.probes import PROBES
 from harness.probes.probe import (
     NoReplyError,
+    NotSentError,
     NotVerifiableError,
     Probe,
     ProbeOptions,
@@ -224,7 +226,7 @@ def _probe_result(
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
-    no_reply = False
+    lacks: Literal["request", "reply"] | None = None
     proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
         requests = probe.group.requests(api)
@@ -233,7 +235,10 @@ def _probe_result(
             trials = list(probe.judge(responses))
         except (NotVerifiableError, RenderError, VocabularyError) as error:
             reasons.append(str(error))
-            no_reply = no_reply or isinstance(error, NoReplyError)
+            if isinstance(error, NoReplyError):
+                lacks = "reply"
+            elif isinstance(error, NotSentError):
+                lacks = lacks or "request"
             continue
         if not trials:
             reasons.append("No response can be judged.")
@@ -247,7 +252,7 @@ def _probe_result(
             )
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
-        return RuleResult(check=about, status="not_verifiable", reason=reason, no_reply=no_reply)
+        return RuleResult(check=about, status="not_verifiable", reason=reason, lacks=lacks)
     findings = list(_tolerated(problems, counts, probe.tolerated))
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})

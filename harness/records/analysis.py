@@ -118,8 +118,10 @@ class RuleResult(Record):
     check: Description
     status: RuleStatus
     reason: str | None = None
-    no_reply: bool = Field(
-        default=False, description="whether nothing was judged because no usable reply arrived"
+    lacks: Literal["request", "reply"] | None = Field(
+        default=None,
+        description="`request` if a probe's request was not planned, `reply` if it got no usable "
+        "reply; only if the probe is not verifiable for that reason",
     )
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"

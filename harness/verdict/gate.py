@@ -287,20 +287,23 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
 def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
     """The probes of a run, those of each family that lack replies, and the recorded replies.
 
-    A probe that is skipped, or declared missing by the provider's entry, is not planned. In one
-    family, only missing replies count, because the provider need not offer every feature.
+    A probe that is skipped, declared missing by the provider's entry, or newer than the run is not
+    planned. In one family, only missing replies count, because the provider need not offer every
+    feature.
     """
     probes = [
         result
         for result in rules
-        if result.check.kind == "probe" and result.status not in ("skipped", "declared")
+        if result.check.kind == "probe"
+        and result.status not in ("skipped", "declared")
+        and result.lacks != "request"
     ]
     if probes:
         silent = [each for each in probes if each.status == "not_verifiable"]
         yield Coverage("probes", len(probes), Counter(each.reason or "" for each in silent))
     for family in dict.fromkeys(each.check.family for each in probes):
         own = [each for each in probes if each.check.family == family]
-        lacking = Counter(each.reason or "" for each in own if each.no_reply)
+        lacking = Counter(each.reason or "" for each in own if each.lacks == "reply")
         yield Coverage(f"{family} probes", len(own), lacking)
     if recorded is not None:
         yield recorded
