@@ -64,7 +64,7 @@ def probe_results(
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
 ) -> tuple[RuleResult, ...]:
-    """The result of every probe, from the rollouts of each request by its id."""
+    """Return the result of every probe, from the rollouts of each request by its id."""
     return tuple(
         _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
         for probe in probes
@@ -92,7 +92,7 @@ def without_built_in_calls(result: RuleResult) -> RuleResult:
 def with_equal_refusals(
     checks: Sequence[RuleResult], probes: Sequence[RuleResult]
 ) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
-    """The results in which refusals with one text are one finding, not one of each probe.
+    """Return the results in which refusals with one text are one finding, not one of each probe.
 
     A provider that refuses what several probes have in common, such as a kind of function, lacks
     that. The check request.refused reports it, or the first of these probes, with the text, the
@@ -260,14 +260,14 @@ def _probe_result(
 
 
 def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
-    """What a pass proves, with the APIs where it is not the same for all."""
+    """Return what a pass proves, with the APIs where it is not the same for all."""
     if len(proven) < 2:
         return next(iter(proven), None)
     return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
 
 
 def _record(responses: ProbeResponses, problem: Problem) -> str:
-    """The id of the rollout that contains a problem."""
+    """Return the id of the rollout that contains a problem."""
     return next(
         rollout.rollout.id
         for rollouts in (*responses.rollouts.values(), *responses.cut.values())

@@ -34,7 +34,7 @@ def excessive(
 
 
 def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
-    """Probability of at least this many hits if at most the share `rate` of trials is hit.
+    """Return the probability of at least this many hits if at most the share `rate` is hit.
 
     `counts` has the hits and trials of each cluster, such as the attempts at one sample.
     Raises the errors of `clustered_rate`.
@@ -45,7 +45,7 @@ def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
 
 
 def at_least(hits: float, trials: float, rate: float) -> float:
-    """P(X >= hits) for X binomial, both numbers possibly fractions."""
+    """Return P(X >= hits) for X binomial, both numbers possibly fractions."""
     from scipy.special import betainc
 
     if hits <= 0:
@@ -55,5 +55,5 @@ def at_least(hits: float, trials: float, rate: float) -> float:
 
 
 def exactly(hits: int, trials: int, rate: float) -> float:
-    """P(X = hits) for X binomial."""
+    """Return P(X = hits) for X binomial."""
     return at_least(hits, trials, rate) - at_least(hits + 1, trials, rate)

@@ -41,7 +41,7 @@ def apply_tolerances(
 
 
 def strata_of(score: Score) -> Iterator[Stratum]:
-    """The strata that a rollout belongs to."""
+    """Yield the strata that a rollout belongs to."""
     condition = score.condition
     yield EVERY
     yield "API", condition.api
@@ -66,7 +66,7 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
 
 
 def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
-    """The rollouts of each stratum. Replicas are strata if several have enough rollouts."""
+    """Return the rollouts of each stratum. Replicas are strata if several have enough rollouts."""
     members: dict[Stratum, list[Score]] = defaultdict(list)
     for score in scores:
         for stratum in dict.fromkeys(strata_of(score)):
@@ -83,7 +83,7 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
 def _excessive(
     check_id: str, strata: Mapping[Stratum, Sequence[Score]], level: float
 ) -> frozenset[Stratum]:
-    """The strata in which the model cannot have caused all findings of a check."""
+    """Return the strata in which the model cannot have caused all findings of a check."""
     rate = CHECKS[check_id].tolerated
     if not rate:
         return frozenset((EVERY,))
@@ -92,7 +92,7 @@ def _excessive(
 
 
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
-    """Affected and judged rollouts of each conversation, which several samples may share."""
+    """Return affected and judged rollouts by conversation, which several samples may share."""
     counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:
         if check_id in score.applicable:
