@@ -63,7 +63,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/engine_speed.py
 	$(BIN)/python benchmarks/harness_throughput.py
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/gate_rates.py

@@ -71,7 +71,7 @@ class Aime:
 
 
 def _id(index: int, info: DatasetInfo) -> str:
-    """`I-01` to `II-15` in the published set, `S-01` and so on in others."""
+    """Return `I-01` to `II-15` in the published set, `S-01` and so on in others."""
     if info.sample:
         return f"S-{index + 1:02d}"
     contest, problem = divmod(index, _PROBLEMS_IN_A_CONTEST)

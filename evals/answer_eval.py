@@ -90,7 +90,7 @@ class Basic:
         return Prompt((Message("user", _GREETING),))
 
     def right(self, question: str, number: int) -> str:
-        """Any answer."""
+        """Return any answer."""
         return "any greeting"
 
     def mark(self, question: str, number: int, text: str) -> Mark:

@@ -105,7 +105,7 @@ def _from_wheel(path: Path) -> PromptsInfo:
 
 
 def _from_scripts(source: str, read: Callable[[str], str]) -> PromptsInfo:
-    """OpenAI's templates, with their placeholders in our form."""
+    """Return OpenAI's templates, with their placeholders in our form."""
     found: dict[str, str] = {}
     for name, (module, constant) in _SCRIPTS.items():
         path = f"gpt_oss/evals/{module}.py"

@@ -33,7 +33,7 @@ _CONCURRENT_PROGRAMS = asyncio.Semaphore(4)
 
 
 def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
-    """Who may run programs, as far as this is known before the first request."""
+    """Return who may run programs, as far as this is known before the first request."""
     possible = api == "responses" and "built_in_tools" not in limitations
     return "either" if possible else "function"
 

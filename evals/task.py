@@ -187,7 +187,7 @@ class EvalTask(Task):
         await grade_with(grader, tasks, folder, observer, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
-        """Tasks for every rubric item of an answer, or for answers that the rules cannot read."""
+        """Return tasks for all rubric items of answers, or for answers that no rule reads."""
         rollouts = (each for each in read_rollouts(folder) if each.task == self.name)
         if isinstance(self.test, HealthBench):
             return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
@@ -380,7 +380,7 @@ def vote(score: Score) -> str | None:
 def curve(
     made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
 ) -> Iterator[AtK]:
-    """pass@k, pass^k and maj@k of the questions `asked`; empty unless each has all its tries."""
+    """Yield pass@k, pass^k and maj@k of the questions `asked`; nothing if tries are missing."""
     if min(map(len, counted)) < tries:
         return
     votes: dict[str, list[str | None]] = {question: [] for question in asked}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
+from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
 from harness.text import percentage
-from reports.facts import facts
 from reports.labels import Labels
 from reports.model import (
     REPORTED,
@@ -28,13 +28,14 @@ from reports.results import (
     tool_calling_summary,
     tool_calling_table,
 )
-from reports.text import address, counted, interval, percent
+from reports.text import address, counted, interval, percent, setting
 
 SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that the setup works. "
     "No published score refers to them."
 )
 Texts = Mapping[tuple[str, str], str]
+Fact = tuple[str, str]
 
 
 def build_report(
@@ -71,13 +72,13 @@ def build_report(
         families=_families(analysis),
         sections=tuple(_sections(analysis, labels, texts or {})),
         command=shlex.join(run.command),
-        facts=tuple(facts(run, analysis.verdict.thresholds)),
+        facts=tuple(_facts(run, analysis.verdict.thresholds)),
         texts=texts or {},
     )
 
 
 def _guide(analysis: Analysis) -> Iterator[str]:
-    """The decision of the rule in OpenAI's guide, and its false-alarm rate."""
+    """Yield the decision of the rule in OpenAI's guide, and its false-alarm rate."""
     rule, thresholds = analysis.verdict.guide, analysis.verdict.thresholds
     if rule is not None:
         yield (
@@ -90,7 +91,7 @@ def _guide(analysis: Analysis) -> Iterator[str]:
 
 
 def _families(analysis: Analysis) -> tuple[Family, ...]:
-    """The families of rules, those with failures first."""
+    """Return the families of rules, those with failures first."""
     grouped: dict[str, list[ShownRule]] = defaultdict(list)
     for result in analysis.checks:
         grouped[result.check.family].append(ShownRule(result))
@@ -176,7 +177,7 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
 
 
 def _choices(order: Sequence[int]) -> str:
-    """The order of the choices; the correct choice is the first in the data."""
+    """Return the order of the choices; the correct choice is the first in the data."""
     letters = dict(zip("ABCDEFGH", order, strict=False))
     correct = next(letter for letter, choice in letters.items() if choice == 0)
     shown = " ".join(f"{letter}={choice + 1}" for letter, choice in letters.items())
@@ -184,7 +185,7 @@ def _choices(order: Sequence[int]) -> str:
 
 
 def _size(analysis: Analysis, labels: Labels) -> str:
-    """`3 cases × 2 tries, 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
+    """Return `3 cases × 2 tries, 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
     parts = []
     if results := analysis.tool_calling:
         cases = counted(results[0].samples, "case")
@@ -222,7 +223,7 @@ def _progress(results: Sequence[TaskResult]) -> str:
 
 
 def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
-    """Invalid responses, and the pass rates and speed of the worst condition."""
+    """Yield invalid responses, and the pass rates and speed of the worst condition."""
     results = analysis.tool_calling
     if not results:
         return
@@ -279,3 +280,69 @@ def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
                     f"; baseline {percent(compared.baseline)} %, margin {compared.margin * 100:g}"
                 )
             yield Tile(labels.result(result), f"{percent(score.value)} %", note)
+
+
+def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
+    """Yield the information needed to repeat a run: a name and a value."""
+    yield from _provider_facts(run.provider)
+    excluded = {"thresholds", "budget", "grader", "origins", "prompts"}
+    for name, value in run.settings.model_dump(mode="json", exclude=excluded).items():
+        if value not in (None, False, [], {}):
+            origin = run.settings.origins.get(name)
+            yield name.replace("_", " "), setting(value) + (f" ({origin})" if origin else "")
+    if run.settings.grader is not None:
+        yield "grader", f"{run.settings.grader.name}, {run.settings.grader.model}"
+    if (prompts := run.settings.prompts) is not None:
+        yield "prompts", f"{prompts.source}, sha256 {prompts.sha256[:16]}…"
+    yield from _limit_facts(thresholds)
+    yield from _limit_facts(run.settings.budget)
+    for task in run.tasks:
+        yield from _task_facts(task)
+    if run.shard is not None:
+        yield "shard", "{} of {}".format(*run.shard)
+    if run.merged:
+        yield "merged from", ", ".join(run.merged)
+    yield "gpt-oss-verify", run.tool_version
+    yield from run.versions.items()
+    yield "started", run.started_at
+    if run.resumed:
+        yield "resumed", ", ".join(run.resumed)
+    yield "finished", run.finished_at or "not finished"
+
+
+def _provider_facts(provider: ProviderInfo) -> Iterator[Fact]:
+    yield "provider", provider.name
+    yield "address", address(provider)
+    yield "model", provider.model
+    if provider.extra_body:
+        yield "extra body", setting(provider.extra_body)
+    if provider.header_names:
+        yield "extra headers", f"{', '.join(provider.header_names)} (values are not recorded)"
+    if provider.limitations:
+        yield "declared limitations", ", ".join(provider.limitations)
+
+
+def _limit_facts(limits: Thresholds | Limits | None) -> Iterator[Fact]:
+    """Yield each threshold or limit: its value and, unless it is a default, where it is set."""
+    for name, value in limits or ():
+        if value not in (None, ()) and name not in ("origins", "reference_cases"):
+            origin = limits.origins.get(name) if limits else None
+            yield name.replace("_", " "), setting(value) + (f" ({origin})" if origin else "")
+
+
+def _task_facts(task: TaskInfo) -> Iterator[Fact]:
+    sampled = f"{counted(task.samples, 'sample')} × {counted(task.tries, 'try', 'tries')}"
+    sampling = task.sampling.model_dump(exclude_none=True)
+    parameters = "".join(f", {name} {value}" for name, value in sampling.items())
+    yield task.name.replace("_", " "), sampled + parameters.replace("_", " ")
+    if (data := task.dataset) is not None:
+        revision = f" at {data.revision[:12]}" if data.revision else ""
+        rows = f"{data.source}{revision}, {data.rows} rows"
+        yield f"{data.eval} data", f"{rows}, sha256 {data.sha256[:16]}…"
+    if (imported := task.imported) is not None:
+        for reason, count in imported.left_out.items():
+            yield f"left out: {reason}", counted(count, "request")
+        for file, sha256 in imported.files.items():
+            yield file, f"sha256 {sha256[:16]}…"
+    for file, sha256 in task.files.items():
+        yield file, f"sha256 {sha256[:16]}…"

@@ -60,7 +60,7 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
 
 
 def _problem(score: Score) -> list[str]:
-    """One text for an attempt that failed."""
+    """Return one text for an attempt that failed."""
     if score.outcome == "success":
         return []
     text = f"{score.record}: {score.outcome}: {score.detail}"
@@ -113,7 +113,7 @@ def _evidence(found: Finding) -> Iterator[str]:
 
 
 def _test(place: str, name: str, outcome: Result, lines: Iterable[str], message: str) -> TestCase:
-    """A test; the lines are the text of a failure or the output of a passed test."""
+    """Return a test; the lines are the text of a failure or the output of a passed test."""
     case = TestCase(_legal(name), _legal(f"gpt-oss-verify.{place}"))
     if outcome == "passed":
         case.system_out = _legal("\n".join(lines))
@@ -154,12 +154,12 @@ Level = Literal["error", "warning"]
 
 
 def annotations(analysis: Analysis) -> list[str]:
-    """The verdict unless it is a pass, then rules that failed or warned; at most ten lines."""
+    """Return the verdict unless it passes, then failed rules and warnings; at most ten lines."""
     return list(_annotations(analysis))[:MOST_ANNOTATIONS]
 
 
 def annotation(level: Level, title: str, message: str) -> str:
-    """An annotation on one line; its texts are escaped."""
+    """Return an annotation on one line; its texts are escaped."""
     return f"::{level} title={_escaped(title, _IN_PROPERTY)}::{_escaped(message, _IN_MESSAGE)}"
 
 

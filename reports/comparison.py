@@ -58,7 +58,7 @@ def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
 
 
 def heading(row: Row) -> str:
-    """The heading of a row on the page: its section, and its condition if it has one."""
+    """Return the heading of a row on the page: its section, and its condition if it has one."""
     section = row.section
     if row.unit == "status":
         section = f"{CHECKS}{short_title(section.removeprefix(CHECKS))}"
@@ -66,12 +66,12 @@ def heading(row: Row) -> str:
 
 
 def label(row: Row) -> str:
-    """The name of a row with its unit."""
+    """Return the name of a row with its unit."""
     return f"{row.name}{_SUFFIXES.get(row.unit, '')}"
 
 
 def value(row: Row, found: Measured | None) -> str:
-    """The value of a row in one column: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
+    """Return the value of a row in one column: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
     if found is None:
         return NOTHING
     if found.decision is not None:
@@ -86,14 +86,14 @@ def value(row: Row, found: Measured | None) -> str:
 
 
 def share(found: Measured) -> str:
-    """A share in percent with its interval."""
+    """Return a share in percent with its interval."""
     if found.value is None or found.low is None or found.high is None:
         return percent(found.value)
     return estimate(Estimate(value=found.value, low=found.low, high=found.high))
 
 
 def cell(row: Row, index: int) -> Cell:
-    """The cell of one column, marked if it is better or worse than the reference."""
+    """Return the cell of one column, marked if it is better or worse than the reference."""
     found, difference = row.cells[index], row.differences[index]
     seen = "none" if difference is None else difference.seen
     text = f"{value(row, found)} {MARKS[seen]}".rstrip()
@@ -104,7 +104,7 @@ def cell(row: Row, index: int) -> Cell:
 
 
 def how_tested(comparison: Comparison) -> str:
-    """How the differences were tested, in plain words."""
+    """Return how the differences were tested, in plain words."""
     if not comparison.tested:
         return "Nothing was tested: the columns have no samples or checks in common."
     return (
@@ -117,7 +117,7 @@ def how_tested(comparison: Comparison) -> str:
 
 
 def entry_line(entry: Entry, folder: Path) -> str:
-    """A description of a column: tasks, model, time, and its path relative to a folder."""
+    """Return a description of a column: tasks, model, time, and its path relative to a folder."""
     what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
     shown = [what, entry.model, moment(entry.started_at or "")]
     if entry.place is not None:
@@ -126,7 +126,7 @@ def entry_line(entry: Entry, folder: Path) -> str:
 
 
 def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
-    """Settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
+    """Return the settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
     return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
 
 
@@ -176,7 +176,7 @@ def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
 
 
 def _figures(comparison: Comparison) -> Table:
-    """Scores by section, rates and times by condition, and the number of failed checks."""
+    """Return scores by section, rates and times by condition, and the number of failed checks."""
     blocks: dict[str, list[model.Row]] = defaultdict(list)
     columns = range(len(comparison.entries))
     for row in figure_rows(comparison):
@@ -248,7 +248,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
 
 
 def render_compare_markdown(comparison: Comparison, folder: Path) -> str:
-    """`compare.md`, for a comment on a pull request; paths of runs are relative to its folder."""
+    """Return `compare.md`, for a comment on a pull request; paths are relative to its folder."""
     return "\n".join(_markdown(comparison, folder)) + "\n"
 
 

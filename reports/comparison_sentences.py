@@ -11,44 +11,44 @@ from reports.text import VERDICTS, counted
 
 
 def base_index(comparison: Comparison) -> int:
-    """The index of the reference."""
+    """Return the index of the reference."""
     return [entry.label for entry in comparison.entries].index(comparison.against)
 
 
 def figure_rows(comparison: Comparison) -> list[Row]:
-    """All rows except those of checks."""
+    """Return all rows except those of checks."""
     return [row for row in comparison.rows if row.unit != "status"]
 
 
 def tested_rows(comparison: Comparison) -> list[Row]:
-    """The rows of pass rates and scores that were tested."""
+    """Return the rows of pass rates and scores that were tested."""
     return [row for row in figure_rows(comparison) if any(row.differences)]
 
 
 def check_rows(comparison: Comparison) -> list[Row]:
-    """The rows of checks and probes."""
+    """Return the rows of checks and probes."""
     return [row for row in comparison.rows if row.unit == "status"]
 
 
 def notable(row: Row) -> bool:
-    """Whether columns differ, or a check fails in a column, even if no other column tested it."""
+    """Return whether columns differ, or a check fails in a column, tested in others or not."""
     return row.differs or any(has_failed(row, index) for index in range(len(row.cells)))
 
 
 def is_judged(row: Row, index: int) -> bool:
-    """Whether a check had something to judge in a column."""
+    """Return whether a check had something to judge in a column."""
     found = row.cells[index]
     return found is not None and found.status in JUDGED
 
 
 def has_failed(row: Row, index: int) -> bool:
-    """Whether a check failed in a column."""
+    """Return whether a check failed in a column."""
     found = row.cells[index]
     return found is not None and found.status == "failed"
 
 
 def measure_of(row: Row) -> str:
-    """The name of a measure with its condition: `chat · streaming pass@1`."""
+    """Return the name of a measure with its condition: `chat · streaming pass@1`."""
     return row.name if row.group is None else f"{row.group} {row.name}"
 
 
@@ -61,7 +61,7 @@ _KINDS: Mapping[EntryKind, str] = {
 
 
 def summary(comparison: Comparison) -> Iterator[str]:
-    """The most important facts: verdicts, checks that only one column tested, differences."""
+    """Yield the most important facts: verdicts, checks that only one column tested, differences."""
     base = base_index(comparison)
     columns = range(len(comparison.entries))
     yield from (_verdict(comparison, index) for index in columns)
@@ -73,7 +73,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
 
 
 def _verdict(comparison: Comparison, index: int) -> str:
-    """Verdict, causes and failing checks, otherwise the reason: `b: FAIL. Likely cause: …`."""
+    """Return verdict, causes and failing checks, or the reason: `b: FAIL. Likely cause: …`."""
     entry, base = comparison.entries[index], base_index(comparison)
     role = " (reference)" if index == base else ""
     verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
@@ -106,7 +106,7 @@ def _fixed(comparison: Comparison, index: int) -> Iterator[str]:
 
 
 def _lone(comparison: Comparison, index: int) -> Iterator[str]:
-    """The checks that a column or the reference tested, but not both."""
+    """Yield the checks that a column or the reference tested, but not both."""
     base = base_index(comparison)
     for one, other in ((index, base), (base, index)):
         rows = [r for r in check_rows(comparison) if is_judged(r, one) and not is_judged(r, other)]
@@ -120,7 +120,7 @@ def _lone(comparison: Comparison, index: int) -> Iterator[str]:
 
 
 def _statistics(comparison: Comparison, index: int) -> str:
-    """The differences between a column and the reference that are beyond chance."""
+    """Return the differences between a column and the reference that are beyond chance."""
     label = comparison.entries[index].label
     rows = [
         (measure_of(row), found)
@@ -175,14 +175,14 @@ def change_sentences(found: Changes) -> list[str]:
 
 
 def changed_case(one: ChangedCase) -> str:
-    """`weather-1, chat · streaming: 0 of 5 tries pass, in the reference 5 of 5`."""
+    """Return `weather-1, chat · streaming: 0 of 5 tries pass, in the reference 5 of 5`."""
     return (
         f"{one.sample}, {one.group}: {_of(one.here)} tries pass, in the reference {_of(one.there)}"
     )
 
 
 def result(found: Difference) -> str:
-    """The result of a test, as a sentence without a subject."""
+    """Return the result of a test, as a sentence without a subject."""
     paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
     size = (
         f"{_points(found.value)} points (95 % interval {_points(found.low)} to "
@@ -195,7 +195,7 @@ def result(found: Difference) -> str:
 
 
 def detectable(worsening: float | None) -> str:
-    """The size of the worsening that a test can detect."""
+    """Return the size of the worsening that a test can detect."""
     if worsening is None:
         return "no worsening is detectable with so few attempts"
     return f"a worsening of {worsening * 100:.1f} points or more is detectable"

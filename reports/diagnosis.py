@@ -16,7 +16,7 @@ HYPOTHESES = (
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
-    """The facts about a cause as names and values, without the findings that it explains."""
+    """Yield the facts about a cause as names and values, without the findings that it explains."""
     for example in cause.examples:
         yield "example", example.description
         yield from (("seen in", source) for source in example.sources)
@@ -25,7 +25,7 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
 
 
 def notes(diagnosis: Diagnosis) -> Iterator[str]:
-    """Sentences about the causes, the components at fault, and findings without a known cause."""
+    """Yield sentences on the causes, the components at fault, and findings without a cause."""
     if diagnosis.causes:
         yield HYPOTHESES
     yield from (each.text for each in diagnosis.components)
@@ -34,7 +34,7 @@ def notes(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
-    """Titles and rules with findings: first by the cause that explains them, then the others."""
+    """Return titles and rules with findings: by the cause that explains them, then the others."""
     unassigned = list(report.findings)
     for number, cause in enumerate(report.analysis.causes, 1):
         if rules := [rule for rule in unassigned if rule.result.check.id in cause.explains]:
@@ -61,7 +61,7 @@ class Step:
 
 
 def next_steps(report: Report, folder: str) -> Iterator[Step]:
-    """The next steps for the user, in order; `folder` is the run folder in commands."""
+    """Yield the next steps for the user, in order; `folder` is the run folder in commands."""
     analysis, folder = report.analysis, shlex.quote(folder)
     run, decision = analysis.run, analysis.verdict.decision
     rules = (rule for _, group in by_cause(report) for rule in group)
@@ -73,7 +73,8 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
             f"gpt-oss-verify reproduce {folder} {example}",
         )
     if not analysis.complete:
-        command = "gpt-oss-verify eval" if _only_evals(analysis) else "gpt-oss-verify"
+        only_evals = bool(run.tasks) and all(task.kind == "eval" for task in run.tasks)
+        command = "gpt-oss-verify eval" if only_evals else "gpt-oss-verify"
         yield Step("Finish the run with:", f"{command} --resume {folder}")
     elif run.shard is not None:
         yield Step("Merge all shards with:", f"gpt-oss-verify merge {folder} RUN …")
@@ -91,7 +92,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
 
 
 def _after_no_decision(analysis: Analysis, folder: str) -> Step:
-    """How a complete run can get a verdict."""
+    """Return how a complete run can get a verdict."""
     missing = "The reasons state what is missing"
     if analysis.evals and not analysis.run.settings.until_decided:
         return Step(f"{missing}; --until-decided samples until it is enough.")
@@ -101,7 +102,7 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Step:
 
 
 def _after_a_pass(analysis: Analysis) -> Step:
-    """What to test next after a pass without evals."""
+    """Return what to test next after a pass without evals."""
     if analysis.tool_calling:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
@@ -110,7 +111,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
 
 
 def _after_a_fix(analysis: Analysis, failed: Sequence[ShownRule]) -> Iterator[Step]:
-    """How to repeat the run, with only the failed probes if it has probes."""
+    """Yield how to repeat the run, with only the failed probes if it has probes."""
     run = analysis.run
     if run.of_kind("traffic"):
         return
@@ -132,7 +133,3 @@ def _worst(analysis: Analysis) -> str:
         return "Inspect rollouts.jsonl, which contains every exchange as it was on the wire."
     worst = failures[0]
     return f"Start with sample {worst.sample}: record {worst.record} in rollouts.jsonl."
-
-
-def _only_evals(analysis: Analysis) -> bool:
-    return bool(analysis.run.tasks) and all(task.kind == "eval" for task in analysis.run.tasks)

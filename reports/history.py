@@ -38,17 +38,17 @@ def print_history(history: History, console: Console) -> None:
 
 
 def title(line: ProviderHistory) -> str:
-    """`groq: 4 runs`."""
+    """Return `groq: 4 runs`."""
     return f"{line.provider}: {counted(len(line.points), 'run')}"
 
 
 def heads(line: ProviderHistory) -> list[str]:
-    """The column heads of a provider's table."""
+    """Return the column heads of a provider's table."""
     return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
 
 
 def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
-    """The cells of one run."""
+    """Return the cells of one run."""
     index = line.points.index(point)
     found = [values[index] for values in series(line).values()]
     return [
@@ -63,7 +63,7 @@ def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True)
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
-    """The gap and the changes of settings between this run and the previous one."""
+    """Yield the gap and the changes of settings between this run and the previous one."""
     if point.gap_days is not None:
         yield f"{point.gap_days:.0f} days without a run"
     if point.changed:
@@ -71,7 +71,7 @@ def remarks(point: HistoryPoint) -> Iterator[str]:
 
 
 def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
-    """Every pass rate and score over all runs; None if a run does not have it."""
+    """Return every pass rate and score over all runs; None if a run does not have it."""
     sizes = {point.k for point in line.points if point.k is not None}
     k = str(sizes.pop()) if len(sizes) == 1 else "k"
     rates = {
@@ -84,7 +84,7 @@ def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
 
 
 def sparkline(values: Sequence[Estimate | None]) -> str:
-    """Shares as bars of eighths; a dot for a missing value."""
+    """Return shares as bars of eighths; a dot for a missing value."""
     return "".join(
         "·" if each is None else _BARS[min(7, max(0, int(each.value * 8)))] for each in values
     )
@@ -108,7 +108,7 @@ def _print_tables(line: ProviderHistory, console: Console) -> None:
 
 
 def _table(line: ProviderHistory, columns: Sequence[int], intervals: bool) -> Table:
-    """The date and the verdict of each run, and these columns."""
+    """Return the date and the verdict of each run, and these columns."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     names = list(map(visible, heads(line)))
     rows = [cells(line, point, intervals=intervals) for point in line.points]

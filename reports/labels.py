@@ -25,38 +25,38 @@ class Labels:
         return name.replace("_", " ") if name not in self._samples else f"{name} (samples)"
 
     def parts(self, task: str, condition: Condition, but: str | None = None) -> tuple[str, ...]:
-        """The parts of a condition that vary, except `but`: `("chat", "streaming")`."""
+        """Return the parts of a condition that vary, except `but`: `("chat", "streaming")`."""
         parts = self._parts.get(self._kinds.get(task), ())
         return tuple(part_name(condition, part) for part in parts if part != but)
 
     def shared(self, task: str, condition: Condition) -> tuple[str, ...]:
-        """Those of effort, API and mode that do not vary."""
+        """Return those of effort, API and mode that do not vary."""
         parts = self._parts.get(self._kinds.get(task), ())
         return tuple(part_name(condition, part) for part in PARTS[1:] if part not in parts)
 
     def condition(self, task: str, condition: Condition) -> str:
-        """A condition: `chat · streaming`; API and mode if no part varies."""
+        """Return a condition: `chat · streaming`; API and mode if no part varies."""
         key = task, condition
         if key not in self._known:
             self._known[key] = " · ".join(self.parts(task, condition)) or condition.name
         return self._known[key]
 
     def heads(self, result: TaskResult) -> tuple[str, ...]:
-        """The lines of a column head: the eval, then the parts of the condition that vary."""
+        """Return the lines of a column head: the eval, then what varies in the condition."""
         parts = self.parts(result.task, result.condition)
         if not result.is_eval:
             return parts or tuple(result.name.split(" · "))
         return (self.task(result.task), *parts)
 
     def result(self, result: TaskResult) -> str:
-        """A task under a condition: `aime25, high effort`, `chat · streaming`."""
+        """Return a task under a condition: `aime25, high effort`, `chat · streaming`."""
         if not result.is_eval:
             return self.condition(result.task, result.condition)
         return ", ".join(self.heads(result))
 
 
 def part_name(condition: Condition, part: str) -> str:
-    """One part of a condition: `low effort`, `chat`."""
+    """Return one part of a condition: `low effort`, `chat`."""
     if part == "effort":
         return f"{condition.effort or 'default'} effort"
     return str(getattr(condition, part))

@@ -66,7 +66,7 @@ def _causes(report: Report) -> Iterator[str]:
 
 
 def _rules(report: Report) -> Iterator[str]:
-    """The families of checks and probes, and why some judged nothing or what a pass proves."""
+    """Yield the families of rules, and why some judged nothing or what a pass proves."""
     if not report.families:
         return
     yield from ("## Checks and probes", "", *markup.table(report.family_table()))

@@ -12,12 +12,12 @@ _CUT = "\n\n(The rest does not fit here; report.html has all of it.)\n"
 
 
 def row(cells: Sequence[str]) -> str:
-    """A row of a table."""
+    """Return a row of a table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table of trusted text with padded columns; the first column is left-aligned."""
+    """Yield a table of trusted text with padded columns; the first column is left-aligned."""
     every = [heads, *rows]
     widths = [max(3, *map(len, column)) for column in zip(*every, strict=True)]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -27,7 +27,7 @@ def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
 
 
 def table(found: Table) -> Iterator[str]:
-    """A table with its note, line by line."""
+    """Yield a table with its note, line by line."""
     yield row(["", *(plain(", ".join(head)) for head in found.heads)])
     yield row(["---", *("---:" for _ in found.heads)])
     for each in found.rows:
@@ -38,7 +38,7 @@ def table(found: Table) -> Iterator[str]:
 
 
 def code(text: str) -> str:
-    """A code span, fenced so that the text cannot end it."""
+    """Return a code span, fenced so that the text cannot end it."""
     shown = visible(text) or " "
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
@@ -47,19 +47,19 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that cannot become markup or mention people (`@name`)."""
+    """Return text that cannot become markup or mention people (`@name`)."""
     escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", visible(text))
     return re.sub("(?<![A-Za-z0-9])@", "@\N{ZERO WIDTH SPACE}", escaped)
 
 
 def prose(text: str) -> str:
-    """Text with the parts in backticks as code spans."""
+    """Return text with the parts in backticks as code spans."""
     parts = re.split("`([^`]+)`", text)
     return "".join(code(part) if index % 2 else plain(part) for index, part in enumerate(parts))
 
 
 def fitted(text: str) -> str:
-    """A report, cut at the end of a line if it is longer than `MOST_CHARACTERS`."""
+    """Return a report, cut at the end of a line if it is longer than `MOST_CHARACTERS`."""
     if len(text) <= MOST_CHARACTERS:
         return text
     kept, _, _ = text[: MOST_CHARACTERS - len(_CUT)].rpartition("\n")

@@ -213,7 +213,7 @@ class Report:
         return [rule for rule in self.rules if rule.result.findings]
 
     def family_table(self) -> Table:
-        """The number of rules of each family with each status."""
+        """Return the number of rules of each family with each status."""
         counts = count_statuses(self.rules)
         seen = [status for status in STATUSES if counts[status]]
         rows = [
@@ -224,5 +224,5 @@ class Report:
 
 
 def count_statuses(rules: Iterable[ShownRule]) -> Counter[Status]:
-    """The number of rules with each status."""
+    """Return the number of rules with each status."""
     return Counter(rule.status for rule in rules)

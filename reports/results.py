@@ -46,7 +46,7 @@ Results = Sequence[TaskResult]
 
 
 def tool_calling_table(results: Results, labels: Labels) -> Table:
-    """Validity, pass rates, outcomes, tokens and speed of tool calling."""
+    """Return validity, pass rates, outcomes, tokens and speed of tool calling."""
     rows = [
         _row("attempts", results, _attempts),
         Row("invalid", tuple(map(_invalid, results))),
@@ -67,7 +67,7 @@ def tool_calling_table(results: Results, labels: Labels) -> Table:
 
 
 def evals_table(results: Results, labels: Labels) -> Table:
-    """Scores, pass rates, outcomes, tokens, time and baselines of evals."""
+    """Return scores, pass rates, outcomes, tokens, time and baselines of evals."""
     rows = [
         _row("score %", results, lambda r: estimate(r.score.estimate) if r.score else NOTHING),
         _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
@@ -162,7 +162,7 @@ def _programs(result: TaskResult) -> str:
 
 
 def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
-    """The rubric scores of one result, by axis and theme."""
+    """Yield the rubric scores of one result, by axis and theme."""
     if result.rubric is None:
         return
     figures = {
@@ -180,7 +180,7 @@ def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
 
 
 def outcome_name(outcome: Outcome) -> str:
-    """`no tool call`."""
+    """Return `no tool call`."""
     return outcome.replace("_", " ")
 
 
@@ -205,7 +205,7 @@ def _attempts(result: TaskResult) -> str:
 def _pass_rates(
     results: Results, prefix: str, rate: Callable[[AtK], Estimate], least: int = 1
 ) -> Iterator[Row]:
-    """A row for each k from `least` on; pass^1 is pass@1."""
+    """Yield a row for each k from `least` on; pass^1 is pass@1."""
     for k in _ks(results):
         if k < least:
             continue
@@ -236,7 +236,7 @@ def _curves(results: Results) -> Iterator[Row]:
 
 
 def _by_frequency(results: Results) -> list[Outcome]:
-    """The outcomes that occurred: success first, then the most frequent."""
+    """Return the outcomes that occurred: success first, then the most frequent."""
     totals: Counter[Outcome] = Counter({"success": 0})
     for result in results:
         totals.update(result.outcomes)

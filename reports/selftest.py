@@ -1,13 +1,13 @@
 """The matrix of the self-test on a terminal, as Markdown, and as an HTML page."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.selftest.matrix import Detection, Matrix, Row, RowStatus
+from harness.selftest.matrix import Matrix, Row, RowStatus
 from harness.text import percentage
 from reports import markup
 from reports.html.page import render_template
@@ -25,7 +25,7 @@ _HEADS = ("fault", "layer", "result", "severity", "found by", "requests", "token
 
 
 def summary(matrix: Matrix) -> str:
-    """The result in one sentence."""
+    """Return the result in one sentence."""
     seen = Counter(row.status for row in matrix.rows)
     visible = seen["detected"] + seen["missed"] + seen["failed"]
     healthy = seen["clean"] + seen["false alarm"]
@@ -64,12 +64,12 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
 
 
 def markdown(matrix: Matrix) -> str:
-    """The matrix as a Markdown document."""
+    """Return the matrix as a Markdown document."""
     return "\n".join(_markdown_lines(matrix)) + "\n"
 
 
 def html(matrix: Matrix) -> str:
-    """The matrix as a self-contained page."""
+    """Return the matrix as a self-contained page."""
     return render_template(
         "selftest.html",
         heads=_HEADS,
@@ -96,15 +96,10 @@ def _origin(matrix: Matrix) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    shown = _shown(row)
+    shown = [each for each in row.detections if each.expected] or row.detections[:2]
     found = ", ".join(f"{each.id} ({each.severity})" for each in shown)
     if more := len(row.detections) - len(shown):
         found += f" and {more} more"
     cost = (f"{row.requests:,}", f"{row.tokens:,}") if row.requests else ("", "")
     status = f"{row.status} ({row.accused} of {row.runs} runs)" if row.runs > 1 else row.status
     return row.fault.name, row.fault.layer, status, row.worst or "", found, *cost
-
-
-def _shown(row: Row) -> Sequence[Detection]:
-    """The expected detections, or the first others."""
-    return [each for each in row.detections if each.expected] or row.detections[:2]

@@ -148,7 +148,7 @@ def _end(report: Report) -> Iterator[Text]:
 
 
 def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
-    """A table for a terminal: these columns, by default all; `corner` is the head of the labels."""
+    """Return a table for a terminal: these columns, by default all; `corner` heads the labels."""
     chosen = range(len(table.heads)) if columns is None else columns
     made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     made.add_column(corner or table.title, no_wrap=True)

@@ -22,37 +22,37 @@ VERDICTS: Mapping[Decision | None, str] = {
 
 
 def percent(value: float | None) -> str:
-    """A share in percent, `97.8`."""
+    """Return a share in percent, `97.8`."""
     return NOTHING if value is None else f"{value * 100:.1f}"
 
 
 def estimate(value: Estimate) -> str:
-    """A rate and its 95 % interval in percent, `97.8 (94–100)`."""
+    """Return a rate and its 95 % interval in percent, `97.8 (94–100)`."""
     return f"{value.value * 100:.1f} ({interval(value)})"
 
 
 def interval(value: Estimate) -> str:
-    """A 95 % interval in percent, `94–100`; bounds are rounded outwards."""
+    """Return a 95 % interval in percent, `94–100`; bounds are rounded outwards."""
     return f"{math.floor(value.low * 100)}–{math.ceil(value.high * 100)}"
 
 
 def spread(value: Percentiles | None, digits: int = 2) -> str:
-    """Median and 90th percentile: `0.21 / 0.40`."""
+    """Return the median and 90th percentile: `0.21 / 0.40`."""
     return NOTHING if value is None else f"{value.p50:,.{digits}f} / {value.p90:,.{digits}f}"
 
 
 def visible(text: str) -> str:
-    """The text on one line, with every unprintable character escaped."""
+    """Return the text on one line, with every unprintable character escaped."""
     return plain(text, kept="")
 
 
 def clipped(text: str, longest: int) -> str:
-    """The text, cut after `longest` characters."""
+    """Return the text, cut after `longest` characters."""
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """`1 case`, `2 cases`."""
+    """Return `1 case`, `2 cases`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
@@ -64,7 +64,7 @@ def share(result: RuleResult) -> str:
 
 
 def address(provider: ProviderInfo) -> str:
-    """The base URL of a provider, or the command that launched it."""
+    """Return the base URL of a provider, or the command that launched it."""
     if provider.launch_command is not None:
         filled = (
             argument.replace("{python}", "python").replace("{port}", "PORT")
@@ -80,7 +80,7 @@ def moment(at: str) -> str:
 
 
 def setting(value: object) -> str:
-    """The value of a setting: `yes`, `a, b`, `aime25: 8`."""
+    """Return the value of a setting: `yes`, `a, b`, `aime25: 8`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -96,7 +96,7 @@ LONGEST_EVENT = 800
 
 
 def trimmed(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text without its middle if it is too long, with unprintable characters escaped."""
+    """Return the text without its middle if it is too long, with unprintable characters escaped."""
     if len(text) <= longest:
         return _printable(text)
     tail = longest // 4
@@ -106,7 +106,7 @@ def trimmed(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def pretty(value: Mapping[str, Any]) -> str:
-    """A JSON object with one member per line, trimmed if it is too long."""
+    """Return a JSON object with one member per line, trimmed if it is too long."""
     try:
         return trimmed(json.dumps(value, ensure_ascii=False, indent=1), LONGEST_RAW)
     except (ValueError, RecursionError):
@@ -114,7 +114,7 @@ def pretty(value: Mapping[str, Any]) -> str:
 
 
 def pretty_text(text: str) -> str:
-    """Text, formatted as JSON if it is a JSON object, and trimmed if it is too long."""
+    """Return text, formatted as JSON if it is a JSON object, and trimmed if it is too long."""
     if len(text) <= LONGEST_RAW:
         try:
             value = json.loads(text)

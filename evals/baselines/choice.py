@@ -53,7 +53,17 @@ def baseline_column(name: str) -> Column:
 
 def _measured(path: Path) -> Column:
     measured = read_baseline(path)
-    groups = [_group(scores) for scores in measured.results]
+    groups = [
+        Group(
+            task=scores.eval,
+            name=_name(scores.eval, scores.model, scores.effort, python=scores.python),
+            tries=scores.planned,
+            values=scores.scores,
+            contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
+            example_data=scores.dataset.sample,
+        )
+        for scores in measured.results
+    ]
     entry = Entry(
         label=measured.provider,
         kind="baseline",
@@ -68,17 +78,6 @@ def _measured(path: Path) -> Column:
         scores.eval: as_text(_settings(scores, measured.results)) for scores in measured.results
     }
     return Column(entry, {(group.task, group.name): group for group in groups}, settings)
-
-
-def _group(scores: EvalScores) -> Group:
-    return Group(
-        task=scores.eval,
-        name=_name(scores.eval, scores.model, scores.effort, python=scores.python),
-        tries=scores.planned,
-        values=scores.scores,
-        contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
-        example_data=scores.dataset.sample,
-    )
 
 
 def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, object]:

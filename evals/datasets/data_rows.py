@@ -145,7 +145,7 @@ def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys, without spaces, and with only the necessary escapes."""
+    """Return JSON with sorted keys, without spaces, and with only the necessary escapes."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 

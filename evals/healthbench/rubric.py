@@ -122,7 +122,7 @@ def summarise(attempts: Iterable[RubricScore]) -> RubricSummary:
 
 
 def clipped(value: float) -> float:
-    """`value` clipped to [0, 1]."""
+    """Return `value` clipped to [0, 1]."""
     return min(1.0, max(0.0, value))
 
 

@@ -95,6 +95,11 @@ def as_warning(finding: Finding) -> Finding:
     return finding.model_copy(update={"severity": "warning"})
 
 
+def tolerated(finding: Finding) -> Finding:
+    """Return the finding of a problem that the model may have caused: information, no problem."""
+    return finding.model_copy(update={"severity": "info"})
+
+
 def excerpt(text: str) -> str:
     """Shorten text for a report and escape what UTF-8 cannot encode."""
     text = text[: _LONGEST_EXCERPT + 1].encode("utf-8", "backslashreplace").decode()

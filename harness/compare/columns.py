@@ -73,7 +73,10 @@ class Column:
 
 
 def read_run(folder: Path) -> Column:
-    """A run as a column. Raises RunLogError if it is damaged, unscored, or of another version."""
+    """Return a run as a column.
+
+    Raises RunLogError if it is damaged, unscored, or of another version.
+    """
     run = load(folder)
     info, analysis = run.info, run.analysis
     tasks = dict.fromkeys("probes" if task.kind == "probes" else task.name for task in info.tasks)
@@ -102,7 +105,7 @@ def read_run(folder: Path) -> Column:
 
 
 def group_name(task: TaskInfo, condition: Condition) -> str:
-    """The name of a task under a condition in rows; providers name the same model differently."""
+    """Return a task and condition as rows name them; providers name the same model differently."""
     parts = varying(task.conditions)
     model = known_model(condition.model) or condition.model
     effort = f"{condition.effort or 'default'} effort"
@@ -115,7 +118,7 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
 
 
 def pair(here: Group | None, there: Group | None) -> Pair | str:
-    """The two means over the samples that both groups have, or why they are not compared."""
+    """Return the two means over the samples that both groups have, or why they are not compared."""
     if here is None or there is None:
         only = here or there
         sample = only is not None and only.example_data
@@ -137,7 +140,7 @@ def pair(here: Group | None, there: Group | None) -> Pair | str:
 
 
 def shared_tries(here: Group, there: Group) -> list[SampleTries]:
-    """The samples with the same content that have tries in both groups."""
+    """Return the samples with the same content that have tries in both groups."""
     return [
         (sample, tries, there.values[sample])
         for sample, tries in here.values.items()
@@ -146,7 +149,7 @@ def shared_tries(here: Group, there: Group) -> list[SampleTries]:
 
 
 def shared_content(here: Group, there: Group) -> int:
-    """The number of samples that are the same in both groups."""
+    """Return the number of samples that are the same in both groups."""
     return sum(_same(sample, here, there) for sample in here.contents)
 
 

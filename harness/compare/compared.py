@@ -84,7 +84,7 @@ def compare(columns: Sequence[Column], against: int, tool_version: str) -> Compa
 
 
 def labelled(columns: Sequence[Column]) -> list[Column]:
-    """The columns with unique labels: the provider, if needed with model, time and place."""
+    """Return the columns with unique labels: the provider, if needed with model, time and place."""
     entries = [column.entry for column in columns]
     labels = [entry.provider for entry in entries]
     times = [(entry.started_at or "").replace("T", " ")[:16] for entry in entries]
@@ -104,7 +104,7 @@ def labelled(columns: Sequence[Column]) -> list[Column]:
 
 
 def _draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
-    """All rows of a comparison, in the order of reports."""
+    """Yield all rows of a comparison, in the order of reports."""
     decisions = [column.entry.decision for column in columns]
     if any(decisions):
         cells = tuple(None if each is None else Measured(decision=each) for each in decisions)
@@ -156,7 +156,7 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
 
 
 def _score(group: Group, groups: Sequence[Group | None]) -> Measured | None:
-    """The mean score; a published one is shown where a run can be compared with it."""
+    """Return the mean score; a published one is shown where a run can be compared with it."""
     if group.published is None:
         return _estimated(mean_score(group.filled).estimate, total=len(group.values) * group.tries)
     for other in groups:
@@ -238,7 +238,7 @@ def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None
 
 
 def _check_pair(here: RuleResult, there: RuleResult) -> Pair | None:
-    """The two failure rates of a check; None if nothing was judged or nothing failed."""
+    """Return the two failure rates of a check; None if nothing was judged or nothing failed."""
     if here.rate is None or there.rate is None or not here.failures + there.failures:
         return None
     means = rate_mean(here.rate, here.applicable), rate_mean(there.rate, there.applicable)
@@ -246,7 +246,7 @@ def _check_pair(here: RuleResult, there: RuleResult) -> Pair | None:
 
 
 def _tested(drafts: Sequence[DraftRow], columns: int, against: int) -> tuple[tuple[Row, ...], int]:
-    """The rows with all differences, tested together; and their number."""
+    """Return the rows with all differences, tested together; and their number."""
     every = [pair for _, pairs in drafts for pair in pairs if pair is not None]
     found = iter(differences(every))
     rows = []
@@ -257,7 +257,7 @@ def _tested(drafts: Sequence[DraftRow], columns: int, against: int) -> tuple[tup
 
 
 def _finished(row: Row, found: Sequence[Difference | None], against: int) -> Row:
-    """The row with its tests; it differs if a test, a verdict or a status does."""
+    """Return the row with its tests; it differs if a test, a verdict or a status does."""
     base = row.cells[against]
     differs = any(each is not None and each.seen != "none" for each in found) or any(
         base is not None and cell is not None and _state_differs(cell, base) for cell in row.cells
@@ -302,7 +302,7 @@ def _changes(
 
 
 def _changed_cases(now: Column, before: Column) -> tuple[ChangedCase, ...]:
-    """The cases that differ beyond chance, lowest p-value first, without graded scores."""
+    """Return the cases that differ beyond chance, lowest p-value first, without graded scores."""
     tables = [
         (key[1], sample, _counts(ours), _counts(theirs))
         for key, here in now.groups.items()
@@ -350,7 +350,7 @@ def _entry(column: Column, base: Column) -> Entry:
 
 
 def _limits(column: Column, base: Column) -> Iterator[str]:
-    """What cannot be compared, in sentences."""
+    """Yield what cannot be compared, in sentences."""
     for run, other in ((column, base), (base, column)):
         if other.entry.kind == "published" and run.entry.kind != "published":
             yield from _published_limits(run, other)
@@ -376,7 +376,7 @@ def _limits(column: Column, base: Column) -> Iterator[str]:
 
 
 def _published_limits(run: Column, published: Column) -> Iterator[str]:
-    """The scores of a run that published figures cannot be compared with."""
+    """Yield the scores of a run that published figures cannot be compared with."""
     label = published.entry.label
     evals = [(key, group) for key, group in run.groups.items() if group.is_eval]
     if not evals:

@@ -157,7 +157,10 @@ class Run(_Frames):
         return read_analysis(self.folder)
 
     def transcript(self, record: str) -> Transcript:
-        """The conversation and the rollout of the attempt with this `record`. Raises KeyError."""
+        """Return the conversation and the rollout of the attempt with this `record`.
+
+        Raises KeyError.
+        """
         for rollout in read_rollouts(self.folder):
             if rollout.id == record:
                 return transcript(rollout)
@@ -270,7 +273,7 @@ def _all_tables(
 
 
 def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFrame:
-    """The rows of one task under one condition."""
+    """Return the rows of one task under one condition."""
     chosen = frame["task"] == task
     for part in PARTS:
         value = getattr(condition, part)

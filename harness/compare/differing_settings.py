@@ -17,7 +17,7 @@ SettingsByScope = Mapping[str, Mapping[str, str]]  # the scope is `RUN` or a tas
 
 
 def settings_of(info: RunInfo) -> SettingsByScope:
-    """The settings of a run that matter for a comparison, as text."""
+    """Return the settings of a run that matter for a comparison, as text."""
     settings = info.settings
     run: dict[str, object] = {
         "model": info.model,
@@ -44,14 +44,14 @@ def settings_of(info: RunInfo) -> SettingsByScope:
 
 
 def as_text(values: Mapping[str, object]) -> dict[str, str]:
-    """Settings as readable text."""
+    """Return the settings as readable text."""
     return {name: _text(value) for name, value in values.items()}
 
 
 def changes(
     here: SettingsByScope, there: SettingsByScope, *, moving: bool = False
 ) -> tuple[SettingChange, ...]:
-    """The settings that differ; with `moving`, those that can change the result of a sample."""
+    """Return the settings that differ; with `moving`, those that can change a sample's result."""
     found: list[SettingChange] = []
     shared = [scope for scope in here if scope in there]
     several = len([scope for scope in shared if scope != RUN]) > 1
@@ -66,7 +66,7 @@ def changes(
 
 
 def sampling_settings(tries: int, sampling: Sampling) -> dict[str, object]:
-    """How a task samples, by the names of settings."""
+    """Return how a task samples, by the names of settings."""
     return {
         "tries": tries,
         "temperature": sampling.temperature,

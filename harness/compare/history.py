@@ -37,7 +37,7 @@ _Judged = tuple[str, Analysis]
 
 
 def history_of(parent: Path, provider: str | None) -> History:
-    """All scored runs in a folder, or those of one provider; the others are named."""
+    """Return all scored runs in a folder, or those of one provider; the others are named."""
     analyses, unread = [], []
     for folder in run_folders(parent):
         try:
@@ -49,7 +49,7 @@ def history_of(parent: Path, provider: str | None) -> History:
 
 
 def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
-    """The runs of every provider, oldest first; `unread` has a sentence for each run left out."""
+    """Return all runs by provider, oldest first; `unread` has a sentence for each run left out."""
     by_provider: dict[str, list[_Judged]] = defaultdict(list)
     for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
         by_provider[analysis.run.provider.name].append((place, analysis))
@@ -61,7 +61,7 @@ def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()
 
 
 def gaps(times: Sequence[str]) -> list[float | None]:
-    """The days since the previous run, for runs after an unusually long pause; None for others."""
+    """Return the days since the previous run after an unusually long pause; otherwise None."""
     seconds = [datetime.fromisoformat(time).timestamp() for time in times]
     pauses = [later - earlier for earlier, later in pairwise(seconds)]
     if len(pauses) < 2:
@@ -82,7 +82,7 @@ def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
 
 
 def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
-    """What differs from the latest earlier run with a task in common, and can change a result."""
+    """Return what can change a result and differs from the latest run with a common task."""
     *earlier, info = infos
     tasks = {task.name for task in info.tasks}
     for other in reversed(earlier):
@@ -92,7 +92,7 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
 
 
 def point(place: str, analysis: Analysis) -> HistoryPoint:
-    """One run of a history, without what changed since the run before."""
+    """Return one run of a history, without what changed since the run before."""
     info, cases, evals = analysis.run, analysis.tool_calling, analysis.evals
     medians = [
         *(each.latency.total.p50 for each in cases if each.latency.total is not None),
@@ -193,7 +193,7 @@ _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 
 
 def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
-    """The runs of a site, the newest first; `prices` are those of providers by name."""
+    """Return the runs of a site, the newest first; `prices` are those of providers by name."""
     newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
     latest: dict[tuple[str, str], SiteRun] = {}

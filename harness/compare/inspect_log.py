@@ -84,7 +84,7 @@ def _dumped(value: _Json) -> str:
 
 
 def _file_name(run: Run, task: TaskInfo, condition: Condition) -> str:
-    """The name that Inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
+    """Return the name that Inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
     parts = (task.name, condition.model, condition.effort or "", condition.api, condition.mode)
     name = "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts if part)
     return f"{run.info.started_at.replace(':', '-')}_{name}"
@@ -200,7 +200,7 @@ def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
 
 
 def _messages(messages: Sequence[Message]) -> list[_Json]:
-    """The messages in Inspect's format; the parts of one assistant turn become one message."""
+    """Return messages in Inspect's format; the parts of one assistant turn become one message."""
     joined: list[Message] = []
     for message in messages:
         before = joined[-1] if joined else None

@@ -26,7 +26,10 @@ class Transcript:
 
 
 def transcript(rollout: Rollout) -> Transcript:
-    """The transcript of a rollout. Malformed requests and replies are read as far as possible."""
+    """Return the transcript of a rollout.
+
+    Malformed requests and replies are read as far as possible.
+    """
     messages: list[Message] = []
     for exchange in rollout.exchanges:
         body = exchange.request.body or {}
@@ -38,7 +41,7 @@ def transcript(rollout: Rollout) -> Transcript:
 
 
 def read_reply(api: Api, exchange: Exchange) -> Reply | str:
-    """The reply of an exchange, or why there is no reply."""
+    """Return the reply of an exchange, or why there is no reply."""
     response = exchange.response
     if response is None or exchange.failure is not None:
         return exchange.failure.message if exchange.failure else "no response"
@@ -51,7 +54,7 @@ def read_reply(api: Api, exchange: Exchange) -> Reply | str:
 
 
 def text_of(content: object) -> str:
-    """Text, the joined texts of content parts, or anything else as JSON."""
+    """Return text, the joined texts of content parts, or anything else as JSON."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -62,7 +65,7 @@ def text_of(content: object) -> str:
 
 
 def received(reply: Reply | str) -> Message:
-    """A reply as a message, or why there is no reply."""
+    """Return a reply as a message, or why there is no reply."""
     if isinstance(reply, str):
         return {"role": "assistant", "content": "", "error": reply}
     message: Message = {"role": "assistant", "content": reply.text}
@@ -74,12 +77,12 @@ def received(reply: Reply | str) -> Message:
 
 
 def sent(api: Api, body: Mapping[str, Any]) -> Iterator[Message]:
-    """The messages of a request, as far as they can be read."""
+    """Return the messages of a request, as far as they can be read."""
     return (_message(item) for item in DIALECTS[api].turns(body) if isinstance(item, dict))
 
 
 def _message(item: Mapping[str, Any]) -> Message:
-    """A message of Chat Completions, or an item of Responses as a message."""
+    """Return a message of Chat Completions, or an item of Responses as a message."""
     match item.get("type"):
         case "reasoning":
             return {"role": "assistant", "content": "", "reasoning": text_of(item.get("content"))}

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import CHECKS
-from harness.checks.rules import Problem, Rule, finding_of
+from harness.checks.rules import Problem, Rule, finding_of, tolerated
 from harness.probes import PROBES
 from harness.probes.probe import (
     NoReplyError,
@@ -25,7 +25,7 @@ from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
-from harness.statistics.rates import LEVEL, excess
+from harness.statistics.rates import excessive
 from harness.text import percentage
 
 RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and probes by id
@@ -39,6 +39,7 @@ _Place = tuple[str, str, str]  # a task, one of its samples, and the name of a c
 Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
 """Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
 
+_EVERY = "every API"
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
 
@@ -65,7 +66,7 @@ def probe_results(
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
 ) -> tuple[RuleResult, ...]:
-    """The result of every probe, from the rollouts of each request by its id."""
+    """Return the result of every probe, from the rollouts of each request by its id."""
     return tuple(
         _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
         for probe in probes
@@ -85,8 +86,7 @@ def without_built_in_calls(result: RuleResult) -> RuleResult:
     """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
     if result.check.id != "calls.name.built_in" or result.status != "warned":
         return result
-    info = {"severity": "info"}
-    examples = tuple(each.model_copy(update=info) for each in result.examples)
+    examples = tuple(map(tolerated, result.examples))
     reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
     return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
 
@@ -94,7 +94,7 @@ def without_built_in_calls(result: RuleResult) -> RuleResult:
 def with_equal_refusals(
     checks: Sequence[RuleResult], probes: Sequence[RuleResult]
 ) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
-    """The results in which refusals with one text are one finding, not one of each probe.
+    """Return the results in which refusals with one text are one finding, not one of each probe.
 
     A provider that refuses what several probes have in common, such as a kind of function, lacks
     that. The check request.refused reports it, or the first of these probes, with the text, the
@@ -253,37 +253,26 @@ def _probe_result(
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
         return RuleResult(check=about, status="not_verifiable", reason=reason, lacks=lacks)
-    findings = list(_tolerated(problems, counts, probe.tolerated))
+    failures, made = (sum(column) for column in zip(*counts.values(), strict=True))
+    groups: dict[str, list[tuple[int, int]]] = {api: [each] for api, each in counts.items()}
+    exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
+    findings = [
+        tolerated(finding) if exceeded.isdisjoint((_EVERY, api)) else finding
+        for api, finding in problems
+    ]
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
 
 
 def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
-    """What a pass proves, with the APIs where it is not the same for all."""
+    """Return what a pass proves, with the APIs where it is not the same for all."""
     if len(proven) < 2:
         return next(iter(proven), None)
     return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
 
 
-def _tolerated(
-    findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
-) -> Iterator[Finding]:
-    """Return the findings, as info unless failures exceed the tolerated share in all or one API."""
-    failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
-    everywhere = _exceeds(failed, trials, tolerated)
-    for api, finding in findings:
-        if everywhere or _exceeds(*counts[api], tolerated):
-            yield finding
-        else:
-            yield finding.model_copy(update={"severity": "info"})
-
-
-def _exceeds(failed: int, trials: int, tolerated: float) -> bool:
-    return excess([(failed, trials)], tolerated) <= LEVEL
-
-
 def _record(responses: ProbeResponses, problem: Problem) -> str:
-    """The id of the rollout that contains a problem."""
+    """Return the id of the rollout that contains a problem."""
     return next(
         rollout.rollout.id
         for rollouts in (*responses.rollouts.values(), *responses.cut.values())

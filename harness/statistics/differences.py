@@ -57,7 +57,7 @@ class Difference(Record):
 def difference(
     run: Mean, baseline: Mean, run_tail: float = TAIL, baseline_tail: float = TAIL
 ) -> Estimate:
-    """Difference of two independent means, from the bounds of each.
+    """Return the difference of two independent means, from the bounds of each.
 
     Newcombe (1998, method 10), generalized as MOVER by Zou and Donner (2008). It keeps the
     asymmetry of bounds near 0 and 1. Each tail is the probability that a bound is wrong.
@@ -73,7 +73,7 @@ def difference(
 
 
 def paired_means(run: Scores, baseline: Scores) -> tuple[Mean, Mean]:
-    """Two mean scores over the same questions in the same order.
+    """Return two mean scores over the same questions in the same order.
 
     If both have repeated tries of every question, each gets its own noise. Otherwise the variance
     of the differences per question is divided equally between the two. It is free of the
@@ -111,7 +111,7 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
 
 
 def p_value(run: Mean, reference: Mean) -> float:
-    """Two-sided p-value: twice the smallest tail whose interval of `difference` excludes 0."""
+    """Return a two-sided p-value: twice the smallest tail whose interval excludes 0."""
     from scipy.optimize import brentq
 
     gap = run.value - reference.value
@@ -132,7 +132,7 @@ def p_value(run: Mean, reference: Mean) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values after Holm's correction (1979), in the given order."""
+    """Return p-values after Holm's correction (1979), in the given order."""
     adjusted = [1.0] * len(values)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
@@ -144,7 +144,7 @@ def holm(values: Sequence[float]) -> list[float]:
 def detectable_worsening(
     pair: Pair, tail: float, *, reference_tail: float | None = None, margin: float = 0.0
 ) -> float | None:
-    """Smallest true worsening that a pair like this detects with at least 80 % power.
+    """Return the smallest true worsening that a pair like this detects with at least 80 % power.
 
     The estimate of such a run is assumed to be better than its true value by as much as occurs in
     one of five runs, and its interval must still exclude `margin`, which is tolerated. The noise
@@ -168,7 +168,7 @@ def detectable_worsening(
 
 @lru_cache(maxsize=4096)
 def fisher_exact(run: Counts, reference: Counts) -> float:
-    """Two-sided p-value of Fisher's exact test of two shares."""
+    """Return the two-sided p-value of Fisher's exact test of two shares."""
     from scipy.stats import fisher_exact as test
 
     table = [[hits, trials - hits] for hits, trials in (run, reference)]
@@ -176,7 +176,7 @@ def fisher_exact(run: Counts, reference: Counts) -> float:
 
 
 def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
-    """Whether the two shares of each case differ, with a false discovery rate of at most 5 %.
+    """Return whether the shares of each case differ, with a false discovery rate of at most 5 %.
 
     Benjamini and Hochberg (1995), applied to the cases that can be significant given the total
     number of hits (Tarone 1990). A case that always passes in both runs, for example, cannot.
@@ -190,7 +190,7 @@ def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
 
 
 def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
-    """Share of pairs in which the value of `second` is larger; ties count one half.
+    """Return the share of pairs in which the value of `second` is larger; ties count one half.
 
     This is the Mann-Whitney statistic divided by the number of pairs (1947): 0.5 for equal
     distributions, 1 if every value of `second` is larger. `scipy.stats.mannwhitneyu` would load
@@ -202,7 +202,7 @@ def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def mantel_haenszel(tables: Sequence[tuple[Counts, Counts]]) -> float:
-    """Two-sided p-value for equally frequent hits on both sides of stratified tables.
+    """Return the two-sided p-value for equally frequent hits on both sides of stratified tables.
 
     The exact conditional test: within a stratum the hits of one side are hypergeometric, and the
     test statistic is their sum over strata (Agresti, Categorical Data Analysis, 2013, section
@@ -252,7 +252,7 @@ def _detected(pair: Pair, worsening: float, tails: tuple[float, float], margin: 
 
 
 def _with_value(mean: Mean, value: float) -> Mean:
-    """A run of the same size with another mean."""
+    """Return a run of the same size with another mean."""
     if mean.trials is None:
         return Mean(value, mean.error, mean.tries)
     value = min(1.0, max(0.0, value))
@@ -261,7 +261,7 @@ def _with_value(mean: Mean, value: float) -> Mean:
 
 
 def _least_p(run: Counts, reference: Counts) -> float:
-    """The smallest p-value that Fisher's test can give for these totals."""
+    """Return the smallest p-value that Fisher's test can give for these totals."""
     hits = run[0] + reference[0]
     extremes = max(0, hits - reference[1]), min(run[1], hits)
     return min(fisher_exact((count, run[1]), (hits - count, reference[1])) for count in extremes)

@@ -51,7 +51,7 @@ class Sharpness:
 
 
 def sharpness(draws: Iterable[Draw]) -> Sharpness:
-    """The sharpness of several draws; each has at least one logprob."""
+    """Return the sharpness of several draws; each has at least one logprob."""
     excess = variance = 0.0
     ratios = dict.fromkeys((1 / each - 1 for each in _TEMPERATURES), 0.0)
     for draw in draws:

@@ -13,14 +13,17 @@ Scores = Sequence[Sequence[float]]  # for each question, the scores of its tries
 
 
 def question_means(scores: Scores) -> list[float]:
-    """Mean over tries of each question. Raises ValueError if there are no questions or tries."""
+    """Return the mean over tries of each question.
+
+    Raises ValueError if there are no questions or tries.
+    """
     if not scores or not all(scores):
         raise ValueError("a score needs at least one question, and every question a try")
     return [fmean(tries) for tries in scores]
 
 
 def sample_variance(values: Sequence[float]) -> float | None:
-    """Unbiased sample variance; None for fewer than two values.
+    """Return the unbiased sample variance; None for fewer than two values.
 
     `statistics.variance` computes with fractions and takes 50 times as long.
     """
@@ -31,12 +34,12 @@ def sample_variance(values: Sequence[float]) -> float | None:
 
 
 def is_binary(scores: Scores) -> bool:
-    """Whether every score is 0 or 1."""
+    """Return whether every score is 0 or 1."""
     return all(score in {0.0, 1.0} for tries in scores for score in tries)
 
 
 def complete_rounds(scores: Scores) -> list[Sequence[float]]:
-    """The tries of the rounds that are complete for every question.
+    """Return the tries of the rounds that are complete for every question.
 
     Later tries are left out because they are a biased selection: short answers finish first, and
     the length of an answer is correlated with its correctness.
@@ -46,13 +49,13 @@ def complete_rounds(scores: Scores) -> list[Sequence[float]]:
 
 
 def reported_ks(tries: int) -> list[int]:
-    """The k of pass@k and pass^k to report: all up to 5, then powers of two, and `tries`."""
+    """Return the k of pass@k and pass^k to report: all up to 5, then powers of two, and `tries`."""
     powers = (2**power for power in range(3, tries.bit_length()))
     return sorted({*range(1, min(tries, 5) + 1), *powers, tries})
 
 
 def pass_at_k(tries: int, successes: int, k: int) -> float:
-    """Probability that at least one of `k` tries succeeds: 1 - C(n-c, k) / C(n, k).
+    """Return the probability that at least one of `k` tries succeeds: 1 - C(n-c, k) / C(n, k).
 
     Unbiased (Chen et al. 2021, arXiv 2107.03374). Raises ValueError if the numbers are impossible.
     """
@@ -61,7 +64,7 @@ def pass_at_k(tries: int, successes: int, k: int) -> float:
 
 
 def pass_hat_k(tries: int, successes: int, k: int) -> float:
-    """Probability that all of `k` tries succeed: C(c, k) / C(n, k).
+    """Return the probability that all of `k` tries succeed: C(c, k) / C(n, k).
 
     Unbiased (Yao et al. 2024, arXiv 2406.12045). Raises ValueError if the numbers are impossible.
     """
@@ -70,7 +73,7 @@ def pass_hat_k(tries: int, successes: int, k: int) -> float:
 
 
 def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
-    """Probability that the most frequent answer among `k` of these tries is `target`.
+    """Return the probability that the most frequent answer among `k` of these tries is `target`.
 
     Unbiased and deterministic: the mean over all C(n, k) subsets, which are counted, not drawn.
     Tied answers share the win equally. None is a try without an answer, which does not vote. A
@@ -92,7 +95,7 @@ def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
 
 
 def percentiles(values: Sequence[float]) -> Percentiles | None:
-    """Nearest-rank percentiles, so that each is a measured value; None without values."""
+    """Return nearest-rank percentiles, so that each is a measured value; None without values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -104,7 +107,7 @@ def percentiles(values: Sequence[float]) -> Percentiles | None:
 
 
 def bootstrap_std(values: Sequence[float]) -> float:
-    """Standard deviation of the mean, clipped to [0, 1], over 1,000 resamples of `values`.
+    """Return the standard deviation of the mean, clipped to [0, 1], over 1,000 resamples.
 
     This is the error that OpenAI's HealthBench script reports (`_compute_clipped_stats` in
     `gpt_oss/evals/healthbench_eval.py`), but with a fixed seed. `scipy.stats.bootstrap` rejects a
@@ -119,7 +122,7 @@ def bootstrap_std(values: Sequence[float]) -> float:
 
 
 def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -> Fraction:
-    """Weighted number of ways to draw `others` tries so that `votes` for the target win.
+    """Return the weighted number of ways to draw `others` tries so that `votes` for the target win.
 
     `ways` counts, rival by rival, the ways to draw a number of tries of which a number of rivals
     tie with the target. Each way weighs as much as the target's share of the win.

@@ -26,7 +26,7 @@ def critical_value(tail: float, freedom: float = math.inf) -> float:
 
 
 def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]:
-    """Lower and upper bound of a share, each wrong with probability at most `tail`.
+    """Return the lower and upper bound of a share, each wrong with probability at most `tail`.
 
     Clopper and Pearson (1934). `hits` and `trials` may be fractions: effective numbers.
     """
@@ -38,7 +38,7 @@ def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]
 
 
 def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
-    """Share of hits among trials in clusters of any size, with a 95 % interval.
+    """Return the share of hits among trials in clusters of any size, with a 95 % interval.
 
     Korn and Graubard (1998), as used by the US National Center for Health Statistics for
     proportions from clustered samples: Clopper and Pearson's interval with `effective_trials`. A
@@ -54,7 +54,7 @@ def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
 
 
 def effective_trials(counts: Sequence[tuple[float, int]]) -> float:
-    """The number of independent trials that clusters of hits and trials are worth.
+    """Return the number of independent trials that clusters of hits and trials are worth.
 
     share * (1 - share) / (variance of the share between clusters), where the variance is that of a
     ratio (Cochran, Sampling Techniques, 1977, section 2.11), with Korn and Graubard's correction
@@ -139,7 +139,7 @@ def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
 
 
 def median_interval(values: Sequence[float]) -> Estimate:
-    """Median with a 95 % interval, for any distribution; all three are measured values.
+    """Return the median with a 95 % interval, for any distribution; all three are measured values.
 
     The number of values below the true median is binomial with probability 1/2, so the bounds are
     order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1). They are at most

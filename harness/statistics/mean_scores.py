@@ -48,7 +48,7 @@ class Mean:
     trials: float | None = None  # tries of all questions if scores are binary, else None
 
     def bounds(self, tail: float) -> tuple[float, float]:
-        """Lower and upper bound, each wrong with probability at most `tail`."""
+        """Return the lower and upper bound, each wrong with probability at most `tail`."""
         distance = critical_value(tail, self.freedom)
         if self.trials is None:
             return self.value - distance * self.error, self.value + distance * self.error
@@ -61,7 +61,7 @@ class Mean:
 
 
 def run_mean(scores: Scores) -> Mean:
-    """Mean over questions, with the standard error between runs of the same questions.
+    """Return the mean over questions, with the standard error between runs of the same questions.
 
     A question with a single try gets the variance of all tries. This overestimates its noise,
     because it includes the differences between questions. Raises the errors of `question_means`.
@@ -87,7 +87,7 @@ def run_mean(scores: Scores) -> Mean:
 
 
 def mean_score(scores: Scores) -> MeanScore:
-    """Mean over questions of the mean over tries.
+    """Return the mean over questions of the mean over tries.
 
     Binary scores get the interval of `mean_interval`. Graded scores get Student's interval of the
     question means, clipped to [0, 1]; the lower end is not clipped if a mean is negative, as in
@@ -106,13 +106,13 @@ def mean_score(scores: Scores) -> MeanScore:
 
 
 def clustered_error(means: Sequence[float]) -> float | None:
-    """Standard error of the mean of question means; None for a single question."""
+    """Return the standard error of the mean of question means; None for a single question."""
     variance = sample_variance(means)
     return None if variance is None else math.sqrt(variance / len(means))
 
 
 def rate_mean(rate: Estimate, trials: int) -> Mean:
-    """A clustered rate as a mean with noise.
+    """Return a clustered rate as a mean with noise.
 
     The effective number of trials is the one for which Clopper and Pearson's lower bound is the
     lower end of the interval. For a share of 0 or 1, whose interval ignores clusters, it is
@@ -146,7 +146,7 @@ def _student(means: Sequence[float]) -> Estimate:
 
 
 def _satterthwaite(shares: Sequence[float], scores: Scores) -> float:
-    """Degrees of freedom of a sum of estimated variances (Satterthwaite 1946)."""
+    """Return the degrees of freedom of a sum of estimated variances (Satterthwaite 1946)."""
     if all(len(tries) == 1 for tries in scores):
         return max(1.0, len(scores) - 1)
     uncertain = math.fsum(

@@ -22,7 +22,7 @@ Texts = Mapping[str, Sequence[str]]  # replies by prompt
 
 
 def p_value(one: Texts, other: Texts) -> float:
-    """Probability of a discrepancy this large if both sets have the same distribution.
+    """Return the probability of a discrepancy this large if both sets have the same distribution.
 
     Labels are permuted within each prompt, so the test is exact for any number of replies. This is
     why it does not call `scipy.stats.permutation_test`, which permutes all values together. Only
@@ -45,7 +45,7 @@ def p_value(one: Texts, other: Texts) -> float:
 
 
 def _hamming(texts: Sequence[str]) -> NDArray[np.float64]:
-    """Share of positions with the same character, for each pair of texts."""
+    """Return the share of positions with the same character, for each pair of texts."""
     import numpy as np
 
     codes = np.array([[ord(c) for c in text[:LENGTH].ljust(LENGTH, "\0")] for text in texts])

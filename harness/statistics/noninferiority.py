@@ -68,24 +68,24 @@ def compare(
 
 
 def detectable_beyond(run: Mean, baseline: Mean, margin: float, tail: float) -> float | None:
-    """Smallest drop beyond the margin that such a run detects with at least 80 % power, or None."""
+    """Return the smallest drop beyond the margin that a run detects with 80 % power, or None."""
     pair = Pair(run, baseline, cases=None)
     found = detectable_worsening(pair, tail, reference_tail=TAIL, margin=margin)
     return None if found is None else found - margin
 
 
 def run_error(mean: float, questions: int, tries: int) -> float:
-    """Standard error of a mean of binary scores over fixed questions, all equally hard."""
+    """Return the standard error of a mean of binary scores over equally hard, fixed questions."""
     return math.sqrt(mean * (1 - mean) / (questions * tries))
 
 
 def detectable_drop(error: float) -> float:
-    """Smallest true drop detected with 80 % power, given the standard error of the difference."""
+    """Return the smallest drop detected with 80 % power, given the error of the difference."""
     return (critical_value(TAIL) + critical_value(1 - POWER)) * error
 
 
 def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
-    """Power: the probability that a drop of this size is detected."""
+    """Return the power: the probability that a drop of this size is detected."""
     from scipy.special import ndtr
 
     return float(ndtr(drop / error - critical_value(tail)))
@@ -105,7 +105,7 @@ def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> 
 
 
 def always_valid_tail(rounds: int, planned: int) -> float:
-    """Error probability of each bound at this look, so that it is 5 % over all looks together.
+    """Return the error probability of each bound at this look, for 5 % over all looks together.
 
     The bounds form a confidence sequence: Robbins' normal mixture (1970) with an estimated variance
     (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, arXiv 2103.06476). After t rounds, their

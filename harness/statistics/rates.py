@@ -5,9 +5,12 @@ share of independent trials. The tests are exact (binomial distribution); hits t
 on few prompts are weighted as fewer trials, because one prompt can provoke a model repeatedly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from harness.statistics.intervals import effective_trials
+
+_Group = TypeVar("_Group", bound=Hashable)
 
 FALSE_ALARM = 0.01
 """Upper bound on the probability that these tests fail a server whose model is below all rates."""
@@ -18,8 +21,20 @@ LOOKS = 16  # most looks at a run that ends at its first failure; 14 at 3,000 at
 LEVEL_OF_A_LOOK = LEVEL / LOOKS
 
 
+def excessive(
+    groups: Mapping[_Group, Sequence[tuple[int, int]]], rate: float, level: float = LEVEL
+) -> frozenset[_Group]:
+    """Return the groups in which the model cannot have caused all hits.
+
+    Each group has the `counts` of `excess`, and is excessive if that is at most `level`.
+    """
+    return frozenset(
+        group for group, counts in groups.items() if counts and excess(counts, rate) <= level
+    )
+
+
 def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
-    """Probability of at least this many hits if at most the share `rate` of trials is hit.
+    """Return the probability of at least this many hits if at most the share `rate` is hit.
 
     `counts` has the hits and trials of each cluster, such as the attempts at one sample.
     Raises the errors of `clustered_rate`.
@@ -30,7 +45,7 @@ def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
 
 
 def at_least(hits: float, trials: float, rate: float) -> float:
-    """P(X >= hits) for X binomial, both numbers possibly fractions."""
+    """Return P(X >= hits) for X binomial, both numbers possibly fractions."""
     from scipy.special import betainc
 
     if hits <= 0:
@@ -40,5 +55,5 @@ def at_least(hits: float, trials: float, rate: float) -> float:
 
 
 def exactly(hits: int, trials: int, rate: float) -> float:
-    """P(X = hits) for X binomial."""
+    """Return P(X = hits) for X binomial."""
     return at_least(hits, trials, rate) - at_least(hits + 1, trials, rate)

@@ -40,12 +40,12 @@ def evidence(passed: int, tries: int, reference: float, lower: float) -> float:
 
 
 def pass_level() -> float:
-    """The evidence that every condition needs; because all need it, errors do not add up."""
+    """Return the evidence that every condition needs; because all need it, errors do not add up."""
     return math.log(1 / PASS_ERROR)
 
 
 def above(passed: int, tries: int, lower: float) -> bool:
-    """Whether so few failures are improbable at the lower rate (exact binomial test, 5 %).
+    """Return whether so few failures are improbable at the lower rate (exact binomial test, 5 %).
 
     Every mode whose tries alternate with those of another needs this: the evidence is that of both
     modes together, and the rate of one alone must not be the lower rate.
@@ -54,17 +54,17 @@ def above(passed: int, tries: int, lower: float) -> bool:
 
 
 def fewest_above(lower: float) -> int:
-    """The tries without a failure from which `above` is true."""
+    """Return the tries without a failure from which `above` is true."""
     return math.ceil(math.log(PASS_ERROR) / math.log(lower))
 
 
 def fail_level(tests: int) -> float:
-    """The evidence at which any one of several tests fails a run; their errors add up."""
+    """Return the evidence at which any one of several tests fails a run; their errors add up."""
     return -math.log(2 * tests / FAIL_ERROR)
 
 
 def spread_failures(means: Sequence[float], reference: float, tests: int) -> bool:
-    """Whether the failures are spread over so many cases that other cases would fail as well.
+    """Return whether failures are spread over so many cases that others would fail as well.
 
     `means` has the share of passed tries of each case. If a few cases cause all failures, they may
     be too hard for the model; then single cases decide and not the rate.
@@ -75,7 +75,7 @@ def spread_failures(means: Sequence[float], reference: float, tests: int) -> boo
 
 
 def further_tries(passed: int, tries: int, reference: float, lower: float, tests: int) -> int:
-    """Further tries that settle an open test if the rate stays the same, at most a billion.
+    """Return how many more tries settle an open test at the same rate, at most a billion.
 
     Near the `turning_point` of the rate, the number is very large.
     """
@@ -87,30 +87,30 @@ def further_tries(passed: int, tries: int, reference: float, lower: float, tests
 
 
 def turning_point(reference: float, lower: float) -> float:
-    """The rate at which further tries add no evidence; a higher one passes in the end."""
+    """Return the rate at which further tries add no evidence; a higher one passes in the end."""
     failure = math.log((1 - lower) / (1 - reference))
     return failure / (failure + math.log(reference / lower))
 
 
 def shown_rate(passed: int, tries: int) -> float:
-    """The rate that these tries have shown: the exact lower bound (95 %)."""
+    """Return the rate that these tries have shown: the exact lower bound (95 %)."""
     from harness.statistics.intervals import exact_bounds
 
     return exact_bounds(passed, tries, PASS_ERROR)[0]
 
 
 def case_level(tests: int) -> float:
-    """Error probability of each of several tests of single cases."""
+    """Return the error probability of each of several tests of single cases."""
     return FAIL_ERROR / 2 / tests
 
 
 def chance_of_failures(failed: int, tries: int, rate: float) -> float:
-    """Probability of at least this many failures if tries succeed with this rate: binomial."""
+    """Return the binomial probability of at least this many failures at this rate of success."""
     return at_least(failed, tries, 1 - rate)
 
 
 def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int) -> float:
-    """Probability of at most this many passes if both rates are equal, given the total passes.
+    """Return the probability of at most this many passes if both rates are equal, given all passes.
 
     Fisher's exact test (1935), one-sided.
     """
@@ -125,7 +125,7 @@ def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int
 def guide_false_alarm(
     cases: int, tries: int, conditions: int, rate: float, min_at: float, min_hat: float
 ) -> float:
-    """Probability that the guide's rule fails if every try succeeds independently with `rate`.
+    """Return the probability that the guide's rule fails if each try succeeds with this `rate`.
 
     The rule: under every condition, the share of cases with at least one success is above `min_at`
     and the share of cases without a failure above `min_hat`; a share of 1 is always enough. Exact:
@@ -142,5 +142,5 @@ def guide_false_alarm(
 
 
 def exceeds(rate: float, threshold: float) -> bool:
-    """Whether a rate is good enough for the guide's rule: above the threshold, or perfect."""
+    """Return whether a rate is good enough for the guide's rule: above its threshold, or 1."""
     return rate > threshold or rate == 1.0

@@ -72,7 +72,7 @@ def _is_in_prompt(prompt: str, expected: object, got: object) -> bool:
 
 
 def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) -> Iterator[str]:
-    """Words of the returned texts that replace expected words, in lower case.
+    """Yield words of the returned texts that replace expected words, in lower case.
 
     Words that begin alike are forms of the same word, and do not count.
     """

@@ -143,7 +143,7 @@ class ProbeTask(Task):
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
-    """One task for each group of the chosen probes; some plan nothing without a golden file."""
+    """Return a task for each group of chosen probes; some plan nothing without a golden file."""
     groups = {probe.group.name: probe.group for probe in probes}
     return [
         ProbeTask(group, [probe for probe in probes if probe.group is group], options)

@@ -65,7 +65,7 @@ class ImportedTraffic(Task):
         self.info = info
 
     def attempts(self, number: int) -> Iterator[Attempt]:
-        """Nothing: no attempt is missing."""
+        """Return nothing: no attempt is missing."""
         return iter(())
 
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:

@@ -30,7 +30,7 @@ def suite_tasks(
     sampling: Sampling,
     effort: str | None = None,
 ) -> Iterator[Task]:
-    """Tool calling, with `tries`, `sampling` and `effort`, and the chosen probe groups."""
+    """Yield tool calling, with `tries`, `sampling` and `effort`, and the chosen probe groups."""
     chosen = choose(settings.suite, settings.only, settings.skip)
     if chosen.cases:
         modes = (None,) if settings.modes == MODES else settings.modes
@@ -70,7 +70,7 @@ def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
 
 
 def restored_options(folder: Path, info: RunInfo) -> ProbeOptions:
-    """What the probes of the run in a folder need; raises as `restored_tasks`."""
+    """Return what the probes of the run in a folder need; raises as `restored_tasks`."""
     limits = (task.sampling.max_tokens for task in info.of_kind("probes"))
     golden = golden_files.kept(folder, info)
     return _probe_options(info.provider, info.settings, golden, next(limits, None))

@@ -100,7 +100,7 @@ class Task(ABC):
     def attempt(
         self, sample: Sample, condition: Condition, number: int, **members: object
     ) -> Attempt:
-        """An attempt with the sampling of the task, and further members of the request body."""
+        """Return an attempt with the task's sampling, and further members of the request body."""
         sampling = self.info.sampling
         settings = Settings(
             model=condition.model,
@@ -115,17 +115,17 @@ class Task(ABC):
         return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
 
     def plans(self, rollout: Rollout) -> bool:
-        """Whether the condition and the attempt of a rollout are planned; the sample may not be."""
+        """Return whether condition and attempt of a rollout are planned; the sample may not be."""
         planned = 1 <= rollout.attempt <= self.info.tries
         return planned and self.group_of(rollout.condition) in self.info.conditions
 
     def group_of(self, condition: Condition) -> Condition:
-        """The planned condition that the condition of an attempt counts under."""
+        """Return the planned condition that the condition of an attempt counts under."""
         both = condition.alternating
         return both if both in self.info.conditions else condition
 
     def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
-        """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""
+        """Return `<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""
         parts = varying(self.info.conditions)
         middle = f"{path_of(condition, parts)}/" if parts else ""
         return f"{self.name}/{sample}/{middle}{number}"

@@ -110,7 +110,7 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
 def _tolerated(
     strict: Iterable[Score], plan: Plan, info: RunInfo, thresholds: Thresholds
 ) -> tuple[Score, ...]:
-    """The scores with tolerances applied; `thresholds` may lower errors to warnings."""
+    """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
     kinds = {task.name: task.info.kind for task in plan.tasks}
     by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
     for score in strict:
@@ -185,7 +185,7 @@ def _rule_results(
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
-    """The APIs and modes that the run samples, apart from evals."""
+    """Return the APIs and modes that the run samples, apart from evals."""
     cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
     conditions = [*cases, *(score.condition for score in probed)]
     return list(

@@ -32,7 +32,7 @@ class Target:
 
 
 def target_of(thresholds: Thresholds) -> Target:
-    """The target of a gate. Raises ConfigurationError if the lower rate is not below it."""
+    """Return the target of a gate. Raises ConfigurationError if the lower rate is not below it."""
     origin = thresholds.origins.get("reference")
     reference, source = thresholds.reference, origin or "the default"
     if reference is None and thresholds.reference_cases:
@@ -51,7 +51,7 @@ def target_of(thresholds: Thresholds) -> Target:
 
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
-    """The gate of a run without settings: the model must be as good as the bundled reference."""
+    """Return the gate of a run without settings: as good as the bundled reference."""
     shipped = _shipped()
     if model.rpartition("/")[2] not in shipped["models"]:
         return Thresholds()
@@ -59,7 +59,10 @@ def default_thresholds(model: str, *, strict: bool) -> Thresholds:
 
 
 def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> Thresholds:
-    """The gate with a rate or a run as reference. Raises ConfigurationError or RunLogError."""
+    """Return the gate with a rate or a run as reference.
+
+    Raises ConfigurationError or RunLogError.
+    """
     try:
         rate = float(stated)
     except ValueError:
@@ -77,7 +80,7 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
 
 
 def cases_of(run: Path) -> dict[str, tuple[int, int]]:
-    """Passes and tries of each case in a run; raises the errors of `with_reference`."""
+    """Return passes and tries of each case in a run; raises the errors of `with_reference`."""
     with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
         found = run.is_dir()
     if not found:

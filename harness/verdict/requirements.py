@@ -33,14 +33,14 @@ def check_names(thresholds: Thresholds) -> None:
 
 
 def may_warn(thresholds: Thresholds) -> frozenset[str]:
-    """The ids of the rules whose errors this gate treats as warnings."""
+    """Return the ids of the rules whose errors this gate treats as warnings."""
     return frozenset(
         about.id for about in _EVERY if any(about.is_named(name) for name in thresholds.may_warn)
     )
 
 
 def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[RuleResult]:
-    """The results, with failures of rules in `may_warn` as warnings."""
+    """Yield the results, with failures of rules in `may_warn` as warnings."""
     soft = may_warn(thresholds)
     reason = f"Downgraded to a warning by the gate{thresholds.where('may_warn')}."
     for result in results:
@@ -54,7 +54,7 @@ def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[R
 
 
 def broken(results: Sequence[RuleResult], thresholds: Thresholds) -> Iterator[str]:
-    """The `must_pass` requirements that results violate, in one sentence."""
+    """Yield the `must_pass` requirements that results violate, in one sentence."""
     violated = {
         result.check.id: _NOT_PASSED[result.status]
         for name in thresholds.must_pass
@@ -73,7 +73,7 @@ def broken(results: Sequence[RuleResult], thresholds: Thresholds) -> Iterator[st
 def unverified(
     results: Sequence[RuleResult], info: RunInfo, thresholds: Thresholds
 ) -> Iterator[str]:
-    """One sentence for each requirement that the run cannot judge.
+    """Yield one sentence for each requirement that the run cannot judge.
 
     A rule that is named by its id must have judged something; of a family or prefix, one rule must.
     """

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.checks import CHECKS, compare_rollouts
-from harness.checks.rules import as_warning
+from harness.checks.rules import as_warning, tolerated
 from harness.records.scores import Finding, Score
-from harness.statistics.rates import LEVEL, excess
+from harness.statistics.rates import LEVEL, excessive
 from harness.tasks.tool_calling import invalidated
 
 Stratum = tuple[str, str]  # a property of rollouts and its value: `("API", "chat")`
@@ -33,15 +33,15 @@ def apply_tolerances(
     """
     compared = list(_compared(scores))
     strata = _strata(compared)
-    excessive = {
+    exceeded = {
         check_id: _excessive(check_id, strata, level)
         for check_id in {finding.id for score in compared for finding in score.findings}
     }
-    return [_lowered(score, excessive, may_warn) for score in compared]
+    return [_lowered(score, exceeded, may_warn) for score in compared]
 
 
 def strata_of(score: Score) -> Iterator[Stratum]:
-    """The strata that a rollout belongs to."""
+    """Yield the strata that a rollout belongs to."""
     condition = score.condition
     yield EVERY
     yield "API", condition.api
@@ -66,7 +66,7 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
 
 
 def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
-    """The rollouts of each stratum. Replicas are strata if several have enough rollouts."""
+    """Return the rollouts of each stratum. Replicas are strata if several have enough rollouts."""
     members: dict[Stratum, list[Score]] = defaultdict(list)
     for score in scores:
         for stratum in dict.fromkeys(strata_of(score)):
@@ -83,19 +83,16 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
 def _excessive(
     check_id: str, strata: Mapping[Stratum, Sequence[Score]], level: float
 ) -> frozenset[Stratum]:
-    """The strata in which the model cannot have caused all findings of a check."""
-    tolerated = CHECKS[check_id].tolerated
-    if not tolerated:
+    """Return the strata in which the model cannot have caused all findings of a check."""
+    rate = CHECKS[check_id].tolerated
+    if not rate:
         return frozenset((EVERY,))
-    return frozenset(
-        stratum
-        for stratum, members in strata.items()
-        if (counts := _counts(check_id, members)) and excess(counts, tolerated) <= level
-    )
+    counts = {stratum: _counts(check_id, members) for stratum, members in strata.items()}
+    return excessive(counts, rate, level)
 
 
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
-    """Affected and judged rollouts of each conversation, which several samples may share."""
+    """Return affected and judged rollouts by conversation, which several samples may share."""
     counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:
         if check_id in score.applicable:
@@ -105,15 +102,15 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
 
 
 def _lowered(
-    score: Score, excessive: Mapping[str, Collection[Stratum]], may_warn: Collection[str]
+    score: Score, exceeded: Mapping[str, Collection[Stratum]], may_warn: Collection[str]
 ) -> Score:
     if not score.findings:
         return score
     strata = set(strata_of(score))
 
     def lowered(finding: Finding) -> Finding:
-        if not strata & set(excessive[finding.id]):
-            return finding.model_copy(update={"severity": "info"})
+        if strata.isdisjoint(exceeded[finding.id]):
+            return tolerated(finding)
         return as_warning(finding) if finding.id in may_warn else finding
 
     findings = tuple(map(lowered, score.findings))

@@ -23,7 +23,7 @@ MEASURES: Mapping[str, str] = {
 
 
 def passed(score: Score) -> bool:
-    """Whether the attempt succeeded."""
+    """Return whether the attempt succeeded."""
     return score.outcome in _PASSED
 
 
@@ -59,7 +59,7 @@ class Attempts:
         return [*(score for scores in self.by_task.values() for score in scores), *self.probes]
 
     def _reduced(self, score: Score) -> Score:
-        """The score without what pages do not show."""
+        """Return the score without what pages do not show."""
         return replace(
             score,
             condition=self._conditions.setdefault(score.condition, score.condition),

@@ -34,7 +34,7 @@ _ANCHORS = {
 
 
 def render_compare_html(comparison: Comparison, folder: Path) -> str:
-    """The whole page. Links to the reports of the runs are relative to its folder."""
+    """Return the whole page. Links to the reports of the runs are relative to its folder."""
     links = [_link(entry, folder) for entry in comparison.entries]
     opened: dict[str, Json] = {}
     groups: dict[str, list[Json]] = {}
@@ -83,7 +83,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
 def _row(
     row: Row, comparison: Comparison, links: Sequence[str | None], opened: dict[str, Json]
 ) -> Json:
-    """A row of the matrix; the details of its cells are added to `opened`."""
+    """Return a row of the matrix; the details of its cells are added to `opened`."""
     cells = []
     for index, entry in enumerate(comparison.entries):
         key = None
@@ -101,7 +101,7 @@ def _row(
 
 
 def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
-    """The text of a cell, its style, its label for screen readers, and the key of its details."""
+    """Return a cell: text, style, label for screen readers, and the key of its details."""
     found, difference = row.cells[index], row.differences[index]
     seen = "none" if difference is None else difference.seen
     shown = text.value(row, found)
@@ -119,7 +119,7 @@ def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
 
 
 def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> Json:
-    """What a cell shows when it is opened."""
+    """Return what a cell shows when it is opened."""
     found, entry = row.cells[index], comparison.entries[index]
     assert found is not None
     anchor = "checks" if row.unit == "status" else _ANCHORS.get(row.section, "verdict")
@@ -144,7 +144,7 @@ def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> J
 
 
 def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
-    """The changed cases behind the difference of a pass rate or score."""
+    """Yield the changed cases behind the difference of a pass rate or score."""
     if any(row.differences) and row.unit == "share":
         for changed in comparison.changes:
             for one in changed.cases if changed.label == label else ():
@@ -169,7 +169,7 @@ def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator
 
 
 def _link(entry: Entry, folder: Path) -> str | None:
-    """The address of the report of a run, relative to a folder; None if there is none."""
+    """Return the address of the report of a run, relative to a folder; None if there is none."""
     report = Path(entry.place or "").resolve() / PAGE_FILE
     if entry.place is None or entry.kind != "run" or not report.exists():
         return None

@@ -131,7 +131,7 @@ def _mean(scores: Collection[Score]) -> float:
 
 
 def letter(score: Score) -> str:
-    """What the cell of an attempt shows: a letter, or tenths of the full score."""
+    """Return what the cell of an attempt shows: a letter, or tenths of the full score."""
     if score.outcome != "graded":
         return LOOKS[score.outcome].letter
     value = score.value or 0.0

@@ -48,7 +48,7 @@ def render_template(template: str, **content: object) -> str:
 
 
 def embedded(data: object) -> Markup:
-    """JSON for a script block, escaped so that it cannot close the block or open a comment."""
+    """Return JSON for a script block, so that it cannot close the block or open a comment."""
     text = orjson.dumps(data).decode()
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
 
@@ -72,24 +72,24 @@ _UNBROKEN = re.compile(r"(?<![^\s`(])(--?[a-z][a-z-]{0,30}|gpt-oss-verify)(?![\w
 
 
 def codes(text: str) -> Markup:
-    """The text with the parts in backticks as code."""
+    """Return the text with the parts in backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(unbroken(text))))  # noqa: S704
 
 
 def unbroken(text: str) -> Markup:
-    """The text without line breaks after the hyphens of options and of the tool's name."""
+    """Return the text without line breaks after the hyphens of options and of the tool's name."""
     parts = _UNBROKEN.split(plain(text))  # every second part is an option or the name
     made = (_SPAN.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
     return Markup("").join(made)
 
 
 def _escaped(value: object) -> object:
-    """Text with unprintable characters and direction marks escaped."""
+    """Return text with unprintable characters and direction marks escaped."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _joined(names: Sequence[str]) -> Markup:
-    """The files of the package with these names, joined and not escaped."""
+    """Return the files of the package with these names, joined and not escaped."""
     folder = resources.files("reports.html") / "templates"
     texts = [(folder / name).read_text(encoding="utf-8") for name in names]
     return Markup("\n".join(texts))  # noqa: S704

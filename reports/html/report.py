@@ -69,7 +69,7 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
 
 
 def _named(analysis: Analysis) -> Iterator[str]:
-    """The records that the page refers to."""
+    """Yield the records that the page refers to."""
     for check in analysis.checks:
         yield from (example.evidence.record for example in check.examples)
     for result in analysis.results:
@@ -79,7 +79,7 @@ def _named(analysis: Analysis) -> Iterator[str]:
 def _maps(
     analysis: Analysis, attempts: Attempts, texts: Mapping[tuple[str, str], str], labels: Labels
 ) -> Iterator[Heatmap]:
-    """One map for each task; larger tasks get the cells that smaller ones do not need."""
+    """Yield one map for each task; larger tasks get the cells that smaller ones do not need."""
     left = MOST_CELLS
     drawn: dict[str, Heatmap] = {}
     tasks = sorted(attempts.by_task.items(), key=lambda item: len(item[1]))
@@ -102,7 +102,7 @@ def _maps(
 
 
 def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
-    """Charts of pass@k and pass^k over k, and of maj@k for evals."""
+    """Yield charts of pass@k and pass^k over k, and of maj@k for evals."""
     thresholds = analysis.verdict.thresholds
     required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k) if thresholds.by_guide else ()
     for result in analysis.results:
@@ -125,7 +125,7 @@ def _point(value: float) -> Estimate:
 
 
 def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
-    """Scores by effort compared with their baselines, one chart for each eval."""
+    """Yield the scores by effort compared with their baselines, one chart for each eval."""
     grouped: dict[str, list[EffortScore]] = defaultdict(list)
     for result in analysis.evals:
         if result.score is not None:

@@ -22,7 +22,7 @@ _TONES: Mapping[RuleStatus, Tone] = {"failed": "bad", "warned": "poor", "passed"
 
 
 def render_site(site: Site, history: History) -> Mapping[str, str]:
-    """The files of a site by name, except those of single runs; `history` has the same runs."""
+    """Return the files of a site by name, except those of runs; `history` has the same runs."""
     latest = [next(run for run in site.runs if run.run == name) for name in site.latest]
     lines = [line for line in history.lines if len(line.points) > 1]
     index = render_page(
@@ -60,7 +60,7 @@ def _scores(runs: Sequence[SiteRun]) -> list[str]:
 
 
 def _heads(runs: Sequence[SiteRun]) -> list[str]:
-    """The columns after provider and verdict."""
+    """Return the columns after provider and verdict."""
     scores = [f"{name}, %" for name in _scores(runs)]
     return ["tool calls, %", *scores, "failed checks", "first token, s", "tokens/s", "$/M tokens"]
 
@@ -83,7 +83,7 @@ def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
 
 
 def _families(runs: Sequence[SiteRun]) -> Table:
-    """The numbers of checks of each family that failed, warned or passed on each provider."""
+    """Return the checks of each family that failed, warned or passed on each provider."""
     names = dict.fromkeys(name for run in runs for name in run.families)
     rows = (
         Row(short_title(name), tuple(_counts(run.families.get(name, {})) for run in runs))

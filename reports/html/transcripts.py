@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 def transcript(rollout: Rollout, score: Score | None) -> Json:
-    """Everything that the page shows of one rollout; the findings of its score mark events."""
+    """Return what the page shows of one rollout; the findings of its score mark events."""
     findings = () if score is None else score.findings
     marked = [(found.evidence.exchange, found.evidence.event) for found in findings]
     return {
@@ -36,7 +36,7 @@ def transcript(rollout: Rollout, score: Score | None) -> Json:
 
 
 def score_details(score: Score, condition: str) -> Json:
-    """Everything that the page shows of one score."""
+    """Return everything that the page shows of one score."""
     notes = {"answer": score.answer or ""}
     if score.outcome == "graded":
         notes["score"] = f"{score.value or 0.0:.2f}"
@@ -104,7 +104,7 @@ def _facts(exchange: Exchange, reply: Reply | str) -> Iterator[str]:
 
 
 def _tools(body: Mapping[str, Any]) -> list[str]:
-    """The names of the tools in a request, for either API."""
+    """Return the names of the tools in a request, for either API."""
     offered = body.get("tools")
     found = []
     for tool in offered if isinstance(offered, list) else ():
@@ -115,7 +115,7 @@ def _tools(body: Mapping[str, Any]) -> list[str]:
 
 
 def _request(exchange: Exchange) -> Json:
-    """The request as it was sent, except that tools are only named, because they repeat."""
+    """Return the request as it was sent, except that tools are only named, because they repeat."""
     request = exchange.request
     if request.body is None:
         body = trimmed(request.text or "", LONGEST_RAW)
@@ -184,7 +184,7 @@ class Item(TypedDict):
 
 
 def request_items(api: Api, body: Mapping[str, Any], *, first: bool) -> list[Item]:
-    """The items of a request; for later requests only those after the last reply."""
+    """Return the items of a request; for later requests only those after the last reply."""
     items = [item for message in sent(api, body) for item in _items(message)]
     new = 0 if first else len(items)
     while new and items[new - 1]["who"] in ("user", "result", "developer", "system"):
@@ -193,7 +193,7 @@ def request_items(api: Api, body: Mapping[str, Any], *, first: bool) -> list[Ite
 
 
 def response_items(reply: Reply | str) -> list[Item]:
-    """The items of a reply, or the reason why it cannot be read."""
+    """Return the items of a reply, or the reason why it cannot be read."""
     items = list(_items(received(reply)))
     if all(item["who"] == "cot" for item in items):
         items.append(_item("final", "", "(no text)"))
@@ -228,7 +228,7 @@ _HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log
 def read_transcripts(
     read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str]
 ) -> Mapping[str, orjson.Fragment]:
-    """The transcripts by record, as many of the first records in `order` as fit.
+    """Return the transcripts by record, as many of the first records in `order` as fit.
 
     Transcripts of `hidden` tasks are left out. Transcripts are JSON text, which takes less memory
     than parsed values.
@@ -252,7 +252,7 @@ def read_transcripts(
 
 
 def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
-    """At most `MOST_KEPT` records: named ones, failures of each kind, findings, then a sample."""
+    """Return at most `MOST_KEPT` records: named ones, all kinds of failures, findings, a sample."""
     failed = [score for score in scores if not passed(score)]
     flawed = [score for score in scores if passed(score) and score.findings]
     healthy = [score for score in scores if passed(score) and not score.findings]
@@ -263,7 +263,7 @@ def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
 
 
 def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
-    """The most important records that fit into `MOST_BYTES`."""
+    """Return the most important records that fit into `MOST_BYTES`."""
     left = MOST_BYTES
     chosen = set()
     for record in order:
@@ -275,7 +275,7 @@ def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
 
 
 def _one_of_each_kind(scores: Iterable[Score]) -> Iterator[str]:
-    """The records of failures, taking one of each kind in turn."""
+    """Yield the records of failures, taking one of each kind in turn."""
     by_kind: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for score in scores:
         ids = sorted({finding.id for finding in score.findings})
@@ -285,7 +285,7 @@ def _one_of_each_kind(scores: Iterable[Score]) -> Iterator[str]:
 
 
 def _evenly_spaced(scores: Sequence[Score]) -> Iterator[str]:
-    """All records in an order whose first n are evenly spaced in the run, for any n."""
+    """Yield all records in an order whose first n are evenly spaced in the run, for any n."""
     bits = max(1, (len(scores) - 1).bit_length())
     for number in range(2**bits):
         place = int(f"{number:0{bits}b}"[::-1], 2)

@@ -43,7 +43,7 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
-from harness.verdict.exchange_counts import ExchangeCounter
+from harness.verdict.judge import ExchangeCounter
 from reports.html.report import render_html
 from reports.model import Report
 

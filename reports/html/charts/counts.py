@@ -40,12 +40,12 @@ def distributions(name: str, unit: str, groups: Values) -> Markup | None:
 
 
 def number(value: float) -> str:
-    """A figure with three significant digits: `0.123`, `12.3`, `1,230`."""
+    """Return a figure with three significant digits: `0.123`, `12.3`, `1,230`."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _figure(value: float) -> str:
-    """Like `number`, with trailing zeros unless the value is an integer."""
+    """Format like `number`, with trailing zeros unless the value is an integer."""
     return number(value) if value >= 100 or value == int(value) else f"{value:#.3g}"
 
 

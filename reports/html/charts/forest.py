@@ -17,7 +17,7 @@ _LEAST_REACH = 0.02
 
 
 def forest(name: str, found: Sequence[tuple[str, Difference]]) -> Markup:
-    """The chart of one measure: the label and the difference of each entry."""
+    """Return the chart of one measure: the label and the difference of each entry."""
     reach = max([_LEAST_REACH, *(abs(end) for _, one in found for end in (one.low, one.high))])
     x = Scale(-reach, reach, _LEFT, WIDTH - _RIGHT)
     bottom = _TOP + _ROW * len(found)

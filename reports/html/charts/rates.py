@@ -32,7 +32,7 @@ class Moment:
 
 
 def over_time(name: str, moments: Sequence[Moment]) -> Markup:
-    """The chart of one measure: shaded gaps, dashed lines at changes, hollow unfinished runs."""
+    """Draw one measure: shaded gaps, dashed lines at changes, hollow unfinished runs."""
     times = [one.seconds for one in moments]
     margin = max(1.0, (times[-1] - times[0]) * 0.03)
     x = Scale(times[0] - margin, times[-1] + margin, _LEFT, WIDTH - _RIGHT)
@@ -160,7 +160,7 @@ def _curve(curve: Curve, x: Scale, y: Scale) -> list[Markup]:
 
 
 def _curve_names(drawn: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
-    """Names and last values at the ends of the curves, spaced so that they do not overlap."""
+    """Draw names and last values at the ends of the curves, spaced so that they do not overlap."""
     ends = sorted(
         ((y(curve.points[-1][1].value), curve) for curve in drawn), key=lambda end: end[0]
     )

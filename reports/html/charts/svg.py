@@ -12,7 +12,7 @@ WIDTH = 360  # width of every chart in user units, about the width of a phone in
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
-    """An element. Children that are not markup are escaped; `class_` becomes `class`."""
+    """Return an element. Children that are not markup are escaped; `class_` becomes `class`."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
         for key, value in attributes.items()
@@ -24,23 +24,23 @@ def tag(name: str, *children: str, **attributes: str | float) -> Markup:
 
 
 def chart(height: float, label: str, *children: Markup) -> Markup:
-    """A drawing with a label for screen readers."""
+    """Return a drawing with a label for screen readers."""
     box = f"0 0 {WIDTH} {height:g}"
     return tag("svg", *children, viewBox=box, role="img", aria_label=label, class_="chart")
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str = "tick") -> Markup:
-    """One line of text."""
+    """Return one line of text."""
     return tag("text", content, x=x, y=y, text_anchor=anchor, class_=kind)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    """A straight line."""
+    """Return a straight line."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
 def path(points: Sequence[tuple[float, float]], kind: str, *, closed: bool = False) -> Markup:
-    """A line through points; if closed, the area that they enclose."""
+    """Return a line through points; if closed, the area that they enclose."""
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     return tag("path", d=f"M{drawn}{'Z' if closed else ''}", class_=kind)
 
@@ -55,13 +55,13 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The position of a value."""
+        """Return the position of a value."""
         span = (self.high - self.low) or 1.0
         return self.start + (value - self.low) / span * (self.end - self.start)
 
 
 def rates_grid(y: Scale, left: float, right: float) -> list[Markup]:
-    """Grid lines and labels from 0 % to 100 %."""
+    """Return the grid lines and labels from 0 % to 100 %."""
     return [
         part
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)

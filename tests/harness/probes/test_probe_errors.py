@@ -8,7 +8,7 @@ from mock_provider import error
 from probing import judged, refusal, statuses
 from replies import Reply
 
-from harness.probes import errors
+from harness.probes import invalid_requests
 from harness.probes.probe import ProbeRequest
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
@@ -36,7 +36,7 @@ def results(wrong: Any) -> dict[str, RuleResult]:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return healthy(request, attempt) if healthy(request, attempt) is HELLO else wrong
 
-    return judged(errors.GROUP, provider)
+    return judged(invalid_requests.GROUP, provider)
 
 
 def of_status(found: dict[str, RuleResult], status: str) -> set[str]:
@@ -68,7 +68,7 @@ def test_a_defect_of_streams_alone_is_reported_as_one() -> None:
         streamed = attempt.condition.mode == "streaming"
         return full(500) if streamed else healthy(request, attempt)
 
-    assert of_status(judged(errors.GROUP, provider), "failed") == {"errors.stream"}
+    assert of_status(judged(invalid_requests.GROUP, provider), "failed") == {"errors.stream"}
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_a_key_is_checked(status: int) -> None:
         return made.model_copy(update={"request": keyed})
 
     expected = "warned" if status == 200 else "passed"
-    assert judged(errors.GROUP, provider)["errors.key"].status == expected
+    assert judged(invalid_requests.GROUP, provider)["errors.key"].status == expected
 
 
 def test_every_invalid_request_has_a_body_for_each_api() -> None:
-    for invalid in errors.INVALID_REQUESTS:
+    for invalid in invalid_requests.INVALID_REQUESTS:
         assert invalid.raw or invalid.options["chat"]
         assert invalid.raw or invalid.options["responses"]
 
@@ -132,5 +132,5 @@ def test_every_invalid_request_has_a_body_for_each_api() -> None:
     [(full(400), "passed"), (full(413), "passed"), (full(502), "failed"), (HELLO, "failed")],
 )
 def test_an_overflow_is_rejected_and_not_truncated(said: Any, status: str) -> None:
-    found = judged(errors.OVERFLOW_GROUP, lambda request, attempt: said)
+    found = judged(invalid_requests.OVERFLOW_GROUP, lambda request, attempt: said)
     assert found["errors.overflow"].status == status

@@ -8,7 +8,7 @@ from mock_provider import COT, MockProvider
 from replies import MODEL, Reply, chat_whole
 
 from harness.golden.files import shipped
-from harness.probes import cot, errors, numerics
+from harness.probes import cot, invalid_requests, numerics
 from harness.probes.probe import ProbeOptions
 from harness.providers.entries import adhoc_provider
 from harness.tasks.probing import ProbeTask
@@ -53,7 +53,7 @@ async def test_an_unreadable_reply_leaves_the_usual_field(body):
 
 
 async def test_groups_that_send_no_cot_over_chat_send_no_trial_request():
-    assert (await learned(errors.GROUP, reply({})))[0] == 0
+    assert (await learned(invalid_requests.GROUP, reply({})))[0] == 0
     assert (await learned(cot.GROUP, reply({}), ("responses",)))[0] == 0
 
 

@@ -4,7 +4,7 @@ The rates are compared with those of other engines on the same weights and promp
 installed: transformers, and OpenAI's PyTorch model (`pip install --no-deps gpt-oss`; it requires
 Python 3.12).
 
-    python benchmarks/engine.py [--checkpoint DIR] [--tokens N] [--requests N]
+    python benchmarks/engine_speed.py [--checkpoint DIR] [--tokens N] [--requests N]
 
 Without --checkpoint, the shipped small one is used, or random weights of its shape. Times vary with
 the load of the machine. The engines take turns, each time with new prompts, and the ratios are
