@@ -39,7 +39,7 @@ The *tolerated* share is the share of attempts in which the model itself causes 
 one, only a server can cause it. Findings of a check with a tolerated share are info until the
 affected attempts of the whole run, or of one API, mode or replica, significantly exceed the share.
 Together, these exact binomial tests fail at most 1 % of healthy servers
-([rare-defects.md](rare-defects.md)).
+([accuracy.md](accuracy.md#rare-defects)).
 
 In a run, every check and probe has one of these results: passed, failed, warned, declared (the
 provider's entry declares the limitation), not verifiable (the run contains nothing to judge) or

@@ -102,7 +102,7 @@ def init(
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
     show(
         f"Added {provider.name} to {providers_file}: {added}.\n"
-        f"Next: gpt-oss-verify {option} -n 1 -k 1"
+        f"Next: gpt-oss-verify {option} --suite tools -n 1 -k 1"
     )
     return 0
 

@@ -107,7 +107,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
         return Step("Test more with tool calls and probes:", "gpt-oss-verify --provider NAME")
-    return Step("This run had no tool-calling cases; --suite smoke has them.")
+    return Step("This run had no tool-calling cases; --suite tools has them.")
 
 
 def _after_a_fix(analysis: Analysis, failed: Sequence[ShownRule]) -> Iterator[Step]:

@@ -82,7 +82,7 @@ def _share(counts: Sequence[tuple[float, int]]) -> float:
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Mean of one value per case, each in [0, 1], with a 95 % interval for other cases of the kind.
 
-    Both bounds are those of `lower_mean`. Simulated coverage: docs/figures.md. Raises ValueError
+    Both bounds are those of `lower_mean`. Tests simulate their coverage. Raises ValueError
     without values, or if one is not in [0, 1].
     """
     if not values or not all(0 <= value <= 1 for value in values):

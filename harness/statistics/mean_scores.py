@@ -91,7 +91,7 @@ def mean_score(scores: Scores) -> MeanScore:
 
     Binary scores get the interval of `mean_interval`. Graded scores get Student's interval of the
     question means, clipped to [0, 1]; the lower end is not clipped if a mean is negative, as in
-    HealthBench. Simulated coverage: docs/figures.md. Raises the errors of `question_means`.
+    HealthBench. Tests simulate the coverage. Raises the errors of `question_means`.
     """
     means = question_means(scores)
     binary = is_binary(scores)
