@@ -36,7 +36,12 @@ from gpt_oss_verify.progress import display
 from gpt_oss_verify.restoring import restore, resume, same_grader
 from gpt_oss_verify.screen import print_raw, say, show
 from harness import session
-from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
+from harness.errors import (
+    ConfigurationError,
+    ProviderUnavailableError,
+    StoppedAnsweringError,
+    StoppedError,
+)
 from harness.providers.entries import find_provider
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
@@ -199,11 +204,14 @@ def sample_with_progress(
     try:
         with display(job.plan.tasks, debug=debug) as screen:
             sample(job, screen)
-    except (ProviderUnavailableError, ConfigurationError):
+    except (ProviderUnavailableError, ConfigurationError) as error:
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         _judge(job.folder)
         say(f"The finished attempts are judged in {job.folder}/report.md")
+        if isinstance(error, StoppedAnsweringError):
+            again = f"{error}; continue with --resume {job.folder}"
+            raise StoppedAnsweringError(again) from None
         raise
     except StoppedError as stop:
         _judge(job.folder)

@@ -5,6 +5,7 @@
     ├── RunLogError                    2   the run folder cannot be read or written
     ├── ProviderUnavailableError       3   the provider cannot be sampled
     │   ├── ProviderUnreachableError   3   nothing answers at its address
+    │   │   └── StoppedAnsweringError  3   it answered before, and does not any more
     │   ├── ProviderUnauthorizedError  3   the key is missing, wrong or without permission
     │   ├── ModelNotFoundError         3   the provider has no such model
     │   └── LaunchError                3   the launch command did not become ready
@@ -50,6 +51,10 @@ class ProviderUnavailableError(HarnessError):
 
 class ProviderUnreachableError(ProviderUnavailableError):
     """Nothing answers at the provider's address."""
+
+
+class StoppedAnsweringError(ProviderUnreachableError):
+    """The server stopped answering during a run; all finished attempts are on disk."""
 
 
 class ProviderUnauthorizedError(ProviderUnavailableError):
