@@ -1,6 +1,7 @@
 """What the user sees during a run: a live line on a terminal, plain lines elsewhere."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,15 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.checks.rollout_score import usage
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
+from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
 from harness.tasks.task import Task
 from harness.text import percentage, plain
 from reports.text import counted
 
 SECONDS_BETWEEN_LINES = 10.0
+LONG_WAIT = 15.0  # seconds after which the line names what it waits for
+_TICK = 1.0
 _ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
 _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
@@ -93,6 +97,8 @@ class LineDisplay(Observer):
     def __init__(self, console: Console, tally: Tally) -> None:
         self._console = console
         self._tally = tally
+        self._stage = ("", 0.0)
+        self._under_way: dict[str, tuple[str, float]] = {}
         self._planned = 0
         self._done = 0
         self._pace = ""
@@ -100,11 +106,13 @@ class LineDisplay(Observer):
 
     def stage(self, text: str) -> None:
         """Print the current activity."""
+        self._stage = (text, time.monotonic())
         self._print(f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Print the number of planned attempts."""
         self._planned, self._done = planned, finished
+        self._stage = ("", 0.0)
         already = f", {finished} of them already done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
         self._print(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
@@ -113,12 +121,35 @@ class LineDisplay(Observer):
         """Note the concurrency that the provider allows, if it is less than requested."""
         self._pace = pace(limit, most)
 
+    def started(self, attempt: Attempt) -> None:
+        """Remember what is under way."""
+        self._under_way[attempt.id] = (f"{attempt.task}/{attempt.sample.id}", time.monotonic())
+
+    def tick(self) -> None:
+        """Print what the run waits for, if nothing else was printed for a while."""
+        waiting = self._waiting()
+        if waiting and time.monotonic() - self._printed_at >= LONG_WAIT:
+            self._print(waiting)
+
+    def _waiting(self) -> str:
+        """What has been under way for longest, if that is long: `waiting for …, 154 s`."""
+        now, (stage, began) = time.monotonic(), self._stage
+        oldest = min(list(self._under_way.values()), key=lambda each: each[1], default=None)
+        if stage and now - began >= LONG_WAIT:
+            return f"{stage} … {now - began:.0f} s"
+        if oldest is not None and now - oldest[1] >= LONG_WAIT:
+            return f"waiting for {oldest[0]}, {now - oldest[1]:.0f} s"
+        return ""
+
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
+        self._under_way.pop(rollout.id, None)
         self._done += self._tally.add(rollout)
         due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
         if self._done == self._planned or due:
-            self._print(f"{self._done}/{self._planned} · {self._tally}{self._pace}")
+            waiting = self._waiting()
+            named = f" · {waiting}" if waiting else ""
+            self._print(f"{self._done}/{self._planned} · {self._tally}{self._pace}{named}")
 
     def _print(self, text: str) -> None:
         self._printed_at = time.monotonic()
@@ -143,18 +174,28 @@ class LiveDisplay(LineDisplay):
 
     def stage(self, text: str) -> None:
         """Show the current activity."""
+        self._stage = (text, time.monotonic())
         self.progress.reset(self._task, total=None, description=f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Show a bar for the planned attempts."""
+        self._stage = ("", 0.0)
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
-        counts = self._tally.add(rollout)
-        self.progress.update(
-            self._task, advance=counts, description=plain(f"{self._tally}{self._pace}")
-        )
+        self._under_way.pop(rollout.id, None)
+        self.progress.update(self._task, advance=self._tally.add(rollout))
+        self.tick()
+
+    def tick(self) -> None:
+        """Show the counts, and what the run waits for."""
+        waiting = self._waiting()
+        if self._stage[0]:
+            text = waiting or f"{self._stage[0]} …"
+        else:
+            text = f"{self._tally}{self._pace}{f' · {waiting}' if waiting else ''}"
+        self.progress.update(self._task, description=plain(text))
 
 
 class DebugDisplay(LineDisplay):
@@ -173,14 +214,32 @@ def display(
 ) -> Iterator[LineDisplay]:
     """Show progress until the end of the block, in the form that suits stderr."""
     console, tally = console or stderr(), Tally(tasks)
-    if debug:
-        yield DebugDisplay(console, tally)
-    elif console.is_terminal:
-        live = LiveDisplay(console, tally)
-        with live.progress:
-            yield live
-    else:
-        yield LineDisplay(console, tally)
+    if debug or not console.is_terminal:
+        kind = DebugDisplay if debug else LineDisplay
+        with _ticking(screen := kind(console, tally)):
+            yield screen
+        return
+    live = LiveDisplay(console, tally)
+    with live.progress, _ticking(live):
+        yield live
+
+
+@contextmanager
+def _ticking(screen: LineDisplay) -> Iterator[None]:
+    """Call `tick` every second, from a thread, because nothing happens while the run waits."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(_TICK):
+            screen.tick()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def pace(limit: int, most: int) -> str:

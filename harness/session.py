@@ -1,10 +1,12 @@
 """Sample a run into its folder."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from harness.errors import StoppedAnsweringError
 from harness.providers.entries import Provider, changed
@@ -28,6 +30,7 @@ from harness.verdict.planned_scores import Scorer
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
+T = TypeVar("T")
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 
@@ -84,7 +87,7 @@ def sample(job: Job, observer: Observer) -> None:
     """
     prepare(job)
     try:
-        end = run_until_stopped(_sample(job, observer))
+        end = run_until_stopped(_before_deadline(job, _sample(job, observer)))
     except StoppedAnsweringError as error:
         why = f"{str(error).capitalize()}; finish the run with --resume RUN."
         write_run_info(job.folder, ended(job, None).model_copy(update={"stopped": why}))
@@ -97,7 +100,7 @@ def grade(job: Job, observer: Observer) -> None:
 
     Raises the errors of `sample`.
     """
-    run_until_stopped(_grade(job, observer))
+    run_until_stopped(_before_deadline(job, _grade(job, observer)))
     info = job.info.model_copy(update={"stopped": job.budget.stopped})
     if info.ended is None and sum(1 for _ in read_rollouts(job.folder)) >= info.planned:
         info = ended(job, "complete")
@@ -131,6 +134,18 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Obs
             if interim is not None and interim.verdict(job.info).decision == "fail":
                 return False
     return True
+
+
+async def _before_deadline(job: Job, main: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `main` returns; at the deadline of the budget, cancel it and return None."""
+    try:
+        async with asyncio.timeout(job.budget.seconds_left) as limit:
+            return await main
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        job.budget.deadline_passed()
+        return None
 
 
 async def _sample(job: Job, observer: Observer) -> RunEnd | None:

@@ -1,6 +1,7 @@
 """The progress that is shown during a run."""
 
 import io
+import time
 
 import pytest
 from healthy import SUITE, correct, rollout
@@ -114,3 +115,30 @@ def test_errors_are_counted(broken, text):
     for _ in range(broken):
         tally.add(rollout([], sample=CASE.id, end="unreadable"))
     assert text in str(tally)
+
+
+def test_what_the_run_waits_for_is_named(monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+    stream = io.StringIO()
+    with display(TASKS, debug=False, console=Console(file=stream, width=200)) as screen:
+        screen.stage("contacting the provider")
+        time.sleep(0.2)
+        screen.begin(4, 0)
+        screen.started(next(TASKS[0].attempts(1)))
+        time.sleep(0.2)
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == "contacting the provider … 0 s"
+    assert lines[-1] == f"waiting for tool_calling/{CASE.id}, 0 s"
+
+
+def test_the_live_line_names_what_the_run_waits_for(monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
+    with display(TASKS, debug=False, console=console) as screen:
+        screen.begin(4, 0)
+        screen.started(next(TASKS[0].attempts(1)))
+        time.sleep(0.3)
+    assert f"nothing finished yet · waiting for tool_calling/{CASE.id}" in stream.getvalue()
