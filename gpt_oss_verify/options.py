@@ -129,7 +129,7 @@ class SamplingOptions:
     tries: Annotated[
         int | None, Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES))
     ] = None
-    """Attempts at each sample under each condition. Default: 5; aime25 16, gpqa 8, others 1."""
+    """Tries at each sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds tries."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None

@@ -1,6 +1,7 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,7 +71,10 @@ def verify(
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
     """
     if run.resume is not None:
-        job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
+        others = replace(sampling, tries=None)
+        job = _resumed(
+            run, provider, gate, budget, cases, others, tries=sampling.tries, evals=evals
+        )
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
     if run.dry_run:
@@ -112,8 +116,8 @@ def evaluate(
     )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
-        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **others))
+        settings = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **settings))
     draft = planning.draft(
         Options(
             *(provider, sampling, gate_options, budget, evals, run.concurrency),
@@ -230,11 +234,15 @@ def _resumed(
     gate_options: GateOptions,
     budget: BudgetOptions,
     *given: object,
+    tries: int | None = None,
     **others: object,
 ) -> Job:
-    """Return the job that finishes the run of --resume; refuses the other options."""
+    """Return the job that finishes the run of --resume; refuses the other options.
+
+    With `tries`, the job also makes further tries at the tool-call cases.
+    """
     _refuse_settings(run, provider, *given, **others)
-    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
+    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency, tries)
 
 
 def _refuse_settings(

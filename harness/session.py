@@ -117,15 +117,18 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
 async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Observer) -> bool:
     """Make every planned request that is not in the log yet, as far as the budget allows.
 
-    With `until_fail`, the run is judged after each portion, and ends at a verdict of fail: then
-    the result is False. Raises RunLogError.
+    The attempts that show most defects come first. With `until_fail`, the run is judged after each
+    portion, and ends at a verdict of fail: then the result is False. Raises RunLogError, and
+    StoppedAnsweringError.
     """
     interim = InterimResults(job.folder, job.plan) if job.info.settings.until_fail else None
     outage = _outage(job, provider)
     for stage in job.plan.stages:
         burst = max(stage.burst or 0, job.info.settings.concurrency)
-        planned = job.plan.attempts(stage)
-        for attempts in portions(decisive_first(planned, job.plan.tasks)) if interim else [planned]:
+        planned: Iterable[Attempt] = job.plan.attempts(stage)
+        if not stage.patient:  # an eval may have too many attempts to sort, and has no better order
+            planned = decisive_first(planned, job.plan.tasks)
+        for attempts in portions(list(planned)) if interim else [planned]:
             await _attempt(
                 job, provider, log, observer, attempts, burst, outage, patient=stage.patient
             )

@@ -245,7 +245,7 @@ def _undecided_reason(
     if tries > MOST_TRIES:
         turning = two_rates.turning_point(*rates)
         return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
-    return f"{found}. At the same rate, -k {tries} would settle it."
+    return f"{found}. At the same rate, `--resume RUN -k {tries}` would settle it."
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:

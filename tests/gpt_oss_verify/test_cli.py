@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -341,13 +342,37 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     with (folder / "rollouts.jsonl").open("a") as log:
         log.write('{"id": "torn')
     mock.received.clear()
-    assert run(["--resume", str(folder), "-k", "3"]) == 2
-    assert "leave out --tries" in capsys.readouterr().err
+    assert run(["--resume", str(folder), "--strict"]) == 2
+    assert "leave out --strict" in capsys.readouterr().err
     assert run(["--resume", str(folder)]) == 0
     assert "sampling 16 attempts, 13 of them already done" in capsys.readouterr().err
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
     asked = [request for request in mock.posts if "tools" in request.body]
     assert len(asked) == 6
+
+
+def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(mock, tmp_path, capsys):
+    few = ("--suite", "tools", "-n", "6", "-k", "2", "--only", "cases,errors")
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *few[2:]]) in {1, 4}
+    folder = only_run(tmp_path)
+    before, asked = rollouts(folder), len(mock.posts)
+    assert run(["--resume", str(folder), "-k", "3"]) in {1, 4}
+    after = rollouts(folder)
+    assert after[: len(before)] == before
+    ids = [json.loads(line)["id"] for line in after]
+    assert len(ids) == len(set(ids)) == len(before) + 6 * 2
+    assert len(mock.posts) - asked <= 6 * 2 * 2 + 4
+    assert run(["--resume", str(folder), "-k", "2"]) == 2
+    assert "has 3 tries of each case; --tries must be larger" in capsys.readouterr().err
+
+
+def test_an_inconclusive_run_prints_the_command_that_settles_it(mock, tmp_path, capsys):
+    few = ("--suite", "tools", "-n", "6", "-k", "1")
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *few]) == 4
+    folder = only_run(tmp_path)
+    command = re.search(r"gpt-oss-verify (--resume \S+ -k \d+)", capsys.readouterr().out)
+    assert run(command[1].split()) == 0
+    assert rollouts(folder)
 
 
 def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
