@@ -5,6 +5,7 @@ Commands are listed as `module:function` and imported on first use, so that a ru
 
 import gc
 import inspect
+import json
 import os
 import sys
 import traceback
@@ -34,8 +35,8 @@ app = App(
         "Try it: gpt-oss-verify --provider reference"
     ),
     help_epilogue=(
-        "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
-        "3 provider unreachable or unauthorized · 4 inconclusive · "
+        "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
+        "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
         "70 internal error of the tool · 130 stopped by Ctrl-C"
     ),
     help_format="plaintext",
@@ -143,6 +144,10 @@ def run(arguments: Sequence[str]) -> int:
         command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
         return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
+        if "--json" in arguments:
+            run = None if error.run is None else str(error.run)
+            failed = {"error": str(error), "exit_code": error.exit_code, "run": run}
+            print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _print_error("stopped", EXIT_INTERRUPTED)

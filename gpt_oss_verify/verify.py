@@ -214,12 +214,14 @@ def sample_with_progress(
         _judge(job.folder)
         say(f"The finished attempts are judged in {job.folder}/report.md")
         if isinstance(error, StoppedAnsweringError):
-            again = f"{error}; continue with --resume {job.folder}"
-            raise StoppedAnsweringError(again) from None
-        raise
+            error = StoppedAnsweringError(f"{error}; continue with --resume {job.folder}")
+        error.run = job.folder
+        raise error from None
     except StoppedError as stop:
         _judge(job.folder)
-        raise StoppedError(f"{stop} {job.folder}") from None
+        stop = StoppedError(f"{stop} {job.folder}")
+        stop.run = job.folder
+        raise stop from None
 
 
 def _judge(folder: Path) -> None:

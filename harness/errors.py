@@ -33,6 +33,8 @@ class HarnessError(Exception):
     """Base of all errors that the command line reports with a message and an exit code."""
 
     exit_code = EXIT_USAGE
+    run: Path | None = None
+    """The run folder with the attempts that finished before the error, if it was judged."""
 
 
 class ConfigurationError(HarnessError):

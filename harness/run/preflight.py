@@ -187,7 +187,8 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         remedy = (
             f"check the key in {provider.api_key_env}"
             if provider.api_key_env
-            else "set api_key_env to the name of the variable that holds your key"
+            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
+            "providers.yaml"
         )
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:

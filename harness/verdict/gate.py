@@ -22,7 +22,7 @@ ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
-    "Nothing is published about sample questions. Measure a baseline with "
+    "Nothing is published about these questions. Measure a baseline with "
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
 )
 

@@ -1,5 +1,6 @@
 """The GitHub action and the GitLab template: bash runs their steps as a runner would."""
 
+import json
 import os
 import re
 import subprocess
@@ -239,13 +240,14 @@ def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_pa
     assert list(tmp_path.glob(job["artifacts"]["reports"]["junit"]))
 
 
-def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
-    suite = SUITE.first(2)
-    write_finished_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
-    run(["recheck", str(tmp_path / "runs" / "a-1")])
+def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monkeypatch, capsys):
+    suite, folder = SUITE.first(2), tmp_path / "runs" / "a-1"
+    write_finished_run(folder, problem_rollouts(suite, tries=1), suite, tries=1)
+    run(["recheck", str(folder)])
     capsys.readouterr()
-    for name in ("result.json", "log.txt"):
-        (tmp_path / name).write_text("")
+    failed = {"error": "the server stopped answering", "exit_code": 3, "run": str(folder)}
+    (tmp_path / "result.json").write_text(json.dumps(failed))
+    (tmp_path / "log.txt").write_text("")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     told = ["--log", str(tmp_path / "log.txt"), "--code", "3"]
@@ -253,3 +255,15 @@ def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, ca
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""
+
+
+def test_two_uses_in_one_job_report_their_own_runs(mock, tmp_path):
+    first = verified(tmp_path, mock).outputs["verify"]
+    (tmp_path / "verify.output").unlink()
+    second = verified(tmp_path, mock, apis="responses").outputs["verify"]
+    (tmp_path / "verify.output").unlink()
+    mock.always = status(404, f"The model {MODEL} does not exist")
+    third = verified(tmp_path, mock).outputs["verify"]
+    assert first["verdict"] == second["verdict"] == "pass"
+    assert first["runs"] != second["runs"]
+    assert third == {"verdict": "error", "exit-code": "3"}

@@ -193,6 +193,21 @@ def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(cap
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_an_error_is_printed_as_json_on_request(capsys):
+    assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--json"]) == 3
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["exit_code"], "does not answer" in printed["error"]) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["harness", "evals", "reports", "harmony"])
+def test_a_folder_with_the_name_of_a_package_does_not_matter(name, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    command = [sys.executable, "-m", "gpt_oss_verify", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, version("gpt-oss-verify"))
+
+
 def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys):
     mock.api_key = KEY
     assert run(at(mock)) == 3
