@@ -4,8 +4,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -13,6 +13,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
+from gpt_oss_verify.first_finding import FirstFinding
 from gpt_oss_verify.screen import stderr
 from harness.api.parsed_rollout import parse_rollout
 from harness.checks.rollout_score import usage
@@ -103,6 +104,16 @@ class LineDisplay(Observer):
         self._done = 0
         self._pace = ""
         self._printed_at = 0.0
+        self._first_finding: FirstFinding | None = None
+
+    def watch(self, tasks: Sequence[Task], may_warn: Collection[str]) -> FirstFinding:
+        """Print the first finding as soon as there is one, until the result is closed."""
+        self._first_finding = FirstFinding(tasks, may_warn, self._print)
+        return self._first_finding
+
+    def _judge_soon(self, rollout: Rollout) -> None:
+        if self._first_finding is not None:
+            self._first_finding.add(rollout)
 
     def stage(self, text: str) -> None:
         """Print the current activity."""
@@ -144,6 +155,7 @@ class LineDisplay(Observer):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
         self._under_way.pop(rollout.id, None)
+        self._judge_soon(rollout)
         self._done += self._tally.add(rollout)
         due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
         if self._done == self._planned or due:
@@ -185,6 +197,7 @@ class LiveDisplay(LineDisplay):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
         self._under_way.pop(rollout.id, None)
+        self._judge_soon(rollout)
         self.progress.update(self._task, advance=self._tally.add(rollout))
         self.tick()
 
@@ -210,17 +223,25 @@ class DebugDisplay(LineDisplay):
 
 @contextmanager
 def display(
-    tasks: Sequence[Task] = (), *, debug: bool, console: Console | None = None
+    tasks: Sequence[Task] = (),
+    *,
+    debug: bool,
+    may_warn: Collection[str] = (),
+    console: Console | None = None,
 ) -> Iterator[LineDisplay]:
-    """Show progress until the end of the block, in the form that suits stderr."""
+    """Show progress until the end of the block, in the form that suits stderr.
+
+    The first error of a rule that is not in `may_warn` is printed as soon as it is found.
+    """
     console, tally = console or stderr(), Tally(tasks)
     if debug or not console.is_terminal:
         kind = DebugDisplay if debug else LineDisplay
-        with _ticking(screen := kind(console, tally)):
+        screen: LineDisplay = kind(console, tally)
+        with _ticking(screen), closing(screen.watch(tasks, may_warn)):
             yield screen
         return
     live = LiveDisplay(console, tally)
-    with live.progress, _ticking(live):
+    with live.progress, _ticking(live), closing(live.watch(tasks, may_warn)):
         yield live
 
 

@@ -49,6 +49,7 @@ from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.job import Job, new_info
 from harness.tasks.plan import Plan
+from harness.verdict import requirements
 from reports.text import counted, visible
 
 Sampler = Callable[[Job, Observer], None]
@@ -206,7 +207,8 @@ def sample_with_progress(
     user stops the run.
     """
     try:
-        with display(job.plan.tasks, debug=debug) as screen:
+        soft = requirements.may_warn(job.info.settings.thresholds)
+        with display(job.plan.tasks, debug=debug, may_warn=soft) as screen:
             sample(job, screen)
     except (ProviderUnavailableError, ConfigurationError) as error:
         if not job.info.resumed and run_folder.discard_unused(job.folder):
