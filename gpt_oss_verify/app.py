@@ -46,10 +46,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMANDS = {
-    "Set up": {
+    "Commands for the first week": {
         "init": "init:init",
         "providers": "init:providers",
         "checks": "checks:checks",
+        "reproduce": "reproduce:reproduce",
+        "compare": "compare:compare",
+        "recheck": "recheck:recheck",
     },
     "Sample or record": {
         "eval": "verify:evaluate",
@@ -57,9 +60,6 @@ _COMMANDS = {
         "import": "traffic:import_traffic",
     },
     "Work with finished runs": {
-        "recheck": "recheck:recheck",
-        "reproduce": "reproduce:reproduce",
-        "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
         "merge": "eval_runs:merge",
@@ -76,7 +76,12 @@ _COMMANDS = {
     },
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
-_GROUPS = {name: Group(name, sort_key=at - len(_COMMANDS)) for at, name in enumerate(_COMMANDS)}
+_FIRST = next(iter(_COMMANDS))
+_GROUPS = {
+    name: Group(name, sort_key=-1 if name == _FIRST else 100 + at)
+    for at, name in enumerate(_COMMANDS)
+}
+"""Further commands come after all options."""
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
@@ -108,7 +113,7 @@ app.command(
 )
 
 
-@app.command(group=_GROUPS["Set up"], help_epilogue=f"Exit codes: {_NO_VERDICT}")
+@app.command(group=Group("Shell", sort_key=200), help_epilogue=f"Exit codes: {_NO_VERDICT}")
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print a shell completion script for commands and options.
 

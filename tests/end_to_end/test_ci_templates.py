@@ -180,9 +180,19 @@ def test_the_tool_is_installed_in_its_own_environment(tmp_path):
 
 def test_the_example_workflow_uses_only_existing_inputs():
     workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
-    steps = workflow["jobs"]["verify"]["steps"]
-    (own,) = (step for step in steps if "gpt-oss-verify" in step["uses"])
-    assert set(own["with"]) <= set(ACTION["inputs"])
+    for job in workflow["jobs"].values():
+        (own,) = (step for step in job["steps"] if "gpt-oss-verify" in step["uses"])
+        assert set(own["with"]) <= set(ACTION["inputs"])
+        assert own["with"]["gate"] == "gate.yaml"
+
+
+def test_the_example_workflow_starts_the_server_in_the_job(tmp_path):
+    workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
+    (own,) = (each for each in workflow["jobs"]["verify-local-server"]["steps"] if "with" in each)
+    (tmp_path / "gate.yaml").write_text("must_pass: [finish]\n")
+    runner = Runner(tmp_path, **own["with"], args="--suite tools -n 1 -k 1 --rule guide")
+    assert runner.run("verify") == 0, runner.log
+    assert runner.outputs["verify"]["verdict"] in {"pass", "inconclusive"}
 
 
 def test_the_site_workflow_runs_the_expected_commands(tmp_path):

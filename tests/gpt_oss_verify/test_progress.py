@@ -171,7 +171,9 @@ def test_the_first_finding_is_printed_while_the_run_goes_on(soft, told):
 
 
 def test_probes_are_judged_when_their_group_is_complete():
-    (task,) = probe_tasks(choose("standard", ("errors.status",)).probes, ProbeOptions(MODEL, ["chat"]))[:1]
+    (task,) = probe_tasks(
+        choose("standard", ("errors.malformed",)).probes, ProbeOptions(MODEL, ["chat"])
+    )[:1]
     said = []
     judge = FirstFinding([task], (), said.append)
     for attempt in task.all_attempts():
