@@ -32,7 +32,6 @@ from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
-from harness.compare.regressions import regressions_of
 from harness.errors import (
     EXIT_FAIL,
     EXIT_PASS,
@@ -41,9 +40,9 @@ from harness.errors import (
     ProviderUnavailableError,
 )
 from harness.run import run_folder
-from reports.compare import print_comparison, render_compare_markdown
+from reports.comparison import print_comparison, render_compare_markdown
 from reports.history import print_history
-from reports.html.compare import render_compare_html
+from reports.html.comparison_page import render_compare_html
 
 STEM = "compare"
 _RUN = Parameter(group=RUN)
@@ -67,6 +66,8 @@ def compare(
     as_json: Annotated[AsJson, _RUN, Parameter(help=_JSON)] = False,
 ) -> int:
     """Compare runs: what differs, and which differences exceed chance.
+
+    Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
         runs: Run folders, baseline files, or published baselines (range, card, …).
@@ -99,9 +100,7 @@ def compare(
     if len(names) + extra > 1:
         found = _comparison(names, against)
         _report(found, out, as_json=as_json)
-        tested = [each for row in found.rows for each in row.differences if each is not None]
-        if code == EXIT_PASS and any(each.seen == "worse" for each in tested):
-            return EXIT_FAIL
+        return code or (EXIT_FAIL if found.worse else EXIT_PASS)
     return code
 
 
@@ -158,7 +157,6 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
         columns,
         0 if against is None else chosen.index(against),
         version("gpt-oss-verify"),
-        [found for found in map(regressions_of, columns) if found is not None],
     )
 
 

@@ -8,9 +8,8 @@ from cyclopts import Parameter
 
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
-from harness.compare.dataframes import load
+from harness.compare.dataframes import COLUMNS, load
 from harness.compare.inspect_log import write_inspect_logs
-from harness.compare.tables import COLUMNS
 from harness.errors import ConfigurationError, RunLogError, os_errors
 
 

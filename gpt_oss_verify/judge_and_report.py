@@ -8,7 +8,7 @@ from pathlib import Path
 from evals.task import EvalTask
 from gpt_oss_verify.restoring import restore
 from gpt_oss_verify.screen import print_raw, stdout
-from harness.compare.regressions import read_regressions, write_regressions
+from harness.compare.history import since_previous
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder
@@ -20,11 +20,12 @@ from harness.verdict.judge import judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
+from reports.comparison_sentences import change_sentences
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.model import Report
-from reports.regressions import sentences
 from reports.terminal import print_report
+from reports.text import moment
 
 
 def judge_and_report(
@@ -44,8 +45,6 @@ def judge_and_report(
     analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
-    if analysis.complete:
-        write_regressions(folder)
     return _write_reports(folder, analysis, tasks, show_questions=show_questions)
 
 
@@ -77,7 +76,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     shown_thresholds.pop("reference_cases")
     shown_thresholds["rule"] = "guide" if thresholds.by_guide else "success_rate"
     shown_thresholds["reference"] = target_of(thresholds).reference
-    shown = ("status", "reason", "applicable", "failures", "groups")
+    shown = ("status", "reason", "applicable", "failures", "counts")
     return {
         "version": whole["version"],
         "run": str(folder),
@@ -111,11 +110,17 @@ def _write_reports(
     folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
 ) -> Report:
     """Write the reports of a judged run. Raises RunLogError."""
-    known = read_regressions(folder)
+    since = since_previous(folder) if analysis.complete else None
+    changes: tuple[str, ...] = ()
+    if since is not None:
+        before, found = since
+        at = f"Since {before[0]} ({moment(before[1])}):"
+        first, *others = (each for one in found.changes for each in change_sentences(one))
+        changes = (f"{at} {first}", *others)
     made = build_report(
         analysis,
         str(folder),
-        regressions=() if known is None else tuple(sentences(known)),
+        regressions=changes,
         texts=_texts(tasks, show_questions=show_questions),
     )
     page = render_html(made, run_folder.read_scores(folder), partial(read_chosen, folder))

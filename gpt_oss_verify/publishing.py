@@ -10,8 +10,7 @@ from evals.withholding import gated_texts
 from gpt_oss_verify.judge_and_report import gate_of, judge_and_report
 from gpt_oss_verify.options import ProvidersFile, RunPath
 from gpt_oss_verify.screen import say, show
-from harness.compare.history import history, site_of
-from harness.compare.regressions import run_folders
+from harness.compare.history import history, run_folders, site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis

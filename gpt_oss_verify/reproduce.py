@@ -142,7 +142,7 @@ def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
         f"got       {finding.evidence.got}",
-        f"in the run: {result.failures} of {result.applicable} affected",
+        f"in the run: {result.share} affected",
     ]
     if repeats is not None:
         lines.append(f"sent again: reproduced in {repeats.seen} of {repeats.sent}")

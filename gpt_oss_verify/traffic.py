@@ -43,10 +43,9 @@ def import_traffic(
 ) -> int:
     """Judge traffic recorded from other clients.
 
-    Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON), recordings of httpmock (Rust),
-    JSON or JSON Lines of objects with `request` and `response`, and text that contains the
-    JSON of requests and replies, such as a terminal session or an issue. Requests to other
-    models and APIs are left out. Keys are redacted.
+    Reads HAR files, VCR cassettes (Python, Ruby, Go, Rust), and JSON or JSON Lines of objects with
+    `request` and `response` (docs/real-traffic.md has other names). Requests to other models and
+    APIs are left out and counted. Keys are redacted.
 
     Args:
         file: A recording, or a folder of recordings.

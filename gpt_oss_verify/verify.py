@@ -1,6 +1,6 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,9 @@ def verify(
     if run.resume is not None:
         others = replace(sampling, tries=None)
         job = _resumed(
-            run, provider, gate, budget, cases, others, tries=sampling.tries, evals=evals
+            *(run, provider, gate, budget, cases, others),
+            tries=sampling.tries,
+            others={"evals": evals},
         )
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
@@ -118,7 +120,8 @@ def evaluate(
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
         settings = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **settings))
+        job = _resumed(run, provider, gate_options, budget, *given, others=settings)
+        return sample_and_report(job)
     draft = planning.draft(
         Options(
             *(provider, sampling, gate_options, budget, evals, run.concurrency),
@@ -238,8 +241,8 @@ def _resumed(
     gate_options: GateOptions,
     budget: BudgetOptions,
     *given: object,
+    others: Mapping[str, object],
     tries: int | None = None,
-    **others: object,
 ) -> Job:
     """Return the job that finishes the run of --resume; refuses the other options.
 

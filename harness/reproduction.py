@@ -376,7 +376,7 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
         "",
         f"- Expected: {finding.evidence.expected}",
         f"- Received: {finding.evidence.got}",
-        f"- Seen in {subject.result.failures} of {subject.result.applicable} replies of a run"
+        f"- Seen in a run: {subject.result.share} replies"
         + (f", and in {repeats.seen} of {repeats.sent} repetitions" if repeats else ""),
         f"- Specification: {about.source}",
     ]

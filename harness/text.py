@@ -2,12 +2,18 @@
 
 import difflib
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NoReturn
 
 # A text runs away if it ends with repetitions of one piece: longest piece, fewest repetitions, and
 # shortest total length, in characters.
 _LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
+# It also does if its lines and sentences, of this number of words at least, are so many and so few
+# different ones: a real CoT of 12,000 tokens had 72 different lines of 1,415.
+_FEWEST_WORDS, _FEWEST_SENTENCES, _MOST_DIFFERENT = 3, 200, 0.08
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]?")
 
 
 def plain(text: str, kept: str = "\n\t") -> str:
@@ -41,8 +47,13 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
 
 
 def repeated_piece(text: str) -> str | None:
-    """The piece that a text repeats at its end; None if it repeats nothing."""
+    """What a text repeats at its end, white space included; None if it repeats nothing.
+
+    This is one piece, or the most frequent of a few sentences that it repeats in any order.
+    """
     end = text.rstrip()
+    if len(text) - len(end) >= _SHORTEST_RUN:
+        return text[len(end) :][:_FEWEST_TIMES]
     if len(end) < _SHORTEST_RUN:
         return None
     for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_TIMES) + 1):
@@ -50,7 +61,11 @@ def repeated_piece(text: str) -> str | None:
         times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))
         if piece.strip() and end.endswith(piece * times):
             return piece
-    return None
+    found = (sentence.strip() for sentence in _SENTENCE.findall(end))
+    counted = Counter(each for each in found if len(each.split()) >= _FEWEST_WORDS)
+    many = counted.total() >= _FEWEST_SENTENCES
+    few = len(counted) <= _MOST_DIFFERENT * counted.total()
+    return max(counted, key=counted.__getitem__) if many and few else None
 
 
 def first_few(names: Sequence[str], most: int, separator: str = ", ") -> str:

@@ -20,7 +20,14 @@ from reports.model import (
     Tile,
     count_statuses,
 )
-from reports.results import evals_table, outcome_name, rubric_table, tool_calling_table
+from reports.results import (
+    evals_summary,
+    evals_table,
+    outcome_name,
+    rubric_table,
+    tool_calling_summary,
+    tool_calling_table,
+)
 from reports.text import address, counted, interval, percent
 
 SAMPLE_DATA = (
@@ -101,6 +108,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
         yield Section(
             title="Tool calling",
             table=tool_calling_table(results, labels),
+            summary=tool_calling_summary(results, labels),
             notes=tuple(_guide(analysis)),
             failures=tuple(_failures(results, labels, texts)),
         )
@@ -109,6 +117,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
         yield Section(
             title="Evals",
             table=evals_table(results, labels),
+            summary=evals_summary(results, labels),
             notes=tuple(_eval_notes(named)),
             details=tuple(t for name, result in named.items() for t in rubric_table(result, name)),
             baselines=tuple(

@@ -9,9 +9,8 @@ from rich.text import Text
 
 from harness.compare.comparison_types import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
-from reports.compare import changes
-from reports.regressions import moment
-from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
+from reports.comparison import changes
+from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
 
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
 _BARS = "▁▂▃▄▅▆▇█"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
+from harness.records.families import family_rank
 from harness.records.figures import BaselineInfo
 from reports import text
 
@@ -86,9 +87,8 @@ class ShownRule:
 
     @property
     def share_where(self) -> str:
-        """The number of attempts with a finding, and where: `6 of 12 attempts, all in chat`."""
-        some = self.result.failures < self.result.applicable and len(self.result.apis) == 1
-        return f"{self.share}, {'all in ' if some else ''}{self.where}"
+        """Return the number of attempts with a finding, and where: `6 of 6 attempts, chat`."""
+        return f"{self.share}, {self.where}" if "" in self.result.shares else self.share
 
     @property
     def where(self) -> str:
@@ -101,9 +101,13 @@ class ShownRule:
 
     @property
     def frequency(self) -> str:
-        """How often, or "" if always or unknown: `50.0 % of the time (95 % interval 8–92)`."""
+        """Return how often, or "" if that depends on the condition, is always, or is unknown.
+
+        For example `50.0 % of the time (95 % interval 8–92)`.
+        """
         rate = self.result.rate
-        if rate is None or rate.value == 1 or rate.high - rate.low == 1:
+        by_condition = "" not in self.result.shares
+        if by_condition or rate is None or rate.value == 1 or rate.high - rate.low == 1:
             return ""
         return text.estimate(rate).replace("(", "% of the time (95 % interval ")
 
@@ -113,9 +117,11 @@ class ShownRule:
         return "; ".join(part for part in (self.where, self.frequency) if part)
 
     @property
-    def rank(self) -> tuple[int, int, str]:
-        """The sort key of rules by importance."""
-        return list(STATUSES).index(self.status), -self.result.failures, self.result.check.id
+    def rank(self) -> tuple[int, int, float, str]:
+        """Return the sort key of rules: by status, then what breaks clients first, then share."""
+        about, result = self.result.check, self.result
+        most = max((one / every for one, every in result.shares.values() if every), default=0.0)
+        return list(STATUSES).index(self.status), family_rank(about.family), -most, about.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +154,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The results of tool calling, or of all evals."""
+    """A section of a report or a comparison: tool calling, all evals, or a part of a comparison."""
 
     title: str
-    table: Table  # one column for each task and condition
+    table: Table = Table((), ())  # one column for each task and condition
+    summary: Table = Table(
+        (), ()
+    )  # the most important figures, one row for each task and condition
     notes: tuple[str, ...] = ()  # facts about the table or single columns, such as the grader
     details: tuple[Table, ...] = ()
     """Further tables, such as rubric scores by axis; the terminal omits them."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.records.analysis import TaskResult
 from harness.records.figures import AtK, RubricFigure
-from harness.records.scores import Estimate, Outcome
+from harness.records.scores import Estimate, Outcome, Percentiles
 from harness.text import percentage
 from reports.labels import Labels
 from reports.model import Cell, Row, Table, Tone
@@ -87,6 +87,66 @@ def evals_table(results: Results, labels: Labels) -> Table:
         *_comparisons(results),
     ]
     return Table(tuple(map(labels.heads, results)), tuple(rows), EVALS_NOTE)
+
+
+def tool_calling_summary(results: Results, labels: Labels) -> Table:
+    """Return one row per condition, narrow enough for 80 columns; the last k is that of all."""
+    k = max((at.k for result in results for at in result.at_k), default=1)
+    rates = [("pass", "@1 %"), *([("pass", f"@{k} %"), ("pass", f"^{k} %")] if k > 1 else [])]
+    heads = (("attempts",), ("invalid",), *rates, ("first", "token"), ("request",), ("tokens",))
+    rows = []
+    for result in results:
+        at = {each.k: each for each in result.at_k}
+        passed = [percent(at[1].pass_at.value if 1 in at else None)]
+        if k > 1:
+            passed.append(percent(at[k].pass_at.value if k in at else None))
+            passed.append(percent(at[k].pass_hat.value if k in at else None))
+        cells = (
+            _made(result),
+            *map(Cell, passed),
+            Cell(_median(result.latency.first_token)),
+            Cell(_median(result.latency.total)),
+            Cell(f"{result.tokens.output:,}"),
+        )
+        name = labels.condition(result.task, result.condition).replace(" · ", " ")
+        rows.append(Row(name, (cells[0], _invalid(result), *cells[1:])))
+    return Table(heads, tuple(rows), title="times: median in s")
+
+
+def evals_summary(results: Results, labels: Labels) -> Table:
+    """Return one row per eval and condition, narrow enough for 80 columns."""
+    heads: tuple[tuple[str, ...], ...] = (
+        ("score %",), ("attempts",), ("no", "answer"), ("request",), ("tokens",)
+    )  # fmt: skip
+    compared = any(result.baseline and result.baseline.comparison for result in results)
+    heads += (("base-", "line %"),) * compared + (("verdict",),)
+    rows = []
+    for result in results:
+        verdict = result.baseline.decision if result.baseline else None
+        baseline = result.baseline.comparison if result.baseline else None
+        unanswered = result.outcomes.get("no_answer", 0)
+        cells = (
+            Cell(estimate(result.score.estimate) if result.score else NOTHING),
+            _made(result),
+            Cell(f"{unanswered:,}", "poor" if unanswered else ""),
+            Cell(_median(result.latency.last, digits=1)),
+            Cell(f"{result.tokens.output:,}"),
+            *([Cell(percent(baseline.baseline if baseline else None))] * compared),
+            Cell(verdict or NOTHING, _DECISION_TONES.get(verdict or "", "")),
+        )
+        rows.append(Row(labels.result(result), cells))
+    return Table(heads, tuple(rows), title="times: median in s")
+
+
+def _made(result: TaskResult) -> Cell:
+    """Return the attempts; both numbers if some are missing."""
+    if result.finished == result.planned:
+        return Cell(f"{result.finished:,}")
+    return Cell(f"{result.finished:,}/{result.planned:,}", "poor")
+
+
+def _median(value: Percentiles | None, digits: int = 2) -> str:
+    return NOTHING if value is None else f"{value.p50:,.{digits}f}"
 
 
 def _grader_reads(result: TaskResult) -> str:

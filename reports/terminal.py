@@ -1,15 +1,14 @@
-"""The report of a run on a terminal: the verdict, what failed, then tables that fit its width."""
+"""The summary of a run on a terminal: at most 40 lines of 80 columns. The report has the rest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.figures import Decision
 from reports import diagnosis
-from reports.model import Failure, Report, Row, ShownRule, Status, Table, Tone
+from reports.model import STATUSES, Report, Row, ShownRule, Status, Table, Tone, count_statuses
 from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
@@ -25,61 +24,134 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "declared": ("declared", "cyan"),
     "noted": ("info", "cyan"),
 }
-_MOST_FINDINGS, _MOST_ERRORS = 4, 10  # number of findings that are printed with evidence
-_MOST_FAILURES = 5
-_FINDING = "invalid response"
-"""The outcome of attempts that fail because of a finding, which is printed with its evidence."""
+MOST_LINES = 40
+_MOST_CAUSES, _MOST_FINDINGS, _MOST_ROWS = 3, 5, 8
+_MOST_REASONS = 4  # lines of the reasons of the verdict
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report with the width and the colours of the console."""
-    console.print()
-    console.print(_head(report))
-    console.print()
+    """Print the summary with the width and the colours of the console.
+
+    Findings get the lines that the other parts leave.
+    """
+    before = [*_head(report, console), *_verdict(report, console), *_causes(report, console)]
+    tables = [table for section in report.sections for table in _shortened(section.summary)]
+    after = list(_end(report))
+    used = [*before, *after]
+    lines = sum(_height(line, console) for line in used)
+    lines += sum(len(table.rows) + 3 for table in tables)
+    room = min(_MOST_FINDINGS, max(1, (MOST_LINES - lines - 2) // 2))
+    for line in (*before, *_findings(report.findings[:room], console)):
+        console.print(line, soft_wrap=True)
+    for table in tables:
+        print_table(table, console)
+    for line in after:
+        console.print(line, soft_wrap=True)
+
+
+def _shortened(table: Table | None) -> Iterator[Table]:
+    """Yield the table with as many rows as fit; a note counts the others."""
+    if table is None:
+        return
+    more = len(table.rows) - _MOST_ROWS
+    note = f"{counted(more, 'more row')} in the report" if more > 0 else ""
+    yield Table(table.heads, table.rows[:_MOST_ROWS], note, table.title)
+
+
+def _height(line: Text, console: Console) -> int:
+    return max(1, -(-line.cell_len // console.width))
+
+
+def _wrapped(text: Text, console: Console, indent: int, most: int) -> list[Text]:
+    """Wrap a text into at most `most` indented lines; an ellipsis ends a text that is longer."""
+    lines = list(text.wrap(console, max(10, console.width - indent)))
+    if len(lines) > most:
+        lines = lines[:most]
+        lines[-1].rstrip()
+        lines[-1].truncate(max(9, console.width - indent - 1))
+        lines[-1].append("…")
+    for line in lines:
+        line.rstrip()
+    return [Text(" " * indent).append_text(line) for line in lines]
+
+
+def _head(report: Report, console: Console) -> Iterator[Text]:
+    run = report.analysis.run
+    place = f" · {visible(run.model)} · {visible(report.address)}"
+    yield from _wrapped(
+        Text.assemble((visible(run.provider.name), "bold"), place), console, 0, most=1
+    )
+    yield from _wrapped(Text(visible(report.size), style="dim"), console, 0, most=2)
+    yield Text()
+
+
+def _verdict(report: Report, console: Console) -> Iterator[Text]:
+    """Yield the verdict with its reasons, a note, and what changed since the previous run."""
     verdict = report.analysis.verdict
-    console.print(verdict_lines(report.verdict, STYLES[verdict.decision], verdict.reasons))
-    for warning in report.warnings:
-        console.print(verdict_lines("Note", "yellow", [warning]))
-    for sentence in report.regressions:
-        console.print(Text(visible(sentence)))
-    console.print()
-    _print_causes(report, console)
-    for title, rules in diagnosis.by_cause(report):
-        _print_findings(title, rules, console)
-    for section in report.sections:
-        _print_failures(section.failures, console)
-        print_table(section.table, console)
-        for note in section.notes:
-            console.print(Text(visible(note), style="dim"))
-            console.print()
-    if report.families:
-        console.print(rich_table(report.family_table(), corner="checks"))
-        console.print()
-    steps = zip(("Next", "Then"), diagnosis.next_steps(report, report.folder), strict=False)
-    for label, fact in (
-        ("Verdict", report.verdict),
-        ("Report", f"{report.folder}/report.html"),
-        *((label, step.line) for label, step in steps),
-    ):
-        if fact is not None:
-            console.print(Text(f"{label:8}{visible(fact)}"), soft_wrap=True)
+    indent = len(report.verdict) + 2
+    lines = [
+        line
+        for reason in verdict.reasons
+        for line in _wrapped(Text(visible(reason)), console, indent, most=_MOST_REASONS)
+    ][:_MOST_REASONS]
+    label = Text(report.verdict, style=STYLES[verdict.decision])
+    yield label + lines[0][len(label) :] if lines else label
+    yield from lines[1:]
+    if report.warnings:
+        more = f" ({len(report.warnings) - 1} more in the report)" * (len(report.warnings) > 1)
+        note = Text.assemble(("Note", "yellow"), f"{more}: {visible(report.warnings[0])}")
+        yield from _wrapped(note, console, 0, most=2)
+    if report.regressions:
+        yield from _wrapped(Text(visible(" ".join(report.regressions))), console, 0, most=2)
+    yield Text()
 
 
-def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> RichTable:
-    """A verdict with its reasons next to it."""
-    table = RichTable.grid(padding=(0, 2, 0, 0))
-    head = Text(label, style=style)
-    for reason in reasons:
-        table.add_row(head, Text(visible(reason)))
-        head = Text()
-    return table
+def _causes(report: Report, console: Console) -> Iterator[Text]:
+    """Yield the likely causes in two lines each: what is wrong, and where it was fixed."""
+    found = report.analysis.diagnosis
+    if found is None:
+        return
+    yield Text("Likely causes", style="bold")
+    for number, cause in enumerate(found.causes[:_MOST_CAUSES], 1):
+        head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
+        yield from _wrapped(head, console, 2, most=1)
+        yield from _wrapped(Text(f"fix: {visible(cause.remedy)}"), console, 4, most=1)
+    notes = [each.text for each in found.components] if found.causes else diagnosis.notes(found)
+    for note in list(notes)[:1]:
+        yield from _wrapped(Text(visible(note)), console, 2, most=2)
+    yield Text()
+
+
+def _findings(rules: Sequence[ShownRule], console: Console) -> Iterator[Text]:
+    """Yield the most important findings in two lines each: the rule and where, and an example."""
+    for rule in rules:
+        mark, style = _MARKS[rule.status]
+        where = f" · {visible(rule.share_where)}"
+        line = Text.assemble(f"{mark} ", (rule.result.check.id, style), where)
+        yield from _wrapped(line, console, 0, most=1)
+        for example in rule.result.examples[:1]:
+            yield from _wrapped(Text(visible(example.message)), console, 4, most=1)
+    if rules:
+        yield Text()
+
+
+def _end(report: Report) -> Iterator[Text]:
+    """Yield the number of rules with each status, the report's path, and the next command."""
+    counts = count_statuses(report.rules)
+    if counts:
+        shown = (f"{counts[each]} {STATUSES[each][1]}" for each in STATUSES if counts[each])
+        yield Text(f"Checks  {', '.join(shown)}")
+    yield Text(f"Report  {visible(report.folder)}/report.html")
+    steps = diagnosis.next_steps(report, report.folder)
+    for label, step in zip(("Next", "Then"), steps, strict=False):
+        yield Text(f"{label:8}{visible(step.line)}")
 
 
 def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
     """A table for a terminal: these columns, by default all; `corner` is the head of the labels."""
     chosen = range(len(table.heads)) if columns is None else columns
-    made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    made.add_column(corner, no_wrap=True)
+    made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+    made.add_column(corner or table.title, no_wrap=True)
     for index in chosen:
         head = "\n".join(map(visible, table.heads[index]))
         made.add_column(Text(head), justify="right", no_wrap=True)
@@ -87,13 +159,6 @@ def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str =
         if not row.detail:
             made.add_row(Text(visible(row.label)), *(_cell(row, index) for index in chosen))
     return made
-
-
-def _head(report: Report) -> Text:
-    run = report.analysis.run
-    name = (visible(run.provider.name), "bold")
-    place = f" · {visible(run.model)} · {visible(report.address)}\n"
-    return Text.assemble(name, place, (visible(report.size), "dim"))
 
 
 def _cell(row: Row, index: int) -> Text:
@@ -118,79 +183,3 @@ def print_table(table: Table, console: Console) -> None:
     if table.note:
         console.print(table.note, style="dim", markup=False, highlight=False)
     console.print()
-
-
-def _print_causes(report: Report, console: Console) -> None:
-    """Print the likely causes, each with its effects and the fix."""
-    found = report.analysis.diagnosis
-    if found is None:
-        return
-    console.print(Text("Likely causes", style="bold"))
-    for number, cause in enumerate(found.causes, 1):
-        head = RichTable.grid(padding=(0, 1, 0, 0))
-        head.add_row(f"  {number}", Text(cause.description, style="bold"))
-        console.print(head)
-        table = RichTable.grid(padding=(0, 2, 0, 0))
-        for name, text in diagnosis.facts(cause):
-            table.add_row(Text(name, style="dim"), Text(visible(text)))
-        console.print(Padding(table, (0, 0, 0, 4), expand=False))
-    for note in diagnosis.notes(found):
-        _print_wrapped(Text(visible(note)), console, 2)
-    console.print()
-
-
-def _print_findings(title: str, rules: Sequence[ShownRule], console: Console) -> None:
-    """Print the most important findings with evidence, and the names of the others."""
-    console.print(Text(title, style="bold"))
-    errors = sum(rule.status == "failed" for rule in rules)
-    most = min(max(errors, _MOST_FINDINGS), _MOST_ERRORS)
-    for rule in rules[:most]:
-        mark, style = _MARKS[rule.status]
-        where = f" · {rule.share_where}"
-        _print_wrapped(
-            Text.assemble(f"{mark} ", (rule.result.check.id, style), visible(where)), console, 2
-        )
-        for example in rule.result.examples[:1]:
-            _print_wrapped(Text(visible(example.message)), console, 6)
-            _print_line(f"expected  {example.evidence.expected}", console)
-            _print_line(f"got       {example.evidence.got}", console)
-    if others := rules[most:]:
-        names = ", ".join(rule.result.check.id for rule in others)
-        _print_wrapped(Text(f"{len(others)} more: {names}"), console, 2)
-    console.print()
-
-
-def _print_failures(failures: Sequence[Failure], console: Console) -> None:
-    """Print failed samples, with one example for those that failed in the same way."""
-    if not failures:
-        return
-    alike: dict[str, list[Failure]] = {}
-    for failure in failures:
-        message = failure.message or failure.outcome
-        if failure.outcome == _FINDING:
-            message = message.partition(": ")[0]
-        alike.setdefault(message, []).append(failure)
-    console.print(Text("Failed samples", style="bold"))
-    for message, group in list(alike.items())[:_MOST_FAILURES]:
-        first = group[0]
-        head = f"{first.sample} · {first.where}: {first.head}"
-        if more := len(group) - 1:
-            head += f"; {more} more like this"
-        _print_wrapped(Text(visible(head)), console, 2)
-        _print_wrapped(Text(visible(message)), console, 6)
-        for label, value in first.pairs:
-            if label != "prompt" and first.outcome != _FINDING:
-                _print_line(f"{label:8}  {value}", console)
-    if (more := len(alike) - _MOST_FAILURES) > 0:
-        console.print(Text(f"  … and {counted(more, 'other kind')} in the report", style="dim"))
-    console.print()
-
-
-def _print_wrapped(text: Text, console: Console, indent: int) -> None:
-    console.print(Padding(text, (0, 0, 0, indent), expand=False))
-
-
-def _print_line(line: str, console: Console) -> None:
-    """Print a line of evidence, cut at the edge of the terminal."""
-    shown = Text(f"      {visible(line)}", style="dim")
-    console.print(shown, no_wrap=True, overflow="ellipsis", crop=True)

@@ -57,9 +57,10 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def share(result: RuleResult) -> str:
-    """The share of the attempts a rule applies to that have a finding: `3 of 40 attempts`."""
+    """Return the share of applicable attempts with a finding: `chat 6 of 6, responses 0 of 6`."""
     unit = "repetition" if result.check.kind == "probe" else "attempt"
-    return f"{result.failures:,} of {counted(result.applicable, unit)}"
+    _, last = list(result.shares.values())[-1]
+    return f"{result.share} {unit if last == 1 else unit + 's'}"
 
 
 def address(provider: ProviderInfo) -> str:
@@ -71,6 +72,11 @@ def address(provider: ProviderInfo) -> str:
         )
         return f"launched with: {visible(shlex.join(filled))}"
     return visible(provider.base_url)
+
+
+def moment(at: str) -> str:
+    """Return a time to the minute: `2026-11-20 14:13`."""
+    return at[:16].replace("T", " ")
 
 
 def setting(value: object) -> str:

@@ -244,10 +244,11 @@ def _readable(
             seen.add(path)
             got = json.dumps(error["input"], ensure_ascii=False, default=str)
             if error["type"] == "missing":
-                got = "nothing"
+                got = "no such field"
             if len(got) > _LONGEST_VALUE:
                 got = f"{got[:_LONGEST_VALUE]}…"
-            yield Mismatch(path, error["msg"], got, _is_minor(model, error, path))
+            said = "a required field" if error["type"] == "missing" else error["msg"]
+            yield Mismatch(path, said, got, _is_minor(model, error, path))
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:

@@ -87,7 +87,8 @@ def account_of(
         return None
     if bool(request.stops) != stopped:
         return None
-    if any(item.get("type") not in _COUNTED_ITEMS for item in objects(reply.raw.get("output"))):
+    items = objects(reply.raw.get("output"))
+    if any(item.get("type") not in _COUNTED_ITEMS for item in items):
         return None
     messages = list(_messages(reply))
     special = not spelled and any(_SPECIAL.search(_text(each)) for each in messages)
@@ -110,6 +111,7 @@ def account_of(
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
+        concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
     )
 
 
@@ -128,6 +130,16 @@ def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) 
     """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
     found = account_of(exchange, reply, spelled=spelled)
     return found is not None and found.exact and not found.unexplained
+
+
+def contradicts_edit(returned: TokenAccount, written: TokenAccount) -> bool:
+    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
+
+    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
+    token more or less is another spelling.
+    """
+    own = {returned.reasoning, returned.reasoning + header_tokens(Reasoning(""))}
+    return returned.reasoning != written.reasoning and returned.thinking in own
 
 
 def hides_cot(exchange: ParsedExchange) -> bool:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from harmony.conversation import Call as HarmonyCall
+from harness.api import DIALECTS
+from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.accounting import account, header_tokens, may_be_headers
@@ -16,12 +18,10 @@ from harness.checks.json_text import (
     trailing_object,
 )
 from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
-from harness.checks.subjects import Answer, Call, calls, conversations, ended, repeats
+from harness.checks.subjects import BUILT_IN, Answer, Call, calls, conversations, ended, repeats
 
 family = Family("tools", CHAT)
 
-# The tools that gpt-oss was trained with; it occasionally calls them unprompted.
-_BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
 # What a harmony header can leave around the name of a tool, with or without its special tokens:
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
 # where it directly follows the name, because a model may invent `search_code` for `search`.
@@ -52,15 +52,38 @@ def _call_id(found: Call) -> Iterator[Problem]:
 def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """Tool calls within a conversation have distinct ids.
 
-    Otherwise their results cannot be told apart.
+    Otherwise their results cannot be told apart. The earlier calls of recorded traffic are those in
+    its requests, too.
     """
-    ids = ((exchange, call.id or None) for exchange, call in calls(parsed))
+    made = [(exchange, call.id or None) for exchange, call in calls(parsed)]
+    ids = [*((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed)), *made]
     for exchange, call_id in repeats(ids):
         message = "The tool call reuses the id of an earlier call in the conversation."
         yield Problem(exchange, message, "a new id", call_id)
 
 
-@family.check("calls.name.unknown", calls, severity="warning", source=GUIDE, tolerated=_MISTAKES)
+def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
+    """The ids of calls in the history of the first request of recorded traffic, each once."""
+    if parsed.rollout.recording is None:
+        return
+    known: set[str] = set()
+    for turn in DIALECTS[parsed.rollout.api].turns(parsed.exchanges[0].request.body):
+        for call in (turn, *objects(turn.get("tool_calls"))) if isinstance(turn, dict) else ():
+            made = call.get("type") in ("function", "function_call")
+            call_id = call.get("call_id", call.get("id"))
+            if made and isinstance(call_id, str) and call_id not in known:
+                known.add(call_id)
+                yield call_id
+
+
+@family.check(
+    "calls.name.unknown",
+    calls,
+    lambda found: not _is_json_answer(found),
+    severity="warning",
+    source=GUIDE,
+    tolerated=_MISTAKES,
+)
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
@@ -272,9 +295,15 @@ def _meant(found: Call) -> Tool | None:
     return _tool_of(arguments, named) if arguments else without
 
 
+def _is_json_answer(found: Call) -> bool:
+    """Whether `chat.answer.item` or `responses.answer.item` reports a call."""
+    reply = found.exchange.reply
+    return reply is not None and Answer(found.exchange, reply).misplaced is not None
+
+
 def _is_built_in(found: Call) -> bool:
     name, offered = found.call.name, found.exchange.request.functions
-    return name not in offered and _BUILT_IN.fullmatch(name) is not None
+    return name not in offered and BUILT_IN.fullmatch(name) is not None
 
 
 def _intended(found: Call) -> str | None:

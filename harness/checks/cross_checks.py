@@ -9,7 +9,7 @@ but then prompt and reply together always have the same number of tokens.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
 from harness.checks.check import Difference, cross_check, evidence
@@ -123,7 +123,7 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
     tickets and stored responses cannot tell these replies apart.
     """
-    yield from _collisions(_by_range(examined, small=False))
+    yield from _collisions(_by_range(examined, small=False), _reply_ids, "$.id")
 
 
 def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -132,7 +132,26 @@ def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
     tickets cannot tell these replies apart.
     """
-    yield from _collisions(_by_range(examined, small=True))
+    yield from _collisions(_by_range(examined, small=True), _reply_ids, "$.id")
+
+
+def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No two conversations of a run have tool calls with the same id.
+
+    Logs, caches and agents with several conversations confuse these calls. Ids within a
+    conversation still differ, or `calls.id.repeated` reports them.
+    """
+    for api in APIS:
+        group = [each for each in examined if each.condition.api == api]
+        yield from _collisions(group, _call_ids, "$")
+
+
+def _reply_ids(score: Score) -> Iterable[str]:
+    return score.traits.reply_ids
+
+
+def _call_ids(score: Score) -> Iterable[str]:
+    return score.traits.call_ids
 
 
 def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
@@ -141,14 +160,18 @@ def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
     return [each for group in groups if _from_small_range(group) == small for each in group]
 
 
-def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
+def _collisions(
+    examined: Sequence[Score], ids: Callable[[Score], Iterable[str]], path: str
+) -> Iterator[Difference]:
     first: dict[str, str] = {}
     for each in examined:
-        for reply_id in each.traits.reply_ids:
-            other = first.setdefault(reply_id, each.record)
+        for found in sorted(ids(each)):
+            other = first.setdefault(found, each.record)
             if other != each.record:
                 message = f"The reply has the same id as a reply in {other}."
-                yield message, evidence(each.record, "$.id", "a unique id", reply_id)
+                if ids is _call_ids:
+                    message = f"The call has the same id as a call in {other}."
+                yield message, evidence(each.record, path, "a unique id", found)
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
@@ -183,15 +206,15 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Identical requests report the same number of prompt tokens, streaming or not.
+    """Identical requests to one host report the same number of prompt tokens, streaming or not.
 
     A difference means that the prompt is rendered in two ways, or by backends that disagree. Some
     gateways route requests to different backends deliberately. If attempts under one condition
     differ, no prompt can be judged by its tokens.
     """
-    groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
+    groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
     for each in examined:
-        groups[each.task, each.sample, each.condition.api].append(each)
+        groups[each.task, each.sample, each.condition.api, each.traits.host].append(each)
     for group in groups.values():
         usual = Counter(each.traits.first_input for each in group).most_common(1)[0][0]
         for each in group:
@@ -217,6 +240,9 @@ CROSS_CHECKS = (
         "reply.id.shared", "schema", lambda each: bool(each.traits.reply_ids), _shared_ids, "error"
     ),
     cross_check("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
+    cross_check(
+        "calls.id.shared", "tools", lambda each: bool(each.traits.call_ids), _shared_call_ids
+    ),
     cross_check(
         "reply.model.differs", "schema", lambda each: bool(each.traits.models), _other_models
     ),

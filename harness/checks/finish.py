@@ -10,7 +10,7 @@ from harmony.render import RenderError, text_tokens
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import Accounted, account, accounted, header_tokens, hides_cot
+from harness.checks.accounting import account, header_tokens, hides_cot
 from harness.checks.check import Family
 from harness.checks.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.checks.subjects import (
@@ -23,7 +23,6 @@ from harness.checks.subjects import (
     every_choice,
     items,
 )
-from harness.records.traits import TokenAccount
 
 family = Family("finish", CHAT)
 
@@ -32,6 +31,8 @@ _EMPTY_MESSAGES = 2
 """Messages without text, or further messages of CoT, that the model may have written."""
 _SPELLED_OTHERWISE = 4
 """The model may spell a tool's name with one extra token for this many tokens."""
+_MOST_OF_HEADERS = 128
+"""Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
 
 
 @family.check("chat.finish.tool_calls", every_choice, lambda answer: answer.reply.calls)
@@ -77,7 +78,7 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     emptied or cut.
     """
     exchange, reply = answer
-    if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(exchange, account(exchange)):
+    if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(answer):
         message = "The reply ended normally without an answer or a tool call."
         kinds = {str(item.get("type")): None for item in objects(reply.raw.get("output"))}
         found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
@@ -97,31 +98,32 @@ def _refused(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "an answer or a tool call", got)
 
 
-@family.check("reply.lost", accounted, lambda found: found.account.reasoning, source=HARMONY)
-def _lost(found: Accounted) -> Iterator[Problem]:
+@family.check(
+    "reply.lost",
+    answers,
+    lambda answer: _has_counted_cot(answer) or _returns_nothing(answer),
+    source=HARMONY,
+)
+def _lost(answer: Answer) -> Iterator[Problem]:
     """A reply without an answer or a tool call has no tokens beyond its CoT.
 
-    Otherwise the model wrote an answer or a call, and the server lost it. A call whose header the
-    model misspelled is not a call, and its tokens are not counted.
+    Otherwise the model wrote an answer or a call, and the server lost it. If the reply contains
+    nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
+    and its tokens are not counted.
     """
-    exchange, reply, counted = found
-    if _is_empty(reply) and (lost := _lost_tokens(exchange, counted)):
+    exchange, reply = answer
+    if lost := _lost_tokens(answer):
         message = "The reply is empty, but reports more tokens than its CoT explains."
-        expected = f"the text of {lost} more tokens, or at most {counted.most} tokens"
-        yield Problem(exchange, message, expected, f"{counted.reported} tokens", "$.usage")
+        if not reply.reasoning:
+            message = "The reply contains nothing, but reports the tokens of a text."
+        got = f"{reply.output_tokens} tokens"
+        yield Problem(exchange, message, f"the text of {lost} more tokens", got, "$.usage")
 
 
 def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
-    """Replies that a token limit cut after the header of a message, and that hide no CoT.
-
-    A summary contains CoT: responses.reasoning.content reports it.
-    """
+    """Replies that a token limit cut after the header of a message, and that hide no CoT."""
     for found in counted(parsed):
-        request, others = found.exchange.request, objects(found.reply.raw.get("output"))
-        shown = request.choices == 1 and not request.built_in and not hides_cot(found.exchange)
-        known = all(each.get("type") in ("reasoning", "message") for each in others)
-        known = known and not any(each.get("summary") for each in others)
-        if shown and known and found.reply.finish == "length":
+        if found.reply.finish == "length" and _shows_all(found.exchange, found.reply):
             yield found
 
 
@@ -130,9 +132,12 @@ def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit contains the text before the limit.
 
     Users pay for this text, and the CoT shows them that the limit is too low. A limit that falls
-    inside the header of a message or call is not reported.
+    inside the header of a message or call is not reported. The check reply.lost reports replies
+    with more tokens than a header can have.
     """
     exchange, reply, usage = found
+    if _lost_tokens(Answer(exchange, reply)):
+        return
     calls = (header_tokens(Call(name, "")) for name in exchange.request.functions)
     least = header_tokens(Reasoning("")) + max(header_tokens(AnswerMessage("")), *calls, 0)
     if _is_empty(reply) and not reply.reasoning and (usage.output_tokens or 0) > least:
@@ -185,8 +190,47 @@ def _is_empty(reply: Reply) -> bool:
     return not reply.calls and not reply.text.strip()
 
 
-def _lost_tokens(exchange: ParsedExchange, counted: TokenAccount | None) -> int:
+def _has_counted_cot(answer: Answer) -> bool:
+    counted = account(answer.exchange)
+    return counted is not None and counted.reasoning > 0
+
+
+def _returns_nothing(answer: Answer) -> bool:
+    """Whether a counted reply has no CoT, text or call, and nothing else that explains its tokens.
+
+    A filter may have removed the text, and a stop string may have ended the reply at its beginning.
+    """
+    exchange, reply = answer
+    ended = reply.finish in ("stop", "tool_calls", "length") and not exchange.request.stops
+    empty = _is_empty(reply) and not reply.reasoning and not answer.refusals
+    return bool(ended and empty and reply.output_tokens) and _shows_all(exchange, reply)
+
+
+def _shows_all(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether a reply shows all that the model wrote.
+
+    A summary contains CoT: responses.reasoning.content reports it. Encrypted CoT is not shown.
+    """
+    request, others = exchange.request, objects(reply.raw.get("output"))
+    shown = request.choices == 1 and not request.built_in and not hides_cot(exchange)
+    known = all(each.get("type") in ("reasoning", "message") for each in others)
+    return (
+        shown
+        and known
+        and not any(each.get("summary") or each.get("encrypted_content") for each in others)
+    )
+
+
+def _lost_tokens(answer: Answer) -> int:
     """The tokens of an empty reply beyond its CoT; 0 if headers explain them."""
+    exchange, reply = answer
+    if not _is_empty(reply):
+        return 0
+    if _returns_nothing(answer):
+        tokens = reply.output_tokens or 0
+        least = _MOST_OF_HEADERS if exchange.truncated else max(_headers(exchange))
+        return tokens if tokens > least else 0
+    counted = account(exchange)
     if counted is None or not counted.reasoning:
         return 0
     explained = max(*_headers(exchange), counted.spelling)

@@ -16,6 +16,7 @@ from harness.text import strict_json
 _MOST_STARTS = 64
 _DECODER = json.JSONDecoder()
 _LENIENT = json.JSONDecoder(strict=False)
+_PADDING = 32  # characters of white space that follow no complete JSON by chance
 _CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 
@@ -34,6 +35,11 @@ def parsed_value(text: str) -> object:
     except ValueError:
         return None
     return value
+
+
+def is_padded(text: str) -> bool:
+    """Whether a text is a JSON object and much white space after it."""
+    return len(text) - len(text.rstrip()) >= _PADDING and parsed_object(text.strip()) is not None
 
 
 def is_doubled(text: str) -> bool:

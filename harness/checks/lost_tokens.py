@@ -51,12 +51,12 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
             if _is_odd(each, usual, spelled) and not (no_end and _lacks_end_token(each))
         ]  # fmt: skip
         proven = [(one, each) for one, each in odd if _is_proven(each, usual)]
+        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
+            odd = _longer(counted, usual)
         message = (
             f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
             "fit their text; on healthy servers, nearly none do."
         )
-        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
-            odd = _longer(counted, usual)
         if not odd and (odd := _moved(counted, usual)):
             message = (
                 "The output tokens fit the text of the reply, but the reasoning tokens do not."
@@ -167,23 +167,27 @@ def _conversations(replies: Sequence[tuple[Score, TokenAccount]]) -> Counter[obj
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
-    """If a provider returns CoT, a reply without CoT has no tokens beyond its answer and calls.
+    """If a provider returns or counts CoT, a reply without CoT has no tokens beyond its content.
 
-    Otherwise the model wrote a CoT, and the server dropped it. Replies for which the model wrote no
-    CoT do not have these tokens.
+    Otherwise the model wrote a CoT, and the server dropped it. The evidence is the CoT of other
+    replies, or the reasoning tokens that the reply itself reports. Replies for which the model
+    wrote no CoT do not have these tokens.
     """
     for group in by_condition(examined):
         every = [(one, each) for one in group for each in one.traits.accounts]
-        if not any(each.reasoning for _, each in every):
-            continue
+        returned = any(each.reasoning for _, each in every)
         empty = header_tokens(Reasoning("")) + header_tokens(Preamble(""))
         for one, each in every:
             # The model may also have written a preamble and an empty CoT.
             explained = max(empty, each.spelling)
-            if not each.reasoning and each.unexplained > explained:
+            own = (each.thinking or 0) > explained and not each.concealed
+            has_content = each.least > 0 and not each.reasoning  # `reply.lost` reports empty ones.
+            if has_content and each.unexplained > explained and (returned or own):
                 message = "The reply has no CoT, but reports more tokens than its text explains."
                 expected = f"CoT, or at most {max(0, each.most)} tokens"
-                yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+                got = f"{each.reported}, of which {each.thinking} are reasoning tokens"
+                got = got if each.thinking else str(each.reported)
+                yield message, evidence(one.record, "$.usage", expected, got)
 
 
 def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:

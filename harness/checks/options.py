@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 
+from harness.api.parsed_rollout import ParsedRollout
+from harness.checks.accounting import account_of
 from harness.checks.check import Family
-from harness.checks.json_text import is_doubled, misfit, parsed_object, parsed_value
+from harness.checks.json_text import is_doubled, is_padded, misfit, parsed_object, parsed_value
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 
 family = Family("parameters", CHAT)
+
+_ENDED = ("stop", "tool_calls")
+_STOP_REASONS = ("stop_reason", "matched_stop")
 
 
 @family.check(
@@ -117,15 +122,30 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
     """A stop string ends only the answer, not the CoT or the harmony format before it.
 
     Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
-    The model itself may end its reply after the CoT.
+    The model itself may end its reply after the CoT: it did so if the server names another reason,
+    or if the CoT ends like a sentence, and its tokens leave none for a stop string.
     """
     reply = answer.reply
-    if not reply.calls and not reply.text.strip():
+    if not reply.calls and not reply.text.strip() and not _model_ended(answer):
         message = "The request set stop strings, but the reply ended before its answer began."
         got = (
             f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
         )
         yield Problem(answer.exchange, message, "an answer", got)
+
+
+def _model_ended(answer: Answer) -> bool:
+    """Whether a reply without an answer shows that no stop string ended it.
+
+    vLLM and SGLang report the string that ended a reply, or else null or the number of a token.
+    """
+    if not answer.exchange.events:
+        reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
+        if any(not isinstance(reason, str) for reason in reasons):
+            return True
+    found = account_of(*answer, stopped=True)
+    closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
+    return found is not None and closed and found.unexplained <= 0
 
 
 @family.check(
@@ -145,9 +165,17 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
 
 
+def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Choices that ended on their own, or with white space up to the token limit."""
+    for answer in every_choice(parsed):
+        padded = answer.reply.finish == "length" and is_padded(answer.reply.text)
+        if answer.reply.finish == "stop" or padded:
+            yield answer
+
+
 @family.check(
     "answer.json",
-    ended,
+    _whole,
     lambda answer: (
         answer.exchange.request.wants_json and not answer.reply.calls and not answer.misplaced
     ),
@@ -158,9 +186,16 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
 def _structured_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is JSON that conforms to the requested schema.
 
-    Programs parse it. A provider that does not support it must reject the request.
+    Programs parse it. A provider that does not support it must reject the request. A grammar that
+    allows white space after the JSON lets the model write it up to the token limit: then the answer
+    does not end.
     """
     exchange, reply = answer
+    if reply.finish == "length":
+        message = "The answer is complete JSON, followed by white space up to the token limit."
+        got = f"{len(reply.text) - len(reply.text.rstrip())} characters of white space"
+        yield Problem(exchange, message, "the end of the reply after the JSON", got)
+        return
     schema = exchange.request.answer_schema
     found = parsed_value(reply.text.strip())
     if found is None or (schema is None and not isinstance(found, dict)):
@@ -174,12 +209,6 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, problem, reply.text)
 
 
-@family.check(
-    "responses.answer.item",
-    ended,
-    lambda answer: answer.exchange.request.wants_json,
-    source=STRUCTURED,
-)
 def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is the text of a message.
 
@@ -189,19 +218,31 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     item = answer.misplaced
     if item is not None:
         message = f"The JSON answer was returned as an item of type {item.get('type')}."
-        yield Problem(answer.exchange, message, "a message", repr(item), "$.output")
+        path = "$.output"
+        if answer.exchange.api == "chat":
+            message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
+            path = "$.choices[0].message.tool_calls"
+        yield Problem(answer.exchange, message, "a message", repr(item), path)
 
 
-@family.check(
-    "finish.limit", counted, lambda found: found.exchange.request.limit is not None, tolerated=0.02
-)
+for _id in ("chat.answer.item", "responses.answer.item"):
+    family.check(
+        _id,
+        every_choice,
+        lambda answer: answer.exchange.request.wants_json and answer.reply.finish in _ENDED,
+        source=STRUCTURED,
+    )(_misplaced_answer)
+
+
+@family.check("finish.limit", counted, lambda found: found.exchange.at_limit, tolerated=0.02)
 def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports the truncation.
 
-    Otherwise clients take a truncated answer for a complete one.
+    Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
+    of this length itself.
     """
     exchange, reply, _ = found
-    if exchange.at_limit and reply.finish in ("stop", "tool_calls"):
+    if reply.finish in ("stop", "tool_calls"):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         yield Problem(exchange, message, expected, reply.finish)

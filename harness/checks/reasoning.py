@@ -33,7 +33,12 @@ _UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show w
 _PATH = "$.choices[0].message"
 
 
-@family.check("chat.reasoning.missing", opening, tolerated=_ABSENT)
+def _thought(answer: Answer) -> bool:
+    """Whether a reply has a CoT or tokens that may be those of one: others cannot have lost it."""
+    return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
+
+
+@family.check("chat.reasoning.missing", opening, _thought, tolerated=_ABSENT)
 def _chat_missing(answer: Answer) -> Iterator[Problem]:
     """Chat messages that reply to the user contain the CoT, if their tokens include one.
 
@@ -81,7 +86,7 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
                 break
 
 
-@family.check("responses.reasoning.missing", opening, tolerated=_ABSENT)
+@family.check("responses.reasoning.missing", opening, _thought, tolerated=_ABSENT)
 def _responses_missing(answer: Answer) -> Iterator[Problem]:
     """Responses that reply to the user have a reasoning item, if their tokens include the CoT.
 

@@ -21,6 +21,7 @@ from harness.checks.subjects import (
     items,
     repeats,
 )
+from harness.records.runs import CONTEXT
 
 family = Family("schema", CHAT)
 
@@ -200,24 +201,23 @@ def _options(answer: Answer) -> Iterator[Problem]:
 
 
 _SAMPLED = ("temperature", "top_p")
-_SHORT_LIMIT = 32_768  # tokens; the CoT of hard tasks has tens of thousands
-_ROUND = 256  # limits and context lengths are multiples of it; their differences hardly ever are
+_ROUND = (256, 1000)  # context lengths are multiples of one of these
 
 
 @family.check("responses.defaults", answers, severity="warning", source=RESPONSES)
 def _defaults(answer: Answer) -> Iterator[Problem]:
-    """A response reports no temperature, top_p or low token limit that its request did not set.
+    """A response reports no temperature, top_p or token limit that its request did not set.
 
     The defaults are temperature 1, top_p 1, and no limit below the rest of the context. Other
     defaults change the scores of evals, make replies less varied, or end long CoT before the
-    answer.
+    answer. vLLM reports the rest of the context as the limit.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
     defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
     limit = got.get("max_output_tokens")
     if isinstance(limit, int):
-        rest_of_context = (limit + (answer.reply.input_tokens or 0)) % _ROUND == 0
-        healthy = limit >= _SHORT_LIMIT or limit % _ROUND != 0 or rest_of_context
+        whole = limit + (answer.reply.input_tokens or 0)
+        healthy = limit >= CONTEXT or any(whole % each == 0 for each in _ROUND)
         defaults.append(("max_output_tokens", limit, "no limit", healthy))
     for name, value, expected, healthy in defaults:
         if sent.get(name) is None and isinstance(value, int | float) and not healthy:

@@ -77,12 +77,13 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
 def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
 
-    A connection may break occasionally; more often the server failed during generation.
+    A connection may break occasionally; more often the server failed during generation. No other
+    check judges what arrived before.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
     cut = failure is not None and failure.kind == "cut"
     if response is not None and (cut or not response.complete):
-        message = "The connection closed in the middle of the stream."
+        message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"
         yield Problem(exchange, message, "the rest of the stream", last)
 

@@ -1,5 +1,6 @@
 """The parts of a rollout that checks judge. No I/O."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -11,6 +12,9 @@ from harness.checks.accounting import hides_cot
 from harness.checks.json_text import parsed_object
 
 T = TypeVar("T")
+
+BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
+"""The tools that gpt-oss was trained with; it occasionally calls them unprompted."""
 
 # Shorter replies end before a reader could notice how they arrive.
 FEWEST_TOKENS = 16
@@ -32,9 +36,21 @@ class Answer(NamedTuple):
 
     @property
     def misplaced(self) -> Mapping[str, Any] | None:
-        """The output item that contains the JSON answer instead of a message, if any."""
-        if not self.exchange.request.wants_json or self.reply.text.strip() or self.reply.calls:
+        """The output item or call that contains the JSON answer instead of a message, if any.
+
+        A call is the answer if its name and arguments cannot be those of a tool: no tool is
+        offered, and the model was not trained to call one of this name.
+        """
+        request = self.exchange.request
+        if not request.wants_json or self.reply.text.strip():
             return None
+        if self.reply.calls:
+            call = self.reply.calls[0]
+            offered = request.functions or request.built_in or BUILT_IN.fullmatch(call.name)
+            is_answer = not offered and parsed_object(call.arguments) is not None
+            return (
+                {"type": f"call of {call.name}", "content": call.arguments} if is_answer else None
+            )
         items = objects(self.reply.raw.get("output"))
         return next((item for item in items if _holds_json(item)), None)
 

@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from harness.checks.accounting import Accounted, account_of, accounted, wrote_all
+from harness.checks.accounting import (
+    Accounted,
+    account_of,
+    accounted,
+    contradicts_edit,
+    wrote_all,
+)
 from harness.checks.check import Family
 from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.subjects import Answer, every_choice
@@ -20,7 +26,9 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _SHORTEST_DOUBLED = 80
 # A word of asterisks within a line, or the names with which filters replace words. The names that
-# Presidio uses are not masks if they are the tags of markup.
+# Presidio uses are not masks if they are the tags of markup. Asterisks are not a mask in front of a
+# title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
+_TITLE = re.compile(r"\*{3,} [A-Z][\w ]*?(?: \*{3,}|(?![\w ]))")
 _MASK = re.compile(
     r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
     r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]"
@@ -81,7 +89,8 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
     """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
 
     Otherwise clients show `&lt;` instead of `<`. Escapes are reported only if the number of tokens
-    is that of the text without them, so the model did not write them.
+    is that of the text without them, so the model did not write them. The number of reasoning
+    tokens must not contradict this: it is not that of the escaped CoT.
     """
     exchange, reply, account = found
     if account.unexplained >= 0:
@@ -89,16 +98,18 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
     for language, undo in _ESCAPES.items():
         written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
         other = account_of(exchange, written) if written != reply else None
-        if other is not None and other.unexplained == 0 < account.most - other.most:
+        if other is None or contradicts_edit(account, other):
+            continue
+        if other.unexplained == 0 < account.most - other.most:
             message = (
                 f"The text is escaped for {language}, but the tokens are those of unescaped text."
             )
-            place = next(
-                (got, want)
-                for got, want in ((reply.text, written.text), (reply.reasoning, written.reasoning))
-                if got != want
+            got, want = next(
+                pair
+                for pair in ((reply.text, written.text), (reply.reasoning, written.reasoning))
+                if pair[0] != pair[1]
             )
-            yield Problem(exchange, message, place[1], place[0])
+            yield Problem(exchange, message, repr(want), repr(got))
             return
 
 
@@ -122,24 +133,25 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     A filter of the server took words for personal data or insults. The model rarely masks words.
     """
     for place, text in answer.texts:
-        found = _MASK.search(text)
+        found = _MASK.search(_TITLE.sub("", text))
         if found and found[0] not in answer.exchange.prompt:
             message = f"The {place} contains a masked word."
-            context = text[max(0, found.start() - 40) : found.end() + 40]
+            context = found.string[max(0, found.start() - 40) : found.end() + 40]
             yield Problem(answer.exchange, message, "the word that the model wrote", context)
 
 
 @family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)
 def _runaway(answer: Answer) -> Iterator[Problem]:
-    """No text ends in endless repetition.
+    """No text ends in endless repetition: of one piece, of a few sentences, or of white space.
 
     Models do this occasionally. Wrong attention or an ignored stop token makes it frequent.
     """
     for place, text in answer.texts:
         piece = repeated_piece(text)
         if piece is not None:
-            message = f"The {place} ends with endless repetition of one piece of text."
-            yield Problem(answer.exchange, message, "text that ends", piece)
+            message = f"The {place} ends with endless repetition."
+            got = piece if piece.strip() else "white space"
+            yield Problem(answer.exchange, message, "text that ends", got)
 
 
 @family.check("text.doubled", every_choice, severity="warning", tolerated=0.01)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -35,11 +36,12 @@ _WORD = re.compile(r"\w{3,}")
 
 
 def basic_traits(parsed: ParsedRollout) -> Traits:
-    """The traits that cost nothing: the ids of the replies, and the tokens of the first prompt."""
+    """The traits that cost nothing: ids of replies, tokens of the first prompt, and its host."""
     ids = (reply.raw.get("id") for _, reply in parsed.replies)
     return Traits(
         reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
         first_input=_first_input(parsed),
+        host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
     )
 
 
@@ -78,6 +80,7 @@ def traits(
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
         invented=frozenset(invented),
+        call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
         calls=frozenset(calls),
         content=_digest(written, _SHORTEST_CONTENT) if unique else "",
         answer="" if _is_from(answer, sent) else _digest(answer, _SHORTEST_ANSWER),

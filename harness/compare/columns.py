@@ -1,14 +1,11 @@
-"""What is compared: runs, baseline files and published baselines in one form.
-
-pandas is imported where a run is read: it takes 0.4 s, and most runs have no previous run.
-"""
+"""What is compared: runs, baseline files and published baselines in one form."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.compare.comparison_types import Entry
 from harness.compare.dataframes import Run, load
@@ -16,14 +13,12 @@ from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition, known_model, varying
 from harness.records.runs import TaskInfo
+from harness.records.scores import Score
 from harness.run.cases import Case, load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.statistics.differences import Pair, paired_means
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MEASURE = "measure a baseline with `gpt-oss-verify baseline create RUN`"
 _SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
@@ -49,8 +44,8 @@ class Group:
     example_data: bool = False  # nothing is published for example questions
     published: Mean | None = None  # the mean of a published baseline, which has no samples
     questions: int = 0  # of a published baseline
-    outcomes: pd.DataFrame | None = None
-    """By sample (rows), the number of tries of each outcome, `invalid` and `planned`."""
+    outcomes: Mapping[str, Counter[str]] | None = None
+    """By sample, the number of tries of each outcome, `invalid` and `planned`."""
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By measure, one value per request or attempt."""
     result: TaskResult | None = None  # of a run
@@ -177,11 +172,15 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
 
 
 def _groups(run: Run) -> Iterator[Group]:
+    scores: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
+    for score in run.every_score():
+        for condition in (score.condition, score.condition.alternating):
+            scores[score.task, condition].append(score)
     for task in run.info.tasks:
         if task.kind in ("tool_calling", "eval"):
             cases = _cases(run) if task.kind == "tool_calling" else {}
             for condition in task.conditions:
-                yield _group(run, task, condition, cases)
+                yield _group(task, condition, scores[task.name, condition], cases, run)
 
 
 def _cases(run: Run) -> Mapping[str, Case]:
@@ -189,66 +188,68 @@ def _cases(run: Run) -> Mapping[str, Case]:
     return {case.id: case for case in planned_cases(suite, run.info.settings).cases}
 
 
-def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, Case]) -> Group:
-    import pandas as pd
-
-    from harness.compare.tables import rows_of
-
-    results = {(each.task, each.condition): each for each in run.analysis.results}
-    rows = rows_of(run.attempts, task.name, condition)
-    made = rows[rows["finished"]].sort_values("attempt", kind="stable")
-    samples = cases or dict.fromkeys(rows["sample"])
+def _group(
+    task: TaskInfo,
+    condition: Condition,
+    scores: Sequence[Score],
+    cases: Mapping[str, Case],
+    run: Run,
+) -> Group:
+    """Return a group; `scores` are those of all planned attempts of the task and condition."""
+    made = sorted((score for score in scores if score.finished), key=lambda each: each.attempt)
+    samples = list(cases or dict.fromkeys(score.sample for score in scores))
     rounds = task.kind == "eval" and run.info.settings.until_decided
-    values = _by_sample(made, "value", samples, rounds=rounds)
+    values = _by_sample([(each.sample, each.value) for each in made], samples, rounds=rounds)
     tries = max(1, min(map(len, values.values()), default=1)) if rounds else task.tries
-    scores = rows_of(run.scores, task.name, condition)
-    read_by_script = task.kind == "eval" and bool(scores["openai_value"].notna().any())
-    outcomes = pd.crosstab(rows["sample"], rows["outcome"])
-    outcomes["invalid"] = rows.groupby("sample")["invalid"].sum()
-    outcomes["planned"] = rows.groupby("sample").size()
+    by_script = [(each.sample, each.openai_value) for each in made if each.value is not None]
+    read_by_script = task.kind == "eval" and any(value is not None for _, value in by_script)
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    for score in scores:
+        kinds = (score.outcome, "planned", *(["invalid"] if score.invalid else []))
+        outcomes[score.sample].update(kinds)
     data = task.dataset
+    results = (each for each in run.analysis.results if each.task == task.name)
     return Group(
         task=task.name,
         name=group_name(task, condition),
         tries=tries,
         values=values,
-        script_values=(
-            _by_sample(scores, "openai_value", samples, rounds=rounds) if read_by_script else {}
-        ),
+        script_values=(_by_sample(by_script, samples, rounds=rounds) if read_by_script else {}),
         contents=cases or dict.fromkeys(values, data.sha256 if data else None),
         example_data=data is not None and data.sample,
         outcomes=outcomes,
-        times=_times(run, task, condition, made),
-        result=results.get((task.name, condition)),
+        times=_times(task, made),
+        result=next((each for each in results if each.condition == condition), None),
     )
 
 
 def _by_sample(
-    rows: pd.DataFrame, column: str, samples: Iterable[str], *, rounds: bool
+    made: Iterable[tuple[str, float | None]], samples: Iterable[str], *, rounds: bool
 ) -> dict[str, Sequence[float]]:
-    """Return the values of a column by sample in the order of tries, or in complete rounds only."""
-    ordered = rows.dropna(subset=column).sort_values("attempt", kind="stable")
-    grouped = ordered.groupby("sample", sort=False)[column]
-    found = {sample: tuple(map(float, values)) for sample, values in grouped}
-    values: dict[str, Sequence[float]] = {sample: found.get(sample, ()) for sample in samples}
+    """Return the values by sample in the order of tries, or in complete rounds only."""
+    values: dict[str, list[float]] = {sample: [] for sample in samples}
+    for sample, value in made:
+        if value is not None and sample in values:
+            values[sample].append(float(value))
     if not rounds:
-        return values
+        return dict(values)
     return dict(zip(values, complete_rounds(list(values.values())), strict=True))
 
 
-def _times(
-    run: Run, task: TaskInfo, condition: Condition, made: pd.DataFrame
-) -> Mapping[str, Sequence[float]]:
-    """Times of single requests in tool calling; evals are measured by attempt."""
-    from harness.compare.tables import rows_of
-
+def _times(task: TaskInfo, made: Sequence[Score]) -> Mapping[str, Sequence[float]]:
+    """Return times of single requests in tool calling; evals are measured by attempt."""
     if task.kind == "eval":
-        reported = rows_of(run.usage, task.name, condition).dropna(subset=["output", "reasoning"])
+        usage = [score.usage for score in made if score.usage.output is not None]
         return {
-            "request": list(made["seconds"].dropna()),
-            "reasoning tokens": [float(count) for count in reported["reasoning"]],
+            "request": [score.seconds for score in made if score.seconds is not None],
+            "reasoning tokens": [
+                float(each.reasoning) for each in usage if each.reasoning is not None
+            ],
         }
-    timing = rows_of(run.timing, task.name, condition)
-    columns = {"request": "total", "first token": "first_token"}
-    columns["tokens per second"] = "tokens_per_second"
-    return {name: list(timing[column].dropna()) for name, column in columns.items()}
+    timing = [each for score in made for each in score.timing]
+    speeds = (each.tokens_per_second for each in timing)
+    return {
+        "request": [each.total for each in timing],
+        "first token": [each.first_token for each in timing if each.first_token is not None],
+        "tokens per second": [speed for speed in speeds if speed is not None],
+    }

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from harness.providers.entries import Prices
 from harness.records.analysis import RuleStatus
 from harness.records.figures import Decision
@@ -10,7 +12,7 @@ from harness.records.record import Record
 from harness.records.scores import Estimate, Finding
 from harness.statistics.differences import Difference
 
-COMPARISON_VERSION = 2
+COMPARISON_VERSION = 3
 HISTORY_VERSION = 2
 SITE_VERSION = 1
 
@@ -120,35 +122,32 @@ class CheckChange(Record):
     beyond_chance: bool
 
 
-class ScoreChange(Record):
-    """A pass rate or score that differs from the previous run."""
+class RateChange(Record):
+    """A pass rate or score that differs from that of the reference by more than chance."""
 
     name: str
     difference: Difference
 
 
-class Regressions(Record):
-    """Changes since the previous run of the same provider with the same settings."""
+class Changes(Record):
+    """What is different in one column, compared with the reference.
 
-    run: str
-    previous: str
-    previous_at: str
+    `broken` and `fixed` are all checks that failed in only one of the two; `cases` and `rates`
+    differ by more than chance. `worse` tells whether anything got worse by more than chance: a
+    verdict from pass to fail, a rate or score, a case, or a check.
+    """
+
+    label: str
     broken: tuple[CheckChange, ...] = ()
     fixed: tuple[CheckChange, ...] = ()
     cases: tuple[ChangedCase, ...] = ()
-    scores: tuple[ScoreChange, ...] = ()
+    rates: tuple[RateChange, ...] = ()
+    worse: bool = False
 
     @property
     def unchanged(self) -> bool:
-        """Whether nothing changed by more than chance."""
-        return not (self.broken or self.fixed or self.cases or self.scores)
-
-
-class EntryCases(Record):
-    """The cases in which one column differs from the reference."""
-
-    label: str
-    cases: tuple[ChangedCase, ...]
+        """Return whether nothing changed by more than chance."""
+        return not (self.broken or self.fixed or self.cases or self.rates)
 
 
 class Comparison(Record):
@@ -160,8 +159,14 @@ class Comparison(Record):
     entries: tuple[Entry, ...]
     rows: tuple[Row, ...]
     tested: int
-    changed_cases: tuple[EntryCases, ...] = ()
-    regressions: tuple[Regressions, ...] = ()
+    changes: tuple[Changes, ...] = Field(
+        default=(), description="one for each column but the reference"
+    )
+
+    @property
+    def worse(self) -> bool:
+        """Return whether a column got worse than the reference by more than chance."""
+        return any(each.worse for each in self.changes)
 
 
 class HistoryPoint(Record):

@@ -16,8 +16,7 @@ from typing import IO, Any
 
 import pandas as pd
 
-from harness.compare.dataframes import Run
-from harness.compare.tables import rows_of
+from harness.compare.dataframes import Run, rows_of
 from harness.compare.transcripts import Message, transcript
 from harness.errors import RunLogError, os_errors
 from harness.records.conditions import Condition
@@ -49,7 +48,8 @@ def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path
         }
         for rollout in read_rollouts(run.folder):
             score = scores.get(rollout.id)
-            log = logs.get((rollout.task, rollout.condition))
+            own, every_mode = rollout.condition, rollout.condition.alternating
+            log = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
             if score is not None and log is not None:
                 hidden = rollout.task in withheld and not gated
                 log.add(_sample(rollout, score, withheld=hidden))

@@ -24,7 +24,7 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import outcome, refused, required
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES, Api
@@ -81,7 +81,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     ]
     if api == "chat":
         options = {"messages": _with_reasoning_content(_reasoning(first).text)}
-        requests.append(ProbeRequest("other field", (user,), tools, options=options))
+        requests.append(
+            ProbeRequest("other field", (user,), tools, options=options, provokes=MAY_BE_REFUSED)
+        )
     return tuple(requests)
 
 

@@ -3,9 +3,10 @@
 The user's message ends with a text that the answer should repeat, at temperature 0 because a
 sampled word is sometimes wrong. Even then, a model may copy a text incorrectly. A changed answer
 therefore counts only if the reported tokens are those of the unchanged text, and not those of the
-answer, or if two pieces of a stream are swapped (`echo.returned`). Changes that keep the number of
-tokens, on the way to the model or back, show if the model seems to make them every time, or if a
-word or two of several texts are wrong that it otherwise repeats correctly (`echo.received`). The
+answer, or if it has the words of the text in another order (`echo.returned`). Other changes that
+keep the number of tokens, on the way to the model or back, show if the model seems to make them
+every time, or if a word or two of several texts are wrong that it otherwise repeats correctly
+(`echo.received`). The
 model itself made a change if the prompt has the tokens of the original text, and the reply those of
 the changed one.
 """
@@ -60,6 +61,7 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
 _WORDS = re.compile(r"(\w+)")
 _MOST_WORDS, _FEWEST_TEXTS = 2, 3
+_FEWEST_WORDS = 5  # words that a model does not repeat in another order
 _FEWEST_AGREEING = 3  # texts whose prompt tokens show that a server counts the user's texts
 _TRIES = 2
 
@@ -94,9 +96,18 @@ def _answers(responses: ProbeResponses) -> Trials:
                 "The reported tokens are those of the requested text, not those of the answer."
             )
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
-        elif name in intact and _has_exchanged_pieces(exchange, reply, TEXTS[name]):
-            message = "Two adjacent pieces of the stream are swapped; other replies are correct."
+        elif name in intact and (
+            _has_exchanged_pieces(exchange, reply, TEXTS[name])
+            or _is_permuted(TEXTS[name], reply.text)
+        ):
+            message = "Pieces of the text are in another order; other replies are correct."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+
+
+def _is_permuted(text: str, answer: str) -> bool:
+    """Whether an answer has the words of a text in another order, which keeps their tokens."""
+    wanted, got = (_WORDS.findall(each) for each in (text, answer))
+    return wanted != got and len(wanted) >= _FEWEST_WORDS and sorted(wanted) == sorted(got)
 
 
 def _has_exchanged_pieces(exchange: ParsedExchange, reply: Reply, text: str) -> bool:

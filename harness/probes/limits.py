@@ -19,10 +19,10 @@ from harness.probes.probe import (
     Trials,
 )
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
-from harness.probes.tools.offers import WEATHER
+from harness.probes.tools.offers import NOTE
 from harness.records.conditions import MODES, Api
 
-LIMIT = 16  # output tokens; the minimum that OpenAI's own Responses API accepts
+LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
@@ -30,7 +30,12 @@ _TRIES, _FEWEST_REPEATED = 3, 2
 """Requests with a stop string, and how many of them must show a problem: servers differ in the
 parts of a reply that they match, and a model may spell the string in another way."""
 
-_LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
+_TEXT = (
+    "From the quay to the light it is two miles; keep the church behind the white house. The boat "
+    "that lies by the old mill has two sails and a green flag. At nine the wind turns to the west, "
+    "and five men bring bread, salt, apples and rope on board before the tide falls."
+)
+_LONG = (Message("user", f"Please repeat after me: {_TEXT}"),)
 _LONG_ANSWERS = {
     "long answer": "Write all numbers from 1 to 400 in words, one per line. Leave none out.",
     "other long answer": (
@@ -38,7 +43,7 @@ _LONG_ANSWERS = {
         "abbreviate."
     ),
 }
-_TOOL_LONG = (Message("user", "What is the weather in Lisbon, and how will it change this week?"),)
+_TOOL_LONG = (Message("user", f"Save this note: {_TEXT}"),)
 _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
     Message("user", "What is the code word?"),
@@ -50,16 +55,15 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     refusable = MAY_BE_REFUSED | {"request.failed"}
     stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
     several = {"stop": [_UNUSED_STOP, STOP]}
-    cut = partial(ProbeRequest, effort="high", max_tokens=LIMIT, whole=False)
+    cut = partial(ProbeRequest, effort="low", max_tokens=LIMIT, whole=False)
     requests = [
         cut("cut", _LONG),
-        cut("cut tool", _TOOL_LONG, (WEATHER,)),
-        cut("unlimited", _QUESTION, max_tokens=None),
+        cut("cut tool", _TOOL_LONG, (NOTE,)),
+        cut("unlimited", _QUESTION, effort="high", max_tokens=None),
         *(
             cut(
                 name,
                 (Message("user", text),),
-                effort="low",
                 max_tokens=MORE_TOKENS,
                 context=MORE_TOKENS + LEAST,
                 provokes=MAY_BE_REFUSED,
@@ -272,11 +276,19 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
 
 
 def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
+    """The problem of a reply that ended where its CoT has the stop string, or kept it there.
+
+    An empty reply, or a CoT with the stop string in its middle, has ended for another reason.
+    """
     last = rollout.exchanges[-1]
-    if last.reply is None or last.reply.text or STOP in last.reply.reasoning:
+    if last.reply is None or last.reply.text or not last.reply.reasoning.strip():
+        return None
+    within = last.reply.reasoning.rstrip().removesuffix(STOP)
+    if STOP in within:
         return None
     message, expected = "The stop string ended the reply within its CoT.", f"an answer, {before!r}"
-    return Problem(last, message, expected, repr(last.reply.text))
+    got = f"a CoT that ends with {last.reply.reasoning[-40:]!r}"
+    return Problem(last, message, expected, got)
 
 
 def _require_stop(text: str, place: str) -> None:

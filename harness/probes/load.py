@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rules import CHAT, GUIDE, Problem
-from harness.checks.subjects import calls
+from harness.checks.rules import GUIDE, Problem
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import offered
@@ -87,22 +86,6 @@ def _own_word(responses: ProbeResponses) -> Trials:
         message = "The reply does not contain the word of its request."
         got = reply.text or " ".join(call.arguments for call in reply.calls) or "no text"
         yield None if word in _text(rollout) else Problem(exchange, message, word, got)
-
-
-@GROUP.probe("load.call_ids", _USES, severity="warning", source=CHAT)
-def _call_ids(responses: ProbeResponses) -> Trials:
-    """Concurrent tool calls have distinct ids.
-
-    Logs and caches confuse calls with the same id. Ids within a conversation still
-    differ, so it is only a warning.
-    """
-    known: set[str] = set()
-    made = (found for _, rollout in _answered(responses) for found in calls(rollout))
-    for found in required(made, "No reply contained a tool call."):
-        again = found.call.id in known
-        known.add(found.call.id)
-        message = "The tool call has the same id as a call in another reply."
-        yield Problem(found.exchange, message, "a new id", found.call.id) if again else None
 
 
 def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:

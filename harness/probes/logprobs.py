@@ -75,7 +75,7 @@ def _given(responses: ProbeResponses) -> Trials:
         else:
             message, expected = "most tokens have fewer alternatives", f"{_ALTERNATIVES}"
             got = f"{min(counts)} to {max(counts)}"
-        message = f"The request set logprobs, but {message}."
+        message = f"The request set logprobs, but {message}; rules that need them judge nothing."
         yield Problem(exchange, message, expected, got, _path(exchange))
 
 
@@ -106,6 +106,20 @@ def _tokens(responses: ProbeResponses) -> Trials:
         message = "The tokens with logprobs do not add up to the answer."
         other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
         yield None if _decodable(reply.text) in _decodable(text) else other
+
+
+@GROUP.probe("logprobs.cot", _QUESTIONS, severity="info", apis=("chat",))
+def _of_answer_only(responses: ProbeResponses) -> Trials:
+    """The logprobs of a Chat reply are those of its answer, not also of its CoT.
+
+    Clients that align them with the content find other tokens first.
+    """
+    for exchange, reply in _with_entries(responses):
+        text = _decodable(_text(_entries(exchange, reply)))
+        more = text.partition(_decodable(reply.text))[0]
+        message = "The logprobs begin with those of the CoT."
+        other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
+        yield other if reply.reasoning and reply.reasoning.strip() in more else None
 
 
 def _entries(exchange: ParsedExchange, reply: Reply) -> Sequence[Mapping[str, Any]]:
@@ -194,14 +208,14 @@ def _text(entries: Sequence[Mapping[str, Any]]) -> str:
 
 _DRAWN_ALTERNATIVES = 5  # providers allow at least this many
 _TRIES, _TOKENS = 4, 256
-_DEVIATIONS = 4.5  # standard deviations of a finding: 1 in 150,000 healthy runs
+_FALSE_ALARM = 1 / 150_000  # bound of the probability of a finding in a healthy run
 _COLDEST, _HOTTEST = 0.8, 1.3
 """Temperatures between which nothing is reported. In simulated peaked distributions, a min_p of
 0.05 (the default of llama.cpp) looks like 0.85, and noise of 0.2 nats in the logprobs like 1.05; a
 temperature of 0.7 looks like 0.75 at most, and a top_p of 0.5 like 0.6."""
 _VARIANCE = 250.0
-"""The variance with which a temperature of 0.7 is found in 98 % of runs: it shifts the excess by
-(1 / 0.7 - 1) √250 = 6.8 standard deviations."""
+"""The least variance of a pass. With it, a temperature of 0.7 shifts the excess by
+(1 / 0.7 - 1) √250 = 6.8 standard deviations, and its likelihood ratio is about exp(23)."""
 _DRAWN_QUESTIONS = {
     "a poem": "Write a poem of twelve lines about the sea.",
     "places": "Make up fifteen names of places that do not exist, and say a few words about each.",
@@ -252,15 +266,14 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     draws = [draw for each in replies for entry in entries_of(*each) for draw in _draw(entry)]
     found = sharpness(required(draws, "The replies have no logprobs of alternatives."))
     unusual = not _COLDEST <= found.temperature <= _HOTTEST
-    if unusual and abs(found.deviation) >= _DEVIATIONS:
+    if unusual and found.chance <= _FALSE_ALARM:
         kind = "probable" if found.excess > 0 else "improbable"
         message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
-        expected = f"a deviation of at most {_DEVIATIONS:g} standard deviations"
         got = (
-            f"{abs(found.deviation):.1f} in {len(draws)} tokens, as at a temperature of about "
-            f"{found.temperature:.2g}"
+            f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}; this "
+            f"happens at temperature 1 with a probability of at most {found.chance:.1g}"
         )
-        yield Problem(replies[0][0], message, expected, got)
+        yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
     elif found.variance < _VARIANCE:
         raise NotVerifiableError(
             "The model is too certain of its tokens, or too few have logprobs."

@@ -45,6 +45,18 @@ _COMMON: Mapping[Api, Mapping[str, Any]] = {
 """Options with values that change nothing in the replies of gpt-oss. Those of Responses are what
 Codex sends."""
 
+_NULLS: Mapping[Api, tuple[str, ...]] = {
+    "chat": (
+        *("temperature", "top_p", "n", "stop", "seed", "user", "logprobs", "presence_penalty"),
+        *("frequency_penalty", "response_format", "max_completion_tokens"),
+    ),
+    "responses": (
+        *("temperature", "top_p", "instructions", "previous_response_id", "metadata", "user"),
+        *("reasoning", "store", "include", "max_tool_calls"),
+    ),
+}
+"""Optional members that both APIs declare as nullable: clients send null for what is not set."""
+
 _REQUESTS = (
     ProbeRequest(
         "options",
@@ -85,20 +97,29 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         options=_COMMON[api],
         provokes=frozenset({"request.refused", "request.failed", "responses.reasoning.content"}),
     )
-    return (*_REQUESTS, common)
+    nulls = ProbeRequest(
+        "null options",
+        _HI,
+        max_tokens=96,
+        whole=False,
+        options=dict.fromkeys(_NULLS[api]),
+        provokes=MAY_BE_REFUSED,
+    )
+    return (*_REQUESTS, common, nulls)
 
 
 GROUP = ProbeGroup("options", _requests, RESPONSES)
 
 
-@GROUP.probe("options.accepted", ("common options",), severity="warning")
+@GROUP.probe("options.accepted", ("common options", "null options"), severity="warning")
 def _accepted(responses: ProbeResponses) -> Trials:
-    """A request that sets common options to their defaults, or to what Codex sends, is accepted.
+    """Common options may be null, their defaults, or what Codex sends.
 
     Many clients send such options with every request, and users cannot leave them out.
     """
-    for rollout in responses.all("common options"):
-        yield failure(rollout, "common options")
+    for name in ("common options", "null options"):
+        for rollout in responses.rollouts[name]:
+            yield failure(rollout, name)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")

@@ -33,11 +33,19 @@ _TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_ma
 """The code or type of the same error in a response with another status: gateways report the rate
 limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
 _GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
+_CUT = "got a reply that ended at its token limit"
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
+
+
+_NOT_SENT = "was not sent"
 
 
 class NotVerifiableError(Exception):
     """The responses do not allow a judgement; the message is the reason, in one sentence."""
+
+
+class NoReplyError(NotVerifiableError):
+    """A request was sent, but got no usable reply."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class ProbeRequest(Sample):
     def unusable(self, rollout: ParsedRollout) -> str | None:
         """Why a rollout is not evidence about the provider, as a predicate; None if it is."""
         if not rollout.exchanges:
-            return "was not sent"
+            return _NOT_SENT
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
         if last.status in _NOT_ADMITTED:
@@ -87,7 +95,7 @@ class ProbeRequest(Sample):
         if failure and failure.kind == "connect":
             return "did not reach the provider"
         if self.whole and last.truncated:
-            return "got a reply that ended at its token limit"
+            return _CUT
         return None
 
     def settings(self, shared: Settings) -> Settings:
@@ -113,13 +121,15 @@ class ProbeOptions:
     golden: Golden | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
+    max_tokens: int | None = None  # replaces `REPLY_TOKENS` for whole replies
 
 
 @dataclass(frozen=True)
 class ProbeResponses:
     """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
 
-    `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
+    `unusable` has the reason for each request without any (see `ProbeRequest.unusable`), and `cut`
+    the rollouts that are not used because the token limit cut a reply that must be whole. `golden`
     is the part of the run's golden file that the group needs, if any. `max_context` is the
     context length that the provider is expected to have, in tokens.
     """
@@ -129,6 +139,7 @@ class ProbeResponses:
     unusable: Mapping[str, str] = field(default_factory=dict)
     golden: Golden | None = None
     max_context: int = CONTEXT
+    cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -142,15 +153,19 @@ class ProbeResponses:
         """The usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
         unusable: dict[str, str] = {}
+        cut: dict[str, list[ParsedRollout]] = {}
         for request in requests:
             sent = [each.final for each in rollouts.get(request.id, ()) if each.rollout.api == api]
             reasons = [request.unusable(each) for each in sent]
             usable[request.id] = [
                 each for each, reason in zip(sent, reasons, strict=True) if reason is None
             ]
+            cut[request.id] = [
+                each for each, reason in zip(sent, reasons, strict=True) if reason == _CUT
+            ]
             if not usable[request.id]:
-                unusable[request.id] = next(filter(None, reasons), "was not sent")
-        return cls(api, usable, unusable, golden, max_context)
+                unusable[request.id] = next(filter(None, reasons), _NOT_SENT)
+        return cls(api, usable, unusable, golden, max_context, cut)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
@@ -162,7 +177,8 @@ class ProbeResponses:
         )
         if not found:
             reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
-            raise NotVerifiableError(f"The request {names[0]!r} {reason}.")
+            kind = NotVerifiableError if reason == _NOT_SENT else NoReplyError
+            raise kind(f"The request {names[0]!r} {reason}.")
         return found
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
@@ -186,7 +202,7 @@ class ProbeResponses:
             readable = [each for each in found if each is not None]
             if not readable:
                 reason = _unreadable(rollouts[0])
-                raise NotVerifiableError(f"The request {name!r} got no reply: {reason}.")
+                raise NoReplyError(f"The request {name!r} got no reply: {reason}.")
             yield from readable
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:

@@ -74,16 +74,22 @@ class Prompt:
 
 
 def differences(
-    longer: Prompt, shorter: Prompt, *, instructions_last: bool = True
+    longer: Prompt,
+    shorter: Prompt,
+    *,
+    instructions_last: bool = True,
+    quoted_results: bool = True,
 ) -> frozenset[int]:
     """How many tokens one prompt may be longer than the other in the same rendering.
 
-    With `instructions_last`, the instructions may also follow the tools. Raises VocabularyError.
+    With `instructions_last`, the instructions may also follow the tools; with `quoted_results`,
+    tool results may also be JSON strings. Raises VocabularyError.
     """
     return frozenset(
         count(longer, how) - count(shorter, how)
         for how in _distinct(longer, shorter)
         if instructions_last or not how.instructions_last
+        if quoted_results or not how.quoted_results
     )
 
 

@@ -1,7 +1,8 @@
 """All rules, and their results over a run. No I/O."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harmony.render import RenderError
@@ -10,7 +11,13 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import CHECKS
 from harness.checks.rules import Problem, Rule, finding_of
 from harness.probes import PROBES
-from harness.probes.probe import NotVerifiableError, Probe, ProbeOptions, ProbeResponses
+from harness.probes.probe import (
+    NoReplyError,
+    NotVerifiableError,
+    Probe,
+    ProbeOptions,
+    ProbeResponses,
+)
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
@@ -23,7 +30,12 @@ RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and pro
 
 EXAMPLES = 3
 
-_Sample = tuple[str, str]  # a task and one of its samples
+_REFUSAL = re.compile(r"status (?:4\d\d|501): .*\w")
+_FEWEST_ALIKE = 4  # probes whose requests are refused with one text
+
+_Place = tuple[str, str, str]  # a task, one of its samples, and the name of a condition
+Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
+"""Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
 
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
@@ -77,54 +89,106 @@ def without_built_in_calls(result: RuleResult) -> RuleResult:
     return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
 
 
-def judged_result(
-    about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
-) -> RuleResult:
-    """The result of a rule that judged something; raises ValueError without trials.
+def with_equal_refusals(
+    checks: Sequence[RuleResult], probes: Sequence[RuleResult]
+) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
+    """The results in which refusals with one text are one finding, not one of each probe.
 
-    Each finding comes with its condition, as text. `counts` has the failures and trials of each
-    sample or API.
+    A provider that refuses what several probes have in common, such as a kind of function, lacks
+    that. The check request.refused reports it, or the first of these probes, with the text, the
+    number of probes and their families; the others are not verifiable.
     """
-    worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
+    refused: dict[str, list[RuleResult]] = defaultdict(list)
+    for each in probes:
+        texts = {example.evidence.got for example in each.examples}
+        if each.status in ("failed", "warned") and len(texts) == 1:
+            (text,) = texts
+            if _REFUSAL.match(text):
+                refused[text].append(each)
+    replaced: dict[str, RuleResult] = {}
+    for text, alike in refused.items():
+        if len(alike) < _FEWEST_ALIKE:
+            continue
+        families = ", ".join(sorted({each.check.family for each in alike}))
+        common = (
+            f"Valid requests of {len(alike)} probes ({families}) got the same refusal, so they "
+            "are refused for what they have in common."
+        )
+        of_check = next(
+            (
+                each
+                for each in checks
+                if each.check.id == "request.refused"
+                and any(example.evidence.got == text for example in each.examples)
+            ),
+            None,
+        )
+        first = of_check or alike[0]
+        examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
+        reason = f"The provider refuses these requests like others ({first.check.id}): {text}"
+        for each in alike:
+            replaced[each.check.id] = RuleResult(
+                check=each.check, status="not_verifiable", reason=reason
+            )
+        replaced[first.check.id] = first.model_copy(update={"examples": examples})
+    return (
+        tuple(replaced.get(each.check.id, each) for each in checks),
+        tuple(replaced.get(each.check.id, each) for each in probes),
+    )
+
+
+def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
+    """Return the result of a rule that judged something; raise ValueError without trials."""
+    worst_first = sorted(findings, key=lambda finding: _ORDER[finding.severity])
     examples: dict[str, Finding] = {}
     for finding in worst_first:
         examples.setdefault(finding.evidence.record, finding)
+    clusters, conditions = _summed(counts, 0), _summed(counts, 1)
     return RuleResult(
         check=about,
         status=_status(worst_first),
-        applicable=sum(trials for _, trials in counts),
-        failures=sum(failures for failures, _ in counts),
-        rate=clustered_rate(counts),
+        applicable=sum(trials for _, trials in counts.values()),
+        failures=sum(failures for failures, _ in counts.values()),
+        rate=clustered_rate(list(clusters.values())),
         findings=len(findings),
-        groups=tuple(sorted({group for group, _ in findings})),
+        counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
         examples=tuple(examples.values())[:EXAMPLES],
     )
 
 
+def _summed(counts: Counts, part: int) -> dict[Hashable, tuple[int, int]]:
+    """Return the counts summed by one part of their keys."""
+    found: dict[Hashable, tuple[int, int]] = {}
+    for key, (failures, trials) in counts.items():
+        before = found.get(key[part], (0, 0))
+        found[key[part]] = before[0] + failures, before[1] + trials
+    return found
+
+
 @dataclass(frozen=True)
 class _Tally:
-    """What the checks found, by check; counts are by task and sample."""
+    """What the checks found, by check; counts are by task, sample and condition."""
 
-    judged: Mapping[str, Counter[_Sample]]  # attempts that a check applied to
-    failed: Mapping[str, Counter[_Sample]]  # those with a finding
-    findings: Mapping[str, list[tuple[str, Finding]]]  # the findings, each with its condition
+    judged: Mapping[str, Counter[_Place]]  # attempts that a check applied to
+    failed: Mapping[str, Counter[_Place]]  # those with a finding
+    findings: Mapping[str, list[Finding]]
 
 
 def _tally(examined: Iterable[Score]) -> _Tally:
     """Count the results of all checks in one pass, by the few sets of applicable checks."""
-    alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
+    alike: Counter[tuple[frozenset[str], _Place]] = Counter()
     tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
     for each in examined:
-        sample = each.task, each.sample
-        alike[each.applicable, sample] += 1
+        place = each.task, each.sample, each.condition.name
+        alike[each.applicable, place] += 1
         found = [finding for finding in each.findings if finding.id in each.applicable]
         for finding in found:
-            tally.findings[finding.id].append((each.condition.name, finding))
+            tally.findings[finding.id].append(finding)
         for check_id in {finding.id for finding in found}:
-            tally.failed[check_id][sample] += 1
-    for (applicable, sample), attempts in alike.items():
+            tally.failed[check_id][place] += 1
+    for (applicable, place), attempts in alike.items():
         for check_id in applicable:
-            tally.judged[check_id][sample] += attempts
+            tally.judged[check_id][place] += attempts
     return tally
 
 
@@ -136,9 +200,12 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     findings = tally.findings[about.id]
     if not judged:
         return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
-    counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
+    counts: dict[tuple[Hashable, str], tuple[int, int]] = {
+        ((task, sample), condition): (failed[task, sample, condition], attempts)
+        for (task, sample, condition), attempts in judged.items()
+    }
     counted = judged_result(about, findings, counts)
-    if not any(finding.severity != about.severity for _, finding in findings):
+    if not any(finding.severity != about.severity for finding in findings):
         return counted
     reason = (
         f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
@@ -157,6 +224,7 @@ def _probe_result(
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
+    no_reply = False
     proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
         requests = probe.group.requests(api)
@@ -165,6 +233,7 @@ def _probe_result(
             trials = list(probe.judge(responses))
         except (NotVerifiableError, RenderError, VocabularyError) as error:
             reasons.append(str(error))
+            no_reply = no_reply or isinstance(error, NoReplyError)
             continue
         if not trials:
             reasons.append("No response can be judged.")
@@ -178,9 +247,9 @@ def _probe_result(
             )
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
-        return RuleResult(check=about, status="not_verifiable", reason=reason)
+        return RuleResult(check=about, status="not_verifiable", reason=reason, no_reply=no_reply)
     findings = list(_tolerated(problems, counts, probe.tolerated))
-    judged = judged_result(about, findings, list(counts.values()))
+    judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
     return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
 
 
@@ -193,15 +262,15 @@ def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
 
 def _tolerated(
     findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
-) -> Iterator[tuple[Api, Finding]]:
-    """The findings, as info unless failures exceed the tolerated share, overall or in one API."""
+) -> Iterator[Finding]:
+    """Return the findings, as info unless failures exceed the tolerated share in all or one API."""
     failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
     everywhere = _exceeds(failed, trials, tolerated)
     for api, finding in findings:
         if everywhere or _exceeds(*counts[api], tolerated):
-            yield api, finding
+            yield finding
         else:
-            yield api, finding.model_copy(update={"severity": "info"})
+            yield finding.model_copy(update={"severity": "info"})
 
 
 def _exceeds(failed: int, trials: int, tolerated: float) -> bool:
@@ -212,7 +281,7 @@ def _record(responses: ProbeResponses, problem: Problem) -> str:
     """The id of the rollout that contains a problem."""
     return next(
         rollout.rollout.id
-        for rollouts in responses.rollouts.values()
+        for rollouts in (*responses.rollouts.values(), *responses.cut.values())
         for rollout in rollouts
         if any(exchange is problem.exchange for exchange in rollout.exchanges)
     )

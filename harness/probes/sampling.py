@@ -28,6 +28,8 @@ from harness.statistics.rates import at_least
 from harness.text import percentage
 
 _TRIES = 6
+_COLD_TRIES = 3
+"""At temperature 0: four odd replies of nine are more than noise."""
 _OPEN_TOKENS = 64
 _CHOICES = 3
 _STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
@@ -86,7 +88,7 @@ _REQUESTS = (
         for names, question in zip(_FRESH, _QUESTIONS, strict=True)
         for number, name in enumerate(names, start=1)
     ),
-    *map(_at_zero, _COLD, _QUESTIONS),
+    *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
     *map(_with_seed, _SEEDED, _QUESTIONS),
     *map(_with_zero, _ZERO, _QUESTIONS),
     _at_one(
@@ -212,7 +214,7 @@ def _repeats(texts: Sequence[str]) -> tuple[int, int]:
     return len(texts) - len(set(texts)), max(len(texts) - 1, 0)
 
 
-@GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD), suite="full")
+@GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD))
 def _cold(responses: ProbeResponses) -> Trials:
     """At temperature 0, replies to the same request are nearly equal.
 
@@ -368,7 +370,8 @@ def _as_varied(
 
     Raises NotVerifiableError if there are too few, or those at temperature 1 vary too little.
     """
-    hot, cold = ([_texts(responses, name) for name in each] for each in (_HOT, names))
+    hot = [_texts(responses, name) for name in _HOT]
+    cold = [_texts(responses, name, least=_COLD_TRIES - 1) for name in names]
     (usual, _), (odd, replies) = _odd(hot), _odd(cold)
     if not _exceeds_noise(hot):
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")

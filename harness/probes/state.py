@@ -1,14 +1,16 @@
 """Responses that the provider stores, continued with `previous_response_id`.
 
-A code word that only the first request contained shows that the conversation continues. Otherwise
-the prompt tokens show it: with the earlier conversation in its prompt, a short second request has
-more of them than the long first request. They also show whether the earlier answer and
+A code word that only the first request contained shows that the conversation continues, also in
+the third request. Otherwise the prompt tokens show it: with the earlier conversation in its prompt,
+a short second request has more of them than the long first request, and a third one more than the
+second. They also show whether the earlier answer and
 the CoT of a tool call, and which instructions and tools, are in the prompt of the second request.
 Where the first request has `store: false`, the second one must not know it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 from harness.api.items import Message, Reasoning, Reply, ToolResult
 from harness.api.parsed_rollout import ParsedRollout
@@ -37,7 +39,7 @@ _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
-_QUESTION = "What is the code word?"
+_QUESTION, _LAST_QUESTION = "What colour is the door?", "What is the code word?"
 _GREETING, _FAREWELL = "Hello, who are you?", "Goodbye!"
 _OLD = "You are the porter of a small hotel."
 _NEW = (
@@ -49,6 +51,7 @@ _PromptList = Iterator[tuple[str, Prompt]]
 _Prompts = Callable[[Prompt, Reply], _PromptList]
 """The prompts that the second request may have, right ones first, from the first prompt and its
 reply. Each has the message of its problem, which is empty for a right prompt."""
+_OTHERS = {"told": ("instructed", "offered")}
 _FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
@@ -59,7 +62,7 @@ _stored = partial(
     provokes=MAY_BE_REFUSED,
 )
 _REQUESTS = (
-    _stored("told", (Message("user", _FIRST),), then=(_QUESTION,)),
+    _stored("told", (Message("user", _FIRST),), then=(_QUESTION, _LAST_QUESTION), max_turns=3),
     _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
     _stored(
         "instructed",
@@ -77,7 +80,7 @@ _REQUESTS = (
         then=(_FAREWELL,),
         effort="low",
     ),
-    _stored("unkept", (Message("user", _FIRST),), then=(_QUESTION,), options={"store": False}),
+    _stored("unkept", (Message("user", _FIRST),), then=(_LAST_QUESTION,), options={"store": False}),
     ProbeRequest(
         "unknown",
         (Message("user", "Hi there!"),),
@@ -90,7 +93,16 @@ GROUP = ProbeGroup("state", lambda _api: _REQUESTS, _STATE, apis=("responses",))
 
 
 def _continues(name: str, responses: ProbeResponses) -> Trials:
-    return map(_broken_continuation, _continued(responses, name))
+    """Judge the conversations of one request, and others that got status 404 for a new id.
+
+    The others are judged by their prompts elsewhere, which a rejected request does not have.
+    """
+    yield from map(_broken_continuation, _continued(responses, name))
+    for other in _OTHERS.get(name, ()):
+        for rollout in responses.rollouts.get(other, ()):
+            last = rollout.exchanges[-1]
+            if len(rollout.exchanges) > 1 and last.status == _NOT_FOUND:
+                yield _broken_continuation(rollout)
 
 
 for _id, _name, _text in (
@@ -109,7 +121,7 @@ for _id, _name, _text in (
 ):
     GROUP.probe(
         _id,
-        (_name,),
+        (_name, *_OTHERS.get(_name, ())),
         modes=MODES,
         needs="previous_response_id",
         text=_text,
@@ -177,16 +189,16 @@ def _stores_nothing(rollout: ParsedRollout) -> bool:
 
 
 def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
-    """The problem of a continued conversation, if any."""
-    first, second = rollout.exchanges[:2]
-    if second.reply is None or first.reply is None:
-        message = "A stored response cannot be continued by its id."
-        return Problem(second, message, "a reply", outcome(second))
-    if not _continues_from(first.reply, second.reply):
-        before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
-        message = "The prompt that continues a response has no more tokens than the first one."
-        got = f"{after}, after {before} in the first request"
-        return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
+    """The problem of a continued conversation, if any, in any of its requests."""
+    for first, second in pairwise(rollout.exchanges):
+        if second.reply is None or first.reply is None:
+            message = "A stored response cannot be continued by its id."
+            return Problem(second, message, "a reply", outcome(second))
+        if not _continues_from(first.reply, second.reply):
+            before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
+            message = "The prompt that continues a response has no more tokens than the one before."
+            got = f"{after}, after {before} in the request before"
+            return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
     return None
 
 

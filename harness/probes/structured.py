@@ -12,7 +12,14 @@ from typing import Any
 
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value, strings
+from harness.checks.json_text import (
+    is_padded,
+    misfit,
+    objects_in,
+    parsed_object,
+    parsed_value,
+    strings,
+)
 from harness.checks.rules import STRUCTURED, Problem
 from harness.checks.texts import GARBLED
 from harness.probes.authorship import extra_tokens
@@ -27,6 +34,7 @@ from harness.probes.probe import (
 from harness.probes.refusals import required, served_replies
 from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
+from harness.statistics.rates import at_least
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
 _NAMED_LATER = (
@@ -45,6 +53,8 @@ _EITHER = (
 """Providers reject a JSON format without a schema if no message mentions JSON."""
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
+_CUT, _LUCK = 0.1, 0.001
+"""The share of replies that a model does not end itself, and the largest p-value of more."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 _FEWEST_FENCED = _FEWEST_EMPTY = 2
 _FEATURE = "a JSON schema for the answer"
@@ -107,6 +117,10 @@ def _followed(responses: ProbeResponses) -> Trials:
     if len(fenced) >= _FEWEST_FENCED:
         results = fenced
     elif all(results) and not any(_contains_fit(*each) for each in found):
+        if any(_fit_elsewhere(*each) for each in found):
+            raise NotVerifiableError(
+                "Conforming JSON is only in another part of the replies (structured.place)."
+            )
         raise NotVerifiableError(
             "The model never generates conforming JSON, with or without a schema."
         )
@@ -135,11 +149,18 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
 
     Other JSON may be the arguments of a call that the model made instead.
     """
-    schema = exchange.request.answer_schema or {}
     texts = [text for text in strings(reply.raw) if text.lstrip().startswith("{")]
-    values = [(text, parsed_object(text.strip())) for text in texts]
-    fit = (text for text, value in values if value is not None and misfit(value, schema) is None)
-    return next(fit, None) or next((text for text, value in values if value is None), None)
+    unread = (text for text in texts if parsed_object(text.strip()) is None)
+    return _fit_elsewhere(exchange, reply) or next(unread, None)
+
+
+def _fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
+    """A string of the reply that is JSON and conforms to the schema."""
+    schema = exchange.request.answer_schema or {}
+    values = ((text, parsed_object(text.strip())) for text in strings(reply.raw))
+    return next(
+        (t for t, value in values if value is not None and misfit(value, schema) is None), None
+    )
 
 
 @GROUP.probe("structured.asked", ("free", "without", "object", "without object"))
@@ -176,6 +197,34 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     expected = "an object with members, such as the code word"
     several = len(objects) >= _FEWEST_EMPTY
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
+
+
+_ASKED = ("named", "named later", "free", "free with a tool", "object")
+_NOT_ASKED = ("without", "tool without a schema", "without object")
+
+
+@GROUP.probe("structured.ends", (*_ASKED, *_NOT_ASKED))
+def _ends(responses: ProbeResponses) -> Trials:
+    """A reply with a JSON format ends, like the replies to the same questions without a format.
+
+    A grammar that allows white space after the JSON lets the model write it up to the token limit.
+    Users wait and pay for it, and the answer counts as truncated.
+    """
+    cut = [each.exchanges[-1] for name in _ASKED for each in responses.cut.get(name, ())]
+    ended = [each for name in _ASKED for each in responses.rollouts.get(name, ()) if each.replies]
+    plain = any(responses.cut.get(name) for name in _NOT_ASKED)
+    total = len(cut) + len(ended)
+    often = not plain and at_least(len(cut), total, _CUT) <= _LUCK
+    yield from (None for _ in ended)
+    for exchange in cut:
+        if exchange.reply is not None and is_padded(exchange.reply.text):
+            message = "The answer is complete JSON, followed by white space up to the token limit."
+        elif often:
+            message = "Replies with a JSON format reach the token limit, and others do not."
+        else:
+            continue
+        got = f"{len(cut)} of {total} replies reach the token limit"
+        yield Problem(exchange, message, "the end of the reply after the JSON", got)
 
 
 @GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))
@@ -219,10 +268,12 @@ def _ignored(
     """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError.
 
     A reply that is truncated or has no text does not show what the format affects. A prompt that
-    has as many more tokens as in JSON mode (`json_mode`) does not contain the schema.
+    has as many more tokens as in JSON mode (`json_mode`) does not contain the schema. The schema
+    has effect if any part of a reply conforms to it, or has the name of its member, which nothing
+    else in the prompt contains.
     """
     found = list(served_replies(responses, [name], feature))
-    if not all(_unfit(exchange, reply) for exchange, reply in found):
+    if any(_fit_elsewhere(*each) or _names_member(*each) for each in found):
         return None
     shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
     are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
@@ -236,6 +287,11 @@ def _ignored(
         message = "The answer violates its schema, and the prompt is only that of JSON mode."
     got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
     return Problem(exchange, message, "an answer that conforms to the format", got)
+
+
+def _names_member(exchange: ParsedExchange, reply: Reply) -> bool:
+    required = (exchange.request.answer_schema or {}).get("required", ())
+    return any(f'"{name}"' in reply.generated for name in required)
 
 
 @GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_WITHOUT_PROSE)

@@ -121,6 +121,9 @@ class RuleResult(Record):
     check: Description
     status: RuleStatus
     reason: str | None = None
+    no_reply: bool = Field(
+        default=False, description="whether nothing was judged because no usable reply arrived"
+    )
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"
     )
@@ -129,13 +132,53 @@ class RuleResult(Record):
         default=None, description="failures / applicable, clustered by sample"
     )
     findings: int = Field(default=0, description="number of findings; a rollout may have several")
-    groups: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, int]] = Field(
+        default={}, description="failures and applicable ones by condition (probe: by API)"
+    )
     examples: tuple[Finding, ...] = ()
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Return the conditions (of a probe: the APIs) with failures."""
+        return tuple(name for name, (failures, _) in self.counts.items() if failures)
+
+    @property
     def apis(self) -> tuple[Api, ...]:
-        """The APIs with findings."""
+        """Return the APIs with failures."""
         return tuple(api for api in APIS if any(group.startswith(api) for group in self.groups))
+
+    @property
+    def shares(self) -> Mapping[str, tuple[int, int]]:
+        """Return failures and applicable rollouts, by condition if they depend on it.
+
+        They depend on it if the rule fails always, sometimes or never under some conditions and not
+        under others. The keys are then APIs, modes, or both where neither of them explains it, most
+        failures first; otherwise the only key is "".
+        """
+        whole = {"": (self.failures, self.applicable)}
+        for parts in ((), (0,), (1,), (0, 1)):
+            found: dict[str, list[tuple[int, int]]] = {}
+            for name, count in self.counts.items():
+                words = name.split(" · ")
+                key = " · ".join(words[part] for part in parts if part < len(words))
+                found.setdefault(key, []).append(count)
+            if all(len(set(map(_extent, counts))) == 1 for counts in found.values()):
+                break
+        if parts == ():
+            return whole
+        summed = {
+            name: (sum(one for one, _ in counts), sum(every for _, every in counts))
+            for name, counts in found.items()
+        }
+        return dict(sorted(summed.items(), key=lambda each: (-each[1][0] / each[1][1], each[0])))
+
+    @property
+    def share(self) -> str:
+        """Return the shares in words: `3 of 40`, or `chat 6 of 6, responses 0 of 6`."""
+        return ", ".join(
+            f"{name} {failures:,} of {every:,}".lstrip()
+            for name, (failures, every) in self.shares.items()
+        )
 
 
 class GuideRule(Record):
@@ -200,3 +243,8 @@ class Analysis(Record):
     def evals(self) -> tuple[TaskResult, ...]:
         """The results of evals."""
         return tuple(each for each in self.results if each.is_eval)
+
+
+def _extent(count: tuple[int, int]) -> str:
+    failures, every = count
+    return "never" if not failures else "always" if failures == every else "sometimes"

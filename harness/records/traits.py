@@ -23,6 +23,7 @@ class TokenAccount:
     streamed: bool = False  # whether the reply is a stream
     closed: bool = False  # whether the text ends like a sentence
     thinking: int | None = None  # the reasoning tokens that the provider reports
+    concealed: bool = False  # whether the CoT is returned as a summary, encrypted, or as no text
 
     @property
     def unexplained(self) -> int:
@@ -96,6 +97,7 @@ class Traits:
     first_input: int | None = None
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
+    host: str = ""  # the host of the first request
     accounts: tuple[TokenAccount, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end
@@ -105,6 +107,7 @@ class Traits:
     invented: frozenset[str] = frozenset()
     """Invented words in replies and texts in arguments of calls that no request of the rollout
     contains, in lower case."""
+    call_ids: frozenset[str] = frozenset()  # the ids of its calls; empty in recorded traffic
     calls: frozenset[str] = frozenset()  # every call: its name and its arguments in canonical form
     content: str = ""  # a hash of CoT and text; empty if they are short, or if the reply has calls
     answer: str = ""

@@ -62,7 +62,7 @@ _JUDGED_REQUESTS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One run: a suite, or the probes and families (and `smoke` for the cases) in `only`."""
+    """One run: a suite, or the probes and families (and `cases` for the cases) in `only`."""
 
     suite: SuiteName
     only: tuple[str, ...]

@@ -9,12 +9,19 @@ from harness.api.items import Reasoning, Settings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score
 from harness.golden.files import digest, serialized
-from harness.probes.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
+from harness.probes.probe import (
+    MORE_TOKENS,
+    REPLY_TOKENS,
+    Probe,
+    ProbeGroup,
+    ProbeOptions,
+    ProbeRequest,
+)
 from harness.probes.rule_results import probe_results
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api, Condition
-from harness.records.runs import TaskInfo
+from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt
 from harness.run.preflight import ALTERNATIVES, cot_field, most_alternatives
@@ -55,6 +62,7 @@ class ProbeTask(Task):
             samples=len({request.id for request, _ in self._planned}),
             tries=max((request.tries for request, _ in self._planned), default=0),
             planned=sum(request.tries for request, _ in self._planned),
+            sampling=Sampling(max_tokens=options.max_tokens),
             files={} if golden is None else {GOLDEN_FILE: digest(golden)},
         )
 
@@ -78,6 +86,8 @@ class ProbeTask(Task):
     def _settings_of(self, request: ProbeRequest, api: Api) -> Settings:
         """Return the settings of a request, with as many logprobs as the provider returns."""
         settings, most = request.settings(self._settings), ALTERNATIVES[0]
+        if self._options.max_tokens and request.whole and request.max_tokens == REPLY_TOKENS:
+            settings = replace(settings, max_tokens=self._options.max_tokens)
         asked, accepted = DIALECTS[api].logprob_options(most), self._alternatives.get(api, most)
         if accepted == most or not asked.items() <= settings.extra_body.items():
             return settings
@@ -102,7 +112,7 @@ class ProbeTask(Task):
                     number,
                     self._settings_of(request, condition.api),
                     request.max_turns,
-                    MORE_TOKENS if request.whole else None,
+                    max(MORE_TOKENS, self._options.max_tokens or 0) if request.whole else None,
                     request.key,
                     self._before(request, condition, number),
                 )

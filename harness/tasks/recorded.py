@@ -2,7 +2,8 @@
 
 Requests in recordings were not made for this tool. It is unknown whether a rejected request was
 valid, so rejections are not judged. A check is skipped for a conversation whose recording does not
-preserve what the check reads.
+preserve what the check reads. A recorded stream without an end is a warning: the client may have
+left it.
 """
 
 import re
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score
+from harness.checks.rules import as_warning
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score
@@ -23,7 +25,7 @@ NAME = "traffic"
 NOT_IN_RECORDINGS = frozenset(
     # Whether the request was valid, or harmless; whether it was repeated; when each part of a
     # stream arrived.
-    {"request.refused", "reply.refused", "request.server_error", "stream.burst", "stream.cut"}
+    {"request.refused", "reply.refused", "request.server_error", "stream.burst"}
 )
 """Checks that no recording can decide."""
 
@@ -69,7 +71,14 @@ class ImportedTraffic(Task):
     def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
         """Return whether the last request of a conversation was answered."""
         rollout = parsed.rollout
-        return None if rollout.recording is None else {"outcome": _OUTCOMES[rollout.end]}
+        if rollout.recording is None:
+            return None
+        last = parsed.exchanges[-1]
+        if last.good_status and not last.delivered:
+            return {"outcome": "provider_error", "detail": "the reply broke off"}
+        if rollout.end == "failed":
+            return {"outcome": "provider_error", "detail": f"the status was {last.status}"}
+        return {"outcome": _OUTCOMES[rollout.end]}
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Judge one conversation."""
@@ -83,12 +92,16 @@ class ImportedTraffic(Task):
         masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
         return replace(
             score,
+            findings=tuple(
+                as_warning(each) if each.id == "stream.cut" else each for each in score.findings
+            ),
             timing=(),
             seconds=None,
             # Requests of one client may share words, state and replies on purpose.
             traits=Traits(
                 reply_ids=() if masked else found.reply_ids,
                 first_input=found.first_input,
+                host=found.host,
                 accounts=found.accounts,
                 cuts=found.cuts,
                 edges=tuple(each for each in found.edges if each.place == "CoT"),
@@ -112,6 +125,5 @@ def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:
 _OUTCOMES: Mapping[str, Outcome] = {
     "answered": "answered",
     "max_turns": "answered",
-    "failed": "provider_error",
     "unreadable": "invalid_response",
 }

@@ -46,7 +46,8 @@ def suite_tasks(
             strict=settings.strict,
             extra_body=provider.extra_body,
         )
-    yield from probe_tasks(chosen.probes, _probe_options(provider, settings, golden))
+    options = _probe_options(provider, settings, golden, sampling.max_tokens)
+    yield from probe_tasks(chosen.probes, options)
 
 
 def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
@@ -70,7 +71,9 @@ def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
 
 def restored_options(folder: Path, info: RunInfo) -> ProbeOptions:
     """What the probes of the run in a folder need; raises as `restored_tasks`."""
-    return _probe_options(info.provider, info.settings, golden_files.kept(folder, info))
+    limits = (task.sampling.max_tokens for task in info.of_kind("probes"))
+    golden = golden_files.kept(folder, info)
+    return _probe_options(info.provider, info.settings, golden, next(limits, None))
 
 
 def _restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
@@ -84,7 +87,10 @@ def _restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
 
 
 def _probe_options(
-    provider: ProviderInfo, settings: RunSettings, golden: Golden | None
+    provider: ProviderInfo,
+    settings: RunSettings,
+    golden: Golden | None,
+    max_tokens: int | None,
 ) -> ProbeOptions:
     return ProbeOptions(
         provider.model,
@@ -93,4 +99,5 @@ def _probe_options(
         golden,
         provider.extra_body,
         settings.max_context,
+        max_tokens,
     )

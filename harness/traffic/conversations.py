@@ -17,8 +17,8 @@ from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo
-from harness.traffic.bodies import LeftOutError
-from harness.traffic.exchanges import Imported, imported
+from harness.text import first_few
+from harness.traffic.exchanges import Imported, LeftOutError, imported
 from harness.traffic.recordings import read_recordings
 from harness.transport.secrets import Scrubber, known_secrets
 
@@ -44,37 +44,34 @@ def read_traffic(
     Raises ConfigurationError if a file cannot be read, or no request to gpt-oss is in the files.
     """
     scrubber = Scrubber(known_secrets())
+    recordings = read_recordings(paths)
     found: list[Imported] = []
-    left_out: Counter[str] = Counter()
-    files: dict[str, str] = {}
+    left_out = recordings.left_out
     known: set[object] = set()
-    for file in read_recordings(paths):
-        files[file.name] = file.sha256
-        for pair in file.pairs:
-            try:
-                one = imported(pair, models, scrubber)
-            except LeftOutError as error:
-                left_out[str(error)] += 1
-                continue
-            content = _content(one.exchange)
-            if host is not None and one.host != host:
-                left_out[f"host {one.host or 'unknown'}"] += 1
-            elif content in known:
-                left_out["recorded twice"] += 1
-            else:
-                known.add(content)
-                found.append(one)
+    for pair in recordings.pairs:
+        try:
+            one = imported(pair, models, scrubber)
+        except LeftOutError as error:
+            left_out[str(error)] += 1
+            continue
+        content = _content(one.exchange)
+        if host is not None and one.host != host:
+            left_out[f"host {one.host or 'unknown'}"] += 1
+        elif content in known:
+            left_out["recorded twice"] += 1
+        else:
+            known.add(content)
+            found.append(one)
+    counted = dict(left_out.most_common())
     if not found:
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out.most_common(5))
+        reasons = first_few([f"{count} × {reason}" for reason, count in counted.items()], 5)
         raise ConfigurationError(
             f"The recordings have no request to gpt-oss over Chat Completions or Responses "
             f"(left out: {reasons}); pass --model NAME if the model has another name."
         )
-    return Traffic(
-        tuple(_rollouts(conversations(found))),
-        ImportInfo(files=files, requests=len(found), left_out=dict(left_out.most_common())),
-        Counter(one.host for one in found),
-    )
+    info = ImportInfo(files=recordings.files, requests=len(found), left_out=counted)
+    hosts = Counter(one.host for one in found)
+    return Traffic(tuple(_rollouts(conversations(found))), info, hosts)
 
 
 def _content(exchange: Exchange) -> object:
@@ -103,15 +100,16 @@ def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
 
 
 def _same_request(one: Imported) -> object:
-    """The key of identical requests of one day, streaming or not; without a date, of one file.
+    """The key of identical requests to one host on one day, streaming or not.
 
-    Servers change, so a difference between months is not a defect.
+    Without a date, they are of one file. Servers differ and change, so a difference between hosts
+    or months is not a defect.
     """
     undated = "date" in one.lost
     when = one.pair.file if undated else one.exchange.started_at[: len("2026-01-31")]
     ignored = ("stream", "stream_options")
     body = {name: value for name, value in one.body.items() if name not in ignored}
-    return one.api, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return one.api, one.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def _name(one: Imported, names: set[str]) -> str:
@@ -188,16 +186,11 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
             same_file = [one for one in before if found[one].pair.file == each.pair.file]
             follower[(same_file or before)[0]] = number
             continued.add(number)
-    return [_chain(start, found, follower) for start in range(len(found)) if start not in continued]
-
-
-def _chain(start: int, found: Sequence[Imported], follower: Mapping[int, int]) -> list[Imported]:
-    joined, number = [], start
-    while True:
-        joined.append(found[number])
-        if number not in follower:
-            return joined
-        number = follower[number]
+    chains = [[start] for start in range(len(found)) if start not in continued]
+    for chain in chains:
+        while chain[-1] in follower:
+            chain.append(follower[chain[-1]])
+    return [[found[number] for number in chain] for chain in chains]
 
 
 def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:

@@ -1,20 +1,23 @@
 """Convert a recorded request/response pair of any format to an exchange. No I/O."""
 
+import base64
+import binascii
+import gzip
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import orjson
 
 from harness.api import DIALECTS
 from harness.records.conditions import BOTH_APIS, Api
-from harness.records.rollouts import Exchange, Lost, Request, Response
-from harness.traffic.bodies import LeftOutError, as_json, decoded, headers_of, read_body
+from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
 from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
 from harness.transport.secrets import Scrubber
@@ -42,7 +45,25 @@ _ENDS = re.compile(
     r'|"error"\s*:\s*[{"]|"type"\s*:\s*"error"|\[DONE\]'
 )
 _GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
+_RESULT = "function_call_output"
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
+
+_FRAMING: frozenset[Lost] = frozenset({"framing"})
+
+# The members of an object that contain a body, or a piece of one, as text or bytes: HAR (`content`,
+# `postData`), vcrpy, Ruby, req_llm.
+_BYTES = ("base64_string", "b64")
+_HOLDER = frozenset({
+    *("string", *_BYTES, "decoded", "text", "encoding"),
+    *("mimeType", "size", "compression", "comment", "params"),
+})  # fmt: skip
+_STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
+_MOST_BYTES = 256 * 1024 * 1024
+_GZIP, _ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+
+class LeftOutError(Exception):
+    """Why a pair is not imported, in a few words by which equal cases are counted."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +91,32 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
 
     `models` are other names of gpt-oss models.
     """
-    sent, received = pair.members["request"], pair.members["response"]
-    request = _request(sent, pair.members)
+    members = pair.members
+    request = _request(members["request"], members)
     path = urlsplit(request.url).path.rstrip("/")
     invoked = _INVOKED.search(unquote(path))
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
     api = "chat" if invoked else api
     if path and api is None:
         raise LeftOutError(f"{request.method} {_name_of(path)}")
-    response, lost = _response(received, pair.members)
+    response, lost = _response(members["response"], members)
     body = request.body
-    if invoked and body is not None:
-        body.setdefault("model", invoked[1])
-    api = api or _api_of(response, body or {})
+    replies = _objects(response)
+    inner = [value["response"] for value in replies if isinstance(value.get("response"), dict)]
+    api = api or _api_of(replies, body or {})
     if api is None or body is None:
         raise LeftOutError("neither Chat Completions nor Responses")
-    named = [body.get("model"), *_models(response)]
-    if not any(
-        isinstance(name, str) and (name in models or _GPT_OSS.search(name)) for name in named
-    ):
-        raise LeftOutError(f"model {body.get('model')}")
+    named = [body.get("model"), *(value.get("model") for value in (*replies, *inner))]
+    named = [invoked[1] if invoked else None, *named]
+    names = [name for name in named if isinstance(name, str)]
+    if not any(name in models or _GPT_OSS.search(name) for name in names):
+        raise LeftOutError(f"model {names[0] if names else None}")
+    body.setdefault("model", names[0])
+    if any(_added_by_client(value) for value in (*replies, *inner)):
+        raise LeftOutError("summary of a client: its output has results of tools")
     if response.parts and "stream" not in body:
         body["stream"] = True
-    began = _began(pair.members, response.headers)
+    began = _began(members, response.headers)
     exchange = Exchange(
         request=request,
         response=response,
@@ -100,6 +124,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
         elapsed=0.0,
     )
     lost |= {"date"} if began is None else set()
+    lost |= {"framing", "fields", "extras"} if members["client"] else set()
     return Imported(pair, api, _clean(exchange, scrubber), lost)
 
 
@@ -112,7 +137,7 @@ def _request(sent: object, members: Mapping[str, Any]) -> Request:
     return Request(
         method=str(fields.get("method") or "POST").upper(),
         url=_address(str(url)),
-        headers=headers_of(_first(fields, _HEADERS)),
+        headers=_headers_of(_first(fields, _HEADERS)),
         body=dict(body) if isinstance(body, dict) else None,
     )
 
@@ -134,22 +159,22 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}
-    headers = headers_of(_first(fields, _HEADERS))
+    headers = _headers_of(_first(fields, _HEADERS))
     content = _first(fields, _BODIES)
     if content is None:
         content = _first(fields, _STREAMS) or _first(members, _STREAMS)
     kind = headers.get("content-type", "").lower()
-    body = read_body(content, kind)
+    body = _read_body(content, kind)
     if not body.text and not body.parts:
         raise LeftOutError("no response body in the recording")
-    status = _first(fields, _STATUSES)
+    status = _first(fields, _STATUSES) or _first(members, _STATUSES)
     if body.text and not kind and status is None and _json(body.text) is None:
         raise LeftOutError("response that is not a reply of the API")
     response = Response(
         status=_status(status),
         headers=headers,
         body=body.text,
-        parts=body.parts or (),
+        parts=body.parts,
         # A recording does not show whether the server or the client ended a stream early.
         complete=not body.parts or any(_ENDS.search(part.raw) for part in body.parts),
     )
@@ -172,12 +197,12 @@ def _status(value: object) -> int:
 def _json(value: object) -> object:
     """A recorded body as a JSON value; None if it is not JSON."""
     try:
-        content = decoded(value)
+        content = _decoded(value)
         if isinstance(content, str):
             return orjson.loads(content)
     except (LeftOutError, orjson.JSONDecodeError):
         return None
-    return orjson.loads(as_json(content))
+    return orjson.loads(_as_json(content))
 
 
 def _objects(response: Response) -> list[Mapping[str, Any]]:
@@ -187,19 +212,20 @@ def _objects(response: Response) -> list[Mapping[str, Any]]:
     return [value for value in found if isinstance(value, dict)]
 
 
-def _api_of(response: Response, request: Mapping[str, Any]) -> Api | None:
+def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> Api | None:
     """The API that the response shows, or the one that matches the form of the request."""
-    for value in _objects(response):
+    for value in replies:
         kind, event = str(value.get("object") or ""), str(value.get("type") or "")
         if kind or event:
             return _REPLIES.get(kind, "responses" if event.startswith("response.") else None)
     return "chat" if "messages" in request else "responses" if "input" in request else None
 
 
-def _models(response: Response) -> list[object]:
-    values = _objects(response)
-    inner = [value["response"] for value in values if isinstance(value.get("response"), dict)]
-    return [value.get("model") for value in (*values, *inner)]
+def _added_by_client(reply: Mapping[str, Any]) -> bool:
+    """Whether the output has results of tools, which only a client can add."""
+    output = reply.get("output")
+    items = output if isinstance(output, list) else ()
+    return any(isinstance(item, dict) and item.get("type") == _RESULT for item in items)
 
 
 def _name_of(path: str) -> str:
@@ -238,3 +264,166 @@ def _clean(exchange: Exchange, scrubber: Scrubber) -> Exchange:
         hidden[side]["headers"] = redactor.headers(hidden[side]["headers"])
     text = scrubber.text(redactor.text(orjson.dumps(hidden).decode()))
     return Exchange.model_validate(orjson.loads(text))
+
+
+class _Body(NamedTuple):
+    """A recorded body: `text` as sent, or the `parts` of a stream; without both, there is none."""
+
+    text: str | None = None
+    parts: tuple[StreamPart, ...] = ()
+    lost: frozenset[Lost] = frozenset()
+
+
+def _decoded(value: object) -> object:
+    """A recorded body as text, or as JSON if it was recorded parsed. Raises LeftOutError."""
+    if isinstance(value, dict) and value and value.keys() <= _HOLDER:
+        if (content := _bytes(value)) is not None:
+            return _text(content)
+        inner = value.get("string", value.get("text"))
+        if str(value.get("encoding")).lower() == "base64" and isinstance(inner, str):
+            return _text(_base64(inner))
+        return _decoded(inner)
+    if isinstance(value, dict) and "kind" in value and len(value) == 2:
+        return _decoded(next(held for name, held in value.items() if name != "kind"))
+    if isinstance(value, list) and value:
+        pieces = [_bytes(each) for each in value]
+        whole = [piece for piece in pieces if piece is not None]
+        return _text(b"".join(whole)) if len(whole) == len(value) else value
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, str) and value.startswith("\x1f\x8b"):
+        return _text(value.encode("latin-1", "replace"))
+    return value
+
+
+def _as_json(value: object) -> bytes:
+    """A recorded value as JSON. Raises LeftOutError if JSON has no such values."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # Integers of more than 64 bits, half a surrogate pair, or a cycle in YAML.
+        raise LeftOutError("body with values that JSON does not have") from None
+
+
+def _read_body(value: object, media_type: str) -> _Body:
+    """The body of a recorded response of this media type, or ''. Raises LeftOutError."""
+    content = _decoded(value)
+    if content is None:
+        return _Body()
+    if isinstance(content, str):
+        return _of_text(content, media_type)
+    try:
+        lost = _FRAMING | _lost_by_sdk(content)
+        plain = _unwrapped(content)
+    except RecursionError:
+        raise LeftOutError("body that is nested too deeply") from None
+    if isinstance(plain, list):
+        return _Body(parts=_parts(_blocks(plain)), lost=lost)
+    return _Body(text=_as_json(plain).decode(), lost=lost)
+
+
+def _of_text(text: str, media_type: str) -> _Body:
+    start = text.removeprefix("\ufeff").lstrip()
+    if "event-stream" not in media_type and not start.startswith(_STREAM_FIELDS):
+        return _Body(text=text)
+    normal = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\n\n" not in normal.strip() and normal.count("\ndata:"):
+        return _Body(parts=_parts(_blocks(normal.split("\n"))), lost=_FRAMING)
+    return _Body(parts=_parts(block for block in normal.split("\n\n") if block.strip("\n")))
+
+
+def _parts(blocks: Iterator[str]) -> tuple[StreamPart, ...]:
+    return tuple(StreamPart(0.0, block.strip("\n")) for block in blocks)
+
+
+def _blocks(entries: Sequence[object]) -> Iterator[str]:
+    """The events of a stream that was recorded as a list of lines or of parsed events."""
+    name = ""
+    for entry in entries:
+        if isinstance(entry, bytes):
+            entry = entry.decode("utf-8", "replace")
+        if isinstance(entry, str):
+            line = entry.strip("\r\n")
+            if line.startswith("event:") and "\n" not in line:
+                name = f"{line}\n"
+            elif line.startswith(_STREAM_FIELDS):
+                yield name + line
+                name = ""
+            elif line.strip():
+                yield f"data: {line}"
+        elif isinstance(entry, dict) and isinstance(entry.get("data"), str):
+            head = f"event: {entry['event']}\n" if entry.get("event") else ""
+            yield f"{head}data: {entry['data']}"
+        else:
+            yield f"data: {_as_json(entry).decode()}"
+
+
+def _text(content: bytes) -> str:
+    """Bytes as text, decompressed. Raises LeftOutError."""
+    try:
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+        elif content.startswith(_ZLIB):
+            content = zlib.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        raise LeftOutError("compressed body that cannot be unpacked") from None
+    if len(content) > _MOST_BYTES:
+        raise LeftOutError("body of more than 256 MB")
+    text = content.decode("utf-8", "replace")
+    if "\x00" in text[:64]:
+        raise LeftOutError("binary body (compressed with br or zstd?)")
+    return text
+
+
+def _bytes(value: object) -> bytes | None:
+    """The bytes of a body, or a piece of one, recorded as base64; None for anything else."""
+    if not isinstance(value, dict) or not value.keys() <= _HOLDER:
+        return None
+    encoded = next((value[name] for name in _BYTES if name in value), None)
+    return None if encoded is None else _base64(encoded)
+
+
+def _base64(value: object) -> bytes:
+    try:
+        return base64.b64decode(str(value), validate=False)
+    except (binascii.Error, ValueError):
+        raise LeftOutError("body that is not valid base64") from None
+
+
+def _lost_by_sdk(value: object) -> frozenset[Lost]:
+    """What SDK objects (`{"__type__": name, "__data__": object}`) do not preserve."""
+    if isinstance(value, dict) and "__data__" in value:
+        keeps = str(value.get("__type__")).startswith("openai.")
+        return frozenset({"fields"} if keeps else {"fields", "extras"})
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset[Lost]().union(*map(_lost_by_sdk, inner))
+
+
+def _unwrapped(value: object) -> object:
+    if isinstance(value, dict):
+        if "__data__" in value:
+            return _unwrapped(value["__data__"])
+        return {name: _unwrapped(inner) for name, inner in value.items()}
+    return [_unwrapped(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _headers_of(value: object) -> dict[str, str]:
+    """Recorded headers: an object of texts or lists, or a list of objects or pairs."""
+    found: dict[str, str] = {}
+    pairs: list[tuple[object, object]] = []
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, list):
+        for each in value:
+            if isinstance(each, Mapping) and "name" in each:
+                pairs.append((each["name"], each.get("value")))
+            elif isinstance(each, list | tuple) and len(each) == 2:
+                pairs.append((each[0], each[1]))
+    for name, held in pairs:
+        texts = held if isinstance(held, list) else [held]
+        joined = ", ".join(_header(each) for each in texts if each is not None)
+        found[_header(name).lower()] = joined
+    return found
+
+
+def _header(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,18 +1,16 @@
 """Recording files and the request/response pairs in them.
 
-Every format has objects with a `request` and a `response`, at some depth: entries of HAR files
-(http://www.softwareishard.com/blog/har-12-spec/), interactions of VCR cassettes (YAML or JSON),
-recordings of httpmock (`when` and `then`, one YAML document each), logs of Inspect, JSON Lines.
-Text that contains requests and replies, such as a terminal session or an issue, is also read.
+HAR files (http://www.softwareishard.com/blog/har-12-spec/), VCR cassettes, JSON and JSON Lines have
+objects with a request and its response, at some depth; `SHAPES` lists the names of these members.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import yaml
@@ -21,15 +19,37 @@ from harness.errors import ConfigurationError, os_errors
 from harness.providers.yaml_files import VALUE_ERRORS
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
+"""The files of a folder that are read."""
+
 _DEEPEST = 20
-_NAMES = (("request", "response"), ("when", "then"))
-_DECODER = json.JSONDecoder(strict=False)
-# Where an address, an event of a stream, or another JSON object may begin in a text.
-_MARK = re.compile(
-    r"(?P<url>https?://[^\s'\"`)]+/(?:chat/completions|responses)\b)"
-    r"|^[>\s]*data:[ \t]*(?P<event>\{.*\}|\[DONE\])|\{",
-    re.MULTILINE,
+_MITMPROXY = re.compile(rb"\d+:\d+:[a-z_]+;")  # the beginning of a dump of flows
+
+
+class Shape(NamedTuple):
+    """The members of an object that hold a request and its response.
+
+    With `client`, both are objects of a client: the request has only messages or parameters, and
+    the members `more` have others.
+    """
+
+    request: str
+    response: str
+    client: bool = False
+    more: Sequence[str] = ()
+
+
+SHAPES = (
+    Shape("request", "response"),  # HAR, VCR, Inspect, `tap`
+    Shape("when", "then"),  # httpmock
+    Shape("req", "res"),
+    Shape("request_body", "response_body"),
+    Shape("requestBody", "responseBody"),
+    # LiteLLM and OpenHands
+    Shape("messages", "response", True, ("model_parameters", "optional_params", "kwargs")),
+    Shape("responses_create_params", "response", True),  # NeMo Gym
 )
+BATCH = "custom_id"
+"""The member by which a line of a batch's output names that of its input."""
 
 
 @dataclass(frozen=True)
@@ -38,145 +58,153 @@ class Pair:
 
     file: str  # the name of the file
     number: int  # the place in the file, from 1
-    members: Mapping[str, Any]  # with `request`, `response` and perhaps times
+    members: Mapping[str, Any]  # with `request`, `response`, `client` (see `Shape`), perhaps times
 
 
 @dataclass(frozen=True)
-class RecordingFile:
-    """One file: its name, the SHA-256 of its bytes, and its pairs."""
+class Recordings:
+    """The SHA-256 of each file by its name, all pairs, and what is no pair, by reason."""
 
-    name: str
+    files: Mapping[str, str]
+    pairs: Sequence[Pair]
+    left_out: Counter[str]
+
+
+class _File(NamedTuple):
+    path: Path
     sha256: str
-    pairs: tuple[Pair, ...]
+    entries: Sequence[Mapping[str, Any]]  # pairs, and the lines of batches
+    others: int  # entries that are neither
 
 
-def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
+def read_recordings(paths: Sequence[Path]) -> Recordings:
     """Read recordings; for a folder, all recordings in it and its subfolders.
 
-    Files of a folder without pairs are left out. Raises ConfigurationError if a path cannot
-    be read, or a named file is not a recording.
+    Raises ConfigurationError if a path cannot be read, is not a recording, or has no requests.
     """
+    left_out: Counter[str] = Counter()
+    files = list(_files(paths, left_out))
+    if others := sum(file.others for file in files):
+        left_out["entry without a request and its response"] = others
+    hashes = {file.path.name: file.sha256 for file in files}
+    return Recordings(hashes, list(_pairs(files, left_out)), left_out)
+
+
+def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
     for path in paths:
-        if path.is_dir():
-            files = [_within(each) for each in sorted(path.rglob("*")) if each.suffix in SUFFIXES]
-            found = [file for file in files if file is not None]
-            if not found:
-                kinds = ", ".join(SUFFIXES)
-                raise ConfigurationError(f"{path} and its subfolders have no recordings ({kinds}).")
-            yield from found
-        else:
-            yield read_recording(path)
+        if not path.is_dir():
+            yield _file(path)
+            continue
+        read = 0
+        for each in sorted(path.rglob("*")):
+            if each.suffix in SUFFIXES:
+                try:
+                    yield _file(each)
+                    read += 1
+                except ConfigurationError:
+                    left_out["file without recorded requests"] += 1
+        if not read:
+            kinds = ", ".join(SUFFIXES)
+            raise ConfigurationError(f"{path} and its subfolders have no recordings ({kinds}).")
 
 
-def read_recording(path: Path) -> RecordingFile:
-    """Read one recording. Raises ConfigurationError."""
+def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
+    """The pairs of all files; a reply of a batch belongs to the request with its `custom_id`."""
+    asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in (entry for file in files for entry in file.entries if "response" not in entry):
+        if entry not in asked[str(entry[BATCH])]:
+            asked[str(entry[BATCH])].append(entry)
+    answered = set()
+    for file in files:
+        for number, entry in enumerate(file.entries, start=1):
+            if "request" in entry:
+                yield Pair(file.path.name, number, entry)
+            elif "response" in entry:
+                requests = asked.get(str(entry[BATCH]), [])
+                answered.add(str(entry[BATCH]))
+                if len(requests) == 1:
+                    pair = {**entry, "request": requests[0], "client": False}
+                    yield Pair(file.path.name, number, pair)
+                else:
+                    several = "several requests" if requests else "no request"
+                    left_out[f"reply of a batch to {several} of these files"] += 1
+    if unanswered := sum(len(each) for name, each in asked.items() if name not in answered):
+        left_out["request of a batch without a reply in these files"] += unanswered
+
+
+def _file(path: Path) -> _File:
+    """Read one file. Raises ConfigurationError if it has no recorded requests."""
     with os_errors(ConfigurationError, f"{path} cannot be read"):
-        content = path.read_bytes()
-    pairs = [
-        Pair(path.name, number, members)
-        for number, members in enumerate(_pairs(_parsed(content, path)), start=1)
-    ]
-    if not pairs:
+        raw = path.read_bytes()
+    content = _parsed(raw, path)
+    listed = content if isinstance(content, list) else [content]
+    found = [list(_entries(each)) for each in listed]
+    entries = [entry for within in found for entry in within]
+    if not entries:
         raise ConfigurationError(
-            f"{path} has no recorded requests: expected a HAR file, a VCR cassette, a recording of "
-            "httpmock, objects with `request` and `response` as JSON or JSON Lines, or a text "
-            "with the JSON of requests and replies."
+            f"{path} has no recorded requests: expected entries of a HAR file, interactions of a "
+            "VCR cassette, or objects with `request` and `response`."
         )
-    return RecordingFile(path.name, hashlib.sha256(content).hexdigest(), tuple(pairs))
+    return _File(path, hashlib.sha256(raw).hexdigest(), entries, found.count([]))
 
 
-def _within(path: Path) -> RecordingFile | None:
-    """A file of a folder; None if it is not a recording."""
-    try:
-        return read_recording(path)
-    except ConfigurationError:
-        return None
-
-
-def _pairs(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """The outermost pairs, at any depth of a recording."""
-    pair = _pair(content)
-    if pair is not None:
-        yield pair
+def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    """The outermost pairs and lines of batches, at any depth of a recording."""
+    entry = _entry(content) if isinstance(content, dict) else None
+    if entry is not None:
+        yield entry
     elif isinstance(content, list | dict) and depth < _DEEPEST:
         for each in content.values() if isinstance(content, dict) else content:
-            yield from _pairs(each, depth + 1)
+            yield from _entries(each, depth + 1)
 
 
-def _pair(entry: object) -> Mapping[str, Any] | None:
-    """An object with `request` and `response`, under any of their names; otherwise None."""
-    for sent, received in _NAMES:
-        if isinstance(entry, dict) and sent in entry and received in entry:
-            return {**entry, "request": entry[sent], "response": entry[received]}
-    return None
+def _entry(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A pair with the names `request` and `response`, a line of a batch, or None."""
+    for shape in SHAPES:
+        if shape.request in found and shape.response in found:
+            request, response = found[shape.request], found[shape.response]
+            if shape.client:
+                request = {"body": _parameters(found, shape)}
+            return {**found, "request": request, "response": response, "client": shape.client}
+    return found if BATCH in found and ("response" in found or "body" in found) else None
+
+
+def _parameters(found: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+    """The body of a request that a client recorded; the client reads a stream as a whole."""
+    sent = found[shape.request]
+    body = dict(sent) if isinstance(sent, dict) else {shape.request: sent}
+    others = [found.get(name) for name in shape.more]
+    for each in ({name: found.get(name) for name in ("model", "tools")}, *others):
+        if isinstance(each, dict):
+            body |= {name: value for name, value in each.items() if value is not None}
+    return {name: value for name, value in body.items() if not name.startswith("stream")}
 
 
 def _parsed(content: bytes, path: Path) -> object:
+    """A file as one value, or as a list of its lines. Raises ConfigurationError."""
     text = content.removeprefix(b"\xef\xbb\xbf")
     if path.suffix in (".yaml", ".yml"):
         return _yaml(text, path)
-    if path.suffix not in SUFFIXES:
-        return _transcript(text.decode("utf-8", "replace"))
+    if _MITMPROXY.match(text):
+        raise ConfigurationError(
+            f"{path} is a dump of mitmproxy; convert it to HAR with "
+            f"`mitmdump -nr {path.name} --set hardump={path.stem}.har`."
+        )
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2 or not _is_json(lines[0]):
-            raise ConfigurationError(f"{path} is not JSON: {error}.") from None
-        return list(_lines(text.split(b"\n"), path))
-
-
-def _lines(lines: Iterable[bytes], path: Path) -> Iterator[object]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise ConfigurationError(f"{path}, line {number} is not JSON: {error}.") from None
-
-
-def _transcript(text: str) -> list[Mapping[str, Any]]:
-    """The pairs in a text; a reply belongs to the last request above it."""
-    pairs: list[Mapping[str, Any]] = []
-    url: str | None = None
-    request: Mapping[str, Any] | None = None
-    events: list[str] | None = None  # of the stream at this place of the text
-    end = 0
-    for mark in _MARK.finditer(text):
-        if mark.start() < end:
-            continue
-        if mark["url"]:
-            url = mark["url"]
-        elif mark["event"]:
-            end = mark.end()
-            if events is None:
-                events = []
-                pairs.append({"url": url, "request": request, "response": {"events": events}})
-            events.append(f"data: {mark['event']}")
-        else:
-            value, end = _object(text, mark.start())
-            if "model" in value and ("messages" in value or "input" in value):
-                request, events = value, None
-            elif "choices" in value or "output" in value:
-                events = None
-                pairs.append({"url": url, "request": request, "response": {"body": value}})
-    return [each for each in pairs if each["request"] is not None]
-
-
-def _object(text: str, start: int) -> tuple[Mapping[str, Any], int]:
-    """The JSON object at a place of a text, and its end; an empty object without one."""
-    try:
-        return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return {}, start + 1
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        problem = f"line {error.lineno}: {error.msg}"
+    values: list[object] = []
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        try:
+            values += [orjson.loads(line)] if line.strip() else []
+        except orjson.JSONDecodeError as error:
+            problem = f"line {number}: {error.msg}" if values else problem
+            raise ConfigurationError(
+                f"{path} is not a recording: `import` reads HAR files, VCR cassettes (.yaml), JSON "
+                f"and JSON Lines, and this file is not JSON ({problem})."
+            ) from None
+    return values
 
 
 def _yaml(text: bytes, path: Path) -> object:
@@ -196,7 +224,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Also reads the tags that Ruby and older versions of vcrpy write; no code is run."""
 
 
-def _plain(loader: _Loader, _tag: str, node: yaml.Node) -> object:
+def _untagged(loader: _Loader, _tag: str, node: yaml.Node) -> object:
     """A value with an unknown tag, without its type."""
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
@@ -206,8 +234,8 @@ def _plain(loader: _Loader, _tag: str, node: yaml.Node) -> object:
 
 
 _Loader.add_constructor("!binary", yaml.SafeLoader.construct_yaml_binary)
-_Loader.add_multi_constructor("!", _plain)
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
-_Loader.add_multi_constructor("tag:yaml.org,2002:ruby/", _plain)
+_Loader.add_multi_constructor("!", _untagged)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _untagged)
+_Loader.add_multi_constructor("tag:yaml.org,2002:ruby/", _untagged)
 # Times stay text: a body that the recorder parsed has only JSON values.
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)

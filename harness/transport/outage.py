@@ -67,7 +67,10 @@ class Outage:
         self._clock_time = datetime.now().astimezone()
         self._in_flight: dict[int, float] = {}
         self._next = 0
-        self._forget()
+        self._failed = 0
+        self._since = 0.0
+        self._overloaded = False
+        self._last: Exchange | None = None
 
     @property
     def suspected(self) -> bool:
@@ -141,7 +144,7 @@ class Outage:
         self._failed = 0
         self._since = 0.0
         self._overloaded = False
-        self._last: Exchange | None = None
+        self._last = None
 
 
 class WatchedTransport:

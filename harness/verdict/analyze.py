@@ -1,15 +1,21 @@
 """Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.cross_checks import counts_vary
-from harness.probes.rule_results import check_results, without_built_in_calls, without_prompt_tokens
+from harness.probes.rule_results import (
+    check_results,
+    with_equal_refusals,
+    without_built_in_calls,
+    without_prompt_tokens,
+)
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
+from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
@@ -85,9 +91,20 @@ def analyze(
             made=probe_responses
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
+            recorded=_recorded(info, scores),
         ),
     )
     return Judged(analysis, scores)
+
+
+def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
+    """The replies of imported traffic; of a conversation, only the last one may not be judged."""
+    names = {task.name for task in info.of_kind("traffic")}
+    made = [score for score in scores if score.task in names]
+    if not made:
+        return None
+    failed = Counter(score.detail for score in made if score.outcome == "provider_error")
+    return gate.Coverage("recorded replies", sum(score.requests for score in made), failed)
 
 
 def _tolerated(
@@ -131,7 +148,15 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, components)
+    found = diagnose(rules, components)
+    if found is None:
+        return None
+    # Causes of errors come first, among them those that break clients first.
+    worst = {
+        rule.check.id: (rule.status != "failed", family_rank(rule.check.family)) for rule in rules
+    }
+    causes = sorted(found.causes, key=lambda cause: min(worst[name] for name in cause.explains))
+    return found.model_copy(update={"causes": tuple(causes)})
 
 
 def _rule_results(
@@ -154,6 +179,7 @@ def _rule_results(
     checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
     if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
         checks = tuple(map(without_built_in_calls, checks))
+    checks, probes = with_equal_refusals(checks, probes)
     beyond = check_results(beyond_cases, groups, limitations)
     return gate.RuleResults((*checks, *probes), (*beyond, *probes))
 

@@ -4,14 +4,15 @@ Tool calling and probes are judged together, evals by their baselines. The run f
 fails, and passes if no part is inconclusive.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import RunInfo, RunSettings, Thresholds
-from harness.statistics.two_rates import chance_of_failures
+from harness.statistics import two_rates
 from harness.text import first_few, percentage
 from harness.verdict import guide, requirements, success_rate
 from harness.verdict.reference_rate import target_of
@@ -20,6 +21,8 @@ from harness.verdict.success_rate import PartVerdict
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
+LEAST_JUDGED = 0.5
+"""A run passes only if more than this share of what it set out to judge was judged."""
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
     "Nothing is published about these questions. Measure a baseline with "
@@ -48,6 +51,14 @@ class RuleResults(NamedTuple):
     tool-call attempts count as invalid responses instead."""
 
 
+class Coverage(NamedTuple):
+    """How many things of one kind a run set out to judge, and why some were not judged."""
+
+    kind: str
+    planned: int
+    not_judged: Mapping[str, int]  # how many, by reason
+
+
 def decide(
     info: RunInfo,
     results: Sequence[TaskResult],
@@ -56,11 +67,21 @@ def decide(
     *,
     complete: bool,
     made: int,
+    recorded: Coverage | None = None,
 ) -> Verdict:
-    """The verdict on a run; `made` counts the attempts that were made, without those of evals."""
+    """The verdict on a run.
+
+    `made` counts the attempts that were made, without those of evals; `recorded` the replies of
+    imported traffic.
+    """
     if info.settings.findings_only:
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[PartVerdict] = []
+    unverified = (
+        *too_little_judged(_coverage(rules.all, recorded)),
+        *(too_few_replies(recorded, target_of(thresholds).lower) if recorded else ()),
+        *requirements.unverified(rules.all, info, thresholds),
+    )
     evals = [result for result in results if result.is_eval]
     calling = [result for result in results if not result.is_eval]
     planned = sum(task.planned for task in info.tasks if task.kind != "eval")
@@ -75,7 +96,7 @@ def decide(
                 beyond_cases=rules.beyond_cases,
                 invalid_by=tuple(_in_cases(rules)),
                 broken=tuple(requirements.broken(rules.all, thresholds)),
-                unverified=tuple(requirements.unverified(rules.all, info, thresholds)),
+                unverified=unverified,
             )
         )
     if evals:
@@ -131,7 +152,7 @@ def decide_calls_and_probes(
     decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended))
+        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended, *unverified))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None
@@ -250,10 +271,8 @@ def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
     found = []
     for result in results:
         silent = sum(result.no_reply.values())
-        if (
-            silent
-            and chance_of_failures(silent, result.finished, 1 - LARGEST_SILENT_SHARE) <= level
-        ):
+        chance = two_rates.chance_of_failures(silent, result.finished, 1 - LARGEST_SILENT_SHARE)
+        if silent and chance <= level:
             found.append(f"{result.name} {silent} of {result.finished}")
     if found:
         yield (
@@ -271,6 +290,56 @@ def _silence(results: Sequence[TaskResult], too_silent: Sequence[str]) -> Iterat
             f"{silent} of {made} attempts got no reply. They do not count, because they are no "
             "evidence about tool calling."
         )
+
+
+def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:
+    """One sentence for each part of a run of which too little was judged for a PASS."""
+    for part in parts:
+        missing = sum(part.not_judged.values())
+        if part.planned - missing <= LEAST_JUDGED * part.planned:
+            reasons = Counter(part.not_judged).most_common()
+            counted = [f"{count} × {reason.rstrip('.')}" for reason, count in reasons]
+            yield (
+                f"{missing} of {part.planned} {part.kind} could not be judged, and a PASS needs "
+                f"more than half of them: {first_few(counted, _NAMED)}."
+            )
+
+
+def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
+    """Why a recording is too short for a PASS, in one sentence.
+
+    A server at the lower rate may pass in at most 5 % of recordings, as in tool calling.
+    """
+    judged = recorded.planned - sum(recorded.not_judged.values())
+    fewest = two_rates.fewest_above(lower)
+    if judged < fewest:
+        yield (
+            f"{judged} of the recorded replies were judged. The smallest recording that can pass "
+            f"has {fewest}: then, a server that spoils {percentage(1 - lower)} of its replies "
+            "passes in at most 5 % of recordings."
+        )
+
+
+def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
+    """The probes of a run, those of each family that lack replies, and the recorded replies.
+
+    A probe that is skipped, or declared missing by the provider's entry, is not planned. In one
+    family, only missing replies count, because the provider need not offer every feature.
+    """
+    probes = [
+        result
+        for result in rules
+        if result.check.kind == "probe" and result.status not in ("skipped", "declared")
+    ]
+    if probes:
+        silent = [each for each in probes if each.status == "not_verifiable"]
+        yield Coverage("probes", len(probes), Counter(each.reason or "" for each in silent))
+    for family in dict.fromkeys(each.check.family for each in probes):
+        own = [each for each in probes if each.check.family == family]
+        lacking = Counter(each.reason or "" for each in own if each.no_reply)
+        yield Coverage(f"{family} probes", len(own), lacking)
+    if recorded is not None:
+        yield recorded
 
 
 def _judged(result: RuleResult) -> bool:
@@ -302,9 +371,9 @@ def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
             (one,) = failed
-            yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
+            yield f"{one.check.id} failed {one.share} times{where}."
         elif failed:
-            names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
+            names = [f"{one.check.id} ({one.share})" for one in failed]
             yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
 
 

@@ -126,7 +126,8 @@ def _modes(result: TaskResult) -> Iterator[PassCounts]:
         passed = [one.passed + one.planned - one.finished for one in cases.values()]
         tries = [one.planned for one in cases.values()]
         means = tuple(good / made for good, made in zip(passed, tries, strict=True))
-        yield PassCounts(f"{result.name} · {mode}", sum(passed), sum(tries), means)
+        if tries:  # With one case and one try, one of the modes has none.
+            yield PassCounts(f"{result.name} · {mode}", sum(passed), sum(tries), means)
 
 
 def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:

@@ -13,8 +13,7 @@ from reports.html.charts.rates import Moment, over_time
 from reports.html.charts.svg import Figure, tag
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
-from reports.regressions import moment
-from reports.text import NOTHING, VERDICTS, estimate
+from reports.text import NOTHING, VERDICTS, estimate, moment
 
 INDEX, METHODS, DATA, BADGE = "index.html", "methodology.html", "index.json", "badge.svg"
 

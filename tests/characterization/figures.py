@@ -31,8 +31,7 @@ from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import ChangedCase, Comparison, HistoryPoint, Measured, Row
-from harness.compare.history import history_of
-from harness.compare.regressions import previous_run, regressions
+from harness.compare.history import history_of, previous_run
 from harness.golden.files import fitting
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
@@ -273,7 +272,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
     ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),
     ("rules_must_pass", r"(?P<count>\d+) rules that must pass"),
-    ("check_failed", r"(?P<check>[\w.]+) failed (?P<failures>\d+) of (?P<applicable>\d+) times"),
+    ("check_failed", r"(?P<check>[\w.]+) failed (?P<shares>.*\d+ of \d+) times"),
     ("check_not_judged", r"(?P<check>[\w.]+) must pass.*, but was not judged"),
     ("check_must_pass", r"(?P<check>[\w.]+) must pass.*, but "),
     ("rate_too_low", r"(?P<condition>.+): (?P<rate>pass.)\d+ is"),
@@ -306,6 +305,10 @@ def _reason(text: str) -> Figures:
         found = re.match(pattern, text)
         if found is not None:
             values = found.groupdict()
+            if "shares" in values:
+                counts = re.findall(r"(\d+) of (\d+)", values.pop("shares"))
+                values["failures"] = str(sum(int(failures) for failures, _ in counts))
+                values["applicable"] = str(sum(int(every) for _, every in counts))
             if "condition" in values:
                 values["condition"] = _name(values["condition"])
             return {"code": code, **values}
@@ -350,7 +353,8 @@ def _comparison(found: Comparison, against: int) -> Figures:
         "equal_checks": len(rows) - len(shown),
         "changed_samples": [
             _changed_cases(one.cases)
-            for one in sorted(found.changed_cases, key=lambda one: one.label)
+            for one in sorted(found.changes, key=lambda one: one.label)
+            if one.cases
         ],
     }
 
@@ -447,15 +451,13 @@ def changes_since_previous(run: Path) -> Figures | None:
         return None
     for one in (before, run):
         _write_judgement(one)
-    found = regressions(read_run(run), read_run(before))
-    if found is None:
-        return {"previous": before.name, "changes": None}
+    (found,) = compare(labelled([read_run(before), read_run(run)]), 0, "test").changes
     return {
         "previous": before.name,
         "newly_failing_checks": _changed(found.broken),
         "no_longer_failing_checks": _changed(found.fixed),
         "changed_samples": _changed_cases(found.cases),
-        "changed_rates": {_name(one.name): _difference(one.difference) for one in found.scores},
+        "changed_rates": {_name(one.name): _difference(one.difference) for one in found.rates},
     }
 
 

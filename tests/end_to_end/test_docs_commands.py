@@ -117,7 +117,7 @@ class Workspace:
     def __init__(self, mock: MockProvider) -> None:
         self.mock = mock
         self.write_providers()
-        brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat", "--rule", "guide"]
+        brief = [word for option in _FEW for word in option]
         runs = [self.create_run("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
         scored = self.create_run(
             "eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1"

@@ -52,7 +52,7 @@ def page(made):
     return render_html(made, [], lambda _: []).partition('<ul class="tiles"')[0]
 
 
-@pytest.mark.parametrize("render", [printed, render_markdown, page])
+@pytest.mark.parametrize("render", [render_markdown, page])
 def test_a_report_begins_with_causes(render):
     shown = render(report(CAUSE, unexplained=("stop.kept",)))
     assert all(text in shown for text in EXPECTED)
@@ -70,12 +70,17 @@ def test_a_note_of_the_markdown_report_is_not_part_of_the_last_cause():
 
 
 def test_findings_are_listed_under_their_cause():
-    shown = printed(report(CAUSE))
-    assert shown.index("Findings of cause 1") < shown.index("error usage.sum")
+    shown = render_markdown(report(CAUSE))
+    assert shown.index("Findings of cause 1") < shown.index("`usage.sum` failed")
     assert "Other findings" not in shown
-    other = printed(report(CAUSE.model_copy(update={"explains": ("usage.present",)})))
+    other = render_markdown(report(CAUSE.model_copy(update={"explains": ("usage.present",)})))
     assert "Findings of cause" not in other
-    assert other.index("Other findings") < other.index("error usage.sum")
+    assert other.index("Other findings") < other.index("`usage.sum` failed")
+
+
+def test_the_terminal_shows_a_cause_and_its_fix():
+    shown = printed(report(CAUSE))
+    assert "  1 The server counts tokens wrongly.\n    fix: Add the counts.\n" in shown
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])

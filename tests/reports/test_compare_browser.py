@@ -15,7 +15,7 @@ from harness.compare.history import history_of, site_of
 from harness.run.run_folder import PAGE_FILE, read_analysis, read_scores
 from harness.run.run_log import read_chosen
 from reports.build import build_report
-from reports.html.compare import render_compare_html
+from reports.html.comparison_page import render_compare_html
 from reports.html.report import render_html
 from reports.html.site import render_site
 

@@ -269,4 +269,42 @@ def test_sample_data_is_named():
     ],
 )
 def test_conditions_of_findings_are_unambiguous(groups, where):
-    assert ShownRule(rule("usage.sum", groups=tuple(groups))).where == where
+    assert ShownRule(rule("usage.sum", counts=dict.fromkeys(groups, (1, 2)))).where == where
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [
+        ({"chat": (6, 6), "responses": (0, 6)}, "chat 6 of 6, responses 0 of 6"),
+        ({"chat": (6, 6), "responses": (6, 6)}, "12 of 12"),
+        ({"chat": (1, 6), "responses": (2, 6)}, "3 of 12"),
+        (
+            {
+                "chat · streaming": (3, 3),
+                "chat · non-streaming": (3, 3),
+                "responses · streaming": (0, 3),
+            },
+            "chat 6 of 6, responses 0 of 3",
+        ),
+        (
+            {
+                f"{api} · {mode}": (3 * (mode == "streaming"), 3)
+                for api in ("chat", "responses")
+                for mode in ("streaming", "non-streaming")
+            },
+            "streaming 6 of 6, non-streaming 0 of 6",
+        ),
+        (
+            {
+                "chat · streaming": (3, 3),
+                "chat · non-streaming": (0, 3),
+                "responses · streaming": (0, 3),
+            },
+            "chat · streaming 3 of 3, chat · non-streaming 0 of 3, responses · streaming 0 of 3",
+        ),
+    ],
+)
+def test_shares_are_by_condition_where_they_depend_on_it(counts, share):
+    failures, applicable = map(sum, zip(*counts.values(), strict=True))
+    found = rule("usage.sum", counts=counts, failures=failures, applicable=applicable)
+    assert found.share == share

@@ -10,18 +10,20 @@ from reporting import (
     condition,
     dataset,
     eval_result,
+    failed_rule,
     failing,
     failing_scores,
+    finding,
     passing,
     passing_scores,
-    rubric,
     score,
     tool_calling,
 )
 from rich.console import Console
 
+from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from reports.build import build_report
-from reports.terminal import print_report
+from reports.terminal import MOST_LINES, print_report
 from reports.text import visible
 
 
@@ -52,87 +54,45 @@ def evals(*names, efforts=("low", "medium", "high"), **changes):
 
 
 def test_a_pass():
-    assert printed(passing()) == snapshot("""\
-
+    assert printed(passing(), 80) == snapshot("""\
 mock · gpt-oss-mock · http://127.0.0.1:1/v1
 3 cases × 2 tries, 1 condition, 6 of 6 attempts
 
 PASS  All figures meet the thresholds.
 
-                             chat
-                    non-streaming
-attempts                   6 of 6
-invalid                         0
-pass@1 %           100.0 (90–100)
-pass@2 %           100.0 (90–100)
-pass^2 %           100.0 (90–100)
-success                         6
-exact arguments                 6
-requests                       12
-retries                         0
-prompt tokens                 500
-completion tokens             200
-of which reasoning             90
-first token, s                  –
-request, s            2.00 / 2.00
-tokens/s                        –
-All planned attempts are in the denominator. pass@k: at least one of k tries passes. pass^k: all k
-tries pass. Brackets: 95 % interval with samples as clusters. Times and speeds: median / 90th
-percentile. An attempt is invalid if a reply cannot be read or has an error.
+                                     pass  pass  pass first
+times: median in s attempts invalid  @1 %  @2 %  ^2 % token request tokens
+chat non-streaming        6       0 100.0 100.0 100.0     –    2.00    200
 
-checks passed not verifiable skipped
-usage       2              –       –
-stream      –              –       1
-stop        –              1       –
-
-Verdict PASS
+Checks  2 passed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
 Next    Try --strict, or a higher --tries for narrower intervals.
 """)
 
 
-def test_a_failure_starts_with_the_verdict_and_the_failed_checks():
-    text = printed(failing())
-    assert text[: text.index("attempts  ")] == snapshot("""\
-
+def test_a_failure_shows_the_verdict_and_the_finding_before_the_figures():
+    assert printed(failing(), 80) == snapshot("""\
 mock · gpt-oss-mock · http://127.0.0.1:1/v1
 3 cases × 2 tries, 1 condition, 6 of 6 attempts
 
 FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
       pass^2 is 33.3 %, required: more than 90 %.
 
-Findings
-  error usage.sum · 1 of 6 attempts, all in chat · non-streaming
-      The total is not the sum of prompt and completion tokens.
-      expected  70
-      got       1
+error usage.sum · 1 of 6 attempts, chat · non-streaming
+    The total is not the sum of prompt and completion tokens.
 
-Failed samples
-  b · chat · non-streaming: 1 of 2 passed
-      The model answered without calling a tool.
-      expected  service_status({})
-      got       I cannot do that.
-  c · chat · non-streaming: 1 of 2 passed
-      usage.sum
+                                    pass  pass pass first
+times: median in s attempts invalid @1 %  @2 % ^2 % token request tokens
+chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
 
-                             chat
-                    non-streaming
-""")
-    assert text[text.index("\nchecks ") :] == snapshot("""\
-
-checks failed passed not verifiable skipped
-usage       1      1              –       –
-stream      –      –              –       1
-stop        –      –              1       –
-
-Verdict FAIL
+Checks  1 failed, 1 passed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
 Next    Repeat and reduce the request behind a finding: gpt-oss-verify reproduce runs/mock usage.sum
 Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
 
-def test_errors_have_evidence_and_other_findings_are_only_named():
+def test_at_most_five_findings_are_shown():
     found = failing()
     [rule] = [each for each in found.checks if each.check.id == "usage.sum"]
     ids = [f"usage.e{number:02}" for number in range(6)] + ["usage.w"]
@@ -146,32 +106,57 @@ def test_errors_have_evidence_and_other_findings_are_only_named():
         for each in ids
     )
     shown = printed(found.model_copy(update={"checks": several, "diagnosis": None}))
-    assert shown.count("  error usage.e") == 6
-    assert "1 more: usage.w" in shown
+    assert shown.count("error usage.e") == 5
+    assert "6 failed, 1 warned" in shown
+
+
+def test_the_largest_summary_fits_one_screen():
+    found = analysis(
+        [tool_calling(failing_scores(), under=each) for each in FOUR],
+        decision="fail",
+        reasons=["Tool calls succeed less often than the reference. " * 9] * 4,
+    )
+    example = finding("a/chat/non-streaming/1")
+    rules = tuple(failed_rule(f"usage.e{n}", "failed", example) for n in range(9))
+    cause = Cause(
+        layer="parser",
+        description="The server parses channels wrongly. " * 9,
+        effect="Clients break. " * 9,
+        remedy="Fixed in a pull request. " * 9,
+        examples=(),
+        explains=tuple(each.check.id for each in rules),
+    )
+    component = ComponentFault(component="engine", text="The engine is at fault. " * 9)
+    causes = Diagnosis(causes=(cause,) * 3, unexplained=(), components=(component,))
+    found = found.model_copy(update={"checks": rules, "diagnosis": causes})
+    text = printed(found, 80, regressions=["Since r1: worse. " * 30])
+    long = [line for line in text.splitlines() if not line.startswith(("Next", "Then"))]
+    assert max(map(len, long)) <= 80
+    assert sum(-(-len(line) // 80) or 1 for line in text.splitlines()) <= MOST_LINES
+    assert text.count("error usage.e") >= 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_tables_are_never_wider_than_the_terminal(width):
     text = printed(four_conditions(), width)
-    rows = [line for line in text.splitlines() if line.startswith(("pass@", "attempts", "success"))]
+    rows = [line for line in text.splitlines() if line.startswith(("chat", "responses"))]
     assert rows
     assert max(map(len, rows)) <= width
 
 
 def test_four_conditions_fit_a_usual_terminal():
-    assert printed(four_conditions(), 80).count("pass@1 %") == 1
-    assert printed(four_conditions(), 60).count("pass@1 %") == 2
+    assert printed(four_conditions(), 80).count("chat non-streaming") == 1
+    assert printed(four_conditions(), 60).count("chat non-streaming") == 2
 
 
-def test_column_heads_name_only_what_varies():
+def test_rows_name_only_what_varies():
     modes = [condition(mode=mode) for mode in ("streaming", "non-streaming")]
     text = printed(analysis([tool_calling(passing_scores(), under=each) for each in modes]))
-    head = next(line for line in text.splitlines() if "non-streaming" in line)
-    assert head.split() == ["streaming", "non-streaming"]
+    assert "\nstreaming " in text
+    assert "\nnon-streaming " in text
     efforts = printed(analysis(evals("gpqa", efforts=("low", "high"))))
-    heads = [line.split() for line in efforts.splitlines() if line.startswith("     ")]
-    assert ["gpqa", "gpqa"] in heads
-    assert ["low", "effort", "high", "effort"] in heads
+    assert "\ngpqa, low effort " in efforts
+    assert "\ngpqa, high effort " in efforts
 
 
 def test_an_unfinished_run_says_how_to_finish_it():
@@ -195,25 +180,21 @@ def test_tables_of_evals_fit_the_terminal(width):
     assert max(map(len, shown)) <= width
 
 
-def test_evals_show_reasons_warnings_and_graders():
-    graded = evals("healthbench", efforts=("low",), rubric=rubric(), grader="gpt-4.1")
+def test_evals_show_reasons_and_warnings():
     reasons = ["gpqa: worse by far."]
-    found = analysis([*evals("gpqa"), *graded], decision="fail", reasons=reasons)
+    found = analysis(evals("gpqa"), decision="fail", reasons=reasons)
     text = printed(found, 120)
     assert "FAIL  gpqa: worse by far." in text
     assert text.count("Sampled with temperature 0.5.") == 1
     assert "Report  runs/mock/report.html" in text
     assert "Next    Start with sample q2" in text
-    assert "38 of 40 rubric items were graded by gpt-4.1" in text
-    assert "Scores by axis in %: accuracy 55." in " ".join(text.split())
 
 
-def test_one_report_shows_tool_calling_and_evals():
+def test_one_summary_shows_tool_calling_and_evals():
     found = analysis([tool_calling(failing_scores()), *evals("gpqa")], failing().checks, "fail")
     text = printed(found, 120)
-    places = [text.index(part) for part in ("FAIL", "error usage.sum", "invalid  ", "score %")]
+    places = [text.index(part) for part in ("FAIL", "error usage.sum", " invalid ", "score %")]
     assert places == sorted(places)
-    assert "3 cases × 2 tries, 1 condition, 6 of 6 attempts; 1 probe" not in text
     assert "6 of 6 attempts; 1 eval, 3 conditions, 12 of 12 attempts" in text
 
 
@@ -222,7 +203,6 @@ def test_sample_data_is_named():
     text = printed(analysis(results, decision=None))
     assert "SCORED" in text
     assert "gpqa (samples)" in text
-    assert "sample questions that ship with the tool" in " ".join(text.split())
     assert "INCONCLUSIVE" not in text
 
 
@@ -231,7 +211,12 @@ def test_unprintable_characters_are_escaped():
 
 
 def test_hostile_text_stays_text():
-    text = printed(failing("\x1b[31mred\x1b[0m [bold]x[/bold] \u202egnp"), 200)
+    hostile = "\x1b[31mred\x1b[0m [bold]x[/bold] \u202egnp"
+    found = failing()
+    [rule] = [each for each in found.checks if each.examples]
+    example = rule.examples[0].model_copy(update={"message": hostile})
+    changed = rule.model_copy(update={"examples": (example,)})
+    text = printed(found.model_copy(update={"checks": (changed,)}), 200)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert r"\x1b[31mred\x1b[0m [bold]x[/bold] \u202egnp" in text

@@ -297,6 +297,11 @@ DEFECTS = (
         whole(drop(f"{MESSAGE}.reasoning"), CALL, tool_choice="required"), "reasoning.forced",
     ),
     _defect(
+        "the answer as a call",
+        whole(nothing, Reply(call=("json", ARGUMENTS)), response_format=FORMAT, tools=None),
+        "chat.answer.item",
+    ),
+    _defect(
         "cut at the limit, called completed",
         response(both(put("output", []), put("usage", None)), max_output_tokens=1), "reply.empty",
     ),

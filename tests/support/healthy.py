@@ -75,7 +75,8 @@ def rollout(
             return answer
         if isinstance(answer, Reply):
             mark = f"{sample}-{mode}-{attempt}-{number}"
-            answer = response(api, streaming, replace(answer, mark=mark))
+            call_id = f"{answer.call_id}-{sample}-{mode}-{attempt}"
+            answer = response(api, streaming, replace(answer, mark=mark, call_id=call_id))
         return exchange(api, streaming, answer)
 
     return Rollout(

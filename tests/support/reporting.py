@@ -120,7 +120,7 @@ def failed_rule(name: str, status: str, *examples: Finding) -> RuleResult:
         failures=1,
         findings=len(examples),
         rate=Estimate(value=1 / 6, low=0.0, high=0.94),
-        groups=("chat · non-streaming",),
+        counts={"chat · non-streaming": (1, 6)},
         examples=examples,
     )
 

@@ -225,6 +225,38 @@ for _name, _value in TEXTS.items():
     )(partial(_judge_text, _name))
 
 
+_BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
+_ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
+_FEWEST_RECODED = 2
+
+
+@GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
+def _encoding(responses: ProbeResponses) -> Trials:
+    """Letters beyond ASCII in arguments are encoded alike with and without streaming.
+
+    The model writes them in one way, so one mode encodes the arguments again. Clients send them
+    back, and the model then reads other tokens than it wrote.
+    """
+    escaped: dict[Mode, list[Call]] = {mode: [] for mode in MODES}
+    written: dict[Mode, list[Call]] = {mode: [] for mode in MODES}
+    for _, call in named_calls(responses, *_BEYOND_ASCII):
+        mode: Mode = "streaming" if call.exchange.events else "non-streaming"
+        if _ESCAPE.search(call.call.arguments):
+            escaped[mode].append(call)
+        elif not call.call.arguments.isascii():
+            written[mode].append(call)
+    required(written["streaming"] + written["non-streaming"], "No call has letters beyond ASCII.")
+    for mode, other in (MODES, MODES[::-1]):
+        apart = not escaped[other] and not written[mode]
+        if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_RECODED:
+            message = f"Only {mode} replies escape letters beyond ASCII in arguments."
+            for call in escaped[mode]:
+                expected = written[other][0].call.arguments
+                yield Problem(call.exchange, message, expected, call.call.arguments)
+            return
+    yield None
+
+
 _MISSING = object()
 _NO = ("no", "off", "0")  # what servers that convert booleans to text make of false
 # One reply can have the tokens of the intended call by chance, as when a key is in the call twice.

@@ -132,7 +132,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             TOOLS,
             options=option,
             tries=_TRIES if "tool_choice" in option else 1,
-            provokes=MAY_BE_REFUSED,
+            provokes=MAY_BE_REFUSED | {"calls.choice", "calls.parallel"},
         )
         for name, (turns, option) in options.items()
     )

@@ -1,4 +1,4 @@
-"""Function names are returned unchanged, and tool calls have distinct ids."""
+"""Function names are accepted, and returned unchanged."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rules import CHAT, FUNCTION_CALLING, HARMONY, Problem
+from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
@@ -86,20 +86,6 @@ def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
         intended = [replace(call.call, name=offered)]
         if author(call, intended, tokens) == "server":
             yield Problem(call.exchange, message, offered, got)
-
-
-@GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)
-def _ids(responses: ProbeResponses) -> Trials:
-    """Tool calls in different replies have distinct ids.
-
-    Logs and caches confuse calls with the same id. Within one conversation, equal
-    ids are an error.
-    """
-    known: dict[str, str] = {}
-    for name, found in required(named_calls(responses, *NAMES), "The model called no function."):
-        same = known.setdefault(found.call.id, name) != name
-        message = "Tool calls in two conversations have the same id."
-        yield Problem(found.exchange, message, "a new id", found.call.id) if same else None
 
 
 def _changed(offered: str, name: str) -> bool:

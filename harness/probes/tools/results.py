@@ -12,7 +12,13 @@ from harness.api.items import Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import GUIDE, HARMONY, RAW_COT, Problem
 from harness.checks.subjects import calls
-from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.probe import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+)
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import MODES
@@ -108,52 +114,67 @@ _LOOK_UP = Tool(
     {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     '{"code_word": "none"}',
 )
-_PROMPT = Message(
-    "user", "What is the code word of Lisbon? Look up that of Oslo, too, but do not tell me."
-)
+_CITIES = ("Lisbon", "Oslo")
 _CODE_WORDS = (
     ("zulu4182", "orchid596"),
     ("orchid596", "kestrel73"),
     ("kestrel73", "falcon2290"),
     ("falcon2290", "zulu4182"),
 )
-"""Of the first city, which the user asks about, and of the second."""
+"""Of the city that the user asks about, and of the other."""
 
-_REQUESTS = tuple(
-    ProbeRequest(
-        first,
+
+def _asked(number: int, named: str, other: str) -> ProbeRequest:
+    """A request about the first call in every other conversation, and else about the second."""
+    cities = _CITIES if number % 2 == 0 else _CITIES[::-1]
+    words = dict(zip(cities, (named, other), strict=True))
+    prompt = (
+        f"What is the code word of {cities[0]}? Look up that of {cities[1]}, too, but do not tell "
+        "me."
+    )
+    return ProbeRequest(
+        named,
         (
-            _PROMPT,
-            *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}')
-              for city in ("Lisbon", "Oslo")),
-            *(ToolResult(f"call_{city}", json.dumps({"code_word": word}))
-              for city, word in (("Lisbon", first), ("Oslo", second))),
+            Message("user", prompt),
+            *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}') for city in _CITIES),
+            *(
+                ToolResult(f"call_{city}", json.dumps({"code_word": words[city]}))
+                for city in _CITIES
+            ),
         ),
         (_LOOK_UP,),
         temperature=0.0,
     )
-    for first, second in _CODE_WORDS
-)  # fmt: skip
+
+
+_REQUESTS = tuple(_asked(number, *words) for number, words in enumerate(_CODE_WORDS))
 GROUP = ProbeGroup("tools.results", lambda _api: _REQUESTS, HARMONY)
 
 
-# If fewer than all four results are confused, the model may be the cause.
-@GROUP.probe("tools.results.order", [first for first, _ in _CODE_WORDS], tolerated=0.1)
+@GROUP.probe("tools.results.order", [named for named, _ in _CODE_WORDS], tolerated=0.1)
 def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
-    Nothing else in the prompt assigns results to calls.
+    Nothing else in the prompt assigns results to calls. A model that names the right result once
+    sees their order, and one that names the first, or the last, whatever the user asks, shows
+    nothing.
     """
-    found = (
-        (exchange, first, second, word)
-        for first, second in _CODE_WORDS
-        for exchange, reply in responses.replies(first)
-        if (word := _named(reply, (first, second))) is not None
-    )
-    reason = "The model named none of the results, or both of them."
-    for exchange, first, second, word in required(found, reason):
-        message = "The model takes the result of the second call for that of the first."
-        yield None if word == first else Problem(exchange, message, first, second)
+    found = [
+        (number % 2, exchange, named, word)
+        for number, (named, other) in enumerate(_CODE_WORDS)
+        for exchange, reply in responses.replies(named)
+        if (word := _named(reply, (named, other))) is not None
+    ]
+    required(found, "The model named none of the results, or both of them.")
+    right = [word == named for _, _, named, word in found]
+    if any(right):
+        yield from (None for each in right if each)
+        return
+    if len({asked for asked, *_ in found}) < len(_CITIES):
+        raise NotVerifiableError("The model names the same result, whatever the user asks.")
+    for _, exchange, named, word in found:
+        message = "The model takes the result of one call for that of the other."
+        yield Problem(exchange, message, named, word)
 
 
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:

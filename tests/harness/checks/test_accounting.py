@@ -7,6 +7,7 @@ from itertools import cycle
 import examined
 import pytest
 from healthy import SUITE, correct, json_response, rollout, stream_response
+from mutations import asked, put
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts, responses_whole
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
@@ -182,6 +183,60 @@ def test_a_truncated_reply_has_text(change, reported):
     assert ("reply.lost.truncated" in examined.findings(recorded)) == reported
 
 
+EMPTIED = {
+    "chat": put("choices.0.message", {"role": "assistant", "content": None}),
+    "responses": put("output", []),
+}
+
+
+def nothing_returned(api, tokens, *, truncated=False, thinking=0):
+    """A reply that contains nothing and reports output tokens."""
+    whole = chat_whole if api == "chat" else responses_whole
+    body = whole(Reply(text="Four."))
+    EMPTIED[api](body)
+    usage = body["usage"]
+    given, made = (
+        ("prompt_tokens", "completion_tokens")
+        if api == "chat"
+        else ("input_tokens", "output_tokens")
+    )
+    usage |= {made: tokens, "total_tokens": usage[given] + tokens}
+    usage[f"{made}_details"]["reasoning_tokens"] = thinking
+    if truncated and api == "chat":
+        body["choices"][0]["finish_reason"] = "length"
+    elif truncated:
+        body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    return rollout([json_response(body)], api=api)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("thinking", [0, 890])
+def test_one_reply_that_returns_none_of_its_tokens_is_an_error(api, truncated, thinking):
+    lost = nothing_returned(api, 900, truncated=truncated, thinking=thinking)
+    (finding,) = [each for each in examined.details(lost) if each.id == "reply.lost"]
+    assert finding.severity == "error"
+    assert "900" in finding.evidence.expected + finding.evidence.got
+    assert "reply.lost.truncated" not in examined.findings(lost)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize(
+    "request_body", [{"stop": ["hat"]}, {"n": 2}, {"reasoning": {"exclude": True}}]
+)
+def test_an_empty_reply_may_have_the_tokens_of_headers_or_of_a_hidden_cot(api, request_body):
+    assert "reply.lost" not in examined.findings(nothing_returned(api, 12))
+    hidden = asked(nothing_returned(api, 900), request_body)
+    assert "reply.lost" not in examined.findings(hidden)
+
+
+def test_an_encrypted_cot_is_not_lost():
+    body = responses_whole(Reply(text="", reasoning="We think."))
+    body["output"] = [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}]
+    body["usage"]["output_tokens"] = 900
+    assert "reply.lost" not in examined.findings(rollout([json_response(body)], api="responses"))
+
+
 def test_a_truncated_reply_may_return_its_cot_as_a_summary():
     body = responses_whole(Reply(text="", reasoning="We think."))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
@@ -348,17 +403,22 @@ def spelled(text):
     return [encoding.decode([token]) for token in encoding.encode(text)]
 
 
-def pooled(answers, streaming=True, prompts=40):
+def pooled(answers, *modes, **how):
+    found = {each.id for each in pooled_findings(answers, *modes, **how)}
+    return {each for each in found if each.startswith(COUNTS)}
+
+
+def pooled_findings(answers, streaming=True, prompts=40, api="chat"):
     modes = streaming if isinstance(streaming, list) else cycle([streaming])
     rollouts = [
-        rollout([answer], sample=str(number), streaming=mode)
+        rollout([answer], sample=str(number), streaming=mode, api=api)
         for (number, answer), mode in zip(enumerate(answers), modes, strict=False)
     ]
     for number, each in enumerate(rollouts):
-        each.exchanges[0].request.body["messages"][0]["content"] += f" {number % prompts}"
+        turns = "messages" if api == "chat" else "input"
+        each.exchanges[0].request.body[turns][0]["content"] += f" {number % prompts}"
     scores = [measured_score(parse_rollout(each), ANSWERED) for each in rollouts]
-    found = [each for score in apply_tolerances(scores) for each in score.findings]
-    return {each.id for each in found if each.id.startswith(COUNTS)}
+    return [each for score in apply_tolerances(scores) for each in score.findings]
 
 
 def without(word):
@@ -517,10 +577,31 @@ def test_a_dropped_cot_is_reported_if_other_replies_have_one():
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
     plain = Reply(text=TEXT, reasoning="")
     empty = chat(Reply(text=TEXT, reasoning=COT), reasoning=None, content=None)
-    assert pooled([*HEALTHY, empty], streaming=False) == {"reasoning.lost"}
+    assert pooled([*HEALTHY, empty], streaming=False) == {"reply.lost"}
     with_preamble = chat(plain, tokens=counts(plain)[1] + 13)  # and an empty CoT
     assert pooled([*HEALTHY, plain, with_preamble], streaming=False) == set()
-    assert pooled([dropped] * 5, streaming=False) == set()
+    uncounted = chat(Reply(text=TEXT, reasoning=COT), reasoning_tokens=0, reasoning=None)
+    assert pooled([uncounted] * 5, streaming=False) == set()
+
+
+def test_a_dropped_cot_is_reported_on_the_evidence_of_its_own_reasoning_tokens():
+    dropped = chat(Reply(text=TEXT, reasoning=COT), reasoning=None)
+    assert pooled([dropped], streaming=False) == {"reasoning.lost"}
+    plain = chat(Reply(text=TEXT, reasoning=""), reasoning_tokens=20)  # The whole count is right.
+    assert pooled([plain], streaming=False) == set()
+    body = responses_whole(Reply(text=TEXT, reasoning=COT))
+    body["output"][0] |= {"content": [], "summary": [{"type": "summary_text", "text": "Short."}]}
+    assert pooled([json_response(body)], streaming=False, api="responses") == set()
+
+
+def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():
+    lost = [chat(Reply(text=f"{TEXT} {n}.", reasoning=COT), reasoning=None) for n in range(5)]
+    kept = [Reply(text=f"{TEXT} {n}.", reasoning=COT) for n in range(20)]
+    plain = [Reply(text=f"{TEXT} {n}.", reasoning="") for n in range(40)]
+    for replies in ([*lost, *kept], [*lost, *kept, *plain]):
+        found = pooled_findings(replies, streaming=False)
+        missing = [each.severity for each in found if each.id == "chat.reasoning.missing"]
+        assert missing == ["error"] * 5
 
 
 def test_a_cached_token_account_does_not_keep_its_exchange_alive():

@@ -632,6 +632,13 @@ def test_a_stop_string_that_ends_the_cot_is_one_finding():
     ):
         recorded = mutations.chat(change, reply, prompt)
         assert reported(recorded) & EMPTIED == {"stop.early"}
+    thought = Reply(text="", reasoning="The user asks about a hat.")
+    as_if_ended = mutations.chat(lambda _: None, thought, prompt)
+    assert "stop.early" not in reported(as_if_ended)
+    for reason, found in ((None, False), ("is", True)):
+        cut = mutations.both(change, mutations.put("choices.0.stop_reason", reason))
+        recorded = mutations.chat(cut, Reply(text="x", reasoning="The user asks what it "), prompt)
+        assert ("stop.early" in reported(recorded)) == found
     assert "stop.early" not in reported(mutations.chat(lambda _: None, ANSWERED, prompt))
     assert "stop.early" not in reported(mutations.chat(lambda _: None, CALL, prompt))
 

@@ -322,3 +322,32 @@ def test_recorded_cots_without_their_first_words_are_reported(
         each for _, one in compare_rollouts(recorded) for each in one if each.id == "text.added"
     ]
     assert {each.message for each in found} == ({CUT} if cut else set())
+
+
+def test_call_ids_of_other_conversations_are_shared() -> None:
+    def shared(*ids: str) -> bool:
+        bodies = [chat_whole(Reply(call=("get_weather", "{}"), call_id=each)) for each in ids]
+        scores = [
+            measured_score(parse_rollout(rollout([json_response(body)], sample=str(at))), ANSWERED)
+            for at, body in enumerate(bodies)
+        ]
+        return "calls.id.shared" in {rule for rule, _ in found(scores)}
+
+    assert shared("get_weather:0", "get_weather:0")
+    assert not shared("call_a", "call_b")
+
+
+def test_identical_requests_to_two_hosts_may_have_other_prompt_tokens() -> None:
+    def differs(*hosts: str) -> bool:
+        scores = []
+        for at, host in enumerate(hosts, start=1):
+            one = rollout([Reply(text="Yes.", prompt=50 + at)], attempt=at)
+            (exchange,) = one.exchanges
+            request = exchange.request.model_copy(update={"url": f"https://{host}/v1/chat"})
+            exchanges = (exchange.model_copy(update={"request": request}),)
+            moved = one.model_copy(update={"exchanges": exchanges})
+            scores.append(measured_score(parse_rollout(moved), ANSWERED))
+        return "usage.input.differs" in {rule for rule, _ in found(scores)}
+
+    assert differs("a.example", "a.example")
+    assert not differs("a.example", "b.example")

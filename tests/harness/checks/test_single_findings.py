@@ -17,8 +17,9 @@ from mutations import (
     responses,
     responses_stream,
 )
-from replies import Reply, chat_blocks, data
+from replies import Reply, chat_blocks, chat_whole, data
 
+from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
 
 ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
@@ -99,6 +100,19 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
     assert findings(chat(changed, Reply(text=sent, reasoning=COT))) == set()
 
 
+def test_a_count_that_is_one_token_off_is_no_evidence_of_an_edit():
+    """The model spelled an escape with a token fewer, and the count of the CoT shows it."""
+    escaped, written = 'Write "<p>\\n</p>" there.', 'Write "<p>\n</p>" there.'
+    wrote = chat_whole(Reply(text=ANSWER.text, reasoning=written))["usage"]
+    for thinking, reported in ((len(text_tokens(escaped)), False), (None, True)):
+        counted = {"reasoning_tokens": thinking or len(text_tokens(written))}
+        usage = {**wrote, "completion_tokens_details": counted}
+        changed = both(put("choices.0.message.reasoning", escaped), put("usage", usage))
+        found = [each for each in details(chat(changed, ANSWER)) if each.id == "text.escaped"]
+        assert bool(found) == reported
+        assert all(each.evidence.expected != each.evidence.got for each in found)
+
+
 @pytest.mark.parametrize(
     ("said", "masked"),
     [
@@ -115,6 +129,7 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
         ("First part.\n\n***\n\nSecond part.", False),
         ("Use `***` or *** for a rule: ***", False),
         ("Dear [NAME], the list is [A, B] and [TODO].", False),
+        ("Should I use *** End of Patch *** as the last line? Then *** Update File: a.py.", False),
     ],
 )
 def test_masked_words_are_reported(said, masked):
@@ -234,3 +249,48 @@ def test_the_finding_for_a_text_without_deltas_says_so():
     found = details(responses_stream(whole, ANSWER))
     messages = {each.id: each.message for each in found}
     assert messages["responses.stream.done_text"].startswith("No delta precedes")
+
+
+JSON_FORMAT = {"response_format": {"type": "json_object"}, "tools": None}
+
+
+@pytest.mark.parametrize(
+    ("padding", "finish", "reported"),
+    [(" \n" * 60, "length", True), ("\n", "length", False), (" \n" * 60, "stop", False)],
+)
+def test_white_space_after_json_up_to_the_limit_is_one_finding(padding, finish, reported):
+    change = both(
+        put("choices.0.message.content", '{"town": "Lisbon"}' + padding),
+        put("choices.0.finish_reason", finish),
+        drop("usage"),
+    )
+    found = findings(chat(change, ANSWER, JSON_FORMAT)) - {"usage.missing"}
+    assert found == ({"answer.json"} if reported else set())
+
+
+def test_a_json_answer_that_is_a_call_is_one_finding():
+    answer = Reply(call=("json", '{"town": "Lisbon"}'))
+    assert findings(chat(nothing, answer, JSON_FORMAT)) == {"chat.answer.item"}
+    assert "chat.answer.item" not in findings(chat(nothing, CALL, {"tools": None}))
+    python = Reply(call=("python", '{"town": "Lisbon"}'))
+    assert "chat.answer.item" not in findings(chat(nothing, python, JSON_FORMAT))
+    offered = {"response_format": {"type": "json_object"}}
+    assert findings(chat(nothing, CALL, offered)) == set()
+
+
+SENTENCES = ["Ok.", "We need to think of something else.", "Maybe add a card.", "Already present.",
+             "Maybe show the last time.", "We could also change the title of it."]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "reported"),
+    [
+        ("\n\n".join(SENTENCES[at * at % 7 % 6] for at in range(900)), True),
+        ("It is warm." + " \n" * 400, True),
+        ("\n".join(f"{n // 100} hundred and {n % 100} boats lie there" for n in range(400)), False),
+        ("\n".join("| yes | no | yes |" for _ in range(150)) + "\n| all of them | none |", False),
+    ],
+)
+def test_a_few_sentences_in_any_order_are_endless_repetition(text, reported):
+    found = findings(chat(put("choices.0.message.content", text), ANSWER))
+    assert ("text.runaway" in found) == reported

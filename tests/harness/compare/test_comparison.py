@@ -1,4 +1,4 @@
-"""Comparisons of runs: rows, differences, changed cases, regressions, history."""
+"""Comparisons of runs: rows, differences, changes, the previous run, history."""
 
 import json
 import shutil
@@ -10,13 +10,7 @@ from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
 from harness.compare.columns import Column, Group, read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import Entry
-from harness.compare.history import gaps, history_of
-from harness.compare.regressions import (
-    previous_run,
-    read_regressions,
-    regressions,
-    write_regressions,
-)
+from harness.compare.history import gaps, history_of, previous_run, since_previous
 from harness.errors import HarnessError
 from harness.run.cases import Suite
 from harness.statistics.mean_scores import Mean
@@ -65,7 +59,8 @@ def test_a_run_compared_with_a_copy_of_itself_differs_in_nothing(made, tmp_path)
     found = compared(made / "mixed", tmp_path / "copy")
     assert found.tested > 0
     assert not any(row.differs for row in found.rows)
-    assert not found.changed_cases
+    assert found.changes[0].unchanged
+    assert not found.worse
     assert {each.value for row in found.rows for each in row.differences if each} == {0.0}
 
 
@@ -93,7 +88,7 @@ def test_swapping_the_sides_reverses_the_result(made):
 
 
 def test_changed_cases_are_named(made):
-    (found,) = compared(made / "good", made / "bad").changed_cases
+    (found,) = compared(made / "good", made / "bad").changes
     assert {case.sample for case in found.cases} == {case.id for case in SMALL.cases}
     assert {(case.group, case.here, case.there) for case in found.cases} == {
         (BROKEN, (0, 5), (5, 5))
@@ -266,7 +261,7 @@ def test_baselines_are_paired_by_question():
     assert row.name == "aime25, gpt-oss-20b, high effort"
     assert row.differences[1].seen == "worse"
     assert row.differences[1].pairs == 30
-    (changed,) = found.changed_cases
+    (changed,) = found.changes
     assert {case.here for case in changed.cases} == {(2, 8)}
     assert len(changed.cases) == 10
 
@@ -327,7 +322,7 @@ def test_a_run_of_several_tasks_is_compared_in_all_of_them(tmp_path):
     assert [cell.value for cell in score_row(found).cells] == [1.0, 0.5]
     assert rows(found, "request")["aime25, gpt-oss-mock, high effort"].cells[0].total == 50
     assert rows(found, "reasoning tokens")["aime25, gpt-oss-mock, high effort"].cells[0].value == 9
-    (changed,) = found.changed_cases
+    (changed,) = found.changes
     assert len(changed.cases) == len(SMALL.cases) + QUESTIONS // 2
 
 
@@ -356,39 +351,52 @@ def test_the_previous_run_is_the_latest_finished_one_with_the_same_settings(tmp_
     assert previous_run(tmp_path / "other") is None
 
 
-def test_regressions_name_checks_cases_and_conditions(made, tmp_path):
-    before = read_run(judged_run(tmp_path / "before"))
-    now = read_run(judged_run(tmp_path / "now", miscounted=True, day=1))
-    found = regressions(now, before)
+def changes(now, before):
+    (found,) = compare(labelled([read_run(before), read_run(now)]), 0, "1").changes
+    return found
+
+
+def test_changes_name_checks_cases_and_conditions(made, tmp_path):
+    before = judged_run(tmp_path / "before")
+    now = judged_run(tmp_path / "now", miscounted=True, day=1)
+    found = changes(now, before)
     (change,) = found.broken
     assert (change.id, change.before, change.after) == ("usage.sum", "passed", "failed")
     assert change.beyond_chance
+    assert found.worse
     assert not found.fixed
-    back = regressions(before, now)
+    back = changes(before, now)
     assert [change.id for change in back.fixed] == ["usage.sum"]
     assert not back.broken
-    assert regressions(before, before).unchanged
-    worse = regressions(read_run(made / "bad"), read_run(made / "good"))
-    assert [change.name for change in worse.scores] == [BROKEN]
+    assert not back.worse
+    worse = changes(made / "bad", made / "good")
+    assert [change.name for change in worse.rates] == [BROKEN]
     assert len(worse.cases) == len(SMALL.cases)
+    assert worse.worse
 
 
-def test_runs_of_different_tasks_have_no_regressions(made, tmp_path):
-    other = judged_run(tmp_path / "eval", suite=None, evals=lambda *_: True)
-    analysis = json.loads((other / "analysis.json").read_text())
-    (other / "analysis.json").write_text(json.dumps({**analysis, "checks": []}))
-    assert regressions(read_run(other), read_run(made / "good")) is None
+@pytest.mark.parametrize("change", ["base_url", "model", "apis", "suite"])
+def test_a_run_of_another_subject_is_no_previous_run(change, tmp_path):
+    judged_run(tmp_path / "before", day=0, **LITTLE)
+    judged_run(tmp_path / "now", day=1, **LITTLE)
+    assert previous_run(tmp_path / "now").name == "before"
+    path = tmp_path / "before" / "run.json"
+    info = json.loads(path.read_text())
+    (condition, *_) = info["tasks"][0]["conditions"]
+    owners = {"base_url": info["provider"], "model": condition}
+    owners.get(change, info["settings"])[change] = ["chat"] if change == "apis" else "other"
+    path.write_text(json.dumps(info))
+    assert previous_run(tmp_path / "now") is None
 
 
-def test_regressions_are_stored_with_the_run_and_removed_without_an_earlier_run(tmp_path):
+def test_a_run_is_compared_with_its_previous_run(tmp_path):
     judged_run(tmp_path / "before", day=0)
     now = judged_run(tmp_path / "now", never_in(BROKEN), day=1)
-    write_regressions(now)
-    assert read_regressions(now).previous == "before"
+    (name, at), found = since_previous(now)
+    assert (name, at[:10]) == ("before", "2026-11-01")
+    assert [each.name for each in found.changes[0].rates] == [BROKEN]
     shutil.rmtree(tmp_path / "before")
-    write_regressions(now)
-    assert read_regressions(now) is None
-    assert not (now / "regressions.json").exists()
+    assert since_previous(now) is None
 
 
 # --- History

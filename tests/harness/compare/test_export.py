@@ -9,8 +9,8 @@ from compared_runs import QUESTIONS, SMALL, judged_run, never_in
 
 import harness
 from gpt_oss_verify.app import run
+from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
-from harness.compare.tables import COLUMNS
 from harness.records.runs import RunInfo
 
 HAS_INSPECT = importlib.util.find_spec("inspect_ai") is not None

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import reporting
 from background import in_background
 from compared_runs import QUESTIONS, SMALL, TINY, always, judged_run, never_in
 from healthy import correct, provider_of
@@ -15,9 +16,10 @@ from replies import MODEL
 
 import harness
 from gpt_oss_verify.app import run as main
+from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
-from harness.compare.tables import COLUMNS
 from harness.errors import RunLogError
+from harness.run.run_folder import write_analysis
 
 ATTEMPTS = 4 * 4 * 5
 KEYS = ["record", "task", "kind", "sample", "model", "effort", "api", "mode", "attempt"]
@@ -77,6 +79,22 @@ def test_a_run_without_findings_has_an_empty_table(tmp_path):
     run = harness.load(judged_run(tmp_path / "good", suite=TINY, tries=1))
     assert run.findings.empty
     assert list(run.findings.columns) == list(COLUMNS["findings"])
+
+
+def test_a_failed_probe_has_a_row_for_each_example(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    run = harness.load(copy)
+    before, analysis = len(run.findings), run.analysis
+    record = run.attempts["record"].iloc[0]
+    example = reporting.finding(record, "tools.loop")
+    failed = reporting.failed_rule("tools.loop", "failed", example)
+    about = failed.check.model_copy(update={"kind": "probe"})
+    probe = failed.model_copy(update={"check": about})
+    write_analysis(copy, analysis.model_copy(update={"checks": (*analysis.checks, probe)}))
+    run = harness.load(copy)
+    (row,) = run.findings.query("rule == 'tools.loop'").to_dict("records")
+    assert (row["record"], row["severity"], row["got"]) == (record, "error", "1")
+    assert len(run.findings) == before + 1 == run.attempts["errors"].sum()
 
 
 def test_info_and_analysis_are_the_records(folder):

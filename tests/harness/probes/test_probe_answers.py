@@ -138,6 +138,26 @@ def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> No
     assert found["logprobs.given"].status == status
 
 
+def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
+    whole = with_logprobs(
+        lambda entries: entries.insert(0, entry("The user wants something; let me see."))
+    )
+    noted = judged(logprobs.GROUP, whole, ["chat"])["logprobs.cot"]
+    assert (noted.status, noted.failures) == ("passed", 4)
+    assert (
+        judged(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
+        == 0
+    )
+
+
+@pytest.mark.parametrize(("refused", "status"), [("null options", "warned"), (None, "passed")])
+def test_null_options_are_accepted(refused: str | None, status: str) -> None:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply | Response:
+        return refusal() if request.id == refused else Reply(text="Hello.")
+
+    assert statuses(judged(options.GROUP, provider))["options.accepted"] == status
+
+
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
     def halve(entries: list[Any]) -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]
@@ -196,6 +216,18 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
     assert results["sampling.probabilities"].status == status
 
 
+def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
+    def certain(entries: list[Any]) -> None:
+        odds = [0.975, 0.01, 0.008, 0.004, 0.003]
+        top = [{"token": f" w{n}", "logprob": math.log(p)} for n, p in enumerate(odds)]
+        drawn = [0] * 80
+        drawn[40] = 1
+        entries[:] = [{**top[at], "top_logprobs": top} for at in drawn]
+
+    found = judged(logprobs.DRAWN_GROUP, with_logprobs(certain), ["chat"])
+    assert found["sampling.probabilities"].status == "passed"
+
+
 # --- Structured answers
 
 
@@ -238,7 +270,38 @@ def structures(
     return provider
 
 
+def without_end(text: str, asked: int, plain: int = 0) -> Any:
+    """A provider that truncates the first replies with a format, or without one, in this text."""
+    whole, left = structures(GOOD, FREE), {True: asked, False: plain}
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        kind = bool(request.options)
+        if attempt.condition.streaming or not left[kind]:
+            return whole(request, attempt)
+        left[kind] -= 1
+        body = chat_whole(Reply(text=text))
+        body["choices"][0]["finish_reason"] = "length"
+        return json_response(body)
+
+    return provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "status"),
+    [
+        (without_end('{"harbour": "Brest"}' + " \n" * 900, 1), "failed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 1), "passed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 10), "failed"),
+        (without_end('{"harbour": "Brest' + " \n" * 900, 10, plain=1), "passed"),
+    ],
+)
+def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> None:
+    results = statuses(judged(structured.GROUP, provider, ["chat"]))
+    assert results["structured.ends"] == status
+
+
 PROBED = (
+    "ends",
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
     *("reasoning", "later"),
 )
@@ -344,6 +407,17 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.GROUP, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
+
+
+def test_a_format_with_any_effect_is_not_called_ignored() -> None:
+    spelled = Reply(text='{"verdict_text": "<|end|>orchid596')  # The member is only in the schema.
+    as_call = Reply(call=("json", FREE.text or ""))
+    for answer in (spelled, as_call):
+        provider = structures(GOOD, answer, schema_tokens=0, any_json=Reply(text="{}"))
+        asked = judged(structured.GROUP, provider, ["chat"])["structured.asked"]
+        assert asked.status == "passed"
+    elsewhere = judged(structured.GROUP, structures(AS_CALL, AS_CALL), ["chat"])
+    assert "in another part" in (elsewhere["structured.followed"].reason or "")
 
 
 def test_hidden_cot_is_not_attributed_to_the_schema() -> None:

@@ -219,6 +219,28 @@ def test_a_continued_conversation_has_a_longer_prompt() -> None:
     assert forgot["state.previous_response"] == forgot["state.previous_response.calls"] == "failed"
 
 
+@pytest.mark.parametrize(("third", "status"), [(120, "passed"), (70, "failed")])
+def test_a_chain_of_three_has_its_first_request(third: int, status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        said = stored((60, 90))(request, attempt)
+        if request.id != "told":
+            return said
+        body = responses_whole(SEEN)
+        body["usage"] |= {"input_tokens": third, "total_tokens": third + 20}
+        return [*said, json_response(body)]
+
+    assert state_results(provider)["state.previous_response"] == status
+
+
+def test_an_id_that_was_just_issued_is_found_in_every_request() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        said = stored((60, 90))(request, attempt)
+        return [said[0], refusal(404)] if request.id == "offered" else said
+
+    found = judged(state.GROUP, streams_pass(provider), ["responses"])["state.previous_response"]
+    assert (found.status, found.failures) == ("failed", 2)
+
+
 def test_repeating_the_code_word_proves_continuation() -> None:
     knows = Reply(text="The code word is Orchid596.")
     said = json_response(responses_whole(knows))

@@ -106,7 +106,7 @@ def _incomplete(attempt: Attempt, details: object) -> Response:
             "chat",
             lambda attempt: ended(attempt, "stop", LIMIT, text="One"),
             "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "finish_reason 'stop', 16 tokens",
+            "finish_reason 'stop', 40 tokens",
         ),
         (
             "chat",
@@ -118,13 +118,13 @@ def _incomplete(attempt: Attempt, details: object) -> Response:
             "responses",
             lambda attempt: ended(attempt, "stop", LIMIT),
             "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "status 'completed', incomplete_details None, 16 tokens",
+            "status 'completed', incomplete_details None, 40 tokens",
         ),
         (
             "responses",
             lambda attempt: _incomplete(attempt, {"reason": "length"}),
             "The response is incomplete, but does not name the token limit as the reason.",
-            "status 'incomplete', incomplete_details {'reason': 'length'}, 16 tokens",
+            "status 'incomplete', incomplete_details {'reason': 'length'}, 40 tokens",
         ),
     ],
 )
@@ -207,6 +207,19 @@ def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
         GROUP, healthy_except("stopped", Reply(text="", reasoning="The user requests for the "))
     )
     assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "status"),
+    [
+        ("", "passed"),
+        ("The user requests for the code word", "warned"),
+        ("The code word is orchid596, so I say it.", "passed"),
+    ],
+)
+def test_only_a_stop_string_ends_a_reply_within_its_cot(reasoning: str, status: str) -> None:
+    found = judged(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
+    assert found["limits.stop.cot"].status == status
 
 
 def test_stop_strings_that_are_not_verifiable() -> None:

@@ -35,7 +35,7 @@ _SYSTEM_MESSAGE = 1_000
 _LIBRARY = Rendering()
 
 
-def judged(tokens: Count, api: Api = "chat") -> dict[str, RuleResult]:
+def judged(tokens: Count, api: Api = "chat", *, ollama: bool = False) -> dict[str, RuleResult]:
     """The results of a provider with these token counts."""
     make, name = {
         "chat": (chat_whole, "prompt_tokens"),
@@ -49,6 +49,8 @@ def judged(tokens: Count, api: Api = "chat") -> dict[str, RuleResult]:
             del whole["usage"]
         else:
             whole["usage"] |= {name: counted, "total_tokens": counted + 20}
+        if ollama:
+            whole["system_fingerprint"] = "fp_ollama"
         recorded = rollout([json_response(whole)], api=api, sample=request.id, task=GROUP.name)
         rollouts[request.id] = [parse_rollout(recorded)]
     return {
@@ -87,7 +89,7 @@ def _cot(turn: object) -> bool:
     ids=str,
 )
 def test_every_healthy_rendering_passes(how: Rendering, api: Api) -> None:
-    results = judged(lambda prompt: healthy(prompt, how), api)
+    results = judged(lambda prompt: healthy(prompt, how), api, ollama=how.quoted_results)
     other = {name for name, each in results.items() if each.status != "passed"}
     other -= {"prompt.bare"}  # The system message is longer than harmony's.
     assert other == ({"prompt.tool.order"} if how.instructions_last else set())
@@ -324,12 +326,19 @@ def test_stale_cot_is_not_explained_by_mistakes_that_the_prompt_does_not_show() 
 
 def test_lengths_that_are_not_consecutive_are_listed() -> None:
     one_less = PROMPTS["longer result"], PROMPTS["called"]
-    results = judged(lambda prompt: healthy(prompt) + (prompt is one_less[0]))
+    results = judged(lambda prompt: healthy(prompt) + (prompt is one_less[0]), ollama=True)
     (example,) = results["prompt.result.long"].examples
     expected = sorted(differences(*one_less))
     assert example.message.startswith(
         f"Request 'longer result' should have {expected[0]} or {expected[1]} more prompt tokens"
     )
+
+
+def test_only_ollama_writes_a_tool_result_as_a_json_string() -> None:
+    quoted = Rendering(quoted_results=True)
+    results = judged(lambda prompt: healthy(prompt, quoted))
+    failed = {name for name, each in results.items() if each.status == "failed"}
+    assert "prompt.exact.result" in failed
 
 
 def test_a_lost_parameter_with_the_name_of_a_keyword_is_detected() -> None:

@@ -228,7 +228,7 @@ def odd(count: int) -> Any:
     return healthy_except("cold", said)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(3, "passed"), (5, "passed"), (6, "failed")])
+@pytest.mark.parametrize(("count", "expected"), [(1, "passed"), (3, "passed"), (4, "failed")])
 def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
     assert "sampling.temperature.zero" in found(odd(count), expected)
 

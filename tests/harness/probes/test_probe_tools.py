@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ from healthy import json_response, rollout, stream_response
 from probing import Provider, judged, refusal, statuses
 from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
-from harness.api.items import Tool, ToolCall, ToolResult
+from harness.api.items import Message, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import parse_rollout
 from harness.checks.rules import Problem
 from harness.checks.subjects import Call
@@ -205,13 +205,6 @@ def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, sta
         names.GROUP, lambda r, _: refused if r.id == "mixed" else calling(r.tools[0].name)
     )
     assert found["tools.names.accepted"].status == status
-
-
-def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply:
-        return replace(_named(request, _), call_id="call_0")
-
-    assert statuses(judged(names.GROUP, provider))["tools.names.ids"] == "warned"
 
 
 # --- Arguments
@@ -487,13 +480,15 @@ def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
 # --- Results of two calls
 
 
-def _telling(which: int) -> Provider:
-    """A model that names the result of the first call (0) or of the second (1)."""
+def _telling(which: Callable[[int], int]) -> Provider:
+    """A model that names the result of the call `which(asked)` if it is `asked` about a call."""
 
     def says(_: ProbeRequest, attempt: Attempt) -> Reply:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
-        assert isinstance(found[which].text, str)
-        return Reply(text=json.loads(str(found[which].text))["code_word"].title())
+        question = attempt.sample.turns[0]
+        assert isinstance(question, Message)
+        asked = 0 if "word of Lisbon" in str(question.text) else 1
+        return Reply(text=json.loads(str(found[which(asked)].text))["code_word"].title())
 
     return says
 
@@ -501,8 +496,10 @@ def _telling(which: int) -> Provider:
 @pytest.mark.parametrize(
     ("provider", "status"),
     [
-        (_telling(0), "passed"),
-        (_telling(1), "failed"),
+        (_telling(lambda asked: asked), "passed"),
+        (_telling(lambda asked: 1 - asked), "failed"),
+        (_telling(lambda asked: 0), "passed"),
+        (_telling(lambda asked: 1), "passed"),
         (lambda *_: Reply(text="I cannot tell."), "not_verifiable"),
         (lambda *_: refusal(), "not_verifiable"),
     ],
@@ -543,3 +540,19 @@ def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
 def test_without_a_call_there_is_no_preamble() -> None:
     found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"
+
+
+@pytest.mark.parametrize(
+    ("escaped", "status"),
+    [((False, False), "passed"), ((True, True), "not_verifiable"), ((False, True), "warned")],
+)
+def test_arguments_that_one_mode_escapes_are_found(escaped: tuple[bool, bool], status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        value = arguments.TEXTS[request.id]
+        (name,) = value.tool.parameters["properties"]
+        recoded = escaped[not attempt.condition.streaming]
+        text = json.dumps({name: value.intact}, ensure_ascii=recoded)
+        return Reply(call=(value.tool.name, text))
+
+    found = statuses(judged(arguments.GROUP, provider, ["chat"]))
+    assert found["tools.arguments.encoding"] == status

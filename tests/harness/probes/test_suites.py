@@ -24,10 +24,10 @@ def test_each_suite_includes_the_smaller_one():
 
 
 def test_only_selects_nothing_else_in_any_suite():
-    chosen = choose("full", only=["prompt.system", "load"])
+    chosen = choose("full", only=["prompt.bare", "load"])
     assert not chosen.cases
     family = {probe.id for probe in PROBES.values() if probe.about.family == "load"}
-    assert {probe.id for probe in chosen.probes} == family | {"prompt.system"}
+    assert {probe.id for probe in chosen.probes} == family | {"prompt.bare"}
     assert choose("tools", only=["cases"]).cases
 
 
@@ -68,3 +68,8 @@ def test_the_names_of_earlier_versions_are_accepted():
     settings = {"apis": ("chat",), "modes": ("streaming",), "concurrency": 1}
     found = [RunSettings(suite=name, **settings).suite for name in ("smoke", "quick")]
     assert found == ["tools", "standard"]
+
+
+def test_a_name_that_is_an_id_and_a_prefix_selects_both() -> None:
+    chosen = {probe.id for probe in choose("standard", ["prompt.special"]).probes}
+    assert chosen == {"prompt.special", "prompt.special.answer"}

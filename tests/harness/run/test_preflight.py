@@ -114,7 +114,7 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
     wrong = "sk-this-is-a-wrong-key"
     monkeypatch.setenv("MOCK_KEY", wrong)
     async with MockProvider(api_key="right") as provider:
-        with pytest.raises(ProviderUnauthorizedError, match="holds your key with --api-key-env, or with api_key_env"):
+        with pytest.raises(ProviderUnauthorizedError, match="your key with --api-key-env"):
             await check(provider)
         with pytest.raises(
             ProviderUnauthorizedError, match=r"401.*check the key in MOCK_KEY"

@@ -46,7 +46,7 @@ def found(check_id: str, severity: Severity) -> RuleResult:
     about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
     finding = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
-    return judged_result(about, [("chat", finding)], [(1, 4)])
+    return judged_result(about, [finding], {("s", "chat"): (1, 4)})
 
 
 def made(**severities: Severity) -> DefectRun:
@@ -68,13 +68,13 @@ def test_detectors_are_ids_prefixes_or_families() -> None:
 def test_the_detectors_of_a_fault_run_first() -> None:
     asked = stages(fault("a", "parity.calls"), "full")
     assert asked == (Stage("full", ("parity.calls",)), Stage("full", ()))
-    assert stages(BROKEN, "full")[0].only == ("smoke", "parity.calls")
+    assert stages(BROKEN, "full")[0].only == ("cases", "parity.calls")
     assert "tools.choice.none" in stages(fault("a", "calls.choice"), "full")[0].only
-    assert stages(fault("a", "harmony.markers"), "quick")[0].only == ("smoke",)
-    assert stages(HEALTHY, "quick") == (Stage("quick", ()),)
-    everyday = stages(fault("ok:a", allowed=True), "quick")
+    assert stages(fault("a", "harmony.markers"), "standard")[0].only == ("cases",)
+    assert stages(HEALTHY, "standard") == (Stage("standard", ()),)
+    everyday = stages(fault("ok:a", allowed=True), "standard")
     assert len(everyday) == 1
-    assert "smoke" in everyday[0].only
+    assert "cases" in everyday[0].only
     assert "parity.calls" in everyday[0].only
 
 
@@ -119,7 +119,7 @@ def test_the_false_alarm_rate_has_an_exact_bound() -> None:
 def test_repetitions_of_a_variation_cover_every_probe() -> None:
     allowed = fault("ok:a", allowed=True)
     every = [stages(allowed, "full", number)[0].only for number in range(SLICES)]
-    assert set().union(*every) == {"smoke", *(probe.id for probe in choose("full").probes)}
+    assert set().union(*every) == {"cases", *(probe.id for probe in choose("full").probes)}
     assert max(map(len, every)) < len(PROBES) / 2
 
 

@@ -43,7 +43,7 @@ def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
     path.write_text("".join(row.model_dump_json() + "\n" for row in rows) + '{"fault"')
     finished = _finished(path, repeat=2)
     assert finished == {lost.name: rows[1]}
-    plan = SelfTestPlan((healthy, lost, late), False, "smoke", 1, tmp_path, 2, finished=finished)
+    plan = SelfTestPlan((healthy, lost, late), False, "tools", 1, tmp_path, 2, finished=finished)
     assert [(fault.name, number) for fault, number in plan.queue()] == [
         (late.name, 0),
         ("healthy", 1),
@@ -58,7 +58,7 @@ async def test_a_resumed_self_test_keeps_the_results_of_the_healthy_engine(
     monkeypatch.setattr("harness.selftest.selftest_run.engine", lambda *_: no_server)
     healthy = catalogue()[0]
     done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
-    plan = SelfTestPlan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})
+    plan = SelfTestPlan((healthy,), False, "tools", 0, tmp_path, finished={healthy.name: done})
     matrix = await selftest(plan, lambda row: None)
     assert matrix.rows == (done,)
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from harness.statistics.draws import Draw, Sharpness, sharpness
+from harness.statistics.rates import at_least
 
 LISTED = 4
 
@@ -28,14 +29,15 @@ def drawn(count: int, temperature: float = 1.0, top_p: float = 1.0) -> Sharpness
 
 @pytest.mark.parametrize("count", range(400, 420))
 def test_draws_with_the_stated_probabilities_have_a_small_deviation(count: int) -> None:
-    assert abs(drawn(count).deviation) < 3
+    found = drawn(count)
+    assert abs(found.excess) < 3 * math.sqrt(found.variance)
+    assert found.chance > 0.01
 
 
 def test_another_temperature_and_a_hidden_top_p_are_detected() -> None:
     colder, hotter, cut = drawn(900, 0.7), drawn(900, 1.4), drawn(900, top_p=0.5)
-    assert colder.deviation > 5
-    assert hotter.deviation < -5
-    assert cut.deviation > 5
+    assert all(each.chance < 1e-6 for each in (colder, hotter, cut))
+    assert hotter.excess < 0 < min(colder.excess, cut.excess)
     assert colder.temperature == pytest.approx(0.7, abs=0.12)
     assert cut.temperature < 0.7 < 1.2 < hotter.temperature
 
@@ -43,4 +45,24 @@ def test_another_temperature_and_a_hidden_top_p_are_detected() -> None:
 def test_certain_and_missing_items_are_not_evidence() -> None:
     assert sharpness([Draw([0.0], 0)] * 50) == Sharpness(0.0, 0.0)
     assert sharpness([]).temperature == 1
-    assert sharpness([]).deviation == 0
+    assert sharpness([]).chance == 1
+
+
+@pytest.mark.parametrize("rare", [0.02, 0.005, 0.0005])
+@pytest.mark.parametrize("tokens", [20, 80, 800])
+def test_the_stated_chance_is_an_upper_bound_at_positions_of_any_certainty(rare, tokens) -> None:
+    """Positions of a confident model, where one rare token is many standard deviations away."""
+    random_ = random.Random(tokens)
+    certain = [math.log(1 - rare), math.log(rare * 0.6), math.log(rare * 0.3)]
+    even = [math.log(0.5), math.log(0.3), math.log(0.15)]
+    runs, level = 400, 0.02
+    alarms = 0
+    for _ in range(runs):
+        draws = []
+        for at in range(tokens):
+            listed = even if at % 20 == 0 else certain
+            odds = [math.exp(each) for each in listed]
+            (item,) = random_.choices(range(4), [*odds, max(0.0, 1 - sum(odds))])
+            draws.append(Draw(listed, item if item < len(listed) else None))
+        alarms += sharpness(draws).chance <= level
+    assert at_least(alarms, runs, level) > 1e-3

@@ -15,7 +15,6 @@ from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.run.run_log import ROLLOUTS_FILE, read_run_info
 from harness.traffic.conversations import Traffic, read_traffic
-from harness.traffic.recordings import read_recording
 
 MODEL = "openai/gpt-oss-20b"
 ASK = {"role": "user", "content": "What is the weather in Lisbon?"}
@@ -200,46 +199,93 @@ def test_streams_are_read_in_every_format(
     assert len(answer.parts) == parts
 
 
-SESSION = """
-I ran this, and `{"model": …}` is not JSON:
-
-    $ curl https://api.test/v1/chat/completions -d '%(first)s'
-    %(reply)s
-
-```json
-%(second)s
-```
-Then came:
-> data: {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": null}]}
->
-> data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
->
-> data: [DONE]
-
-The same again gave {"output": []}.
-"""
+SENT = {"model": MODEL, "messages": [ASK]}
 
 
-def test_a_text_has_requests_and_the_replies_below_them(tmp_path: Path):
-    path = tmp_path / "issue.md"
-    body = {"model": MODEL, "messages": [ASK]}
-    streamed = {**body, "stream": True, "tools": [{"choices": 1}]}
-    texts = {
-        "first": json.dumps(body, indent=2),
-        "reply": json.dumps(chat(ANSWER)),
-        "second": json.dumps(streamed),
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {"request": SENT, "response": chat(ANSWER)},
+        {
+            "req": {"url": "/v1/chat/completions", "body": SENT},
+            "res": {"statusCode": 200, "body": chat(ANSWER)},
+        },
+        {"request_body": SENT, "response_body": chat(ANSWER), "status_code": 200},
+        {"requestBody": json.dumps(SENT), "responseBody": json.dumps(chat(ANSWER))},
+        {
+            **SENT,
+            "response": chat(ANSWER),
+            "model_parameters": {"stream": True, "temperature": 0.5},
+        },
+        {"messages": [ASK], "response": chat(ANSWER), "kwargs": {"tools": None, "top_p": 1}},
+        {"responses_create_params": {"input": [ASK]},
+         "response": {**responses_whole(ANSWER), "model": MODEL}},
+    ],
+    ids=lambda recorded: " ".join(recorded),
+)  # fmt: skip
+def test_a_line_may_name_its_request_and_response_in_several_ways(tmp_path: Path, recorded: Any):
+    found = traffic(tmp_path, recorded)
+    (only,) = found.rollouts
+    assert only.end == "answered"
+    assert only.condition.model == MODEL
+    assert only.condition.mode == "non-streaming"
+    assert found.info.left_out == {}
+
+
+def test_objects_of_a_client_lack_what_its_sdk_does_not_keep(tmp_path: Path):
+    line = {**SENT, "response": chat(ANSWER), "kwargs": {"stream": True, "top_p": 0.5}}
+    (only,) = traffic(tmp_path, line).rollouts
+    assert only.exchanges[0].request.body == {**SENT, "top_p": 0.5}
+    assert only.recording is not None
+    assert {"extras", "fields", "framing"} <= set(only.recording.lost)
+
+
+def test_results_of_tools_in_an_output_are_the_summary_of_a_client(tmp_path: Path):
+    reply = {**responses_whole(CALL), "model": MODEL}
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
+    summary = {**reply, "output": [*reply["output"], result, *responses_whole(ANSWER)["output"]]}
+    params = {"responses_create_params": {"input": "Weather?"}}
+    lines = ({**params, "response": reply}, {**params, "response": summary})
+    reason = "summary of a client: its output has results of tools"
+    assert traffic(tmp_path, *lines).info.left_out == {reason: 1}
+
+
+def test_the_output_of_a_batch_is_read_with_its_input(tmp_path: Path):
+    def line(name: str, **members: object) -> str:
+        return json.dumps({"custom_id": name, **members}) + "\n"
+
+    def answer(number: int) -> dict[str, object]:
+        return {"status_code": 200, "request_id": "1", "body": chat(ANSWER, number)}
+
+    sent, received = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    asked = {"method": "POST", "url": "/v1/chat/completions", "body": SENT}
+    names = ("a", "b", "b", "c")
+    sent.write_text("".join(line(each, **asked, n=n) for n, each in enumerate(names)))
+    received.write_text("".join(line(each, response=answer(1), error=None) for each in "abd"))
+    found = read_traffic([received, sent])
+    assert found.info.requests == 1
+    assert found.info.left_out == {
+        "reply of a batch to several requests of these files": 1,
+        "reply of a batch to no request of these files": 1,
+        "request of a batch without a reply in these files": 1,
     }
-    path.write_text(SESSION % texts, encoding="utf-8")
-    pairs = read_recording(path).pairs
-    assert [each.members["request"] for each in pairs] == [body, streamed, streamed]
-    assert {each.members["url"] for each in pairs} == {"https://api.test/v1/chat/completions"}
-    assert [len(each.members["response"].get("events", ())) for each in pairs] == [0, 3, 0]
-    found = read_traffic([path])
-    assert found.hosts == {"api.test": 3}
-    assert found.rollouts[0].end == "answered"
-    (tmp_path / "notes.txt").write_text("Nothing {yet}." + '{"a":' * 1100, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="has no recorded requests"):
-        read_recording(tmp_path / "notes.txt")
+    with pytest.raises(ConfigurationError, match="3 × reply of a batch to no request"):
+        read_traffic([received])
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path):
+    found = traffic(tmp_path, pair({"messages": [ASK]}, chat(ANSWER)), {"event": "start"}, 3)
+    assert found.info.left_out == {"entry without a request and its response": 2}
+    (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
+    assert read_traffic([tmp_path]).info.left_out["file without recorded requests"] == 1
+
+
+def test_equal_requests_to_two_hosts_are_two_samples(tmp_path: Path):
+    here = pair({"messages": [ASK]}, chat(ANSWER, 1))
+    there = pair({"messages": [ASK]}, chat(ANSWER, 2))
+    there["request"]["url"] = "https://other.test/v1/chat/completions"
+    found = traffic(tmp_path, here, there)
+    assert [each.sample for each in found.rollouts] == ["pairs:1", "pairs:2"]
 
 
 def test_ruby_and_old_python_tags_are_read(tmp_path: Path):
@@ -264,16 +310,25 @@ http_interactions:
     assert found.exchanges[0].started_at.startswith("2026-08-13T10:11:30")
 
 
+SESSION = f"""
+    $ curl https://api.test/v1/chat/completions -d '{json.dumps(SENT)}'
+    {json.dumps(chat(ANSWER))}
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.har", "{", "a.har is not JSON"),
+        ("a.har", "{", "a.har is not a recording: .* this file is not JSON"),
+        ("a.md", SESSION, "a.md is not a recording"),
+        ("a.log", json.dumps(SENT) + "\n{}\nPOST /v1", r"not a recording: .*\(line 3: "),
+        ("flows", "1234:9:websocket;0:~8:response;", "mitmdump -nr flows --set hardump=flows.har"),
         ("a.har", '{"log": {"entries": []}}', "has no recorded requests"),
         ("a.yaml", "a: [1", r"a.yaml, line \d+ is not YAML"),
         ("a.yaml", "a: 1", "has no recorded requests"),
         ("a.yaml", "a: !!bool x", "a.yaml has an invalid value"),
-        ("a.txt", '{"model": ' + "9" * 5000, "has no recorded requests"),
-        ("a.jsonl", '{"request": 1, "response": 2}\n{"a"\n', "a.jsonl, line 2 is not JSON"),
+        ("a.txt", '{"model": ' + "9" * 5000, "a.txt is not a recording"),
+        ("a.jsonl", '{"request": 1, "response": 2}\n{"a"\n', r"a recording: .*\(line 2: "),
         ("a.json", "[1, 2]", "has no recorded requests"),
         ("a.json", '{"request": 1, "response": 2}', "have no request to gpt-oss"),
         ("a.json", '{"request": {"body": {"model": "gpt-oss", "messages": 1}}, "response": []}',
@@ -397,7 +452,8 @@ def test_imported_traffic_is_judged_and_rechecked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    healthy = har(tmp_path, rollout([ANSWER]).exchanges)
+    answers = [Reply(text=f"{ANSWER.text} It is {n}.") for n in range(29)]
+    healthy = har(tmp_path, (each for say in answers for each in rollout([say]).exchanges))
     assert run(["import", str(healthy), "-p", "mine"]) == 0
     assert "FINDINGS" in capsys.readouterr().out
     assert run(["import", str(healthy), "-p", "mine", "--verdict", "--out", "other"]) == 0
@@ -410,7 +466,30 @@ def test_imported_traffic_is_judged_and_rechecked(
     assert read_run_info(folder).tasks[0].imported is not None
     assert (folder / ROLLOUTS_FILE).exists()
     assert run(["recheck", str(folder)]) == 1
-    assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 0
+    assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 4
+
+
+def test_a_recording_without_enough_judged_replies_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+
+    def reasons(*pairs: object) -> str:
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+        assert run(["import", str(path), "-p", "mine", "--verdict", "--json"]) == 4
+        return str(json.loads(capsys.readouterr().out)["verdict"]["reasons"])
+
+    first = text_of(response("chat", True, ANSWER)).partition("\n\n")[0] + "\n\n"
+    cut = [pair({"messages": [ASK], "stream": True, "seed": n}, first) for n in range(3)]
+    whole = [pair({"messages": [ASK], "seed": n}, chat(ANSWER, n)) for n in range(28)]
+    assert "3 of 3 recorded replies could not be judged" in (found := reasons(*cut))
+    assert "3 × the reply broke off" in found
+    refused = pair({"messages": []}, {"error": {"message": "no messages"}})
+    refused["response"]["status"] = 429
+    assert "1 × the status was 429" in reasons(refused)
+    assert "28 of the recorded replies were judged" in (found := reasons(*whole, *cut))
+    assert "could not be judged" not in found
 
 
 def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -438,3 +517,21 @@ def test_a_stream_without_an_end_is_incomplete(tmp_path: Path):
         response = found.exchanges[0].response
         assert response is not None
         assert response.complete is complete
+
+
+@pytest.mark.parametrize(("streams", "status"), [(1, "passed"), (5, "warned")])
+def test_streams_without_an_end_are_noted_and_counted(tmp_path: Path, streams: int, status: str):
+    blocks = [f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': word}}]})}"
+              for word in ("It", " is")]  # fmt: skip
+    pairs = [
+        pair({"messages": [ASK], "stream": True, "seed": at}, "\n\n".join(blocks) + "\n\n")
+        for at in range(streams)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    assert run(["import", str(path), "--provider", "case", "--out", str(tmp_path / "runs")]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    analysis = json.loads((folder / "analysis.json").read_text("utf-8"))
+    (cut,) = [each for each in analysis["checks"] if each["check"]["id"] == "stream.cut"]
+    assert (cut["status"], cut["failures"], cut["applicable"]) == (status, streams, streams)
+    assert cut["examples"][0]["message"] == "The stream broke off before its end."

@@ -13,7 +13,13 @@ from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.statistics.two_rates import exceeds
-from harness.verdict.gate import decide_calls_and_probes, exit_code
+from harness.verdict.gate import (
+    Coverage,
+    decide_calls_and_probes,
+    exit_code,
+    too_few_replies,
+    too_little_judged,
+)
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
 from harness.verdict.success_rate import forecast
 
@@ -84,7 +90,8 @@ def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries
     verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
     assert verdict.decision == ("pass" if settled is None else "inconclusive")
     if settled is not None:
-        assert verdict.reasons[0].endswith(f"At the same rate, `--resume RUN -k {settled}` would settle it.")
+        command = f"`--resume RUN -k {settled}`"
+        assert verdict.reasons[0].endswith(f"At the same rate, {command} would settle it.")
         assert decide([group(cases=cases, tries=settled)], Thresholds()).decision == "pass"
 
 
@@ -191,6 +198,30 @@ def test_probes_that_judged_nothing_are_not_a_pass():
     heard = silent.model_copy(update={"status": "passed", "applicable": 1})
     verdict = decide([], Thresholds(), beyond_cases=[silent, heard, replied])
     assert (verdict.decision, verdict.reasons) == ("pass", ("1 of 2 probes passed, none failed.",))
+
+
+@pytest.mark.parametrize(
+    ("planned", "not_judged", "reason"),
+    [
+        (5, {"the reply broke off": 5}, "5 of 5 replies .*: 5 × the reply broke off[.]"),
+        (9, {"Cut.": 5, "Late.": 2, "Lost.": 1}, "8 of 9 replies .*: 5 × Cut, 2 × Late and 1 more"),
+        (4, {"Cut.": 2}, "2 of 4 replies"),
+        (5, {"Cut.": 2}, None),
+        (9, {}, None),
+    ],
+)
+def test_a_pass_needs_a_judgement_of_more_than_half(planned, not_judged, reason):
+    found = list(too_little_judged([Coverage("replies", planned, not_judged)]))
+    assert len(found) == (reason is not None)
+    if reason is not None:
+        assert re.search(reason, found[0])
+
+
+def test_the_smallest_recording_that_can_pass_bounds_the_error():
+    assert not list(too_few_replies(Coverage("replies", 30, {"Cut.": 1}), 0.9))
+    (reason,) = too_few_replies(Coverage("replies", 30, {"Cut.": 2}), 0.9)
+    assert reason.startswith("28 of the recorded replies were judged. The smallest")
+    assert 0.9**29 <= 0.05 < 0.9**28
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ REPORTS = (
     ("content and CoT are null, tokens are counted",
      "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.unseen:0.2",
      "conversion of the reply"),
+    ("the CoT is null, and its tokens are counted",
+     "reasoning.lost chat.reasoning.missing", "conversion of the reply"),
+    ("nothing is returned in the only API, tokens are counted",
+     "reply.lost chat.reasoning.missing", "conversion of the reply"),
     ("details of the usage are missing in streams",
      "usage.reasoning.missing:0.3:s parity.usage.reasoning", "usage"),
     ("streams do not name the role", "chat.stream.role", "streaming"),
@@ -86,7 +90,9 @@ def result(rule: str, share: float = 1.0, modes: tuple[str, ...] = ("streaming",
         status="failed" if share else "passed",
         applicable=100,
         failures=round(100 * share),
-        groups=tuple(f"{api} · {mode}" for api in about.apis for mode in modes) if share else (),
+        counts={
+            f"{api} · {mode}": (round(100 * share), 100) for api in about.apis for mode in modes
+        },
         examples=(finding, finding) if share else (),
     )
 

@@ -1,9 +1,11 @@
-"""The summary of a comparison in sentences, and the choice of the rows that are shown."""
+"""A comparison in sentences: its summary, what changed, and the results of tests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.compare.comparison_types import Comparison, EntryKind, Row
-from harness.compare.rows import JUDGED
+from harness.compare.compared import JUDGED
+from harness.compare.comparison_types import ChangedCase, Changes, Comparison, EntryKind, Row
+from harness.statistics.differences import Difference
+from harness.statistics.intervals import ALPHA
 from harness.text import first_few
 from reports.text import VERDICTS, counted
 
@@ -65,6 +67,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
     yield from (_verdict(comparison, index) for index in columns)
     for index in columns:
         if index != base:
+            yield from _fixed(comparison, index)
             yield from _lone(comparison, index)
             yield _statistics(comparison, index)
 
@@ -87,6 +90,19 @@ def _verdict(comparison: Comparison, index: int) -> str:
         text += " No check fails."
     also = sum(has_failed(row, base) for row in failed) if index != base else 0
     return f"{text} The reference fails {also} of them too." if also else text
+
+
+def _fixed(comparison: Comparison, index: int) -> Iterator[str]:
+    """Yield the checks that failed in the reference, and were judged and did not fail here."""
+    base, label = base_index(comparison), comparison.entries[index].label
+    fixed = [
+        row.name
+        for row in check_rows(comparison)
+        if has_failed(row, base) and is_judged(row, index) and not has_failed(row, index)
+    ]
+    if fixed:
+        names = first_few(fixed, _NAMED)
+        yield f"{label} fixes {counted(len(fixed), 'check')} that the reference fails: {names}."
 
 
 def _lone(comparison: Comparison, index: int) -> Iterator[str]:
@@ -135,3 +151,63 @@ def _statistics(comparison: Comparison, index: int) -> str:
 def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:
     verb = one if len(rows) == 1 else several
     return f"{counted(len(rows), noun)} {verb}: {first_few([row.name for row in rows], _NAMED)}"
+
+
+def change_sentences(found: Changes) -> list[str]:
+    """Return what changed in a column, compared with the reference."""
+    if found.unchanged:
+        return ["No change beyond chance."]
+    checks = {"newly failing": found.broken, "no longer failing": found.fixed}
+    sentences = []
+    for what, changed in checks.items():
+        names = [
+            f"{one.id} ({_of(one.here)} failed, in the reference {_of(one.there)}"
+            f"{'' if one.beyond_chance else '; this may be chance'})"
+            for one in changed
+        ]
+        if names:
+            sentences.append(_listed(what, names, "check"))
+    for word, better in (("worse", False), ("better", True)):
+        names = [changed_case(one) for one in found.cases if one.better == better]
+        if names:
+            sentences.append(_listed(f"{word}, beyond chance", names, "case"))
+    return [*sentences, *(f"{one.name} is {result(one.difference)}." for one in found.rates)]
+
+
+def changed_case(one: ChangedCase) -> str:
+    """`weather-1, chat · streaming: 0 of 5 tries pass, in the reference 5 of 5`."""
+    return (
+        f"{one.sample}, {one.group}: {_of(one.here)} tries pass, in the reference {_of(one.there)}"
+    )
+
+
+def result(found: Difference) -> str:
+    """The result of a test, as a sentence without a subject."""
+    paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
+    size = (
+        f"{_points(found.value)} points (95 % interval {_points(found.low)} to "
+        f"{_points(found.high)}{paired})"
+    )
+    if found.seen != "none":
+        return f"{found.seen}: {size}"
+    chance = ", which may be chance among so many tests" if found.p < ALPHA else ""
+    return f"no difference found: {size}{chance}; {detectable(found.detectable)}"
+
+
+def detectable(worsening: float | None) -> str:
+    """The size of the worsening that a test can detect."""
+    if worsening is None:
+        return "no worsening is detectable with so few attempts"
+    return f"a worsening of {worsening * 100:.1f} points or more is detectable"
+
+
+def _points(difference: float) -> str:
+    return f"{difference * 100:+.1f}"
+
+
+def _of(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} of {counts[1]}"
+
+
+def _listed(what: str, names: Sequence[str], one: str) -> str:
+    return f"{counted(len(names), one)} {what}: {first_few(names, _NAMED, '; ')}."

@@ -3,15 +3,14 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from harness.compare.compared import CHECKS, RATES, TIMES
 from harness.compare.comparison_types import (
-    ChangedCase,
     Comparison,
     Entry,
     Measured,
@@ -19,24 +18,24 @@ from harness.compare.comparison_types import (
     SettingChange,
     Unit,
 )
-from harness.compare.rows import CHECKS, RATES, TIMES
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate
 from harness.statistics.differences import Seen
 from reports import markup, model
-from reports.compare_summary import (
+from reports.comparison_sentences import (
+    change_sentences,
     check_rows,
     figure_rows,
     measure_of,
     notable,
+    result,
     summary,
     tested_rows,
 )
-from reports.model import Cell, Table, Tone
-from reports.regressions import moment, result, sentences
+from reports.model import Cell, Section, Table, Tone
 from reports.terminal import STYLES, TONES, print_table
-from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
+from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
 
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
 _DIGITS: Mapping[Unit, int] = {"seconds": 2, "tokens/s": 0, "tokens": 0}
@@ -46,37 +45,16 @@ _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""
 _FEW = 2
 
 
-@dataclass(frozen=True)
-class Line:
-    """A sentence about one column."""
-
-    text: str
-    tone: Tone = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of a comparison: a heading, then sentences or a table."""
-
-    title: str
-    lines: tuple[Line, ...] = ()
-    table: Table | None = None
-
-
-def sections(comparison: Comparison, *, most_checks: int, most_cases: int) -> Iterator[Section]:
-    """The most important section first, with limited numbers of checks and cases."""
-    yield Section("Summary", tuple(Line(each) for each in summary(comparison)))
+def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
+    """Yield the most important section first, with a limited number of checks."""
+    yield Section("Summary", notes=tuple(summary(comparison)))
     yield from _checks(comparison, most_checks)
-    yield Section("Differences", tuple(_differences(comparison)))
-    for changed in comparison.changed_cases:
-        lines = [Line(changed_case(each)) for each in changed.cases[:most_cases]]
-        yield Section(
-            f"Changed cases: {changed.label}", (*lines, *_more(changed.cases, most_cases))
-        )
-    for found in comparison.regressions:
-        yield Section(f"Since the previous run: {found.run}", tuple(map(Line, sentences(found))))
-    yield Section("Figures", table=_figures(comparison))
-    yield Section("How differences are tested", (Line(how_tested(comparison)),))
+    for found in comparison.changes:
+        title = f"Changes: {found.label} compared with {comparison.against}"
+        yield Section(title, notes=tuple(change_sentences(found)))
+    yield Section("Differences", notes=tuple(_differences(comparison)))
+    yield Section("Figures", _figures(comparison))
+    yield Section("How differences are tested", notes=(how_tested(comparison),))
 
 
 def heading(row: Row) -> str:
@@ -152,13 +130,6 @@ def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
     return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
 
 
-def changed_case(one: ChangedCase) -> str:
-    """`▼ weather-1, chat · streaming: 0 of 5 tries pass, 5 of 5 in the reference`."""
-    here, there = (f"{passed} of {tries}" for passed, tries in (one.here, one.there))
-    mark = MARKS["better" if one.better else "worse"]
-    return f"{mark} {one.sample}, {one.group}: {here} tries pass, {there} in the reference"
-
-
 def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """For each family, the number of rules that failed and warned in each column: `2 ✕ 1 !`."""
     families: dict[str, list[Counter[RuleStatus]]] = {}
@@ -172,16 +143,15 @@ def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _checks(comparison: Comparison, most: int) -> Iterator[Section]:
-    if not check_rows(comparison):
-        return
     shown = [row for row in check_rows(comparison) if notable(row)]
     if shown:
-        table = _table(comparison, shown[:most])
-        yield Section("Checks that fail or differ", tuple(_more(shown, most)), table)
+        more = len(shown) - most
+        notes = (f"{more} more are in compare.html.",) if more > 0 else ()
+        yield Section("Checks that fail or differ", _table(comparison, shown[:most]), notes=notes)
 
 
-def _differences(comparison: Comparison) -> Iterator[Line]:
-    """All differences of two columns, or only those found if there are more columns.
+def _differences(comparison: Comparison) -> Iterator[str]:
+    """Yield all differences of two columns, or only those found if there are more columns.
 
     Equal differences are combined into one line.
     """
@@ -194,8 +164,7 @@ def _differences(comparison: Comparison) -> Iterator[Line]:
             if found is not None and (few or found.seen != "none"):
                 equal[found.seen, result(found)].append(measure_of(row))
         for (seen, text), measures in equal.items():
-            line = f"{MARKS[seen]} {column}{', '.join(measures)}: {text}"
-            yield Line(line.lstrip(), _SEEN_TONES[seen])
+            yield f"{MARKS[seen]} {column}{', '.join(measures)}: {text}".lstrip()
 
 
 def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
@@ -226,11 +195,6 @@ def _heads(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(entry.label.split(" ")) for entry in comparison.entries)
 
 
-def _more(found: Sequence[object], most: int) -> Iterator[Line]:
-    if len(found) > most:
-        yield Line(f"{len(found) - most} more are in compare.html.")
-
-
 def _amount(found: Measured, digits: int) -> str:
     text = f"{found.value:,.{digits}f}"
     if found.low is None or found.high is None:
@@ -245,6 +209,11 @@ def _counts(count: Counter[RuleStatus]) -> str:
     signs: tuple[RuleStatus, ...] = ("failed", "warned")
     bad = [f"{count[each]} {model.STATUSES[each][0]}" for each in signs if count[each]]
     return " ".join(bad) or f"{judged} ✓"
+
+
+def _seen(note: str) -> Seen:
+    """Return what a sentence reports, by the mark that it begins with."""
+    return next((seen for seen, mark in MARKS.items() if mark and note.startswith(mark)), "none")
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
@@ -262,19 +231,17 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
         for note in (*differs, *entry.notes):
             console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
     console.print()
-    for section in sections(comparison, most_checks=25, most_cases=10):
-        if not (section.lines or section.table):
+    for section in sections(comparison, most_checks=25):
+        if not (section.notes or section.table.rows):
             continue
         console.print(Text(visible(section.title), style="bold"))
-        if section.table is not None:
+        if section.table.rows:
             print_table(section.table, console)
-        for line in section.lines:
-            console.print(
-                Padding(
-                    Text(visible(line.text), style=TONES[line.tone]), (0, 0, 0, 2), expand=False
-                )
-            )
-        if section.lines:
+        for note in section.notes:
+            tone = _SEEN_TONES[_seen(note)]
+            line = Text(visible(note), style=TONES[tone])
+            console.print(Padding(line, (0, 0, 0, 2), expand=False))
+        if section.notes:
             console.print()
     if written is not None:
         console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
@@ -296,14 +263,13 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
         differs = [f"Settings differ: {changes(entry.differs)}"] if entry.differs else []
         yield from (f"  - {markup.prose(note)}" for note in (*differs, *entry.notes))
     yield ""
-    for section in sections(comparison, most_checks=60, most_cases=30):
-        if not (section.lines or section.table):
+    for section in sections(comparison, most_checks=60):
+        if not (section.notes or section.table.rows):
             continue
         yield from (f"## {markup.plain(section.title)}", "")
-        if section.table is not None:
+        if section.table.rows:
             yield from markup.table(section.table)
-        for line in section.lines:
-            text = markup.plain(line.text)
-            found = line.text.startswith((MARKS["better"], MARKS["worse"]))
-            yield f"- **{text}**" if found else f"- {text}"
+        for note in section.notes:
+            text = markup.plain(note)
+            yield f"- {text}" if _seen(note) == "none" else f"- **{text}**"
         yield ""

@@ -9,12 +9,19 @@ from urllib.parse import quote
 from harness.compare.comparison_types import Comparison, Entry, Measured, Row
 from harness.run.run_folder import PAGE_FILE
 from harness.statistics.differences import Difference
-from reports import compare
-from reports.compare_summary import measure_of, notable, summary, tested_rows
+from reports import comparison as text
+from reports.comparison_sentences import (
+    change_sentences,
+    changed_case,
+    measure_of,
+    notable,
+    result,
+    summary,
+    tested_rows,
+)
 from reports.html.charts.forest import forest
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
-from reports.regressions import result, sentences
 from reports.text import VERDICTS
 
 Json: TypeAlias = dict[str, Any]
@@ -33,22 +40,22 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
     groups: dict[str, list[Json]] = {}
     # The verdict and the checks come first.
     for row in sorted(comparison.rows, key=lambda row: row.unit not in ("decision", "status")):
-        groups.setdefault(compare.heading(row), []).append(_row(row, comparison, links, opened))
+        groups.setdefault(text.heading(row), []).append(_row(row, comparison, links, opened))
     return render_page(
         "compare.html",
         {"cells": opened},
         own_script="compare.js",
         own_styles=("compare.css",),
         comparison=comparison,
-        text=compare,
+        text=text,
         verdicts=VERDICTS,
-        regressions=[(each.run, sentences(each)) for each in comparison.regressions],
+        changes=[(each.label, change_sentences(each)) for each in comparison.changes],
         label="Comparison",
         title=_title(comparison),
         links=links,
-        places=[compare.entry_line(entry, folder) for entry in comparison.entries],
+        places=[text.entry_line(entry, folder) for entry in comparison.entries],
         summary=list(summary(comparison)),
-        how_tested=compare.how_tested(comparison),
+        how_tested=text.how_tested(comparison),
         figures=list(_figures(comparison)),
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
@@ -85,7 +92,7 @@ def _row(
             opened[key] = _opened(row, index, comparison, links[index])
         cells.append(_cell(row, index, entry, key))
     return {
-        "label": compare.label(row),
+        "label": text.label(row),
         "about": row.about,
         "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
         "notable": notable(row),
@@ -97,16 +104,16 @@ def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
     """The text of a cell, its style, its label for screen readers, and the key of its details."""
     found, difference = row.cells[index], row.differences[index]
     seen = "none" if difference is None else difference.seen
-    text = compare.value(row, found)
+    shown = text.value(row, found)
     state = "" if found is None else found.decision or found.status or ""
     worse = "" if seen == "none" else f"{seen} than the reference"
     return {
-        "text": text,
+        "text": shown,
         "look": f"{state} {'' if seen == 'none' else seen}".strip(),
-        "mark": compare.MARKS[seen],
+        "mark": text.MARKS[seen],
         "key": key,
         "label": ", ".join(
-            each for each in (entry.label, f"{row.name}: {text}", state, worse) if each
+            each for each in (entry.label, f"{row.name}: {shown}", state, worse) if each
         ),
     }
 
@@ -139,21 +146,21 @@ def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> J
 def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
     """The changed cases behind the difference of a pass rate or score."""
     if any(row.differences) and row.unit == "share":
-        for changed in comparison.changed_cases:
+        for changed in comparison.changes:
             for one in changed.cases if changed.label == label else ():
                 if one.group in (row.group, row.name):
-                    yield compare.changed_case(one)
+                    yield changed_case(one)
 
 
 def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
-    yield "value", compare.value(row, found)
+    yield "value", text.value(row, found)
     if found.status is not None:
         yield "status", found.status.replace("_", " ")
     if found.total is not None:
         counts = f"{found.hits:,} of {found.total:,}" if found.hits is not None else ""
         yield "count", counts or f"{found.total:,}"
     if found.low is not None and row.unit == "status":
-        yield "share, %", compare.share(found)
+        yield "share, %", text.share(found)
     if found.reason:
         yield "reason", found.reason
     if difference is not None:

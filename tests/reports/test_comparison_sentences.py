@@ -2,8 +2,8 @@
 
 from harness.compare.comparison_types import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
-from reports.compare import sections
-from reports.compare_summary import summary
+from reports.comparison import sections
+from reports.comparison_sentences import summary
 
 CAUSE = "The server drops the chain of thought."
 
@@ -48,9 +48,7 @@ def comparison(*rows, causes=()):
 
 
 def part(found, title):
-    return next(
-        each for each in sections(found, most_checks=9, most_cases=9) if each.title == title
-    )
+    return next(each for each in sections(found, most_checks=9) if each.title == title)
 
 
 def test_the_summary_begins_with_verdicts_causes_and_failing_checks():
@@ -83,6 +81,11 @@ def test_a_verdict_without_failing_checks_is_shown_with_its_reason():
 
 def test_equal_differences_are_one_sentence():
     rows = [rate("chat"), rate("responses"), rate("other", value=-0.5, seen="worse")]
-    same, worse = (line.text for line in part(comparison(*rows), "Differences").lines)
+    same, worse = part(comparison(*rows), "Differences").notes
     assert same.startswith("chat pass@1, responses pass@1: no difference found")
     assert worse.startswith("▼ other pass@1: worse: -50.0 points")
+
+
+def test_checks_that_the_reference_fails_and_others_pass_are_fixed():
+    found = comparison(check("cot.used", "failed", "passed"), check("cot.raw", "failed", None))
+    assert "b fixes 1 check that the reference fails: cot.used." in summary(found)
