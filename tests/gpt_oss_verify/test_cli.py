@@ -341,7 +341,7 @@ def test_help_and_version(capsys):
     text = capsys.readouterr().out
     for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
         assert option in text
-    assert "Exit codes: 0 passed" in text
+    assert "Exit codes: 0 PASS, or SCORED" in text
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
