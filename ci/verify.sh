@@ -3,8 +3,8 @@
 # becomes an output; the last step exits with it after the report has been uploaded.
 set -euo pipefail
 
-place="$RUNNER_TEMP/gpt-oss-verify"
-mkdir -p "$place"
+mkdir -p "$RUNNER_TEMP/gpt-oss-verify"
+place="$(mktemp -d "$RUNNER_TEMP/gpt-oss-verify/use-XXXXXX")" # a job may use the action several times
 arguments=(--json "--out=$place/runs")
 
 add() {

@@ -124,7 +124,7 @@ def sample_shard(shard: ShardJob) -> SampledShard:
         try:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
-            sample(resumed(folder, provider, tasks, Budget()), Observer())
+            sample(resumed(folder, info, provider, tasks, Budget()), Observer())
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE

@@ -12,6 +12,9 @@ A run passes through these modules; most of the others implement one command eac
     judge_and_report   judging and reporting a run from its folder, and its exit code
 """
 
-from gpt_oss_verify.app import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the command line and exit."""
+    from gpt_oss_verify.app import main as run_and_exit  # after `__main__` corrects the path
+
+    run_and_exit()

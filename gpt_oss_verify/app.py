@@ -5,6 +5,7 @@ Commands are listed as `module:function` and imported on first use, so that a ru
 
 import gc
 import inspect
+import json
 import os
 import sys
 import traceback
@@ -34,8 +35,8 @@ app = App(
         "Try it: gpt-oss-verify --provider reference"
     ),
     help_epilogue=(
-        "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
-        "3 provider unreachable or unauthorized · 4 inconclusive · "
+        "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
+        "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
         "70 internal error of the tool · 130 stopped by Ctrl-C"
     ),
     help_format="plaintext",
@@ -45,10 +46,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMANDS = {
-    "Set up": {
+    "Commands for the first week": {
         "init": "init:init",
         "providers": "init:providers",
         "checks": "checks:checks",
+        "reproduce": "reproduce:reproduce",
+        "compare": "compare:compare",
+        "recheck": "recheck:recheck",
     },
     "Sample or record": {
         "eval": "verify:evaluate",
@@ -56,9 +60,6 @@ _COMMANDS = {
         "import": "traffic:import_traffic",
     },
     "Work with finished runs": {
-        "recheck": "recheck:recheck",
-        "reproduce": "reproduce:reproduce",
-        "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
         "merge": "eval_runs:merge",
@@ -75,7 +76,12 @@ _COMMANDS = {
     },
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
-_GROUPS = {name: Group(name, sort_key=at - len(_COMMANDS)) for at, name in enumerate(_COMMANDS)}
+_FIRST = next(iter(_COMMANDS))
+_GROUPS = {
+    name: Group(name, sort_key=-1 if name == _FIRST else 100 + at)
+    for at, name in enumerate(_COMMANDS)
+}
+"""Further commands come after all options."""
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
@@ -107,7 +113,7 @@ app.command(
 )
 
 
-@app.command(group=_GROUPS["Set up"], help_epilogue=f"Exit codes: {_NO_VERDICT}")
+@app.command(group=Group("Shell", sort_key=200), help_epilogue=f"Exit codes: {_NO_VERDICT}")
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print a shell completion script for commands and options.
 
@@ -143,6 +149,10 @@ def run(arguments: Sequence[str]) -> int:
         command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
         return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
+        if "--json" in arguments:
+            run = None if error.run is None else str(error.run)
+            failed = {"error": str(error), "exit_code": error.exit_code, "run": run}
+            print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _print_error("stopped", EXIT_INTERRUPTED)

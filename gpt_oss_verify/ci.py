@@ -16,14 +16,14 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     """Write the step summary, annotations and outputs of a run in a GitHub workflow.
 
     Args:
-        result: File with what the run printed with --json; it may be empty.
+        result: File with what the run printed with --json: the result, an error, or nothing.
         log: File with what the run printed on stderr.
         code: Exit code of the run.
     """
     printed = _json(_read(result))
-    folders = [Path(printed["run"])] if printed else _judged(result.parent)
+    folders = [Path(printed["run"])] if printed.get("run") else []
     lines = []
-    if not printed:
+    if "verdict" not in printed:
         shown = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
         lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", shown[-1])]
     for folder in folders:
@@ -41,13 +41,7 @@ def _json(text: str) -> Mapping[str, Any]:
         printed = json.loads(text)
     except ValueError:
         return {}
-    return printed if isinstance(printed, dict) and "run" in printed else {}
-
-
-def _judged(parent: Path) -> list[Path]:
-    """Return the runs that were judged before the tool ended without a result."""
-    judged = (path.parent for path in parent.glob("runs/*/analysis.json"))
-    return sorted(folder for folder in judged if (folder / "report.md").exists())
+    return printed if isinstance(printed, dict) else {}
 
 
 def _outputs(folders: list[Path], code: int) -> dict[str, str]:

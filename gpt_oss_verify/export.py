@@ -8,8 +8,6 @@ from cyclopts import Parameter
 
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
-from harness.compare.dataframes import COLUMNS, load
-from harness.compare.inspect_log import write_inspect_logs
 from harness.errors import ConfigurationError, RunLogError, os_errors
 
 
@@ -28,6 +26,9 @@ def export(
         out: Folder for the files. Default: RUN-FORMAT in the current folder.
         gated: Include the texts of gated datasets (GPQA) in the logs.
     """
+    from harness.compare.dataframes import COLUMNS, load  # imports pandas, which --help must not
+    from harness.compare.inspect_log import write_inspect_logs
+
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             "--format parquet needs pyarrow; install it with: pip install 'gpt-oss-verify[evals]'"

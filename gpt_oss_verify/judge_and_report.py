@@ -17,6 +17,7 @@ from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
+from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
 from reports.comparison_sentences import change_sentences
@@ -70,7 +71,11 @@ def judge_and_print(
 def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
-    whole["verdict"]["thresholds"].pop("reference_cases")
+    thresholds = analysis.verdict.thresholds
+    shown_thresholds = whole["verdict"]["thresholds"]
+    shown_thresholds.pop("reference_cases")
+    shown_thresholds["rule"] = "guide" if thresholds.by_guide else "success_rate"
+    shown_thresholds["reference"] = target_of(thresholds).reference
     shown = ("status", "reason", "applicable", "failures", "counts")
     return {
         "version": whole["version"],

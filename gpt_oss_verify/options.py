@@ -65,6 +65,7 @@ _ONLY = (
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
 """The minimum is the number of tokens of the shortest long probe."""
 
+_FIRST = Group("Options for the first week", sort_key=0)
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
 _CASES = Group("Tool calling and probes", sort_key=2)
@@ -75,17 +76,17 @@ _CASES = Group("Tool calling and probes", sort_key=2)
 class ProviderOptions:
     """Which provider to verify."""
 
-    provider: Annotated[str | None, Parameter(alias="-p")] = None
+    provider: Annotated[str | None, Parameter(alias="-p", group=_FIRST)] = None
     """Name of a provider; `gpt-oss-verify providers` lists them."""
     providers_file: ProvidersFile = None
-    base_url: str | None = None
+    base_url: Annotated[str | None, Parameter(group=_FIRST)] = None
     """URL of the API, for a provider without an entry or instead of the entry's URL."""
-    model: str | None = None
+    model: Annotated[str | None, Parameter(group=_FIRST)] = None
     """Model name as the provider knows it."""
-    apis: Annotated[str | None, Parameter(alias="--api")] = None
+    apis: Annotated[str | None, Parameter(alias="--api", group=_FIRST)] = None
     """responses, chat, harmony (raw completions), or several separated by commas.
     Default: those of the entry, or responses and chat."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str | None, Parameter(group=_FIRST)] = None
     """Name of the environment variable with the API key."""
     timeout: float | None = None
     """Timeout of a request in seconds. Default: that of the entry, or 600; evals: 1,800."""
@@ -108,7 +109,7 @@ class CaseOptions:
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
         SuiteName | Literal["smoke", "quick"] | None,
-        Parameter(help=_SUITE, show_choices=False),
+        Parameter(help=_SUITE, show_choices=False, group=_FIRST),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()
@@ -127,9 +128,10 @@ class SamplingOptions:
     """How to sample. The defaults of evals are those of OpenAI's guide."""
 
     tries: Annotated[
-        int | None, Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES))
+        int | None,
+        Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_FIRST),
     ] = None
-    """Attempts at each sample under each condition. Default: 5; aime25 16, gpqa 8, others 1."""
+    """Tries at each sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds tries."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
@@ -216,7 +218,7 @@ class DecisionOptions:
 class GateOptions:
     """What a run must reach to pass."""
 
-    gate: Path | None = None
+    gate: Annotated[Path | None, Parameter(group=_FIRST)] = None
     """File with requirements; options on the command line override it."""
     max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
     """Invalid responses allowed for each API and mode. Default: 0."""
@@ -271,10 +273,10 @@ class RunOptions:
 
     concurrency: Annotated[int | None, COUNT] = None
     """Attempts in flight. Default: that of the provider's entry, or 8."""
-    resume: Annotated[Path | None, Parameter(converter=_run_place)] = None
+    resume: Annotated[Path | None, Parameter(converter=_run_place, group=_FIRST)] = None
     """Folder of a run to finish, or its name in `runs`; finished attempts are kept."""
     out: Out = None
-    dry_run: bool = False
+    dry_run: Annotated[bool, Parameter(group=_FIRST)] = False
     """Print the requests, tokens and cost of the run, and send nothing."""
     debug: Debug = False
     as_json: AsJson = False

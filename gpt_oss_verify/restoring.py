@@ -14,6 +14,7 @@ from harness.run.run_log import read_run_info
 from harness.tasks.job import Job, resumed
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
 
 
 def resume(
@@ -22,15 +23,21 @@ def resume(
     gate: GateOptions,
     budget: BudgetOptions,
     concurrency: int | None,
+    tries: int | None = None,
 ) -> Job:
-    """The job that finishes the run in `folder`. Raises ConfigurationError or RunLogError."""
+    """The job that finishes the run in `folder`, or adds `tries` at tool-call cases to it.
+
+    Raises ConfigurationError or RunLogError.
+    """
     info = read_run_info(folder)
+    if tries is not None:
+        info = _with_tries(folder, info, tries)
     entry = same_provider(info.provider, provider, concurrency)
     grader = _grader_of_run(info, entry, provider)
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_of_run(gate, info)
-    return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
+    return resumed(folder, info, entry, restore(folder, info, grader), spending, thresholds)
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
@@ -40,6 +47,23 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
     be read, and RunLogError if it is not the one that `run.json` describes.
     """
     return [*restored_tasks(folder, info), *restored_evals(folder, info, grader)]
+
+
+def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
+    """`run.json` with more tries at each tool-call case. Raises ConfigurationError."""
+    calling = info.task(TOOL_CALLING)
+    if calling is None or info.shard is not None or info.merged:
+        raise ConfigurationError(f"{folder} has no tool-call cases of its own; leave out --tries.")
+    if tries < calling.tries:
+        raise ConfigurationError(
+            f"{folder} has {calling.tries} tries of each case; --tries must be larger."
+        )
+    if tries == calling.tries:
+        return info
+    planned = calling.planned // calling.tries * tries
+    more = calling.model_copy(update={"tries": tries, "planned": planned})
+    tasks = tuple(more if each is calling else each for each in info.tasks)
+    return info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})
 
 
 def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:

@@ -1,6 +1,7 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,13 +37,19 @@ from gpt_oss_verify.progress import display
 from gpt_oss_verify.restoring import restore, resume, same_grader
 from gpt_oss_verify.screen import print_raw, say, show
 from harness import session
-from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
+from harness.errors import (
+    ConfigurationError,
+    ProviderUnavailableError,
+    StoppedAnsweringError,
+    StoppedError,
+)
 from harness.providers.entries import find_provider
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.job import Job, new_info
 from harness.tasks.plan import Plan
+from harness.verdict import requirements
 from reports.text import counted, visible
 
 Sampler = Callable[[Job, Observer], None]
@@ -65,7 +72,12 @@ def verify(
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
     """
     if run.resume is not None:
-        job = _resumed(run, provider, gate, budget, cases, sampling, evals=evals)
+        others = replace(sampling, tries=None)
+        job = _resumed(
+            *(run, provider, gate, budget, cases, others),
+            tries=sampling.tries,
+            others={"evals": evals},
+        )
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
     if run.dry_run:
@@ -107,8 +119,9 @@ def evaluate(
     )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
-        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        return sample_and_report(_resumed(run, provider, gate_options, budget, *given, **others))
+        settings = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        job = _resumed(run, provider, gate_options, budget, *given, others=settings)
+        return sample_and_report(job)
     draft = planning.draft(
         Options(
             *(provider, sampling, gate_options, budget, evals, run.concurrency),
@@ -197,17 +210,23 @@ def sample_with_progress(
     user stops the run.
     """
     try:
-        with display(job.plan.tasks, debug=debug) as screen:
+        soft = requirements.may_warn(job.info.settings.thresholds)
+        with display(job.plan.tasks, debug=debug, may_warn=soft) as screen:
             sample(job, screen)
-    except (ProviderUnavailableError, ConfigurationError):
+    except (ProviderUnavailableError, ConfigurationError) as error:
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         _judge(job.folder)
         say(f"The finished attempts are judged in {job.folder}/report.md")
-        raise
+        if isinstance(error, StoppedAnsweringError):
+            error = StoppedAnsweringError(f"{error}; continue with --resume {job.folder}")
+        error.run = job.folder
+        raise error from None
     except StoppedError as stop:
         _judge(job.folder)
-        raise StoppedError(f"{stop} {job.folder}") from None
+        stop = StoppedError(f"{stop} {job.folder}")
+        stop.run = job.folder
+        raise stop from None
 
 
 def _judge(folder: Path) -> None:
@@ -222,11 +241,15 @@ def _resumed(
     gate_options: GateOptions,
     budget: BudgetOptions,
     *given: object,
-    **others: object,
+    others: Mapping[str, object],
+    tries: int | None = None,
 ) -> Job:
-    """Return the job that finishes the run of --resume; refuses the other options."""
+    """Return the job that finishes the run of --resume; refuses the other options.
+
+    With `tries`, the job also makes further tries at the tool-call cases.
+    """
     _refuse_settings(run, provider, *given, **others)
-    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency)
+    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency, tries)
 
 
 def _refuse_settings(

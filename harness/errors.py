@@ -5,6 +5,7 @@
     ├── RunLogError                    2   the run folder cannot be read or written
     ├── ProviderUnavailableError       3   the provider cannot be sampled
     │   ├── ProviderUnreachableError   3   nothing answers at its address
+    │   │   └── StoppedAnsweringError  3   it answered before, and does not any more
     │   ├── ProviderUnauthorizedError  3   the key is missing, wrong or without permission
     │   ├── ModelNotFoundError         3   the provider has no such model
     │   └── LaunchError                3   the launch command did not become ready
@@ -32,6 +33,8 @@ class HarnessError(Exception):
     """Base of all errors that the command line reports with a message and an exit code."""
 
     exit_code = EXIT_USAGE
+    run: Path | None = None
+    """The run folder with the attempts that finished before the error, if it was judged."""
 
 
 class ConfigurationError(HarnessError):
@@ -50,6 +53,10 @@ class ProviderUnavailableError(HarnessError):
 
 class ProviderUnreachableError(ProviderUnavailableError):
     """Nothing answers at the provider's address."""
+
+
+class StoppedAnsweringError(ProviderUnreachableError):
+    """The server stopped answering during a run; all finished attempts are on disk."""
 
 
 class ProviderUnauthorizedError(ProviderUnavailableError):

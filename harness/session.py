@@ -1,10 +1,14 @@
 """Sample a run into its folder."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from harness.errors import StoppedAnsweringError
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import TaskResult, Verdict
 from harness.records.conditions import Api, Condition
@@ -13,18 +17,20 @@ from harness.records.scores import Score
 from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.launch import launched
-from harness.run.preflight import preflight
+from harness.run.preflight import preflight, smallest_exchange
 from harness.run.run_log import RunLog, follow_rollouts, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_attempts, run_until_stopped
 from harness.statistics.noninferiority import FIRST_LOOK
 from harness.tasks.job import Job, ended, learned, prepare
 from harness.tasks.plan import Plan, decisive_first, portions
 from harness.transport import RetryPolicy, open_transport
+from harness.transport.outage import Outage
 from harness.verdict.analyze import analyze
 from harness.verdict.planned_scores import Scorer
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
+T = TypeVar("T")
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 
@@ -77,10 +83,16 @@ def sample(job: Job, observer: Observer) -> None:
     """Sample the rest of a run, and grade it.
 
     Raises ProviderUnavailableError if the provider or the grader could not be used at all,
-    RunLogError, and StoppedError.
+    StoppedAnsweringError if it stopped answering, RunLogError, and StoppedError.
     """
     prepare(job)
-    write_run_info(job.folder, ended(job, run_until_stopped(_sample(job, observer))))
+    try:
+        end = run_until_stopped(_before_deadline(job, _sample(job, observer)))
+    except StoppedAnsweringError as error:
+        why = f"{str(error).capitalize()}; finish the run with --resume RUN."
+        write_run_info(job.folder, ended(job, None).model_copy(update={"stopped": why}))
+        raise
+    write_run_info(job.folder, ended(job, end))
 
 
 def grade(job: Job, observer: Observer) -> None:
@@ -88,7 +100,7 @@ def grade(job: Job, observer: Observer) -> None:
 
     Raises the errors of `sample`.
     """
-    run_until_stopped(_grade(job, observer))
+    run_until_stopped(_before_deadline(job, _grade(job, observer)))
     info = job.info.model_copy(update={"stopped": job.budget.stopped})
     if info.ended is None and sum(1 for _ in read_rollouts(job.folder)) >= info.planned:
         info = ended(job, "complete")
@@ -105,20 +117,38 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
 async def make_requests(job: Job, provider: Provider, log: RunLog, observer: Observer) -> bool:
     """Make every planned request that is not in the log yet, as far as the budget allows.
 
-    With `until_fail`, the run is judged after each portion, and ends at a verdict of fail: then
-    the result is False. Raises RunLogError.
+    The attempts that show most defects come first. With `until_fail`, the run is judged after each
+    portion, and ends at a verdict of fail: then the result is False. Raises RunLogError, and
+    StoppedAnsweringError.
     """
     interim = InterimResults(job.folder, job.plan) if job.info.settings.until_fail else None
+    outage = _outage(job, provider)
     for stage in job.plan.stages:
         burst = max(stage.burst or 0, job.info.settings.concurrency)
-        planned = job.plan.attempts(stage)
-        for attempts in portions(decisive_first(planned, job.plan.tasks)) if interim else [planned]:
-            await _attempt(job, provider, log, observer, attempts, burst, patient=stage.patient)
+        planned: Iterable[Attempt] = job.plan.attempts(stage)
+        if not stage.patient:  # an eval may have too many attempts to sort, and has no better order
+            planned = decisive_first(planned, job.plan.tasks)
+        for attempts in portions(list(planned)) if interim else [planned]:
+            await _attempt(
+                job, provider, log, observer, attempts, burst, outage, patient=stage.patient
+            )
             if job.budget.stopped is not None:
                 return True
             if interim is not None and interim.verdict(job.info).decision == "fail":
                 return False
     return True
+
+
+async def _before_deadline(job: Job, main: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `main` returns; at the deadline of the budget, cancel it and return None."""
+    try:
+        async with asyncio.timeout(job.budget.seconds_left) as limit:
+            return await main
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        job.budget.deadline_passed()
+        return None
 
 
 async def _sample(job: Job, observer: Observer) -> RunEnd | None:
@@ -147,6 +177,7 @@ async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | 
     interim = InterimResults(job.folder, job.plan)
     made = 0
     async with _ready(job, observer) as provider:
+        outage = _outage(job, provider)
         for number in range(1, job.plan.rounds + 1):
             attempts = [
                 attempt
@@ -158,7 +189,7 @@ async def _until_decided(job: Job, log: RunLog, observer: Observer) -> RunEnd | 
             if settings.budget_samples is not None and made > settings.budget_samples:
                 return "budget"
             observer.begin(len(attempts), sum(each.id in log.finished for each in attempts))
-            await _attempt(job, provider, log, observer, attempts, settings.concurrency)
+            await _attempt(job, provider, log, observer, attempts, settings.concurrency, outage)
             await _grade(job, observer)
             if job.budget.stopped is not None:
                 return None
@@ -187,6 +218,7 @@ async def _attempt(
     observer: Observer,
     attempts: Iterable[Attempt],
     concurrency: int,
+    outage: Outage,
     *,
     patient: bool = True,
 ) -> None:
@@ -194,6 +226,7 @@ async def _attempt(
         as_sampled(provider, concurrency, patient=patient),
         retries=job.retries or (PATIENT if patient else None),
         limit_changed=observer.limit_changed,
+        outage=outage,
     ) as transport:
         await run_attempts(
             attempts,
@@ -203,7 +236,16 @@ async def _attempt(
             observer=observer,
             budget=job.budget,
             prices=provider.prices,
+            outage=outage,
         )
+
+
+def _outage(job: Job, provider: Provider) -> Outage:
+    """What the run knows of an outage; the first condition of the plan has the model and API."""
+    conditions = [each for info in job.info.tasks for each in info.conditions]
+    model, api = (conditions[0].model, conditions[0].api) if conditions else (None, None)
+    used = changed(provider, model=model or provider.model)
+    return Outage(partial(smallest_exchange, used, api or provider.apis[0]))
 
 
 @asynccontextmanager

@@ -34,6 +34,7 @@ SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that the setup works. "
     "No published score refers to them."
 )
+OWN_DATA = "These are not all of the published questions. No published score refers to them."
 Texts = Mapping[tuple[str, str], str]
 Fact = tuple[str, str]
 
@@ -130,8 +131,11 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
 
 
 def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
-    if any(result.dataset is not None and result.dataset.sample for result in named.values()):
+    samples = [each.dataset for each in named.values() if each.dataset and each.dataset.sample]
+    if any(dataset.shipped for dataset in samples):
         yield SAMPLE_DATA
+    if not all(dataset.shipped for dataset in samples):
+        yield OWN_DATA
     for name, result in named.items():
         if (rubric := result.rubric) is not None:
             axes = ", ".join(f"{axis} {f.mean * 100:.0f}" for axis, f in rubric.axes.items())

@@ -1,5 +1,6 @@
 """The likely causes of a run's findings, and the next steps for the user. No I/O."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
 
 
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more
+
+
+_ENOUGH_TRIES = re.compile(r"`--resume RUN (-k \d+)` would settle it")
+"""The number of tries in the reason of `harness.verdict.success_rate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,10 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Step:
         return Step(f"{missing}; --until-decided samples until it is enough.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
         return Step(f"{missing}.")
-    return Step(f"{missing}, such as more tries (-k).")
+    tries = next(filter(None, map(_ENOUGH_TRIES.search, analysis.verdict.reasons)), None)
+    if tries is None:
+        return Step(f"{missing}.")
+    return Step("Add tries, without repeating any:", f"gpt-oss-verify --resume {folder} {tries[1]}")
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

@@ -17,12 +17,18 @@ class Labels:
             for kind in self._kinds.values()
         }
         samples = [task.dataset for task in tasks if task.dataset is not None]
-        self._samples = {dataset.eval for dataset in samples if dataset.sample}
+        self._samples = {
+            dataset.eval: "samples" if dataset.shipped else "own questions"
+            for dataset in samples
+            if dataset.sample
+        }
         self._known: dict[tuple[str, Condition], str] = {}
 
     def task(self, name: str) -> str:
         """The name of a task: `tool calling`, `gpqa`, `gpqa (samples)`."""
-        return name.replace("_", " ") if name not in self._samples else f"{name} (samples)"
+        if name not in self._samples:
+            return name.replace("_", " ")
+        return f"{name} ({self._samples[name]})"
 
     def parts(self, task: str, condition: Condition, but: str | None = None) -> tuple[str, ...]:
         """Return the parts of a condition that vary, except `but`: `("chat", "streaming")`."""

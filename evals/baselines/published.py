@@ -186,7 +186,7 @@ class PublishedBaseline:
         """Return the mean of the published figures, or the reason why there is none."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
-            return f"these are sample questions, about which nothing is published; {MAKE_ONE}."
+            return f"nothing is published about these questions; {MAKE_ONE}."
         if benchmark is None:
             return f"nothing is published about {scores.eval}; {MAKE_ONE}."
         if len(scores.scores) != benchmark.questions:

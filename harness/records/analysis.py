@@ -59,7 +59,7 @@ class TaskResult(Record):
     The denominator of every rate is `planned`. `invalid`, `exact` and `cases` are for tool calling;
     `score`, `openai_score`, `dataset` and `baseline` for evals; `rubric` and `grader` for graded
     evals. `best_pass_at` and `best_pass_hat` are the highest values that the last pass@k and
-    pass^k could reach if every attempt that is missing passed.
+    pass^k could reach if every attempt that is missing or got no reply passed.
     """
 
     task: str
@@ -73,6 +73,9 @@ class TaskResult(Record):
     exact: int = Field(default=0, description="successes with exactly the expected arguments")
     cases: Mapping[str, tuple[int, int]] = Field(
         default={}, description="successes and finished attempts of each case"
+    )
+    no_reply: Mapping[str, int] = Field(
+        default={}, description="attempts at each case that failed only because no reply came"
     )
     modes: Mapping[Mode, Mapping[str, PassedTries]] = Field(
         default={}, description="tries of each case in each mode, if the modes alternate"

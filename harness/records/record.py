@@ -15,4 +15,8 @@ def problem_of(error: Exception) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"the field {place} is not part of the format; another version or an editor added it"
+    if first["type"] == "missing":
+        return f"the field {place} is missing"
     return f"{place}: {first['msg']}" if place else first["msg"]

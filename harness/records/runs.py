@@ -121,6 +121,11 @@ class DatasetInfo(Record):
     gated: bool = False
     withheld: str | None = None
 
+    @property
+    def shipped(self) -> bool:
+        """Whether these are the sample questions that ship with the tool."""
+        return self.sample and self.source.startswith("samples/")
+
 
 PythonTool = Literal["either", "built-in", "function"]
 """Who runs the model's Python programs: the provider's built-in tool, or this tool, which offers a

@@ -113,6 +113,7 @@ class Score:
         detail: The reason for the outcome, in one sentence.
         expected: What was expected, if the outcome is a failure of the model.
         got: What the model did instead.
+        no_reply: Whether the attempt failed only because no reply came (tool calling).
         exact: Whether a tool call has exactly the expected arguments; None without such a call.
         answer: The answer extracted from the text (evals).
         grader_reads: Whether a grader finds the right answer where the rules find none (evals).
@@ -136,6 +137,7 @@ class Score:
     detail: str = ""
     expected: str | None = None
     got: str | None = None
+    no_reply: bool = False
     exact: bool | None = None
     answer: str | None = None
     openai_value: float | None = None

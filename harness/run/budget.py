@@ -1,6 +1,7 @@
 """The budget of one session: dollars, requests and time, enforced where requests start.
 
-No request starts beyond a limit; requests in flight finish and count. The cost of a request is
+No request starts beyond a limit; requests in flight finish and count, except at the deadline, when
+the session cancels them. The cost of a request is
 known when it has finished, so requests in flight are assumed to cost as much as the others, and the
 last of them may exceed the limit. A request that is repeated after an overload counts again.
 """
@@ -46,6 +47,16 @@ class Budget:
     def elapsed(self) -> float:
         """Seconds since the budget was created."""
         return self._clock() - self._began
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        deadline = self.limits.deadline
+        return None if deadline is None else max(0.0, deadline - self.elapsed)
+
+    def deadline_passed(self) -> None:
+        """Note that the deadline has stopped the session."""
+        self._reached = self._named("deadline")
 
     @property
     def stopped(self) -> str | None:

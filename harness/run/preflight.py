@@ -1,7 +1,8 @@
 """A few cheap requests before a run, which reject a provider that cannot be sampled."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.chat import REASONING_FIELDS
@@ -16,11 +17,14 @@ from harness.errors import (
 )
 from harness.providers.entries import Provider, changed
 from harness.records.conditions import Api
+from harness.records.rollouts import Exchange
 from harness.run.client import TRIES, Answer, NotConnectedError, Say, request
+from harness.transport import NO_RETRIES, open_transport
 
 FEWEST_TOKENS = 16
 TRIES_WITH_PYTHON = 3
-LONGEST_WAIT = 60.0
+LONGEST_LIST = 10.0  # seconds for the list of models
+LONGEST_WAIT = 60.0  # seconds for the smallest request: a server may first have to load the model
 MODELS_SHOWN = 8
 ALTERNATIVES = (20, 5, 1)
 REJECTED = frozenset({400, 422})
@@ -65,9 +69,8 @@ async def supported_apis(
 
 async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[str] | None:
     """The ids of the provider's models, or None without a list; raises the errors of `request`."""
-    impatient = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
     try:
-        answer = await request(impatient, "/models", say=say)
+        answer = await request(_impatient(provider, LONGEST_LIST), "/models", say=say)
     except NotConnectedError:
         raise
     except ProviderUnreachableError:
@@ -82,7 +85,19 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[s
 
 async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
     """Return the answer to the shortest real request; raises the errors of `request`."""
-    return await _answer(provider, api, "Hi", FEWEST_TOKENS, say)
+    return await _answer(_impatient(provider, LONGEST_WAIT), api, "Hi", FEWEST_TOKENS, say)
+
+
+async def smallest_exchange(provider: Provider, api: Api) -> Exchange:
+    """Return the exchange of the shortest real request, sent once."""
+    async with open_transport(_impatient(provider, LONGEST_WAIT), retries=NO_RETRIES) as transport:
+        return await transport.send(
+            DIALECTS[api].path, _body(provider, api, "Hi", FEWEST_TOKENS, provider.extra_body)
+        )
+
+
+def _impatient(provider: Provider, longest: float) -> Provider:
+    return changed(provider, timeout=min(provider.timeout, longest))
 
 
 async def _answer(
@@ -94,15 +109,20 @@ async def _answer(
     **members: object,
 ) -> Answer:
     """Return the answer to a prompt, with further members in the body of the request."""
-    extra = {**provider.extra_body, **members}
-    body = DIALECTS[api].first_request(
+    body = _body(provider, api, text, most, {**provider.extra_body, **members})
+    return await request(provider, DIALECTS[api].path, body, say)
+
+
+def _body(
+    provider: Provider, api: Api, text: str, most: int | None, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    return DIALECTS[api].first_request(
         [Message("user", text)],
         instructions=None,
         tools=(),
         streaming=False,
         settings=Settings(provider.model, max_tokens=most, extra_body=extra),
     )
-    return await request(provider, DIALECTS[api].path, body, say)
 
 
 async def cot_field(provider: Provider) -> str:
@@ -167,7 +187,8 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         remedy = (
             f"check the key in {provider.api_key_env}"
             if provider.api_key_env
-            else "set api_key_env to the name of the variable that holds your key"
+            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
+            "providers.yaml"
         )
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:

@@ -18,6 +18,7 @@ from harness.run.budget import Budget, Metered, SpentError
 from harness.run.run_log import RunLog
 from harness.run.tool_loop import run_attempt
 from harness.transport.interface import Transport
+from harness.transport.outage import Outage, unanswered
 
 
 class Observer:
@@ -57,6 +58,7 @@ async def run_attempts(
     observer: Observer = SILENT,
     budget: Budget | None = None,
     prices: Prices | None = None,
+    outage: Outage | None = None,
 ) -> None:
     """Carry out every attempt that was not in the log when it was opened.
 
@@ -64,11 +66,15 @@ async def run_attempts(
     the attempts in flight; the log keeps the finished ones. Once a limit of `budget` is reached, no
     request starts, and attempts that need one are dropped; `prices` are those of the provider.
 
-    Raises RunLogError if the log cannot be written; everything in flight is dropped.
+    Attempts without a reply are written once `outage` shows that the server still answers.
+
+    Raises RunLogError if the log cannot be written, and StoppedAnsweringError if the server stopped
+    answering; everything in flight is dropped, and so are the attempts that got no reply since.
     """
     waiting = iter(attempts)
     limited = budget if budget is not None and budget.recorded_limits is not None else None
     under_way: dict[str, asyncio.Event] = {}
+    writer = _Writer(log, observer, outage)
 
     async def work() -> None:
         for attempt in waiting:
@@ -81,20 +87,54 @@ async def run_attempts(
                     with metered or nullcontext(transport) as sending:
                         observer.started(attempt)
                         done = await run_attempt(attempt, sending, dialect)
-                    log.append(done)
+                    writer.add(done)
             except SpentError:
                 return
-            observer.finished(done)
 
     failure: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(concurrency):
                 workers.create_task(work())
+        await writer.finish()
     except* HarnessError as group:
         failure = group.exceptions[0]
     if failure is not None:
         raise failure
+
+
+class _Writer:
+    """Writes finished attempts; those without a reply wait until the server is known to answer."""
+
+    def __init__(self, log: RunLog, observer: Observer, outage: Outage | None) -> None:
+        self._log = log
+        self._observer = observer
+        self._outage = outage
+        self._held: list[Rollout] = []
+
+    def add(self, done: Rollout) -> None:
+        """Write an attempt now or later. Raises RunLogError."""
+        suspected = self._outage is not None and self._outage.suspected
+        if suspected and unanswered(done.exchanges[-1]):
+            self._held.append(done)
+            return
+        self._write_held()
+        self._write(done)
+
+    async def finish(self) -> None:
+        """Write what waits. Raises RunLogError, or StoppedAnsweringError if there was an outage."""
+        if self._held and self._outage is not None:
+            await self._outage.confirm()
+        self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        for done in held:
+            self._write(done)
+
+    def _write(self, done: Rollout) -> None:
+        self._log.append(done)
+        self._observer.finished(done)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from harness.providers.entries import Provider
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
 from harness.run import run_folder
 from harness.run.budget import Budget
-from harness.run.run_log import read_run_info, write_run_info
+from harness.run.run_log import write_run_info
 from harness.tasks.plan import Plan, Shard
 from harness.tasks.task import Task
 from harness.transport import RetryPolicy
@@ -71,13 +71,13 @@ def new_job(
 
 def resumed(
     folder: Path,
+    info: RunInfo,
     provider: Provider,
     tasks: Sequence[Task],
     budget: Budget,
     thresholds: Thresholds | None = None,
 ) -> Job:
-    """Return the job that finishes the run in `folder`. Raises RunLogError."""
-    info = read_run_info(folder)
+    """Return the job that finishes the run in `folder`; `info` is its `run.json`."""
     settings: dict[str, object] = {
         "concurrency": provider.concurrency,
         "budget": budget.recorded_limits,

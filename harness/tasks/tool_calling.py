@@ -46,6 +46,7 @@ from harness.statistics.intervals import at_k
 from harness.tasks.made_call import made_call
 from harness.tasks.task import ScoreFields, Task, failed_samples
 from harness.text import strict_json
+from harness.transport.outage import without_reply
 
 NAME = "tool_calling"
 
@@ -121,8 +122,10 @@ class ToolCalling(Task):
         tries = self.info.tries
         successes = Counter(score.sample for score in made if score.value == 1)
         done = Counter(score.sample for score in made)
+        silent = Counter(score.sample for score in made if score.no_reply)
         passed = [successes[case.id] for case in self.suite.cases]
-        best = [successes[case.id] + tries - done[case.id] for case in self.suite.cases]
+        failed = {case.id: done[case.id] - successes[case.id] for case in self.suite.cases}
+        best = [tries - failed[case.id] + silent[case.id] for case in self.suite.cases]
         return TaskResult(
             task=NAME,
             condition=condition,
@@ -134,6 +137,7 @@ class ToolCalling(Task):
             exact=sum(score.value == 1 and score.exact is True for score in made),
             at_k=tuple(at_k([(tries, n) for n in passed], k) for k in reported_ks(tries)),
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
+            no_reply=dict(silent),
             modes=_modes(planned) if condition.mode is None else {},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
@@ -154,10 +158,13 @@ class ToolCalling(Task):
 
 
 def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]:
-    """The tries of each case in each mode; a case without a try in a mode is left out."""
+    """The tries of each case in each mode; a case without a try in a mode is left out.
+
+    Tries without a reply do not count.
+    """
     found: dict[Mode, dict[str, PassedTries]] = {mode: {} for mode in MODES}
     for score in planned:
-        if (mode := score.condition.mode) is not None:
+        if (mode := score.condition.mode) is not None and not score.no_reply:
             passed, finished, tries = found[mode].get(score.sample, (0, 0, 0))
             one = score.finished and score.value == 1
             found[mode][score.sample] = PassedTries(
@@ -206,13 +213,14 @@ def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:
     if parsed.rollout.end != "failed":
         return None
     exchange = parsed.rollout.exchanges[-1]
+    silent = without_reply(exchange)
     if exchange.failure is None:
-        return _failure("provider_error", _status(exchange))
+        return _failure("provider_error", _status(exchange), no_reply=silent)
     if exchange.failure.kind == "timeout":
-        return _failure("timeout", exchange.failure.message)
+        return _failure("timeout", exchange.failure.message, no_reply=silent)
     if exchange.failure.kind in ("too_large", "protocol"):
         return _failure("invalid_response", exchange.failure.message)
-    return _failure("provider_error", exchange.failure.message)
+    return _failure("provider_error", exchange.failure.message, no_reply=silent)
 
 
 def _status(exchange: Exchange) -> str:

@@ -25,12 +25,20 @@ LEAST_JUDGED = 0.5
 """A run passes only if more than this share of what it set out to judge was judged."""
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
-    "Nothing is published about sample questions. Measure a baseline with "
+    "Nothing is published about these questions. Measure a baseline with "
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
 )
 
 T = TypeVar("T", PartVerdict, BaselineVerdict)
 SHOWN_RULES = 6
+LARGEST_SILENT_SHARE = 0.1
+"""A server that leaves more attempts than this share without a reply fails.
+
+Up to this share, these attempts are only left out of the success rate. A network loses connections
+now and then; the share is that of failed tool calls that is not acceptable either (`lower_rate`).
+"""
+SILENCE_ERROR = 0.01
+"""Probability that a server fails that leaves just this share unanswered (exact binomial test)."""
 _NAMED = 2  # conditions that a sentence names individually even if all are affected
 
 
@@ -136,7 +144,8 @@ def decide_calls_and_probes(
     """
     of_replies = " in replies to probe requests" if results else ""  # else of traffic
     failures = _failures(beyond_cases, of_replies)
-    problems = [*_invalid(results, thresholds, invalid_by), *failures, *broken]
+    silent = list(_too_silent(results))
+    problems = [*_invalid(results, thresholds, invalid_by), *silent, *failures, *broken]
     ended = [stopped] if stopped else []
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
     rules = probes or beyond_cases
@@ -147,7 +156,7 @@ def decide_calls_and_probes(
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None
-    warnings = rates.warnings if rates else ()
+    warnings = (*_silence(results, silent), *(rates.warnings if rates else ()))
     if problems or (rates and rates.decision == "fail"):
         low = rates.reasons if rates and rates.decision == "fail" else ()
         return PartVerdict("fail", (*problems, *low, *missing), warnings)
@@ -254,6 +263,33 @@ def _invalid(
             counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
         failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
         yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
+
+
+def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
+    """The conditions under which too many attempts got no reply, in a sentence."""
+    level = SILENCE_ERROR / len(results) if results else 0.0
+    found = []
+    for result in results:
+        silent = sum(result.no_reply.values())
+        chance = two_rates.chance_of_failures(silent, result.finished, 1 - LARGEST_SILENT_SHARE)
+        if silent and chance <= level:
+            found.append(f"{result.name} {silent} of {result.finished}")
+    if found:
+        yield (
+            f"The server left attempts without a reply: {'; '.join(found)}; at most "
+            f"{percentage(LARGEST_SILENT_SHARE)} is acceptable."
+        )
+
+
+def _silence(results: Sequence[TaskResult], too_silent: Sequence[str]) -> Iterator[str]:
+    """A warning about attempts without a reply, unless they fail the run."""
+    silent = sum(sum(result.no_reply.values()) for result in results)
+    if silent and not too_silent:
+        made = sum(result.finished for result in results)
+        yield (
+            f"{silent} of {made} attempts got no reply. They do not count, because they are no "
+            "evidence about tool calling."
+        )
 
 
 def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:

@@ -32,9 +32,8 @@ def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: floa
 
 def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> Iterator[str]:
     """Each rate that does not exceed its threshold; if incomplete, the best possible one."""
-    rates = result.best_pass_at, result.best_pass_hat
-    if complete:
-        rates = result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value
+    complete = complete and not result.no_reply
+    rates = _rates(result) if complete else (result.best_pass_at, result.best_pass_hat)
     verb = "is" if complete else "can reach at most"
     settings = ("min_pass_at_k", "min_pass_hat_k")
     for name, rate, setting in zip(("pass@", "pass^"), rates, settings, strict=True):
@@ -46,10 +45,17 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
             )
 
 
+def _rates(result: TaskResult) -> tuple[float, float]:
+    """pass@k and pass^k; attempts without a reply, which are no evidence, count as passed."""
+    if result.no_reply:
+        return result.best_pass_at, result.best_pass_hat
+    return result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value
+
+
 def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
     """Why complete results pass."""
-    at_k = min(result.at_k[-1].pass_at.value for result in results)
-    hat_k = min(result.at_k[-1].pass_hat.value for result in results)
+    at_k = min(_rates(result)[0] for result in results)
+    hat_k = min(_rates(result)[1] for result in results)
     k = results[0].tries
     required = {
         setting: f"required: above {percent(thresholds, setting)}{thresholds.where(setting)}"

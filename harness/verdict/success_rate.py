@@ -55,6 +55,8 @@ class WeakCase:
 def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
     """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError.
 
+    Tries without a reply are left out, except where a single case may be broken: they are no
+    evidence about tool calling, but a server must not fail to answer one and the same case.
     Where the modes of a condition alternate, each mode must pass a test of its own.
     """
     target = target_of(thresholds)
@@ -110,10 +112,12 @@ def forecast(
 
 
 def _counts(result: TaskResult) -> PassCounts:
-    missing = {case: result.tries - finished for case, (_, finished) in result.cases.items()}
-    passed = {case: passed + missing[case] for case, (passed, _) in result.cases.items()}
-    means = tuple(count / result.tries for count in passed.values())
-    return PassCounts(result.name, sum(passed.values()), result.planned, means)
+    passed, tries = [], []
+    for case, (succeeded, finished) in result.cases.items():
+        passed.append(succeeded + result.tries - finished)
+        tries.append(result.tries - result.no_reply.get(case, 0))
+    means = tuple(good / made if made else 1.0 for good, made in zip(passed, tries, strict=True))
+    return PassCounts(result.name, sum(passed), sum(tries), means)
 
 
 def _modes(result: TaskResult) -> Iterator[PassCounts]:
@@ -242,7 +246,7 @@ def _undecided_reason(
     if tries > MOST_TRIES:
         turning = two_rates.turning_point(*rates)
         return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
-    return f"{found}. At the same rate, -k {tries} would settle it."
+    return f"{found}. At the same rate, `--resume RUN -k {tries}` would settle it."
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:

@@ -289,7 +289,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),
     ("shard", r"This is shard (?P<part>\d+) of (?P<parts>\d+)"),
-    ("sample_data", r"Nothing is published about sample questions"),
+    ("sample_data", r"Nothing is published about these questions"),
     ("within_margin", r"(?P<task>\w+), .*: as good as its baseline"),
     ("worse_than_margin", r"(?P<task>\w+), .*: worse than its baseline"),
     ("not_settled", r"(?P<task>\w+), .*: undecided whether it is within"),

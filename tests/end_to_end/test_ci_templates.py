@@ -1,5 +1,6 @@
 """The GitHub action and the GitLab template: bash runs their steps as a runner would."""
 
+import json
 import os
 import re
 import subprocess
@@ -179,9 +180,19 @@ def test_the_tool_is_installed_in_its_own_environment(tmp_path):
 
 def test_the_example_workflow_uses_only_existing_inputs():
     workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
-    steps = workflow["jobs"]["verify"]["steps"]
-    (own,) = (step for step in steps if "gpt-oss-verify" in step["uses"])
-    assert set(own["with"]) <= set(ACTION["inputs"])
+    for job in workflow["jobs"].values():
+        (own,) = (step for step in job["steps"] if "gpt-oss-verify" in step["uses"])
+        assert set(own["with"]) <= set(ACTION["inputs"])
+        assert own["with"]["gate"] == "gate.yaml"
+
+
+def test_the_example_workflow_starts_the_server_in_the_job(tmp_path):
+    workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
+    (own,) = (each for each in workflow["jobs"]["verify-local-server"]["steps"] if "with" in each)
+    (tmp_path / "gate.yaml").write_text("must_pass: [finish]\n")
+    runner = Runner(tmp_path, **own["with"], args="--suite tools -n 1 -k 1 --rule guide")
+    assert runner.run("verify") == 0, runner.log
+    assert runner.outputs["verify"]["verdict"] in {"pass", "inconclusive"}
 
 
 def test_the_site_workflow_runs_the_expected_commands(tmp_path):
@@ -239,13 +250,14 @@ def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_pa
     assert list(tmp_path.glob(job["artifacts"]["reports"]["junit"]))
 
 
-def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, capsys):
-    suite = SUITE.first(2)
-    write_finished_run(tmp_path / "runs" / "a-1", problem_rollouts(suite, tries=1), suite, tries=1)
-    run(["recheck", str(tmp_path / "runs" / "a-1")])
+def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monkeypatch, capsys):
+    suite, folder = SUITE.first(2), tmp_path / "runs" / "a-1"
+    write_finished_run(folder, problem_rollouts(suite, tries=1), suite, tries=1)
+    run(["recheck", str(folder)])
     capsys.readouterr()
-    for name in ("result.json", "log.txt"):
-        (tmp_path / name).write_text("")
+    failed = {"error": "the server stopped answering", "exit_code": 3, "run": str(folder)}
+    (tmp_path / "result.json").write_text(json.dumps(failed))
+    (tmp_path / "log.txt").write_text("")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     told = ["--log", str(tmp_path / "log.txt"), "--code", "3"]
@@ -253,3 +265,15 @@ def test_runs_judged_before_a_crash_are_still_reported(tmp_path, monkeypatch, ca
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""
+
+
+def test_two_uses_in_one_job_report_their_own_runs(mock, tmp_path):
+    first = verified(tmp_path, mock).outputs["verify"]
+    (tmp_path / "verify.output").unlink()
+    second = verified(tmp_path, mock, apis="responses").outputs["verify"]
+    (tmp_path / "verify.output").unlink()
+    mock.always = status(404, f"The model {MODEL} does not exist")
+    third = verified(tmp_path, mock).outputs["verify"]
+    assert first["verdict"] == second["verdict"] == "pass"
+    assert first["runs"] != second["runs"]
+    assert third == {"verdict": "error", "exit-code": "3"}

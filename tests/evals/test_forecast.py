@@ -40,4 +40,4 @@ def test_more_tries_make_a_pass_more_likely():
 
 def test_the_forecast_states_what_will_not_be_compared():
     sample = said(planned("high", sample=True))
-    assert "will not be compared: these are sample questions" in sample
+    assert "will not be compared: nothing is published about these questions" in sample

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -192,6 +193,21 @@ def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(cap
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_an_error_is_printed_as_json_on_request(capsys):
+    assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--json"]) == 3
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["exit_code"], "does not answer" in printed["error"]) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["harness", "evals", "reports", "harmony"])
+def test_a_folder_with_the_name_of_a_package_does_not_matter(name, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    command = [sys.executable, "-m", "gpt_oss_verify", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, version("gpt-oss-verify"))
+
+
 def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys):
     mock.api_key = KEY
     assert run(at(mock)) == 3
@@ -325,7 +341,7 @@ def test_help_and_version(capsys):
     text = capsys.readouterr().out
     for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
         assert option in text
-    assert "Exit codes: 0 passed" in text
+    assert "Exit codes: 0 PASS, or SCORED" in text
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
@@ -341,13 +357,37 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     with (folder / "rollouts.jsonl").open("a") as log:
         log.write('{"id": "torn')
     mock.received.clear()
-    assert run(["--resume", str(folder), "-k", "3"]) == 2
-    assert "leave out --tries" in capsys.readouterr().err
+    assert run(["--resume", str(folder), "--strict"]) == 2
+    assert "leave out --strict" in capsys.readouterr().err
     assert run(["--resume", str(folder)]) == 0
     assert "sampling 16 attempts, 13 of them already done" in capsys.readouterr().err
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
     asked = [request for request in mock.posts if "tools" in request.body]
     assert len(asked) == 6
+
+
+def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(mock, tmp_path, capsys):
+    few = ("--suite", "tools", "-n", "6", "-k", "2", "--only", "cases,errors")
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *few[2:]]) in {1, 4}
+    folder = only_run(tmp_path)
+    before, asked = rollouts(folder), len(mock.posts)
+    assert run(["--resume", str(folder), "-k", "3"]) in {1, 4}
+    after = rollouts(folder)
+    assert after[: len(before)] == before
+    ids = [json.loads(line)["id"] for line in after]
+    assert len(ids) == len(set(ids)) == len(before) + 6 * 2
+    assert len(mock.posts) - asked <= 6 * 2 * 2 + 4
+    assert run(["--resume", str(folder), "-k", "2"]) == 2
+    assert "has 3 tries of each case; --tries must be larger" in capsys.readouterr().err
+
+
+def test_an_inconclusive_run_prints_the_command_that_settles_it(mock, tmp_path, capsys):
+    few = ("--suite", "tools", "-n", "6", "-k", "1")
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *few]) == 4
+    folder = only_run(tmp_path)
+    command = re.search(r"gpt-oss-verify (--resume \S+ -k \d+)", capsys.readouterr().out)
+    assert run(command[1].split()) == 0
+    assert rollouts(folder)
 
 
 def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):

@@ -1,13 +1,16 @@
 """The progress that is shown during a run."""
 
 import io
+import time
 
 import pytest
 from healthy import SUITE, correct, rollout
 from replies import MODEL, Reply
 from rich.console import Console
 
+from gpt_oss_verify.first_finding import FirstFinding
 from gpt_oss_verify.progress import LineDisplay, LiveDisplay, Tally, display
+from harness.checks import CHECKS
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.conditions import Condition
@@ -15,6 +18,14 @@ from harness.records.rollouts import Response
 from harness.records.runs import Sampling
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
+
+
+def wait_until(true):
+    """Wait at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
 TASKS = [ToolCalling(SUITE, [CHAT], tries=9, sampling=Sampling())]
@@ -114,3 +125,61 @@ def test_errors_are_counted(broken, text):
     for _ in range(broken):
         tally.add(rollout([], sample=CASE.id, end="unreadable"))
     assert text in str(tally)
+
+
+def test_what_the_run_waits_for_is_named(monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+    stream = io.StringIO()
+    with display(TASKS, debug=False, console=Console(file=stream, width=200)) as screen:
+        screen.stage("contacting the provider")
+        time.sleep(0.2)
+        screen.begin(4, 0)
+        screen.started(next(TASKS[0].attempts(1)))
+        time.sleep(0.2)
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == "contacting the provider … 0 s"
+    assert lines[-1] == f"waiting for tool_calling/{CASE.id}, 0 s"
+
+
+def test_the_live_line_names_what_the_run_waits_for(monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
+    with display(TASKS, debug=False, console=console) as screen:
+        screen.begin(4, 0)
+        screen.started(next(TASKS[0].attempts(1)))
+        time.sleep(0.3)
+    assert f"nothing finished yet · waiting for tool_calling/{CASE.id}" in stream.getvalue()
+
+
+def unanswered_call():
+    """A reply with a call whose arguments come with a piece of another channel in its name."""
+    return [Reply(call=(f"{CASE.tool_name}<|channel|>commentary", "{}")), Reply(text="Done.")]
+
+
+@pytest.mark.parametrize(("soft", "told"), [((), 1), (set(CHECKS), 0)])
+def test_the_first_finding_is_printed_while_the_run_goes_on(soft, told):
+    stream = io.StringIO()
+    with display(TASKS, debug=False, may_warn=soft, console=Console(file=stream)) as screen:
+        screen.begin(9, 0)
+        for _ in range(3):
+            finished(screen, unanswered_call())
+        wait_until(lambda: "first finding" in stream.getvalue() or not told)
+    assert stream.getvalue().count("first finding: ") == told
+
+
+def test_probes_are_judged_when_their_group_is_complete():
+    (task,) = probe_tasks(
+        choose("standard", ("errors.malformed",)).probes, ProbeOptions(MODEL, ["chat"])
+    )[:1]
+    said = []
+    judge = FirstFinding([task], (), said.append)
+    for attempt in task.all_attempts():
+        streaming = attempt.condition.mode == "streaming"
+        reply = [Reply(text="Hello.")]
+        judge.add(rollout(reply, sample=attempt.sample.id, task=task.name, streaming=streaming))
+    wait_until(lambda: said)
+    judge.close()
+    assert said

@@ -19,3 +19,10 @@ def test_imports_are_lightweight(modules: str) -> None:
     code = f"import sys, {modules}; print({set(HEAVY)} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_help_imports_no_dataframes_and_no_statistics() -> None:
+    code = "import sys; from gpt_oss_verify.app import prepare_help; prepare_help(); "
+    code += "print({'pandas', 'scipy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

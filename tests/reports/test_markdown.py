@@ -250,11 +250,19 @@ def test_questions_are_shown_only_if_requested():
 
 
 def test_sample_data_is_named():
-    result = evals(decision=None, dataset=dataset("gpqa", sample=True))
+    result = evals(decision=None, dataset=dataset("gpqa", sample=True, source="samples/gpqa.csv"))
     text = markdown(analysis([result], decision=None))
     assert text.startswith("# SCORED")
     assert "gpqa (samples)" in text
     assert "sample questions that ship with the tool" in text
+
+
+def test_own_questions_are_not_called_samples():
+    result = evals(decision=None, dataset=dataset("gpqa", sample=True, source="own.jsonl"))
+    text = markdown(analysis([result], decision=None))
+    assert "gpqa (own questions)" in text
+    assert "(samples)" not in text
+    assert "not all of the published questions" in text
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,9 @@ def test_one_summary_shows_tool_calling_and_evals():
 
 
 def test_sample_data_is_named():
-    results = evals("gpqa", decision=None, dataset=dataset("gpqa", sample=True))
+    results = evals(
+        "gpqa", decision=None, dataset=dataset("gpqa", sample=True, source="samples/gpqa.csv")
+    )
     text = printed(analysis(results, decision=None))
     assert "SCORED" in text
     assert "gpqa (samples)" in text

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import mock_provider
 import pytest
@@ -89,7 +90,7 @@ async def test_tokens_the_provider_did_not_report_are_estimated_in_the_cost(tmp_
         assert len(mock.posts) == 2
 
 
-async def test_after_the_deadline_no_attempt_starts_and_running_ones_finish(tmp_path):
+async def test_after_the_deadline_no_attempt_starts(tmp_path):
     now = 0.0
     budget = Budget(Limits(deadline=10, origins={"deadline": "--deadline"}), clock=lambda: now)
 
@@ -162,6 +163,29 @@ def test_a_run_that_used_up_its_budget_is_inconclusive_and_can_be_resumed(mock, 
     assert run(["--resume", str(folder)]) == 0
     assert (folder / "rollouts.jsonl").read_text().startswith(before)
     assert json.loads((folder / "run.json").read_text())["stopped"] is None
+
+
+@pytest.mark.parametrize("hanging", [0, 5])
+def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(
+    hanging, mock, tmp_path, capsys
+):
+    """Requests hang after the first ones; with 0, so does the first request of the preflight."""
+    good, made = mock.always, 0
+
+    async def handle(request, writer):
+        nonlocal made
+        made += 1
+        await (good if made <= hanging else mock_provider.hang)(request, writer)
+
+    mock.always = handle
+    began = time.monotonic()
+    assert run(at(mock, "--deadline", "2", "--concurrency", "1")) == 4
+    assert time.monotonic() - began < 20
+    assert "Stopped by the budget, deadline 2 s (--deadline)" in capsys.readouterr().out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert len((folder / "rollouts.jsonl").read_text().splitlines()) == hanging // 2
+    mock.always = good
+    assert run(["--resume", str(folder)]) == 0
 
 
 def test_a_failed_run_fails_even_if_the_budget_is_used_up(mock, capsys):

@@ -74,10 +74,19 @@ async def test_a_provider_that_hangs_is_unreachable() -> None:
             await check(provider, timeout=0.3)
 
 
+async def test_a_provider_that_hangs_does_not_use_up_the_timeout_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.run.preflight.LONGEST_WAIT", 0.3)
+    async with MockProvider(always=mock.hang) as provider:
+        with pytest.raises(ProviderUnreachableError, match=r"not complete within 0.3 s"):
+            await check(provider, timeout=600)
+
+
 async def test_slow_model_lists_and_loading_models_are_accepted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.run.preflight.LONGEST_WAIT", 0.2)
+    monkeypatch.setattr("harness.run.preflight.LONGEST_LIST", 0.2)
     async with MockProvider(delay=0.4, models_delay=0.4) as provider:
         await check(provider)
     assert len(provider.posts) == 2
@@ -105,7 +114,7 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
     wrong = "sk-this-is-a-wrong-key"
     monkeypatch.setenv("MOCK_KEY", wrong)
     async with MockProvider(api_key="right") as provider:
-        with pytest.raises(ProviderUnauthorizedError, match="set api_key_env"):
+        with pytest.raises(ProviderUnauthorizedError, match="your key with --api-key-env"):
             await check(provider)
         with pytest.raises(
             ProviderUnauthorizedError, match=r"401.*check the key in MOCK_KEY"

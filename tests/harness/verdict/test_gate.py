@@ -90,7 +90,8 @@ def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries
     verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
     assert verdict.decision == ("pass" if settled is None else "inconclusive")
     if settled is not None:
-        assert verdict.reasons[0].endswith(f"At the same rate, -k {settled} would settle it.")
+        command = f"`--resume RUN -k {settled}`"
+        assert verdict.reasons[0].endswith(f"At the same rate, {command} would settle it.")
         assert decide([group(cases=cases, tries=settled)], Thresholds()).decision == "pass"
 
 

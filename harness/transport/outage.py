@@ -1,0 +1,169 @@
+"""Notice that a server has stopped answering, and end the run instead of counting its failures.
+
+A try at a request is unanswered if no response came (no connection, a connection that was closed
+before the response began, a timeout) or if its status says that the server cannot answer now (429,
+500, 502, 503 and similar). The run ends if all of these are true:
+
+- the last `FEWEST_TRIES` tries or more were unanswered, and none was answered since;
+- nothing was answered for `SILENCE` seconds, or for `OVERLOAD` seconds if the server reports an
+  overload, because rate limits count by the minute;
+- no request is in flight that was sent before these tries, because it may still be answered;
+- the smallest request over the API is not answered either (`CONFIRMING_TRIES` tries).
+
+The smallest request is the border between a server that stopped and one that fails often: a server
+that answers it is up, so `harness.verdict.gate` judges how many attempts got no reply.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from harness.errors import StoppedAnsweringError
+from harness.records.rollouts import Exchange, Key
+from harness.transport.interface import Payload, Transport
+from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
+from harness.transport.retry import trouble_of
+
+FEWEST_TRIES = 3
+SILENCE = 15.0
+OVERLOAD = 90.0
+CONFIRMING_TRIES = 3
+PAUSE = 1.0  # seconds between these tries
+GATEWAY_STATUSES = frozenset({502, 504, 520, 521, 522, 524})
+
+SmallestRequest = Callable[[], Awaitable[Exchange]]
+"""Sends the smallest request once, with a short timeout."""
+
+
+def unanswered(exchange: Exchange) -> bool:
+    """Return whether no response came, or one that says that the server cannot answer now."""
+    begun = exchange.response is not None and exchange.response.good_status
+    return trouble_of(exchange) is not None and not begun
+
+
+def without_reply(exchange: Exchange) -> bool:
+    """Return whether an exchange says nothing about the model; a 500 may come from a parser."""
+    response = exchange.response
+    silent = response is None or response.status in OVERLOAD_STATUSES | GATEWAY_STATUSES
+    return silent and unanswered(exchange)
+
+
+def reason_of(exchange: Exchange) -> str:
+    """Return why an exchange is unanswered, in a few words."""
+    if exchange.failure is not None:
+        return exchange.failure.message
+    return f"status {exchange.response.status}" if exchange.response else "no response"
+
+
+class Outage:
+    """What the tries of one run say about whether the server still answers."""
+
+    def __init__(self, smallest: SmallestRequest) -> None:
+        """Confirm an outage with `smallest`."""
+        self._smallest = smallest
+        self._confirming = asyncio.Lock()
+        self._answered = 0
+        self._answered_at: float | None = None
+        self._clock_time = datetime.now().astimezone()
+        self._in_flight: dict[int, float] = {}
+        self._next = 0
+        self._failed = 0
+        self._since = 0.0
+        self._overloaded = False
+        self._last: Exchange | None = None
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the last try was unanswered, and the server was not seen to be up since."""
+        return self._failed > 0
+
+    def begin(self) -> int:
+        """Note that a try is sent; returns its number, for `end`."""
+        self._next += 1
+        self._in_flight[self._next] = _now()
+        if self._answered_at is None:
+            self._answered_at = _now()
+        return self._next
+
+    def end(self, number: int, exchange: Exchange | None) -> None:
+        """Note how a try ended; None if it was cancelled."""
+        del self._in_flight[number]
+        if exchange is None:
+            return
+        if not unanswered(exchange):
+            self._answered += 1
+            self._answered_at = _now()
+            self._clock_time = datetime.now().astimezone()
+            self._forget()
+            return
+        if not self._failed:
+            self._since = _now()
+        self._failed += 1
+        self._overloaded = self._overloaded or overloaded(exchange)
+        self._last = exchange
+
+    async def check(self) -> None:
+        """Raise StoppedAnsweringError if the rule is met and the smallest request is unanswered."""
+        if self._due():
+            await self.confirm()
+
+    async def confirm(self) -> None:
+        """Send the smallest request if an outage is suspected. Raises StoppedAnsweringError."""
+        async with self._confirming:
+            for number in range(CONFIRMING_TRIES):
+                if not self.suspected:
+                    return
+                exchange = await self._smallest()
+                if not unanswered(exchange):
+                    self._answered_at = _now()
+                    self._forget()
+                    return
+                if exchange.failure is not None and exchange.failure.kind == "timeout":
+                    break
+                if number + 1 < CONFIRMING_TRIES:
+                    await asyncio.sleep(PAUSE)
+            if self.suspected:
+                raise StoppedAnsweringError(self._sentence())
+
+    def _due(self) -> bool:
+        if self._failed < FEWEST_TRIES or self._answered_at is None:
+            return False
+        silence = OVERLOAD if self._overloaded else SILENCE
+        earlier = any(sent < self._since for sent in self._in_flight.values())
+        return _now() - self._answered_at >= silence and not earlier
+
+    def _sentence(self) -> str:
+        reason = "" if self._last is None else reason_of(self._last)
+        if not self._answered:
+            return f"the server answered no request: {reason}"
+        requests = "1 request" if self._answered == 1 else f"{self._answered:,} requests"
+        at = f"{self._clock_time:%H:%M}"
+        return f"the server stopped answering at {at} after {requests}: {reason}"
+
+    def _forget(self) -> None:
+        self._failed = 0
+        self._since = 0.0
+        self._overloaded = False
+        self._last = None
+
+
+class WatchedTransport:
+    """Tells an `Outage` how each try ended; may raise StoppedAnsweringError."""
+
+    def __init__(self, inner: Transport, outage: Outage) -> None:
+        self._inner = inner
+        self._outage = outage
+
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+        """See `Transport`."""
+        number, exchange = self._outage.begin(), None
+        try:
+            exchange = await self._inner.send(path, body, key=key)
+        finally:
+            self._outage.end(number, exchange)
+        await self._outage.check()
+        return exchange
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

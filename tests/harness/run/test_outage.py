@@ -1,0 +1,138 @@
+"""A server that stops answering is no evidence about the model; one that fails often is."""
+
+import json
+
+import pytest
+from background import in_background
+from healthy import provider_of
+from mock_provider import MockProvider, hang, hang_up, status
+from replies import MODEL
+
+from gpt_oss_verify.app import run
+from harness.transport import RetryPolicy
+from harness.transport import outage as rule
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+GOOD = provider_of()
+PLAN = ("--suite", "tools", "-n", "6", "-k", "4", "--rule", "guide", "--json")
+MORE = ("--suite", "tools", "-n", "12", "-k", "6", "--json")
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    """Waits of seconds become hundredths."""
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.02)
+    for name, seconds in (("SILENCE", 0.15), ("OVERLOAD", 0.3), ("PAUSE", 0.01)):
+        monkeypatch.setattr(rule, name, seconds)
+
+
+def verified(handler, *more, plan=PLAN):
+    """The exit code of a run against a server with this handler, and the server."""
+    with in_background(MockProvider(always=handler)) as mock:
+        code = run(["--base-url", mock.base_url, "--model", MODEL, *plan, *more])
+    return code, mock
+
+
+def after(requests, then):
+    """Answer this many POSTs well, and all others with `then`."""
+    made = 0
+
+    async def handle(request, writer):
+        nonlocal made
+        made += 1
+        await (GOOD if made <= requests else then)(request, writer)
+
+    return handle
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason"),
+    [
+        (hang_up, "the connection was closed before the response was complete"),
+        (status(429, "slow down"), "status 429"),
+        (status(503, "overloaded"), "status 503"),
+        (status(500, "engine is dead"), "status 500"),
+        (hang, "the response was not complete within 0.5 s"),
+    ],
+)
+def test_a_server_that_stops_ends_the_run(failing, reason, tmp_path, capsys):
+    code, mock = verified(after(30, failing), "--timeout", "0.5")
+    assert code == 3
+    err = capsys.readouterr().err
+    folder = only_run(tmp_path)
+    assert "gpt-oss-verify: the server stopped answering at " in err
+    assert f"after 28 requests: {reason}" in err
+    assert f"; continue with --resume runs/{folder.name}" in err
+    assert len(mock.posts) < 200
+    assert all(one["end"] == "answered" for one in logged(folder))
+    analysis = json.loads((folder / "analysis.json").read_text())
+    assert analysis["verdict"]["decision"] == "inconclusive"
+    assert "The server stopped answering at " in " ".join(analysis["verdict"]["reasons"])
+
+
+def test_a_dead_server_is_resumed_without_repeating_anything(tmp_path, monkeypatch):
+    with in_background(MockProvider(always=after(30, hang_up))) as mock:
+        target = ["--base-url", mock.base_url, "--model", MODEL]
+        assert run([*target, *PLAN]) == 3
+        folder = only_run(tmp_path)
+        before = [one["id"] for one in logged(folder)]
+        mock.always = GOOD
+        assert run(["--resume", str(folder)]) == 0
+        ids = [one["id"] for one in logged(folder)]
+    assert ids[: len(before)] == before
+    assert len(ids) == len(set(ids)) == 48
+
+
+def test_a_server_that_answers_only_small_requests_is_judged(capsys):
+    async def no_tools(request, writer):
+        await (hang_up if request.body.get("tools") else GOOD)(request, writer)
+
+    code, _ = verified(no_tools)
+    assert code == 1
+    (reason, *_) = json.loads(capsys.readouterr().out)["verdict"]["reasons"]
+    assert reason.startswith("The server left attempts without a reply: responses 24 of 24; chat")
+    assert "at most 10.0 % is acceptable" in reason
+
+
+@pytest.mark.parametrize(
+    ("every", "code", "said"),
+    [
+        (40, 0, "attempts got no reply. They do not count"),
+        (6, 1, "The server left attempts without a reply: "),
+    ],
+)
+def test_a_server_that_fails_in_5_or_30_percent_of_attempts(every, code, said, monkeypatch, capsys):
+    """An attempt has two requests, and every n-th request gets no reply."""
+    monkeypatch.setattr(RetryPolicy, "allowed", lambda *_: 0)
+    made = 0
+
+    async def flaky(request, writer):
+        nonlocal made
+        made += 1
+        await (GOOD if made % every else hang_up)(request, writer)
+
+    assert verified(flaky, plan=MORE)[0] == code
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("failing", "codes"), [(status(429, "slow down"), {0}), (hang_up, {0, 1})])
+def test_a_server_that_fails_only_under_load_has_not_stopped(failing, codes, capsys):
+    mock = MockProvider(delay=0.02)
+
+    async def loaded(request, writer):
+        await (failing if mock.in_flight > 5 else GOOD)(request, writer)
+
+    mock.always = loaded
+    with in_background(mock):
+        assert run(["--base-url", mock.base_url, "--model", MODEL, *PLAN]) in codes
+    assert mock.most_in_flight > 5
+    assert "stopped answering" not in capsys.readouterr().err
