@@ -17,7 +17,8 @@ The features of gpt-oss, in the order of this file:
   bias of its second projection before the router weight is applied.
 - Separate embedding and unembedding matrices.
 
-Matrix products use the dtype of the weights. The residual stream is float32, or on request
+Matrix products use the dtype of the weights; on a CPU, the result of a row does not depend on the
+rows beside it (`product`). The residual stream is float32, or on request
 bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
@@ -33,9 +34,28 @@ from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
-ROW_MULTIPLE = 16
-"""If the number of rows is a multiple of this, a matrix product gives each row the same result,
-independent of the content and number of the other rows (measured for PyTorch's CPU kernels)."""
+TILE = 16
+"""Rows of every matrix product on a CPU: the full height of the libraries' innermost loops. With 6,
+8, 24 or 32 rows, some of them compute the first and the last rows in a different order."""
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Maps x (..., inputs) to (..., outputs) with a weight (outputs, inputs), as F.linear does.
+
+    The CPU libraries choose the order of a row's sums by the number of rows. Here they get `TILE`
+    rows in every call, the last ones padded, so the result of a row is the same to the last bit
+    for any number of rows and any place among them.
+    """
+    if not x.is_cpu:
+        return F.linear(x, weight, bias)
+    rows = x.flatten(0, -2)
+    padded = F.pad(rows, (0, 0, 0, -len(rows) % TILE))
+    out = x.new_empty(len(padded), len(weight))
+    for first in range(0, len(padded), TILE):
+        tile = padded[first : first + TILE].mT
+        made = weight @ tile if bias is None else torch.addmm(bias[:, None], weight, tile)
+        out[first : first + TILE] = made.mT
+    return out[: len(rows)].view(*x.shape[:-1], len(weight))
 
 
 class Linear(nn.Module):
@@ -48,7 +68,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., inputs) to (..., outputs)."""
-        return F.linear(x, self.weight, self.bias)
+        return product(x, self.weight, self.bias)
 
 
 class Embedding(nn.Module):
@@ -229,25 +249,23 @@ class MixtureOfExperts(nn.Module):
         return run(tokens, chosen, weights)
 
     def _run_all(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs every token through every expert, in two matrix products; most weights are zero."""
+        """Runs every token through every expert; most weights are zero."""
         experts, width, hidden = self.mlp1_weight.shape
         share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
-        share = share[:, :experts].to(tokens.dtype).contiguous()
-        first = F.linear(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
+        share = share[:, :experts].to(tokens.dtype)
+        first = product(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
         inner = swiglu(first.view(-1, experts, width), self.limit) * share[..., None]
-        return torch.addmm(
-            share @ self.mlp2_bias, inner.flatten(1), self.mlp2_weight.view(-1, hidden)
-        )
+        second = product(inner.flatten(1), self.mlp2_weight.view(-1, hidden).mT)
+        return second + product(share, self.mlp2_bias.mT)
 
     def _run_chosen(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         out = torch.zeros_like(tokens, dtype=torch.float32)
         for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)
-            padded = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
-            first = F.linear(padded, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            first = product(tokens[row], self.mlp1_weight[expert], self.mlp1_bias[expert])
             inner = swiglu(first, self.limit)
-            second = torch.addmm(self.mlp2_bias[expert], inner, self.mlp2_weight[expert])
-            out.index_add_(0, row, second[: len(row)] * weights[row, place, None])
+            second = product(inner, self.mlp2_weight[expert].mT, self.mlp2_bias[expert])
+            out.index_add_(0, row, second * weights[row, place, None])
         return out
 
 
@@ -267,11 +285,7 @@ class Block(nn.Module):
 
 
 class Unembedding(Linear):
-    """The logits of all tokens; each process computes those of its part of the vocabulary.
-
-    For few rows on a CPU, F.linear spends most of its time on reordering the weight; the product
-    with exchanged factors reads the weight once.
-    """
+    """The logits of all tokens; each process computes those of its part of the vocabulary."""
 
     def __init__(self, config: ModelConfig, shard: Shard = UNSHARDED) -> None:
         super().__init__(config.hidden_size, len(shard.part(config.vocab_size)), bias=False)
@@ -279,11 +293,7 @@ class Unembedding(Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps normalized streams (..., H) to logits (..., vocabulary)."""
-        if x.is_cpu and x.ndim == 2 and 1 < len(x) <= ROW_MULTIPLE:
-            part = (self.weight @ x.mT).mT.contiguous()
-        else:
-            part = super().forward(x)
-        return self.shard.gather(part)
+        return self.shard.gather(super().forward(x))
 
 
 class Transformer(nn.Module):
