@@ -35,19 +35,22 @@ from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
 TILE = 16
-"""Rows of every matrix product on a CPU: the full height of the libraries' innermost loops. With 6,
-8, 24 or 32 rows, some of them compute the first and the last rows in a different order."""
+"""Rows of a matrix product over single tokens on a CPU: the full height of the libraries' innermost
+loops. With 6, 8, 24 or 32 rows, some sum the first and the last rows in a different order."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Maps x (..., inputs) to (..., outputs) with a weight (outputs, inputs), as F.linear does.
+    """Maps (B, T, inputs) or (B, inputs) to outputs, with a weight (outputs, inputs).
 
-    The CPU libraries choose the order of a row's sums by the number of rows. Here they get `TILE`
-    rows in every call, the last ones padded, so the result of a row is the same to the last bit
-    for any number of rows and any place among them.
+    The CPU libraries choose the order of a row's sums by the number of rows. Here this number never
+    depends on B, and so the result of a sequence is the same to the last bit in every batch: a
+    block of tokens is a product of its own, and single tokens go in tiles of `TILE` rows, the last
+    one padded.
     """
     if not x.is_cpu:
         return F.linear(x, weight, bias)
+    if x.ndim == 3 and x.shape[1] > 1:
+        return torch.stack([F.linear(block, weight, bias) for block in x])
     rows = x.flatten(0, -2)
     padded = F.pad(rows, (0, 0, 0, -len(rows) % TILE))
     out = x.new_empty(len(padded), len(weight))
@@ -234,28 +237,30 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns what the experts add to the stream x, (B, T, H)."""
-        tokens = self.norm(x).flatten(0, 1)
+        tokens = self.norm(x)
         chosen = self.gate(tokens).float().topk(self.top, dim=-1)
         weights = chosen.values.softmax(-1)
         local = self.shard.local_experts(chosen.indices, weights, len(self.gate.weight))
-        return self.run_experts(tokens, *local).view_as(x)
+        return self.run_experts(tokens, *local)
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
+        """Runs tokens (B, T, H) through their `chosen` experts (B, T, top), weighted by `weights`.
 
         The index after the last expert means "no expert"; its weight is zero.
         """
-        run = self._run_all if self.dense else self._run_chosen
-        return run(tokens, chosen, weights)
+        if self.dense:
+            return self._run_all(tokens, chosen, weights)
+        flat = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run_chosen(*flat).view_as(tokens)
 
     def _run_all(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Runs every token through every expert; most weights are zero."""
         experts, width, hidden = self.mlp1_weight.shape
-        share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
-        share = share[:, :experts].to(tokens.dtype)
+        share = weights.new_zeros(*tokens.shape[:-1], experts + 1).scatter(-1, chosen, weights)
+        share = share[..., :experts].to(tokens.dtype)
         first = product(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
-        inner = swiglu(first.view(-1, experts, width), self.limit) * share[..., None]
-        second = product(inner.flatten(1), self.mlp2_weight.view(-1, hidden).mT)
+        inner = swiglu(first.unflatten(-1, (experts, width)), self.limit) * share[..., None]
+        second = product(inner.flatten(-2), self.mlp2_weight.view(-1, hidden).mT)
         return second + product(share, self.mlp2_bias.mT)
 
     def _run_chosen(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:

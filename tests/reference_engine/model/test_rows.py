@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from tiny_model import tiny_config
 
+from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Linear, MixtureOfExperts, Unembedding
 
 IMITATIONS = {
@@ -57,15 +58,18 @@ def differing(dtype: torch.dtype) -> list[str]:
     torch.manual_seed(0)
     wrong = []
     for name, (module, inputs) in modules(dtype).items():
-        rows = torch.randn(1, ROWS, inputs).to(dtype)
+        rows = torch.randn(ROWS, 1, inputs).to(dtype)
         everything = module(rows)
         batches = {f"first {count}": torch.arange(count) for count in COUNTS}
         batches |= {f"row {at} alone": torch.tensor([at]) for at in (1, 15, 16, 69)}
         batches["reversed"] = torch.arange(ROWS).flip(0)
         batches["shuffled"] = torch.randperm(ROWS)
         for batch, order in batches.items():
-            if not torch.equal(module(rows[:, order]), everything[:, order]):
+            if not torch.equal(module(rows[order]), everything[order]):
                 wrong.append(f"{dtype}, {name}, {batch}")
+        blocks = torch.randn(3, BLOCK, inputs).to(dtype)
+        if not torch.equal(module(blocks[1:2]), module(blocks)[1:2]):
+            wrong.append(f"{dtype}, {name}, block of a prompt")
     return wrong
 
 
@@ -93,7 +97,7 @@ def test_a_row_has_the_same_bits_in_every_batch(imitated, threads):
 def test_tiles_compute_the_plain_product(dtype, tolerance, count):
     torch.manual_seed(0)
     linear = filled(Linear(192, 1000), dtype)
-    rows = torch.randn(2, count, 192).to(dtype)
+    rows = torch.randn(count, 1, 192).to(dtype)
     exact = F.linear(rows.double(), linear.weight.double(), linear.bias.double())
     torch.testing.assert_close(linear(rows).double(), exact, rtol=tolerance, atol=1e-4)
 
