@@ -32,8 +32,8 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Runs tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
-        flat = (each.flatten(0, 1) for each in (tokens, chosen, weights))
-        return self._run(*flat, *self.linears, self.limit).view_as(tokens)
+        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run(rows, chosen, weights, *self.linears, self.limit).view_as(tokens)
 
     @property
     def linears(self) -> tuple[PackedLinear, PackedLinear]:

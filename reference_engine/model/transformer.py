@@ -24,6 +24,7 @@ Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediat
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
@@ -250,8 +251,8 @@ class MixtureOfExperts(nn.Module):
         """
         if self.dense:
             return self._run_all(tokens, chosen, weights)
-        flat = (each.flatten(0, 1) for each in (tokens, chosen, weights))
-        return self._run_chosen(*flat).view_as(tokens)
+        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run_chosen(rows, chosen, weights).view_as(tokens)
 
     def _run_all(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Runs every token through every expert; most weights are zero."""
@@ -259,7 +260,8 @@ class MixtureOfExperts(nn.Module):
         share = weights.new_zeros(*tokens.shape[:-1], experts + 1).scatter(-1, chosen, weights)
         share = share[..., :experts].to(tokens.dtype)
         first = product(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
-        inner = swiglu(first.unflatten(-1, (experts, width)), self.limit) * share[..., None]
+        first = first.view(*tokens.shape[:-1], experts, width)
+        inner = swiglu(first, self.limit) * share[..., None]
         second = product(inner.flatten(-2), self.mlp2_weight.view(-1, hidden).mT)
         return second + product(share, self.mlp2_bias.mT)
 
@@ -301,6 +303,16 @@ class Unembedding(Linear):
         return self.shard.gather(super().forward(x))
 
 
+class Shortlist(Protocol):
+    """The few tokens that can follow a prompt, in checkpoints whose format says so."""
+
+    common: Tensor  # token IDs of all prompts, in ascending order
+
+    def own(self, prompt: Sequence[int]) -> Tensor:
+        """Returns the further token IDs of one prompt, in ascending order."""
+        ...
+
+
 class Transformer(nn.Module):
     """The model from token IDs to logits; its parameters are empty until a checkpoint is loaded.
 
@@ -310,6 +322,8 @@ class Transformer(nn.Module):
         shard: The part of this process. `self.config` then has its number of heads.
         residual: The dtype of the residual stream.
     """
+
+    shortlist: Shortlist | None = None  # set by the loader
 
     def __init__(
         self,
