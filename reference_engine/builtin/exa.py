@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import httpx
-
 from reference_engine.builtin.pages import Found, Page, PageError, domain, read_html, without_marks
 from reference_engine.errors import SetupError
 
@@ -101,6 +99,8 @@ def is_public(url: str) -> bool:
 
 
 def _answered(ask: Callable[[], T]) -> T:
+    import httpx  # Imported here because only this service needs it.
+
     try:
         return ask()
     except (ValueError, LookupError, TypeError, OSError, httpx.HTTPError) as error:

@@ -45,6 +45,8 @@ def load_model(
         for name, size in sizes.items():
             _load(model, name, checkpoint, dtype, device)
             advance(size)
+    if device.type == "cpu" and shard.ranks == 1:
+        model.shortlist = checkpoint.shortlist()
     return model.to(device).eval()
 
 

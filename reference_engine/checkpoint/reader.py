@@ -30,6 +30,7 @@ from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig, read_config
 from reference_engine.model.sharding import UNCUT, Cut
+from reference_engine.model.transformer import Shortlist
 
 INDEX = "model.safetensors.index.json"
 _DTYPES = {
@@ -78,6 +79,15 @@ class Checkpoint:
     def has_token_codes(self) -> bool:
         """Whether the embeddings are stored as token codes (`reference_engine.small.codes`)."""
         return "token_codes" in self.raw_config
+
+    def shortlist(self) -> Shortlist | None:
+        """Returns the tokens that can follow a prompt, if the format of the checkpoint tells."""
+        if not self.has_token_codes:
+            return None
+        from reference_engine.small.codes import StoredOrCopied
+
+        with safe_open(self._files[f"{_CODES_PREFIX}ids"].path, "pt") as file:
+            return StoredOrCopied(file.get_tensor(f"{_CODES_PREFIX}ids").long())
 
     def parameter(
         self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = UNCUT

@@ -103,9 +103,11 @@ class FaultPlan:
     @torch.no_grad()
     def damage(self, model: Transformer) -> Transformer:
         """Apply the faults of the model, after expanding packed experts."""
-        changes = changes_of(self.faults, MODEL)
+        changes, forward = changes_of(self.faults, MODEL), changes_of(self.faults, FORWARD)
         if changes:
             expand_experts(model)
+        if changes or forward:
+            model.shortlist = None  # A damaged model may continue with any token.
         for change in changes:
             change(model)
         return model

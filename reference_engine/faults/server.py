@@ -231,6 +231,11 @@ class AdjustedParams(SamplingParams):
     adjusters: Sequence[Callable[[Tensor, Sequence[int], int], Tensor]]
     tokens: list[int] = field(compare=False)
 
+    @property
+    def needs_all_logits(self) -> bool:
+        """Whether the draw needs the logits of the whole vocabulary."""
+        return True
+
 
 def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """Like `sample`, after each request's faults have changed its logits."""

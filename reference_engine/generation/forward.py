@@ -57,31 +57,17 @@ class GatheredForward:
     def __init__(self, model: Transformer, cache: KVCache) -> None:
         self._model = model
         self._cache = cache
-        self._multiple = row_multiple(model.unembedding.weight)
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
         """Runs the batch."""
-        empty = Row((), 0, array("i"), array("i"))
-        padded = [*rows, *[empty] * (-len(rows) * length % self._multiple)]
-        tokens = [[*row.tokens, *[0] * (length - len(row.tokens))] for row in padded]
-        context = GatheredContext(self._cache, padded, length)
+        tokens = [[*row.tokens, *[0] * (length - len(row.tokens))] for row in rows]
+        context = GatheredContext(self._cache, rows, length)
         stream = self._model.stream(torch.tensor(tokens, device=context.positions.device), context)
         last = torch.tensor([len(row.tokens) - 1 for row in rows], device=stream.device)
         normalized: Tensor = self._model.norm(
             stream[torch.arange(len(rows), device=stream.device), last]
         )
         return normalized
-
-
-def row_multiple(weight: Tensor) -> int:
-    """Returns the multiple of rows at which a row's result is independent of the other rows.
-
-    Measured for PyTorch's matrix products on a CPU: bfloat16 treats only a single row differently,
-    float32 every number of rows that is not a multiple of eight.
-    """
-    if weight.is_cuda:
-        return 1
-    return 2 if weight.dtype == torch.bfloat16 else 8
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,14 @@ class SamplingParams:
         if self.top_logprobs is not None and self.top_logprobs < 0:
             raise ValueError(f"top_logprobs must be 0 or more, not {self.top_logprobs}.")
 
+    @property
+    def needs_all_logits(self) -> bool:
+        """Whether the draw needs the logits of the whole vocabulary, not only of a shortlist.
+
+        Above temperature 1, improbable tokens become more probable.
+        """
+        return self.top_logprobs is not None or self.grammar is not None or self.temperature > 1
+
 
 @dataclass(frozen=True)
 class Token:

@@ -23,10 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
+from reference_engine.generation.forward import Forward, GatheredForward, Row
 from reference_engine.generation.graphs import (
     Decoder,
     GraphedForward,
@@ -37,6 +36,7 @@ from reference_engine.generation.graphs import (
 from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
+from reference_engine.generation.shortlist import ShortlistSampler
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
 from reference_engine.model.transformer import Transformer
@@ -116,7 +116,7 @@ class Scheduler:
         if isinstance(forward, GraphedForward) and sampler is sample:
             self._decoder = forward.decoder(max_batch)
         self._flight: _Flight | None = None
-        self._row_multiple = row_multiple(model.unembedding.weight)
+        self._short = ShortlistSampler(model, sampler) if model.shortlist else None
         self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
         self._headroom = headroom
@@ -392,12 +392,24 @@ class Scheduler:
                     streams.append(stream[at : at + 1])
         if not ready:
             return []
-        padding = -len(ready) % self._row_multiple
-        padded = F.pad(torch.cat(streams), (0, 0, 0, padding))
-        logits = self._model.unembedding(padded)[: len(ready)]
-        draws = [each.draw() for each in ready]
-        tokens = self._link.tokens(lambda: self._sampler(logits, draws))
-        return [self._gain(*each) for each in zip(ready, tokens, strict=True)]
+        tokens = self._draw(torch.cat(streams), ready)
+        return [self._gain(each, tokens[each]) for each in ready]
+
+    def _draw(self, stream: Tensor, ready: list[Sequence]) -> dict[Sequence, Token | None]:
+        """Draws from the shortlist where that suffices, and from the whole vocabulary elsewhere."""
+        short, rest = self._short, list(range(len(ready)))
+        tokens: dict[Sequence, Token | None] = {}
+        if short is not None:
+            listed = [row for row in rest if not ready[row].params.needs_all_logits]
+            chosen = [ready[row] for row in listed]
+            tokens |= zip(chosen, short.draw(stream[listed], chosen), strict=True)
+            rest = [row for row in rest if row not in listed]
+        if rest:
+            logits = self._model.unembedding(stream[rest])
+            draws = [ready[row].draw() for row in rest]
+            drawn = self._link.tokens(lambda: self._sampler(logits, draws))
+            tokens |= zip((ready[row] for row in rest), drawn, strict=True)
+        return tokens
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
         """Adds a drawn token to its sequence."""

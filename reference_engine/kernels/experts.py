@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from reference_engine.model.config import Kernels
 from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
-from reference_engine.model.transformer import swiglu
+from reference_engine.model.transformer import product, swiglu
 
 PackedExperts = Callable[[Tensor, Tensor, Tensor, PackedLinear, PackedLinear, float], Tensor]
 """The signature of `packed_experts` in PyTorch and Triton."""
@@ -56,4 +55,4 @@ def packed_experts(
 
 def _product(x: Tensor, linear: PackedLinear, expert: int) -> Tensor:
     weight = decode_kernel_layout(linear.blocks[expert], linear.scales[expert], x.dtype)
-    return F.linear(x, weight, linear.bias[expert])
+    return product(x, weight, linear.bias[expert])

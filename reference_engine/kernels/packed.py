@@ -31,8 +31,9 @@ class PackedMixtureOfExperts(MixtureOfExperts):
         self.register_buffer(f"{name}_scales", scales)
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`."""
-        return self._run(tokens, chosen, weights, *self.linears, self.limit)
+        """Runs tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
+        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run(rows, chosen, weights, *self.linears, self.limit).view_as(tokens)
 
     @property
     def linears(self) -> tuple[PackedLinear, PackedLinear]:

@@ -17,12 +17,14 @@ The features of gpt-oss, in the order of this file:
   bias of its second projection before the router weight is applied.
 - Separate embedding and unembedding matrices.
 
-Matrix products use the dtype of the weights. The residual stream is float32, or on request
+Matrix products use the dtype of the weights; on a CPU, the result of a row does not depend on the
+rows beside it (`product`). The residual stream is float32, or on request
 bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
@@ -33,9 +35,31 @@ from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
-ROW_MULTIPLE = 16
-"""If the number of rows is a multiple of this, a matrix product gives each row the same result,
-independent of the content and number of the other rows (measured for PyTorch's CPU kernels)."""
+TILE = 16
+"""Rows of a matrix product over single tokens on a CPU: the full height of the libraries' innermost
+loops. With 6, 8, 24 or 32 rows, some sum the first and the last rows in a different order."""
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Maps (B, T, inputs) or (B, inputs) to outputs, with a weight (outputs, inputs).
+
+    The CPU libraries choose the order of a row's sums by the number of rows. Here this number never
+    depends on B, and so the result of a sequence is the same to the last bit in every batch: a
+    block of tokens is a product of its own, and single tokens go in tiles of `TILE` rows, the last
+    one padded.
+    """
+    if not x.is_cpu:
+        return F.linear(x, weight, bias)
+    if x.ndim == 3 and x.shape[1] > 1:
+        return torch.stack([F.linear(block, weight, bias) for block in x])
+    rows = x.flatten(0, -2)
+    padded = F.pad(rows, (0, 0, 0, -len(rows) % TILE))
+    out = x.new_empty(len(padded), len(weight))
+    for first in range(0, len(padded), TILE):
+        tile = padded[first : first + TILE].mT
+        made = weight @ tile if bias is None else torch.addmm(bias[:, None], weight, tile)
+        out[first : first + TILE] = made.mT
+    return out[: len(rows)].view(*x.shape[:-1], len(weight))
 
 
 class Linear(nn.Module):
@@ -48,7 +72,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., inputs) to (..., outputs)."""
-        return F.linear(x, self.weight, self.bias)
+        return product(x, self.weight, self.bias)
 
 
 class Embedding(nn.Module):
@@ -214,40 +238,41 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns what the experts add to the stream x, (B, T, H)."""
-        tokens = self.norm(x).flatten(0, 1)
+        tokens = self.norm(x)
         chosen = self.gate(tokens).float().topk(self.top, dim=-1)
         weights = chosen.values.softmax(-1)
         local = self.shard.local_experts(chosen.indices, weights, len(self.gate.weight))
-        return self.run_experts(tokens, *local).view_as(x)
+        return self.run_experts(tokens, *local)
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
+        """Runs tokens (B, T, H) through their `chosen` experts (B, T, top), weighted by `weights`.
 
         The index after the last expert means "no expert"; its weight is zero.
         """
-        run = self._run_all if self.dense else self._run_chosen
-        return run(tokens, chosen, weights)
+        if self.dense:
+            return self._run_all(tokens, chosen, weights)
+        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run_chosen(rows, chosen, weights).view_as(tokens)
 
     def _run_all(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs every token through every expert, in two matrix products; most weights are zero."""
+        """Runs every token through every expert; most weights are zero."""
         experts, width, hidden = self.mlp1_weight.shape
-        share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
-        share = share[:, :experts].to(tokens.dtype).contiguous()
-        first = F.linear(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
-        inner = swiglu(first.view(-1, experts, width), self.limit) * share[..., None]
-        return torch.addmm(
-            share @ self.mlp2_bias, inner.flatten(1), self.mlp2_weight.view(-1, hidden)
-        )
+        share = weights.new_zeros(*tokens.shape[:-1], experts + 1).scatter(-1, chosen, weights)
+        share = share[..., :experts].to(tokens.dtype)
+        first = product(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
+        first = first.view(*tokens.shape[:-1], experts, width)
+        inner = swiglu(first, self.limit) * share[..., None]
+        second = product(inner.flatten(-2), self.mlp2_weight.view(-1, hidden).mT)
+        return second + product(share, self.mlp2_bias.mT)
 
     def _run_chosen(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         out = torch.zeros_like(tokens, dtype=torch.float32)
         for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)
-            padded = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
-            first = F.linear(padded, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            first = product(tokens[row], self.mlp1_weight[expert], self.mlp1_bias[expert])
             inner = swiglu(first, self.limit)
-            second = torch.addmm(self.mlp2_bias[expert], inner, self.mlp2_weight[expert])
-            out.index_add_(0, row, second[: len(row)] * weights[row, place, None])
+            second = product(inner, self.mlp2_weight[expert].mT, self.mlp2_bias[expert])
+            out.index_add_(0, row, second * weights[row, place, None])
         return out
 
 
@@ -267,11 +292,7 @@ class Block(nn.Module):
 
 
 class Unembedding(Linear):
-    """The logits of all tokens; each process computes those of its part of the vocabulary.
-
-    For few rows on a CPU, F.linear spends most of its time on reordering the weight; the product
-    with exchanged factors reads the weight once.
-    """
+    """The logits of all tokens; each process computes those of its part of the vocabulary."""
 
     def __init__(self, config: ModelConfig, shard: Shard = UNSHARDED) -> None:
         super().__init__(config.hidden_size, len(shard.part(config.vocab_size)), bias=False)
@@ -279,11 +300,17 @@ class Unembedding(Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps normalized streams (..., H) to logits (..., vocabulary)."""
-        if x.is_cpu and x.ndim == 2 and 1 < len(x) <= ROW_MULTIPLE:
-            part = (self.weight @ x.mT).mT.contiguous()
-        else:
-            part = super().forward(x)
-        return self.shard.gather(part)
+        return self.shard.gather(super().forward(x))
+
+
+class Shortlist(Protocol):
+    """The few tokens that can follow a prompt, in checkpoints whose format says so."""
+
+    common: Tensor  # token IDs of all prompts, in ascending order
+
+    def own(self, prompt: Sequence[int]) -> Tensor:
+        """Returns the further token IDs of one prompt, in ascending order."""
+        ...
 
 
 class Transformer(nn.Module):
@@ -295,6 +322,8 @@ class Transformer(nn.Module):
         shard: The part of this process. `self.config` then has its number of heads.
         residual: The dtype of the residual stream.
     """
+
+    shortlist: Shortlist | None = None  # set by the loader
 
     def __init__(
         self,

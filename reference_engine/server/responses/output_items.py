@@ -5,8 +5,6 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from openai.types.responses import ResponseIncludable
-
 from harmony.parse import Ended, Kind, Started
 from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
@@ -252,7 +250,7 @@ class OutputWriter:
         tools: Toolbox | None = None,
         *,
         custom: frozenset[str] = frozenset(),
-        include: Collection[ResponseIncludable] = (),
+        include: Collection[str] = (),
     ) -> None:
         self._namespaces = namespaces or {}
         self._custom = custom

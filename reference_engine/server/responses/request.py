@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
 from harmony.conversation import Builtin, Conversation, ConversationItem, Developer
@@ -25,6 +24,18 @@ from reference_engine.server.responses.input_items import Item, MessageItem
 from reference_engine.server.responses.offered_tools import AnyTool, ToolChoice, choice_of, offered
 
 _LOGPROBS = "message.output_text.logprobs"
+
+Includable = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+"""`openai.types.responses.ResponseIncludable`; importing the SDK would take a second."""
 
 
 class JsonSchemaFormat(JsonSchema):
@@ -54,7 +65,7 @@ class ResponsesRequest(AnswerRequest):
     store: bool = True
     max_output_tokens: Limit | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
-    include: list[ResponseIncludable] = Field(default_factory=list)
+    include: list[Includable] = Field(default_factory=list)
     tools: list[AnyTool] = Field(default_factory=list)
     tool_choice: ToolChoice = "auto"
     reasoning: EffortChoice = EffortChoice()

@@ -4,13 +4,11 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from tiny_model import hugging_face_model, random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
-from reference_engine.generation.forward import row_multiple
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.transformer import Unembedding, rotary_frequencies, swiglu
+from reference_engine.model.transformer import rotary_frequencies, swiglu
 
 # Windows that are exceeded, a prompt longer than the initial context of 64, all head groupings,
 # experts run all together (at most twice those chosen) and by choice.
@@ -127,26 +125,3 @@ def test_cuda_agrees_with_cpu(shape, tmp_path):
     cpu = logprobs(load_model(tmp_path, "cpu", torch.float32), tokens)
     cuda = logprobs(load_model(tmp_path, "cuda", torch.float32), tokens.cuda()).cpu()
     assert (cpu - cuda).abs().max() <= 1e-4
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_logits_of_a_row_do_not_depend_on_the_number_of_rows(dtype):
-    """Up to 16 rows, the factors of the product are exchanged."""
-    torch.manual_seed(0)
-    config = tiny_config(hidden_size=192, vocab_size=5000)
-    unembedding = Unembedding(config).to(dtype).requires_grad_(False)
-    unembedding.weight.normal_()
-    rows = torch.randn(32, 192).to(dtype)
-    exact = F.linear(rows.double(), unembedding.weight.double())
-    most = unembedding(rows)
-    for count in (1, 2, 8, 16, 32):
-        logits = unembedding(rows[:count])
-        assert logits.is_contiguous()
-        torch.testing.assert_close(
-            logits.double(),
-            exact[:count],
-            rtol=2**-8 if dtype == torch.bfloat16 else 1e-5,
-            atol=1e-4,
-        )
-        if count % row_multiple(unembedding.weight) == 0:
-            assert torch.equal(logits, most[:count])
