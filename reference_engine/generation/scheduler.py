@@ -23,10 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
+from reference_engine.generation.forward import Forward, GatheredForward, Row
 from reference_engine.generation.graphs import (
     Decoder,
     GraphedForward,
@@ -116,7 +115,6 @@ class Scheduler:
         if isinstance(forward, GraphedForward) and sampler is sample:
             self._decoder = forward.decoder(max_batch)
         self._flight: _Flight | None = None
-        self._row_multiple = row_multiple(model.unembedding.weight)
         self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
         self._headroom = headroom
@@ -392,9 +390,7 @@ class Scheduler:
                     streams.append(stream[at : at + 1])
         if not ready:
             return []
-        padding = -len(ready) % self._row_multiple
-        padded = F.pad(torch.cat(streams), (0, 0, 0, padding))
-        logits = self._model.unembedding(padded)[: len(ready)]
+        logits = self._model.unembedding(torch.cat(streams))
         draws = [each.draw() for each in ready]
         tokens = self._link.tokens(lambda: self._sampler(logits, draws))
         return [self._gain(*each) for each in zip(ready, tokens, strict=True)]

@@ -1,12 +1,14 @@
 """The launches of a decode step of gpt-oss-20b, counted without a GPU."""
 
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from benchmarks.gpu.launches import decode_launches, per_layer
+from benchmarks.gpu.launches import counted, decode_launches, per_layer
 from benchmarks.gpu.model import shape
 from reference_engine.model.sharding import Shard
+from reference_engine.model.transformer import Unembedding
 
 
 @pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
@@ -37,3 +39,12 @@ def test_several_processes_need_few_further_launches(rows):
         "all_reduce": 2 * layers, "_to_copy": layers, "new_zeros": layers, "sum": layers,
         "all_gather": 1, "cat": 1,
     }  # fmt: skip
+
+
+def test_a_gpu_computes_float32_logits_in_one_product():
+    config = shape("20b", 2)
+    unembedding = Unembedding(config).to("meta", torch.bfloat16)
+    rows = torch.empty(3, config.hidden_size, dtype=torch.bfloat16, device="meta")
+    with counted() as launches:
+        assert unembedding(rows).dtype == torch.float32
+    assert launches == {"mm": 1}

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from tiny_model import hugging_face_model, random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
-from reference_engine.generation.forward import row_multiple
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Unembedding, rotary_frequencies, swiglu
 
@@ -130,8 +129,8 @@ def test_cuda_agrees_with_cpu(shape, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_logits_of_a_row_do_not_depend_on_the_number_of_rows(dtype):
-    """Up to 16 rows, the factors of the product are exchanged."""
+def test_logits_are_float32_and_do_not_depend_on_the_number_of_rows(dtype):
+    """With weights in bfloat16, only the factors are rounded, not the sums."""
     torch.manual_seed(0)
     config = tiny_config(hidden_size=192, vocab_size=5000)
     unembedding = Unembedding(config).to(dtype).requires_grad_(False)
@@ -139,14 +138,9 @@ def test_the_logits_of_a_row_do_not_depend_on_the_number_of_rows(dtype):
     rows = torch.randn(32, 192).to(dtype)
     exact = F.linear(rows.double(), unembedding.weight.double())
     most = unembedding(rows)
-    for count in (1, 2, 8, 16, 32):
+    assert most.dtype == torch.float32
+    torch.testing.assert_close(most.double(), exact, rtol=1e-5, atol=1e-4)
+    for count in (1, 2, 8, 16):
         logits = unembedding(rows[:count])
         assert logits.is_contiguous()
-        torch.testing.assert_close(
-            logits.double(),
-            exact[:count],
-            rtol=2**-8 if dtype == torch.bfloat16 else 1e-5,
-            atol=1e-4,
-        )
-        if count % row_multiple(unembedding.weight) == 0:
-            assert torch.equal(logits, most[:count])
+        assert torch.equal(logits, most[:count])
