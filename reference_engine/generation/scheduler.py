@@ -33,7 +33,7 @@ from reference_engine.generation.graphs import (
     drawn_in,
     practice_table,
 )
-from reference_engine.generation.link import Link
+from reference_engine.generation.link import Link, digests
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
@@ -246,7 +246,7 @@ class Scheduler:
         """Waits for a launched step; sequences that were removed in the meantime gain no token."""
         if flight is None:
             return []
-        tokens = self._link.tokens(flight.step.tokens)
+        tokens = self._link.tokens(flight.step.tokens, flight.step.digests)
         steps = []
         for sequence, place in flight.places.items():
             sequence.launched -= 1
@@ -390,9 +390,12 @@ class Scheduler:
                     streams.append(stream[at : at + 1])
         if not ready:
             return []
-        logits = self._model.unembedding(torch.cat(streams))
+        stream = torch.cat(streams)
+        logits = self._model.unembedding(stream)
         draws = [each.draw() for each in ready]
-        tokens = self._link.tokens(lambda: self._sampler(logits, draws))
+        tokens = self._link.tokens(
+            lambda: self._sampler(logits, draws), lambda: digests(stream).tolist()
+        )
         return [self._gain(*each) for each in zip(ready, tokens, strict=True)]
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
