@@ -86,12 +86,20 @@ class Decoder:
         replay()
         return Launched.of(self._logits, self._drawn, self._digests, draws)
 
-    def sizes(self, context: int) -> list[tuple[int, int]]:
-        """Returns the rows and tokens of the largest batches of all steps, the largest first."""
+    def steps(self, context: int) -> list[tuple[int, int, float]]:
+        """Returns the steps to record, the largest first: rows, tokens of each row, and top_p.
+
+        Their number is bounded: with 256 rows and 131,072 tokens of context, there are 88.
+        """
         rows = sorted({bucket(count) for count in range(1, len(self._drawn) + 1)}, reverse=True)
         widest = width_of(blocks_of(context))
         widths = sorted({width_of(blocks) for blocks in range(1, widest + 1)}, reverse=True)
-        return [(count, min(BLOCK * width, context)) for count in rows for width in widths]
+        return [
+            (count, min(BLOCK * width, context), top_p)
+            for count in rows
+            for width in widths
+            for top_p in (0.9, 1)
+        ]
 
     def record(self, count: int, context: int, *, top_p: float) -> None:
         """Records the step of `count` rows with `context` tokens each; overwrites pages.
@@ -205,13 +213,13 @@ def record_calls(run: Callable[[], None]) -> Replay:
 
 
 def bucket(rows: int) -> int:
-    """Returns the padded row count: a power of two up to 8, then a multiple of 8 or, above 64, 32.
+    """Returns the padded row count: a power of two up to 8, a multiple of 16 up to 64, then of 64.
 
     Every bucket needs graphs, and padding costs little: its rows are short and share their experts.
     """
     if rows <= 8:
         return 1 << (rows - 1).bit_length()
-    multiple = 8 if rows <= 64 else 32
+    multiple = 16 if rows <= 64 else 64
     return -(-rows // multiple) * multiple
 
 
