@@ -1,12 +1,17 @@
 """The launches of a decode step of gpt-oss-20b, counted without a GPU."""
 
+from unittest import mock
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from benchmarks.gpu.launches import counted, decode_launches, per_layer
+from triton.runtime import KernelInterface
+
+from benchmarks.gpu.launches import counted, decode_launches, per_layer, step_without_data
 from benchmarks.gpu.model import shape
+from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 from reference_engine.model.sharding import Shard
 from reference_engine.model.transformer import Unembedding
 
@@ -42,6 +47,33 @@ def test_several_processes_need_few_further_launches(rows):
         "all_reduce": 2 * layers, "_to_copy": layers, "new_zeros": layers,
         "sum": layers + 1, "arange": 1, "mul": 1, "copy_": 1, "all_gather": 1, "cat": 1,
     }  # fmt: skip
+
+
+def tuning_key(kernel, rows):
+    """The key under which the autotuner keeps its choice for a decode step of 20b."""
+    found = set()
+
+    def launch(launched, grid):
+        def called(*args, **constants):
+            if launched is kernel:
+                given = dict(zip(kernel.arg_names, args, strict=False)) | constants
+                found.add(tuple(given[name] for name in kernel.keys))
+
+        return called
+
+    decoder, batch = step_without_data(shape("20b", 2), rows)
+    with counted(), mock.patch.object(KernelInterface, "__getitem__", launch):
+        decoder.run(batch, nucleus=False)
+    (key,) = found
+    return key
+
+
+@pytest.mark.parametrize("kernel", [gate_up_kernel, down_kernel], ids=["gate and up", "down"])
+def test_few_rows_do_not_use_a_configuration_tuned_for_many(kernel):
+    """All of these row counts have tiles of 16 rows."""
+    keys = [tuning_key(kernel, rows) for rows in (1, 2, 8, 64, 128)]
+    assert len(set(keys)) == 4
+    assert keys[3] == keys[4]
 
 
 def test_a_gpu_computes_float32_logits_in_one_product():
