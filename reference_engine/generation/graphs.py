@@ -31,6 +31,7 @@ from reference_engine.generation.sampling import (
     read_tokens,
 )
 from reference_engine.kernels.packed import PackedMixtureOfExperts
+from reference_engine.kernels.sampling import chunk_sums_of
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
@@ -73,6 +74,7 @@ class Decoder:
         self._logits = torch.empty(most, model.config.vocab_size, device=device)
         self._drawn = torch.zeros(most, dtype=torch.int64, device=device)
         self._before = torch.zeros_like(self._drawn)
+        self._chunk_sums = chunk_sums_of(model.kernels)
         self._digests = torch.zeros_like(self._drawn) if model.shard.ranks > 1 else None
 
     def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
@@ -128,7 +130,8 @@ class Decoder:
         if self._digests is not None:
             self._digests[:count].copy_(digests(normalized))
         logits = self._logits[:count].copy_(self._model.unembedding(normalized))
-        drawn = draw_tokens(logits, batch.settings, CANDIDATES if nucleus else 0)
+        candidates = CANDIDATES if nucleus else 0
+        drawn = draw_tokens(logits, batch.settings, candidates, self._chunk_sums)
         self._drawn[:count].copy_(drawn)
 
 

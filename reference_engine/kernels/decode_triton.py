@@ -226,7 +226,7 @@ def route_kernel(
             mask=used & (expert < EXPERTS)[None, :],
             other=float("-inf"),
         ).to(tl.float32)
-        # A chosen expert gets minus infinity, so all others, also those without a number, have more.
+        # A chosen expert gets minus infinity, so all others have more, also those with NaN.
         left = tl.where(score > _LOWEST, score, _LOWEST)
         left = tl.where((expert < EXPERTS)[None, :], left, float("-inf"))
         wrong = tl.max((score != score).to(tl.int32), 1) > 0

@@ -18,19 +18,20 @@ from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
+from reference_engine.kernels.sampling_triton import chunk_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
-    "*fp32": "out part_maximum part_sum weights stream parts cos sin",
+    "*fp32": "largest sums logits divisors out part_maximum part_sum weights stream parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
     "own_slots blocks",
     "*u8": "scales",
     "fp32": "limit scale eps",
     "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
-    "splits rows load",
+    "splits rows load vocabulary chunks",
 }
-MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
+MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads", "vocabulary"}
 
 # gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
 EXPERTS = {"IN": 2880, "OUT": 5760}
@@ -153,6 +154,12 @@ def test_combining_split_keys():
     parts = {"out": "*bf16"}
     made = compiled(combine_kernel, 4, 3, parts, HEAD_DIM=64, HEAD_COLUMNS=64, BLOCK_SPLITS=32)
     assert "LDL" not in made.asm["sass"], "registers are spilled"
+
+
+def test_sampling_reads_several_logits_at_a_time():
+    made = compiled(chunk_kernel, 4, 3, CHUNKS=16, CHUNK=128)
+    assert "LDL" not in made.asm["sass"], "registers are spilled"
+    assert "LDG.E.128" in made.asm["sass"]
 
 
 def test_the_small_steps_of_a_block():
