@@ -21,8 +21,8 @@ A GPU computes the same for one new token of each sequence in `generation.decode
 launches; `test_decode_agrees_with_the_model` in tests/reference_engine/kernels/kernel_decode.py
 compares both.
 
-Matrix products use the dtype of the weights, and logits are float32. The residual stream is float32, or on request
-bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
+Matrix products use the dtype of the weights, and logits are float32. The residual stream is
+float32, or on request bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
 
