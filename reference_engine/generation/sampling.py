@@ -188,7 +188,7 @@ def draw_tokens(
     chunk = torch.where(greedy, largest.argmax(-1, keepdim=True), chunk)
     spare = -logits.shape[1] % CHUNK
     padded = F.pad(logits, (0, spare), value=-math.inf) if spare else logits
-    chunks = padded.unflatten(1, (-1, CHUNK))
+    chunks = padded.reshape(len(logits), -1, CHUNK)
     within = chunks[torch.arange(len(logits), device=logits.device), chunk[:, 0]]
     powers = ((within - best) / divisor).exp()
     inner, _ = _invert(powers, rest)

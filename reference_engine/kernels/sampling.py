@@ -36,7 +36,7 @@ def chunk_sums(logits: Tensor, divisors: Tensor) -> tuple[Tensor, Tensor]:
         one of its logits is NaN or positive infinity.
     """
     padded = F.pad(logits, (0, -logits.shape[1] % CHUNK), value=-math.inf)
-    chunks = padded.unflatten(1, (-1, CHUNK))
+    chunks = padded.reshape(len(logits), -1, CHUNK)
     largest = chunks.amax(-1, keepdim=True)
     reference = largest.masked_fill(largest == -math.inf, 0.0)
     powers = ((chunks - reference) / divisors[:, None, None]).exp()

@@ -22,7 +22,8 @@ launches; `test_decode_agrees_with_the_model` in tests/reference_engine/kernels/
 compares both.
 
 Matrix products use the dtype of the weights, and logits are float32. The residual stream is
-float32, or on request bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
+float32, or on request bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face
+transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
 
@@ -299,7 +300,7 @@ def wide_product(x: Tensor, weight: Tensor) -> Tensor:
         made = torch.mm(rows, weight.mT, out_dtype=torch.float32)
     else:
         padded = F.pad(rows.float(), (0, 0, 0, -len(rows) % ROW_MULTIPLE))
-        parts = [F.linear(padded, part.float()) for part in weight.split(CONVERTED_ROWS)]
+        parts = [F.linear(padded, part.float()) for part in torch.split(weight, CONVERTED_ROWS)]
         made = torch.cat(parts, dim=-1)[: len(rows)]
     return made.view(*x.shape[:-1], len(weight))
 
