@@ -1,7 +1,8 @@
 """The bytes and operations that one forward pass needs, as the limit of speed.
 
 They are computed from the shapes: weights in MXFP4 (experts) and bfloat16 (everything else), keys
-and values in bfloat16. Activations stay in caches and are not counted.
+and values in bfloat16. The float32 logits are written once, and sampling reads them once. Other
+activations stay in caches and are not counted.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from reference_engine.model.config import ModelConfig
 
 BYTES = 2
 """Bytes of a number in bfloat16."""
+LOGIT_BYTES = 8
+"""Bytes that a logit in float32 moves: written and read once."""
 MXFP4_BYTES = 17 / 32
 """Bytes of a number in MXFP4: 16 bytes and a scale for 32 numbers."""
 
@@ -39,7 +42,7 @@ def decode_step(config: ModelConfig, batch: int, context: int) -> Demand:
     keys = sum(_keys_seen(config, layer, context) for layer in range(config.num_hidden_layers))
     cache = 2 * BYTES * batch * keys * config.num_key_value_heads * config.head_dim
     return Demand(
-        moved=_weights_read(config, batch) + cache,
+        moved=_weights_read(config, batch) + cache + sampling(config, batch),
         operations=_matrix_operations(config, batch, batch) + batch * _per_key(config) * keys,
     )
 
@@ -51,9 +54,14 @@ def prefill(config: ModelConfig, tokens: int) -> Demand:
         seen = min(_window(config, layer) or tokens, tokens)
         pairs += seen * (seen + 1) / 2 + (tokens - seen) * seen
     return Demand(
-        moved=_weights_read(config, tokens),
+        moved=_weights_read(config, tokens) + sampling(config, 1),
         operations=_matrix_operations(config, tokens, 1) + _per_key(config) * pairs,
     )
+
+
+def sampling(config: ModelConfig, rows: int) -> float:
+    """The bytes that the logits of some rows move."""
+    return float(LOGIT_BYTES * rows * config.vocab_size)
 
 
 def _window(config: ModelConfig, layer: int) -> int | None:

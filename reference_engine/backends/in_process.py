@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
 from reference_engine.model.config import DEFAULT_CONTEXT
+from reference_engine.model.transformer import wide_product
 
 _PREFILL_TOKENS = 512
 """Prompt tokens in one step; the step holds the attention scores of all of them."""
@@ -209,6 +211,8 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Local
             f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
         ) from error
     model = model.to(device).eval()
+    head = model.get_output_embeddings()
+    head.forward = partial(wide_product, weight=head.weight)  # Its own logits may be bfloat16.
 
     def new_sequence() -> Reader:
         cache = DynamicCache(config=model.config)

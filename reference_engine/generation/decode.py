@@ -1,7 +1,15 @@
 """One new token per sequence with as few kernel launches as possible.
 
 This is `Transformer.stream` for a GPU, where a launch costs more than the small steps of a block.
-The model's own code defines the correct result.
+The model's own code defines the correct result; `test_decode_agrees_with_the_model` in
+tests/reference_engine/kernels/kernel_decode.py compares both. Side by side:
+
+    decode                                     transformer
+    decode                                     Transformer.stream, Block.forward, Transformer.norm
+    _add (add_and_normalize)                   the sums in Block.forward, and RMSNorm
+    _attend (rotate_and_write,                 Attention.forward: rotate, Context.attend
+        paged_attention)
+    _run_experts (choose_experts, multiply)    MixtureOfExperts.forward, run_experts
 """
 
 from collections.abc import Mapping

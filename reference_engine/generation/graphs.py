@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.generation.forward import Forward, GatheredForward, Row
+from reference_engine.generation.link import digests
 from reference_engine.generation.ragged import RaggedBatch, RaggedForward, width_for, width_of
 from reference_engine.generation.sampling import (
     CANDIDATES,
@@ -30,6 +31,7 @@ from reference_engine.generation.sampling import (
     read_tokens,
 )
 from reference_engine.kernels.packed import PackedMixtureOfExperts
+from reference_engine.kernels.sampling import chunk_sums_of
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
@@ -72,6 +74,8 @@ class Decoder:
         self._logits = torch.empty(most, model.config.vocab_size, device=device)
         self._drawn = torch.zeros(most, dtype=torch.int64, device=device)
         self._before = torch.zeros_like(self._drawn)
+        self._chunk_sums = chunk_sums_of(model.kernels)
+        self._digests = torch.zeros_like(self._drawn) if model.shard.ranks > 1 else None
 
     def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
         """Launches a step for rows with one token each.
@@ -82,14 +86,22 @@ class Decoder:
         batch, replay = self._step(rows, draws)
         batch.fill(rows, draws)
         replay()
-        return Launched.of(self._logits, self._drawn, draws)
+        return Launched.of(self._logits, self._drawn, self._digests, draws)
 
-    def sizes(self, context: int) -> list[tuple[int, int]]:
-        """Returns the rows and tokens of the largest batches of all steps, the largest first."""
+    def steps(self, context: int) -> list[tuple[int, int, float]]:
+        """Returns the steps to record, the largest first: rows, tokens of each row, and top_p.
+
+        Their number is bounded: with 256 rows and 131,072 tokens of context, there are 88.
+        """
         rows = sorted({bucket(count) for count in range(1, len(self._drawn) + 1)}, reverse=True)
         widest = width_of(blocks_of(context))
         widths = sorted({width_of(blocks) for blocks in range(1, widest + 1)}, reverse=True)
-        return [(count, min(BLOCK * width, context)) for count in rows for width in widths]
+        return [
+            (count, min(BLOCK * width, context), top_p)
+            for count in rows
+            for width in widths
+            for top_p in (0.9, 1)
+        ]
 
     def record(self, count: int, context: int, *, top_p: float) -> None:
         """Records the step of `count` rows with `context` tokens each; overwrites pages.
@@ -115,8 +127,11 @@ class Decoder:
         given, count = batch.tokens, len(batch.tokens)
         earlier = self._before[(~given).clamp(min=0)]
         normalized = batch.run(self._model, torch.where(given < 0, earlier, given))
+        if self._digests is not None:
+            self._digests[:count].copy_(digests(normalized))
         logits = self._logits[:count].copy_(self._model.unembedding(normalized))
-        drawn = draw_tokens(logits, batch.settings, CANDIDATES if nucleus else 0)
+        candidates = CANDIDATES if nucleus else 0
+        drawn = draw_tokens(logits, batch.settings, candidates, self._chunk_sums)
         self._drawn[:count].copy_(drawn)
 
 
@@ -140,24 +155,43 @@ class Launched:
     logits are not needed: no row has a top_p, logprobs or a constraint."""
     _logits: Tensor
     _drawn: Tensor
+    _digests: Tensor | None  # of several processes
     _copied: torch.cuda.Event | None
 
     @classmethod
-    def of(cls, logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> Launched:
-        """Starts the copy of the drawn tokens to the host."""
-        on_gpu, count = drawn.is_cuda, len(draws)
-        host = torch.empty(count, dtype=drawn.dtype, pin_memory=on_gpu)
-        host.copy_(drawn[:count], non_blocking=True)
-        copied = torch.cuda.current_stream().record_event() if on_gpu else None
+    def of(
+        cls, logits: Tensor, drawn: Tensor, digests: Tensor | None, draws: Sequence[Draw]
+    ) -> Launched:
+        """Starts the copy of the drawn tokens and of the digests to the host."""
+        count = len(draws)
+        host = _to_host(drawn[:count])
+        compared = None if digests is None else _to_host(digests[:count])
+        copied = torch.cuda.current_stream().record_event() if drawn.is_cuda else None
         read = any(d.params.top_logprobs is not None or d.constraint is not None for d in draws)
         overlaps = not (read or is_nucleus(draws))
-        return cls(draws, overlaps, logits[:count], host, copied)
+        return cls(draws, overlaps, logits[:count], host, compared, copied)
 
     def tokens(self) -> list[Token | None]:
         """Waits for the step and returns its tokens; None for rows without finite logits."""
+        self._wait()
+        return read_tokens(self._logits, self._drawn, self.draws)
+
+    def digests(self) -> list[int]:
+        """Waits for the step; returns the digest of each row's stream, then the drawn tokens.
+
+        There are none if the model has a single process.
+        """
+        self._wait()
+        return [] if self._digests is None else [*self._digests.tolist(), *self._drawn.tolist()]
+
+    def _wait(self) -> None:
         if self._copied is not None:
             self._copied.synchronize()
-        return read_tokens(self._logits, self._drawn, self.draws)
+
+
+def _to_host(numbers: Tensor) -> Tensor:
+    host = torch.empty_like(numbers, device="cpu", pin_memory=numbers.is_cuda)
+    return host.copy_(numbers, non_blocking=True)
 
 
 def record_graphs() -> Record:
@@ -182,13 +216,13 @@ def record_calls(run: Callable[[], None]) -> Replay:
 
 
 def bucket(rows: int) -> int:
-    """Returns the padded row count: a power of two up to 8, then a multiple of 8 or, above 64, 32.
+    """Returns the padded row count: a power of two up to 8, a multiple of 16 up to 64, then of 64.
 
     Every bucket needs graphs, and padding costs little: its rows are short and share their experts.
     """
     if rows <= 8:
         return 1 << (rows - 1).bit_length()
-    multiple = 8 if rows <= 64 else 32
+    multiple = 16 if rows <= 64 else 64
     return -(-rows // multiple) * multiple
 
 

@@ -16,7 +16,9 @@ from reference_engine.kv_cache.pages import blocks_of
 from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer
 
-_MIN_BLOCKS = 16
+_WIDTHS = (16, 128, 1024)
+"""Blocks of a page table. Longer ones have a power of two. Each width needs graphs; a wide table
+costs little, because the kernels read only the pages of a sequence."""
 _PADDING_LENGTH = 2
 """The context length of a padding row. Its token goes to the second row of the null page."""
 _GREEDY = (1.0, 0.0, 1.0, 0.0)  # the settings of a padding row
@@ -174,13 +176,14 @@ class RaggedForward:
 
 
 def width_for(rows: Sequence[Row]) -> int:
-    """Returns the blocks of the longest row, rounded up to a power of two."""
+    """Returns the width of the page tables of these rows."""
     return width_of(max(blocks_of(row.start + len(row.tokens)) for row in rows))
 
 
 def width_of(blocks: int) -> int:
     """Returns the width of a page table with at least this many blocks."""
-    return max(_MIN_BLOCKS, 1 << (blocks - 1).bit_length())
+    fitting = (width for width in _WIDTHS if width >= blocks)
+    return next(fitting, 1 << (blocks - 1).bit_length())
 
 
 def has_fused_kernels(model: Transformer) -> bool:

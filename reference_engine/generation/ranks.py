@@ -1,7 +1,8 @@
 """The processes that torchrun starts: the first one is the leader, the others are followers.
 
 All run the same scheduler on their parts of the model. At each step, the leader sends the requests
-that joined or left, and the tokens that it read. Everything else is the same in all processes.
+that joined or left, the tokens that it read, and a hash of its results. Everything else is the same
+in all processes; a follower with another hash stops all of them.
 """
 
 import os
@@ -29,6 +30,11 @@ from reference_engine.model.transformer import Transformer
 
 _FOREVER = timedelta(days=3650)
 _LOST = "Another process of the model stopped, so this one stops too. See that process's message."
+_DIFFERENT = (
+    "Process {rank} of the model computed other numbers than the first process, so the answers "
+    "would be wrong, and all processes stop. Use equal GPUs, and the same versions of PyTorch, "
+    "Triton and NCCL for all processes."
+)
 _FRAME = 4096
 """Bytes of the first broadcast of a message, which is the only one for most messages."""
 _PREFIX = 8  # bytes of the length of a message
@@ -125,10 +131,11 @@ class Leader(Link):
             os.kill(os.getpid(), signal.SIGTERM)
             raise SetupError(_LOST) from error
 
-    def tokens(self, read: Callable[[], Tokens]) -> Tokens:
+    def tokens(self, read: Callable[[], Tokens], digests: Callable[[], list[int]]) -> Tokens:
         """See `Link`."""
         tokens = read()
-        self._messages.send([token and token.id for token in tokens])
+        ids = [token and token.id for token in tokens]
+        self._messages.send((hash(tuple(digests())), ids))
         return tokens
 
     def close(self) -> None:
@@ -146,10 +153,13 @@ class Follower(Link):
         with _loss_reported():
             self._messages = Messages()
 
-    def tokens(self, read: Callable[[], Tokens]) -> Tokens:
-        """See `Link`."""
-        ids = self._messages.receive()
-        assert isinstance(ids, list)
+    def tokens(self, read: Callable[[], Tokens], digests: Callable[[], list[int]]) -> Tokens:
+        """See `Link`. Raises SetupError if the results differ from those of the leader."""
+        received = self._messages.receive()
+        assert isinstance(received, tuple)
+        leaders, ids = received
+        if leaders != hash(tuple(digests())):
+            raise SetupError(_DIFFERENT.format(rank=distributed.get_rank()))
         return [None if each is None else Token(each) for each in ids]
 
     def run(

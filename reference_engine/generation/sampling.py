@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 128
+from reference_engine.kernels.sampling import CHUNK, ChunkSums, chunk_sums
+
 ROWS_AT_ONCE = 4
 """Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses
 their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
@@ -164,28 +165,49 @@ def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]
     ]
 
 
-def draw_tokens(logits: Tensor, settings: Tensor, candidates: int) -> Tensor:
+def draw_tokens(
+    logits: Tensor, settings: Tensor, candidates: int, chunk_sums: ChunkSums = chunk_sums
+) -> Tensor:
     """Draws a token for each row and reads nothing back, so a CUDA graph can record it.
+
+    The first stage reads all logits once (`chunk_sums`); the second one draws a chunk, and then a
+    token of this chunk.
 
     Args:
         logits: (rows, vocabulary) in float32.
         settings: (rows, 4) in float64, see `settings_of`.
         candidates: Number of most probable tokens among which rows with a top_p draw; 0 if no row
             has one.
+        chunk_sums: The implementation of the first stage.
 
     Returns:
         (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
         candidates do not suffice for the top_p.
     """
-    unusable = ~logits.amax(-1, keepdim=True).isfinite()
-    logits = logits.masked_fill(unusable, 0.0)
     divisor, target, top_p, temperature = settings[..., None].unbind(1)
-    scaled = logits / divisor.float()
-    chosen = _draw(scaled, target)
+    divisor = divisor.float()
+    largest, sums = chunk_sums(logits, divisor[:, 0])
+    best = largest.amax(-1, keepdim=True)
+    weights = sums * ((largest - best) / divisor).exp()
+    total = weights.sum(-1, keepdim=True)
+    unusable = ~(best + total).isfinite()
+    chunk, rest = _invert(weights, target)
+    greedy = temperature == 0
+    chunk = torch.where(greedy, largest.argmax(-1, keepdim=True), chunk)
+    spare = -logits.shape[1] % CHUNK
+    padded = F.pad(logits, (0, spare), value=-math.inf) if spare else logits
+    chunks = padded.reshape(len(logits), -1, CHUNK)
+    within = chunks[torch.arange(len(logits), device=logits.device), chunk[:, 0]]
+    powers = ((within - best) / divisor).exp()
+    inner, _ = _invert(powers, rest)
+    chosen = chunk * CHUNK + torch.where(greedy, within.argmax(-1, keepdim=True), inner)
     if candidates:
-        drawn, certain = _draw_top_p_together(scaled, top_p, target, candidates)
+        found = logits.topk(min(candidates, logits.shape[1]))
+        probable = ((found.values - best) / divisor).exp() / total
+        drawn, certain = _draw_top_p_together(
+            probable, found.indices, top_p, target, complete=candidates >= logits.shape[1]
+        )
         chosen = torch.where(top_p < 1, drawn.masked_fill(~certain, UNDECIDED), chosen)
-    chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
     return chosen.masked_fill(unusable, NO_TOKEN)[:, 0]
 
 
@@ -298,25 +320,24 @@ def _draw(scaled: Tensor, target: Tensor) -> Tensor:
 
 
 def _draw_top_p_together(
-    scaled: Tensor, top_p: Tensor, target: Tensor, count: int
+    probable: Tensor, indices: Tensor, top_p: Tensor, target: Tensor, *, complete: bool
 ) -> tuple[Tensor, Tensor]:
-    """Does the same as `_draw_top_p` for all rows among their `count` most probable tokens.
+    """Does the same as `_draw_top_p` for all rows among their most probable tokens.
 
-    `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each would be
-    the same if drawn from all tokens. This is the case if every token that the top_p keeps is more
-    probable than the last candidate, because then no other token is kept.
+    `probable` and `indices` are these tokens' probabilities and numbers, (rows, n), all tokens if
+    `complete`. `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each
+    would be the same if drawn from all tokens. This is the case if every token that the top_p keeps
+    is more probable than the last candidate, because then no other token is kept.
     """
-    vocabulary = scaled.shape[1]
-    best = scaled.softmax(-1).topk(min(count, vocabulary))
-    by_index = best.indices.sort(-1)  # Equally probable tokens keep this order.
-    order = best.values.gather(1, by_index.indices).sort(descending=True, stable=True)
+    by_index = indices.sort(-1)  # Equally probable tokens keep this order.
+    order = probable.gather(1, by_index.indices).sort(descending=True, stable=True)
     kept = order.values.double().cumsum(-1) - order.values < top_p
     index, _ = _invert(order.values * kept, target)
     last_kept = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
     place = order.indices.gather(1, index.minimum(last_kept))
     last = order.values[:, -1:]
     certain = (order.values > last).logical_or_(~kept).all(-1, keepdim=True)
-    return by_index.values.gather(1, place), certain | (count >= vocabulary)
+    return by_index.values.gather(1, place), certain | complete
 
 
 def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ from reference_engine.generation.graphs import (
     drawn_in,
     practice_table,
 )
-from reference_engine.generation.link import Link
+from reference_engine.generation.link import Link, digests
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.generation.shortlist import ShortlistSampler
@@ -125,14 +125,15 @@ class Scheduler:
         self._joined = 0
 
     @torch.inference_mode()
-    def prepare(self, progress: Callable[[int, int], None], *, largest: bool = False) -> None:
+    def prepare(self, progress: Callable[[int, int], None], *, largest: int | None = None) -> None:
         """Compiles kernels and records decode steps, so that no request has to wait for them.
 
         Does nothing without a recorded decoder. Must be called before the first sequence is added.
 
         Args:
             progress: Called with the number of finished steps and the total after each one.
-            largest: Whether to run only the steps that need most memory.
+            largest: Number of decode steps to record, of those that need most memory, after the
+                largest step with prompts; None for all steps.
         """
         if self._decoder is None:
             return
@@ -140,13 +141,17 @@ class Scheduler:
             store.keys.zero_()
             store.values.zero_()
         counts = [1 << n for n in range(self._chunk.bit_length())]
-        for count in [self._chunk] if largest else [self._chunk, *reversed(counts)]:
+        for count in [self._chunk, *reversed(counts)] if largest is None else [self._chunk]:
             self._prefill_practice(count)
-        sizes = self._decoder.sizes(self.max_context)
-        wanted = [(*size, top_p) for size in sizes[: 1 if largest else None] for top_p in (0.9, 1)]
+        wanted = self._decoder.steps(self.max_context)[:largest]
         for done, (count, context, top_p) in enumerate(wanted, 1):
             self._decoder.record(count, context, top_p=top_p)
             progress(done, len(wanted))
+
+    @property
+    def decode_steps(self) -> int:
+        """The number of decode steps that `prepare` records."""
+        return 0 if self._decoder is None else len(self._decoder.steps(self.max_context))
 
     def _prefill_practice(self, blocks: int) -> None:
         """Runs a step with this many blocks of prompts, and draws as many tokens as possible."""
@@ -248,7 +253,7 @@ class Scheduler:
         """Waits for a launched step; sequences that were removed in the meantime gain no token."""
         if flight is None:
             return []
-        tokens = self._link.tokens(flight.step.tokens)
+        tokens = self._link.tokens(flight.step.tokens, flight.step.digests)
         steps = []
         for sequence, place in flight.places.items():
             sequence.launched -= 1
@@ -407,7 +412,9 @@ class Scheduler:
         if rest:
             logits = self._model.unembedding(stream[rest])
             draws = [ready[row].draw() for row in rest]
-            drawn = self._link.tokens(lambda: self._sampler(logits, draws))
+            drawn = self._link.tokens(
+                lambda: self._sampler(logits, draws), lambda: digests(stream[rest]).tolist()
+            )
             tokens |= zip((ready[row] for row in rest), drawn, strict=True)
         return tokens
 

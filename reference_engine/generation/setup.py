@@ -17,6 +17,9 @@ from reference_engine.model.config import DEFAULT_CONTEXT
 from reference_engine.model.transformer import Transformer
 
 _DEFAULT_CHUNK = {"cpu": 512, "mps": 512, "cuda": 4096}
+_LARGEST, _SAMPLED = 2, 6
+"""Recorded decode steps that need most memory (with and without a top_p), and the number of further
+ones that show how much memory each graph takes."""
 
 
 def scheduler_for(
@@ -55,12 +58,19 @@ def scheduler_for(
 
 
 def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: int) -> int:
-    """Measures the bytes of GPU memory that the largest steps need besides weights and KV cache.
+    """Returns the bytes of GPU memory that the model needs besides weights and KV cache.
 
-    The steps run on a cache that is as small as possible. Raises SetupError.
+    The largest steps run on a cache that is as small as possible, and are measured. The other
+    decode steps share the memory of their results, but each graph takes some for itself; this is
+    measured for a few of them. Raises SetupError.
     """
     weight = model.unembedding.weight
-    before, _ = torch.cuda.mem_get_info(weight.device)
+
+    def free() -> int:
+        torch.cuda.synchronize(weight.device)
+        return torch.cuda.mem_get_info(weight.device)[0]
+
+    before = free()
     cache = KVCache(model.config, 2 * blocks_of(chunk), weight.dtype, weight.device)
     scheduler = Scheduler(
         model,
@@ -71,15 +81,18 @@ def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: 
         forward=forward_for(model, cache),
     )
     try:
-        scheduler.prepare(lambda done, total: None, largest=True)
+        scheduler.prepare(lambda done, total: None, largest=_LARGEST)
+        after_largest = free()
+        scheduler.prepare(lambda done, total: None, largest=_LARGEST + _SAMPLED)
     except torch.OutOfMemoryError as error:
         raise SetupError(
             f"The GPU has too little memory for {max_batch} requests and {chunk} prompt tokens at "
             "a time. Choose a smaller --max-batch or --prefill-chunk."
         ) from error
-    torch.cuda.synchronize(weight.device)
-    after, _ = torch.cuda.mem_get_info(weight.device)
+    after = free()
+    further = max(scheduler.decode_steps - _LARGEST - _SAMPLED, 0)
+    graphs = max(after_largest - after, 0) * further // _SAMPLED
     held = page_bytes(model.config, weight.dtype) * (1 + cache.pool.size)
     del scheduler, cache
     torch.cuda.empty_cache()
-    return max(before - after - held, 0)
+    return max(before - after - held, 0) + graphs

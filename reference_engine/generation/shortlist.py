@@ -31,12 +31,13 @@ class ShortlistSampler:
         assert model.shortlist is not None
         self._shortlist = model.shortlist
         self._unembedding = model.unembedding.weight
-        self._common = self._unembedding[self._shortlist.common]
+        self._common = self._unembedding[self._shortlist.common].float()
         self._sampler = sampler
         self._listed: WeakKeyDictionary[Sequence, _Listed] = WeakKeyDictionary()
 
     def draw(self, stream: Tensor, sequences: Rows[Sequence]) -> list[Token | None]:
         """Draws a token for each row of the normalized stream (rows, H), as a sampler does."""
+        stream = stream.float()  # logits are float32, as those of the whole vocabulary
         common = product(stream, self._common)
         tokens: list[Token | None] = []
         for row, sequence in enumerate(sequences):
@@ -51,5 +52,5 @@ class ShortlistSampler:
         if sequence not in self._listed:
             own = self._shortlist.own(sequence.prompt)
             ids, places = torch.cat((self._shortlist.common, own)).sort()
-            self._listed[sequence] = _Listed(ids, places, self._unembedding[own])
+            self._listed[sequence] = _Listed(ids, places, self._unembedding[own].float())
         return self._listed[sequence]

@@ -18,7 +18,10 @@ from reference_engine.kernels.routing import Routing, most_tiles
 from reference_engine.kernels.triton_support import power_of_two
 from reference_engine.kv_cache.cache import KVPages
 
-_CHUNK = 32  # tokens, slots or tiles that `route_kernel` handles at once
+_LEAST_TOKENS, _MOST_TOKENS = 16, 64
+"""Tokens, slots or tiles that `route_kernel` handles at once; with fewer, the scores of a token
+would be in several warps, which would have to wait for each other."""
+_LOWEST = tl.constexpr(-3e38)
 
 
 @triton.jit
@@ -184,48 +187,6 @@ def rotate_and_write(
     return query
 
 
-@triton.jit
-def _choose(
-    chosen,
-    weights,
-    scores,
-    start,
-    tokens,
-    TOP: tl.constexpr,
-    EXPERTS: tl.constexpr,
-    TOP_COLUMNS: tl.constexpr,
-    EXPERT_COLUMNS: tl.constexpr,
-    CHUNK: tl.constexpr,
-):
-    """Writes the experts and weights of some tokens; returns the tokens of each expert."""
-    expert, place = tl.arange(0, EXPERT_COLUMNS), tl.arange(0, TOP_COLUMNS)
-    token = start + tl.arange(0, CHUNK)
-    used = (token < tokens)[:, None]
-    left = tl.load(
-        scores + token[:, None] * EXPERTS + expert[None, :],
-        mask=used & (expert < EXPERTS)[None, :],
-        other=float("-inf"),
-    )
-    left = tl.where(used, left.to(tl.float32), 0.0)
-    counts = tl.zeros((EXPERT_COLUMNS,), tl.int32)
-    best = tl.full((CHUNK, TOP_COLUMNS), float("-inf"), tl.float32)
-    picked = tl.zeros((CHUNK, TOP_COLUMNS), tl.int32)
-    for number in tl.static_range(TOP):
-        # Scores that are not numbers could choose a column after the last expert.
-        index = tl.minimum(tl.argmax(left, 1), EXPERTS - 1)
-        here = expert[None, :] == index[:, None]
-        best = tl.where(place[None, :] == number, tl.max(left, 1)[:, None], best)
-        picked = tl.where(place[None, :] == number, index[:, None], picked)
-        counts += tl.sum((here & used).to(tl.int32), 0)
-        left = tl.where(here, float("-inf"), left)
-    power = tl.exp(best - tl.max(best, 1)[:, None])
-    slot = token[:, None] * TOP + place[None, :]
-    stored = used & (place < TOP)[None, :]
-    tl.store(chosen + slot, picked, mask=stored)
-    tl.store(weights + slot, power / tl.sum(power, 1)[:, None], mask=stored)
-    return counts
-
-
 @triton.jit(do_not_specialize=["tokens", "tiles"])
 def route_kernel(
     weights,
@@ -233,7 +194,7 @@ def route_kernel(
     tile_experts,
     tile_rows,
     tile_ends,
-    chosen,
+    own_slots,
     scores,
     tokens,
     tiles,
@@ -241,52 +202,81 @@ def route_kernel(
     EXPERTS: tl.constexpr,
     LOCAL_START: tl.constexpr,
     LOCAL_END: tl.constexpr,
-    TOP_COLUMNS: tl.constexpr,
     EXPERT_COLUMNS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Chooses experts from `scores` (tokens, EXPERTS) and sorts the slots; one program.
+    """Chooses experts from `scores` (tokens, EXPERTS) and sorts the slots; grid (EXPERTS,).
 
-    The tiles contain the slots of the experts LOCAL_START to LOCAL_END - 1.
+    Every program chooses for all tokens, so that it needs no other program, and writes the weights,
+    slots and tiles of its own expert. Until it knows the number of slots of the experts before its
+    own, it keeps its slots in its row of `own_slots` (EXPERTS, tokens). The tiles contain the slots
+    of the experts LOCAL_START to LOCAL_END - 1.
     """
-    expert = tl.arange(0, EXPERT_COLUMNS)[None, :]
+    own = tl.program_id(0)
+    expert = tl.arange(0, EXPERT_COLUMNS)
     counts = tl.zeros((EXPERT_COLUMNS,), tl.int32)
+    own_row = own_slots + own * tokens
+    written = own * 0
     for start in range(0, tokens, CHUNK):
-        counts += _choose(
-            chosen, weights, scores, start, tokens,
-            TOP, EXPERTS, TOP_COLUMNS, EXPERT_COLUMNS, CHUNK,
-        )  # fmt: skip
-    tl.debug_barrier()  # Below, other threads read `chosen`.
+        token = start + tl.arange(0, CHUNK)
+        used = (token < tokens)[:, None]
+        score = tl.load(
+            scores + token[:, None] * EXPERTS + expert[None, :],
+            mask=used & (expert < EXPERTS)[None, :],
+            other=float("-inf"),
+        ).to(tl.float32)
+        # A chosen expert gets minus infinity, so all others have more, also those with NaN.
+        left = tl.where(score > _LOWEST, score, _LOWEST)
+        left = tl.where((expert < EXPERTS)[None, :], left, float("-inf"))
+        wrong = tl.max((score != score).to(tl.int32), 1) > 0
+        highest = tl.max(left, 1)
+        total, power = tl.zeros((CHUNK,), tl.float32), tl.zeros((CHUNK,), tl.float32)
+        place = tl.full((CHUNK,), TOP, tl.int32)  # of the own expert among the chosen ones
+        for number in tl.static_range(TOP):
+            best, index = tl.max(left, 1, return_indices=True)
+            relative = tl.exp(best - highest)
+            total += relative
+            power = tl.where(index == own, relative, power)
+            place = tl.where(index == own, number, place)
+            left = tl.where(expert[None, :] == index[:, None], float("-inf"), left)
+        chosen = (left == float("-inf")) & (expert < EXPERTS)[None, :] & used
+        counts += tl.sum(chosen.to(tl.int32), 0)
+        mine = (place < TOP) & (token < tokens)
+        slot = token * TOP + place
+        at = written + tl.cumsum(mine.to(tl.int32), 0) - 1
+        tl.store(own_row + at, slot, mask=mine)
+        tl.store(weights + slot, tl.where(wrong, float("nan"), power / total), mask=mine)
+        written = tl.sum(tl.where(expert == own, counts, 0), 0)
+    tl.debug_barrier()  # Below, other threads read `own_row`.
 
-    row_ends = tl.cumsum(counts, 0)
-    next_rows = row_ends - counts
-    for start in range(0, tokens * TOP, CHUNK):
-        slot = start + tl.arange(0, CHUNK)
-        used = slot < tokens * TOP
-        index = tl.load(chosen + slot, mask=used, other=0)
-        here = ((index[:, None] == expert) & used[:, None]).to(tl.int32)
-        row = tl.sum(here * (next_rows[None, :] + tl.cumsum(here, 0) - 1), 1)
-        tl.store(slots + row, slot, mask=used)
-        next_rows += tl.sum(here, 0)
+    first_row = tl.sum(tl.where(expert < own, counts, 0), 0)
+    for start in range(0, written, CHUNK):
+        at = start + tl.arange(0, CHUNK)
+        slot = tl.load(own_row + at, mask=at < written, other=0)
+        tl.store(slots + first_row + at, slot, mask=at < written)
 
-    column = tl.arange(0, EXPERT_COLUMNS)
-    local = (column >= LOCAL_START) & (column < LOCAL_END)
+    local = (expert >= LOCAL_START) & (expert < LOCAL_END)
     tiles_of = tl.where(local, (counts + BLOCK_ROWS - 1) // BLOCK_ROWS, 0)
-    tiles_end = tl.cumsum(tiles_of, 0)
-    for start in range(0, tiles, CHUNK):
-        tile = start + tl.arange(0, CHUNK)
-        used = tile < tiles
-        before = (tiles_end[None, :] <= tile[:, None]) & (expert < EXPERTS)
-        owner = tl.minimum(tl.sum(before.to(tl.int32), 1), LOCAL_END - 1)
-        here = (expert == owner[:, None]).to(tl.int32)
-        end = tl.sum(here * row_ends[None, :], 1)
-        number = tile - tl.sum(here * (tiles_end - tiles_of)[None, :], 1)
-        first = end - tl.sum(here * counts[None, :], 1) + number * BLOCK_ROWS
-        first = tl.minimum(first, end)
-        tl.store(tile_experts + tile, owner - LOCAL_START, mask=used)
-        tl.store(tile_rows + tile, first, mask=used)
-        tl.store(tile_ends + tile, tl.minimum(end, first + BLOCK_ROWS), mask=used)
+    first_tile = tl.sum(tl.where(expert < own, tiles_of, 0), 0)
+    end = first_row + written
+    if (own >= LOCAL_START) & (own < LOCAL_END):
+        for start in range(0, tl.cdiv(written, BLOCK_ROWS), CHUNK):
+            number = start + tl.arange(0, CHUNK)
+            row = first_row + number * BLOCK_ROWS
+            stored = row < end
+            tile = first_tile + number
+            tl.store(tile_experts + tile, tl.zeros_like(tile) + own - LOCAL_START, mask=stored)
+            tl.store(tile_rows + tile, row, mask=stored)
+            tl.store(tile_ends + tile, tl.minimum(end, row + BLOCK_ROWS), mask=stored)
+    if own == 0:
+        idle = tl.sum(tiles_of, 0)
+        for start in range(idle, tiles, CHUNK):
+            tile = start + tl.arange(0, CHUNK)
+            nothing = tl.zeros((CHUNK,), tl.int32)
+            tl.store(tile_experts + tile, nothing, mask=tile < tiles)
+            tl.store(tile_rows + tile, nothing, mask=tile < tiles)
+            tl.store(tile_ends + tile, nothing, mask=tile < tiles)
 
 
 def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[Tensor, Routing]:
@@ -307,13 +297,13 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
     tokens, experts = scores.shape
     tiles = most_tiles(tokens * top, len(local), block)
     weights = scores.new_empty((tokens, top), dtype=torch.float32)
-    sizes = (tokens * top, tokens * top, tiles, tiles, tiles)
-    chosen, slots, *tiling = (scores.new_empty(size, dtype=torch.int32) for size in sizes)
-    route_kernel[(1,)](
+    sizes = (tokens * top, tiles, tiles, tiles, experts * tokens)
+    slots, *tiling, own_slots = (scores.new_empty(size, dtype=torch.int32) for size in sizes)
+    route_kernel[(experts,)](
         weights,
         slots,
         *tiling,
-        chosen,
+        own_slots,
         scores,
         tokens,
         tiles,
@@ -321,10 +311,9 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
         EXPERTS=experts,
         LOCAL_START=local.start,
         LOCAL_END=local.stop,
-        TOP_COLUMNS=power_of_two(top),
         EXPERT_COLUMNS=power_of_two(experts),
         BLOCK_ROWS=block,
-        CHUNK=_CHUNK,
-        num_warps=8,
+        CHUNK=min(max(power_of_two(tokens), _LEAST_TOKENS), _MOST_TOKENS),
+        num_warps=4,
     )
     return weights, Routing(slots, *tiling)

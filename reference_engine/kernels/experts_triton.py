@@ -30,6 +30,8 @@ _GROUP = tl.constexpr(32)
 _BITS, _FIRST_BITS = tl.constexpr(0x81C081C0 - 2**32), tl.constexpr(0x80C080C0 - 2**32)
 _MINUS_ZEROS, _UPPER = tl.constexpr(0x80008000 - 2**32), tl.constexpr(0xFFFF0000 - 2**32)
 _LEAST_ROWS, _MOST_ROWS = 16, 128
+_FULL_LOAD = 256
+"""Rows (a row is a token with one of its experts) from which on all multiprocessors have work."""
 
 CONFIGURATIONS = {
     # Smaller blocks would have too few scales to prefetch.
@@ -59,7 +61,9 @@ def _group_of(arguments):
     return rows if rows in CONFIGURATIONS else "more rows"
 
 
-_tuned = tuned(["IN", "OUT", "BLOCK_ROWS"], CONFIGURATIONS, _group_of)
+_tuned = tuned(["IN", "OUT", "BLOCK_ROWS", "load"], CONFIGURATIONS, _group_of)
+"""The best configuration also depends on `load`, a bucket of the number of rows: with a few rows,
+large blocks leave multiprocessors without work."""
 
 
 @triton.jit
@@ -170,7 +174,7 @@ def _product(
 
 
 @_tuned
-@triton.jit
+@triton.jit(do_not_specialize=["load"])
 def gate_up_kernel(
     inner,
     tokens,
@@ -182,6 +186,7 @@ def gate_up_kernel(
     scales,
     bias,
     limit,
+    load,
     TOP: tl.constexpr,
     IN: tl.constexpr,
     OUT: tl.constexpr,
@@ -189,7 +194,10 @@ def gate_up_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """Computes `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles)."""
+    """Computes `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles).
+
+    `load` is only a key of the autotuner.
+    """
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
     if first >= end:
         return
@@ -213,7 +221,7 @@ def gate_up_kernel(
 
 
 @_tuned
-@triton.jit
+@triton.jit(do_not_specialize=["load"])
 def down_kernel(
     out,
     inner,
@@ -225,6 +233,7 @@ def down_kernel(
     blocks,
     scales,
     bias,
+    load,
     IN: tl.constexpr,
     OUT: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
@@ -292,12 +301,14 @@ def multiply(
     """
     tiles = (routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends)
     inner = tokens.new_empty((len(routing.slots), gate_up.bias.shape[1] // 2))
+    load = min(power_of_two(len(routing.slots)), _FULL_LOAD)
     gate_up_kernel[_grid(gate_up, routing)](
         inner,
         tokens,
         *tiles,
         *_arrays(gate_up),
         limit,
+        load,
         TOP=product.shape[1],
         IN=tokens.shape[1],
         OUT=gate_up.bias.shape[1],
@@ -309,6 +320,7 @@ def multiply(
         weights,
         *tiles,
         *_arrays(down),
+        load,
         IN=inner.shape[1],
         OUT=down.bias.shape[1],
         BLOCK_ROWS=block,

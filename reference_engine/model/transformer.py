@@ -17,8 +17,12 @@ The features of gpt-oss, in the order of this file:
   bias of its second projection before the router weight is applied.
 - Separate embedding and unembedding matrices.
 
+A GPU computes the same for one new token of each sequence in `generation.decode`, with fewer kernel
+launches; `test_decode_agrees_with_the_model` in tests/reference_engine/kernels/kernel_decode.py
+compares both.
+
 Matrix products use the dtype of the weights; on a CPU, the result of a row does not depend on the
-rows beside it (`product`). The residual stream is float32, or on request
+rows beside it (`product`). Logits are float32. The residual stream is float32, or on request
 bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
@@ -35,6 +39,8 @@ from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
+CONVERTED_ROWS = 1024
+"""Rows of a weight that `wide_product` converts at a time."""
 TILE = 16
 """Rows of a matrix product over single tokens on a CPU: the full height of the libraries' innermost
 loops. With 6, 8, 24 or 32 rows, some sum the first and the last rows in a different order."""
@@ -292,15 +298,34 @@ class Block(nn.Module):
 
 
 class Unembedding(Linear):
-    """The logits of all tokens; each process computes those of its part of the vocabulary."""
+    """The logits of all tokens; each process computes those of its part of the vocabulary.
+
+    They are float32 for weights of any format: between 16 and 32, the numbers of bfloat16 are 0.125
+    apart, so that probable tokens would often have equal logits.
+    """
 
     def __init__(self, config: ModelConfig, shard: Shard = UNSHARDED) -> None:
         super().__init__(config.hidden_size, len(shard.part(config.vocab_size)), bias=False)
         self.shard = shard
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps normalized streams (..., H) to logits (..., vocabulary)."""
-        return self.shard.gather(super().forward(x))
+        """Maps normalized streams (..., H) to float32 logits (..., vocabulary)."""
+        return self.shard.gather(wide_product(x, self.weight))
+
+
+def wide_product(x: Tensor, weight: Tensor) -> Tensor:
+    """Maps (..., inputs) to (..., outputs) in float32, with a weight (outputs, inputs).
+
+    Only CUDA has a product of this kind for bfloat16. Elsewhere, a part of the weight at a time is
+    converted to float32, which is exact and needs little memory.
+    """
+    if weight.dtype == torch.bfloat16 and weight.device.type in {"cuda", "meta"}:
+        made = torch.mm(x.flatten(0, -2), weight.mT, out_dtype=torch.float32)
+        return made.view(*x.shape[:-1], len(weight))
+    if weight.dtype == torch.float32:
+        return product(x, weight)
+    parts = torch.split(weight, CONVERTED_ROWS)
+    return torch.cat([product(x.float(), part.float()) for part in parts], dim=-1)
 
 
 class Shortlist(Protocol):
@@ -364,7 +389,7 @@ class Transformer(nn.Module):
     def logits(self, stream: Tensor) -> Tensor:
         """Returns the logits of the whole vocabulary in float32."""
         logits: Tensor = self.unembedding(self.norm(stream))
-        return logits.float()
+        return logits
 
 
 class UncachedContext:

@@ -73,6 +73,14 @@ async def test_transformers_generates_what_our_engine_generates(engine):
 
 
 @pytest.mark.slow
+def test_logits_are_not_rounded_to_bfloat16(tmp_path):
+    read = load_transformers(export_small(tmp_path), "cpu", "bfloat16").new_sequence()
+    logits = read(SHORT)
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+@pytest.mark.slow
 async def test_streams_and_whole_replies_agree_in_both_apis(engine):
     user = {"role": "user", "content": "What is 17 + 25?"}
     with running(engine) as url:

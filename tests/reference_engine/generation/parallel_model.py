@@ -49,6 +49,8 @@ class Scenario:
     packed: bool = False
     kernels: Kernels = "torch"
     recorded: bool = True
+    differs: bool = False
+    """Whether a number of the second process has another last bit."""
     max_batch: int = 8
     max_context: int = 1100
     pages: int = 80
@@ -69,6 +71,9 @@ class Scenario:
             else forward_for,
         }
         if shard.rank:
+            if self.differs:
+                scale = model.norm.scale
+                scale[0] = torch.nextafter(scale[0], scale.new_tensor(9))
             Follower().run(model, **sizes)
             return {}
         link = Leader() if shard.ranks > 1 else Link()
@@ -168,6 +173,8 @@ SCENARIOS = {
         for packed in (False, True)
     },
 }
+DIFFERING_EAGER = {"eager": Scenario(partial(together, MIXED), recorded=False, differs=True)}
+DIFFERING_RECORDED = {"recorded": Scenario(partial(together, MIXED), differs=True)}
 INTERPRETED = {
     "kernels": Scenario(
         partial(together, KERNELS), packed=True, kernels="triton", max_batch=2, max_context=128

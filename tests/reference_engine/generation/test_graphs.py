@@ -110,11 +110,18 @@ def test_a_prepared_decoder_records_nothing_while_sequences_run(model):
 
 def test_the_largest_steps_come_first(model):
     cache = KVCache(model.config, 3, torch.float32, torch.device("cpu"))
-    sizes = GraphedForward(model, cache, record_calls).decoder(9).sizes(3000)
-    rows, contexts = zip(*sizes, strict=True)
-    assert sizes[0] == (16, 3000)
-    assert list(rows) == [16, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
-    assert contexts[:3] == (3000, 2048, 1024)
+    steps = GraphedForward(model, cache, record_calls).decoder(9).steps(3000)
+    rows, contexts, top_ps = zip(*steps, strict=True)
+    assert list(rows) == [16] * 4 + [8] * 4 + [4] * 4 + [2] * 4 + [1] * 4
+    assert contexts[:4] == (3000, 3000, 1024, 1024)
+    assert top_ps[:4] == (0.9, 1, 0.9, 1)
+
+
+@pytest.mark.parametrize(("rows", "graphs"), [(1, 8), (64, 64), (256, 88)])
+def test_the_number_of_graphs_is_bounded(model, rows, graphs):
+    cache = KVCache(model.config, 3, torch.float32, torch.device("cpu"))
+    decoder = GraphedForward(model, cache, record_calls).decoder(rows)
+    assert len(decoder.steps(131_072)) == graphs
 
 
 @pytest.mark.parametrize("candidates", [4, 1024])
@@ -222,9 +229,9 @@ def test_a_preempted_sequence_keeps_the_token_in_flight(model):
 
 def test_batch_sizes_are_rounded_up_to_few_buckets():
     sizes = {rows: bucket(rows) for rows in range(1, 257)}
-    assert all(rows <= size < rows + (8 if rows <= 64 else 32) for rows, size in sizes.items())
+    assert all(rows <= size < rows + (16 if rows <= 64 else 64) for rows, size in sizes.items())
     assert all(bucket(size) == size for size in sizes.values())
-    assert len(set(sizes.values())) == 17
+    assert len(set(sizes.values())) == 11
     assert [width_for([Row((1,), start, None, None)]) for start in (0, 1023, 1024, 131071)] == [
-        16, 16, 32, 2048,
+        16, 16, 128, 2048,
     ]  # fmt: skip

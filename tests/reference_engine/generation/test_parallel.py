@@ -23,6 +23,7 @@ from reference_engine.checkpoint.synthetic import synthesize
 from reference_engine.errors import SetupError
 from reference_engine.generation import ranks
 from reference_engine.generation.engine import Engine
+from reference_engine.generation.link import digests
 from reference_engine.generation.ranks import Follower
 from reference_engine.kernels.routing import route
 from reference_engine.model.config import TINY
@@ -185,7 +186,26 @@ def test_messages_do_not_grow_with_the_context(made, name, rows):
     joined, *later = made[name]["sent"]
     assert (joined > ranks._FRAME) == (name == "5 rows")
     assert len(later) > 10
-    assert max(later) <= 20 + 5 * rows
+    assert max(later) <= 35 + 5 * rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["EAGER", "RECORDED"])
+def test_a_process_that_differs_by_one_bit_stops_all(checkpoints, tmp_path, scenario):
+    """The logits are gathered, so that both processes would still draw the same tokens."""
+    script = [str(HERE / "parallel_model.py"), f"DIFFERING_{scenario}", str(checkpoints / "hf")]
+    (leader, _), (follower, said) = ended(started([*script, str(tmp_path / "made.pt")]))
+    assert leader != 0
+    assert follower != 0
+    assert "Process 1 of the model computed other numbers than the first process" in said
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_digests_show_a_difference_in_one_bit(dtype):
+    stream = torch.randn(3, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
+    other = stream.clone()
+    other[1, 7] = torch.nextafter(stream[1, 7], stream.new_tensor(9))
+    assert (digests(stream) != digests(other)).tolist() == [False, True, False]
 
 
 @pytest.mark.slow

@@ -211,9 +211,9 @@ def test_top_p_sorts_the_vocabulary_only_if_candidates_do_not_suffice(monkeypatc
     """Rounded logits have many equally probable tokens."""
     tried, plain = [], sampling._draw_top_p_together
 
-    def recorded(scaled, top_p, target, count):
-        tried.append(count)
-        return plain(scaled, top_p, target, count)
+    def recorded(probable, *given, **settings):
+        tried.append(probable.shape[1])
+        return plain(probable, *given, **settings)
 
     monkeypatch.setattr(sampling, "CANDIDATES", 20)
     monkeypatch.setattr(sampling, "_draw_top_p_together", recorded)

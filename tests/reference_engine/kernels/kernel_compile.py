@@ -18,19 +18,20 @@ from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
+from reference_engine.kernels.sampling_triton import chunk_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
-    "*fp32": "out part_maximum part_sum weights stream parts cos sin",
+    "*fp32": "largest sums logits divisors out part_maximum part_sum weights stream parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
-    "chosen blocks",
+    "own_slots blocks",
     "*u8": "scales",
     "fp32": "limit scale eps",
     "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
-    "splits rows",
+    "splits rows load vocabulary chunks",
 }
-MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
+MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads", "vocabulary"}
 
 # gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
 EXPERTS = {"IN": 2880, "OUT": 5760}
@@ -127,10 +128,12 @@ def test_instructions_per_weight(inputs, most):
 
 
 @pytest.mark.parametrize("window", [0, 128])
+@pytest.mark.parametrize("tokens", [2, 4, 16])
 @pytest.mark.parametrize(("group", "chosen"), each(attention_triton.CONFIGURATIONS))
-def test_attention(group, chosen, window):
-    """Without a window, the keys are split."""
-    tokens = 16 if group == "many rows" else 4
+def test_attention(group, chosen, tokens, window):
+    """Each token has eight rows; decode uses 16 rows. Without a window, the keys are split."""
+    if (group == "many rows") != (tokens == 16):
+        pytest.skip("no call combines them")
     unit = {"float32": "FFMA", "few rows": "HMMA", "many rows": "HGMMA"}[group]
     types = FLOAT32 if group == "float32" else {}
     made = compiled(
@@ -153,30 +156,41 @@ def test_combining_split_keys():
     assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
+def test_sampling_reads_several_logits_at_a_time():
+    made = compiled(chunk_kernel, 4, 3, CHUNKS=16, CHUNK=128)
+    assert "LDL" not in made.asm["sass"], "registers are spilled"
+    assert "LDG.E.128" in made.asm["sass"]
+
+
 def test_the_small_steps_of_a_block():
-    """One token per program, and 128 experts, all or half of them local: no register spills."""
+    """One token per program: no register spills."""
     row = {"WIDTH": 2880, "COLUMNS": 4096}
     heads = {"KV_HEADS": 8, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
-    experts = {"TOP": 4, "EXPERTS": 128, "TOP_COLUMNS": 4, "EXPERT_COLUMNS": 128}
-    vector = {"scale": "*bf16"}
     for made in (
-        compiled(add_norm_kernel, 8, 3, vector, PARTS=4, **row),
+        compiled(add_norm_kernel, 8, 3, {"scale": "*bf16"}, PARTS=4, **row),
         compiled(rotate_kernel, 4, 3, HALF=32, HALF_COLUMNS=32, **heads),
-        *(
-            compiled(
-                route_kernel,
-                8,
-                3,
-                LOCAL_START=start,
-                LOCAL_END=128,
-                BLOCK_ROWS=16,
-                CHUNK=32,
-                **experts,
-            )
-            for start in (0, 64)
-        ),
     ):
         assert "LDL" not in made.asm["sass"], "registers are spilled"
+
+
+@pytest.mark.parametrize("tokens", [16, 64])
+@pytest.mark.parametrize(("experts", "start"), [(32, 0), (128, 0), (128, 64)])
+def test_the_router_waits_at_few_barriers(experts, start, tokens):
+    """All or half of the experts are local. With up to 64 tokens, no loop repeats."""
+    made = compiled(
+        route_kernel,
+        4,
+        3,
+        TOP=4,
+        EXPERTS=experts,
+        LOCAL_START=start,
+        LOCAL_END=experts,
+        EXPERT_COLUMNS=experts,
+        BLOCK_ROWS=16,
+        CHUNK=tokens,
+    )
+    assert "LDL" not in made.asm["sass"], "registers are spilled"
+    assert made.asm["sass"].count("BAR.SYNC") <= 17
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-SUITES = ("attention", "decode", "experts", "model")
+SUITES = ("attention", "decode", "experts", "model", "sampling")
 
 pytestmark = [
     pytest.mark.slow,

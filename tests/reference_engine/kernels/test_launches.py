@@ -1,12 +1,19 @@
 """The launches of a decode step of gpt-oss-20b, counted without a GPU."""
 
+from unittest import mock
+
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from benchmarks.gpu.launches import decode_launches, per_layer
+from triton.runtime import KernelInterface
+
+from benchmarks.gpu.launches import counted, decode_launches, per_layer, step_without_data
 from benchmarks.gpu.model import shape
+from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 from reference_engine.model.sharding import Shard
+from reference_engine.model.transformer import Unembedding
 
 
 @pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
@@ -19,14 +26,19 @@ def test_a_decode_step_has_the_expected_launches(rows, combined):
     for kernel in ("rotate", "attention", "route", "gate_up", "down"):
         assert found[f"{kernel}_kernel"] == layers
     assert found["combine_kernel"] == combined
+    assert found["chunk_kernel"] == 1, "sampling reads the logits once"
+    assert found["_softmax"] == 0
     assert per_layer("20b", rows) == 10 + combined / layers
     # Embedding, rotary angles, unembedding and sampling.
-    assert found.total() <= 10 * layers + combined + 61
+    assert found.total() <= 10 * layers + combined + 69
 
 
 @pytest.mark.parametrize("rows", [1, 64])
 def test_several_processes_need_few_further_launches(rows):
-    """In a layer: two sums over processes, and the preparation of what each process adds."""
+    """In a layer: two sums over processes, and the preparation of what each process adds.
+
+    After the last one: the digests of the streams, and the logits of all processes.
+    """
     layers = 24
     alone = decode_launches(shape("20b"), rows)
     found = decode_launches(shape("20b"), rows, Shard(1, 2))
@@ -34,6 +46,42 @@ def test_several_processes_need_few_further_launches(rows):
     assert found["all_gather"] == 1
     further = {name: count - alone[name] for name, count in found.items() if count > alone[name]}
     assert further == {
-        "all_reduce": 2 * layers, "_to_copy": layers, "new_zeros": layers, "sum": layers,
-        "all_gather": 1, "cat": 1,
+        "all_reduce": 2 * layers, "_to_copy": layers, "new_zeros": layers,
+        "sum": layers + 1, "arange": 1, "mul": 1, "copy_": 1, "all_gather": 1, "cat": 1,
     }  # fmt: skip
+
+
+def tuning_key(kernel, rows):
+    """The key under which the autotuner keeps its choice for a decode step of 20b."""
+    found = set()
+
+    def launch(launched, grid):
+        def called(*args, **constants):
+            if launched is kernel:
+                given = dict(zip(kernel.arg_names, args, strict=False)) | constants
+                found.add(tuple(given[name] for name in kernel.keys))
+
+        return called
+
+    decoder, batch = step_without_data(shape("20b", 2), rows)
+    with counted(), mock.patch.object(KernelInterface, "__getitem__", launch):
+        decoder.run(batch, nucleus=False)
+    (key,) = found
+    return key
+
+
+@pytest.mark.parametrize("kernel", [gate_up_kernel, down_kernel], ids=["gate and up", "down"])
+def test_few_rows_do_not_use_a_configuration_tuned_for_many(kernel):
+    """All of these row counts have tiles of 16 rows."""
+    keys = [tuning_key(kernel, rows) for rows in (1, 2, 8, 64, 128)]
+    assert len(set(keys)) == 4
+    assert keys[3] == keys[4]
+
+
+def test_a_gpu_computes_float32_logits_in_one_product():
+    config = shape("20b", 2)
+    unembedding = Unembedding(config).to("meta", torch.bfloat16)
+    rows = torch.empty(3, config.hidden_size, dtype=torch.bfloat16, device="meta")
+    with counted() as launches:
+        assert unembedding(rows).dtype == torch.float32
+    assert launches == {"mm": 1}

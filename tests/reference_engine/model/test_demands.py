@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.gpu.demands import active_experts, decode_step, prefill
+from benchmarks.gpu.demands import active_experts, decode_step, prefill, sampling
 from reference_engine.checkpoint.convert import plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights
 from reference_engine.model.config import GPT_OSS_20B, GPT_OSS_120B
@@ -32,6 +32,14 @@ def test_a_large_batch_reads_the_checkpoint_without_the_embedding(config):
     stored = sum(target.nbytes for target in plan(SyntheticWeights(config, 0), "hf"))
     embedding = 2 * config.vocab_size * config.hidden_size
     assert prefill(config, 100_000).moved == pytest.approx(stored - embedding, rel=5e-3)
+
+
+def test_sampling_is_a_part_of_a_step():
+    """64 rows of 201,088 logits in float32, written and read once."""
+    assert sampling(GPT_OSS_20B, 64) == 2 * 64 * 201_088 * 4
+    rows = torch.tensor([decode_step(GPT_OSS_20B, rows, 1).moved for rows in (1000, 1001)])
+    keys = 4 * GPT_OSS_20B.num_hidden_layers * GPT_OSS_20B.num_key_value_heads * 64
+    assert float(rows[1] - rows[0]) == pytest.approx(8 * 201_088 + keys, rel=0.01)
 
 
 def test_operations_of_a_token_are_two_for_each_active_parameter():

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_model import hugging_face_model, random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.transformer import rotary_frequencies, swiglu
+from reference_engine.model.transformer import Unembedding, rotary_frequencies, swiglu
 
 # Windows that are exceeded, a prompt longer than the initial context of 64, all head groupings,
 # experts run all together (at most twice those chosen) and by choice.
@@ -125,3 +126,21 @@ def test_cuda_agrees_with_cpu(shape, tmp_path):
     cpu = logprobs(load_model(tmp_path, "cpu", torch.float32), tokens)
     cuda = logprobs(load_model(tmp_path, "cuda", torch.float32), tokens.cuda()).cpu()
     assert (cpu - cuda).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_are_float32_and_do_not_depend_on_the_number_of_rows(dtype):
+    """With weights in bfloat16, only the factors are rounded, not the sums."""
+    torch.manual_seed(0)
+    config = tiny_config(hidden_size=192, vocab_size=5000)
+    unembedding = Unembedding(config).to(dtype).requires_grad_(False)
+    unembedding.weight.normal_()
+    rows = torch.randn(32, 192).to(dtype)
+    exact = F.linear(rows.double(), unembedding.weight.double())
+    most = unembedding(rows)
+    assert most.dtype == torch.float32
+    torch.testing.assert_close(most.double(), exact, rtol=1e-5, atol=1e-4)
+    for count in (1, 2, 8, 16):
+        logits = unembedding(rows[:count])
+        assert logits.is_contiguous()
+        assert torch.equal(logits, most[:count])
