@@ -152,7 +152,7 @@ def decide_calls_and_probes(
     decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return PartVerdict("inconclusive", (*_why_nothing_was_judged(probes), *ended, *unverified))
+        return PartVerdict("inconclusive", (*ended, *_why_nothing_was_judged(probes), *unverified))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     rates = _rates(results, thresholds, complete=not missing) if results else None

@@ -183,7 +183,8 @@ def asked(mock, tmp_path, *options, for_all=None, own=None):
     content |= {} if for_all is None else {"gate": for_all}
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(content))
     few = ["-n", "1", "-k", "1", "--no-streaming", "--rule", "guide"]
-    suite = [] if "--suite" in options else ["--suite", "tools"]
+    chosen = "--suite" in options or any("suite" in gate for gate in (own or {}, for_all or {}))
+    suite = [] if chosen else ["--suite", "tools"]
     return run(["-p", "mine", *few, *suite, *options])
 
 
