@@ -130,7 +130,7 @@ def test_several_figures_have_less_noise_unless_they_contradict_each_other():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"sample": True}, "sample questions"),
+        ({"sample": True}, "nothing is published about these questions"),
         ({"name": "basic"}, "nothing is published about basic"),
         ({"model": "gpt-oss"}, "does not contain 120b or 20b"),
         ({"effort": "none"}, "at none effort"),
