@@ -1,4 +1,4 @@
-"""Tell the user of the first finding while the run goes on; the verdict is decided at the end."""
+"""Report the first finding during the run; the verdict is decided at the end."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence

@@ -26,7 +26,7 @@ async def open_transport(
     """A transport with the provider's key, headers, rate limits and concurrency.
 
     A request that waits for its next try is not in flight. `limit_changed` is called
-    whenever the number of requests allowed in flight changes; `outage` is told of every try.
+    whenever the number of requests allowed in flight changes; `outage` counts every try.
 
     Raises ConfigurationError if an environment variable of the provider is not set. With `outage`,
     a request may raise StoppedAnsweringError.
