@@ -79,7 +79,7 @@ def test_a_failed_task_says_why(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_that_is_stopped_keeps_its_results_and_says_what_it_did(
+def test_a_stage_that_is_stopped_keeps_its_results_and_prints_its_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.gpu.__main__ import _run_apart
@@ -89,7 +89,7 @@ def test_a_stage_that_is_stopped_keeps_its_results_and_says_what_it_did(
     assert stage.failed
     assert stage.error is not None
     assert "not finished within 3 s" in stage.error
-    assert "benchmarks/gpu/engine.py" in stage.error
+    assert "most recent call first" in stage.error  # faulthandler may stop within a frame
     assert "=== speed-20b" in (tmp_path / "log.txt").read_text()
 
 
