@@ -74,16 +74,16 @@ def layers() -> Mapping[str, Layer]:
 def diagnose(
     results: Sequence[RuleResult], components: tuple[ComponentFault, ...] = ()
 ) -> Diagnosis | None:
-    """Return the likely causes of the errors and warnings of a run; None without any of these.
+    """Return the likely causes of the errors and warnings of a run.
 
-    Only checks that judged something are evidence. `components` are those known to be at fault.
+    None if there are none of these, or only warnings without a cause. Only checks that judged something are evidence. `components` are those known to be at fault.
     """
     judged = [each for each in results if each.applicable]
     found = [each for each in judged if each.status in ("failed", "warned")]
-    if not found and not components:
-        return None
     errors = {each.check.id for each in found if each.status == "failed"}
     causes = sorted(_causes(judged, found), key=lambda each: errors.isdisjoint(each.explains))
+    if not (causes or errors or components):
+        return None
     explained = {each for cause in causes for each in cause.explains}
     return Diagnosis(
         causes=tuple(causes),

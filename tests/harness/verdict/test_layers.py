@@ -136,6 +136,13 @@ def test_rules_that_judged_nothing_are_no_evidence():
     assert diagnose(skipped, (component,)).components == (component,)
 
 
+def test_warnings_alone_have_no_unknown_cause():
+    results = run("chat.reasoning.field")
+    assert diagnose(results).unexplained == ("chat.reasoning.field",)
+    warned = [e.model_copy(update={"status": "warned"}) if e.failures else e for e in results]
+    assert diagnose(warned) is None
+
+
 def test_an_example_is_shown_only_if_its_own_rule_failed():
     (cause,) = diagnose(run("structured.reasoning")).causes
     assert [each.description for each in cause.examples] == [
