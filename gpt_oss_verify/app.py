@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Literal
 
 from cyclopts import (
     App,
@@ -63,7 +62,6 @@ _COMMANDS = {
         "history": "compare:history",
         "export": "export:export",
         "merge": "eval_runs:merge",
-        "baseline": "eval_runs:baseline",
         "site": "publishing:site",
     },
     "Graders and golden files": {
@@ -72,7 +70,6 @@ _COMMANDS = {
     },
     "Reference engine": {
         "selftest": "selftest:selftest",
-        "export-small": "engine:export_small",
     },
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
@@ -85,13 +82,7 @@ _GROUPS = {
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
-    **dict.fromkeys(
-        (
-            *("checks", "history", "export", "site"),
-            "export-small",
-        ),
-        _NO_VERDICT,
-    ),
+    **dict.fromkeys(("checks", "history", "export", "site"), _NO_VERDICT),
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
@@ -103,7 +94,6 @@ for _title, _commands in _COMMANDS.items():
         _codes = _OWN_EXIT_CODES.get(_name)
         _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
         app.command(f"gpt_oss_verify.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
-app.command("gpt_oss_verify.ci:ci_summary", name="ci-summary", show=False)
 app.command(
     "gpt_oss_verify.engine:serve",
     name="serve",
@@ -111,21 +101,6 @@ app.command(
     help_flags=[],
     version_flags=[],
 )
-
-
-@app.command(group=Group("Shell", sort_key=200), help_epilogue=f"Exit codes: {_NO_VERDICT}")
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a shell completion script for commands and options.
-
-    bash: add `eval "$(gpt-oss-verify completion bash)"` to ~/.bashrc. zsh: write the script to a
-    file named _gpt-oss-verify in a folder of $fpath. fish: write it to
-    ~/.config/fish/completions/gpt-oss-verify.fish.
-
-    Args:
-        shell: Name of the shell.
-    """
-    print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
-    return 0
 
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
@@ -175,7 +150,7 @@ def unwrapped_description(docstring: str) -> str:
 def _prepare(arguments: Sequence[str]) -> None:
     """Load what the arguments need: the main job, or the help texts of all commands."""
     words = (each for each in arguments if each == "--version" or not each.startswith("-"))
-    if not arguments or any(each in ("--help", "-h", "completion") for each in arguments):
+    if not arguments or "--help" in arguments or "-h" in arguments:
         prepare_help()
     elif next(words, None) not in list(app):
         _load_main_job()

@@ -1,18 +1,21 @@
-"""The command that reports a run in a GitHub workflow; `ci/verify.sh` calls it."""
+"""Report a run in a GitHub workflow: `python -P -m gpt_oss_verify.ci RESULT LOG CODE`.
+
+`ci/verify.sh` calls it; users call `gpt-oss-verify`.
+"""
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt_oss_verify.screen import print_raw
-from harness.errors import ConfigurationError, os_errors
 from harness.run.run_folder import read_analysis
 from reports import ci
 
 
-def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
+def report(result: Path, log: Path, code: int) -> None:
     """Write the step summary, annotations and outputs of a run in a GitHub workflow.
 
     Args:
@@ -32,7 +35,6 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
     _append("GITHUB_OUTPUT", ci.outputs(_outputs(folders, code)))
-    return 0
 
 
 def _json(text: str) -> Mapping[str, Any]:
@@ -53,8 +55,7 @@ def _outputs(folders: list[Path], code: int) -> dict[str, str]:
 
 
 def _read(path: Path) -> str:
-    with os_errors(ConfigurationError, f"{path} cannot be read"):
-        return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _append(variable: str, text: str) -> None:
@@ -62,3 +63,7 @@ def _append(variable: str, text: str) -> None:
     if path := os.environ.get(variable):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+if __name__ == "__main__":
+    report(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -237,7 +237,7 @@ def measured(mock, chance, tmp_path, *more):
     mock.always = quiz(chance)
     run(at(mock, *more))
     folder = runs(tmp_path)[-1]
-    assert run(["baseline", "create", str(folder), "baseline.json"]) == 0
+    assert run(["export", str(folder), "--format", "baseline", "--out", "baseline.json"]) == 0
     return ("--baseline", "baseline.json")
 
 
@@ -358,7 +358,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
         (["merge", "none"], "name two or more runs"),
         (["grade", "none"], "is not a run folder"),
-        (["baseline", "create", "none"], "is not a run folder"),
+        (["export", "none", "--format", "baseline"], "is not a run folder"),
     ],
 )
 def test_commands_without_a_run_or_provider_name_what_is_missing(arguments, message, capsys):

@@ -639,31 +639,12 @@ def test_serve_passes_its_arguments_on(monkeypatch):
     assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
 
-def test_export_small_passes_folder_and_layout_on(monkeypatch):
-    given = []
-    fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
-    monkeypatch.setattr(engine, "import_module", lambda name: fake)
-    assert run(["export-small", "there", "--layout", "hf"]) == 0
-    assert given == [("there", "hf")]
-    assert run(["export-small", "there", "--layout", "gguf"]) == 2
-
-
-def test_an_export_that_cannot_be_written_is_one_sentence(monkeypatch, capsys):
-    def full(folder, layout):
-        raise OSError(28, "No space left on device", str(folder))
-
-    monkeypatch.setattr(engine, "import_module", lambda name: SimpleNamespace(export_small=full))
-    assert run(["export-small", "there", "--layout", "original"]) == 2
-    assert "No space left on device" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
-def test_a_missing_extra_is_reported_with_the_install_command(command, monkeypatch, capsys):
+def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr(engine, "import_module", missing)
-    assert run(command) == 2
+    assert run(["serve"]) == 2
     assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
 
 
