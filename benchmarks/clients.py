@@ -62,7 +62,8 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
     from harness.session import sample
-    from harness.tasks.job import new_job
+    from harness.tasks.plan import Plan, new_info
+    from harness.verdict.interim import InterimJudge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
@@ -75,12 +76,13 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     data = load_data("aime25", file)
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
     task = EvalTask(data, [condition], tries, sampling, settings)
-    job = new_job(provider, [task], settings, out=place, command=("benchmark",))
+    info = new_info(provider.info(), [task], settings, ("benchmark",))
+    judge = InterimJudge(place, [task], info)
     tally = Tally([task])
     with open_nowhere() as screen:
         display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
         with display.progress:
-            sample(job, display)
+            sample(Plan(provider, (task,), info), place, display, judge)
     assert str(tally).startswith("100.0 % passed so far · 0 errors")
 
 

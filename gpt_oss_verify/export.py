@@ -32,7 +32,7 @@ def export(
 
     Args:
         output_format: csv, parquet: tables; inspect: logs for `inspect view`; baseline: scores.
-        out: Folder for the files, or the file of a baseline. Default: RUN-FORMAT, baseline-RUN.json.
+        out: Folder for the files, or the baseline file. Default: RUN-FORMAT or baseline-RUN.json.
         gated: Include the texts of gated datasets (GPQA) in the logs.
     """
     if output_format == "baseline":

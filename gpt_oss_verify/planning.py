@@ -1,4 +1,4 @@
-"""From options to a new run: its tasks, settings and budget."""
+"""From options to the plan of a new run: its provider, tasks, settings and budget."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,8 +39,8 @@ from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
 from harness.records.runs import CONTEXT, FORMER_SUITES, RunSettings, Sampling
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
-from harness.tasks.job import Job, new_job
-from harness.tasks.plan import Shard
+from harness.tasks.attempt_order import Shard
+from harness.tasks.plan import Plan, new_info
 from harness.tasks.suite import suite_tasks
 from harness.tasks.task import Task
 from harness.verdict.reference_rate import default_thresholds
@@ -78,33 +78,13 @@ class Options:
     """What distributes the run over machines."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A planned run before anything is written."""
-
-    provider: Provider
-    grader: Provider | None
-    tasks: tuple[Task, ...]
-    settings: RunSettings
-    budget: Budget
-    shard: Shard | None
-
-    def job(self, out: Path) -> Job:
-        """Return the run with its folder below `out`. Raises RunLogError."""
-        return new_job(
-            self.provider,
-            self.tasks,
-            self.settings,
-            out=out,
-            command=typed_command(),
-            budget=self.budget,
-            shard=self.shard,
-        )
-
-
-def draft(options: Options) -> Draft:
-    """Plan a new run. Raises ConfigurationError if the options are invalid."""
-    provider, models = _provider(options)
+def new_plan(options: Options) -> Plan:
+    """Plan a new run; nothing is written. Raises ConfigurationError if the options are invalid."""
+    provider = chosen_provider(options.provider, options.concurrency)
+    models: Sequence[str] = (provider.model,)
+    if options.evals_alone:
+        models = parse_list("--model", provider.model)
+        provider = provider.model_copy(update={"model": models[0]})
     gate = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
     evals = _evals(options, gate)
     apis = parse_apis(options.provider.apis) or provider.apis
@@ -125,7 +105,8 @@ def draft(options: Options) -> Draft:
     if suite is not None:
         tasks += _harness_tasks(options, provider, settings, suite)
     tasks += _eval_tasks(options, provider, models, settings, grader)
-    return Draft(provider, grader, tuple(tasks), settings, budget, options.shard)
+    info = new_info(provider.info(), tasks, settings, typed_command(), options.shard)
+    return Plan(provider, tuple(tasks), info, budget, grader)
 
 
 def typed_command() -> tuple[str, ...]:
@@ -151,15 +132,6 @@ def _check(options: Options, budget: Budget) -> None:
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
-
-
-def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
-    """Return the provider with the first model, and all models."""
-    provider = chosen_provider(options.provider, options.concurrency)
-    if not options.evals_alone:
-        return provider, (provider.model,)
-    models = parse_list("--model", options.provider.model or provider.model)
-    return providers.changed(provider, model=models[0]), models
 
 
 def _evals(options: Options, gate: Gate) -> tuple[str, ...]:

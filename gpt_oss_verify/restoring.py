@@ -1,4 +1,4 @@
-"""Earlier runs: their tasks from their folders, and the jobs that finish them."""
+"""Earlier runs: their tasks from their folders, and the plans that finish them."""
 
 from pathlib import Path
 
@@ -7,11 +7,10 @@ from evals.restoring import restored_evals
 from gpt_oss_verify.choice import budget_of, gate_for, same_provider, thresholds_of_run
 from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.errors import ConfigurationError
-from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
-from harness.records.runs import ProviderInfo, RunInfo
+from harness.records.runs import RunInfo
 from harness.run.run_log import read_run_info
-from harness.tasks.job import Job, resumed
+from harness.tasks.plan import Plan, continued
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
@@ -24,8 +23,8 @@ def resume(
     budget: BudgetOptions,
     concurrency: int | None,
     tries: int | None = None,
-) -> Job:
-    """The job that finishes the run in `folder`, or adds `tries` at tool-call cases to it.
+) -> Plan:
+    """Return the plan that finishes a run, or adds `tries` at tool-call cases to it.
 
     Raises ConfigurationError or RunLogError.
     """
@@ -37,7 +36,7 @@ def resume(
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_of_run(gate, info)
-    return resumed(folder, info, entry, restore(folder, info, grader), spending, thresholds)
+    return continued(info, entry, restore(folder, info, grader), spending, thresholds)
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
@@ -77,10 +76,10 @@ def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
 
 
 def _grader_of_run(info: RunInfo, provider: Provider, chosen: ProviderOptions) -> Provider | None:
-    before: ProviderInfo | None = info.settings.grader
+    before = info.settings.grader
     if before is None:
         return None
     if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
         # The provider grades its own answers, with the key of this call.
-        return providers.changed(provider, model=before.model)
+        return provider.model_copy(update={"model": before.model})
     return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))

@@ -24,7 +24,7 @@ from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from harness.errors import ConfigurationError
 from harness.records.runs import ProviderInfo
-from harness.tasks import job
+from harness.tasks import plan as plan_module
 
 KEY = "sk-very-secret"
 QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
@@ -402,13 +402,13 @@ def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
 
 
 def test_run_json_is_written_after_all_that_a_resume_reads(mock, monkeypatch):
-    real, seen = job.write_run_info, []
+    real, seen = plan_module.write_run_info, []
 
     def recorded(folder, info):
         seen.append({path.name for path in folder.glob("*")})
         real(folder, info)
 
-    monkeypatch.setattr(job, "write_run_info", recorded)
+    monkeypatch.setattr(plan_module, "write_run_info", recorded)
     run(at(mock))
     assert seen[0] >= {"cases.jsonl", "tools.json"}
     assert "run.json" not in seen[0]
