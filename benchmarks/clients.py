@@ -52,12 +52,12 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
 
 
 def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
-    """Sample one question into a run folder below `place`."""
+    """Sample one question into the folder `place`."""
     from rich.console import Console
 
     from evals.registry import load_data
     from evals.task import EvalTask
-    from gpt_oss_verify.progress import LiveDisplay, Tally
+    from gpt_oss_verify.progress import LiveDisplay
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
@@ -78,12 +78,11 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     task = EvalTask(data, [condition], tries, sampling, settings)
     info = new_info(provider.info(), [task], settings, ("benchmark",))
     judge = InterimJudge(place, [task], info)
-    tally = Tally([task])
     with open_nowhere() as screen:
-        display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
+        display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), [task])
         with display.progress:
             sample(Plan(provider, (task,), info), place, display, judge)
-    assert str(tally).startswith("100.0 % passed so far · 0 errors")
+    assert str(display.tally).startswith("100.0 % passed so far · 0 errors")
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
