@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
+from harness.records.rollouts import Rollout
 from harness.run.run_log import ROLLOUTS_FILE
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
@@ -37,7 +38,7 @@ def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, m
 
     def counted(self, found, *, missing=True):
         listed = list(found)
-        parsed.extend(each.id for each in listed)
+        parsed.extend(each.id for each in listed if isinstance(each, Rollout))
         return parse(self, listed, missing=missing)
 
     monkeypatch.setattr(module.Scorer, "scores", counted)
