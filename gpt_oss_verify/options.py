@@ -108,7 +108,7 @@ class CaseOptions:
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
-        SuiteName | Literal["smoke", "quick"] | None,
+        Literal[SuiteName, "smoke", "quick"] | None,
         Parameter(help=_SUITE, show_choices=False, group=_FIRST),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()

@@ -106,7 +106,12 @@ class ToolCalling(Task):
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
-        return _outcome(parsed, case, self.suite.tool(case.tool_name), strict=self._strict)
+        return (
+            _failed_exchange(parsed)
+            or _unreadable_reply(parsed)
+            or _unfinished(parsed)
+            or _judged_call(parsed, case, self.suite.tool(case.tool_name), self._strict)
+        )
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
@@ -198,15 +203,6 @@ def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> 
 
 def _failure(outcome: Outcome, detail: str, **more: object) -> ScoreFields:
     return {"outcome": outcome, "value": 0.0, "detail": detail, **more}
-
-
-def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> ScoreFields:
-    return (
-        _failed_exchange(parsed)
-        or _unreadable_reply(parsed)
-        or _unfinished(parsed)
-        or _judged_call(parsed, case, tool, strict)
-    )
 
 
 def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:

@@ -29,10 +29,10 @@ from harness.transport.receiver import (
     EVENT_STREAM,
     Receiver,
     ResponseLimits,
+    Tap,
     without_surrogates,
 )
 from harness.transport.redact import REDACTED, Redactor, secrets_in
-from harness.transport.wire import Tap
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SPARE_FILES = 100
