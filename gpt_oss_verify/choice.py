@@ -82,7 +82,7 @@ def gate_for(
 
 
 def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
-    """`base` with the thresholds that a gate sets. Raises ConfigurationError."""
+    """Return `base` with the thresholds that a gate sets. Raises ConfigurationError."""
     stated = gate.values.get("reference")
     others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
     thresholds = others.applied_to(base)
@@ -102,7 +102,7 @@ def budget_of(gate: Gate, *paid: Provider) -> Budget:
 
 
 def eval_settings(gate: Gate) -> dict[str, Any]:
-    """What the gate requires of scores, as settings of a run."""
+    """Return what the gate requires of scores, as settings of a run."""
     wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
     return {
         "margins": gate.margins,
@@ -146,5 +146,5 @@ def gate_changes(options: GateOptions) -> dict[str, object]:
 
 
 def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
-    """A budget from options alone. Raises ConfigurationError."""
+    """Return a budget from options alone. Raises ConfigurationError."""
     return budget_of(joined([GateLayer(options.settings, FLAG)]), provider)

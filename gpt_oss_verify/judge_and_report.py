@@ -96,7 +96,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
 
 
 def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
-    """`run.json` with changed settings."""
+    """Return `run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
 

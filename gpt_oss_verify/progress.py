@@ -220,7 +220,7 @@ class LineDisplay(Observer):
             self._print(waiting)
 
     def _waiting(self) -> str:
-        """What has been under way for longest, if that is long: `waiting for …, 154 s`."""
+        """Return what has been under way for longest, if that is long: `waiting for …, 154 s`."""
         now, (stage, began) = time.monotonic(), self._stage
         oldest = min(list(self._under_way.values()), key=lambda each: each[1], default=None)
         if stage and now - began >= LONG_WAIT:

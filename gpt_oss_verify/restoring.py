@@ -49,7 +49,7 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
 
 
 def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
-    """`run.json` with more tries at each tool-call case. Raises ConfigurationError."""
+    """Return `run.json` with more tries at each tool-call case. Raises ConfigurationError."""
     calling = info.task(TOOL_CALLING)
     if calling is None or info.shard is not None or info.merged:
         raise ConfigurationError(f"{folder} has no tool-call cases of its own; leave out --tries.")

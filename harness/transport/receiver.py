@@ -106,7 +106,7 @@ class Receiver:
             del self.received[self.limits.kept_bytes :]
 
     def excess(self) -> str:
-        """The limit that a response exceeds, as the end of a sentence."""
+        """Return the limit that a response exceeds, as the end of a sentence."""
         if self.lines > self.limits.stream_lines:
             return f"has more than {self.limits.stream_lines:,} lines"
         return f"is larger than {self.limit / MEBIBYTE:g} MiB"
@@ -129,7 +129,7 @@ class Receiver:
         )
 
     def _parts(self, redactor: Redactor) -> list[StreamPart]:
-        """The blocks of a stream, each with the arrival time of its last byte."""
+        """Return the blocks of a stream, each with the arrival time of its last byte."""
         parts: list[StreamPart] = []
         arrival, last = 0, len(self.times) - 1
         for block, extent in blocks(self.received):
@@ -250,7 +250,7 @@ class Tap(asyncio.Protocol):
 
 
 def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
-    """The blocks of an event stream as text, without the blank lines between them.
+    """Yield the blocks of an event stream as text, without the blank lines between them.
 
     Each comes with its extent: the number of bytes after which the block is known to be complete.
     Bytes after the last blank line are also a block. Invalid UTF-8 becomes U+FFFD.
@@ -267,7 +267,7 @@ def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
 
 
 def _blank_lines(stream: bytearray) -> Iterator[tuple[int, int]]:
-    """The start and end of each blank line."""
+    """Yield the start and end of each blank line."""
     if b"\r" in stream:
         yield from (match.span() for match in BLANK_LINE.finditer(stream))
         return

@@ -41,7 +41,7 @@ class Redactor:
         self._in_any_case = re.compile(pattern, re.IGNORECASE)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers with secret values, and names that contain a secret, replaced."""
+        """Return the headers with secret values, and names that contain a secret, replaced."""
         clean: dict[str, str] = {}
         for name, value in headers.items():
             # A name may contain a secret too; it is recorded in lower case.
@@ -60,11 +60,11 @@ class Redactor:
         )
 
     def text(self, text: str) -> str:
-        """A text with every secret replaced."""
+        """Return a text with every secret replaced."""
         return self._pattern.sub(REDACTED, text) if self._found_in(text) else text
 
     def body(self, body: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
-        """A JSON object with every secret replaced; `encoded` is the object as bytes."""
+        """Return a JSON object with every secret replaced; `encoded` is the object as bytes."""
         if not self._marks:
             return dict(body)
         text = encoded.decode()
