@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from evals.task import EvalTask
-from gpt_oss_verify.restoring import restore
+from gpt_oss_verify.planning import restore
 from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.history import since_previous
 from harness.records.analysis import Analysis

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.cost import Cost, Expectation, Part, expect
-from gpt_oss_verify.choice import budget_for
+from gpt_oss_verify.choice import budget_for, same_grader
 from gpt_oss_verify.options import (
     DEFAULT_OUT,
     EVALS,
@@ -30,9 +30,8 @@ from gpt_oss_verify.options import (
     parse_shard,
     refuse,
 )
-from gpt_oss_verify.planning import Options, new_plan
+from gpt_oss_verify.planning import Options, new_plan, restore, resume
 from gpt_oss_verify.progress import display
-from gpt_oss_verify.restoring import restore, resume, same_grader
 from gpt_oss_verify.screen import print_raw, say, show
 from harness import session
 from harness.errors import (
@@ -155,7 +154,7 @@ def grade(
     if unread and grader is None:
         raise ConfigurationError("--unread has no default grader; name one with --grader.")
     if grader is None:
-        chosen = same_grader(info, ProviderOptions(providers_file=providers_file))
+        chosen = same_grader(info, providers_file)
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
