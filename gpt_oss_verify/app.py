@@ -10,7 +10,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Annotated
 
 from cyclopts import (
     App,
@@ -22,7 +24,14 @@ from cyclopts import (
 )
 
 from gpt_oss_verify.screen import print_raw, say
-from harness.errors import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_CRASH,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    ConfigurationError,
+    HarnessError,
+)
 from harness.text import plain
 
 app = App(
@@ -61,7 +70,7 @@ _COMMANDS = {
     "Work with finished runs": {
         "history": "compare:history",
         "export": "export:export",
-        "merge": "eval_runs:merge",
+        "merge": "recheck:merge",
         "site": "publishing:site",
     },
     "Graders and golden files": {
@@ -94,13 +103,25 @@ for _title, _commands in _COMMANDS.items():
         _codes = _OWN_EXIT_CODES.get(_name)
         _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
         app.command(f"gpt_oss_verify.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
-app.command(
-    "gpt_oss_verify.engine:serve",
-    name="serve",
-    group=_GROUPS["Reference engine"],
-    help_flags=[],
-    version_flags=[],
-)
+
+
+@app.command(group=_GROUPS["Reference engine"], help_flags=[], version_flags=[])
+def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Serve gpt-oss with the reference engine (`serve --help` lists its options).
+
+    Args:
+        arguments: Passed to the engine unchanged.
+    """
+    try:
+        engine = import_module("reference_engine.__main__")
+        code = engine.main(["serve", *arguments], program="gpt-oss-verify")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "reference_engine":
+            raise
+        raise ConfigurationError(
+            "The reference engine is not installed: pip install 'gpt-oss-verify[reference]'."
+        ) from None
+    return code if isinstance(code, int) else 0
 
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000

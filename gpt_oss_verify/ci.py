@@ -6,9 +6,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gpt_oss_verify.screen import print_raw
 from harness.run.run_folder import read_analysis
@@ -23,7 +21,12 @@ def report(result: Path, log: Path, code: int) -> None:
         log: File with what the run printed on stderr.
         code: Exit code of the run.
     """
-    printed = _json(_read(result))
+    try:
+        printed = json.loads(_read(result))
+    except ValueError:  # the output was cut off
+        printed = None
+    if not isinstance(printed, dict):
+        printed = {}
     folders = [Path(printed["run"])] if printed.get("run") else []
     lines = []
     if "verdict" not in printed:
@@ -34,24 +37,11 @@ def report(result: Path, log: Path, code: int) -> None:
     for line in lines[: ci.MOST_ANNOTATIONS]:
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
-    _append("GITHUB_OUTPUT", ci.outputs(_outputs(folders, code)))
-
-
-def _json(text: str) -> Mapping[str, Any]:
-    """Return the JSON object that the run printed; empty if the output was cut off."""
-    try:
-        printed = json.loads(text)
-    except ValueError:
-        return {}
-    return printed if isinstance(printed, dict) else {}
-
-
-def _outputs(folders: list[Path], code: int) -> dict[str, str]:
     verdicts = {0: "pass", 1: "fail", 4: "inconclusive"}
-    found = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
+    outputs = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
     if folders:
-        found |= {"report": f"{folders[0]}/report.html", "runs": str(folders[0].parent)}
-    return found
+        outputs |= {"report": f"{folders[0]}/report.html", "runs": str(folders[0].parent)}
+    _append("GITHUB_OUTPUT", ci.outputs(outputs))
 
 
 def _read(path: Path) -> str:

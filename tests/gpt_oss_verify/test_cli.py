@@ -18,7 +18,7 @@ from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status, text
 from replies import MODEL, Reply
 
-from gpt_oss_verify import engine
+from gpt_oss_verify import app as app_module
 from gpt_oss_verify.app import main, run
 from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
@@ -634,7 +634,7 @@ def test_serve_passes_its_arguments_on(monkeypatch):
         return 0
 
     fake = SimpleNamespace(main=main)
-    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    monkeypatch.setattr(app_module, "import_module", lambda name: fake)
     assert run(["serve", "--port", "8000", "--checkpoint", "x", "--help"]) == 0
     assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
@@ -643,7 +643,7 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
     def missing(name):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(engine, "import_module", missing)
+    monkeypatch.setattr(app_module, "import_module", missing)
     assert run(["serve"]) == 2
     assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
 
