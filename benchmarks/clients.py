@@ -52,17 +52,18 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
 
 
 def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
-    """Sample one question into a run folder below `place`."""
+    """Sample one question into the folder `place`."""
     from rich.console import Console
 
     from evals.registry import load_data
     from evals.task import EvalTask
-    from gpt_oss_verify.progress import LiveDisplay, Tally
+    from gpt_oss_verify.progress import LiveDisplay
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
     from harness.session import sample
-    from harness.tasks.job import new_job
+    from harness.tasks.plan import Plan, new_info
+    from harness.verdict.interim import InterimJudge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
@@ -75,13 +76,13 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     data = load_data("aime25", file)
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
     task = EvalTask(data, [condition], tries, sampling, settings)
-    job = new_job(provider, [task], settings, out=place, command=("benchmark",))
-    tally = Tally([task])
+    info = new_info(provider.info(), [task], settings, ("benchmark",))
+    judge = InterimJudge(place, [task], info)
     with open_nowhere() as screen:
-        display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
+        display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), [task])
         with display.progress:
-            sample(job, display)
-    assert str(tally).startswith("100.0 % passed so far · 0 errors")
+            sample(Plan(provider, (task,), info), place, display, judge)
+    assert str(display.tally).startswith("100.0 % passed so far · 0 errors")
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

@@ -194,7 +194,8 @@ def exported(work: Path) -> Path:
     vocabulary.mkdir(exist_ok=True)
     shutil.copy(vocabulary_file(), vocabulary / FILE_NAME)
     folder = work / "checkpoint"
-    called(COMMAND, "export-small", str(folder), "--layout", "hf")
+    engine = (sys.executable, "-m", "reference_engine")
+    called(*engine, "export-small", str(folder), "--layout", "hf")
     return folder
 
 

@@ -49,4 +49,4 @@ code="${PIPESTATUS[0]}"
 set -e
 printf '\n::%s::\n' "$token"
 
-gpt-oss-verify ci-summary "$place/result.json" --log "$place/log.txt" --code "$code"
+python -P -m gpt_oss_verify.ci "$place/result.json" "$place/log.txt" "$code"

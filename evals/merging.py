@@ -9,7 +9,6 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo
 from harness.run.run_folder import write_text
 from harness.run.run_log import RunLog, log_files, read_rollouts, read_run_info, write_run_info
-from harness.tasks.plan import Plan
 from harness.tasks.task import Task
 
 MAY_DIFFER = {"concurrency", "budget", *GATE_SETTINGS}
@@ -66,11 +65,10 @@ def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Tas
         source = folders[0] / questions_file(task.name)
         if source.exists():
             write_text(out / source.name, source.read_text(encoding="utf-8"))
-    ids = Plan(tuple(tasks))
     before = {task.name: 0 for task in info.tasks}
     for folder in folders:
         part = read_run_info(folder)
-        _join(folder, out, dict(before), {task.name: task for task in ids.tasks})
+        _join(folder, out, dict(before), {task.name: task for task in tasks})
         if part.shard is None:
             for task in part.tasks:
                 before[task.name] += task.tries

@@ -18,7 +18,7 @@ from harness.errors import (
     ProviderUnavailableError,
     StoppedError,
 )
-from harness.providers.entries import Provider, changed
+from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.run.budget import Budget
@@ -26,7 +26,8 @@ from harness.run.run_folder import write_text
 from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_until_stopped
 from harness.session import sample
-from harness.tasks.job import Job, ended, prepare, resumed
+from harness.tasks.plan import Plan, continued, ended, started
+from harness.verdict.interim import InterimJudge
 
 _CONNECT_SECONDS = 10
 """Ray itself tries for many minutes to reach a cluster that does not answer."""
@@ -89,23 +90,20 @@ class RayExecutor:
             self._ray.shutdown()
 
 
-def divided(job: Job, count: int) -> list[ShardJob]:
-    """Return the job divided into `count` shards, which share its provider's limits."""
-    entry = changed(
-        job.provider,
-        concurrency=max(1, job.provider.concurrency // count),
-        rpm=job.provider.rpm and max(1, job.provider.rpm // count),
-        tpm=job.provider.tpm and max(1, job.provider.tpm // count),
-    )
+def divided(plan: Plan, folder: Path, count: int) -> list[ShardJob]:
+    """Return the plan of a run divided into `count` shards, which share its provider's limits."""
+    limits = {name: getattr(plan.provider, name) for name in ("concurrency", "rpm", "tpm")}
+    shares = {name: limit and max(1, limit // count) for name, limit in limits.items()}
+    entry = plan.provider.model_copy(update=shares)
     questions = {
-        name: (job.folder / name).read_text(encoding="utf-8")
-        for name in map(questions_file, job.info.settings.evals)
-        if (job.folder / name).exists()
+        name: (folder / name).read_text(encoding="utf-8")
+        for name in map(questions_file, plan.info.settings.evals)
+        if (folder / name).exists()
     }
     return [
         ShardJob(
             entry.model_dump_json(),
-            job.info.model_copy(update={"shard": (part, count)}).model_dump_json(),
+            plan.info.model_copy(update={"shard": (part, count)}).model_dump_json(),
             questions,
         )
         for part in range(1, count + 1)
@@ -124,36 +122,39 @@ def sample_shard(shard: ShardJob) -> SampledShard:
         try:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
-            sample(resumed(folder, info, provider, tasks, Budget()), Observer())
+            plan = continued(info, provider, tasks, Budget())
+            sample(plan, folder, Observer(), InterimJudge(folder, tasks, plan.info))
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE
         return SampledShard(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
 
 
-def sample_in_shards(job: Job, executor: RayExecutor, observer: Observer) -> None:
+def sample_in_shards(plan: Plan, folder: Path, executor: RayExecutor, observer: Observer) -> None:
     """Sample in shards, join their logs, and grade.
 
     Raises ProviderUnavailableError if a shard failed (the others are kept), RunLogError, and
     StoppedError when the user stops the run, which loses the shards in progress.
     """
-    prepare(job)
-    count = max(1, min(executor.workers, job.info.planned))
+    plan = started(plan, folder)
+    count = max(1, min(executor.workers, plan.info.planned))
     observer.stage(f"sampling {count} shards")
-    observer.begin(job.info.planned, 0)
+    observer.begin(plan.info.planned, 0)
     try:
-        _join_shards(job, executor, count, observer)
+        _join_shards(plan, folder, executor, count, observer)
     except KeyboardInterrupt:
         raise StoppedError("stopped before the end; finish it with --resume") from None
-    for task in job.plan.tasks:
-        run_until_stopped(task.grade(job.folder, observer, job.budget))
-    write_run_info(job.folder, ended(job, "complete"))
+    for task in plan.tasks:
+        run_until_stopped(task.grade(folder, observer, plan.budget))
+    write_run_info(folder, ended(plan, "complete"))
 
 
-def _join_shards(job: Job, executor: RayExecutor, count: int, observer: Observer) -> None:
+def _join_shards(
+    plan: Plan, folder: Path, executor: RayExecutor, count: int, observer: Observer
+) -> None:
     errors = []
-    with RunLog(job.folder) as log:
-        for shard in executor.execute(divided(job, count)):
+    with RunLog(folder) as log:
+        for shard in executor.execute(divided(plan, folder, count)):
             if shard.error is not None:
                 errors.append(shard.error)
             for rollout in _unpacked(shard):

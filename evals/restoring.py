@@ -15,7 +15,6 @@ from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
 from harness.run.run_log import read_rollouts, read_run_info
-from harness.tasks.plan import Plan
 from harness.verdict.planned_scores import Scorer
 
 
@@ -61,8 +60,7 @@ def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
     found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
     for task in tasks:
         task.read_grades(folder)
-    plan = Plan(tuple(tasks), info.shard)
-    for score in Scorer(plan).scores(read_rollouts(folder), missing=False):
+    for score in Scorer(tasks, info.shard).scores(read_rollouts(folder), missing=False):
         found[score.task, score.condition].append(score)
     results = [
         task.eval_scores(condition, found[task.name, condition])

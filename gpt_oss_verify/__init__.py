@@ -5,9 +5,8 @@ A run passes through these modules; most of the others implement one command eac
     app         calls the function of a command, and exits with its code
     options     the options that commands share
     verify      the main job, `eval` and `grade`
-    planning    options → tasks, settings and budget
-    choice      the provider, gate and budget that the options select
-    restoring   an earlier run: its tasks, and the job that finishes it
+    choice      the provider, grader, gate and budget that the options select
+    planning    options → the plan of a run, a new one or an earlier one
     progress    what is shown while the run is sampled
     judge_and_report   judging and reporting a run from its folder, and its exit code
 """

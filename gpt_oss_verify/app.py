@@ -10,8 +10,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Literal
+from typing import Annotated
 
 from cyclopts import (
     App,
@@ -23,7 +24,14 @@ from cyclopts import (
 )
 
 from gpt_oss_verify.screen import print_raw, say
-from harness.errors import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_CRASH,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    ConfigurationError,
+    HarnessError,
+)
 from harness.text import plain
 
 app = App(
@@ -62,8 +70,7 @@ _COMMANDS = {
     "Work with finished runs": {
         "history": "compare:history",
         "export": "export:export",
-        "merge": "eval_runs:merge",
-        "baseline": "eval_runs:baseline",
+        "merge": "recheck:merge",
         "site": "publishing:site",
     },
     "Graders and golden files": {
@@ -72,7 +79,6 @@ _COMMANDS = {
     },
     "Reference engine": {
         "selftest": "selftest:selftest",
-        "export-small": "engine:export_small",
     },
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
@@ -85,13 +91,7 @@ _GROUPS = {
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
-    **dict.fromkeys(
-        (
-            *("checks", "history", "export", "site"),
-            "export-small",
-        ),
-        _NO_VERDICT,
-    ),
+    **dict.fromkeys(("checks", "history", "export", "site"), _NO_VERDICT),
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
@@ -103,29 +103,25 @@ for _title, _commands in _COMMANDS.items():
         _codes = _OWN_EXIT_CODES.get(_name)
         _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
         app.command(f"gpt_oss_verify.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
-app.command("gpt_oss_verify.ci:ci_summary", name="ci-summary", show=False)
-app.command(
-    "gpt_oss_verify.engine:serve",
-    name="serve",
-    group=_GROUPS["Reference engine"],
-    help_flags=[],
-    version_flags=[],
-)
 
 
-@app.command(group=Group("Shell", sort_key=200), help_epilogue=f"Exit codes: {_NO_VERDICT}")
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a shell completion script for commands and options.
-
-    bash: add `eval "$(gpt-oss-verify completion bash)"` to ~/.bashrc. zsh: write the script to a
-    file named _gpt-oss-verify in a folder of $fpath. fish: write it to
-    ~/.config/fish/completions/gpt-oss-verify.fish.
+@app.command(group=_GROUPS["Reference engine"], help_flags=[], version_flags=[])
+def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Serve gpt-oss with the reference engine (`serve --help` lists its options).
 
     Args:
-        shell: Name of the shell.
+        arguments: Passed to the engine unchanged.
     """
-    print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
-    return 0
+    try:
+        engine = import_module("reference_engine.__main__")
+        code = engine.main(["serve", *arguments], program="gpt-oss-verify")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "reference_engine":
+            raise
+        raise ConfigurationError(
+            "The reference engine is not installed: pip install 'gpt-oss-verify[reference]'."
+        ) from None
+    return code if isinstance(code, int) else 0
 
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
@@ -175,7 +171,7 @@ def unwrapped_description(docstring: str) -> str:
 def _prepare(arguments: Sequence[str]) -> None:
     """Load what the arguments need: the main job, or the help texts of all commands."""
     words = (each for each in arguments if each == "--version" or not each.startswith("-"))
-    if not arguments or any(each in ("--help", "-h", "completion") for each in arguments):
+    if not arguments or "--help" in arguments or "-h" in arguments:
         prepare_help()
     elif next(words, None) not in list(app):
         _load_main_job()

@@ -117,7 +117,7 @@ def _requests(probe: Probe) -> Iterator[str]:
 
 
 def _shortened(value: object) -> object:
-    """A JSON value with long texts shortened."""
+    """Return a JSON value with long texts shortened."""
     if isinstance(value, Mapping):
         return {key: _shortened(each) for key, each in value.items()}
     if isinstance(value, list):

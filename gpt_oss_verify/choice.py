@@ -1,9 +1,10 @@
-"""The provider, the gate and the budget that the options on the command line select."""
+"""The provider, the grader, the gate and the budget that the options select."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evals.healthbench.grading import DEFAULT_GRADER
 from evals.registry import NAMES
 from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
@@ -65,6 +66,44 @@ def same_provider(
     return provider
 
 
+def chosen_grader(name: str | None, providers_file: Path | None) -> Provider:
+    """Return the grader of HealthBench, after checking its key, before anything is paid for.
+
+    Raises ConfigurationError.
+    """
+    grader = providers.find_provider(name or DEFAULT_GRADER, providers_file)
+    try:
+        providers.access(grader)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"HealthBench is graded by {grader.name}, and {error}; or name another entry with "
+            "--grader."
+        ) from None
+    return grader
+
+
+def same_grader(info: RunInfo, providers_file: Path | None) -> Provider:
+    """Return the grader of an earlier run. Raises ConfigurationError."""
+    before = info.settings.grader
+    if before is None:
+        raise ConfigurationError("The run has no grader; name one with --grader.")
+    if before.name == DEFAULT_GRADER:
+        return providers.find_provider(before.name, providers_file)
+    return same_provider(before, ProviderOptions(providers_file=providers_file), None)
+
+
+def grader_of_run(
+    info: RunInfo, provider: Provider, providers_file: Path | None
+) -> Provider | None:
+    """Return the grader of an earlier run, if it has one; `provider` may grade its own answers."""
+    before = info.settings.grader
+    if before is None:
+        return None
+    if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
+        return provider.model_copy(update={"model": before.model})
+    return same_grader(info, providers_file)
+
+
 def _overridden(provider: Provider, **overrides: object) -> Provider:
     """`provider` with the overrides that are not None; with another address, it is not launched."""
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -82,7 +121,7 @@ def gate_for(
 
 
 def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
-    """`base` with the thresholds that a gate sets. Raises ConfigurationError."""
+    """Return `base` with the thresholds that a gate sets. Raises ConfigurationError."""
     stated = gate.values.get("reference")
     others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
     thresholds = others.applied_to(base)
@@ -102,7 +141,7 @@ def budget_of(gate: Gate, *paid: Provider) -> Budget:
 
 
 def eval_settings(gate: Gate) -> dict[str, Any]:
-    """What the gate requires of scores, as settings of a run."""
+    """Return what the gate requires of scores, as settings of a run."""
     wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
     return {
         "margins": gate.margins,
@@ -146,5 +185,5 @@ def gate_changes(options: GateOptions) -> dict[str, object]:
 
 
 def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
-    """A budget from options alone. Raises ConfigurationError."""
+    """Return a budget from options alone. Raises ConfigurationError."""
     return budget_of(joined([GateLayer(options.settings, FLAG)]), provider)

@@ -1,18 +1,19 @@
-"""The command that reports a run in a GitHub workflow; `ci/verify.sh` calls it."""
+"""Report a run in a GitHub workflow: `python -P -m gpt_oss_verify.ci RESULT LOG CODE`.
+
+`ci/verify.sh` calls it; users call `gpt-oss-verify`.
+"""
 
 import json
 import os
-from collections.abc import Mapping
+import sys
 from pathlib import Path
-from typing import Any
 
 from gpt_oss_verify.screen import print_raw
-from harness.errors import ConfigurationError, os_errors
 from harness.run.run_folder import read_analysis
 from reports import ci
 
 
-def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
+def report(result: Path, log: Path, code: int) -> None:
     """Write the step summary, annotations and outputs of a run in a GitHub workflow.
 
     Args:
@@ -20,7 +21,12 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
         log: File with what the run printed on stderr.
         code: Exit code of the run.
     """
-    printed = _json(_read(result))
+    try:
+        printed = json.loads(_read(result))
+    except ValueError:  # the output was cut off
+        printed = None
+    if not isinstance(printed, dict):
+        printed = {}
     folders = [Path(printed["run"])] if printed.get("run") else []
     lines = []
     if "verdict" not in printed:
@@ -31,30 +37,15 @@ def ci_summary(result: Path, /, *, log: Path, code: int) -> int:
     for line in lines[: ci.MOST_ANNOTATIONS]:
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
-    _append("GITHUB_OUTPUT", ci.outputs(_outputs(folders, code)))
-    return 0
-
-
-def _json(text: str) -> Mapping[str, Any]:
-    """Return the JSON object that the run printed; empty if the output was cut off."""
-    try:
-        printed = json.loads(text)
-    except ValueError:
-        return {}
-    return printed if isinstance(printed, dict) else {}
-
-
-def _outputs(folders: list[Path], code: int) -> dict[str, str]:
     verdicts = {0: "pass", 1: "fail", 4: "inconclusive"}
-    found = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
+    outputs = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
     if folders:
-        found |= {"report": f"{folders[0]}/report.html", "runs": str(folders[0].parent)}
-    return found
+        outputs |= {"report": f"{folders[0]}/report.html", "runs": str(folders[0].parent)}
+    _append("GITHUB_OUTPUT", ci.outputs(outputs))
 
 
 def _read(path: Path) -> str:
-    with os_errors(ConfigurationError, f"{path} cannot be read"):
-        return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _append(variable: str, text: str) -> None:
@@ -62,3 +53,7 @@ def _append(variable: str, text: str) -> None:
     if path := os.environ.get(variable):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+if __name__ == "__main__":
+    report(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

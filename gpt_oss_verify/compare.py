@@ -111,17 +111,18 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
     incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
-    for draft in [planning.draft(each) for each in options]:
-        job = draft.job(DEFAULT_OUT)
-        say(f"{draft.provider.name}: {job.folder}")
+    for plan in [planning.new_plan(each) for each in options]:
+        name = plan.provider.name
+        folder = run_folder.create(DEFAULT_OUT, name)
+        say(f"{name}: {folder}")
         try:
-            sample_with_progress(job)
+            sample_with_progress(plan, folder)
         except ProviderUnavailableError as error:
-            say(f"{draft.provider.name} is left out: {error}")
+            say(f"{name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
-        judge_and_report(job.folder)
-        folders.append(job.folder)
+        judge_and_report(folder)
+        folders.append(folder)
     return folders, code
 
 

@@ -1,11 +1,15 @@
-"""The command `export`: the tables of a run as files for other tools."""
+"""The command `export`: the tables of a run as files for other tools, or its baseline."""
 
+from datetime import UTC, datetime
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from evals.baselines import measured
+from evals.restoring import run_scores
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harness.errors import ConfigurationError, RunLogError, os_errors
@@ -15,17 +19,33 @@ def export(
     run: Run,
     /,
     *,
-    output_format: Annotated[Literal["csv", "parquet", "inspect"], Parameter(name="--format")],
+    output_format: Annotated[
+        Literal["csv", "parquet", "inspect", "baseline"], Parameter(name="--format")
+    ],
     out: Path | None = None,
     gated: bool = False,
 ) -> int:
-    """Write the tables of a run as CSV or Parquet, or its rollouts as logs for Inspect.
+    """Write the tables of a run as CSV or Parquet, its rollouts as logs for Inspect, or a baseline.
+
+    A baseline has the scores of all attempts by question and the sampling settings, but no texts;
+    `eval --baseline FILE` compares with it.
 
     Args:
-        output_format: csv or parquet: a file per table; inspect: logs for `inspect view`.
-        out: Folder for the files. Default: RUN-FORMAT in the current folder.
+        output_format: csv, parquet: tables; inspect: logs for `inspect view`; baseline: scores.
+        out: Folder for the files, or the baseline file. Default: RUN-FORMAT or baseline-RUN.json.
         gated: Include the texts of gated datasets (GPQA) in the logs.
     """
+    if output_format == "baseline":
+        info, results = run_scores(run)
+        path = out or Path(f"baseline-{run.resolve().name.removeprefix('eval-')}.json")
+        measured.write_baseline(
+            measured.create_baseline(
+                results, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
+            ),
+            path,
+        )
+        show(str(path))
+        return 0
     from harness.compare.dataframes import COLUMNS, load  # imports pandas, which --help must not
     from harness.compare.inspect_log import write_inspect_logs
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from evals.task import EvalTask
-from gpt_oss_verify.restoring import restore
+from gpt_oss_verify.planning import restore
 from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.history import since_previous
 from harness.records.analysis import Analysis
@@ -96,7 +96,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
 
 
 def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
-    """`run.json` with changed settings."""
+    """Return `run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
 

@@ -108,7 +108,7 @@ class CaseOptions:
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
-        SuiteName | Literal["smoke", "quick"] | None,
+        Literal[SuiteName, "smoke", "quick"] | None,
         Parameter(help=_SUITE, show_choices=False, group=_FIRST),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
@@ -167,7 +167,7 @@ class DataOptions:
     """python: the model can run programs, with the provider's own tool or in a local sandbox."""
 
     def place(self, evals: Sequence[str]) -> str | Path:
-        """Where to read the data. Raises ConfigurationError if the options conflict."""
+        """Return where to read the data. Raises ConfigurationError if the options conflict."""
         place = data_place(self, ("samples", "data", "data_file", "data_dir"))
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
@@ -283,7 +283,7 @@ class RunOptions:
 
 
 def data_place(options: object, names: Sequence[str]) -> str | Path:
-    """Where to read data: the value of the one option that is given, or `hub` if none is.
+    """Return where to read data: the value of the one option that is given, or `hub` if none is.
 
     Raises ConfigurationError if several are given.
     """
@@ -305,7 +305,7 @@ def refuse(reason: str, *options: object, **others: object) -> None:
 
 
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:
-    """`responses,chat` as values; None for None. Raises ConfigurationError."""
+    """Return `responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:
         return None
     found = parse_list("--apis", text, APIS)
@@ -313,13 +313,13 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
 
 
 def names(*texts: str | None) -> tuple[str, ...]:
-    """`a, b` as values."""
+    """Return `a, b` as values."""
     parts = (part.strip() for text in texts for part in (text or "").split(","))
     return tuple(part for part in parts if part)
 
 
 def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:
-    """`a,b` as values without repeats. Raises ConfigurationError for unknown ones."""
+    """Return `a,b` as values without repeats. Raises ConfigurationError for unknown ones."""
     found = names(text)
     unknown = [name for name in found if known is not None and name not in known]
     if unknown or not found:
@@ -330,7 +330,7 @@ def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tu
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """`2/5` as (2, 5). Raises ConfigurationError."""
+    """Return `2/5` as (2, 5). Raises ConfigurationError."""
     if text is None:
         return None
     part, slash, parts = text.partition("/")

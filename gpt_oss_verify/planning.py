@@ -1,4 +1,4 @@
-"""From options to a new run: its tasks, settings and budget."""
+"""From options to the plan of a run, a new one or an earlier one: provider, tasks and budget."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,22 @@ from typing import Any
 from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
-from evals.healthbench.grading import DEFAULT_GRADER
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
+from evals.restoring import restored_evals
 from evals.task import EvalTask
-from gpt_oss_verify.choice import budget_of, chosen_provider, eval_settings, gate_for, thresholds_of
+from gpt_oss_verify.choice import (
+    budget_of,
+    chosen_grader,
+    chosen_provider,
+    eval_settings,
+    gate_for,
+    grader_of_run,
+    same_provider,
+    thresholds_of,
+    thresholds_of_run,
+)
 from gpt_oss_verify.options import (
     BaselineOptions,
     BudgetOptions,
@@ -32,17 +42,18 @@ from gpt_oss_verify.options import (
 from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
-from harness.providers import entries as providers
-from harness.providers.entries import Provider, find_provider
+from harness.providers.entries import Provider
 from harness.providers.gate_entry import Gate
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
-from harness.records.runs import CONTEXT, FORMER_SUITES, RunSettings, Sampling
+from harness.records.runs import CONTEXT, FORMER_SUITES, RunInfo, RunSettings, Sampling
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
-from harness.tasks.job import Job, new_job
-from harness.tasks.plan import Shard
-from harness.tasks.suite import suite_tasks
+from harness.run.run_log import read_run_info
+from harness.tasks.attempt_order import Shard
+from harness.tasks.plan import Plan, continued, new_info
+from harness.tasks.suite import restored_tasks, suite_tasks
 from harness.tasks.task import Task
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict.reference_rate import default_thresholds
 
 DEFAULT_TRIES = 5
@@ -78,33 +89,13 @@ class Options:
     """What distributes the run over machines."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A planned run before anything is written."""
-
-    provider: Provider
-    grader: Provider | None
-    tasks: tuple[Task, ...]
-    settings: RunSettings
-    budget: Budget
-    shard: Shard | None
-
-    def job(self, out: Path) -> Job:
-        """Return the run with its folder below `out`. Raises RunLogError."""
-        return new_job(
-            self.provider,
-            self.tasks,
-            self.settings,
-            out=out,
-            command=typed_command(),
-            budget=self.budget,
-            shard=self.shard,
-        )
-
-
-def draft(options: Options) -> Draft:
-    """Plan a new run. Raises ConfigurationError if the options are invalid."""
-    provider, models = _provider(options)
+def new_plan(options: Options) -> Plan:
+    """Plan a new run; nothing is written. Raises ConfigurationError if the options are invalid."""
+    provider = chosen_provider(options.provider, options.concurrency)
+    models: Sequence[str] = (provider.model,)
+    if options.evals_alone:
+        models = parse_list("--model", provider.model)
+        provider = provider.model_copy(update={"model": models[0]})
     gate = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
     evals = _evals(options, gate)
     apis = parse_apis(options.provider.apis) or provider.apis
@@ -112,7 +103,11 @@ def draft(options: Options) -> Draft:
         if options.provider.apis is not None:
             raise ConfigurationError("Evals use one API; choose --api responses or --api chat.")
         apis = apis[:1]
-    grader = _grader(evals, options, provider) if evals else None
+    grader = None
+    if set(evals) & set(HEALTHBENCH):
+        grader = provider
+        if options.decision.grader is not None or not options.data.samples:
+            grader = chosen_grader(options.decision.grader, options.provider.providers_file)
     budget = budget_of(gate, provider, *filter(None, [grader]))
     _check(options, budget)
     suite = None
@@ -125,7 +120,8 @@ def draft(options: Options) -> Draft:
     if suite is not None:
         tasks += _harness_tasks(options, provider, settings, suite)
     tasks += _eval_tasks(options, provider, models, settings, grader)
-    return Draft(provider, grader, tuple(tasks), settings, budget, options.shard)
+    info = new_info(provider.info(), tasks, settings, typed_command(), options.shard)
+    return Plan(provider, tuple(tasks), info, budget, grader)
 
 
 def typed_command() -> tuple[str, ...]:
@@ -151,15 +147,6 @@ def _check(options: Options, budget: Budget) -> None:
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --shard, --until-decided, --with-tools and budgets."
         )
-
-
-def _provider(options: Options) -> tuple[Provider, tuple[str, ...]]:
-    """Return the provider with the first model, and all models."""
-    provider = chosen_provider(options.provider, options.concurrency)
-    if not options.evals_alone:
-        return provider, (provider.model,)
-    models = parse_list("--model", options.provider.model or provider.model)
-    return providers.changed(provider, model=models[0]), models
 
 
 def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
@@ -300,19 +287,50 @@ def _load(name: str, options: Options) -> Loaded[Any]:
         return load_data(name, "samples")
 
 
-def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provider | None:
-    """Return the provider that grades, after checking its key, before anything is paid for."""
-    if not set(evals) & set(HEALTHBENCH):
-        return None
-    name = options.decision.grader
-    if name is None and options.data.samples:
-        return provider
-    grader = find_provider(name or DEFAULT_GRADER, options.provider.providers_file)
-    try:
-        providers.access(grader)
-    except ConfigurationError as error:
+def resume(
+    folder: Path,
+    provider: ProviderOptions,
+    gate: GateOptions,
+    budget: BudgetOptions,
+    concurrency: int | None,
+    tries: int | None = None,
+) -> Plan:
+    """Return the plan that finishes a run, or adds `tries` at tool-call cases to it.
+
+    Raises ConfigurationError or RunLogError.
+    """
+    info = read_run_info(folder)
+    if tries is not None:
+        info = _with_tries(folder, info, tries)
+    entry = same_provider(info.provider, provider, concurrency)
+    grader = grader_of_run(info, entry, provider.providers_file)
+    limits = gate_for(entry, provider.providers_file, gate, budget)
+    spending = budget_of(limits, entry, *filter(None, [grader]))
+    thresholds = thresholds_of_run(gate, info)
+    return continued(info, entry, restore(folder, info, grader), spending, thresholds)
+
+
+def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
+    """The tasks of the run in `folder`; `info` is its `run.json`, perhaps with other settings.
+
+    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
+    be read, and RunLogError if it is not the one that `run.json` describes.
+    """
+    return [*restored_tasks(folder, info), *restored_evals(folder, info, grader)]
+
+
+def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
+    """Return `run.json` with more tries at each tool-call case. Raises ConfigurationError."""
+    calling = info.task(TOOL_CALLING)
+    if calling is None or info.shard is not None or info.merged:
+        raise ConfigurationError(f"{folder} has no tool-call cases of its own; leave out --tries.")
+    if tries < calling.tries:
         raise ConfigurationError(
-            f"HealthBench is graded by {grader.name}, and {error}; or name another entry with "
-            "--grader."
-        ) from None
-    return grader
+            f"{folder} has {calling.tries} tries of each case; --tries must be larger."
+        )
+    if tries == calling.tries:
+        return info
+    planned = calling.planned // calling.tries * tries
+    more = calling.model_copy(update={"tries": tries, "planned": planned})
+    tasks = tuple(more if each is calling else each for each in info.tasks)
+    return info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})

@@ -3,9 +3,10 @@
 import json
 import threading
 import time
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -13,9 +14,9 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
-from gpt_oss_verify.first_finding import FirstFinding
 from gpt_oss_verify.screen import stderr
-from harness.api.parsed_rollout import parse_rollout
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.checks import CHECKS
 from harness.checks.rollout_score import usage
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
@@ -92,28 +93,104 @@ class Tally:
         return " · ".join([*parts, f"{self._tokens:,} tokens"])
 
 
+class FirstFinding:
+    """Reports the first finding; the verdict is decided at the end.
+
+    It judges finished attempts, and the probes of a group when its last attempt has finished.
+    It stops at the first error. Errors of checks with a tolerated share are left out, because a
+    few of them may come from the model. It works in a thread, so that recorded times are right.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], may_warn: Collection[str], tell: Callable[[str], None]
+    ) -> None:
+        """Judge for these tasks; errors of rules in `may_warn` are warnings.
+
+        `tell` gets one sentence, in a thread.
+        """
+        self._tasks = {task.name: task for task in tasks if task.info.kind != "eval"}
+        self._tell = tell
+        self._strict = {name for name, check in CHECKS.items() if not check.tolerated}
+        self._may_warn = may_warn
+        self._found = False
+        self._made: Counter[str] = Counter()
+        self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
+        self._judge = ThreadPoolExecutor(1, thread_name_prefix="first-finding")
+
+    def add(self, rollout: Rollout) -> None:
+        """Judge an attempt soon, unless there was a finding."""
+        task = self._tasks.get(rollout.task)
+        if task is not None and not self._found:
+            self._judge.submit(self._add, task, rollout)
+
+    def close(self) -> None:
+        """Judge nothing more."""
+        self._found = True
+        self._judge.shutdown(cancel_futures=True)
+
+    def _add(self, task: Task, rollout: Rollout) -> None:
+        if self._found:
+            return
+        parsed = parse_rollout(rollout)
+        score = task.score(parsed)
+        for finding in () if score is None else score.findings:
+            if finding.severity == "error" and finding.id in self._strict - set(self._may_warn):
+                self._report(finding.id, finding.message)
+                return
+        if task.info.kind != "probes":
+            return
+        samples = self._groups[task.name]
+        samples.setdefault(rollout.sample, []).append(parsed)
+        self._made[task.name] += 1
+        if self._made[task.name] == task.info.planned:
+            for result in task.probe_results(samples):
+                if result.status == "failed" and result.check.id not in self._may_warn:
+                    first = result.examples[0].message if result.examples else result.check.summary
+                    self._report(result.check.id, first)
+                    return
+            del self._groups[task.name]
+
+    def _report(self, rule: str, message: str) -> None:
+        if not self._found:
+            self._found = True
+            self._groups.clear()
+            self._tell(f"first finding: {rule}: {message}")
+
+
 class LineDisplay(Observer):
     """Prints a line at intervals, for logs, pipes and CI."""
 
-    def __init__(self, console: Console, tally: Tally) -> None:
+    def __init__(
+        self, console: Console, tasks: Sequence[Task] = (), may_warn: Collection[str] = ()
+    ) -> None:
+        """Print to `console`; errors of rules in `may_warn` are not reported as first finding."""
+        self.tally = Tally(tasks)
         self._console = console
-        self._tally = tally
+        self._first_finding = FirstFinding(tasks, may_warn, self._print)
         self._stage = ("", 0.0)
         self._under_way: dict[str, tuple[str, float]] = {}
         self._planned = 0
         self._done = 0
         self._pace = ""
         self._printed_at = 0.0
-        self._first_finding: FirstFinding | None = None
 
-    def watch(self, tasks: Sequence[Task], may_warn: Collection[str]) -> FirstFinding:
-        """Print the first finding as soon as there is one, until the result is closed."""
-        self._first_finding = FirstFinding(tasks, may_warn, self._print)
-        return self._first_finding
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Call `tick` every second, from a thread, because nothing happens while the run waits."""
+        ended = threading.Event()
 
-    def _judge_soon(self, rollout: Rollout) -> None:
-        if self._first_finding is not None:
-            self._first_finding.add(rollout)
+        def ticks() -> None:
+            while not ended.wait(_TICK):
+                self.tick()
+
+        thread = threading.Thread(target=ticks, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._first_finding.close()
+            ended.set()
+            thread.join()
 
     def stage(self, text: str) -> None:
         """Print the current activity."""
@@ -130,7 +207,7 @@ class LineDisplay(Observer):
 
     def limit_changed(self, limit: int, most: int) -> None:
         """Note the concurrency that the provider allows, if it is less than requested."""
-        self._pace = pace(limit, most)
+        self._pace = f" · overloaded, concurrency {limit}" if limit < most else ""
 
     def started(self, attempt: Attempt) -> None:
         """Remember what is under way."""
@@ -143,7 +220,7 @@ class LineDisplay(Observer):
             self._print(waiting)
 
     def _waiting(self) -> str:
-        """What has been under way for longest, if that is long: `waiting for …, 154 s`."""
+        """Return what has been under way for longest, if that is long: `waiting for …, 154 s`."""
         now, (stage, began) = time.monotonic(), self._stage
         oldest = min(list(self._under_way.values()), key=lambda each: each[1], default=None)
         if stage and now - began >= LONG_WAIT:
@@ -155,13 +232,13 @@ class LineDisplay(Observer):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
         self._under_way.pop(rollout.id, None)
-        self._judge_soon(rollout)
-        self._done += self._tally.add(rollout)
+        self._first_finding.add(rollout)
+        self._done += self.tally.add(rollout)
         due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
         if self._done == self._planned or due:
             waiting = self._waiting()
             named = f" · {waiting}" if waiting else ""
-            self._print(f"{self._done}/{self._planned} · {self._tally}{self._pace}{named}")
+            self._print(f"{self._done}/{self._planned} · {self.tally}{self._pace}{named}")
 
     def _print(self, text: str) -> None:
         self._printed_at = time.monotonic()
@@ -171,8 +248,10 @@ class LineDisplay(Observer):
 class LiveDisplay(LineDisplay):
     """A line that redraws itself, for terminals."""
 
-    def __init__(self, console: Console, tally: Tally) -> None:
-        super().__init__(console, tally)
+    def __init__(
+        self, console: Console, tasks: Sequence[Task] = (), may_warn: Collection[str] = ()
+    ) -> None:
+        super().__init__(console, tasks, may_warn)
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
@@ -183,6 +262,12 @@ class LiveDisplay(LineDisplay):
             transient=True,
         )
         self._task = self.progress.add_task("getting ready …", total=None)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw the line."""
+        with self.progress, super().shown():
+            yield
 
     def stage(self, text: str) -> None:
         """Show the current activity."""
@@ -197,8 +282,8 @@ class LiveDisplay(LineDisplay):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
         self._under_way.pop(rollout.id, None)
-        self._judge_soon(rollout)
-        self.progress.update(self._task, advance=self._tally.add(rollout))
+        self._first_finding.add(rollout)
+        self.progress.update(self._task, advance=self.tally.add(rollout))
         self.tick()
 
     def tick(self) -> None:
@@ -207,7 +292,7 @@ class LiveDisplay(LineDisplay):
         if self._stage[0]:
             text = waiting or f"{self._stage[0]} …"
         else:
-            text = f"{self._tally}{self._pace}{f' · {waiting}' if waiting else ''}"
+            text = f"{self.tally}{self._pace}{f' · {waiting}' if waiting else ''}"
         self.progress.update(self._task, description=plain(text))
 
 
@@ -233,39 +318,11 @@ def display(
 
     The first error of a rule that is not in `may_warn` is printed as soon as it is found.
     """
-    console, tally = console or stderr(), Tally(tasks)
-    if debug or not console.is_terminal:
-        kind = DebugDisplay if debug else LineDisplay
-        screen: LineDisplay = kind(console, tally)
-        with _ticking(screen), closing(screen.watch(tasks, may_warn)):
-            yield screen
-        return
-    live = LiveDisplay(console, tally)
-    with live.progress, _ticking(live), closing(live.watch(tasks, may_warn)):
-        yield live
-
-
-@contextmanager
-def _ticking(screen: LineDisplay) -> Iterator[None]:
-    """Call `tick` every second, from a thread, because nothing happens while the run waits."""
-    ended = threading.Event()
-
-    def tick() -> None:
-        while not ended.wait(_TICK):
-            screen.tick()
-
-    thread = threading.Thread(target=tick, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def pace(limit: int, most: int) -> str:
-    """A note on a provider that is overloaded by `most` concurrent requests; '' otherwise."""
-    return f" · overloaded, concurrency {limit}" if limit < most else ""
+    console = console or stderr()
+    kind = DebugDisplay if debug else LiveDisplay if console.is_terminal else LineDisplay
+    screen = kind(console, tasks, may_warn)
+    with screen.shown():
+        yield screen
 
 
 def _exchange_text(exchange: Exchange) -> str:

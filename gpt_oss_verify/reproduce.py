@@ -16,7 +16,7 @@ from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
 from harness.probes.probe import Probe
-from harness.providers.entries import Provider, changed
+from harness.providers.entries import Provider
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import (
@@ -84,12 +84,12 @@ async def _experiment(
     run: Path, info: RunInfo, subject: Subject, entry: Provider, times: int, as_recorded: bool
 ) -> _Outcome:
     """Send the requests again. An unreachable provider is reported on stderr."""
-    model = subject.rollout.condition.model
+    used = entry.model_copy(update={"model": subject.rollout.condition.model})
     options = replace(restored_options(run, info), apis=(subject.rollout.api,))
     try:
         with TemporaryDirectory() as folder:
             async with (
-                launched(changed(entry, model=model), Path(folder) / "provider.log") as ready,
+                launched(used, Path(folder) / "provider.log") as ready,
                 open_transport(ready) as transport,
             ):
                 repeats = await resend(subject, transport, times, options)

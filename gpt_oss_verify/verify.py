@@ -1,16 +1,14 @@
 """The commands that sample a provider: the main job, `eval`, and `grade`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from evals.cost import Cost, Expectation, Part, expect
-from gpt_oss_verify import planning
-from gpt_oss_verify.choice import budget_for
+from gpt_oss_verify.choice import budget_for, same_grader
 from gpt_oss_verify.options import (
     DEFAULT_OUT,
     EVALS,
@@ -32,9 +30,8 @@ from gpt_oss_verify.options import (
     parse_shard,
     refuse,
 )
-from gpt_oss_verify.planning import Draft, Options
+from gpt_oss_verify.planning import Options, new_plan, restore, resume
 from gpt_oss_verify.progress import display
-from gpt_oss_verify.restoring import restore, resume, same_grader
 from gpt_oss_verify.screen import print_raw, say, show
 from harness import session
 from harness.errors import (
@@ -47,12 +44,12 @@ from harness.providers.entries import find_provider
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
-from harness.tasks.job import Job, new_info
 from harness.tasks.plan import Plan
 from harness.verdict import requirements
+from harness.verdict.interim import InterimJudge
 from reports.text import counted, visible
 
-Sampler = Callable[[Job, Observer], None]
+Sampler = Callable[[Plan, Path, Observer], None]
 _RUN = Parameter(group=RUN)
 
 
@@ -73,20 +70,16 @@ def verify(
     """
     if run.resume is not None:
         others = replace(sampling, tries=None)
-        job = _resumed(
-            *(run, provider, gate, budget, cases, others),
-            tries=sampling.tries,
-            others={"evals": evals},
-        )
-        return carry_out(job, debug=run.debug, as_json=run.as_json)
-    draft = planning.draft(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
+        _refuse_settings(run, provider, cases, others, evals=evals)
+        plan = resume(run.resume, provider, gate, budget, run.concurrency, sampling.tries)
+        return carry_out(plan, run)
+    plan = new_plan(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
     if run.dry_run:
-        _print_plan(draft, dry_run=True, as_json=run.as_json)
+        _print_plan(plan, dry_run=True, as_json=run.as_json)
         return 0
-    planned = sum(task.info.planned for task in draft.tasks)
-    if warning := draft.budget.foreseen(planned, draft.provider.rpm):
+    if warning := plan.budget.foreseen(plan.info.planned, plan.provider.rpm):
         say(warning)
-    return carry_out(draft.job(run.out or DEFAULT_OUT), debug=run.debug, as_json=run.as_json)
+    return carry_out(plan, run)
 
 
 def evaluate(
@@ -114,15 +107,13 @@ def evaluate(
         executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
     """
     gate_options = GateOptions(gate=gate)
-    sample_and_report = partial(
-        carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions
-    )
     if run.resume is not None:
         given = (data, baseline, decision, sampling)
-        settings = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
-        job = _resumed(run, provider, gate_options, budget, *given, others=settings)
-        return sample_and_report(job)
-    draft = planning.draft(
+        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        _refuse_settings(run, provider, *given, **others)
+        plan = resume(run.resume, provider, gate_options, budget, run.concurrency)
+        return carry_out(plan, run, show_questions=show_questions)
+    plan = new_plan(
         Options(
             *(provider, sampling, gate_options, budget, evals, run.concurrency),
             evals_alone=True,
@@ -133,11 +124,11 @@ def evaluate(
             executor=executor,
         )
     )
-    _print_plan(draft, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
+    _print_plan(plan, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
     if run.dry_run:
         return 0
-    sample = session.sample if executor is None else _on_ray()
-    return sample_and_report(draft.job(run.out or DEFAULT_OUT), sample=sample)
+    sample = sample_here if executor is None else _on_ray()
+    return carry_out(plan, run, show_questions=show_questions, sample=sample)
 
 
 def grade(
@@ -163,7 +154,7 @@ def grade(
     if unread and grader is None:
         raise ConfigurationError("--unread has no default grader; name one with --grader.")
     if grader is None:
-        chosen = same_grader(info, ProviderOptions(providers_file=providers_file))
+        chosen = same_grader(info, providers_file)
     else:
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
@@ -171,11 +162,10 @@ def grade(
     tasks = restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
-    plan = Plan(tuple(tasks), info.shard)
-    job = Job(chosen, plan, info, run, spending)
+    plan = Plan(chosen, tuple(tasks), info, spending)
     try:
         with display(debug=debug) as screen:
-            session.grade(job, screen)
+            session.grade(plan, run, screen)
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
@@ -183,25 +173,26 @@ def grade(
 
 
 def carry_out(
-    job: Job,
-    *,
-    debug: bool = False,
-    as_json: bool = False,
-    show_questions: bool = False,
-    sample: Sampler = session.sample,
+    plan: Plan, run: RunOptions, *, show_questions: bool = False, sample: Sampler | None = None
 ) -> int:
     """Sample, judge and report, and return the exit code.
 
     Raises the errors of `sample_with_progress`.
     """
-    sample_with_progress(job, debug=debug, sample=sample)
+    folder = run.resume or run_folder.create(run.out or DEFAULT_OUT, plan.provider.name)
+    sample_with_progress(plan, folder, debug=run.debug, sample=sample or sample_here)
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
-    return judge_and_print(job.folder, as_json=as_json, show_questions=show_questions)
+    return judge_and_print(folder, as_json=run.as_json, show_questions=show_questions)
+
+
+def sample_here(plan: Plan, folder: Path, observer: Observer) -> None:
+    """Sample in this process; see `harness.session.sample`."""
+    session.sample(plan, folder, observer, InterimJudge(folder, plan.tasks, plan.info))
 
 
 def sample_with_progress(
-    job: Job, *, debug: bool = False, sample: Sampler = session.sample
+    plan: Plan, folder: Path, *, debug: bool = False, sample: Sampler = sample_here
 ) -> None:
     """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
 
@@ -210,22 +201,22 @@ def sample_with_progress(
     user stops the run.
     """
     try:
-        soft = requirements.may_warn(job.info.settings.thresholds)
-        with display(job.plan.tasks, debug=debug, may_warn=soft) as screen:
-            sample(job, screen)
+        soft = requirements.may_warn(plan.info.settings.thresholds)
+        with display(plan.tasks, debug=debug, may_warn=soft) as screen:
+            sample(plan, folder, screen)
     except (ProviderUnavailableError, ConfigurationError) as error:
-        if not job.info.resumed and run_folder.discard_unused(job.folder):
+        if not plan.info.resumed and run_folder.discard_unused(folder):
             raise
-        _judge(job.folder)
-        say(f"The finished attempts are judged in {job.folder}/report.md")
+        _judge(folder)
+        say(f"The finished attempts are judged in {folder}/report.md")
         if isinstance(error, StoppedAnsweringError):
-            error = StoppedAnsweringError(f"{error}; continue with --resume {job.folder}")
-        error.run = job.folder
+            error = StoppedAnsweringError(f"{error}; continue with --resume {folder}")
+        error.run = folder
         raise error from None
     except StoppedError as stop:
-        _judge(job.folder)
-        stop = StoppedError(f"{stop} {job.folder}")
-        stop.run = job.folder
+        _judge(folder)
+        stop = StoppedError(f"{stop} {folder}")
+        stop.run = folder
         raise stop from None
 
 
@@ -235,23 +226,6 @@ def _judge(folder: Path) -> None:
     judge_and_report(folder)
 
 
-def _resumed(
-    run: RunOptions,
-    provider: ProviderOptions,
-    gate_options: GateOptions,
-    budget: BudgetOptions,
-    *given: object,
-    others: Mapping[str, object],
-    tries: int | None = None,
-) -> Job:
-    """Return the job that finishes the run of --resume; refuses the other options.
-
-    With `tries`, the job also makes further tries at the tool-call cases.
-    """
-    _refuse_settings(run, provider, *given, **others)
-    return resume(run.resume or Path(), provider, gate_options, budget, run.concurrency, tries)
-
-
 def _refuse_settings(
     run: RunOptions, provider: ProviderOptions, *given: object, **others: object
 ) -> None:
@@ -259,10 +233,8 @@ def _refuse_settings(
     refuse(f"--resume {run.resume} continues with the settings of the run;", *given, **others)
 
 
-def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
-    plan = Plan(draft.tasks, draft.shard)
-    info = new_info(draft.provider.info(), plan, draft.settings, ())
-    expected = expect(draft.tasks, info, draft.provider, draft.grader)
+def _print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
+    expected = expect(plan.tasks, plan.info, plan.provider, plan.grader)
     if as_json:
         print_raw(expected.model_dump_json(indent=2))
         return
@@ -271,8 +243,8 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
         put(line)
     parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
     costs = [part.dollars for part in parts if part.dollars is not None]
-    requests = 0 if draft.settings.until_decided else expected.sampling.requests
-    if warning := draft.budget.foreseen(requests, draft.provider.rpm, sum(costs)):
+    requests = 0 if plan.info.settings.until_decided else expected.sampling.requests
+    if warning := plan.budget.foreseen(requests, plan.provider.rpm, sum(costs)):
         put(warning)
 
 
@@ -281,7 +253,7 @@ def _on_ray() -> Sampler:
     from evals.ray_cluster import RayExecutor, sample_in_shards
 
     executor = RayExecutor()
-    return lambda job, observer: sample_in_shards(job, executor, observer)
+    return lambda plan, folder, observer: sample_in_shards(plan, folder, executor, observer)
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:

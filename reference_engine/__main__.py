@@ -68,7 +68,7 @@ def application(program: str) -> App:
         version_flags=[],
         suppress_keyboard_interrupt=False,
     )
-    for command in (faults, score, serve, chat, convert, synthesize, download):
+    for command in (faults, score, serve, chat, convert, export_small, synthesize, download):
         app.command(command)
     return app
 
@@ -202,6 +202,22 @@ def convert(
 
     with _explained():
         convert_checkpoint(source, dest, layout, shard_bytes=shard_size)
+    sys.stdout.write(f"{dest}\n")
+
+
+def export_small(dest: Path, /, *, layout: Layout) -> None:
+    """Write the bundled small checkpoint in a layout that other engines load.
+
+    Args:
+        dest: Folder to write; created if missing.
+        layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
+    """
+    from reference_engine.small.export import export_small as write_small
+
+    try:
+        write_small(dest, layout)
+    except OSError as error:
+        raise SetupError(f"The checkpoint cannot be written: {error}.") from error
     sys.stdout.write(f"{dest}\n")
 
 

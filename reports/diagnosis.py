@@ -86,7 +86,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif failed:
         yield from _after_a_fix(analysis, failed)
     elif decision in ("pass", None) and analysis.evals:
-        command = f"gpt-oss-verify baseline create {folder}"
+        command = f"gpt-oss-verify export {folder} --format baseline"
         yield Step("Create a baseline for other runs:", command)
     elif decision == "pass":
         yield _after_a_pass(analysis)

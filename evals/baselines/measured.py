@@ -118,7 +118,7 @@ def read_baseline(path: Path) -> MeasuredBaseline:
     except ValidationError as error:
         raise ConfigurationError(
             f"{path} is not a baseline of version {BASELINE_VERSION} ({problem_of(error)});"
-            " make one with `gpt-oss-verify baseline create RUN`."
+            " make one with `gpt-oss-verify export RUN --format baseline`."
         ) from error
 
 

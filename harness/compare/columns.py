@@ -20,7 +20,7 @@ from harness.statistics.differences import Pair, paired_means
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
 
-MEASURE = "measure a baseline with `gpt-oss-verify baseline create RUN`"
+MEASURE = "measure a baseline with `gpt-oss-verify export RUN --format baseline`"
 _SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
 
 Key = tuple[str, str]  # a task, and the name of one of its conditions in comparisons

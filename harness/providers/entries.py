@@ -47,12 +47,12 @@ _HIDDEN = "[redacted]"
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether a text is more likely a key than a name, a model or an address."""
+    """Return whether a text is more likely a key than a name, a model or an address."""
     return any(shape.match(text.strip()) for shape in _KEY_SHAPES)
 
 
 def _url(value: str) -> str:
-    """`value` without its trailing slash. Raises ValueError if it is not a base URL."""
+    """Return `value` without its trailing slash. Raises ValueError if it is not a base URL."""
     try:
         parts = urlsplit(value.replace("{port}", "1"))
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -115,7 +115,7 @@ class Prices(Entry):
     output: float = Field(ge=0)
 
     def dollars(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """The cost of these tokens in US dollars."""
+        """Return the cost of these tokens in US dollars."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
 
 
@@ -165,7 +165,7 @@ class Provider(Entry):
         return self
 
     def info(self) -> ProviderInfo:
-        """The part of the entry that records may contain."""
+        """Return the part of the entry that records may contain."""
         return ProviderInfo(
             name=self.name,
             base_url=self.base_url,
@@ -178,7 +178,7 @@ class Provider(Entry):
 
 
 def _without_keys(command: Iterable[str]) -> Iterator[str]:
-    """The command with the values of options such as `--api-key` redacted."""
+    """Yield the command with the values of options such as `--api-key` redacted."""
     hide = False
     for word in command:
         option, equals, _ = word.partition("=")
@@ -227,7 +227,7 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
 
 
 def key_variables(provider: Provider) -> list[str]:
-    """The environment variables of an entry: its key, and those in its headers."""
+    """Return the environment variables of an entry: its key, and those in its headers."""
     names = [provider.api_key_env] if provider.api_key_env else []
     templates = provider.headers.values()
     return names + [match[1] for text in templates for match in ENVIRONMENT_NAME.finditer(text)]
@@ -239,7 +239,7 @@ def load_providers(path: Path | None = None) -> dict[str, Provider]:
 
 
 def own_providers(path: Path | None = None) -> dict[str, Provider]:
-    """The providers of the user's file only, which is found as by `load_providers`."""
+    """Return the providers of the user's file only, which is found as by `load_providers`."""
     return _providers(*_own_file(path))
 
 
@@ -253,7 +253,7 @@ def gate_layers(provider: Provider, path: Path | None) -> Iterator[GateLayer]:
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:
-    """The provider called `name`, from `load_providers`. Raises ConfigurationError."""
+    """Return the provider called `name`, from `load_providers`. Raises ConfigurationError."""
     providers = load_providers(path)
     if name in providers:
         return providers[name]
@@ -274,7 +274,7 @@ def adhoc_provider(
 
 
 def changed(provider: Provider, **changes: object) -> Provider:
-    """`provider` with fields overridden by the command line. Raises ConfigurationError.
+    """Return `provider` with fields overridden by the command line. Raises ConfigurationError.
 
     Fields that were not set stay unset, so that defaults can still be recognized.
     """
@@ -289,7 +289,7 @@ def _shipped_providers() -> dict[str, Provider]:
 
 
 def _own_file(path: Path | None) -> tuple[str, dict[str, Any]]:
-    """The name and content of the user's file; no entries if ./providers.yaml is missing."""
+    """Return the name and content of the user's file; no entries if ./providers.yaml is missing."""
     if path is None and not LOCAL_FILE.exists():
         return str(LOCAL_FILE), {"providers": {}}
     path = path or LOCAL_FILE

@@ -22,7 +22,7 @@ _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 def seconds(value: object) -> float:
-    """`1h30m`, `20m`, `45s` or a number of seconds. Raises ValueError."""
+    """Return `1h30m`, `20m`, `45s` or a number of seconds. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST:
         return float(value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -109,7 +109,7 @@ class Gate:
 
 
 def joined(layers: Iterable[GateLayer]) -> Gate:
-    """All layers combined; a later layer overrides an earlier one."""
+    """Return all layers combined; a later layer overrides an earlier one."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
@@ -121,7 +121,7 @@ def joined(layers: Iterable[GateLayer]) -> Gate:
 
 
 def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateEntry:
-    """An entry from the content of a file. Raises ConfigurationError."""
+    """Return an entry from the content of a file. Raises ConfigurationError."""
     if not isinstance(content, dict):
         what = f"{'.'.join(place)} " if place else ""
         raise ConfigurationError(f"{source}: {what}must be a mapping such as max_invalid: 0")
@@ -132,7 +132,7 @@ def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateE
 
 
 def load_gate_file(path: Path) -> GateLayer:
-    """The gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
+    """Return the gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
     content = parse_yaml(read_text(path), str(path))
     if isinstance(content, dict) and content.keys() == {"gate"}:
         return GateLayer(gate_entry(content["gate"], str(path), ("gate",)).settings, str(path))

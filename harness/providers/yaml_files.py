@@ -31,7 +31,7 @@ class Entry(BaseModel):
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """The content of a file called `source` in messages. Raises ConfigurationError."""
+    """Return the content of a file called `source` in messages. Raises ConfigurationError."""
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
@@ -41,7 +41,7 @@ def parse_yaml(text: str, source: str) -> object:
 
 
 def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
-    """The first validation error of an entry, with its key; `place` has the parent keys."""
+    """Return the first validation error of an entry, with its key; `place` has the parent keys."""
     first, *more = error.errors(include_url=False, include_input=False)
     keys = [str(part) for part in first["loc"]]
     key = ".".join([*place, *keys])
@@ -57,7 +57,7 @@ def first_problem(error: ValidationError, model: type[Entry], place: Sequence[st
 
 
 def _inner(model: type[Entry], keys: Sequence[str]) -> type[Entry]:
-    """The type of the nested entry at `keys` in a `model`."""
+    """Return the type of the nested entry at `keys` in a `model`."""
     for key in keys:
         annotation: Any = model.model_fields[key].annotation
         kinds = [annotation, *get_args(annotation)]
@@ -96,7 +96,7 @@ INDENT = 2
 
 
 def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> str:
-    """The lines of an entry, indented."""
+    """Return the lines of an entry, indented."""
     # Without a default style, PyYAML writes lists and mappings of plain values in brackets.
     dumped = yaml.safe_dump(
         {name: dict(entry)},
@@ -145,7 +145,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _next_section(lines: list[str], start: int) -> int:
-    """The number of the first line after `start` with a key at the top level, or the end."""
+    """Return the number of the first line after `start` with a key at the top level, or the end."""
     following = range(start + 1, len(lines))
     return next((at for at in following if lines[at][:1] not in {"", " ", "#"}), len(lines))
 
@@ -160,7 +160,7 @@ def _end(lines: list[str], end: int, indent: int) -> int:
 
 
 def _is_safe(before: str, after: str, source: str, name: str, entry: Mapping[str, object]) -> bool:
-    """Whether the new text has the old content plus the entry."""
+    """Return whether the new text has the old content plus the entry."""
     expected = parse_yaml(before, source)
     assert isinstance(expected, dict)
     expected["providers"] = {**expected["providers"], name: dict(entry)}

@@ -51,12 +51,12 @@ PARTS = ("model", "effort", "api", "mode")
 
 
 def varying(conditions: Sequence[Condition]) -> tuple[str, ...]:
-    """The parts in which conditions differ, in the order of `PARTS`."""
+    """Return the parts in which conditions differ, in the order of `PARTS`."""
     return tuple(part for part in PARTS if len({getattr(each, part) for each in conditions}) > 1)
 
 
 def path_of(condition: Condition, parts: Sequence[str]) -> str:
-    """Some parts of a condition as the middle of an id: `chat/streaming`."""
+    """Return some parts of a condition as the middle of an id: `chat/streaming`."""
     values = (getattr(condition, part) or "default" for part in parts)
     return "/".join(value.replace("/", ":") for value in values)
 
@@ -65,6 +65,6 @@ _SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
 
 
 def known_model(name: str) -> str | None:
-    """The gpt-oss model that a model name means: `gpt-oss-120b`, `gpt-oss-20b` or None."""
+    """Return the gpt-oss model that a model name means: `gpt-oss-120b`, `gpt-oss-20b` or None."""
     sizes = {size.lower() for size in _SIZE.findall(name)}
     return f"gpt-oss-{sizes.pop()}b" if len(sizes) == 1 else None

@@ -152,7 +152,7 @@ class RubricSummary(Record):
         return self.tagged("axis:")
 
     def tagged(self, prefix: str) -> dict[str, RubricFigure]:
-        """The figures of the tags with this prefix, by the rest of their names."""
+        """Return the figures of the tags with this prefix, by the rest of their names."""
         return {
             tag.removeprefix(prefix): figure
             for tag, figure in self.tags.items()

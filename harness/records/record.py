@@ -10,7 +10,7 @@ class Record(BaseModel):
 
 
 def problem_of(error: Exception) -> str:
-    """What is wrong with a file; for invalid contents, the first problem and its place."""
+    """Return what is wrong with a file; for invalid contents, the first problem and its place."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -18,7 +18,7 @@ FORMER_SUITES: Mapping[str, SuiteName] = {"smoke": "tools", "quick": "standard"}
 
 
 def current_suite(name: object) -> object:
-    """The current name of a suite."""
+    """Return the current name of a suite."""
     return FORMER_SUITES.get(name, name) if isinstance(name, str) else name
 
 
@@ -86,7 +86,7 @@ class Thresholds(Record):
         return bool({"min_pass_at_k", "min_pass_hat_k"} & self.origins.keys())
 
     def where(self, name: str) -> str:
-        """The origin of a setting in parentheses, after a space; empty for a default."""
+        """Return the origin of a setting in parentheses, after a space; empty for a default."""
         return f" ({self.origins[name]})" if name in self.origins else ""
 
 
@@ -266,9 +266,9 @@ class RunInfo(Record, extra="ignore"):
         return self.settings.until_fail and self.ended == "decided"
 
     def task(self, name: str) -> TaskInfo | None:
-        """The task of that name, if the run has one."""
+        """Return the task of that name, if the run has one."""
         return next((task for task in self.tasks if task.name == name), None)
 
     def of_kind(self, *kinds: TaskKind) -> tuple[TaskInfo, ...]:
-        """The tasks of these kinds."""
+        """Return the tasks of these kinds."""
         return tuple(task for task in self.tasks if task.kind in kinds)

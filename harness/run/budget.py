@@ -73,7 +73,7 @@ class Budget:
         return None if self.limits == Limits() else self.limits
 
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
-        """Why a plan exceeds the budget, in one sentence; None if it fits.
+        """Return why a plan exceeds the budget, in one sentence; None if it fits.
 
         `requests` is the smallest number of planned requests, `rpm` what the provider allows, and
         `cost` the expected dollars.

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from harness.errors import LaunchError
-from harness.providers.entries import Launch, Provider, changed
+from harness.providers.entries import Launch, Provider
 from harness.run import launch_guard as guard
 from harness.run.client import is_ready
 
@@ -33,8 +33,10 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     if launch is None:
         yield provider
         return
-    port = _free_port()
-    ready = changed(provider, base_url=provider.base_url.replace("{port}", port))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    ready = provider.model_copy(update={"base_url": provider.base_url.replace("{port}", port)})
     ready_url = (launch.ready_url or f"{provider.base_url}/models").replace("{port}", port)
     if await is_ready(ready_url):
         raise LaunchError(
@@ -148,12 +150,6 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 def _tail(log: Path) -> str:

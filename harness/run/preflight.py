@@ -15,7 +15,7 @@ from harness.errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from harness.providers.entries import Provider, changed
+from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
 from harness.run.client import TRIES, Answer, NotConnectedError, Say, request
@@ -97,7 +97,7 @@ async def smallest_exchange(provider: Provider, api: Api) -> Exchange:
 
 
 def _impatient(provider: Provider, longest: float) -> Provider:
-    return changed(provider, timeout=min(provider.timeout, longest))
+    return provider.model_copy(update={"timeout": min(provider.timeout, longest)})
 
 
 async def _answer(

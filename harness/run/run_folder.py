@@ -29,7 +29,7 @@ _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
 
 def as_name(text: str) -> str:
-    """A text as part of the name of a file or folder."""
+    """Return a text as part of the name of a file or folder."""
     return _UNFIT_FOR_A_NAME.sub("-", text)
 
 

@@ -152,9 +152,14 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self._lock()
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ids, self._size = _scan(self._path)
             os.ftruncate(self._file, self._size)
+        except BlockingIOError:
+            os.close(self._file)
+            raise RunLogError(
+                f"{self._path} is being written by another process; wait for it, or stop it"
+            ) from None
         except BaseException:
             os.close(self._file)
             raise
@@ -202,14 +207,6 @@ class RunLog:
             f"{self._path} cannot be written: {error.strerror}; the {self._count} "
             "finished attempts are kept; fix the problem and continue with --resume"
         )
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunLogError(
-                f"{self._path} is being written by another process; wait for it, or stop it"
-            ) from None
 
     def __enter__(self) -> Self:
         return self

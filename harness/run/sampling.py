@@ -151,7 +151,7 @@ async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> Asy
 
 
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and then raise StoppedError.
+    """Run `main` in a new event loop; Ctrl-C and SIGTERM cancel it and then raise StoppedError.
 
     The event loop is uvloop's, which uses less CPU. Existing objects are exempt from garbage
     collection: traversing all imported modules takes about 50 ms, an error of that size in

@@ -98,6 +98,6 @@ async def _output(sample: Sample, call: ToolCall) -> str:
 
 
 def attempt_seed(seed: int, attempt_id: str) -> int:
-    """A seed for one attempt: tries differ, and a run can be repeated."""
+    """Return a seed for one attempt: tries differ, and a run can be repeated."""
     digest = hashlib.sha256(f"{seed}/{attempt_id}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1

@@ -21,8 +21,8 @@ from harness.run.sampling import Observer
 from harness.selftest.faults import HEALTHY, Fault
 from harness.selftest.rows import DefectRun, has_error
 from harness.selftest.stages import FEW_CASES, Stage
-from harness.session import make_requests
-from harness.tasks.job import ended, new_job, prepare
+from harness.session import Session
+from harness.tasks.plan import Plan, ended, new_info, started
 from harness.tasks.suite import suite_tasks
 from harness.transport import NO_RETRIES
 from harness.verdict.judge import judge
@@ -129,26 +129,22 @@ async def sampled(
     tries: int = 1,
 ) -> tuple[Path, Analysis, Sequence[Score]]:
     """Sample a faulty server into a new folder, and judge the run. Raises HarnessError."""
-    faulty = with_fault(provider, fault)
-    tasks = suite_tasks(
-        provider.info(),
-        settings,
-        cases,
-        golden_files.fitting(provider.model),
-        tries=tries,
-        sampling=Sampling(max_turns=_MAX_TURNS),
+    faulty = with_fault(provider, fault).model_copy(update={"name": fault.name.replace(":", "-")})
+    tasks = tuple(
+        suite_tasks(
+            provider.info(),
+            settings,
+            cases,
+            golden_files.fitting(provider.model),
+            tries=tries,
+            sampling=Sampling(max_turns=_MAX_TURNS),
+        )
     )
-    job = new_job(
-        faulty.model_copy(update={"name": fault.name.replace(":", "-")}),
-        tuple(tasks),
-        settings,
-        out=out,
-        command=("gpt-oss-verify", "selftest", "--faults", fault.name),
-        retries=NO_RETRIES,
-    )
-    prepare(job)
-    with RunLog(job.folder) as log:
-        whole = await make_requests(job, faulty, log, Observer())
-    info = ended(job, "complete" if whole else "decided")
-    analysis, scores = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks)
-    return job.folder, analysis, scores
+    command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
+    info = new_info(faulty.info(), tasks, settings, command)
+    folder = run_folder.create(out, faulty.name)
+    plan = started(Plan(faulty, tasks, info, retries=NO_RETRIES), folder)
+    with RunLog(folder) as log:
+        await Session(plan, folder, Observer()).make_requests(faulty, log)
+    analysis, scores = await asyncio.to_thread(judge, folder, ended(plan, "complete"), tasks)
+    return folder, analysis, scores

@@ -106,7 +106,12 @@ class ToolCalling(Task):
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
-        return _outcome(parsed, case, self.suite.tool(case.tool_name), strict=self._strict)
+        return (
+            _failed_exchange(parsed)
+            or _unreadable_reply(parsed)
+            or _unfinished(parsed)
+            or _judged_call(parsed, case, self.suite.tool(case.tool_name), self._strict)
+        )
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
@@ -117,7 +122,7 @@ class ToolCalling(Task):
         return measured_score(parsed, outcome, call=call)
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
-        """pass@k, pass^k, outcomes and failed cases."""
+        """Return pass@k, pass^k, outcomes and failed cases."""
         made = [score for score in planned if score.finished]
         tries = self.info.tries
         successes = Counter(score.sample for score in made if score.value == 1)
@@ -146,7 +151,7 @@ class ToolCalling(Task):
         )
 
     def _of_failure(self, score: Score) -> Mapping[str, Any]:
-        """What a report says of a failed attempt beside its outcome."""
+        """Return what a report says of a failed attempt beside its outcome."""
         case = self._cases[score.sample]
         return {
             "detail": excerpt(score.detail),
@@ -158,7 +163,7 @@ class ToolCalling(Task):
 
 
 def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]:
-    """The tries of each case in each mode; a case without a try in a mode is left out.
+    """Return the tries of each case in each mode; a case without a try in a mode is left out.
 
     Tries without a reply do not count.
     """
@@ -198,15 +203,6 @@ def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> 
 
 def _failure(outcome: Outcome, detail: str, **more: object) -> ScoreFields:
     return {"outcome": outcome, "value": 0.0, "detail": detail, **more}
-
-
-def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> ScoreFields:
-    return (
-        _failed_exchange(parsed)
-        or _unreadable_reply(parsed)
-        or _unfinished(parsed)
-        or _judged_call(parsed, case, tool, strict)
-    )
 
 
 def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:
@@ -283,7 +279,7 @@ def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) ->
 
 
 def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bool]:
-    """Why the arguments are invalid, if they are; and whether they are the expected ones."""
+    """Return why the arguments are invalid, if they are; and whether they are the expected ones."""
     try:
         arguments = strict_json(text)
     except ValueError as error:

@@ -7,8 +7,7 @@ from harness.records.conditions import APIS, MODES
 from harness.records.runs import ProviderInfo, RunSettings
 from harness.run import run_folder
 from harness.run.run_log import RunLog, write_run_info
-from harness.tasks.job import new_info, now
-from harness.tasks.plan import Plan
+from harness.tasks.plan import new_info, now
 from harness.tasks.recorded import ImportedTraffic, traffic_info
 from harness.traffic.conversations import Traffic
 
@@ -28,7 +27,7 @@ def write_traffic(
         concurrency=1,
         findings_only=not verdict,
     )
-    info = new_info(provider, Plan((task,)), settings, command)
+    info = new_info(provider, [task], settings, command)
     folder = run_folder.create(out, provider.name)
     with RunLog(folder) as log:
         for rollout in traffic.rollouts:

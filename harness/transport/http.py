@@ -29,10 +29,10 @@ from harness.transport.receiver import (
     EVENT_STREAM,
     Receiver,
     ResponseLimits,
+    Tap,
     without_surrogates,
 )
 from harness.transport.redact import REDACTED, Redactor, secrets_in
-from harness.transport.wire import Tap
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SPARE_FILES = 100
@@ -42,7 +42,7 @@ USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
 
 def open_session(provider: Provider) -> aiohttp.ClientSession:
-    """A connection pool for one provider, to be used as a context manager.
+    """Return a connection pool for one provider, to be used as a context manager.
 
     The pool uses the proxies of the environment, except for this machine, but not the credentials
     in `~/.netrc`, which no record would show. It closes idle connections earlier than servers
@@ -58,7 +58,7 @@ def open_session(provider: Provider) -> aiohttp.ClientSession:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment specifies for a URL, if any.
+    """Return the proxy that the environment specifies for a URL, if any.
 
     Raises ConfigurationError if its URL is not that of an HTTP proxy.
     """

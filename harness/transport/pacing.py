@@ -22,7 +22,7 @@ OVERLOAD_STATUSES = frozenset({429, 503, 529})
 
 
 def overloaded(exchange: Exchange) -> bool:
-    """Whether the provider reports that it is overloaded."""
+    """Return whether the provider reports that it is overloaded."""
     return exchange.response is not None and exchange.response.status in OVERLOAD_STATUSES
 
 

@@ -1,17 +1,27 @@
-"""Collect the bytes of one response with their arrival times, and split streams into events."""
+"""Collect the bytes of one response with their arrival times, and split streams into events.
+
+The arrival times are recorded before anything else handles the bytes.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, cast
+
+import aiohttp
 
 from harness.records.rollouts import Response, StreamPart
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
+BYTES_AT_ONCE = 16 * 1024  # bytes that `Tap` passes on together
 EVENT_STREAM = "text/event-stream"
 STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
 BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
@@ -96,7 +106,7 @@ class Receiver:
             del self.received[self.limits.kept_bytes :]
 
     def excess(self) -> str:
-        """The limit that a response exceeds, as the end of a sentence."""
+        """Return the limit that a response exceeds, as the end of a sentence."""
         if self.lines > self.limits.stream_lines:
             return f"has more than {self.limits.stream_lines:,} lines"
         return f"is larger than {self.limit / MEBIBYTE:g} MiB"
@@ -119,7 +129,7 @@ class Receiver:
         )
 
     def _parts(self, redactor: Redactor) -> list[StreamPart]:
-        """The blocks of a stream, each with the arrival time of its last byte."""
+        """Return the blocks of a stream, each with the arrival time of its last byte."""
         parts: list[StreamPart] = []
         arrival, last = 0, len(self.times) - 1
         for block, extent in blocks(self.received):
@@ -130,8 +140,117 @@ class Receiver:
         return parts
 
 
+class Tap(asyncio.Protocol):
+    """Sits between the connection of a response and its HTTP parser; a context manager.
+
+    Awaiting every chunk would cost more than all other work on an event, and if many streams send
+    concurrently, the last would be timed after the others were processed. Here, an event costs one
+    clock read and one byte count; the bytes are taken many chunks at a time.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, receiver: Receiver) -> None:
+        """Take the part of the body of `response` that has arrived."""
+        connection = response.connection
+        self._transport = None if connection is None else connection.transport
+        self._content = response.content
+        self._receiver = receiver
+        self._done = asyncio.Event()
+        self._problem: BaseException | None = None
+        self._note(time.perf_counter())
+        self._take()
+
+    def __enter__(self) -> Self:
+        if self._transport is not None and not self._at_end():
+            self._parser = cast("asyncio.Protocol", self._transport.get_protocol())
+            self._transport.set_protocol(self)
+        else:
+            self._finish()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._finish()
+
+    async def rest(self, idle: float) -> None:
+        """Take the rest of the response.
+
+        Raises TimeoutError if no byte came for `idle` seconds, aiohttp.ClientError if the response
+        ended early, and ValueError if the framing of the body violates HTTP.
+        """
+        while not self._done.is_set():
+            begun = self._content.total_bytes > 0
+            left = self._receiver.times[-1] + idle - time.perf_counter() if begun else idle
+            if left <= 0:
+                raise TimeoutError
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._done.wait()
+        if self._problem is not None:
+            raise self._problem
+        if not (self._receiver.too_large or self._content.is_eof()):
+            raise ValueError("its chunked body is malformed")  # aiohttp hides the error.
+        while not self._receiver.too_large and (chunk := await self._content.readany()):
+            self._receiver.feed(chunk)
+
+    def data_received(self, data: bytes) -> None:
+        """Record the arrival of bytes."""
+        at = time.perf_counter()
+        self._parser.data_received(data)
+        if not self._done.is_set():
+            self._note(at)
+            if self._content.total_bytes - len(self._receiver.received) >= BYTES_AT_ONCE:
+                self._take()
+            if self._at_end():
+                self._finish()
+
+    def eof_received(self) -> bool | None:
+        """The provider closed its side."""
+        return self._parser.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed: take the bytes before the parser is notified and drops them."""
+        self._take()
+        self._parser.connection_lost(exc)
+        self._finish()
+
+    def pause_writing(self) -> None:
+        """The provider reads the request more slowly than it is sent."""
+        self._parser.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The provider caught up."""
+        self._parser.resume_writing()
+
+    def _note(self, at: float) -> None:
+        self._receiver.arrived(at, self._content.total_bytes)
+
+    def _take(self) -> None:
+        if self._content.exception() is None:
+            while chunk := self._content.read_nowait():
+                self._receiver.feed(chunk)
+
+    def _at_end(self) -> bool:
+        content = self._content
+        return content.is_eof() or self._receiver.too_large or content.exception() is not None
+
+    def _finish(self) -> None:
+        """Take the remaining bytes and restore the parser."""
+        if self._done.is_set():
+            return
+        self._take()
+        self._problem = self._content.exception()
+        self._done.set()
+        transport = self._transport
+        if transport is not None and transport.get_protocol() is self:
+            transport.set_protocol(self._parser)
+
+
 def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
-    """The blocks of an event stream as text, without the blank lines between them.
+    """Yield the blocks of an event stream as text, without the blank lines between them.
 
     Each comes with its extent: the number of bytes after which the block is known to be complete.
     Bytes after the last blank line are also a block. Invalid UTF-8 becomes U+FFFD.
@@ -148,7 +267,7 @@ def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
 
 
 def _blank_lines(stream: bytearray) -> Iterator[tuple[int, int]]:
-    """The start and end of each blank line."""
+    """Yield the start and end of each blank line."""
     if b"\r" in stream:
         yield from (match.span() for match in BLANK_LINE.finditer(stream))
         return

@@ -33,30 +33,23 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secrets)
         spelled = [secret for secret in self._secrets if len(secret) >= SHORTEST_SECRET]
-        pattern = "|".join(map(_spellings, sorted(spelled, key=len, reverse=True)))
+        longest_first = sorted(spelled, key=len, reverse=True)
+        pattern = "|".join("".join(map(_spellings, secret)) for secret in longest_first)
         self._marks = tuple(max(_WORDS.findall(secret), key=len) for secret in spelled)
         self._short = tuple(each for each in self._secrets if len(each) < SHORTEST_SECRET)
         self._pattern = re.compile(pattern)
         self._in_any_case = re.compile(pattern, re.IGNORECASE)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers with secret values, and names that contain a secret, replaced."""
-        return {
-            REDACTED if self._names_secret(name) else name: REDACTED
-            if _is_secret(name) or self._held_by(value)
-            else value
-            for name, value in headers.items()
-        }
-
-    def _names_secret(self, name: str) -> bool:
-        """Whether the name of a header, recorded in lower case, contains a secret."""
-        return bool(self._marks) and self._in_any_case.search(name) is not None
-
-    def _held_by(self, value: str) -> bool:
-        """Whether a value contains a secret, or a short secret as one of its words."""
-        return self._found_in(value) or (
-            bool(self._short) and any(word in self._short for word in value.split())
-        )
+        """Return the headers with secret values, and names that contain a secret, replaced."""
+        clean: dict[str, str] = {}
+        for name, value in headers.items():
+            # A name may contain a secret too; it is recorded in lower case.
+            named = bool(self._marks) and self._in_any_case.search(name) is not None
+            held = self._found_in(value) or any(word in self._short for word in value.split())
+            secret = held or _names_secret(name)
+            clean[REDACTED if named else name] = REDACTED if secret else value
+        return clean
 
     def _found_in(self, text: str) -> bool:
         """Whether a text contains a secret; most texts are ruled out without the slow pattern."""
@@ -67,11 +60,11 @@ class Redactor:
         )
 
     def text(self, text: str) -> str:
-        """A text with every secret replaced."""
+        """Return a text with every secret replaced."""
         return self._pattern.sub(REDACTED, text) if self._found_in(text) else text
 
     def body(self, body: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
-        """A JSON object with every secret replaced; `encoded` is the object as bytes."""
+        """Return a JSON object with every secret replaced; `encoded` is the object as bytes."""
         if not self._marks:
             return dict(body)
         text = encoded.decode()
@@ -80,16 +73,12 @@ class Redactor:
 
 
 @lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
+def _names_secret(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
 
 
-def _spellings(secret: str) -> str:
-    """A pattern for a secret, in which each character may be escaped for JSON, a URL or HTML."""
-    return "".join(map(_spellings_of_character, secret))
-
-
-def _spellings_of_character(character: str) -> str:
+def _spellings(character: str) -> str:
+    """Return a pattern for a character, which may be escaped for JSON, a URL or HTML."""
     plain = re.escape(character)
     if not character.isalnum():
         plain = rf"\\{{0,4}}{plain}"

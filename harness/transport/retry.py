@@ -44,7 +44,7 @@ class RetryPolicy:
     retries_when_broken: int = 0
 
     def allowed(self, trouble: Trouble) -> int:
-        """The number of retries for this cause."""
+        """Return the number of retries for this cause."""
         counts = {"overloaded": self.retries_when_overloaded, "passing": self.retries}
         return counts.get(trouble, self.retries_when_broken)
 
@@ -91,7 +91,7 @@ class RetryingTransport:
 
 
 def trouble_of(exchange: Exchange) -> Trouble | None:
-    """Why an exchange failed, if the same request may succeed later; otherwise None.
+    """Return why an exchange failed, if the same request may succeed later; otherwise None.
 
     "broken" is a response that ended early after a good status, or timed out.
     """
@@ -108,7 +108,7 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The wait in seconds that a response requests; the header has seconds or a date."""
+    """Return the wait in seconds that a response requests; the header has seconds or a date."""
     value = headers.get("retry-after")
     if value is None:
         return None

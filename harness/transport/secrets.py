@@ -55,7 +55,7 @@ class Scrubber:
 
 
 def shortened(value: JsonValue, host: str | None = None) -> JsonValue:
-    """A JSON value with paths cut to their last part, and without the name of the host."""
+    """Return a JSON value with paths cut to their last part, and without the name of the host."""
     name = socket.gethostname() if host is None else host
     if isinstance(value, str):
         text = _PATH.sub(r"…/\1", value)

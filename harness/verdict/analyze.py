@@ -21,7 +21,7 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
-from harness.tasks.plan import Plan
+from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements
 from harness.verdict.causes import diagnose
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
 
 def analyze(
     rollouts: Iterable[Rollout | Score],
-    plan: Plan,
+    tasks: Sequence[Task],
     info: RunInfo,
     *,
     run_id: str,
@@ -61,11 +61,11 @@ def analyze(
     counted, because scores do not have them.
     """
     thresholds = thresholds or info.settings.thresholds
-    scorer = Scorer(plan)
+    scorer = Scorer(tasks, info.shard)
     strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
-    scores = _tolerated(strict, plan, info, thresholds)
-    results = tuple(_results(plan, scores, rates=not info.failed_early))
-    rules = _rule_results(plan, scores, info, thresholds, probed or scorer.probed)
+    scores = _tolerated(strict, tasks, info, thresholds)
+    results = tuple(_results(tasks, scores, rates=not info.failed_early))
+    rules = _rule_results(tasks, scores, info, thresholds, probed or scorer.probed)
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
@@ -74,7 +74,7 @@ def analyze(
     analysis = Analysis(
         run_id=run_id,
         run=info,
-        bad_lines=sum(len(t.suite.bad_lines) for t in plan.tasks if isinstance(t, ToolCalling)),
+        bad_lines=sum(len(t.suite.bad_lines) for t in tasks if isinstance(t, ToolCalling)),
         complete=complete,
         probe_requests=probe_requests,
         probe_responses=probe_responses,
@@ -108,10 +108,10 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
 
 
 def _tolerated(
-    strict: Iterable[Score], plan: Plan, info: RunInfo, thresholds: Thresholds
+    strict: Iterable[Score], tasks: Sequence[Task], info: RunInfo, thresholds: Thresholds
 ) -> tuple[Score, ...]:
     """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
-    kinds = {task.name: task.info.kind for task in plan.tasks}
+    kinds = {task.name: task.info.kind for task in tasks}
     by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
     for score in strict:
         by_kind[kinds[score.task]].append(score)
@@ -124,12 +124,14 @@ def _tolerated(
     )
 
 
-def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[TaskResult]:
+def _results(
+    tasks: Sequence[Task], scores: Sequence[Score], *, rates: bool
+) -> Iterable[TaskResult]:
     """The figures of all tasks; pass@k and pass^k, which need all attempts, only with `rates`."""
-    by_task: dict[str, list[Score]] = {task.name: [] for task in plan.tasks}
+    by_task: dict[str, list[Score]] = {task.name: [] for task in tasks}
     for score in scores:
         by_task[score.task].append(score)
-    for task in plan.tasks:
+    for task in tasks:
         for result in task.results(by_task[task.name]):
             yield result if rates else result.model_copy(update={"at_k": ()})
 
@@ -160,19 +162,19 @@ def _diagnosis(
 
 
 def _rule_results(
-    plan: Plan,
+    tasks: Sequence[Task],
     scores: Sequence[Score],
     info: RunInfo,
     thresholds: Thresholds,
     probed: Probed,
 ) -> gate.RuleResults:
     every_probe = (
-        result for task in plan.tasks for result in task.probe_results(probed.get(task.name, {}))
+        result for task in tasks for result in task.probe_results(probed.get(task.name, {}))
     )
     probes = tuple(requirements.lowered(every_probe, thresholds))
     if counts_vary(scores):
         probes = tuple(map(without_prompt_tokens, probes))
-    kinds = {task.name: task.info.kind for task in plan.tasks}
+    kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
     beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
     groups, limitations = _groups(info, beyond_cases), info.provider.limitations

@@ -26,7 +26,7 @@ LEAST_JUDGED = 0.5
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
     "Nothing is published about these questions. Measure a baseline with "
-    "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
+    "`gpt-oss-verify export RUN --format baseline` and pass it with --baseline FILE."
 )
 
 T = TypeVar("T", PartVerdict, BaselineVerdict)

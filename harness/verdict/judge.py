@@ -10,7 +10,6 @@ from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
 from harness.run.run_log import read_rollouts
-from harness.tasks.plan import Plan
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, analyze
 
@@ -38,8 +37,7 @@ def judge(
             counter.add(rollout)
             yield rollout
 
-    plan = Plan(tuple(tasks), info.shard)
-    analysis, scores = analyze(counted(), plan, info, run_id=folder.name, thresholds=thresholds)
+    analysis, scores = analyze(counted(), tasks, info, run_id=folder.name, thresholds=thresholds)
     return Judged(analysis.model_copy(update={"exchanges": counter.counts()}), scores)
 
 

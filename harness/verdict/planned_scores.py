@@ -1,7 +1,7 @@
 """One score for every planned attempt, from the log of a run."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.tasks.plan import Plan
-from harness.tasks.task import not_run
+from harness.tasks.attempt_order import Shard, planned_attempts
+from harness.tasks.task import Task, not_run
 
 _T = TypeVar("_T")
 
@@ -19,7 +19,8 @@ _T = TypeVar("_T")
 class Scorer:
     """Scores the rollouts of one run as they are read."""
 
-    plan: Plan
+    tasks: Sequence[Task]
+    shard: Shard | None = None
     read: Counter[str] = field(default_factory=Counter)
     """Rollouts read so far, by task; rollouts of unknown tasks or samples included."""
     probed: dict[str, dict[str, list[ParsedRollout]]] = field(default_factory=dict)
@@ -34,7 +35,7 @@ class Scorer:
         Rollouts that have been scored elsewhere are given as scores; those that are not planned are
         only counted. With `missing`, every attempt that was not made has a score `not_run`.
         """
-        tasks = {task.name: task for task in self.plan.tasks}
+        tasks = {task.name: task for task in self.tasks}
         done: set[tuple[str, str, Condition, int]] = set()
         for each in rollouts:
             self.read[each.task] += 1
@@ -52,7 +53,7 @@ class Scorer:
                 yield score
         if not missing:
             return
-        for attempt in self.plan.attempts():
+        for attempt in planned_attempts(self.tasks, self.shard):
             if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in done:
                 probe = tasks[attempt.task].info.kind == "probes"
                 yield not_run(attempt, None if probe else 0.0)

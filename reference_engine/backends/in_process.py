@@ -153,7 +153,7 @@ def refuse_codes(checkpoint: Path) -> None:
     if "token_codes" in config:
         raise SetupError(
             f"Only the reference engine can load {checkpoint}: export it with "
-            "'gpt-oss-verify export-small DIR' and use --checkpoint DIR."
+            "'python -m reference_engine export-small DIR' and use --checkpoint DIR."
         )
 
 

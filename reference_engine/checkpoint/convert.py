@@ -115,7 +115,7 @@ def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHAR
     if checkpoint.has_token_codes:
         raise SetupError(
             f"{source} stores its embeddings as token codes, which neither layout supports. "
-            "Run 'gpt-oss-verify export-small DIR' to write it as an ordinary checkpoint."
+            "Write it as an ordinary checkpoint with: python -m reference_engine export-small DIR"
         )
     if checkpoint.layout == layout:
         raise SetupError(f"{source} is already in the {layout!r} layout.")

@@ -26,7 +26,7 @@ from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
 from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
-from gpt_oss_verify.restoring import restore
+from gpt_oss_verify.planning import restore
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled

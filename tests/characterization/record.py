@@ -324,7 +324,7 @@ def evals_against_a_baseline() -> None:
     with engine():
         run(0, *aime, "--tries", "4")
         (made,) = OUT.glob("eval-engine-*")
-        run(0, "baseline", "create", f"runs/{made.name}", "baseline.json")
+        run(0, "export", f"runs/{made.name}", "--format", "baseline", "--out", "baseline.json")
         shutil.rmtree(made)
         shutil.copy(PLACE / "baseline.json", stored.BASELINE)
         held_to = ["--baseline", "baseline.json", "--margin", "8"]

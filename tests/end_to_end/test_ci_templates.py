@@ -13,6 +13,7 @@ from mock_provider import status
 from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply
 
+from gpt_oss_verify import ci
 from gpt_oss_verify.app import run
 
 ROOT = Path(__file__).parents[2]
@@ -260,8 +261,7 @@ def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monke
     (tmp_path / "log.txt").write_text("")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    told = ["--log", str(tmp_path / "log.txt"), "--code", "3"]
-    assert run(["ci-summary", str(tmp_path / "result.json"), *told]) == 0
+    ci.report(tmp_path / "result.json", tmp_path / "log.txt", 3)
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""

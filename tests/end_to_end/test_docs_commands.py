@@ -28,7 +28,6 @@ COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
 NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
-    "export-small": "tests/reference_engine/small/test_small_export.py",
     "selftest": "tests/harness/selftest/test_selftest_run.py",
     "reproduce": "tests/gpt_oss_verify/test_reproduce.py",
 }
@@ -123,7 +122,7 @@ class Workspace:
             "eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1"
         )
         baseline = "baseline-reference.json"
-        assert run(["baseline", "create", scored, baseline]) == 0
+        assert run(["export", scored, "--format", "baseline", "--out", baseline]) == 0
         self.stands_for: Mapping[str, str] = {
             "RUN": runs[0],
             "BEFORE": runs[0],

@@ -114,7 +114,7 @@ def test_an_inconclusive_verdict_states_what_would_decide_it():
 def test_a_baseline_that_is_too_uncertain_needs_a_better_one():
     verdict = judged(recorded("aime25", 0.86), "vllm-recipes", margin=0.01)
     assert verdict.decision == "inconclusive"
-    assert "baseline create RUN" in verdict.reason
+    assert "--format baseline" in verdict.reason
 
 
 def test_sample_questions_are_not_compared_with_published_figures():

@@ -237,7 +237,7 @@ def measured(mock, chance, tmp_path, *more):
     mock.always = quiz(chance)
     run(at(mock, *more))
     folder = runs(tmp_path)[-1]
-    assert run(["baseline", "create", str(folder), "baseline.json"]) == 0
+    assert run(["export", str(folder), "--format", "baseline", "--out", "baseline.json"]) == 0
     return ("--baseline", "baseline.json")
 
 
@@ -358,7 +358,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
         (["merge", "none"], "name two or more runs"),
         (["grade", "none"], "is not a run folder"),
-        (["baseline", "create", "none"], "is not a run folder"),
+        (["export", "none", "--format", "baseline"], "is not a run folder"),
     ],
 )
 def test_commands_without_a_run_or_provider_name_what_is_missing(arguments, message, capsys):
@@ -441,7 +441,7 @@ def test_a_dry_run_sends_no_requests(mock, tmp_path, capsys):
 # --- Shards on other machines
 
 
-def in_processes(job, observer):
+def in_processes(plan, folder, observer):
     class Processes:
         workers = 2
 
@@ -449,7 +449,7 @@ def in_processes(job, observer):
             with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
                 yield from pool.map(sample_shard, parts)
 
-    sample_in_shards(job, Processes(), observer)
+    sample_in_shards(plan, folder, Processes(), observer)
 
 
 def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, monkeypatch):
@@ -484,7 +484,7 @@ def test_a_failed_shard_is_reported_and_the_others_are_kept(mock, tmp_path, monk
 
     monkeypatch.setattr(
         "gpt_oss_verify.verify._on_ray",
-        lambda: lambda job, observer: sample_in_shards(job, Broken(), observer),
+        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, Broken(), screen),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
     assert "1 of 2 shards failed: it is gone" in capsys.readouterr().err
@@ -503,7 +503,7 @@ def test_a_stop_keeps_the_parts_that_are_finished(mock, tmp_path, monkeypatch, c
 
     monkeypatch.setattr(
         "gpt_oss_verify.verify._on_ray",
-        lambda: lambda job, observer: sample_in_shards(job, Stopped(), observer),
+        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, Stopped(), screen),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 130
     (folder,) = runs(tmp_path)

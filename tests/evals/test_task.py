@@ -19,7 +19,7 @@ from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import Sampling
 from harness.records.scores import Score, Usage
-from harness.tasks.plan import Plan
+from harness.tasks.attempt_order import planned_attempts, task_infos
 from harness.tasks.task import not_run
 
 # --- The plan
@@ -33,29 +33,29 @@ AIME3, GPQA2 = (
     eval_task(name, conditions=CONDITIONS, tries=tries, extra_body={"provider": "x"})
     for name, tries in (("aime25", 3), ("gpqa", 2))
 )
-PLAN = Plan((AIME3, GPQA2))
+TASKS = (AIME3, GPQA2)
 
 
-def ids(plan=PLAN):
-    return [attempt.id for attempt in plan.attempts()]
+def ids(shard=None):
+    return [attempt.id for attempt in planned_attempts(TASKS, shard)]
 
 
 def test_every_question_gets_its_first_try_before_any_gets_a_second():
-    numbers = [attempt.number for attempt in PLAN.attempts()]
+    numbers = [attempt.number for attempt in planned_attempts(TASKS)]
     assert numbers == sorted(numbers)
     assert set(numbers) == {1, 2, 3}
 
 
 def test_the_planned_attempts_have_unique_ids():
-    planned = sum(info.planned for info in PLAN.infos())
+    planned = sum(info.planned for info in task_infos(TASKS))
     assert len(ids()) == len(set(ids())) == planned
     assert planned == 4 * (3 * len(AIME3.question_ids) + 2 * len(GPQA2.question_ids))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shards_cover_the_plan_without_overlap(parts):
-    shards = [Plan(PLAN.tasks, (part, parts)) for part in range(1, parts + 1)]
-    planned = [sum(info.planned for info in shard.infos()) for shard in shards]
+    shards = [(part, parts) for part in range(1, parts + 1)]
+    planned = [sum(info.planned for info in task_infos(TASKS, shard)) for shard in shards]
     assert [len(ids(shard)) for shard in shards] == planned
     assert sorted(itertools.chain(*map(ids, shards))) == sorted(ids())
 

@@ -18,13 +18,13 @@ from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status, text
 from replies import MODEL, Reply
 
-from gpt_oss_verify import engine
+from gpt_oss_verify import app as app_module
 from gpt_oss_verify.app import main, run
 from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from harness.errors import ConfigurationError
 from harness.records.runs import ProviderInfo
-from harness.tasks import job
+from harness.tasks import plan as plan_module
 
 KEY = "sk-very-secret"
 QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
@@ -402,13 +402,13 @@ def test_a_failed_resume_keeps_a_run_without_records(tmp_path, capsys):
 
 
 def test_run_json_is_written_after_all_that_a_resume_reads(mock, monkeypatch):
-    real, seen = job.write_run_info, []
+    real, seen = plan_module.write_run_info, []
 
     def recorded(folder, info):
         seen.append({path.name for path in folder.glob("*")})
         real(folder, info)
 
-    monkeypatch.setattr(job, "write_run_info", recorded)
+    monkeypatch.setattr(plan_module, "write_run_info", recorded)
     run(at(mock))
     assert seen[0] >= {"cases.jsonl", "tools.json"}
     assert "run.json" not in seen[0]
@@ -634,36 +634,17 @@ def test_serve_passes_its_arguments_on(monkeypatch):
         return 0
 
     fake = SimpleNamespace(main=main)
-    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    monkeypatch.setattr(app_module, "import_module", lambda name: fake)
     assert run(["serve", "--port", "8000", "--checkpoint", "x", "--help"]) == 0
     assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
 
-def test_export_small_passes_folder_and_layout_on(monkeypatch):
-    given = []
-    fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
-    monkeypatch.setattr(engine, "import_module", lambda name: fake)
-    assert run(["export-small", "there", "--layout", "hf"]) == 0
-    assert given == [("there", "hf")]
-    assert run(["export-small", "there", "--layout", "gguf"]) == 2
-
-
-def test_an_export_that_cannot_be_written_is_one_sentence(monkeypatch, capsys):
-    def full(folder, layout):
-        raise OSError(28, "No space left on device", str(folder))
-
-    monkeypatch.setattr(engine, "import_module", lambda name: SimpleNamespace(export_small=full))
-    assert run(["export-small", "there", "--layout", "original"]) == 2
-    assert "No space left on device" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
-def test_a_missing_extra_is_reported_with_the_install_command(command, monkeypatch, capsys):
+def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(engine, "import_module", missing)
-    assert run(command) == 2
+    monkeypatch.setattr(app_module, "import_module", missing)
+    assert run(["serve"]) == 2
     assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
 
 

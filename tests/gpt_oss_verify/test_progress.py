@@ -8,8 +8,7 @@ from healthy import SUITE, correct, rollout
 from replies import MODEL, Reply
 from rich.console import Console
 
-from gpt_oss_verify.first_finding import FirstFinding
-from gpt_oss_verify.progress import LineDisplay, LiveDisplay, Tally, display
+from gpt_oss_verify.progress import FirstFinding, LineDisplay, LiveDisplay, Tally, display
 from harness.checks import CHECKS
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
@@ -68,7 +67,7 @@ def test_probes_are_not_counted_as_passed():
 
 def test_an_overloaded_provider_is_named_while_it_is_overloaded():
     stream = io.StringIO()
-    screen = LineDisplay(Console(file=stream, width=200), Tally(TASKS))
+    screen = LineDisplay(Console(file=stream, width=200), TASKS)
     screen.begin(1, 0)
     for limit in (16, 31, 32):
         screen.limit_changed(limit, 32)

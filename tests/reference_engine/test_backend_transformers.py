@@ -33,7 +33,7 @@ SEEDED = SamplingParams(24, seed=7, stop_token_ids=STOP_TOKENS, top_logprobs=3)
 
 
 def test_the_bundled_checkpoint_is_rejected_with_advice():
-    with pytest.raises(SetupError, match="gpt-oss-verify export-small"):
+    with pytest.raises(SetupError, match="python -m reference_engine export-small"):
         open_engine(ServeSettings(backend=SETTINGS))
 
 

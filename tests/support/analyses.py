@@ -15,7 +15,7 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
 from harness.records.scores import Score
 from harness.run.cases import Suite, planned_cases
-from harness.tasks.plan import Plan
+from harness.tasks.attempt_order import task_infos
 from harness.tasks.probing import probe_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
@@ -72,7 +72,7 @@ class Planned:
             command=("gpt-oss-verify", "--provider", "mock"),
             provider=PROVIDER.model_copy(update={"model": self.model}),
             settings=self.settings.model_copy(update={"apis": self.apis, "modes": self.modes}),
-            tasks=Plan(tuple(self.tasks)).infos(),
+            tasks=task_infos(self.tasks),
             versions={"python": "3.11.0"},
             started_at=STARTED,
         )
@@ -110,5 +110,5 @@ def _judged(
     info: RunInfo | None = None,
     thresholds: Thresholds | None = None,
 ) -> Judged:
-    plan, name = Plan(tuple(run.tasks)), "mock-20260102-030405"
-    return analyze(rollouts, plan, info or run.info, run_id=name, thresholds=thresholds)
+    name = "mock-20260102-030405"
+    return analyze(rollouts, run.tasks, info or run.info, run_id=name, thresholds=thresholds)

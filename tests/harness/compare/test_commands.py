@@ -198,7 +198,7 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
         folders += [
             str(path) for path in (tmp_path / "evals").iterdir() if str(path) not in folders
         ]
-    assert run(["baseline", "create", folders[0], "good.json"]) == 0
+    assert run(["export", folders[0], "--format", "baseline", "--out", "good.json"]) == 0
     capsys.readouterr()
     assert run(["compare", "good.json", folders[1], "card", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

@@ -20,7 +20,8 @@ from harness.records.rollouts import Response
 from harness.run.attempts import Attempt
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
-from harness.tasks.job import new_job
+from harness.tasks.plan import Plan, new_info
+from harness.verdict.interim import InterimJudge
 from harness.verdict.judge import judge
 
 _numbers = itertools.count(1)
@@ -79,9 +80,10 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
     with in_background(MockProvider(always=slowly)) as mock:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load",), concurrency=2)
-        job = new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
-        session.sample(job, Observer())
+        info = new_info(provider.info(), run.tasks, run.settings, ("test",))
+        plan = Plan(provider, tuple(run.tasks), info)
+        session.sample(plan, tmp_path, Observer(), InterimJudge(tmp_path, plan.tasks, info))
         assert mock.most_in_flight > AT_ONCE / 2
-    analysis = judge(job.folder, read_run_info(job.folder), run.tasks).analysis
+    analysis = judge(tmp_path, read_run_info(tmp_path), run.tasks).analysis
     assert analysis.probe_requests == analysis.probe_responses == AT_ONCE
     assert analysis.complete

@@ -12,7 +12,7 @@ from mock_provider import MockProvider, Received
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
 from harness.transport import NO_RETRIES, ResponseLimits, Transport, open_transport
-from harness.transport.wire import BYTES_AT_ONCE
+from harness.transport.receiver import BYTES_AT_ONCE
 
 BODY = {"model": "m", "stream": True}
 LONG = b'data: {"text": "' + b"x" * 500 + b'"}\n\n'

@@ -7,14 +7,21 @@ from healthy import SUITE
 from recorded_runs import problem_rollouts
 from scipy.stats import binom
 
-from harness import session as module
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
+from harness.records.rollouts import Rollout
 from harness.run.run_log import ROLLOUTS_FILE
-from harness.session import InterimResults
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
-from harness.tasks.plan import DECISIVE_GROUPS, FEW_CASES, Plan, decisive_first, portions
+from harness.tasks.attempt_order import (
+    DECISIVE_GROUPS,
+    FEW_CASES,
+    decisive_first,
+    planned_attempts,
+    portions,
+)
 from harness.tasks.probing import probe_tasks
+from harness.verdict import interim as module
+from harness.verdict.interim import InterimJudge
 
 
 def append(folder, rollouts):
@@ -31,16 +38,16 @@ def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, m
 
     def counted(self, found, *, missing=True):
         listed = list(found)
-        parsed.extend(each.id for each in listed)
+        parsed.extend(each.id for each in listed if isinstance(each, Rollout))
         return parse(self, listed, missing=missing)
 
     monkeypatch.setattr(module.Scorer, "scores", counted)
-    interim = InterimResults(tmp_path, Plan(tuple(run.tasks)))
+    judge = InterimJudge(tmp_path, run.tasks, run.info)
     for start in range(0, len(rollouts), 8):
         append(tmp_path, rollouts[start : start + 8])
-        found = interim.results()
+        found = judge().results
     assert sorted(parsed) == sorted(each.id for each in rollouts)
-    again = InterimResults(tmp_path, Plan(tuple(run.tasks))).results()
+    again = InterimJudge(tmp_path, run.tasks, run.info)().results
     assert found == again
     assert [each.finished for each in found] == [6] * len(found)
 
@@ -49,7 +56,7 @@ def test_the_most_decisive_attempts_come_first():
     tools = planned(suite=SUITE, tries=2).tasks
     options = ProbeOptions("gpt-oss-mock", ("responses", "chat"))
     tasks = [*tools, *probe_tasks(choose("full").probes, options)]
-    attempts = list(Plan(tuple(tasks)).attempts())
+    attempts = list(planned_attempts(tasks))
     ordered = decisive_first(attempts, tasks)
     assert sorted(each.id for each in ordered) == sorted(each.id for each in attempts)
     few = len(tools[0].info.conditions) * FEW_CASES

@@ -22,6 +22,7 @@ from harmony.conversation import (
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_ids
 from harness.run.cases import load_suite
+from reference_engine.__main__ import main
 from reference_engine.checkpoint import load_model
 from reference_engine.small.export import SHIPPED, export_small
 
@@ -234,3 +235,11 @@ def test_transformers_gives_the_same_logits(exported: Path, tmp_path: Path) -> N
         assert torch.equal(original(prompt).log_softmax(-1), logits)
     generation = json.loads((exported / "generation_config.json").read_text("utf-8"))
     assert generation["eos_token_id"] == [200_002, 199_999, 200_012]
+
+
+def test_an_export_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["export-small", str(tmp_path / "file"), "--layout", "original"]) == 2
+    assert "The checkpoint cannot be written" in capsys.readouterr().err

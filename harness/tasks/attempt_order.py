@@ -1,0 +1,98 @@
+"""Which attempts a run makes, and in which order: first tries at every sample come first."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.records.runs import TaskInfo
+from harness.run.attempts import Attempt
+from harness.tasks.task import Task
+from harness.tasks.tool_calling import ToolCalling
+
+T = TypeVar("T")
+Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
+FIRST_PORTION = 16  # attempts after which `until_fail` first checks the verdict
+FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
+DECISIVE_GROUPS = (
+    "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
+    "errors", "structured", "tools.choice", "options", "sampling", "tools.loop", "echo",
+)  # fmt: skip
+"""Probe groups, ordered by the number of further faults that each of their requests can show.
+
+The order is greedy: only faults of the catalogue that no earlier group can show are counted.
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that are sampled together: `burst` attempts in flight, or the run's concurrency.
+
+    `patient` is as in `Task`.
+    """
+
+    tasks: tuple[Task, ...]
+    burst: int | None = None
+    patient: bool = False
+
+
+def stages(tasks: Iterable[Task]) -> Iterator[Stage]:
+    """Yield tasks without a burst first, patient ones last among them; then one stage per burst."""
+    tasks = tuple(tasks)
+    for patient in (False, True):
+        steady = tuple(each for each in tasks if each.burst is None and each.patient is patient)
+        if steady:
+            yield Stage(steady, patient=patient)
+    for task in tasks:
+        if task.burst is not None:
+            yield Stage((task,), task.burst, task.patient)
+
+
+def planned_attempts(
+    tasks: Sequence[Task], shard: Shard | None = None, stage: Stage | None = None
+) -> Iterator[Attempt]:
+    """Yield all attempts, or only those of a shard and of a stage."""
+    part, parts = shard or (1, 1)
+    wanted = {task.name for task in (stage.tasks if stage else tasks)}
+    rounds = range(1, max((task.info.tries for task in tasks), default=0) + 1)
+    every = (attempt for number in rounds for task in tasks for attempt in task.attempts(number))
+    for place, attempt in enumerate(every):
+        if place % parts == part - 1 and attempt.task in wanted:
+            yield attempt
+
+
+def task_infos(tasks: Sequence[Task], shard: Shard | None = None) -> tuple[TaskInfo, ...]:
+    """Return the tasks as `run.json` describes them, with the attempts planned for a shard."""
+    if shard is None:
+        return tuple(task.info for task in tasks)
+    planned = Counter(attempt.task for attempt in planned_attempts(tasks, shard))
+    return tuple(task.info.model_copy(update={"planned": planned[task.name]}) for task in tasks)
+
+
+def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the attempts in portions, each of half as many as came before."""
+    made = 0
+    while made < len(attempts):
+        end = made + max(FIRST_PORTION, made // 2)
+        yield attempts[made:end]
+        made = end
+
+
+def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
+    """Sort attempts: a few cases once, then probes, most decisive groups first, then all others."""
+    ranks = {name: number for number, name in enumerate(DECISIVE_GROUPS, 1)}
+    probes = {task.name for task in tasks if task.info.kind == "probes"}
+    few = {
+        (task.name, case.id)
+        for task in tasks
+        if isinstance(task, ToolCalling)
+        for case in task.suite.spread(FEW_CASES).cases
+    }
+
+    def rank(attempt: Attempt) -> int:
+        if attempt.task in probes:
+            return ranks.get(attempt.task, len(ranks) + 1)
+        early = attempt.number == 1 and (attempt.task, attempt.sample.id) in few
+        return 0 if early else len(ranks) + 2
+
+    return sorted(attempts, key=rank)
