@@ -22,10 +22,10 @@ from triton.runtime import Autotuner, KernelInterface
 from reference_engine.generation.graphs import Decoder, record_calls
 from reference_engine.generation.ragged import RaggedBatch
 from reference_engine.kernels import attention_triton
-from reference_engine.kernels.packed import PackedMixtureOfExperts, pack_experts
+from reference_engine.kernels.experts import PackedMixtureOfExperts, pack_experts
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.sharding import UNSHARDED, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard, divide
 from reference_engine.model.transformer import Transformer
 
 from .measuring import Result, Setup, Task
@@ -82,8 +82,9 @@ def step_without_data(
 ) -> tuple[Decoder, RaggedBatch]:
     """A decode step whose tensors have no data, so that reading a value fails."""
     with torch.device("meta"):
-        model = Transformer(config, kernels="triton", shard=shard)
+        model = Transformer(config, kernels="triton")
         pack_experts(model)
+        divide(model, shard)
         for block in model.blocks:
             _pack(cast("PackedMixtureOfExperts", block.mlp), config)
     model = model.to("meta", torch.bfloat16)

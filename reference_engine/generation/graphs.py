@@ -30,7 +30,7 @@ from reference_engine.generation.sampling import (
     is_nucleus,
     read_tokens,
 )
-from reference_engine.kernels.packed import PackedMixtureOfExperts
+from reference_engine.kernels.experts import PackedMixtureOfExperts, SmallMixtureOfExperts
 from reference_engine.kernels.sampling import chunk_sums_of
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
@@ -229,4 +229,4 @@ def bucket(rows: int) -> int:
 def _can_be_recorded(model: Transformer) -> bool:
     """Returns whether launches depend only on shapes."""
     experts = (block.mlp for block in model.blocks)
-    return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)
+    return all(isinstance(each, PackedMixtureOfExperts | SmallMixtureOfExperts) for each in experts)

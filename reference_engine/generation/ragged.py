@@ -10,7 +10,7 @@ from torch import Tensor
 from reference_engine.generation.forward import Row
 from reference_engine.generation.sampling import Draw, settings_of
 from reference_engine.kernels.attention import paged_attention_of
-from reference_engine.kernels.packed import PackedMixtureOfExperts
+from reference_engine.kernels.experts import PackedMixtureOfExperts
 from reference_engine.kv_cache.cache import KVCache, KVPages
 from reference_engine.kv_cache.pages import blocks_of
 from reference_engine.model.config import Kernels, ModelConfig

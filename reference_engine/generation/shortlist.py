@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reference_engine.generation.sampling import Sampler, Token
 from reference_engine.generation.sequence import Sequence
-from reference_engine.model.transformer import Transformer, product
+from reference_engine.model.products import product
+from reference_engine.model.transformer import Transformer
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,24 @@ Each of n processes has 1/n of the query heads with their key/value heads, 1/n o
 are not split, and 1/n of the unembedding's rows. Routers, norms and token embeddings are on all
 processes. The outputs of attention and of the experts are summed over processes: one float32
 all-reduce after each. The logits are gathered, so that all processes have all of them. A single
-process skips these exchanges.
+process makes no exchanges.
+
+`divide` adds the exchanges to the modules of a complete model, so the model's own code has none.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from reference_engine.errors import SetupError
 from reference_engine.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from reference_engine.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,14 @@ class Cut:
 
     rows: tuple[range, ...] | None = None  # ranges of the first dimension, in order; None for all
     columns: range | None = None  # range of the last dimension; None for all
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Return the part of a tensor; a copy if only some rows are in it."""
+        if self.rows is not None:
+            whole = torch.cat([whole[rows.start : rows.stop] for rows in self.rows])
+        if self.columns is not None:
+            whole = whole[..., self.columns.start : self.columns.stop]
+        return whole
 
 
 UNCUT = Cut()
@@ -121,3 +137,27 @@ class Shard:
 
 
 UNSHARDED = Shard()  # a single process with the complete model
+
+
+def divide(model: Transformer, shard: Shard) -> None:
+    """Reduce a model without weights to the part of a process. Raises SetupError.
+
+    `model.config` then has the process's number of heads.
+    """
+    if shard.ranks == 1:
+        return
+    whole = model.config
+    model.config, model.shard = shard.local_config(whole), shard
+    for name, parameter in list(model.named_parameters()):
+        owner, _, attribute = name.rpartition(".")
+        part = nn.Parameter(shard.cut(name, whole).of(parameter), requires_grad=False)
+        setattr(model.get_submodule(owner), attribute, part)
+    for block in model.blocks:
+        block.attn.heads = model.config.num_attention_heads
+        block.attn.kv_heads = model.config.num_key_value_heads
+        block.attn.register_forward_hook(lambda module, given, part: shard.sum(part))
+        block.mlp.gate.register_forward_hook(
+            lambda module, given, choice: shard.local_experts(*choice, whole.num_local_experts)
+        )
+        block.mlp.register_forward_hook(lambda module, given, part: shard.sum(part))
+    model.unembedding.register_forward_hook(lambda module, given, part: shard.gather(part))

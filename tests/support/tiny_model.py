@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.kernels.packed import pack_experts
+from reference_engine.kernels.experts import pack_experts
 from reference_engine.model import mxfp4
 from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer

@@ -8,7 +8,7 @@ from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import read_plan
 from reference_engine.generation.ragged import PagedContext
 from reference_engine.kernels import KernelsError, resolve_kernels
-from reference_engine.kernels.packed import PackedMixtureOfExperts, expand_experts
+from reference_engine.kernels.experts import PackedMixtureOfExperts, expand_experts
 from reference_engine.kv_cache.cache import KVPages
 from reference_engine.model.transformer import MixtureOfExperts
 
