@@ -9,11 +9,9 @@ from torch import Tensor
 
 from reference_engine.generation.forward import Row
 from reference_engine.generation.sampling import Draw, settings_of
-from reference_engine.kernels.attention import paged_attention_of
 from reference_engine.kernels.experts import PackedMixtureOfExperts
-from reference_engine.kv_cache.cache import KVCache, KVPages
+from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import blocks_of
-from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer
 
 _WIDTHS = (16, 128, 1024)
@@ -30,9 +28,7 @@ class PagedContext:
     The stream has the shape (1, tokens, H).
 
     Args:
-        config: The model's shape.
-        kernels: The attention implementation.
-        layers: The store of each layer.
+        cache: The pages of each layer.
         block_tables: (sequences, max_pages), int32, for each kind of layer; the pages of each
             sequence in order.
         query_starts: (sequences + 1,), int32; the first new token of each sequence, then the end.
@@ -42,24 +38,20 @@ class PagedContext:
 
     def __init__(
         self,
-        config: ModelConfig,
-        kernels: Kernels,
-        layers: list[KVPages],
+        cache: KVCache,
         block_tables: Mapping[str, Tensor],
         query_starts: Tensor,
         context_lengths: Tensor,
         tokens: int,
     ) -> None:
-        self._config = config
-        self._attention = paged_attention_of(kernels)
-        self._layers = layers
+        self._cache = cache
         self._tables = block_tables
         self._bounds = (query_starts, context_lengths)
         token = torch.arange(tokens, device=query_starts.device)
         sequence = torch.searchsorted(query_starts, token, right=True) - 1
         positions = context_lengths[sequence] - query_starts[sequence + 1] + token
         self.positions = positions[None]
-        page_size = layers[0].keys.shape[1]
+        page_size = cache.layers[0].keys.shape[1]
         self._pages = {
             kind: table[sequence, positions // page_size].long()
             for kind, table in block_tables.items()
@@ -70,12 +62,16 @@ class PagedContext:
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
         """Writes the new keys and values, then attends over all visible tokens."""
-        kind, store = self._config.layer_types[layer], self._layers[layer]
+        # Imported here because Triton is optional.
+        from reference_engine.kernels.attention_triton import paged_attention
+
+        config, store = self._cache.config, self._cache.layers[layer]
+        kind = config.layer_types[layer]
         store.keys[self._pages[kind], self._row] = key[0]
         store.values[self._pages[kind], self._row] = value[0]
-        window = self._config.sliding_window if kind == "sliding_attention" else None
-        scale = self._config.head_dim**-0.5
-        attended = self._attention(
+        window = config.sliding_window if kind == "sliding_attention" else None
+        scale = config.head_dim**-0.5
+        attended = paged_attention(
             query[0],
             store.keys,
             store.values,
@@ -132,15 +128,7 @@ class RaggedBatch:
             from reference_engine.generation.decode import decode
 
             return decode(model, self._cache, tokens, tables, self._starts, self._lengths)
-        context = PagedContext(
-            self._cache.config,
-            model.kernels,
-            self._cache.layers,
-            tables,
-            self._starts,
-            self._lengths,
-            len(tokens),
-        )
+        context = PagedContext(self._cache, tables, self._starts, self._lengths, len(tokens))
         stream = model.stream(tokens[None], context)
         normalized: Tensor = model.norm(stream[0].index_select(0, self._starts[1:] - 1))
         return normalized

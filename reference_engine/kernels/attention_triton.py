@@ -1,4 +1,9 @@
-"""Attention over a paged KV cache in Triton; `attention.paged_attention` is the plain version.
+"""Attention over a paged KV cache in Triton.
+
+The keys and values of a sequence are in pages of equal size, anywhere in one pool. The sequence's
+row of `block_tables` lists them in order. A batch holds the new tokens of all sequences one after
+another: one token per sequence for decode, many for prefill. The correct result is that of
+`transformer.sink_attention`.
 
 One program handles a tile: a few new tokens of one sequence with all query heads of one key/value
 head, so that it reads the keys once for the whole group, and one part of the keys. The softmax is
@@ -282,14 +287,32 @@ def paged_attention(
     *,
     splits: int | None = None,
 ) -> Tensor:
-    """Computes the same as `attention.paged_attention`, with the same arguments.
+    """Compute causal attention with sinks for new tokens over the pages of their sequences.
 
-    Keys and values must be contiguous within a page and have equal strides. `splits` is the number
-    of parts of the keys; None means enough to fill the GPU. That number also depends on the width
-    of `block_tables`, so keep it as narrow as the longest context allows.
+    Token j of a sequence with q new tokens and context length L has position L - q + j. It sees the
+    keys up to its own position and, with a window, only the last `window` of them. The caller must
+    have written the keys and values of the new tokens to their pages. The function ignores entries
+    of `block_tables` for pages that no new token sees.
 
     The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
     graph can record it. The first call with new sizes autotunes and must come before recording.
+
+    Args:
+        query: (tokens, heads, head_dim); the sequences' new tokens one after another.
+        key_pages: (pages, page_size, kv_heads, head_dim); heads is a multiple of kv_heads.
+        value_pages: The same for values. Both are contiguous within a page, with equal strides.
+        block_tables: (sequences, max_pages), int32; pages of each sequence in order.
+        query_starts: (sequences + 1,), int32; start of each sequence in `query`, then the end.
+        context_lengths: (sequences,), int32; lengths including the new tokens.
+        sinks: (heads,); logits that take part in the softmax but add nothing to the result.
+        window: Number of visible positions, including the current one; None for no limit.
+        scale: Factor of the scores, usually 1 / sqrt(head_dim).
+        splits: Number of parts of the keys; None means enough to fill the GPU. That number also
+            depends on the width of `block_tables`, so keep it as narrow as the longest context
+            allows.
+
+    Returns:
+        (tokens, heads, head_dim) in the dtype of the query.
     """
     tokens, heads, head_dim = query.shape
     page_size, kv_heads = key_pages.shape[1:3]
