@@ -61,7 +61,7 @@ class PagedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all visible tokens."""
+        """Write the new keys and values, then attend over all visible tokens."""
         # Imported here because Triton is optional.
         from reference_engine.kernels.attention_triton import paged_attention
 
@@ -103,7 +103,7 @@ class RaggedBatch:
         self.settings = settings.view(torch.float64)
 
     def fill(self, rows: Sequence[Row], draws: Sequence[Draw] = ()) -> None:
-        """Copies rows into the batch without waiting for the GPU; pads the remaining rows."""
+        """Copy rows into the batch without waiting for the GPU; pad the remaining rows."""
         pinned = self._numbers.is_cuda
         host = torch.zeros(len(self._numbers), dtype=torch.int32, pin_memory=pinned)
         written = (view.numpy() for view in _views(host, self._shapes))
@@ -122,7 +122,7 @@ class RaggedBatch:
         self._numbers.copy_(host, non_blocking=True)
 
     def run(self, model: Transformer, tokens: Tensor) -> Tensor:
-        """Runs `tokens`, (tokens,); returns the stream at each row's last token, (rows, H)."""
+        """Run `tokens`, (tokens,); return the stream at each row's last token, (rows, H)."""
         tables = {"sliding_attention": self._sliding, "full_attention": self._full}
         if len(tokens) == len(self._lengths) and has_fused_kernels(model):
             from reference_engine.generation.decode import decode
@@ -135,7 +135,7 @@ class RaggedBatch:
 
 
 def _aligned(shape: tuple[int, ...]) -> int:
-    """Returns the size, in int32 numbers, of a tensor padded to a multiple of 16 bytes.
+    """Return the size, in int32 numbers, of a tensor padded to a multiple of 16 bytes.
 
     Triton compiles a kernel again for pointers that are not multiples of 16 bytes.
     """
@@ -143,7 +143,7 @@ def _aligned(shape: tuple[int, ...]) -> int:
 
 
 def _views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Divides `numbers` into tensors of these shapes."""
+    """Divide `numbers` into tensors of these shapes."""
     parts = torch.split_with_sizes(numbers, [_aligned(shape) for shape in shapes])
     return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -156,7 +156,7 @@ class RaggedForward:
         self._cache = cache
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Runs the batch."""
+        """Run the batch."""
         tokens = sum(len(row.tokens) for row in rows)
         batch = RaggedBatch(self._cache, len(rows), tokens, width_for(rows))
         batch.fill(rows)
@@ -164,17 +164,17 @@ class RaggedForward:
 
 
 def width_for(rows: Sequence[Row]) -> int:
-    """Returns the width of the page tables of these rows."""
+    """Return the width of the page tables of these rows."""
     return width_of(max(blocks_of(row.start + len(row.tokens)) for row in rows))
 
 
 def width_of(blocks: int) -> int:
-    """Returns the width of a page table with at least this many blocks."""
+    """Return the width of a page table with at least this many blocks."""
     fitting = (width for width in _WIDTHS if width >= blocks)
     return next(fitting, 1 << (blocks - 1).bit_length())
 
 
 def has_fused_kernels(model: Transformer) -> bool:
-    """Returns whether `decode` can run the model: Triton, experts in MXFP4."""
+    """Return whether `decode` can run the model: Triton, experts in MXFP4."""
     packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
     return model.kernels == "triton" and packed

@@ -35,7 +35,7 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _tile(program, query_starts, sequences, BLOCK_TOKENS: tl.constexpr):
-    """Returns a program's sequence, the sequence's start, and the program's first token in it.
+    """Return a program's sequence, the sequence's start, and the program's first token in it.
 
     The tiles of sequence i begin at program starts[i] // BLOCK_TOKENS + i, which leaves at least as
     many programs as the sequence needs. Surplus programs get a first token after the last token.
@@ -61,7 +61,7 @@ def _part(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Returns the first key that the window shows, and the bounds of the blocks to read."""
+    """Return the first key that the window shows, and the bounds of the blocks to read."""
     lowest = 0
     if WINDOW > 0:
         lowest = tl.maximum(past + first - WINDOW + 1, 0)
@@ -76,7 +76,7 @@ def _part(
 
 @triton.jit
 def _initial_sums(sinks, used, SPLIT: tl.constexpr):
-    """Returns the initial maximum (in log2 units) and denominator; split parts have no sink."""
+    """Return the initial maximum (in log2 units) and denominator; split parts have no sink."""
     if SPLIT:
         maximum = tl.full(used.shape, float("-inf"), tl.float32)
     else:
@@ -86,7 +86,7 @@ def _initial_sums(sinks, used, SPLIT: tl.constexpr):
 
 @triton.jit
 def _softmax_step(scores, maximum, denominator):
-    """Adds scores (rows, keys) in log2 units to the running softmax.
+    """Add scores (rows, keys) in log2 units to the running softmax.
 
     Returns the weights, the factor for earlier sums, the new maximum and the new denominator.
     """
@@ -160,7 +160,7 @@ def attention_kernel(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Computes rows of (token, head of the group) on the grid (tiles, kv_heads, splits).
+    """Compute rows of (token, head of the group) on the grid (tiles, kv_heads, splits).
 
     Without SPLIT, `out` is (tokens, heads, HEAD_DIM). With it, `out` is an unnormalized float32
     (splits, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
@@ -241,7 +241,7 @@ def combine_kernel(
     HEAD_COLUMNS: tl.constexpr,
     BLOCK_SPLITS: tl.constexpr,
 ):
-    """Combines the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
+    """Combine the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, HEAD_COLUMNS)
     used = column < HEAD_DIM
@@ -378,25 +378,25 @@ def _combine(out: Tensor, parts: Tensor, maxima: Tensor, sums: Tensor, sinks: Te
 
 
 def _columns(head_dim: int) -> int:
-    """Returns the columns of a tile: a power of two that matrix units support."""
+    """Return the columns of a tile: a power of two that matrix units support."""
     return max(16, power_of_two(head_dim))
 
 
 def _block_tokens(tokens: int, sequences: int, group: int, dtype: torch.dtype) -> int:
-    """Returns the tokens per tile: 16 rows for one or two tokens, up to 128; 32 in float32."""
+    """Return the tokens per tile: 16 rows for one or two tokens, up to 128; 32 in float32."""
     most = _FEW_ROWS if dtype == torch.float32 else _MOST_ROWS
     rows = min(most, max(_LEAST_ROWS, power_of_two(tokens // max(sequences, 1) * group)))
     return max(1, rows // power_of_two(group))
 
 
 def _splits(programs: int, keys: int, device: torch.device) -> int:
-    """Returns the number that gives each multiprocessor a few programs with enough keys."""
+    """Return the number that gives each multiprocessor a few programs with enough keys."""
     wanted = _PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // max(programs, 1)
     return max(1, min(wanted, keys // _SPLIT_KEYS))
 
 
 def _parts(splits: int, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Allocates the unnormalized results, their maxima and their sums."""
+    """Allocate the unnormalized results, their maxima and their sums."""
     shape = (splits, *query.shape)
     parts = query.new_empty(shape, dtype=torch.float32)
     maxima, sums = query.new_empty((2, *shape[:-1]), dtype=torch.float32)

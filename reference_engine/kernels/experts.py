@@ -38,12 +38,12 @@ class PackedMixtureOfExperts(MixtureOfExperts):
             self._run = experts_triton.packed_experts
 
     def set_kernel_layout(self, name: str, blocks: Tensor, scales: Tensor) -> None:
-        """Sets the parameter `name` from blocks and scales in the layout of `PackedLinear`."""
+        """Set the parameter `name` from blocks and scales in the layout of `PackedLinear`."""
         self.register_buffer(f"{name}_blocks", blocks)
         self.register_buffer(f"{name}_scales", scales)
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
+        """Run tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
         rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
         return self._run(rows, chosen, weights, *self.linears, self.limit).view_as(tokens)
 
@@ -54,7 +54,7 @@ class PackedMixtureOfExperts(MixtureOfExperts):
         return gate_up, PackedLinear(*self._pair("mlp2_weight"), self.mlp2_bias)
 
     def expanded(self, config: ModelConfig) -> MixtureOfExperts:
-        """Returns the same experts unpacked; `config` must be the one passed to the constructor."""
+        """Return the same experts unpacked; `config` must be the one passed to the constructor."""
         with torch.device("meta"):
             plain = MixtureOfExperts(config).requires_grad_(False)
         weights = {name: self._decoded(name) for name in PACKED_WEIGHTS}
@@ -72,13 +72,13 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
 
 def pack_experts(model: Transformer) -> None:
-    """Replaces the experts of a model that has no weights yet by packed ones."""
+    """Replace the experts of a model that has no weights yet by packed ones."""
     for block in model.blocks:
         block.mlp = PackedMixtureOfExperts(model.config, model.kernels)
 
 
 def expand_experts(model: Transformer) -> None:
-    """Unpacks the experts of a model in place, so that their values can be changed."""
+    """Unpack the experts of a model in place, so that their values can be changed."""
     for block in model.blocks:
         if isinstance(block.mlp, PackedMixtureOfExperts):
             block.mlp = block.mlp.expanded(model.config)
@@ -120,7 +120,7 @@ def packed_experts(
     down: PackedLinear,
     limit: float,
 ) -> Tensor:
-    """Runs each token through its chosen experts, unpacking one expert at a time.
+    """Run each token through its chosen experts, unpacking one expert at a time.
 
     Args:
         tokens: (tokens, H); the matrix products use this dtype.

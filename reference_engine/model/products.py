@@ -15,7 +15,7 @@ loops. With 6, 8, 24 or 32 rows, some sum the first and the last rows in a diffe
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Maps (B, T, inputs) or (B, inputs) to outputs, with a weight (outputs, inputs).
+    """Map (B, T, inputs) or (B, inputs) to outputs, with a weight (outputs, inputs).
 
     The CPU libraries choose the order of a row's sums by the number of rows. Here this number never
     depends on B, and so the result of a sequence is the same to the last bit in every batch: a
@@ -37,7 +37,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def wide_product(x: Tensor, weight: Tensor) -> Tensor:
-    """Maps (..., inputs) to (..., outputs) in float32, with a weight (outputs, inputs).
+    """Map (..., inputs) to (..., outputs) in float32, with a weight (outputs, inputs).
 
     Only CUDA has a product of this kind for bfloat16. Elsewhere, a part of the weight at a time is
     converted to float32, which is exact and needs little memory.

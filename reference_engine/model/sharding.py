@@ -51,7 +51,7 @@ class Shard:
     ranks: int = 1
 
     def local_config(self, config: ModelConfig) -> ModelConfig:
-        """Returns the config with this process's heads. Raises SetupError if they do not divide."""
+        """Return the config with this process's heads. Raises SetupError if they do not divide."""
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),
             (config.num_local_experts, "experts"),
@@ -69,12 +69,12 @@ class Shard:
         )
 
     def part(self, count: int) -> range:
-        """Returns the local indices among `count` items; `count` is a multiple of `ranks`."""
+        """Return the local indices among `count` items; `count` is a multiple of `ranks`."""
         each = count // self.ranks
         return range(self.rank * each, (self.rank + 1) * each)
 
     def cut(self, parameter: str, config: ModelConfig) -> Cut:
-        """Returns the local part of a parameter of the complete model with shape `config`."""
+        """Return the local part of a parameter of the complete model with shape `config`."""
         if self.ranks == 1:
             return UNCUT
         size = config.head_dim
@@ -96,11 +96,11 @@ class Shard:
         return UNCUT
 
     def applies(self, parameter: str) -> bool:
-        """Returns False for the bias of a sum on all ranks but the first, which adds it once."""
+        """Return False for the bias of a sum on all ranks but the first, which adds it once."""
         return self.rank == 0 or not parameter.endswith(".attn.out.bias")
 
     def local_experts(self, chosen: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor]:
-        """Renumbers choices (tokens, top) among all `experts` as local expert indices.
+        """Renumber choices (tokens, top) among all `experts` as local expert indices.
 
         Experts of other processes get the index after the last local expert, which means "no
         expert", and the weight zero.
@@ -112,7 +112,7 @@ class Shard:
         return torch.where(here, chosen - local.start, len(local)), weights * here
 
     def sum(self, part: Tensor) -> Tensor:
-        """Returns the float32 sum of all processes' parts."""
+        """Return the float32 sum of all processes' parts."""
         if self.ranks == 1:
             return part
         total = part.float().contiguous()
@@ -120,7 +120,7 @@ class Shard:
         return total
 
     def gather(self, part: Tensor) -> Tensor:
-        """Returns the last dimension of all processes' parts, in order."""
+        """Return the last dimension of all processes' parts, in order."""
         if self.ranks == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.ranks)]
@@ -128,7 +128,7 @@ class Shard:
         return torch.cat(parts, -1)
 
     def least(self, number: int, device: torch.device) -> int:
-        """Returns the smallest number of all processes; `device` is that of the model."""
+        """Return the smallest number of all processes; `device` is that of the model."""
         if self.ranks == 1:
             return number
         least = torch.tensor(number, device=device)

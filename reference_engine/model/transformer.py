@@ -53,7 +53,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., inputs) to (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         return product(x, self.weight, self.bias)
 
 
@@ -65,7 +65,7 @@ class Embedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(tokens, size))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Maps token IDs (B, T) to (B, T, H)."""
+        """Map token IDs (B, T) to (B, T, H)."""
         return F.embedding(tokens, self.weight)
 
 
@@ -78,7 +78,7 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.empty(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes the stream, computes in float32 and returns the dtype of the matrices."""
+        """Take the stream, compute in float32 and return the dtype of the matrices."""
         x = x.float()
         x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
         return (x * self.scale).to(self.scale.dtype)
@@ -95,7 +95,7 @@ class Context(Protocol):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Returns the attention of the new tokens over all visible tokens, including themselves.
+        """Return the attention of the new tokens over all visible tokens, including themselves.
 
         `query` is (B, T, heads, head_dim), `key` and `value` are (B, T, kv_heads, head_dim).
         """
@@ -103,7 +103,7 @@ class Context(Protocol):
 
 
 def rotary_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
-    """Returns YaRN's angle per position for each pair of dimensions, and the concentration."""
+    """Return YaRN's angle per position for each pair of dimensions, and the concentration."""
     half = config.head_dim // 2
     pair = torch.arange(half, dtype=torch.float32)
     plain = config.rope_theta ** (-pair / half)
@@ -133,13 +133,13 @@ class Rotary(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
+        """Return cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
         angle = positions[..., None, None].float() * self.frequencies
         return angle.cos() * self.concentration, angle.sin() * self.concentration
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates the pairs (i, i + head_dim / 2) of (B, T, heads, head_dim)."""
+    """Rotate the pairs (i, i + head_dim / 2) of (B, T, heads, head_dim)."""
     first, second = x.float().chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 
@@ -147,7 +147,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def sink_attention(
     query: Tensor, key: Tensor, value: Tensor, visible: Tensor, sinks: Tensor
 ) -> Tensor:
-    """Computes softmax attention with sinks.
+    """Compute softmax attention with sinks.
 
     `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim);
     their first row, the sink, is zero. `visible` is (B, T, keys), 0 or -inf.
@@ -182,7 +182,7 @@ class Attention(nn.Module):
         self.out = Linear(self.heads * self.head_dim, config.hidden_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Returns what attention adds to the stream x, (B, T, H)."""
+        """Return what attention adds to the stream x, (B, T, H)."""
         heads = self.qkv(self.norm(x)).unflatten(-1, (-1, self.head_dim))
         query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
@@ -191,7 +191,7 @@ class Attention(nn.Module):
 
 
 def swiglu(x: Tensor, limit: float) -> Tensor:
-    """Computes the clamped SwiGLU of interleaved (gate, linear) pairs."""
+    """Compute the clamped SwiGLU of interleaved (gate, linear) pairs."""
     gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
     return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (linear + 1)
 
@@ -317,11 +317,11 @@ class Transformer(nn.Module):
         return [cast("Block", block) for block in self.block]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Returns float32 logits (B, T, vocabulary) for complete sequences (B, T), uncached."""
+        """Return float32 logits (B, T, vocabulary) for complete sequences (B, T), uncached."""
         return self.logits(self.stream(tokens, UncachedContext(self.config, tokens)))
 
     def stream(self, tokens: Tensor, context: Context) -> Tensor:
-        """Returns the residual stream (B, T, H) after the last block."""
+        """Return the residual stream (B, T, H) after the last block."""
         x: Tensor = self.embedding(tokens).to(self.residual)
         cos, sin = self.rotary.angles(context.positions)
         for block in self.blocks:
@@ -329,7 +329,7 @@ class Transformer(nn.Module):
         return x
 
     def logits(self, stream: Tensor) -> Tensor:
-        """Returns the logits of the whole vocabulary in float32."""
+        """Return the logits of the whole vocabulary in float32."""
         logits: Tensor = self.unembedding(self.norm(stream))
         return logits
 
@@ -351,6 +351,6 @@ class UncachedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Returns the causal attention among the given tokens."""
+        """Return the causal attention among the given tokens."""
         key, value = (F.pad(x.transpose(1, 2), (0, 0, 1, 0)) for x in (key, value))
         return sink_attention(query, key, value, self._visible[self._layer_types[layer]], sinks)

@@ -16,7 +16,7 @@ from reference_engine.model.transformer import sink_attention
 
 
 def without_triton() -> AbstractContextManager[object]:
-    """Replaces the kernel of attention by this module."""
+    """Replace the kernel of attention by this module."""
     name = "reference_engine.kernels.attention_triton"
     return mock.patch.dict(sys.modules, {name: sys.modules[__name__]})
 
@@ -32,7 +32,7 @@ def paged_attention(
     window: int | None,
     scale: float,
 ) -> Tensor:
-    """Computes the same as `attention_triton.paged_attention`, in the dtype of the tensors."""
+    """Compute the same as `attention_triton.paged_attention`, in the dtype of the tensors."""
     assert scale == query.shape[-1] ** -0.5
     page_size, starts = key_pages.shape[1], query_starts.tolist()
     out = torch.empty_like(query)
