@@ -8,10 +8,12 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor
 
-from reference_engine.kernels import attention, experts
+from reference_engine.kernels import attention_triton, experts_triton
+from reference_engine.kernels.experts import packed_experts
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.mxfp4 import PackedLinear
+from tests.support import plain_attention
 
 from .measuring import Limits, Result, Setup, Task, limits, replayed
 from .model import random_linear, shape
@@ -19,7 +21,7 @@ from .model import random_linear, shape
 EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 2e-6}
 ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
 """Largest error as a share of the largest result (experts) or of the largest attended value
-(attention); see docs/kernels.md."""
+(attention); see docs/reference-engine.md."""
 LAYERS = 8
 """Number of layers with separate weights or pages, which together exceed the caches of a GPU."""
 
@@ -120,15 +122,15 @@ def _expert_error(
     x, chosen, weights = _routed(config, tokens, dtype, generator)
     gate_up, down = _expert_layer(config, dtype, generator)
     limit = config.swiglu_limit
-    found = experts.packed_experts_of("triton")(x, chosen, weights, gate_up, down, limit)
+    found = experts_triton.packed_experts(x, chosen, weights, gate_up, down, limit)
     gate_up, down = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
-    exact = experts.packed_experts(x.double(), chosen, weights.double(), gate_up, down, limit)
+    exact = packed_experts(x.double(), chosen, weights.double(), gate_up, down, limit)
     yield _compared(name, found, exact, exact.abs().max(), EXPERT_BOUNDS[dtype])
 
 
 def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
     generator = torch.Generator(setup.device).manual_seed(tokens)
-    run = experts.packed_experts_of("triton")
+    run = experts_triton.packed_experts
     x, chosen, weights = _routed(config, tokens, torch.bfloat16, generator)
     layers = [_expert_layer(config, torch.bfloat16, generator) for _ in range(LAYERS)]
     stored = sum(part.nbytes for each in layers[0] for part in (each.blocks, each.scales))
@@ -179,15 +181,15 @@ def _attention_error(
 ) -> Iterator[Result]:
     given = _paged(config, size, dtype, setup)
     scale = config.head_dim**-0.5
-    found = attention.paged_attention_of("triton")(*given, window, scale)
+    found = attention_triton.paged_attention(*given, window, scale)
     wide = cast("Paged", tuple(t.double() if t.is_floating_point() else t for t in given))
-    exact = attention.paged_attention(*wide, window, scale)
+    exact = plain_attention.paged_attention(*wide, window, scale)
     yield _compared(name, found, exact, wide[2].abs().max(), ATTENTION_BOUNDS[dtype])
 
 
 def _attention_work(config: ModelConfig, size: Size, window: int | None, setup: Setup) -> Work:
     sequences, new, context = size
-    run, scale = attention.paged_attention_of("triton"), config.head_dim**-0.5
+    run, scale = attention_triton.paged_attention, config.head_dim**-0.5
     given = [
         _paged(config, (sequences, new, context + layer), torch.bfloat16, setup)
         for layer in range(LAYERS)

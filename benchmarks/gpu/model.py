@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from reference_engine.kernels import resolve_kernels
-from reference_engine.kernels.packed import PackedMixtureOfExperts, pack_experts
+from reference_engine.kernels.experts import PackedMixtureOfExperts, pack_experts
 from reference_engine.model.config import ModelConfig, shape_named
 from reference_engine.model.mxfp4 import PackedLinear
 from reference_engine.model.transformer import Rotary, Transformer

@@ -30,7 +30,7 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
 from reference_engine.model.config import DEFAULT_CONTEXT
-from reference_engine.model.transformer import wide_product
+from reference_engine.model.products import wide_product
 
 _PREFILL_TOKENS = 512
 """Prompt tokens in one step; the step holds the attention scores of all of them."""

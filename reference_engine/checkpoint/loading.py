@@ -10,9 +10,14 @@ from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import progress
 from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice, resolve_kernels
-from reference_engine.kernels.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
+from reference_engine.kernels.experts import (
+    PACKED_WEIGHTS,
+    PackedMixtureOfExperts,
+    combine_few_experts,
+    pack_experts,
+)
 from reference_engine.model.mxfp4 import kernel_layout
-from reference_engine.model.sharding import UNSHARDED, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard, divide
 from reference_engine.model.transformer import Transformer
 
 
@@ -37,9 +42,11 @@ def load_model(
     packed = device.type == "cuda" if packed is None else packed
     checkpoint = Checkpoint(Path(path))
     with torch.device("meta"):
-        model = Transformer(checkpoint.config, kernels=resolved, shard=shard, residual=residual)
+        model = Transformer(checkpoint.config, kernels=resolved, residual=residual)
         if packed and checkpoint.packs_experts:
             pack_experts(model)
+        divide(model, shard)
+    combine_few_experts(model)
     sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
     with progress("Loading", sum(sizes.values())) as advance:
         for name, size in sizes.items():

@@ -30,7 +30,7 @@ from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig, read_config
 from reference_engine.model.sharding import UNCUT, Cut
-from reference_engine.model.transformer import Shortlist
+from reference_engine.model.shortlist import Shortlist
 
 INDEX = "model.safetensors.index.json"
 _DTYPES = {
@@ -95,7 +95,7 @@ class Checkpoint:
         """Reads a parameter or a part of it into new memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
-            return _part(self._table(source, dtype), cut).to(device)
+            return cut.of(self._table(source, dtype)).to(device)
         if self._has_pair(source):
             return self._unpacked(name, dtype, device, cut)
         return self._plain(source, dtype, device, cut)
@@ -307,13 +307,6 @@ def _read_index(index: Path) -> dict[str, str]:
             "file in the same folder."
         )
     return dict(listed)
-
-
-def _part(table: Tensor, cut: Cut) -> Tensor:
-    """Returns some rows of a table in memory of their own."""
-    if cut.rows is None:
-        return table
-    return torch.cat([table[rows.start : rows.stop] for rows in cut.rows])
 
 
 def _layer_hint(name: str, config: ModelConfig) -> str:

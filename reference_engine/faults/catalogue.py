@@ -18,7 +18,7 @@ from reference_engine.faults.fault import ALLOWED, CHANGES, HYPOTHETICAL, Fault,
 from reference_engine.faults.hooks import FORWARD, MODEL
 from reference_engine.generation.forward import Forward, MakeForward
 from reference_engine.generation.sampling import uniform
-from reference_engine.kernels.packed import expand_experts
+from reference_engine.kernels.experts import expand_experts
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.transformer import Transformer
 

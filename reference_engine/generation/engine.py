@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Unpack
 
 import torch
 
@@ -27,8 +28,7 @@ from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence as TokenSequence
-from reference_engine.generation.setup import scheduler_for
-from reference_engine.kv_cache.memory import Memory
+from reference_engine.generation.setup import Sizes, scheduler_for
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model.transformer import Transformer
 
@@ -54,45 +54,23 @@ _Delivery = tuple[_Request, Token | EngineError | None]
 class Engine:
     """Generates tokens for many concurrent requests.
 
-    Args:
-        model: The loaded model.
-        max_batch: Maximum number of requests in a batch.
-        max_context: Maximum number of tokens of a prompt and its continuation; the size of the
-            cache may lower it.
-        max_queue: Maximum number of waiting requests.
-        prefill_chunk: Maximum number of prompt tokens between two decode steps; by default 512 on
-            a CPU and 4,096 on a GPU.
-        memory: The size of the KV cache.
-        sampler: Draws the tokens.
-        forward: Creates the forward pass.
-        link: Connects the other processes of the model, if there are any.
+    `scheduler_for` describes the arguments, except for `max_queue`, the maximum number of waiting
+    requests.
     """
 
     def __init__(
         self,
         model: Transformer,
         *,
-        max_batch: int = 32,
-        max_context: int | None = None,
         max_queue: int = 256,
-        prefill_chunk: int | None = None,
-        memory: Memory | None = None,
         sampler: Sampler = sample,
         forward: MakeForward = forward_for,
         link: Link | None = None,
+        **sizes: Unpack[Sizes],
     ) -> None:
         self.vocab_size = model.config.vocab_size
         self._device = model.unembedding.weight.device
-        self._scheduler = scheduler_for(
-            model,
-            max_batch=max_batch,
-            max_context=max_context,
-            prefill_chunk=prefill_chunk,
-            memory=memory,
-            sampler=sampler,
-            forward=forward,
-            link=link,
-        )
+        self._scheduler = scheduler_for(model, sampler=sampler, forward=forward, link=link, **sizes)
         self.max_context = self._scheduler.max_context
         self.metrics = EngineMetrics(self.snapshot)
         self._max_queue = max_queue
@@ -102,22 +80,21 @@ class Engine:
         self._open = False
         self._thread: threading.Thread | None = None
         self.failed = False  # whether the GPU reported an error, after which every step fails
-        self.on_failure: Callable[[], None] = lambda: (
-            None
-        )  # called from the worker thread in that case
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called from the worker thread in that case."""
 
     def snapshot(self) -> Snapshot:
-        """Returns the current state for the metrics."""
+        """Return the current state for the metrics."""
         running, preempted = self._scheduler.running, self._scheduler.preempted
         requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
         return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
 
     def prepare(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Compiles kernels and records decode steps on a GPU; see `Scheduler.prepare`."""
+        """Compile kernels and record decode steps on a GPU; see `Scheduler.prepare`."""
         self._scheduler.prepare(progress)
 
     def start(self) -> None:
-        """Starts the worker thread."""
+        """Start the worker thread."""
         with self._wake:
             if self._open:
                 return
@@ -126,7 +103,7 @@ class Engine:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops the worker; waiting consumers get an EngineClosedError."""
+        """Stop the worker; waiting consumers get an EngineClosedError."""
         with self._wake:
             self._open = False
             self._wake.notify()
@@ -193,7 +170,7 @@ class Engine:
         _deliver((request, closed) for request in waiting)
 
     def _refuse_requests(self) -> None:
-        """Stops accepting requests: a CUDA error persists until the process ends."""
+        """Stop accepting requests: a CUDA error persists until the process ends."""
         with self._wake:
             self._open = False
         self.failed = True
@@ -213,7 +190,7 @@ class Engine:
             self._scheduler.add(joining.sequence)
 
     def _next(self) -> _Request | None:
-        """Returns the request that has waited longest if there is room for it."""
+        """Return the request that has waited longest if there is room for it."""
         with self._wake:
             self._drop_cancelled()
             if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
@@ -259,7 +236,7 @@ class Engine:
 
 
 def _is_lost(device: torch.device) -> bool:
-    """Returns whether a GPU accepts no more work; the type of Triton's errors does not say it."""
+    """Return whether a GPU accepts no more work; the type of Triton's errors does not say it."""
     if device.type != "cuda":
         return False
     try:
@@ -270,7 +247,7 @@ def _is_lost(device: torch.device) -> bool:
 
 
 def _deliver(deliveries: Iterable[_Delivery]) -> None:
-    """Puts items into their consumers' queues with one call per event loop."""
+    """Put items into their consumers' queues with one call per event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Delivery]] = {}
     for request, item in deliveries:
         by_loop.setdefault(request.loop, []).append((request, item))

@@ -34,7 +34,7 @@ class GenerationError(EngineError):
 
 
 def require_room(prompt: Sequence[int], max_context: int) -> None:
-    """Rejects a prompt that leaves no room for an answer. Raises ContextOverflowError."""
+    """Reject a prompt that leaves no room for an answer. Raises ContextOverflowError."""
     if len(prompt) >= max_context:
         raise ContextOverflowError(
             f"The prompt has {len(prompt)} tokens; with its answer it must fit into the context "

@@ -59,7 +59,7 @@ class GatheredForward:
         self._cache = cache
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Runs the batch."""
+        """Run the batch."""
         tokens = [[*row.tokens, *[0] * (length - len(row.tokens))] for row in rows]
         context = GatheredContext(self._cache, rows, length)
         stream = self._model.stream(torch.tensor(tokens, device=context.positions.device), context)
@@ -114,7 +114,7 @@ class GatheredContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all visible tokens."""
+        """Write the new keys and values, then attend over all visible tokens."""
         plan = self._plans[self._cache.config.layer_types[layer]]
         pages = self._cache.layers[layer]
         keys, values = pages.keys.flatten(0, 1), pages.values.flatten(0, 1)
@@ -139,7 +139,7 @@ class _CacheIndex:
         self._ends = ends
 
     def rows(self, positions: Tensor, default: int, members: Tensor | None = None) -> Tensor:
-        """Returns cache rows for positions (rows, n), `default` for positions outside the row."""
+        """Return cache rows for positions (rows, n), `default` for positions outside the row."""
         table = self._table if members is None else self._table[members]
         ends = self._ends if members is None else self._ends[members]
         block = (positions // BLOCK).clamp(0, table.shape[1] - 1)
@@ -163,7 +163,7 @@ def _plan(
 
 
 def _window_group(index: _CacheIndex, positions: Tensor, window: int) -> _Group:
-    """Returns one group: every row attends over the same number of positions before its end."""
+    """Return one group: every row attends over the same number of positions before its end."""
     length = positions.shape[1]
     count = -(-(window + length) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
     key = positions[:, :1] - (window - 1) + torch.arange(count)
@@ -201,6 +201,6 @@ def _attend(group: _Group, query: Tensor, keys: Tensor, values: Tensor, sinks: T
 
 
 def _gather(store: Tensor, rows: Tensor) -> Tensor:
-    """Returns (rows, kv_heads, keys, head_dim) from a store (all rows, kv_heads, head_dim)."""
+    """Return (rows, kv_heads, keys, head_dim) from a store (all rows, kv_heads, head_dim)."""
     found = store.flatten(1).index_select(0, rows.flatten())
     return found.view(*rows.shape, *store.shape[1:]).transpose(1, 2)

@@ -30,7 +30,7 @@ from reference_engine.generation.sampling import (
     is_nucleus,
     read_tokens,
 )
-from reference_engine.kernels.packed import PackedMixtureOfExperts
+from reference_engine.kernels.experts import PackedMixtureOfExperts, SmallMixtureOfExperts
 from reference_engine.kernels.sampling import chunk_sums_of
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
@@ -42,7 +42,7 @@ Record = Callable[[Callable[[], None]], Replay]
 
 
 def forward_for(model: Transformer, cache: KVCache) -> Forward:
-    """Returns the forward pass for the model's device and kernels."""
+    """Return the forward pass for the model's device and kernels."""
     if model.kernels == "torch":
         return GatheredForward(model, cache)
     if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
@@ -58,7 +58,7 @@ class GraphedForward(RaggedForward):
         self._record = record
 
     def decoder(self, rows: int) -> Decoder:
-        """Returns a decoder for batches of at most `rows` sequences."""
+        """Return a decoder for batches of at most `rows` sequences."""
         return Decoder(self._model, self._cache, self._record, rows)
 
 
@@ -78,7 +78,7 @@ class Decoder:
         self._digests = torch.zeros_like(self._drawn) if model.shard.ranks > 1 else None
 
     def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
-        """Launches a step for rows with one token each.
+        """Launch a step for rows with one token each.
 
         A row's token may be `drawn_in(n)`: the token that the previous step draws in its row n.
         """
@@ -89,7 +89,7 @@ class Decoder:
         return Launched.of(self._logits, self._drawn, self._digests, draws)
 
     def steps(self, context: int) -> list[tuple[int, int, float]]:
-        """Returns the steps to record, the largest first: rows, tokens of each row, and top_p.
+        """Return the steps to record, the largest first: rows, tokens of each row, and top_p.
 
         Their number is bounded: with 256 rows and 131,072 tokens of context, there are 88.
         """
@@ -104,7 +104,7 @@ class Decoder:
         ]
 
     def record(self, count: int, context: int, *, top_p: float) -> None:
-        """Records the step of `count` rows with `context` tokens each; overwrites pages.
+        """Record the step of `count` rows with `context` tokens each; overwrite pages.
 
         All rows are long, so the kernels are tuned for the contexts in which speed matters.
         """
@@ -113,7 +113,7 @@ class Decoder:
         self._step(rows, [Draw(SamplingParams(top_p=top_p), seed=0, step=0)] * count)
 
     def _step(self, rows: Sequence[Row], draws: Sequence[Draw]) -> tuple[RaggedBatch, Replay]:
-        """Returns the step for these rows; records it first if necessary."""
+        """Return the step for these rows; record it first if necessary."""
         key = (bucket(len(rows)), width_for(rows), is_nucleus(draws))
         if key not in self._recorded:
             count, width, nucleus = key
@@ -123,7 +123,7 @@ class Decoder:
         return self._recorded[key]
 
     def run(self, batch: RaggedBatch, nucleus: bool) -> None:
-        """Runs the step that `launch` records, with the rows in `batch`."""
+        """Run the step that `launch` records, with the rows in `batch`."""
         given, count = batch.tokens, len(batch.tokens)
         earlier = self._before[(~given).clamp(min=0)]
         normalized = batch.run(self._model, torch.where(given < 0, earlier, given))
@@ -136,12 +136,12 @@ class Decoder:
 
 
 def practice_table(cache: KVCache, blocks: int) -> array[int]:
-    """Returns a page table of this many blocks before any sequence has pages."""
+    """Return a page table of this many blocks before any sequence has pages."""
     return array("i", [1 + block % cache.pool.size for block in range(blocks)])
 
 
 def drawn_in(row: int) -> int:
-    """Returns the placeholder of the token that the previous step draws in one of its rows."""
+    """Return the placeholder of the token that the previous step draws in one of its rows."""
     return ~row
 
 
@@ -162,7 +162,7 @@ class Launched:
     def of(
         cls, logits: Tensor, drawn: Tensor, digests: Tensor | None, draws: Sequence[Draw]
     ) -> Launched:
-        """Starts the copy of the drawn tokens and of the digests to the host."""
+        """Start the copy of the drawn tokens and of the digests to the host."""
         count = len(draws)
         host = _to_host(drawn[:count])
         compared = None if digests is None else _to_host(digests[:count])
@@ -172,12 +172,12 @@ class Launched:
         return cls(draws, overlaps, logits[:count], host, compared, copied)
 
     def tokens(self) -> list[Token | None]:
-        """Waits for the step and returns its tokens; None for rows without finite logits."""
+        """Wait for the step and return its tokens; None for rows without finite logits."""
         self._wait()
         return read_tokens(self._logits, self._drawn, self.draws)
 
     def digests(self) -> list[int]:
-        """Waits for the step; returns the digest of each row's stream, then the drawn tokens.
+        """Wait for the step; return the digest of each row's stream, then the drawn tokens.
 
         There are none if the model has a single process.
         """
@@ -195,7 +195,7 @@ def _to_host(numbers: Tensor) -> Tensor:
 
 
 def record_graphs() -> Record:
-    """Records CUDA graphs, which share the memory of their intermediate results."""
+    """Record CUDA graphs, which share the memory of their intermediate results."""
     memory = torch.cuda.graph_pool_handle()
 
     def record(run: Callable[[], None]) -> Replay:
@@ -210,13 +210,13 @@ def record_graphs() -> Record:
 
 
 def record_calls(run: Callable[[], None]) -> Replay:
-    """Does the same as `record_graphs` without a graph, for tests on a CPU."""
+    """Do the same as `record_graphs` without a graph, for tests on a CPU."""
     run()
     return run
 
 
 def bucket(rows: int) -> int:
-    """Returns the padded row count: a power of two up to 8, a multiple of 16 up to 64, then of 64.
+    """Return the padded row count: a power of two up to 8, a multiple of 16 up to 64, then of 64.
 
     Every bucket needs graphs, and padding costs little: its rows are short and share their experts.
     """
@@ -227,6 +227,6 @@ def bucket(rows: int) -> int:
 
 
 def _can_be_recorded(model: Transformer) -> bool:
-    """Returns whether launches depend only on shapes."""
+    """Return whether launches depend only on shapes."""
     experts = (block.mlp for block in model.blocks)
-    return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)
+    return all(isinstance(each, PackedMixtureOfExperts | SmallMixtureOfExperts) for each in experts)

@@ -24,26 +24,26 @@ class Link:
     """The connection of a scheduler that has no other processes."""
 
     def joined(self, sequence: Sequence) -> None:
-        """Notes that a sequence was added between two steps."""
+        """Note that a sequence was added between two steps."""
 
     def left(self, sequence: Sequence) -> None:
-        """Notes that a sequence was removed between two steps, before it was finished."""
+        """Note that a sequence was removed between two steps, before it was finished."""
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Makes the other processes run a step as well, with the changes since the last one."""
+        """Make the other processes run a step as well, with the changes since the last one."""
         yield
 
     def tokens(self, read: Callable[[], Tokens], digests: Callable[[], list[int]]) -> Tokens:
-        """Returns the tokens that the leader reads; all processes must have equal digests."""
+        """Return the tokens that the leader reads; all processes must have equal digests."""
         return read()
 
     def close(self) -> None:
-        """Stops the other processes."""
+        """Stop the other processes."""
 
 
 def digests(streams: Tensor) -> Tensor:
-    """Returns a number for the bits of each row of streams (rows, H), int64.
+    """Return a number for the bits of each row of streams (rows, H), int64.
 
     Rows that differ in one bit have different numbers, because the factors are odd.
     """

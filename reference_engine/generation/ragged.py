@@ -9,11 +9,9 @@ from torch import Tensor
 
 from reference_engine.generation.forward import Row
 from reference_engine.generation.sampling import Draw, settings_of
-from reference_engine.kernels.attention import paged_attention_of
-from reference_engine.kernels.packed import PackedMixtureOfExperts
-from reference_engine.kv_cache.cache import KVCache, KVPages
+from reference_engine.kernels.experts import PackedMixtureOfExperts
+from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import blocks_of
-from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer
 
 _WIDTHS = (16, 128, 1024)
@@ -30,9 +28,7 @@ class PagedContext:
     The stream has the shape (1, tokens, H).
 
     Args:
-        config: The model's shape.
-        kernels: The attention implementation.
-        layers: The store of each layer.
+        cache: The pages of each layer.
         block_tables: (sequences, max_pages), int32, for each kind of layer; the pages of each
             sequence in order.
         query_starts: (sequences + 1,), int32; the first new token of each sequence, then the end.
@@ -42,24 +38,20 @@ class PagedContext:
 
     def __init__(
         self,
-        config: ModelConfig,
-        kernels: Kernels,
-        layers: list[KVPages],
+        cache: KVCache,
         block_tables: Mapping[str, Tensor],
         query_starts: Tensor,
         context_lengths: Tensor,
         tokens: int,
     ) -> None:
-        self._config = config
-        self._attention = paged_attention_of(kernels)
-        self._layers = layers
+        self._cache = cache
         self._tables = block_tables
         self._bounds = (query_starts, context_lengths)
         token = torch.arange(tokens, device=query_starts.device)
         sequence = torch.searchsorted(query_starts, token, right=True) - 1
         positions = context_lengths[sequence] - query_starts[sequence + 1] + token
         self.positions = positions[None]
-        page_size = layers[0].keys.shape[1]
+        page_size = cache.layers[0].keys.shape[1]
         self._pages = {
             kind: table[sequence, positions // page_size].long()
             for kind, table in block_tables.items()
@@ -69,13 +61,17 @@ class PagedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all visible tokens."""
-        kind, store = self._config.layer_types[layer], self._layers[layer]
+        """Write the new keys and values, then attend over all visible tokens."""
+        # Imported here because Triton is optional.
+        from reference_engine.kernels.attention_triton import paged_attention
+
+        config, store = self._cache.config, self._cache.layers[layer]
+        kind = config.layer_types[layer]
         store.keys[self._pages[kind], self._row] = key[0]
         store.values[self._pages[kind], self._row] = value[0]
-        window = self._config.sliding_window if kind == "sliding_attention" else None
-        scale = self._config.head_dim**-0.5
-        attended = self._attention(
+        window = config.sliding_window if kind == "sliding_attention" else None
+        scale = config.head_dim**-0.5
+        attended = paged_attention(
             query[0],
             store.keys,
             store.values,
@@ -107,7 +103,7 @@ class RaggedBatch:
         self.settings = settings.view(torch.float64)
 
     def fill(self, rows: Sequence[Row], draws: Sequence[Draw] = ()) -> None:
-        """Copies rows into the batch without waiting for the GPU; pads the remaining rows."""
+        """Copy rows into the batch without waiting for the GPU; pad the remaining rows."""
         pinned = self._numbers.is_cuda
         host = torch.zeros(len(self._numbers), dtype=torch.int32, pin_memory=pinned)
         written = (view.numpy() for view in _views(host, self._shapes))
@@ -126,28 +122,20 @@ class RaggedBatch:
         self._numbers.copy_(host, non_blocking=True)
 
     def run(self, model: Transformer, tokens: Tensor) -> Tensor:
-        """Runs `tokens`, (tokens,); returns the stream at each row's last token, (rows, H)."""
+        """Run `tokens`, (tokens,); return the stream at each row's last token, (rows, H)."""
         tables = {"sliding_attention": self._sliding, "full_attention": self._full}
         if len(tokens) == len(self._lengths) and has_fused_kernels(model):
             from reference_engine.generation.decode import decode
 
             return decode(model, self._cache, tokens, tables, self._starts, self._lengths)
-        context = PagedContext(
-            self._cache.config,
-            model.kernels,
-            self._cache.layers,
-            tables,
-            self._starts,
-            self._lengths,
-            len(tokens),
-        )
+        context = PagedContext(self._cache, tables, self._starts, self._lengths, len(tokens))
         stream = model.stream(tokens[None], context)
         normalized: Tensor = model.norm(stream[0].index_select(0, self._starts[1:] - 1))
         return normalized
 
 
 def _aligned(shape: tuple[int, ...]) -> int:
-    """Returns the size, in int32 numbers, of a tensor padded to a multiple of 16 bytes.
+    """Return the size, in int32 numbers, of a tensor padded to a multiple of 16 bytes.
 
     Triton compiles a kernel again for pointers that are not multiples of 16 bytes.
     """
@@ -155,7 +143,7 @@ def _aligned(shape: tuple[int, ...]) -> int:
 
 
 def _views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Divides `numbers` into tensors of these shapes."""
+    """Divide `numbers` into tensors of these shapes."""
     parts = torch.split_with_sizes(numbers, [_aligned(shape) for shape in shapes])
     return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -168,7 +156,7 @@ class RaggedForward:
         self._cache = cache
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Runs the batch."""
+        """Run the batch."""
         tokens = sum(len(row.tokens) for row in rows)
         batch = RaggedBatch(self._cache, len(rows), tokens, width_for(rows))
         batch.fill(rows)
@@ -176,17 +164,17 @@ class RaggedForward:
 
 
 def width_for(rows: Sequence[Row]) -> int:
-    """Returns the width of the page tables of these rows."""
+    """Return the width of the page tables of these rows."""
     return width_of(max(blocks_of(row.start + len(row.tokens)) for row in rows))
 
 
 def width_of(blocks: int) -> int:
-    """Returns the width of a page table with at least this many blocks."""
+    """Return the width of a page table with at least this many blocks."""
     fitting = (width for width in _WIDTHS if width >= blocks)
     return next(fitting, 1 << (blocks - 1).bit_length())
 
 
 def has_fused_kernels(model: Transformer) -> bool:
-    """Returns whether `decode` can run the model: Triton, experts in MXFP4."""
+    """Return whether `decode` can run the model: Triton, experts in MXFP4."""
     packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
     return model.kernels == "triton" and packed

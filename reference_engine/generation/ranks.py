@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Unpack
 
 import torch
 from torch import distributed
@@ -23,8 +24,7 @@ from reference_engine.generation.link import Link, Tokens
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
-from reference_engine.generation.setup import scheduler_for
-from reference_engine.kv_cache.memory import Memory
+from reference_engine.generation.setup import Sizes, scheduler_for
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
@@ -45,7 +45,7 @@ _Change = tuple[tuple[int, ...], SamplingParams] | int
 
 @contextmanager
 def process_group(device: str) -> Iterator[Shard]:
-    """Joins torchrun's processes (NCCL or gloo) or yields `UNSHARDED`. Raises SetupError."""
+    """Join torchrun's processes (NCCL or gloo) or yield `UNSHARDED`. Raises SetupError."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
         yield UNSHARDED
@@ -64,7 +64,7 @@ def process_group(device: str) -> Iterator[Shard]:
 
 
 def device_of(device: str) -> str:
-    """Returns the device of this process: each process uses its own GPU."""
+    """Return the device of this process: each process uses its own GPU."""
     return f"{device}:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
 
 
@@ -76,7 +76,7 @@ class Messages:
         self._group = distributed.new_group(backend="gloo", timeout=_FOREVER)
 
     def send(self, content: object) -> None:
-        """Sends a message."""
+        """Send a message."""
         data = pickle.dumps(content)
         data = len(data).to_bytes(_PREFIX, "little") + data
         self._broadcast(data[:_FRAME].ljust(_FRAME, b"\0"))
@@ -84,7 +84,7 @@ class Messages:
             self._broadcast(data[_FRAME:])
 
     def receive(self) -> object:
-        """Waits for a message and returns its content."""
+        """Wait for a message and return its content."""
         data = self._broadcast(bytes(_FRAME))
         end = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
         if end > _FRAME:
@@ -139,7 +139,7 @@ class Leader(Link):
         return tokens
 
     def close(self) -> None:
-        """Stops the followers. Raises SetupError."""
+        """Stop the followers. Raises SetupError."""
         if self._lost:
             raise SetupError(_LOST)
         with suppress(RuntimeError):  # They may already have received the signal.
@@ -166,26 +166,15 @@ class Follower(Link):
         self,
         model: Transformer,
         *,
-        max_batch: int,
-        max_context: int | None,
-        prefill_chunk: int | None,
-        memory: Memory | None,
         forward: MakeForward = forward_for,
+        **sizes: Unpack[Sizes],
     ) -> None:
-        """Runs until the leader closes. Raises SetupError.
+        """Run until the leader closes. Raises SetupError.
 
         The leader uses the same sizes, and prepares its scheduler before the first step.
         """
         with _loss_reported():
-            scheduler = scheduler_for(
-                model,
-                max_batch=max_batch,
-                max_context=max_context,
-                prefill_chunk=prefill_chunk,
-                memory=memory,
-                forward=forward,
-                link=self,
-            )
+            scheduler = scheduler_for(model, forward=forward, link=self, **sizes)
             scheduler.prepare(lambda done, total: None)
             while (changes := self._messages.receive()) is not None:
                 assert isinstance(changes, tuple)

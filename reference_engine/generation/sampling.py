@@ -35,11 +35,11 @@ class Constraint(Protocol):
     """The allowed next tokens of one request, given the tokens so far."""
 
     def take(self, token: int) -> bool:
-        """Takes the next token if it is allowed; returns whether it is allowed."""
+        """Take the next token if it is allowed; return whether it is allowed."""
         ...
 
     def allowed(self) -> Tensor:
-        """Returns whether each token may be the next one, (vocabulary,)."""
+        """Return whether each token may be the next one, (vocabulary,)."""
         ...
 
 
@@ -47,7 +47,7 @@ class Grammar(Protocol):
     """The constraints on a completion. Grammars are hashable."""
 
     def start(self, prompt: Sequence[int]) -> Constraint:
-        """Returns the constraint of a new completion of a prompt."""
+        """Return the constraint of a new completion of a prompt."""
         ...
 
 
@@ -117,17 +117,17 @@ Sampler = Callable[[Tensor, Sequence[Draw]], list[Token | None]]  # the signatur
 
 
 def seed_of(params: SamplingParams) -> int:
-    """Returns the request's seed, or a random one."""
+    """Return the request's seed, or a random one."""
     return secrets.randbits(64) if params.seed is None else params.seed
 
 
 def uniform(seed: int, step: int) -> float:
-    """Returns a number in [0, 1) with 53 random bits: the `step`-th of the stream of `seed`."""
+    """Return a number in [0, 1) with 53 random bits: the `step`-th of the stream of `seed`."""
     return (_mix(_mix(seed & _MASK) + step) >> 11) / 2**53
 
 
 def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draws a token for each row of `logits` (rows, vocabulary); None if they are not finite."""
+    """Draw a token for each row of `logits` (rows, vocabulary); None if they are not finite."""
     if logits.is_cuda:
         return sample_together(logits, draws)
     if logits.device.type == "mps":  # MPS has no float64.
@@ -140,7 +140,7 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
 
 
 def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draws the same tokens as `sample`, for GPUs: all rows together, one copy each way."""
+    """Draw the same tokens as `sample`, for GPUs: all rows together, one copy each way."""
     logits = logits.float()
     candidates = CANDIDATES if is_nucleus(draws) else 0
     drawn = draw_tokens(logits, _settings(draws, logits), candidates)
@@ -148,12 +148,12 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]
 
 
 def is_nucleus(draws: Sequence[Draw]) -> bool:
-    """Returns whether a row draws only from the most probable tokens."""
+    """Return whether a row draws only from the most probable tokens."""
     return any(_top_p(draw.params) < 1 for draw in draws)
 
 
 def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]]:
-    """Returns the settings of each row: divisor, uniform number, top_p and temperature."""
+    """Return the settings of each row: divisor, uniform number, top_p and temperature."""
     return [
         (
             _divisor(draw.params),
@@ -168,7 +168,7 @@ def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]
 def draw_tokens(
     logits: Tensor, settings: Tensor, candidates: int, chunk_sums: ChunkSums = chunk_sums
 ) -> Tensor:
-    """Draws a token for each row and reads nothing back, so a CUDA graph can record it.
+    """Draw a token for each row and read nothing back, so a CUDA graph can record it.
 
     The first stage reads all logits once (`chunk_sums`); the second one draws a chunk, and then a
     token of this chunk.
@@ -212,7 +212,7 @@ def draw_tokens(
 
 
 def read_tokens(logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Returns the tokens that `draw_tokens` drew; `logits` are for undecided rows and logprobs."""
+    """Return the tokens that `draw_tokens` drew; `logits` are for undecided rows and logprobs."""
     chosen: list[int] = drawn.tolist()
     if rows := [row for row, token in enumerate(chosen) if token == UNDECIDED]:
         undecided, again = logits[rows], [draws[row] for row in rows]
@@ -229,7 +229,7 @@ def _settings(draws: Sequence[Draw], logits: Tensor) -> Tensor:
 
 
 def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Token]:
-    """Returns the chosen tokens (rows,), each with its logprob and its number of alternatives."""
+    """Return the chosen tokens (rows,), each with its logprob and its number of alternatives."""
     logprobs = logits.log_softmax(-1)
     best = logprobs.topk(max(tops))
     own = logprobs.gather(1, chosen[:, None])[:, 0]
@@ -243,7 +243,7 @@ def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Tok
 
 
 def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[Token | None]:
-    """Returns the tokens with the requested logprobs; None for `NO_TOKEN`.
+    """Return the tokens with the requested logprobs; None for `NO_TOKEN`.
 
     The tokens are the chosen ones, or others if a constraint does not allow those.
     """
@@ -267,7 +267,7 @@ def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[To
 
 
 def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
-    """Draws from the allowed tokens, after the draw from all tokens chose one that is not allowed.
+    """Draw from the allowed tokens, after the draw from all tokens chose one that is not allowed.
 
     The random number of the second draw is independent of the first. The two draws together
     therefore follow the distribution of the allowed tokens (exactly, if there is no top_p).
@@ -297,17 +297,17 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
 
 
 def _divisor(params: SamplingParams) -> float:
-    """Returns the divisor of the logits; temperature 0 needs no division."""
+    """Return the divisor of the logits; temperature 0 needs no division."""
     return max(params.temperature, _MIN_TEMPERATURE) if params.temperature else 1.0
 
 
 def _top_p(params: SamplingParams) -> float:
-    """Returns the effective top_p; temperature 0 needs none."""
+    """Return the effective top_p; temperature 0 needs none."""
     return params.top_p if params.temperature else 1.0
 
 
 def _draw(scaled: Tensor, target: Tensor) -> Tensor:
-    """Inverts the cumulative distribution, by chunks; `target` and the tokens are (rows, 1)."""
+    """Invert the cumulative distribution, by chunks; `target` and the tokens are (rows, 1)."""
     rows, vocabulary = scaled.shape
     probability = scaled.softmax(-1)
     if vocabulary % CHUNK:
@@ -322,7 +322,7 @@ def _draw(scaled: Tensor, target: Tensor) -> Tensor:
 def _draw_top_p_together(
     probable: Tensor, indices: Tensor, top_p: Tensor, target: Tensor, *, complete: bool
 ) -> tuple[Tensor, Tensor]:
-    """Does the same as `_draw_top_p` for all rows among their most probable tokens.
+    """Do the same as `_draw_top_p` for all rows among their most probable tokens.
 
     `probable` and `indices` are these tokens' probabilities and numbers, (rows, n), all tokens if
     `complete`. `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each
@@ -341,7 +341,7 @@ def _draw_top_p_together(
 
 
 def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the index whose share of (0, 1) contains `target`, and the position in that share."""
+    """Return the index whose share of (0, 1) contains `target`, and the position in that share."""
     cumulative = weights.double().cumsum(-1)
     reach = target * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, reach, right=True).clamp(max=weights.shape[-1] - 1)
@@ -351,7 +351,7 @@ def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
-    """Draws from the most probable tokens without sorting the very improbable ones.
+    """Draw from the most probable tokens without sorting the very improbable ones.
 
     All tokens below (1 - top_p) / vocabulary together have a probability below 1 - top_p, so the
     remaining tokens reach top_p.
@@ -368,7 +368,7 @@ def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
 
 
 def _mix(value: int) -> int:
-    """Mixes 64 bits (the finalizer of SplitMix64)."""
+    """Mix 64 bits (the finalizer of SplitMix64)."""
     value = (value + 0x9E3779B97F4A7C15) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

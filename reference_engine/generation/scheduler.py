@@ -55,7 +55,7 @@ class Tally:
     preemptions: int = 0
 
     def totals(self) -> dict[str, tuple[str, int]]:
-        """Returns the description and value of each metric by name."""
+        """Return the description and value of each metric by name."""
         return {
             "prompt_tokens": ("Prompt tokens prefilled.", self.prompt_tokens),
             "reused_prompt_tokens": ("Prompt tokens found in the cache.", self.reused_tokens),
@@ -126,7 +126,7 @@ class Scheduler:
 
     @torch.inference_mode()
     def prepare(self, progress: Callable[[int, int], None], *, largest: int | None = None) -> None:
-        """Compiles kernels and records decode steps, so that no request has to wait for them.
+        """Compile kernels and record decode steps, so that no request has to wait for them.
 
         Does nothing without a recorded decoder. Must be called before the first sequence is added.
 
@@ -154,7 +154,7 @@ class Scheduler:
         return 0 if self._decoder is None else len(self._decoder.steps(self.max_context))
 
     def _prefill_practice(self, blocks: int) -> None:
-        """Runs a step with this many blocks of prompts, and draws as many tokens as possible."""
+        """Run a step with this many blocks of prompts, and draw as many tokens as possible."""
         table = practice_table(self._cache, blocks)
         rows = [Row(range(BLOCK), BLOCK * block, table, table) for block in range(blocks)]
         stream = self._forward(rows, BLOCK)[: self._max_batch]
@@ -179,7 +179,7 @@ class Scheduler:
         return {"used": pool.used, "known": known, "blank": pool.available - known}
 
     def fits(self, sequence: Sequence) -> bool:
-        """Returns whether there are pages for the sequence's prompt and some headroom."""
+        """Return whether there are pages for the sequence's prompt and some headroom."""
         if self._preempted or len(self._running) >= self._max_batch:
             return False
         table = self._cache.table(sequence.hashes)
@@ -187,20 +187,20 @@ class Scheduler:
         return self._expected_pages(sequence) - shared <= self._unreserved_pages()
 
     def add(self, sequence: Sequence) -> None:
-        """Adds a sequence to the batch."""
+        """Add a sequence to the batch."""
         self._link.joined(sequence)
         self._joined += 1
         sequence.order = self._joined
         self._start(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Removes a sequence, finished or not, and releases its pages."""
+        """Remove a sequence, finished or not, and release its pages."""
         if not sequence.removed:
             self._link.left(sequence)
             self._drop(sequence)
 
     def sequence(self, order: int) -> Sequence:
-        """Returns the sequence that joined as number `order`, if it has not been removed."""
+        """Return the sequence that joined as number `order`, if it has not been removed."""
         return next(each for each in (*self._running, *self._preempted) if each.order == order)
 
     def _drop(self, sequence: Sequence) -> None:
@@ -217,7 +217,7 @@ class Scheduler:
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
-        """Advances the running sequences and removes those that finish.
+        """Advance the running sequences and remove those that finish.
 
         With a recorded decoder, the returned tokens are those that the previous step launched.
         """
@@ -250,7 +250,7 @@ class Scheduler:
         return _Flight(step, places)
 
     def _read(self, flight: _Flight | None) -> list[Step]:
-        """Waits for a launched step; sequences that were removed in the meantime gain no token."""
+        """Wait for a launched step; sequences that were removed in the meantime gain no token."""
         if flight is None:
             return []
         tokens = self._link.tokens(flight.step.tokens, flight.step.digests)
@@ -270,7 +270,7 @@ class Scheduler:
         return self._cache.layout.pages_for(length)
 
     def _unreserved_pages(self) -> int:
-        """Returns the available pages that the running sequences will not need soon."""
+        """Return the available pages that the running sequences will not need soon."""
         reserved = sum(
             max(self._expected_pages(sequence) - sequence.table.page_count, 0)
             for sequence in self._running
@@ -296,7 +296,7 @@ class Scheduler:
         insort(self._preempted, sequence, key=lambda each: each.order)
 
     def _plan(self) -> _Plan:
-        """Plans a step: the oldest sequences get pages first, all get prefill blocks in turn."""
+        """Plan a step: the oldest sequences get pages first, all get prefill blocks in turn."""
         plan = _Plan(self._chunk)
         for sequence in tuple(self._running):
             if sequence.table is None:  # Preempted for an older sequence in this loop.
@@ -318,7 +318,7 @@ class Scheduler:
         return plan
 
     def _reuse(self, sequence: Sequence, table: BlockTable) -> None:
-        """Shares cached blocks of the prompt, but not its last token, whose logits are needed."""
+        """Share cached blocks of the prompt, but not its last token, whose logits are needed."""
         blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
         sequence.cached += blocks * BLOCK
         self.tally.reused_tokens += blocks * BLOCK
@@ -328,7 +328,7 @@ class Scheduler:
     def _plan_block(
         self, plan: _Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool
     ) -> bool:
-        """Plans a block of a prompt, unless another sequence prefills the same one in this step."""
+        """Plan a block of a prompt, unless another sequence prefills the same one in this step."""
         end = min(start + BLOCK, len(sequence.prompt))
         if plan.blocks_left == 0 or start >= end:
             return False
@@ -348,7 +348,7 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: Sequence, table: BlockTable, length: int) -> bool:
-        """Allocates pages for `length` tokens, preempting newer sequences if necessary."""
+        """Allocate pages for `length` tokens, preempting newer sequences if necessary."""
         blocks = blocks_of(length)
         while table.missing(blocks) > self._cache.pool.available:
             if self._running[-1] is sequence:
@@ -366,7 +366,7 @@ class Scheduler:
         return row
 
     def _advance(self, rows: list[tuple[Sequence, Row]]) -> list[int]:
-        """Records that rows are cached; returns those whose sequences gain a token."""
+        """Record that rows are cached; return those whose sequences gain a token."""
         ready: list[int] = []
         for at, (sequence, row) in enumerate(rows):
             assert sequence.table is not None
@@ -386,7 +386,7 @@ class Scheduler:
         return ready
 
     def _run(self, passes: list[tuple[list[tuple[Sequence, Row]], int]]) -> list[Step]:
-        """Runs rows of up to n tokens and draws the tokens of the sequences that are ready."""
+        """Run rows of up to n tokens and draw the tokens of the sequences that are ready."""
         ready: list[Sequence] = []
         streams: list[Tensor] = []
         for rows, length in passes:
@@ -401,7 +401,7 @@ class Scheduler:
         return [self._gain(each, tokens[each]) for each in ready]
 
     def _draw(self, stream: Tensor, ready: list[Sequence]) -> dict[Sequence, Token | None]:
-        """Draws from the shortlist where that suffices, and from the whole vocabulary elsewhere."""
+        """Draw from the shortlist where that suffices, and from the whole vocabulary elsewhere."""
         short, rest = self._short, list(range(len(ready)))
         tokens: dict[Sequence, Token | None] = {}
         if short is not None:
@@ -419,7 +419,7 @@ class Scheduler:
         return tokens
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
-        """Adds a drawn token to its sequence."""
+        """Add a drawn token to its sequence."""
         if token is None:  # The cached values may not be finite either, so they are not shared.
             if sequence.table is not None:
                 sequence.table.withdraw()

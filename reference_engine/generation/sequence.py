@@ -42,7 +42,7 @@ class Sequence:
         return len(self.tokens) - len(self.prompt) + self.launched
 
     def draw(self) -> Draw:
-        """Returns the draw of the next token.
+        """Return the draw of the next token.
 
         While the sequence recomputes its tokens, it gains none, and the constraint gets none.
         """
@@ -51,7 +51,7 @@ class Sequence:
         return Draw(self.params, self.seed, self.generated, constraint)
 
     def is_full(self, max_context: int) -> bool:
-        """Returns whether the sequence has reached its maximum number of tokens."""
+        """Return whether the sequence has reached its maximum number of tokens."""
         length = len(self.prompt) + self.generated
         return self.generated >= self.params.max_tokens or length >= max_context
 

@@ -1,6 +1,7 @@
 """Creates a scheduler and its KV cache, whose size depends on the free memory of the device."""
 
 from functools import partial
+from typing import TypedDict, Unpack
 
 import torch
 
@@ -22,27 +23,45 @@ _LARGEST, _SAMPLED = 2, 6
 ones that show how much memory each graph takes."""
 
 
+class Sizes(TypedDict, total=False):
+    """The sizes of a scheduler, each with a default; None is the default too."""
+
+    max_batch: int  # maximum number of requests in a batch; by default 32
+    max_context: int | None
+    """Maximum number of tokens of a prompt and its continuation; the size of the cache may lower
+    it."""
+    prefill_chunk: int | None
+    """Maximum number of prompt tokens between two decode steps; by default 512 on a CPU and 4,096
+    on a GPU."""
+    memory: Memory | None  # the size of the KV cache
+
+
 def scheduler_for(
     model: Transformer,
     *,
-    max_batch: int = 32,
-    max_context: int | None = None,
-    prefill_chunk: int | None = None,
-    memory: Memory | None = None,
     sampler: Sampler = sample,
     forward: MakeForward = forward_for,
     link: Link | None = None,
+    **sizes: Unpack[Sizes],
 ) -> Scheduler:
-    """Returns a scheduler; see `engine.Engine` for the arguments. Raises SetupError.
+    """Return a scheduler. Raises SetupError.
 
     If the model has several processes, all of them call this function at the same time with the
     same sizes. The process with the least memory determines the number of pages.
+
+    Args:
+        model: The loaded model.
+        sampler: Draws the tokens.
+        forward: Creates the forward pass.
+        link: Connects the other processes of the model, if there are any.
+        sizes: See `Sizes`.
     """
     config, weight = model.config, model.unembedding.weight
-    chunk = prefill_chunk or _DEFAULT_CHUNK[weight.device.type]
-    context = max_context or DEFAULT_CONTEXT
+    max_batch = sizes.get("max_batch", 32)
+    chunk = sizes.get("prefill_chunk") or _DEFAULT_CHUNK[weight.device.type]
+    context = sizes.get("max_context") or DEFAULT_CONTEXT
     working = partial(working_memory, model, max_batch, context, chunk)
-    size = (memory or Memory()).bytes_on(weight.device, working)
+    size = (sizes.get("memory") or Memory()).bytes_on(weight.device, working)
     pages = model.shard.least(size // page_bytes(config, weight.dtype), weight.device)
     cache = KVCache(config, pages, weight.dtype, weight.device)
     return Scheduler(
@@ -58,7 +77,7 @@ def scheduler_for(
 
 
 def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: int) -> int:
-    """Returns the bytes of GPU memory that the model needs besides weights and KV cache.
+    """Return the bytes of GPU memory that the model needs besides weights and KV cache.
 
     The largest steps run on a cache that is as small as possible, and are measured. The other
     decode steps share the memory of their results, but each graph takes some for itself; this is

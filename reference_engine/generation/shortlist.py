@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reference_engine.generation.sampling import Sampler, Token
 from reference_engine.generation.sequence import Sequence
-from reference_engine.model.transformer import Transformer, product
+from reference_engine.model.products import product
+from reference_engine.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ShortlistSampler:
         self._listed: WeakKeyDictionary[Sequence, _Listed] = WeakKeyDictionary()
 
     def draw(self, stream: Tensor, sequences: Rows[Sequence]) -> list[Token | None]:
-        """Draws a token for each row of the normalized stream (rows, H), as a sampler does."""
+        """Draw a token for each row of the normalized stream (rows, H), as a sampler does."""
         stream = stream.float()  # logits are float32, as those of the whole vocabulary
         common = product(stream, self._common)
         tokens: list[Token | None] = []

@@ -1,8 +1,7 @@
-"""The operations that take most of a GPU's time, implemented in plain PyTorch and in Triton.
+"""The operations that take most of a GPU's time, in Triton, and the choice of implementation.
 
-`attention` and `experts` contain the plain PyTorch implementations, which define the correct
-result. They also select between these and the kernels in `attention_triton` and `experts_triton`.
-`packed` is the mixture of experts that uses `experts`.
+The model's own code and the functions of `experts` and `sampling` in plain PyTorch define the
+correct results of `attention_triton`, `experts_triton`, `decode_triton` and `sampling_triton`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class KernelsError(SetupError):
 
 
 def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels:
-    """Returns the implementation for a device. Raises KernelsError if it cannot be used."""
+    """Return the implementation for a device. Raises KernelsError if it cannot be used."""
     on_cuda = str(device).partition(":")[0] == "cuda"
     if choice == "torch" or (choice == "auto" and not on_cuda):
         return "torch"
@@ -45,7 +44,7 @@ def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels
 
 
 def interpreting() -> bool:
-    """Returns whether Triton interprets kernels on the CPU, as TRITON_INTERPRET=1 requests."""
+    """Return whether Triton interprets kernels on the CPU, as TRITON_INTERPRET=1 requests."""
     from triton import knobs
 
     return bool(knobs.runtime.interpret)

@@ -1,4 +1,9 @@
-"""Attention over a paged KV cache in Triton; `attention.paged_attention` is the plain version.
+"""Attention over a paged KV cache in Triton.
+
+The keys and values of a sequence are in pages of equal size, anywhere in one pool. The sequence's
+row of `block_tables` lists them in order. A batch holds the new tokens of all sequences one after
+another: one token per sequence for decode, many for prefill. The correct result is that of
+`transformer.sink_attention`.
 
 One program handles a tile: a few new tokens of one sequence with all query heads of one key/value
 head, so that it reads the keys once for the whole group, and one part of the keys. The softmax is
@@ -30,7 +35,7 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _tile(program, query_starts, sequences, BLOCK_TOKENS: tl.constexpr):
-    """Returns a program's sequence, the sequence's start, and the program's first token in it.
+    """Return a program's sequence, the sequence's start, and the program's first token in it.
 
     The tiles of sequence i begin at program starts[i] // BLOCK_TOKENS + i, which leaves at least as
     many programs as the sequence needs. Surplus programs get a first token after the last token.
@@ -56,7 +61,7 @@ def _part(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Returns the first key that the window shows, and the bounds of the blocks to read."""
+    """Return the first key that the window shows, and the bounds of the blocks to read."""
     lowest = 0
     if WINDOW > 0:
         lowest = tl.maximum(past + first - WINDOW + 1, 0)
@@ -71,7 +76,7 @@ def _part(
 
 @triton.jit
 def _initial_sums(sinks, used, SPLIT: tl.constexpr):
-    """Returns the initial maximum (in log2 units) and denominator; split parts have no sink."""
+    """Return the initial maximum (in log2 units) and denominator; split parts have no sink."""
     if SPLIT:
         maximum = tl.full(used.shape, float("-inf"), tl.float32)
     else:
@@ -81,7 +86,7 @@ def _initial_sums(sinks, used, SPLIT: tl.constexpr):
 
 @triton.jit
 def _softmax_step(scores, maximum, denominator):
-    """Adds scores (rows, keys) in log2 units to the running softmax.
+    """Add scores (rows, keys) in log2 units to the running softmax.
 
     Returns the weights, the factor for earlier sums, the new maximum and the new denominator.
     """
@@ -155,7 +160,7 @@ def attention_kernel(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Computes rows of (token, head of the group) on the grid (tiles, kv_heads, splits).
+    """Compute rows of (token, head of the group) on the grid (tiles, kv_heads, splits).
 
     Without SPLIT, `out` is (tokens, heads, HEAD_DIM). With it, `out` is an unnormalized float32
     (splits, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
@@ -236,7 +241,7 @@ def combine_kernel(
     HEAD_COLUMNS: tl.constexpr,
     BLOCK_SPLITS: tl.constexpr,
 ):
-    """Combines the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
+    """Combine the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, HEAD_COLUMNS)
     used = column < HEAD_DIM
@@ -282,14 +287,32 @@ def paged_attention(
     *,
     splits: int | None = None,
 ) -> Tensor:
-    """Computes the same as `attention.paged_attention`, with the same arguments.
+    """Compute causal attention with sinks for new tokens over the pages of their sequences.
 
-    Keys and values must be contiguous within a page and have equal strides. `splits` is the number
-    of parts of the keys; None means enough to fill the GPU. That number also depends on the width
-    of `block_tables`, so keep it as narrow as the longest context allows.
+    Token j of a sequence with q new tokens and context length L has position L - q + j. It sees the
+    keys up to its own position and, with a window, only the last `window` of them. The caller must
+    have written the keys and values of the new tokens to their pages. The function ignores entries
+    of `block_tables` for pages that no new token sees.
 
     The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
     graph can record it. The first call with new sizes autotunes and must come before recording.
+
+    Args:
+        query: (tokens, heads, head_dim); the sequences' new tokens one after another.
+        key_pages: (pages, page_size, kv_heads, head_dim); heads is a multiple of kv_heads.
+        value_pages: The same for values. Both are contiguous within a page, with equal strides.
+        block_tables: (sequences, max_pages), int32; pages of each sequence in order.
+        query_starts: (sequences + 1,), int32; start of each sequence in `query`, then the end.
+        context_lengths: (sequences,), int32; lengths including the new tokens.
+        sinks: (heads,); logits that take part in the softmax but add nothing to the result.
+        window: Number of visible positions, including the current one; None for no limit.
+        scale: Factor of the scores, usually 1 / sqrt(head_dim).
+        splits: Number of parts of the keys; None means enough to fill the GPU. That number also
+            depends on the width of `block_tables`, so keep it as narrow as the longest context
+            allows.
+
+    Returns:
+        (tokens, heads, head_dim) in the dtype of the query.
     """
     tokens, heads, head_dim = query.shape
     page_size, kv_heads = key_pages.shape[1:3]
@@ -355,25 +378,25 @@ def _combine(out: Tensor, parts: Tensor, maxima: Tensor, sums: Tensor, sinks: Te
 
 
 def _columns(head_dim: int) -> int:
-    """Returns the columns of a tile: a power of two that matrix units support."""
+    """Return the columns of a tile: a power of two that matrix units support."""
     return max(16, power_of_two(head_dim))
 
 
 def _block_tokens(tokens: int, sequences: int, group: int, dtype: torch.dtype) -> int:
-    """Returns the tokens per tile: 16 rows for one or two tokens, up to 128; 32 in float32."""
+    """Return the tokens per tile: 16 rows for one or two tokens, up to 128; 32 in float32."""
     most = _FEW_ROWS if dtype == torch.float32 else _MOST_ROWS
     rows = min(most, max(_LEAST_ROWS, power_of_two(tokens // max(sequences, 1) * group)))
     return max(1, rows // power_of_two(group))
 
 
 def _splits(programs: int, keys: int, device: torch.device) -> int:
-    """Returns the number that gives each multiprocessor a few programs with enough keys."""
+    """Return the number that gives each multiprocessor a few programs with enough keys."""
     wanted = _PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // max(programs, 1)
     return max(1, min(wanted, keys // _SPLIT_KEYS))
 
 
 def _parts(splits: int, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Allocates the unnormalized results, their maxima and their sums."""
+    """Allocate the unnormalized results, their maxima and their sums."""
     shape = (splits, *query.shape)
     parts = query.new_empty(shape, dtype=torch.float32)
     maxima, sums = query.new_empty((2, *shape[:-1]), dtype=torch.float32)

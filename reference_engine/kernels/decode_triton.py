@@ -35,7 +35,7 @@ def add_norm_kernel(
     PARTS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Adds the sum of `parts` (rows, PARTS, WIDTH) to `stream` (rows, WIDTH); grid (rows,)."""
+    """Add the sum of `parts` (rows, PARTS, WIDTH) to `stream` (rows, WIDTH); grid (rows,)."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, COLUMNS)
     used = column < WIDTH
@@ -55,7 +55,7 @@ def add_norm_kernel(
 
 
 def add_and_normalize(stream: Tensor, parts: Tensor | None, scale: Tensor, eps: float) -> Tensor:
-    """Adds parts to the stream in place and returns the normalized stream in the dtype of `scale`.
+    """Add parts to the stream in place and return the normalized stream in the dtype of `scale`.
 
     Args:
         stream: (rows, H).
@@ -81,7 +81,7 @@ def add_and_normalize(stream: Tensor, parts: Tensor | None, scale: Tensor, eps: 
 
 @triton.jit
 def _rotated(x, row, head, pair, used, cos, sin, HALF: tl.constexpr):
-    """Loads heads (.., 2 HALF) of `x` at `row` and returns both rotated halves in float32."""
+    """Load heads (.., 2 HALF) of `x` at `row` and return both rotated halves in float32."""
     at = row + head[:, None] * (2 * HALF) + pair[None, :]
     first = tl.load(x + at, mask=used, other=0.0).to(tl.float32)
     second = tl.load(x + at + HALF, mask=used, other=0.0).to(tl.float32)
@@ -108,7 +108,7 @@ def rotate_kernel(
     HALF_COLUMNS: tl.constexpr,
     PAGE_SIZE: tl.constexpr,
 ):
-    """Handles a key/value head with its query heads; grid (rows, KV_HEADS)."""
+    """Handle a key/value head with its query heads; grid (rows, KV_HEADS)."""
     row = tl.program_id(0)
     kv_head = tl.program_id(1)
     pair = tl.arange(0, HALF_COLUMNS)
@@ -149,7 +149,7 @@ def rotate_and_write(
     block_tables: Tensor,
     context_lengths: Tensor,
 ) -> Tensor:
-    """Returns rotated queries (rows, heads, head_dim); writes rotated keys, and values, to pages.
+    """Return rotated queries (rows, heads, head_dim); write rotated keys, and values, to pages.
 
     The token of a row has the position `context_lengths` - 1.
 
@@ -206,7 +206,7 @@ def route_kernel(
     BLOCK_ROWS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Chooses experts from `scores` (tokens, EXPERTS) and sorts the slots; grid (EXPERTS,).
+    """Choose experts from `scores` (tokens, EXPERTS) and sort the slots; grid (EXPERTS,).
 
     Every program chooses for all tokens, so that it needs no other program, and writes the weights,
     slots and tiles of its own expert. Until it knows the number of slots of the experts before its
@@ -280,7 +280,7 @@ def route_kernel(
 
 
 def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[Tensor, Routing]:
-    """Chooses the `top` best experts of each token and divides the slots into tiles.
+    """Choose the `top` best experts of each token and divide the slots into tiles.
 
     Of experts with equal scores, the one with the lower index is chosen.
 

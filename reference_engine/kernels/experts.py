@@ -1,25 +1,115 @@
-"""The mixture of experts on MXFP4 weights: plain PyTorch, and the choice of implementation."""
+"""Other ways to compute the mixture of experts of `model.transformer`.
+
+`PackedMixtureOfExperts` keeps the weights in MXFP4. Its computation `packed_experts` in plain
+PyTorch defines the correct result of the kernels in `experts_triton`. `SmallMixtureOfExperts` is
+the fastest one for a few experts.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from reference_engine.model.config import Kernels
+from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
-from reference_engine.model.transformer import product, swiglu
+from reference_engine.model.products import product
+from reference_engine.model.transformer import MixtureOfExperts, Transformer, swiglu
 
 PackedExperts = Callable[[Tensor, Tensor, Tensor, PackedLinear, PackedLinear, float], Tensor]
 """The signature of `packed_experts` in PyTorch and Triton."""
+PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
+"""The parameters that MXFP4 blocks and scales replace."""
 
 
-def packed_experts_of(kernels: Kernels) -> PackedExperts:
-    """Returns the selected implementation."""
-    if kernels == "torch":
-        return packed_experts
-    from reference_engine.kernels import experts_triton
+class PackedMixtureOfExperts(MixtureOfExperts):
+    """The second half of a block with its experts in MXFP4.
 
-    return experts_triton.packed_experts
+    Buffers named `mlp1_weight_blocks`, `mlp1_weight_scales` and so on replace the parameters
+    `mlp1_weight` and `mlp2_weight`. They have the layout of `PackedLinear`.
+    """
+
+    def __init__(self, config: ModelConfig, kernels: Kernels) -> None:
+        super().__init__(config)
+        del self.mlp1_weight, self.mlp2_weight
+        self._run: PackedExperts = packed_experts
+        if kernels == "triton":
+            from reference_engine.kernels import experts_triton
+
+            self._run = experts_triton.packed_experts
+
+    def set_kernel_layout(self, name: str, blocks: Tensor, scales: Tensor) -> None:
+        """Set the parameter `name` from blocks and scales in the layout of `PackedLinear`."""
+        self.register_buffer(f"{name}_blocks", blocks)
+        self.register_buffer(f"{name}_scales", scales)
+
+    def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Run tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
+        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        return self._run(rows, chosen, weights, *self.linears, self.limit).view_as(tokens)
+
+    @property
+    def linears(self) -> tuple[PackedLinear, PackedLinear]:
+        """Both matrix products: gate and up, then down."""
+        gate_up = PackedLinear(*self._pair("mlp1_weight"), self.mlp1_bias)
+        return gate_up, PackedLinear(*self._pair("mlp2_weight"), self.mlp2_bias)
+
+    def expanded(self, config: ModelConfig) -> MixtureOfExperts:
+        """Return the same experts unpacked; `config` must be the one passed to the constructor."""
+        with torch.device("meta"):
+            plain = MixtureOfExperts(config).requires_grad_(False)
+        weights = {name: self._decoded(name) for name in PACKED_WEIGHTS}
+        plain.load_state_dict(weights | dict(self.named_parameters()), assign=True)
+        return plain.train(self.training)
+
+    def _pair(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.get_buffer(f"{name}_blocks"), self.get_buffer(f"{name}_scales")
+
+    def _decoded(self, name: str) -> Tensor:
+        experts = zip(*self._pair(name), strict=True)
+        dtype = self.mlp1_bias.dtype
+        weight = torch.stack([decode_kernel_layout(*pair, dtype) for pair in experts])
+        return weight.mT.contiguous() if name == "mlp2_weight" else weight
+
+
+def pack_experts(model: Transformer) -> None:
+    """Replace the experts of a model that has no weights yet by packed ones."""
+    for block in model.blocks:
+        block.mlp = PackedMixtureOfExperts(model.config, model.kernels)
+
+
+def expand_experts(model: Transformer) -> None:
+    """Unpack the experts of a model in place, so that their values can be changed."""
+    for block in model.blocks:
+        if isinstance(block.mlp, PackedMixtureOfExperts):
+            block.mlp = block.mlp.expanded(model.config)
+    combine_few_experts(model)
+
+
+class SmallMixtureOfExperts(MixtureOfExperts):
+    """The second half of a block with few experts: every token runs through all of them.
+
+    All experts together are one matrix for each product, and most weights are zero. The launches
+    depend only on shapes.
+    """
+
+    def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Run tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
+        experts, width, hidden = self.mlp1_weight.shape
+        share = weights.new_zeros(*tokens.shape[:-1], experts + 1).scatter(-1, chosen, weights)
+        share = share[..., :experts].to(tokens.dtype)
+        first = product(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
+        first = first.view(*tokens.shape[:-1], experts, width)
+        inner = swiglu(first, self.limit) * share[..., None]
+        second = product(inner.flatten(-2), self.mlp2_weight.view(-1, hidden).mT)
+        return second + product(share, self.mlp2_bias.mT)
+
+
+def combine_few_experts(model: Transformer) -> None:
+    """Make the experts `SmallMixtureOfExperts`, if each token needs at least half of them."""
+    for block in model.blocks:
+        experts = block.mlp
+        if type(experts) is MixtureOfExperts and len(experts.mlp1_bias) <= 2 * experts.gate.top:
+            experts.__class__ = SmallMixtureOfExperts
 
 
 def packed_experts(
@@ -30,7 +120,7 @@ def packed_experts(
     down: PackedLinear,
     limit: float,
 ) -> Tensor:
-    """Runs each token through its chosen experts, unpacking one expert at a time.
+    """Run each token through its chosen experts, unpacking one expert at a time.
 
     Args:
         tokens: (tokens, H); the matrix products use this dtype.

@@ -68,7 +68,7 @@ large blocks leave multiprocessors without work."""
 
 @triton.jit
 def _multiply_pairs(pairs, factor):
-    """Multiplies both bfloat16 of an int32 by those of another one."""
+    """Multiply both bfloat16 of an int32 by those of another one."""
     return tl.inline_asm_elementwise(
         "fma.rn.bf16x2 $0, $1, $2, $3;",
         "=r,r,r,r",
@@ -81,7 +81,7 @@ def _multiply_pairs(pairs, factor):
 
 @triton.jit
 def _weights(pairs, scales, NARROW: tl.constexpr):
-    """Returns the two weights of each int32 of pairs: bfloat16 if NARROW, otherwise float32."""
+    """Return the two weights of each int32 of pairs: bfloat16 if NARROW, otherwise float32."""
     if NARROW:
         product = _multiply_pairs(pairs, scales * 0x00800080 + 0x3F003F00)
         first = (product & 0xFFFF).to(tl.int16).to(tl.bfloat16, bitcast=True)
@@ -95,7 +95,7 @@ def _weights(pairs, scales, NARROW: tl.constexpr):
 
 @triton.jit
 def _unpack(words, scales, NARROW: tl.constexpr):
-    """Unpacks words (n, IN / 8) and scales (n, IN / 32) to weights (n, IN); see `mxfp4.pairs_of`.
+    """Unpack words (n, IN / 8) and scales (n, IN / 32) to weights (n, IN); see `mxfp4.pairs_of`.
 
     A pair holds the weights times 2^-126, so they are multiplied by 2^(scale - 1).
     """
@@ -116,7 +116,7 @@ def _unpack(words, scales, NARROW: tl.constexpr):
 
 @triton.jit
 def _tile(tile_experts, tile_rows, tile_ends):
-    """Returns a program's expert, its first row and the row after the last."""
+    """Return a program's expert, its first row and the row after the last."""
     tile = tl.program_id(1)
     first, end = tl.load(tile_rows + tile), tl.load(tile_ends + tile)
     return tl.load(tile_experts + tile), first, end
@@ -136,7 +136,7 @@ def _product(
     OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """Multiplies tokens by one expert's weights and adds its bias; float32 (tokens, outputs).
+    """Multiply tokens by one expert's weights and add its bias; float32 (tokens, outputs).
 
     `token` holds the row numbers of `tokens` (.., IN), `output` those of the weights.
     """
@@ -194,7 +194,7 @@ def gate_up_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """Computes `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles).
+    """Compute `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles).
 
     `load` is only a key of the autotuner.
     """
@@ -240,7 +240,7 @@ def down_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """Computes weighted float32 `out` (slots, OUT) of `inner` (rows, IN); grid as above."""
+    """Compute weighted float32 `out` (slots, OUT) of `inner` (rows, IN); grid as above."""
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
     if first >= end:
         return
@@ -265,7 +265,7 @@ def packed_experts(
     down: PackedLinear,
     limit: float,
 ) -> Tensor:
-    """Computes the same as `experts.packed_experts` in float32, with the same arguments.
+    """Compute the same as `experts.packed_experts` in float32, with the same arguments.
 
     The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
     graph can record it. The first call with new sizes autotunes and must come before recording. The
@@ -280,7 +280,7 @@ def packed_experts(
 
 
 def block_rows(rows: int, experts: int, dtype: torch.dtype) -> int:
-    """Returns the rows per tile: the average per expert, between 16 and 128; 16 in float32."""
+    """Return the rows per tile: the average per expert, between 16 and 128; 16 in float32."""
     most = _LEAST_ROWS if dtype == torch.float32 else _MOST_ROWS
     return min(most, max(_LEAST_ROWS, power_of_two(rows // experts)))
 
@@ -295,7 +295,7 @@ def multiply(
     limit: float,
     block: int,
 ) -> None:
-    """Writes the weighted result of each slot that is in a tile to `product` (tokens, top, H).
+    """Write the weighted result of each slot that is in a tile to `product` (tokens, top, H).
 
     `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
     """

@@ -25,7 +25,7 @@ class Routing:
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:
-    """Sorts the slots of `chosen`, (tokens, top), into tiles, except those with index `experts`."""
+    """Sort the slots of `chosen`, (tokens, top), into tiles, except those with index `experts`."""
     flat = chosen.flatten()
     rows = len(flat)
     if len(chosen) == 1:  # All experts of one token differ, so each slot gets a tile.
@@ -46,7 +46,7 @@ def route(chosen: Tensor, experts: int, block: int) -> Routing:
 
 
 def most_tiles(rows: int, experts: int, block: int) -> int:
-    """Returns a number of tiles that suffices for any distribution of `rows` over the experts.
+    """Return a number of tiles that suffices for any distribution of `rows` over the experts.
 
     The last tile of each expert may be partly filled: with n experts in use, sum(ceil(c / block))
     is at most (rows - n) // block + n.

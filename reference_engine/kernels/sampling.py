@@ -16,7 +16,7 @@ ChunkSums = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def chunk_sums_of(kernels: Kernels) -> ChunkSums:
-    """Returns the selected implementation."""
+    """Return the selected implementation."""
     if kernels == "torch":
         return chunk_sums
     from reference_engine.kernels import sampling_triton
@@ -25,7 +25,7 @@ def chunk_sums_of(kernels: Kernels) -> ChunkSums:
 
 
 def chunk_sums(logits: Tensor, divisors: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the largest logit of each chunk, and the sum of exp((logit - largest) / divisor).
+    """Return the largest logit of each chunk, and the sum of exp((logit - largest) / divisor).
 
     Args:
         logits: (rows, vocabulary) in float32.

@@ -25,7 +25,7 @@ def chunk_kernel(
     CHUNKS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Computes some chunks of a row; grid (rows, blocks of chunks)."""
+    """Compute some chunks of a row; grid (rows, blocks of chunks)."""
     row = tl.program_id(0).to(tl.int64)
     chunk = tl.program_id(1) * CHUNKS + tl.arange(0, CHUNKS)
     token = chunk[:, None] * CHUNK + tl.arange(0, CHUNK)[None, :]
@@ -40,7 +40,7 @@ def chunk_kernel(
 
 
 def chunk_sums(logits: Tensor, divisors: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes the same as `sampling.chunk_sums`, with the same arguments."""
+    """Compute the same as `sampling.chunk_sums`, with the same arguments."""
     rows, vocabulary = logits.shape
     chunks = triton.cdiv(vocabulary, CHUNK)
     largest, sums = logits.new_empty((2, rows, chunks), dtype=torch.float32)

@@ -15,7 +15,7 @@ INTERPRETING = tl.constexpr(interpreting())
 
 @triton.jit
 def dot(a, b):
-    """Multiplies in float32; the interpreter would multiply the bit patterns of bfloat16."""
+    """Multiply in float32; the interpreter would multiply the bit patterns of bfloat16."""
     if INTERPRETING:
         a = a.to(tl.float32)
         b = b.to(tl.float32)
@@ -23,7 +23,7 @@ def dot(a, b):
 
 
 def configurations(*choices: Mapping[str, int]) -> list[triton.Config]:
-    """Returns configurations from block sizes, `num_warps` and `num_stages`."""
+    """Return configurations from block sizes, `num_warps` and `num_stages`."""
     found = []
     for choice in choices:
         blocks = dict(choice)
@@ -37,7 +37,7 @@ def tuned(
     groups: Mapping[str, list[triton.Config]],
     group_of: Callable[[Mapping[str, Any]], str],
 ):
-    """Uses the fastest configuration of a group, measured at the first call with a new `key`.
+    """Use the fastest configuration of a group, measured at the first call with a new `key`.
 
     `group_of` names the group that fits the arguments of a call. The interpreter always uses the
     first configuration. Triton keeps the choice in its cache folder.
@@ -56,13 +56,13 @@ def tuned(
 
 
 def power_of_two(count: int) -> int:
-    """Returns the smallest power of two that is at least `count` and at least 1."""
+    """Return the smallest power of two that is at least `count` and at least 1."""
     return 1 << max(count - 1, 0).bit_length()
 
 
 @cache
 def multiprocessors(device: torch.device) -> int:
-    """Returns the number of multiprocessors of a GPU; 1 for the interpreter."""
+    """Return the number of multiprocessors of a GPU; 1 for the interpreter."""
     if device.type != "cuda":
         return 1
     return torch.cuda.get_device_properties(device).multi_processor_count

@@ -59,11 +59,11 @@ class KVCache:
             seen[kind] += 1
 
     def table(self, hashes: Sequence[bytes]) -> BlockTable:
-        """Returns an empty table for a sequence whose prompt has these block hashes."""
+        """Return an empty table for a sequence whose prompt has these block hashes."""
         return BlockTable(self.pool, self.layout, hashes)
 
     def longest_context(self, requested: int) -> int:
-        """Returns the context length that model and memory allow. Raises SetupError if it is 0."""
+        """Return the context length that model and memory allow. Raises SetupError if it is 0."""
         context = min(requested, self.config.max_position_embeddings)
         longest = self.layout.longest(self.pool.size)
         if longest is None or longest >= context:
@@ -80,7 +80,7 @@ class KVCache:
 
 
 def page_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
-    """Returns the size of one page in all stores together."""
+    """Return the size of one page in all stores together."""
     numbers = BLOCK * config.num_key_value_heads * config.head_dim
     return 2 * _store_count(config) * numbers * dtype.itemsize
 

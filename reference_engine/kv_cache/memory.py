@@ -21,7 +21,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
 
 
 def parse_bytes(text: str) -> int:
-    """Parses a size such as "512MiB", "1.5 GiB" or "5GB". Raises ValueError."""
+    """Parse a size such as "512MiB", "1.5 GiB" or "5GB". Raises ValueError."""
     match = _SIZE.fullmatch(text)
     size = round(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if size == 0:
@@ -51,7 +51,7 @@ class Memory:
     0.9."""
 
     def bytes_on(self, device: torch.device, working: Callable[[], int]) -> int:
-        """Returns the size of the KV cache on a device where the weights are already loaded.
+        """Return the size of the KV cache on a device where the weights are already loaded.
 
         `working` measures the bytes that the model needs for its computations.
         """

@@ -30,7 +30,7 @@ _FULL, _SLIDING = "full", "sliding"
 
 
 def blocks_of(tokens: int) -> int:
-    """Returns the number of blocks for a number of tokens, rounded up."""
+    """Return the number of blocks for a number of tokens, rounded up."""
     return -(-tokens // BLOCK)
 
 
@@ -61,38 +61,38 @@ class PagePool:
         return len(self._idle)
 
     def allocate(self) -> int:
-        """Returns a page for one user. Raises IndexError."""
+        """Return a page for one user. Raises IndexError."""
         page = self._blank.pop() if self._blank else self._evict()
         self._users[page] = 1
         return page
 
     def find(self, key: Hashable) -> int | None:
-        """Returns the page that is registered under a key."""
+        """Return the page that is registered under a key."""
         return self._pages.get(key)
 
     def in_use(self, key: Hashable) -> bool:
-        """Returns whether the page that is registered under a key has a user."""
+        """Return whether the page that is registered under a key has a user."""
         page = self._pages.get(key)
         return page is not None and self._users[page] > 0
 
     def share(self, page: int) -> None:
-        """Adds a user to a registered page."""
+        """Add a user to a registered page."""
         self._idle.pop(page, None)
         self._users[page] += 1
 
     def register(self, page: int, key: Hashable) -> None:
-        """Registers a page under a key, unless the key already has a page."""
+        """Register a page under a key, unless the key already has a page."""
         if key not in self._pages and page not in self._keys:
             self._keys[page] = key
             self._pages[key] = page
 
     def forget(self, page: int) -> None:
-        """Unregisters a page that has a user, if it is registered."""
+        """Unregister a page that has a user, if it is registered."""
         if page in self._keys:
             del self._pages[self._keys.pop(page)]
 
     def release(self, page: int) -> None:
-        """Removes a user."""
+        """Remove a user."""
         self._users[page] -= 1
         if self._users[page] == 0:
             if page in self._keys:
@@ -119,7 +119,7 @@ class Layout:
 
     @classmethod
     def of(cls, config: ModelConfig) -> Layout:
-        """Returns the layout of a model."""
+        """Return the layout of a model."""
         kinds = set(config.layer_types)
         sliding = "sliding_attention" in kinds
         return cls("full_attention" in kinds, config.sliding_window if sliding else None)
@@ -130,23 +130,23 @@ class Layout:
         return 0 if self.window is None else 1 + blocks_of(self.window - 1)
 
     def pages_for(self, tokens: int) -> int:
-        """Returns the pages of a sequence that is prefilled one block at a time."""
+        """Return the pages of a sequence that is prefilled one block at a time."""
         blocks = blocks_of(tokens)
         return blocks * self.full + min(blocks, self.window_blocks)
 
     def longest(self, pages: int) -> int | None:
-        """Returns the length in tokens of the longest sequence that fits; None for no limit."""
+        """Return the length in tokens of the longest sequence that fits; None for no limit."""
         if not self.full:
             return None if pages >= self.window_blocks else pages * BLOCK
         return max(pages - self.window_blocks, pages // 2) * BLOCK
 
     def first_visible_block(self, position: int) -> int:
-        """Returns the first block that the token at a position sees through the window."""
+        """Return the first block that the token at a position sees through the window."""
         return max(position - ((self.window or 1) - 1), 0) // BLOCK
 
 
 def block_hashes(prompt: Sequence[int]) -> list[bytes]:
-    """Returns for each full block of a prompt a hash of all tokens up to its end."""
+    """Return for each full block of a prompt a hash of all tokens up to its end."""
     hashes, state = [], blake2b(digest_size=16)
     for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
         state.update(array("q", prompt[start : start + BLOCK]).tobytes())
@@ -176,12 +176,12 @@ class BlockTable:
         return len(self.full) + len(self.sliding) - self._window_start
 
     def missing(self, blocks: int) -> int:
-        """Returns the number of pages that `extend` would allocate."""
+        """Return the number of pages that `extend` would allocate."""
         kinds = self._layout.full + (self._layout.window is not None)
         return max(blocks - self.blocks, 0) * kinds
 
     def extend(self, blocks: int) -> None:
-        """Allocates pages for the first `blocks` blocks."""
+        """Allocate pages for the first `blocks` blocks."""
         for _ in range(blocks - self.blocks):
             if self._layout.full:
                 self.full.append(self._pool.allocate())
@@ -189,7 +189,7 @@ class BlockTable:
                 self.sliding.append(self._pool.allocate())
 
     def publish(self, block: int) -> None:
-        """Allows other sequences to share a block of the prompt that is completely prefilled."""
+        """Allow other sequences to share a block of the prompt that is completely prefilled."""
         digest = self.hashes[block]
         if self._layout.full:
             self._pool.register(self.full[block], (_FULL, digest))
@@ -197,12 +197,12 @@ class BlockTable:
             self._pool.register(self.sliding[block], (_SLIDING, digest))
 
     def withdraw(self) -> None:
-        """Stops sharing the blocks of this table with further sequences."""
+        """Stop sharing the blocks of this table with further sequences."""
         for page in (*self.full, *self.sliding[self._window_start :]):
             self._pool.forget(page)
 
     def reuse(self, limit: int) -> int:
-        """Shares registered pages that continue this table up to `limit`; returns how many."""
+        """Share registered pages that continue this table up to `limit`; return how many."""
         start = self.blocks
         for end in range(self._registered_until(start, limit), start, -1):
             first = max(self._layout.first_visible_block(end * BLOCK), start)
@@ -213,14 +213,14 @@ class BlockTable:
         return 0
 
     def blocks_in_use(self, limit: int) -> int:
-        """Returns how many leading blocks, up to `limit`, others use for full attention."""
+        """Return how many leading blocks, up to `limit`, others use for full attention."""
         count = 0
         while count < limit and self._pool.in_use((_FULL, self.hashes[count])):
             count += 1
         return count
 
     def trim(self, position: int) -> None:
-        """Releases the pages before the window of the token at `position`."""
+        """Release the pages before the window of the token at `position`."""
         if self._layout.window is None:
             return
         first = min(self._layout.first_visible_block(position), len(self.sliding))
@@ -231,7 +231,7 @@ class BlockTable:
         self._window_start = max(self._window_start, first)
 
     def release(self) -> None:
-        """Releases all pages, in an order that evicts the prompt's end before its beginning."""
+        """Release all pages, in an order that evicts the prompt's end before its beginning."""
         for page in reversed(self.sliding[self._window_start :]):
             self._pool.release(page)
         for page in reversed(self.full):

@@ -67,12 +67,12 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, path: Path | str) -> ModelConfig:
-        """Reads a config.json, or the one in the folder `path`, with either layout's keys."""
+        """Read a config.json, or the one in the folder `path`, with either layout's keys."""
         return cls.from_dict(read_config(path), source=_config_file(path))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], *, source: Path | str) -> ModelConfig:
-        """Builds the config from parsed JSON; error messages name `source`."""
+        """Build the config from parsed JSON; error messages name `source`."""
         _reject_other_architectures(raw, source)
         flat = {**raw, **_rope_settings(raw, source)}
         values: dict[str, Any] = {}
@@ -122,7 +122,7 @@ SHAPES = {"20b": GPT_OSS_20B, "120b": GPT_OSS_120B, "tiny": TINY}
 
 
 def shape_named(name: str) -> ModelConfig:
-    """Returns one of `SHAPES`, or that of a config.json or of its folder. Raises SetupError."""
+    """Return one of `SHAPES`, or that of a config.json or of its folder. Raises SetupError."""
     if name in SHAPES:
         return SHAPES[name]
     if not Path(name).exists():
@@ -132,7 +132,7 @@ def shape_named(name: str) -> ModelConfig:
 
 
 def read_config(path: Path | str) -> dict[str, Any]:
-    """Parses a config.json, or the one in the folder `path`."""
+    """Parse a config.json, or the one in the folder `path`."""
     file = _config_file(path)
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def _number(name: str, value: object, source: Path | str, *, whole: bool) -> int
 
 
 def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]:
-    """Flattens Hugging Face's rope settings (`rope_parameters`, formerly `rope_scaling`)."""
+    """Flatten Hugging Face's rope settings (`rope_parameters`, formerly `rope_scaling`)."""
     rope = raw.get("rope_parameters") or raw.get("rope_scaling")
     if rope is None:
         return {}

@@ -19,7 +19,7 @@ _MIDPOINTS = (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0)
 
 
 def decode(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Unpacks (..., groups, 16) bytes and (..., groups) scales to (..., groups * 32) values."""
+    """Unpack (..., groups, 16) bytes and (..., groups) scales to (..., groups * 32) values."""
     pairs = torch.tensor(
         [(VALUES[byte & 15], VALUES[byte >> 4]) for byte in range(256)],
         dtype=dtype,
@@ -31,7 +31,7 @@ def decode(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -
 
 
 def encode(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantizes (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
+    """Quantize (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
 
     The scale follows the OCP MX specification: the exponent of the block's largest magnitude minus
     the largest exponent of the element type. Larger values saturate at 6. Raises ValueError.
@@ -49,7 +49,7 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(magnitude: Tensor) -> Tensor:
-    """Returns the index of the nearest non-negative value; a tie goes to the even index."""
+    """Return the index of the nearest non-negative value; a tie goes to the even index."""
     midpoints = torch.tensor(_MIDPOINTS, device=magnitude.device)
     below = torch.bucketize(magnitude, midpoints)
     above = torch.bucketize(magnitude, midpoints, right=True)
@@ -75,7 +75,7 @@ those of the second weight are 16 higher, modulo 32."""
 
 
 def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    """Converts blocks and scales from the checkpoint layout to the layout of `PackedLinear`.
+    """Convert blocks and scales from the checkpoint layout to the layout of `PackedLinear`.
 
     A thread of a matrix unit works on four pairs of weights of each block: t, t + 4, t + 8 and
     t + 12 (PTX ISA, fragments of wgmma's m64nNk16). Word t holds these pairs. Their bits are placed
@@ -102,21 +102,21 @@ def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pairs_of(words: Tensor) -> list[Tensor]:
-    """Returns the four pairs of each word as bfloat16, times 2^-126, as the kernels do."""
+    """Return the four pairs of each word as bfloat16, times 2^-126, as the kernels do."""
     rotated = ((words >> 4) & 0x0FFFFFFF) | (words << 28)
     last = ((words << 2) & _signed(0x80C080C0)) | ((words >> 6) & 0x01000100)
     return [each & _signed(0x81C081C0) for each in (words, words << 6, rotated, last)]
 
 
 def decode_kernel_layout(words: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """Unpacks the weights (out, in) of one expert from the layout of `PackedLinear`."""
+    """Unpack the weights (out, in) of one expert from the layout of `PackedLinear`."""
     pairs = torch.stack(pairs_of(words.reshape(*words.shape[:-1], -1, 4)), -2)
     low, high = (((part >> 12) & 8) | ((part >> 6) & 7) for part in (pairs, pairs >> 16))
     return decode((low | (high << 4)).flatten(-2), scales.mT, dtype)
 
 
 def _tables(device: torch.device) -> Tensor:
-    """Returns the bits of a word, (4, 256), that each byte sets as one of its pairs."""
+    """Return the bits of a word, (4, 256), that each byte sets as one of its pairs."""
     byte = torch.arange(256)
     tables = torch.zeros(4, 256, dtype=torch.int64)
     for pair, places in enumerate(_PLACES):
@@ -128,5 +128,5 @@ def _tables(device: torch.device) -> Tensor:
 
 
 def _signed(bits: int) -> int:
-    """Returns the int32 with these bits."""
+    """Return the int32 with these bits."""
     return bits - (1 << 32) if bits >> 31 else bits

@@ -4,16 +4,24 @@ Each of n processes has 1/n of the query heads with their key/value heads, 1/n o
 are not split, and 1/n of the unembedding's rows. Routers, norms and token embeddings are on all
 processes. The outputs of attention and of the experts are summed over processes: one float32
 all-reduce after each. The logits are gathered, so that all processes have all of them. A single
-process skips these exchanges.
+process makes no exchanges.
+
+`divide` adds the exchanges to the modules of a complete model, so the model's own code has none.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from reference_engine.errors import SetupError
 from reference_engine.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from reference_engine.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,14 @@ class Cut:
 
     rows: tuple[range, ...] | None = None  # ranges of the first dimension, in order; None for all
     columns: range | None = None  # range of the last dimension; None for all
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Return the part of a tensor; a copy if only some rows are in it."""
+        if self.rows is not None:
+            whole = torch.cat([whole[rows.start : rows.stop] for rows in self.rows])
+        if self.columns is not None:
+            whole = whole[..., self.columns.start : self.columns.stop]
+        return whole
 
 
 UNCUT = Cut()
@@ -35,7 +51,7 @@ class Shard:
     ranks: int = 1
 
     def local_config(self, config: ModelConfig) -> ModelConfig:
-        """Returns the config with this process's heads. Raises SetupError if they do not divide."""
+        """Return the config with this process's heads. Raises SetupError if they do not divide."""
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),
             (config.num_local_experts, "experts"),
@@ -53,12 +69,12 @@ class Shard:
         )
 
     def part(self, count: int) -> range:
-        """Returns the local indices among `count` items; `count` is a multiple of `ranks`."""
+        """Return the local indices among `count` items; `count` is a multiple of `ranks`."""
         each = count // self.ranks
         return range(self.rank * each, (self.rank + 1) * each)
 
     def cut(self, parameter: str, config: ModelConfig) -> Cut:
-        """Returns the local part of a parameter of the complete model with shape `config`."""
+        """Return the local part of a parameter of the complete model with shape `config`."""
         if self.ranks == 1:
             return UNCUT
         size = config.head_dim
@@ -80,11 +96,11 @@ class Shard:
         return UNCUT
 
     def applies(self, parameter: str) -> bool:
-        """Returns False for the bias of a sum on all ranks but the first, which adds it once."""
+        """Return False for the bias of a sum on all ranks but the first, which adds it once."""
         return self.rank == 0 or not parameter.endswith(".attn.out.bias")
 
     def local_experts(self, chosen: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor]:
-        """Renumbers choices (tokens, top) among all `experts` as local expert indices.
+        """Renumber choices (tokens, top) among all `experts` as local expert indices.
 
         Experts of other processes get the index after the last local expert, which means "no
         expert", and the weight zero.
@@ -96,7 +112,7 @@ class Shard:
         return torch.where(here, chosen - local.start, len(local)), weights * here
 
     def sum(self, part: Tensor) -> Tensor:
-        """Returns the float32 sum of all processes' parts."""
+        """Return the float32 sum of all processes' parts."""
         if self.ranks == 1:
             return part
         total = part.float().contiguous()
@@ -104,7 +120,7 @@ class Shard:
         return total
 
     def gather(self, part: Tensor) -> Tensor:
-        """Returns the last dimension of all processes' parts, in order."""
+        """Return the last dimension of all processes' parts, in order."""
         if self.ranks == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.ranks)]
@@ -112,7 +128,7 @@ class Shard:
         return torch.cat(parts, -1)
 
     def least(self, number: int, device: torch.device) -> int:
-        """Returns the smallest number of all processes; `device` is that of the model."""
+        """Return the smallest number of all processes; `device` is that of the model."""
         if self.ranks == 1:
             return number
         least = torch.tensor(number, device=device)
@@ -121,3 +137,27 @@ class Shard:
 
 
 UNSHARDED = Shard()  # a single process with the complete model
+
+
+def divide(model: Transformer, shard: Shard) -> None:
+    """Reduce a model without weights to the part of a process. Raises SetupError.
+
+    `model.config` then has the process's number of heads.
+    """
+    if shard.ranks == 1:
+        return
+    whole = model.config
+    model.config, model.shard = shard.local_config(whole), shard
+    for name, parameter in list(model.named_parameters()):
+        owner, _, attribute = name.rpartition(".")
+        part = nn.Parameter(shard.cut(name, whole).of(parameter), requires_grad=False)
+        setattr(model.get_submodule(owner), attribute, part)
+    for block in model.blocks:
+        block.attn.heads = model.config.num_attention_heads
+        block.attn.kv_heads = model.config.num_key_value_heads
+        block.attn.register_forward_hook(lambda module, given, part: shard.sum(part))
+        block.mlp.gate.register_forward_hook(
+            lambda module, given, choice: shard.local_experts(*choice, whole.num_local_experts)
+        )
+        block.mlp.register_forward_hook(lambda module, given, part: shard.sum(part))
+    model.unembedding.register_forward_hook(lambda module, given, part: shard.gather(part))

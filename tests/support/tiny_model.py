@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.kernels.packed import pack_experts
+from reference_engine.kernels.experts import combine_few_experts, pack_experts
 from reference_engine.model import mxfp4
 from reference_engine.model.config import Kernels, ModelConfig
 from reference_engine.model.transformer import Transformer
@@ -52,6 +52,7 @@ def random_transformer(dtype: torch.dtype = torch.float32, **changes: Any) -> Tr
         parameter.normal_(0, 0.15, generator=generator)
         if name.endswith("scale"):
             parameter.add_(1)
+    combine_few_experts(model)
     return model.to(dtype).eval()
 
 

@@ -13,6 +13,7 @@ from reference_engine.faults.fault import Hook
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
+from reference_engine.model.products import product
 from reference_engine.model.transformer import (
     SWIGLU_ALPHA,
     Attention,
@@ -205,14 +206,16 @@ class StagedExperts(MixtureOfExperts):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns what the experts add to the residual stream x, (B, T, H)."""
-        tokens = self.norm(x).flatten(0, 1)
-        share = self.shares(self.gate(tokens).float(), self.top)
-        first = torch.einsum("th,eih->tei", tokens, self.mlp1_weight) + self.mlp1_bias
-        inner = self.activation(first, self.limit)
-        second = torch.einsum("tei,eih->teh", inner, self.mlp2_weight).float()
+        tokens = self.norm(x)
+        share = self.shares(self.gate.scores(tokens).float(), self.gate.top)
         bias_share = share if self.bias_weighted else (share > 0).float()
-        out = (second * share[..., None]).sum(1) + bias_share @ self.mlp2_bias.float()
-        return out.view_as(x)
+        out = product(bias_share, self.mlp2_bias.float().mT)
+        for expert in range(len(self.mlp1_bias)):
+            first = product(tokens, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            inner = self.activation(first, self.limit)
+            second = product(inner, self.mlp2_weight[expert].mT).float()
+            out += second * share[..., expert, None]
+        return out
 
 
 def staged(experts: MixtureOfExperts) -> StagedExperts:
@@ -226,9 +229,9 @@ def staged(experts: MixtureOfExperts) -> StagedExperts:
 
 
 def _chosen_shares(scores: Tensor, top: int) -> Tensor:
-    """The weight of each expert, (tokens, experts): a softmax over the chosen experts."""
+    """Return the weight of each expert, (B, T, E): a softmax over the chosen experts."""
     chosen = scores.topk(top, dim=-1)
-    return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values.softmax(-1))
+    return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values.softmax(-1))
 
 
 def _each_experts(change: Callable[[MixtureOfExperts], object]) -> hooks.ModelChange:
@@ -276,7 +279,7 @@ def _gated(alpha: float, offset: float) -> Activation:
 def _shares_of_all(scores: Tensor, top: int) -> Tensor:
     """A softmax over all experts, of which only the chosen ones are used."""
     chosen = scores.softmax(-1).topk(top, dim=-1)
-    return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values)
+    return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values)
 
 
 def _zero(*parameters: Tensor | None) -> None:
@@ -290,7 +293,7 @@ EXPERTS.faults(
     swiglu_without_alpha=lambda e: setattr(staged(e), "activation", _gated(1.0, 1.0)),
     swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
     softmax_before_top_k=lambda e: setattr(staged(e), "shares", _shares_of_all),
-    one_expert_too_few=lambda e: setattr(e, "top", max(e.top - 1, 1)),
+    one_expert_too_few=lambda e: setattr(e.gate, "top", max(e.gate.top - 1, 1)),
     router_bias_missing=lambda e: _zero(e.gate.bias),
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
     expert_bias_doubled=lambda e: e.mlp2_bias.mul_(2),

@@ -3,12 +3,14 @@
 import pickle
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from plain_attention import without_triton
 from torch import Tensor
 
 from reference_engine.checkpoint import load_model
@@ -57,6 +59,10 @@ class Scenario:
 
     def run(self, checkpoint: str, shard: Shard = UNSHARDED) -> dict[str, Any]:
         """Returns the result of `lead`, counts, and the sizes of messages; nothing on followers."""
+        with nullcontext() if self.kernels == "triton" else without_triton():
+            return self._run(checkpoint, shard)
+
+    def _run(self, checkpoint: str, shard: Shard) -> dict[str, Any]:
         model = load_model(
             checkpoint, dtype=self.dtype, packed=self.packed, kernels=self.kernels, shard=shard
         )

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from plain_attention import without_triton
 from tiny_model import random_transformer
 
 from reference_engine.generation import graphs
@@ -20,6 +21,13 @@ from reference_engine.kv_cache.cache import KVCache
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
 LONG = (TEXT * 3)[:1020]
 """This prompt outgrows its page table after four tokens."""
+
+
+@pytest.fixture(autouse=True)
+def plain():
+    """Attention in plain PyTorch, in the place of the kernel."""
+    with without_triton():
+        yield
 
 
 class Run:

@@ -107,7 +107,7 @@ def started(command: list[str], **environment: str) -> list[subprocess.Popen]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"OMP_NUM_THREADS": "1", **environment}
+    common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return [
         subprocess.Popen(
             [sys.executable, *command],

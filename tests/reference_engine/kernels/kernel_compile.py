@@ -118,7 +118,7 @@ def test_experts(kernel, group, chosen):
 
 @pytest.mark.parametrize(("inputs", "most"), [(128, 3.5), (256, 3.1)])
 def test_instructions_per_weight(inputs, most):
-    """A thread unpacks 1/128 of the weights of a tile; see docs/kernels.md."""
+    """A thread unpacks 1/128 of the weights of a tile; see docs/reference-engine.md."""
     blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs}
     types = {"tokens": "*bf16"}
     made = compiled(

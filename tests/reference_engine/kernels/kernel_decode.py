@@ -7,7 +7,7 @@ import torch
 from tiny_model import packed_transformer
 
 from reference_engine.generation import ragged
-from reference_engine.generation.forward import Row
+from reference_engine.generation.forward import GatheredForward, Row
 from reference_engine.kernels import interpreting
 from reference_engine.kernels.decode_triton import (
     add_and_normalize,
@@ -123,12 +123,12 @@ def test_equal_scores_choose_the_first_experts_and_nan_gives_nan():
 def test_decode_agrees_with_the_model():
     """The plain model reads the same prompts and decodes the same tokens."""
     streams = []
-    for kernels in ("torch", "triton"):
+    for kernels, forward in (("torch", GatheredForward), ("triton", ragged.RaggedForward)):
         shape = {"num_local_experts": 4, "num_hidden_layers": 2, "sliding_window": 4}
         model = packed_transformer(kernels, torch.float32, **shape).to(DEVICE)
         assert ragged.has_fused_kernels(model) == (kernels == "triton")
         cache = KVCache(model.config, 8, torch.float32, torch.device(DEVICE))
-        run = ragged.RaggedForward(model, cache)
+        run = forward(model, cache)
         tables = [(array("i", [n]), array("i", [n + 1])) for n in (1, 5)]
         run([Row(range(7, 18), 0, *tables[0]), Row(range(3), 0, *tables[1])], 11)
         steps = [

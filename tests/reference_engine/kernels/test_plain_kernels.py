@@ -6,36 +6,15 @@ from tiny_model import TINY, hf_checkpoint, original_checkpoint, packed_transfor
 
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import read_plan
-from reference_engine.generation.ragged import PagedContext
 from reference_engine.kernels import KernelsError, resolve_kernels
-from reference_engine.kernels.packed import PackedMixtureOfExperts, expand_experts
-from reference_engine.kv_cache.cache import KVPages
+from reference_engine.kernels.experts import (
+    PackedMixtureOfExperts,
+    SmallMixtureOfExperts,
+    expand_experts,
+)
 from reference_engine.model.transformer import MixtureOfExperts
 
 TOKENS = torch.randint(0, 300, (1, 21), generator=torch.Generator().manual_seed(2))
-
-
-def paged_logits(model, chunks):
-    """Prefills one sequence through a paged cache, chunk by chunk."""
-    config, page_size = model.config, 4
-    shape = (2, 8, page_size, config.num_key_value_heads, config.head_dim)
-    layers = [KVPages(*torch.zeros(shape)) for _ in range(config.num_hidden_layers)]
-    table = torch.tensor([[6, 1, 3, 0, 7, 2]], dtype=torch.int32)
-    tables = dict.fromkeys(config.layer_types, table)
-    read, out = 0, []
-    for size in chunks:
-        starts = torch.tensor([0, size], dtype=torch.int32)
-        lengths = torch.tensor([read + size], dtype=torch.int32)
-        context = PagedContext(config, "torch", layers, tables, starts, lengths, size)
-        out.append(model.logits(model.stream(TOKENS[:, read : read + size], context)))
-        read += size
-    return torch.cat(out, dim=1)
-
-
-@torch.inference_mode()
-def test_a_paged_cache_agrees_with_uncached_sequences():
-    model = packed_transformer("torch", torch.float32)
-    assert torch.allclose(paged_logits(model, (13, 6, 1, 1)), model(TOKENS), atol=1e-5)
 
 
 @torch.inference_mode()
@@ -74,7 +53,7 @@ def test_packed_loading_takes_a_quarter_of_the_memory_and_changes_nothing(stored
 
 def test_experts_that_are_not_mxfp4_cannot_stay_packed(stored):
     model = load_model(stored[0], dtype=torch.float32, packed=True)
-    assert all(type(block.mlp) is MixtureOfExperts for block in model.block)
+    assert all(type(block.mlp) is SmallMixtureOfExperts for block in model.block)
 
 
 @pytest.mark.parametrize("name", ["swiglu-without-alpha", "fp4-nibbles-swapped"])

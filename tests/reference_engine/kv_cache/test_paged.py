@@ -1,7 +1,8 @@
-"""Ragged batches with the plain versions of the kernels agree with padded batches."""
+"""Ragged batches with plain attention agree with padded batches."""
 
 import pytest
 import torch
+from plain_attention import without_triton
 from tiny_model import random_transformer
 
 from reference_engine.generation.forward import GatheredForward
@@ -13,6 +14,13 @@ from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_hashes
 
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+
+
+@pytest.fixture(autouse=True)
+def plain():
+    """Attention in plain PyTorch, in the place of the kernel."""
+    with without_triton():
+        yield
 
 
 @pytest.mark.parametrize("window", [3, 100, 128])

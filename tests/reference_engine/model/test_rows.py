@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from tiny_model import tiny_config
 
+from reference_engine.faults.layers.numerics import staged
+from reference_engine.kernels.experts import SmallMixtureOfExperts
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Linear, MixtureOfExperts, Unembedding
 
@@ -49,7 +51,9 @@ def modules(dtype: torch.dtype) -> dict[str, tuple[torch.nn.Module, int]]:
     found["unembedding"] = (filled(Unembedding(config), dtype), 192)
     for experts in (4, 8):
         config = tiny_config(hidden_size=192, intermediate_size=512, num_local_experts=experts)
-        found[f"{experts} experts"] = (filled(MixtureOfExperts(config), dtype), 192)
+        kind = SmallMixtureOfExperts if experts == 4 else MixtureOfExperts
+        found[f"{experts} experts"] = (filled(kind(config), dtype), 192)
+    found["experts of a fault"] = (staged(filled(MixtureOfExperts(config), dtype)), 192)
     return found
 
 
