@@ -7,7 +7,7 @@ from harmony.conversation import Call as HarmonyCall
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
-from harness.api.parsed_rollout import ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.accounting import account, header_tokens, may_be_headers
 from harness.checks.check import Family
 from harness.checks.json_text import (
@@ -48,16 +48,20 @@ def _call_id(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "a non-empty string", repr(found.call.id))
 
 
-@family.check("calls.id.repeated", conversations)
+def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
+    """The ids of the calls in a conversation, each with its exchange."""
+    before = ((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed))
+    return [*before, *((exchange, call.id or None) for exchange, call in calls(parsed))]
+
+
+@family.check("calls.id.repeated", conversations, lambda parsed: len(_call_ids(parsed)) > 1)
 def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """Tool calls within a conversation have distinct ids.
 
     Otherwise their results cannot be told apart. The earlier calls of recorded traffic are those in
     its requests, too.
     """
-    made = [(exchange, call.id or None) for exchange, call in calls(parsed)]
-    ids = [*((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed)), *made]
-    for exchange, call_id in repeats(ids):
+    for exchange, call_id in repeats(_call_ids(parsed)):
         message = "The tool call reuses the id of an earlier call in the conversation."
         yield Problem(exchange, message, "a new id", call_id)
 

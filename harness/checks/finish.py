@@ -35,7 +35,11 @@ _MOST_OF_HEADERS = 128
 """Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
 
 
-@family.check("chat.finish.tool_calls", every_choice, lambda answer: answer.reply.calls)
+@family.check(
+    "chat.finish.tool_calls",
+    every_choice,
+    lambda answer: answer.reply.calls and not answer.exchange.request.forces_call,
+)
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
 
@@ -43,21 +47,27 @@ def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """
     exchange, reply = answer
     # OpenAI itself returns finish_reason stop after a forced call.
-    if reply.finish not in ("tool_calls", "length") and not exchange.request.forces_call:
+    if reply.finish not in ("tool_calls", "length"):
         message = "The message has tool calls, but finish_reason is not tool_calls."
         path = "$.choices[0].finish_reason"
         yield Problem(exchange, message, "tool_calls", finish_reason(reply.raw), path)
 
 
-@family.check("chat.finish.no_calls", every_choice)
+def _names_calls(answer: Answer) -> bool:
+    """Whether the finish reason is a tool call; function_call is the deprecated one."""
+    deprecated = finish_reason(answer.reply.raw) == "'function_call'"
+    with_tools = deprecated and "tools" in answer.exchange.request.body
+    return answer.reply.finish == "tool_calls" or with_tools
+
+
+@family.check("chat.finish.no_calls", every_choice, _names_calls)
 def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
     """A message with finish_reason tool_calls has tool calls.
 
     Agents use finish_reason to decide whether to run tools or to stop.
     """
-    reason = finish_reason(answer.reply.raw)
-    deprecated = reason == "'function_call'" and "tools" in answer.exchange.request.body
-    if (answer.reply.finish == "tool_calls" or deprecated) and not answer.reply.calls:
+    if not answer.reply.calls:
+        reason = finish_reason(answer.reply.raw)
         message = f"finish_reason is {reason}, but the message has no tool calls."
         path = "$.choices[0].message.tool_calls"
         yield Problem(answer.exchange, message, "at least one tool call", "none", path)

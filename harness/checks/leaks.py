@@ -156,7 +156,12 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "only the answer", answer.reply.text)
 
 
-@family.check("reasoning.is_answer", every_choice, severity="warning")
+@family.check(
+    "reasoning.is_answer",
+    every_choice,
+    lambda answer: answer.reply.text and answer.reply.reasoning,
+    severity="warning",
+)
 def _same(answer: Answer) -> Iterator[Problem]:
     """The answer and the CoT are different texts.
 

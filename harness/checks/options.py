@@ -15,10 +15,17 @@ _ENDED = ("stop", "tool_calls")
 _STOP_REASONS = ("stop_reason", "matched_stop")
 
 
+def _binds(answer: Answer) -> bool:
+    """Whether tool_choice restricts a reply; one that a limit or a filter cut may lack its call."""
+    request, reply = answer.exchange.request, answer.reply
+    cut = request.forces_call and not reply.calls and reply.finish in ("length", "content_filter")
+    return request.tool_choice != "auto" and not cut
+
+
 @family.check(
     "calls.choice",
     every_choice,
-    lambda answer: answer.exchange.request.body.get("tool_choice"),
+    _binds,
     source=TOOL_CHOICE,
     needs="tool_choice",
 )
@@ -30,10 +37,9 @@ def _choice(answer: Answer) -> Iterator[Problem]:
     exchange, reply = answer
     choice, named = exchange.request.tool_choice, exchange.request.chosen_tool
     called = [call.name for call in reply.calls]
-    truncated = reply.finish in ("length", "content_filter")
     if choice == "none" and called:
         expected = "no tool call"
-    elif exchange.request.forces_call and not called and not truncated:
+    elif exchange.request.forces_call and not called:
         expected = "a tool call"
     elif choice == "named" and any(name != named for name in called):
         expected = f"a call of {named}"
@@ -46,7 +52,9 @@ def _choice(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "calls.parallel",
     every_choice,
-    lambda answer: answer.exchange.request.body.get("parallel_tool_calls") is False,
+    lambda answer: (
+        answer.reply.calls and answer.exchange.request.body.get("parallel_tool_calls") is False
+    ),
     source=TOOL_CHOICE,
 )
 def _parallel(answer: Answer) -> Iterator[Problem]:
@@ -61,7 +69,9 @@ def _parallel(answer: Answer) -> Iterator[Problem]:
         )
 
 
-@family.check("calls.several", every_choice, severity="info", source=GUIDE)
+@family.check(
+    "calls.several", every_choice, lambda answer: answer.reply.calls, severity="info", source=GUIDE
+)
 def _several(answer: Answer) -> Iterator[Problem]:
     """A reply has at most one tool call.
 

@@ -49,7 +49,9 @@ def _chat_missing(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "reasoning: text", "no reasoning", _PATH)
 
 
-@family.check("chat.reasoning.field", answers, severity="warning")
+@family.check(
+    "chat.reasoning.field", answers, lambda answer: answer.reply.reasoning, severity="warning"
+)
 def _chat_field(answer: Answer) -> Iterator[Problem]:
     """Chat messages return the CoT in the field `reasoning`; a copy in another field is equal.
 
@@ -64,14 +66,19 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, cot, copy, f"{_PATH}.reasoning_content")
             return
     messages = _messages(exchange)
-    if answer.reply.reasoning and not any(each.get("reasoning") for each in messages):
+    if not any(each.get("reasoning") for each in messages):
         fields = {name for message in messages for name, value in message.items() if value}
         found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
         message = "The message returns the CoT in a field other than `reasoning`."
         yield Problem(exchange, message, "reasoning", found, _PATH)
 
 
-@family.check("chat.reasoning.type", readable)
+def _has_reasoning(exchange: ParsedExchange) -> bool:
+    messages = _messages(exchange)
+    return any(each.get(name) is not None for each in messages for name in REASONING_FIELDS)
+
+
+@family.check("chat.reasoning.type", readable, _has_reasoning)
 def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """`reasoning` and `reasoning_content` are strings.
 
@@ -150,7 +157,12 @@ def _responses_content(found: Item) -> Iterator[Problem]:
         yield Problem(found.exchange, message, expected, repr(content), path)
 
 
-@family.check("responses.reasoning.summary", reasoning_items, severity="warning")
+@family.check(
+    "responses.reasoning.summary",
+    reasoning_items,
+    lambda found: found.item.get("summary"),
+    severity="warning",
+)
 def _responses_summary(found: Item) -> Iterator[Problem]:
     """The reasoning summary is not a copy of the raw CoT.
 

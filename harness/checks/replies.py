@@ -40,7 +40,9 @@ def _reply_id(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, "The reply has no id.", "a non-empty string", got, "$.id")
 
 
-@family.check("reply.id.repeated", conversations, severity="warning")
+@family.check(
+    "reply.id.repeated", conversations, lambda parsed: len(parsed.replies) > 1, severity="warning"
+)
 def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """The replies of a conversation have distinct ids.
 
@@ -52,10 +54,16 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
         yield Problem(exchange, message, "a new id", reply_id, "$.id")
 
 
-@family.check("responses.item_id.repeated", answers, source=RESPONSES)
+def _items(answer: Answer) -> list[Mapping[str, Any]]:
+    return objects(answer.reply.raw.get("output"))
+
+
+@family.check(
+    "responses.item_id.repeated", answers, lambda answer: len(_items(answer)) > 1, source=RESPONSES
+)
 def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     """The items of a response have distinct ids. Streaming clients collect text by item id."""
-    numbered = enumerate(objects(answer.reply.raw.get("output")))
+    numbered = enumerate(_items(answer))
     for index, item_id in repeats((index, item.get("id")) for index, item in numbered):
         message = "Two items of the response have the same id."
         yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
@@ -98,7 +106,12 @@ def _call_item(found: Item) -> Iterator[Problem]:
 
 
 @family.check(
-    "responses.item.repeated", answers, severity="warning", source=RESPONSES, tolerated=0.02
+    "responses.item.repeated",
+    answers,
+    lambda answer: not answer.exchange.request.built_in and len(_items(answer)) > 1,
+    severity="warning",
+    source=RESPONSES,
+    tolerated=0.02,
 )
 def _repeated_item(answer: Answer) -> Iterator[Problem]:
     """No reasoning or message appears twice in a response.
@@ -106,35 +119,37 @@ def _repeated_item(answer: Answer) -> Iterator[Problem]:
     Clients show it twice and send it back twice. Responses with tools that the provider runs are
     not judged, because the model may repeat itself between calls.
     """
-    if answer.exchange.request.built_in:
-        return
-    numbered = enumerate(objects(answer.reply.raw.get("output")))
+    numbered = enumerate(_items(answer))
     contents = ((n, repr(item["content"])) for n, item in numbered if item.get("content"))
     for index, content in repeats(contents):
         message, path = "Two items of the response have the same content.", f"$.output[{index}]"
         yield Problem(answer.exchange, message, "a single item", content, path)
 
 
-@family.check("responses.item.order", answers, severity="warning", source=RAW_COT)
+def _leads_somewhere(answer: Answer) -> bool:
+    """Whether a complete response has a reasoning item, and a message or call."""
+    kinds = {item.get("type") for item in _items(answer)}
+    both = "reasoning" in kinds and not kinds.isdisjoint(("message", "function_call"))
+    return both and answer.reply.finish != "length"
+
+
+@family.check("responses.item.order", answers, _leads_somewhere, severity="warning", source=RAW_COT)
 def _item_order(answer: Answer) -> Iterator[Problem]:
     """The reasoning item of a response precedes the message or call that it leads to.
 
     Clients send the items back to the model in this order.
     """
-    kinds = [item.get("type") for item in objects(answer.reply.raw.get("output"))]
-    complete = answer.reply.finish != "length"
-    if complete and kinds[-1:] == ["reasoning"] and {"message", "function_call"} & set(kinds):
-        message, expected = (
-            "The response ends with a reasoning item.",
-            "a message or call at the end",
-        )
+    kinds = [item.get("type") for item in _items(answer)]
+    if kinds[-1] == "reasoning":
+        message = "The response ends with a reasoning item."
+        expected = "a message or call at the end"
         yield Problem(answer.exchange, message, expected, str(kinds), "$.output")
 
 
 @family.check(
     "responses.message.phase",
     ended,
-    lambda answer: not answer.exchange.request.built_in,
+    lambda answer: not answer.exchange.request.built_in and _last_item(answer).get("phase"),
     severity="warning",
     source=RESPONSES,
     tolerated=0.02,
@@ -145,11 +160,15 @@ def _phase(answer: Answer) -> Iterator[Problem]:
     The label separates intermediate comments from the final answer. Clients hide comments, or send
     them back to the model as comments. In rare cases, the model itself ends with one.
     """
-    *others, last = [*objects(answer.reply.raw.get("output"))] or [{}]
+    last = _last_item(answer)
     if last.get("type") == "message" and last.get("phase") == "commentary":
         message = "The response ends with a message whose phase is commentary."
-        expected, path = "final_answer, or no phase", f"$.output[{len(others)}].phase"
+        expected, path = "final_answer, or no phase", f"$.output[{len(_items(answer)) - 1}].phase"
         yield Problem(answer.exchange, message, expected, "commentary", path)
+
+
+def _last_item(answer: Answer) -> Mapping[str, Any]:
+    return next(reversed(_items(answer)), {})
 
 
 def _choice(body: Mapping[str, Any]) -> object:
@@ -204,7 +223,14 @@ _SAMPLED = ("temperature", "top_p")
 _ROUND = (256, 1000)  # context lengths are multiples of one of these
 
 
-@family.check("responses.defaults", answers, severity="warning", source=RESPONSES)
+def _reports_unset(answer: Answer) -> bool:
+    """Whether a response reports an option that its request did not set."""
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    names = (*_SAMPLED, "max_output_tokens")
+    return any(sent.get(each) is None and got.get(each) is not None for each in names)
+
+
+@family.check("responses.defaults", answers, _reports_unset, severity="warning", source=RESPONSES)
 def _defaults(answer: Answer) -> Iterator[Problem]:
     """A response reports no temperature, top_p or token limit that its request did not set.
 
@@ -251,7 +277,16 @@ def _model(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, models[0], str(models), "$.model")
 
 
-@family.check("reply.created", answers, severity="warning")
+def _created_at(answer: Answer) -> object:
+    return answer.reply.raw.get("created" if answer.exchange.api == "chat" else "created_at")
+
+
+@family.check(
+    "reply.created",
+    answers,
+    lambda answer: isinstance(_created_at(answer), int | float),
+    severity="warning",
+)
 def _created(answer: Answer) -> Iterator[Problem]:
     """The creation time of a reply is current Unix time in seconds.
 
@@ -259,10 +294,8 @@ def _created(answer: Answer) -> Iterator[Problem]:
     """
     exchange = answer.exchange
     key = "created" if exchange.api == "chat" else "created_at"
-    created = answer.reply.raw.get(key)
+    created = answer.reply.raw[key]
     sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
-    if not isinstance(created, int | float):
-        return
     date = _date(exchange)
     if abs(created - sent) > _SECONDS_OFF:
         message = f"`{key}` is more than a day away from the time of the request."

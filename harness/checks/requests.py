@@ -80,15 +80,16 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
 
 
-@family.check("request.internals", exchanges, severity="warning")
+@family.check(
+    "request.internals", exchanges, lambda exchange: not exchange.good_status, severity="warning"
+)
 def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
     """Error messages contain no stack trace.
 
     A trace reveals the server's files and code, and does not tell the client what is wrong.
     """
     response = exchange.recorded.response
-    failed = response is not None and not exchange.good_status
-    found = _STACK_TRACE.search((response.body or "") if response and failed else "")
+    found = _STACK_TRACE.search((response.body or "") if response else "")
     if found:
         message = "The error contains a stack trace."
         yield Problem(exchange, message, "a message for the client", found[0])

@@ -94,7 +94,11 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 @family.check(
-    "responses.stream.reasoning_dialect", exchanges, severity="info", source=OPEN_RESPONSES
+    "responses.stream.reasoning_dialect",
+    exchanges,
+    lambda exchange: any(event.type.startswith("response.reasoning") for event in exchange.events),
+    severity="info",
+    source=OPEN_RESPONSES,
 )
 def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
     """Reasoning is streamed as response.reasoning_text.*, as in OpenAI's gpt-oss guide.

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from harness.api import chat_grammar as grammar
+from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
+from harness.api.stream_events import Violation
 from harness.checks.check import Family
 from harness.checks.rules import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
@@ -20,15 +22,38 @@ _TOO_FAST = 20_000
 _WAITING_SHARE, _WAITING_SECONDS = 0.9, 1.0
 
 
-def grammar_checks(to: Family, texts: Mapping[str, tuple[Severity, str]]) -> None:
-    """Register a check for each grammar rule; it reports the first violation in a stream."""
+def grammar_checks(
+    to: Family,
+    texts: Mapping[str, tuple[Severity, str]],
+    only: Mapping[str, Callable[[Reply], object]],
+) -> None:
+    """Register a check for each grammar rule; it reports the first violation in a stream.
+
+    A rule in `only` judges the streams that violate it, and those whose replies can: for example,
+    only a stream with a call can violate a rule about calls.
+    """
     for rule_id, (severity, text) in texts.items():
-        to.check(rule_id, streams, severity=severity, text=text)(_first_violation(rule_id))
+        where = _can_violate(rule_id, only[rule_id]) if rule_id in only else None
+        to.check(rule_id, streams, where, severity=severity, text=text)(_judge(rule_id))
 
 
-def _first_violation(rule_id: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
+def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
+    return next((each for each in exchange.violations if each.rule == rule_id), None)
+
+
+def _can_violate(
+    rule_id: str, only: Callable[[Reply], object]
+) -> Callable[[ParsedExchange], object]:
+    def can_violate(exchange: ParsedExchange) -> object:
+        reply = exchange.reply
+        return _first_violation(rule_id, exchange) or (reply is not None and only(reply))
+
+    return can_violate
+
+
+def _judge(rule_id: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
     def judge(exchange: ParsedExchange) -> Iterator[Problem]:
-        first = next((each for each in exchange.violations if each.rule == rule_id), None)
+        first = _first_violation(rule_id, exchange)
         if first is not None:
             yield Problem(
                 exchange, first.message, first.expected, first.got, first.path, first.event
@@ -172,5 +197,10 @@ grammar_checks(
             "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "
             "clients use the last usage that they receive.",
         ),
+    },
+    only={
+        grammar.TOOL_CALLS: lambda reply: reply.calls,
+        grammar.TOOL_CALLS_REPEATED: lambda reply: reply.calls,
+        grammar.ORDER: lambda reply: reply.reasoning and reply.text,
     },
 )

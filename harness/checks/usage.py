@@ -55,7 +55,7 @@ def _missing(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "an integer", got, f"{_PATH}.{name}")
 
 
-@family.check("usage.sum", counted)
+@family.check("usage.sum", counted, lambda found: found.usage.total_tokens is not None)
 def _sum(found: CountedReply) -> Iterator[Problem]:
     """The total is the sum of input and output tokens.
 
@@ -63,29 +63,36 @@ def _sum(found: CountedReply) -> Iterator[Problem]:
     """
     usage = found.usage
     total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-    if usage.total_tokens is not None and usage.total_tokens != total:
+    if usage.total_tokens != total:
         message = "The total is not the sum of input and output tokens."
-        if usage.total_tokens - total == _cached(found):
+        if (usage.total_tokens or 0) - total == _cached(found):
             message = "The total includes the cached tokens, and the input tokens do not."
         yield Problem(found.exchange, message, str(total), str(usage.total_tokens), _PATH)
 
 
-@family.check("usage.zero", counted)
+def _has_content(found: CountedReply) -> bool:
+    """Whether a reply has content of the model; a filter may have refused before the model ran."""
+    reply = found.reply
+    content = reply.reasoning or reply.text or reply.calls
+    return bool(content) and not Answer(found.exchange, reply).refusals
+
+
+@family.check("usage.zero", counted, _has_content)
 def _zero(found: CountedReply) -> Iterator[Problem]:
     """A reply with content reports input and output tokens above 0.
 
     Providers bill by these counts, and users plan budgets with them.
     """
-    usage, reply = found.usage, found.reply
-    refused = Answer(found.exchange, reply).refusals  # The filter may have run before the model.
-    has_content = not refused and (reply.reasoning or reply.text or reply.calls)
+    usage = found.usage
     for name, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-        if has_content and count is not None and count <= 0:
+        if count is not None and count <= 0:
             message = f"The reply has content, but reports no {name} tokens."
             yield Problem(found.exchange, message, "more than 0", str(count), _PATH)
 
 
-@family.check("usage.reasoning.excess", counted)
+@family.check(
+    "usage.reasoning.excess", counted, lambda found: found.usage.reasoning_tokens is not None
+)
 def _reasoning_excess(found: CountedReply) -> Iterator[Problem]:
     """Reasoning tokens are included in the output tokens.
 
@@ -97,7 +104,7 @@ def _reasoning_excess(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, f"0 to {output}", str(reasoning), _PATH)
 
 
-@family.check("usage.cached.excess", counted)
+@family.check("usage.cached.excess", counted, lambda found: _cached(found) is not None)
 def _cached_excess(found: CountedReply) -> Iterator[Problem]:
     """Cached tokens are included in the input tokens.
 
@@ -109,7 +116,12 @@ def _cached_excess(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, f"0 to {total}", str(cached), _PATH)
 
 
-@family.check("usage.reasoning.missing", counted, severity="warning")
+@family.check(
+    "usage.reasoning.missing",
+    counted,
+    lambda found: found.reply.reasoning or found.usage.reasoning_tokens,
+    severity="warning",
+)
 def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
     """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
 
@@ -127,17 +139,19 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
         )
 
 
-@family.check("usage.reasoning.differs", accounted, severity="warning")
+@family.check(
+    "usage.reasoning.differs",
+    accounted,
+    lambda found: found.account.thinking and found.account.reasoning,
+    severity="warning",
+)
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
     """The number of reasoning tokens matches the CoT.
 
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
     may count the header of the CoT or not.
     """
-    usage, tokens = found.reply.usage, found.account.reasoning
-    reported = usage.reasoning_tokens if usage else None
-    if not reported or not tokens:
-        return
+    tokens, reported = found.account.reasoning, found.account.thinking or 0
     slack = max(_FEW_TOKENS, tokens // _SLACK)
     most = tokens + header_tokens(Reasoning("")) + slack
     if not tokens - slack <= reported <= most:

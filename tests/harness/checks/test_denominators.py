@@ -1,0 +1,114 @@
+"""A check counts only what can have its defect: its rate is then the share that users meet."""
+
+import mutations
+import pytest
+from healthy import rollout
+from mutations import drop, nothing, put
+from replies import Reply
+
+from harness import checks
+from harness.api.parsed_rollout import parse_rollout
+from harness.checks import SINGLE_CHECKS, subjects
+
+CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
+ANSWER = Reply(text="It is sunny in Lisbon, and warm.")
+BROAD = {
+    getattr(subjects, name)
+    for name in ("answers", "conversations", "counted", "every_choice", "exchanges", "readable")
+} | {subjects.streams, subjects.good_statuses, subjects.delivered, subjects.items}
+"""Selections that leave out nothing for which a defect is impossible."""
+ANY_REPLY = {
+    *("reply.id", "reply.model", "reply.refused", "reply.content_type", "request.failed"),
+    *("chat.choices", "chat.schema", "chat.schema.minor", "chat.schema.required"),
+    *("responses.schema", "responses.schema.minor", "responses.schema.required"),
+    *("responses.options", "responses.status", "responses.item_type.undeclared"),
+    *("request.server_error", "stream.content_type", "stream.json", "stream.error_event"),
+    *("stream.cut", "reply.unreadable", "reasoning.in_answer", "reasoning.in_answer.repeated"),
+    *("reasoning.in_answer.untagged", "reasoning.holds_answer", "harmony.markers"),
+    *("harmony.remains", "harmony.remains.reasoning", "harmony.foreign", "text.garbled"),
+    *("text.mojibake", "text.placeholder", "text.masked", "text.runaway", "text.doubled"),
+    *("chat.stream.done", "chat.stream.finish", "chat.stream.finish.repeated"),
+    *("chat.stream.role", "chat.stream.id", "chat.stream.constant", "chat.stream.usage"),
+    *("responses.stream.items", "responses.stream.parts", "responses.stream.done_text"),
+    *("responses.stream.done_missing", "responses.stream.item_text"),
+    *("responses.stream.item_status", "responses.stream.sequence", "responses.stream.created"),
+    *("responses.stream.terminal", "responses.stream.id", "responses.stream.event_name"),
+    *("responses.stream.final", "responses.stream.event_type"),
+}
+"""The checks whose defect any selected reply can have. A new check either belongs here, or selects
+the replies that it can judge."""
+
+
+def judged(recorded):
+    return checks.examine(parse_rollout(recorded))[0]
+
+
+def test_every_check_selects_what_it_can_judge_or_judges_any_reply():
+    broad = {each.id for each in SINGLE_CHECKS.values() if each.over in BROAD and not each.where}
+    assert broad == ANY_REPLY
+
+
+def _limited(events):
+    """A stream that its token limit cut."""
+    last = events[-1]
+    last["type"] = "response.incomplete"
+    last["response"] |= {
+        "status": "incomplete",
+        "incomplete_details": {"reason": "max_output_tokens"},
+    }
+
+
+def _two_calls(body):
+    made = body["choices"][0]["message"]["tool_calls"]
+    made.append({**made[0], "id": "call_2"})
+
+
+def _with_phase(body):
+    body["output"][-1]["phase"] = "final_answer"
+
+
+CHOICE = {"tool_choice": "required"}
+LENGTH = put("choices.0.finish_reason", "length")
+ONE_ITEM = put("output", [])
+DETAILS = "usage.completion_tokens_details"
+
+# A check; a reply that can have its defect; one that cannot.
+CONDITIONS = [
+    ("responses.stream.status", "responses_stream", _limited, ANSWER, nothing, ANSWER),
+    ("responses.stream.call", "responses_stream", nothing, CALL, nothing, ANSWER),
+    ("responses.stream.call.deltas", "responses_stream", nothing, CALL, nothing, ANSWER),
+    ("chat.stream.tool_calls", "chat_stream", nothing, CALL, nothing, ANSWER),
+    ("chat.stream.tool_calls.repeated", "chat_stream", nothing, CALL, nothing, ANSWER),
+    ("chat.stream.order", "chat_stream", nothing, ANSWER, nothing, CALL),
+    ("responses.item_id.repeated", "responses", nothing, ANSWER, ONE_ITEM, ANSWER),
+    ("responses.item.order", "responses", nothing, ANSWER, ONE_ITEM, ANSWER),
+    ("responses.message.phase", "responses", _with_phase, ANSWER, nothing, ANSWER),
+    ("reply.created", "chat", nothing, ANSWER, drop("created"), ANSWER),
+    ("chat.reasoning.field", "chat", nothing, ANSWER, nothing, Reply(text="Yes.", reasoning="")),
+    ("calls.id.repeated", "chat", _two_calls, CALL, nothing, CALL),
+    ("calls.several", "chat", nothing, CALL, nothing, ANSWER),
+    ("chat.finish.no_calls", "chat", nothing, CALL, nothing, ANSWER),
+    ("usage.sum", "chat", nothing, ANSWER, drop("usage.total_tokens"), ANSWER),
+    ("usage.reasoning.excess", "chat", nothing, ANSWER, put(DETAILS, None), ANSWER),
+]
+
+
+@pytest.mark.parametrize("row", CONDITIONS, ids=lambda row: row[0])
+def test_a_check_counts_only_replies_that_can_have_its_defect(row):
+    check, kind, possible, reply, impossible, other = row
+    recorded = getattr(mutations, kind)
+    assert check in judged(recorded(possible, reply))
+    assert check not in judged(recorded(impossible, other))
+
+
+def test_a_reply_without_a_binding_tool_choice_is_not_counted():
+    free = mutations.chat(nothing, CALL, {"tool_choice": "auto"})
+    cut = mutations.chat(LENGTH, ANSWER, CHOICE)
+    assert "calls.choice" not in judged(free) | judged(cut)
+    assert "calls.choice" in judged(mutations.chat(nothing, CALL, CHOICE))
+    assert "chat.finish.tool_calls" not in judged(mutations.chat(nothing, CALL, CHOICE))
+
+
+def test_a_single_reply_repeats_no_id():
+    assert "reply.id.repeated" not in judged(rollout([ANSWER]))
+    assert "reply.id.repeated" in judged(rollout([CALL, ANSWER]))
