@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Literal
@@ -85,12 +85,17 @@ def differences(
     With `instructions_last`, the instructions may also follow the tools; with `quoted_results`,
     tool results may also be JSON strings. Raises VocabularyError.
     """
-    return frozenset(
-        count(longer, how) - count(shorter, how)
-        for how in _distinct(longer, shorter)
-        if instructions_last or not how.instructions_last
-        if quoted_results or not how.quoted_results
-    )
+    pairs = _pairs(_relevant(longer), _relevant(shorter), instructions_last, quoted_results)
+    more = _counts(longer, {one for one, _ in pairs})
+    fewer = _counts(shorter, {other for _, other in pairs})
+    return frozenset(more[one] - fewer[other] for one, other in pairs)
+
+
+def _counts(prompt: Prompt, hows: Set[Rendering]) -> Mapping[Rendering, int]:
+    """Count a prompt in several renderings."""
+    firsts = {how: replace(how, instructions_last=False) for how in hows}
+    rendered = {first: len(tokens(prompt, first)) for first in set(firsts.values())}
+    return {how: rendered[first] + _moved(prompt, how) for how, first in firsts.items()}
 
 
 def bare_lengths(prompt: Prompt) -> frozenset[int]:
@@ -100,7 +105,7 @@ def bare_lengths(prompt: Prompt) -> frozenset[int]:
 
 def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
     """Tokens of the prompt up to where the model continues. Raises VocabularyError."""
-    return len(tokens(prompt, how, date)) + (_moved(prompt, how) if how.instructions_last else 0)
+    return len(tokens(prompt, how, date)) + _moved(prompt, how)
 
 
 def added_text(longer: Prompt, shorter: Prompt) -> str:
@@ -136,8 +141,8 @@ def _rendered(conversation: str) -> tuple[int, ...]:
 
 
 def _moved(prompt: Prompt, how: Rendering) -> int:
-    """How many more tokens the developer message has if the instructions come last."""
-    texts = _instruction_texts(prompt, how)
+    """How many more tokens the developer message has because the instructions come last."""
+    texts = _instruction_texts(prompt, how) if how.instructions_last else []
     if not texts:
         return 0
     instructions = f"# Instructions\n\n{texts[0]}"
@@ -148,35 +153,44 @@ def _moved(prompt: Prompt, how: Rendering) -> int:
     return len(moved) - len(encode(usual, disallowed_special=()))
 
 
-def _distinct(*prompts: Prompt) -> Sequence[Rendering]:
-    """The renderings that make a difference for these prompts."""
-    return _renderings_of(
-        instructs=any(instructs(turn) for prompt in prompts for turn in prompt.turns),
-        parts=any(
-            isinstance(turn, Message | ToolResult) and not isinstance(turn.text, str)
-            for prompt in prompts
-            for turn in prompt.turns
-        ),
-        calls=any(isinstance(turn, ToolCall) for prompt in prompts for turn in prompt.turns),
+def _relevant(prompt: Prompt) -> frozenset[str]:
+    """Return the deviations that make a difference for a prompt."""
+    instructions = sum(map(instructs, prompt.turns))
+    parts = any(
+        isinstance(turn, Message | ToolResult) and not isinstance(turn.text, str)
+        for turn in prompt.turns
     )
+    calls = any(isinstance(turn, ToolCall) for turn in prompt.turns)
+    relevant = {
+        "instructions_end": instructions > 0,
+        "separator": instructions > 1 or parts,
+        "separate": instructions > 1,
+        "instructions_last": instructions > 0,
+        "call_type": calls,
+        "arguments": calls,
+        "quoted_results": any(map(_is_result, prompt.turns)),
+    }
+    return frozenset(name for name, differs in relevant.items() if differs)
 
 
 @cache
-def _renderings_of(*, instructs: bool, parts: bool, calls: bool) -> Sequence[Rendering]:
-    plain = Rendering()
-    chosen = {
-        Rendering(
-            how.instructions_end if instructs else plain.instructions_end,
-            how.separator if instructs or parts else plain.separator,
-            how.separate if instructs else plain.separate,
-            how.instructions_last if instructs else plain.instructions_last,
-            how.call_type if calls else plain.call_type,
-            how.arguments if calls else plain.arguments,
-            how.quoted_results if calls else plain.quoted_results,
-        )
+def _pairs(
+    longer: frozenset[str],
+    shorter: frozenset[str],
+    instructions_last: bool,
+    quoted_results: bool,
+) -> frozenset[tuple[Rendering, Rendering]]:
+    """Return every rendering, reduced to what makes a difference for each of two prompts."""
+    return frozenset(
+        (_reduced(how, longer), _reduced(how, shorter))
         for how in renderings()
-    }
-    return tuple(chosen)
+        if instructions_last or not how.instructions_last
+        if quoted_results or not how.quoted_results
+    )
+
+
+def _reduced(how: Rendering, relevant: frozenset[str]) -> Rendering:
+    return Rendering(**{name: getattr(how, name) for name in relevant})
 
 
 def instructs(turn: ConversationItem) -> bool:

@@ -267,9 +267,14 @@ def _baseline(baseline: Path | None) -> dict[str, object]:
 
 _REASONS: tuple[tuple[str, str], ...] = (
     ("nothing_judged", r"Nothing was judged"),
+    ("findings_only", r"Imported traffic gets a verdict only on request"),
     ("attempts_missing", rf"(?P<missing>{_NUMBER}) of (?P<planned>{_NUMBER}) planned attempts"),
-    ("budget", r"Stopped by the budget, max_requests (?P<limit>\d+)"),
+    ("budget", r"Stopped by the budget, (?:max_requests|max_cost|deadline) (?P<limit>[$\w.]+)"),
+    ("ended_by_failure", r"The run ended as soon as it had failed"),
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
+    ("too_silent", r"The server left attempts without a reply: (?P<shares>.*\d+ of \d+); at most"),
+    ("too_little_judged", r"(?P<missing>\d+) of (?P<planned>\d+) .+ could not be judged"),
+    ("recording_too_short", r"(?P<judged>\d+) of the recorded replies were judged"),
     ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),
     ("rules_must_pass", r"(?P<count>\d+) rules that must pass"),
     ("check_failed", r"(?P<check>[\w.]+) failed (?P<shares>.*\d+ of \d+) times"),
@@ -285,6 +290,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("too_few_tries", r"These tries cannot tell"),
     ("broken_cases", r"(?P<count>\d+) cases? fails? often, and the reference"),
     ("probes_passed", r"(?P<passed>\d+) of (?P<probes>\d+) probes passed, none failed"),
+    ("checks_passed", r"(?P<applied>\d+) checks applied, none failed"),
     ("suite_not_complete", r"The gate requires the suite"),
     ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),

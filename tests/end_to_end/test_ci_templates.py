@@ -77,7 +77,7 @@ def verified(folder, mock, **inputs):
     return runner
 
 
-def test_a_passing_run_is_reported_and_exits_with_0(mock, tmp_path):
+def test_every_use_in_a_job_reports_its_own_run(mock, tmp_path):
     runner = verified(tmp_path, mock)
     found = runner.outputs["verify"]
     assert (found["verdict"], found["exit-code"]) == ("pass", "0")
@@ -86,6 +86,14 @@ def test_a_passing_run_is_reported_and_exits_with_0(mock, tmp_path):
     assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# PASS")
     assert not COMMAND_LINE.findall(runner.log)
     assert runner.run("finish") == 0
+    (tmp_path / "verify.output").unlink()
+    second = verified(tmp_path, mock, apis="responses").outputs["verify"]
+    assert second["verdict"] == "pass"
+    assert second["runs"] != found["runs"], "two uses in one job report their own runs"
+    (tmp_path / "verify.output").unlink()
+    mock.always = status(404, f"The model {MODEL} does not exist")
+    third = verified(tmp_path, mock).outputs["verify"]
+    assert third == {"verdict": "error", "exit-code": "3"}
 
 
 def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):
@@ -265,15 +273,3 @@ def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monke
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""
-
-
-def test_two_uses_in_one_job_report_their_own_runs(mock, tmp_path):
-    first = verified(tmp_path, mock).outputs["verify"]
-    (tmp_path / "verify.output").unlink()
-    second = verified(tmp_path, mock, apis="responses").outputs["verify"]
-    (tmp_path / "verify.output").unlink()
-    mock.always = status(404, f"The model {MODEL} does not exist")
-    third = verified(tmp_path, mock).outputs["verify"]
-    assert first["verdict"] == second["verdict"] == "pass"
-    assert first["runs"] != second["runs"]
-    assert third == {"verdict": "error", "exit-code": "3"}

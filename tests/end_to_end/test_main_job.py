@@ -61,7 +61,7 @@ def test_the_reference_passes(tmp_path: Path) -> None:
         "chat",
         "-s",
         "-n",
-        "8",
+        "4",
         "-k",
         "1",
         "--rule",
@@ -73,7 +73,7 @@ def test_the_reference_passes(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "report.md").read_text(encoding="utf-8").startswith("# PASS")
     rollouts = (folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(rollouts) == 8
+    assert len(rollouts) == 4
 
 
 def test_shuffled_weights_fail(

@@ -89,7 +89,7 @@ def test_a_stage_that_is_stopped_keeps_its_results_and_prints_its_stack(
     assert stage.failed
     assert stage.error is not None
     assert "not finished within 3 s" in stage.error
-    assert "most recent call first" in stage.error  # faulthandler may stop within a frame
+    assert 'File "' in stage.error  # The beginning of a long stack is cut.
     assert "=== speed-20b" in (tmp_path / "log.txt").read_text()
 
 
@@ -100,25 +100,24 @@ def test_stages_run_once_and_a_failed_one_again(
     from benchmarks.gpu.__main__ import main
 
     monkeypatch.chdir(ROOT)
-    command = ["device", "steps", "graphs", "--out", str(tmp_path), "--minutes", "9"]
+    command = ["device", "errors", "--out", str(tmp_path), "--minutes", "9"]
     assert main(command) == 0, (tmp_path / "results.json").read_text()
     stages = json.loads((tmp_path / "results.json").read_text())
-    assert list(stages) == ["device", "steps", "graphs"]
-    assert len(stages["steps"]["results"]) == 6
-    assert all(each["passed"] for name in ("steps", "graphs") for each in stages[name]["results"])
+    assert list(stages) == ["device", "errors"]
+    assert all(each["passed"] for each in stages["errors"]["results"])
     page = (tmp_path / "report.md").read_text()
     assert "Every requirement is met." in page
-    assert "Not run: launches, errors" in page
+    assert "Not run: launches, steps" in page
 
-    assert main(["launches", *command[3:-1], "0"]) == 1
+    assert main(["launches", *command[2:-1], "0"]) == 1
     assert "No time is left for launches." in capsys.readouterr().out
 
     stages["device"]["error"] = "CUDA error"
-    stages["graphs"]["results"][0]["passed"] = False
+    stages["errors"]["results"][0]["passed"] = False
     (tmp_path / "results.json").write_text(json.dumps(stages))
     capsys.readouterr()
     assert main(command) == 1
     said = capsys.readouterr().out
     assert "device …" in said
-    assert "graphs …" not in said
-    assert "Failed: graphs." in (tmp_path / "report.md").read_text()
+    assert "errors …" not in said
+    assert "Failed: errors." in (tmp_path / "report.md").read_text()

@@ -19,9 +19,9 @@ from reference_engine.small.export import SHIPPED
 SUITE = load_suite()
 TOOLS = tuple(FunctionTool(each.name, each.description, each.parameters) for each in SUITE.tools)
 PROMPTS = [
-    tuple(render_prompt(Conversation((User(case.prompt),), TOOLS))) for case in SUITE.cases[:9]
+    tuple(render_prompt(Conversation((User(case.prompt),), TOOLS))) for case in SUITE.cases[:5]
 ]
-LIMIT = SamplingParams(max_tokens=60, stop_token_ids=frozenset(STOP_TOKENS))
+LIMIT = SamplingParams(max_tokens=40, stop_token_ids=frozenset(STOP_TOKENS))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_requests_with_logprobs_get_the_same_tokens(
 
 def test_improbable_tokens_can_be_drawn_at_a_high_temperature(model: Transformer) -> None:
     assert model.shortlist is not None
-    made = ids(replies(model, replace(LIMIT, temperature=2.0)))
+    made = ids(replies(model, replace(LIMIT, temperature=3.0)))
     listed = set(model.shortlist.common.tolist())
     assert any(
         set(reply) - listed - set(prompt) for prompt, reply in zip(PROMPTS, made, strict=True)
