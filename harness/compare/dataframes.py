@@ -5,7 +5,7 @@
     run = harness.load("runs/groq-20261101-100000")
     run.attempts.groupby(["task", "api", "mode"]).outcome.value_counts()
 
-`COLUMNS` documents the columns; docs/dataframes.md has examples. pandas is imported when a table is
+`COLUMNS` documents the columns; docs/comparing.md has examples. pandas is imported when a table is
 read: it takes 0.4 s, and most commands do not need one.
 """
 

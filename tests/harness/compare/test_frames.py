@@ -150,7 +150,7 @@ def test_importing_harness_does_not_import_pandas():
 
 
 def test_the_columns_are_documented():
-    text = (Path(__file__).parents[3] / "docs" / "dataframes.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text()
     for columns in COLUMNS.values():
         for name, meaning in columns.items():
             assert f"| `{name}` | {meaning} |" in text
