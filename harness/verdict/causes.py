@@ -76,7 +76,8 @@ def diagnose(
 ) -> Diagnosis | None:
     """Return the likely causes of the errors and warnings of a run.
 
-    None if there are none of these, or only warnings without a cause. Only checks that judged something are evidence. `components` are those known to be at fault.
+    None if there are none of these, or only warnings without a cause. Only checks that judged
+    something are evidence. `components` are those known to be at fault.
     """
     judged = [each for each in results if each.applicable]
     found = [each for each in judged if each.status in ("failed", "warned")]
