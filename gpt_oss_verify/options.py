@@ -167,11 +167,19 @@ class DataOptions:
     """python: the model can run programs, with the provider's own tool or in a local sandbox."""
 
     def place(self, evals: Sequence[str]) -> str | Path:
-        """Return where to read the data. Raises ConfigurationError if the options conflict."""
-        place = data_place(self, ("samples", "data", "data_file", "data_dir"))
+        """Return where to read the data: the option that is given, or `hub` if none is.
+
+        Raises ConfigurationError if the options conflict.
+        """
+        named = (self.data, self.data_file, self.data_dir)
+        given = [each for each in named if each]
+        if len(given) + self.samples > 1:
+            raise ConfigurationError(
+                "Give only one of --samples, --data, --data-file and --data-dir."
+            )
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
-        return place
+        return "samples" if self.samples else (given or ["hub"])[0]
 
 
 @Parameter(name="*", group=EVALS)
@@ -203,14 +211,6 @@ class DecisionOptions:
     """With --until-decided: start no round that would exceed N attempts."""
     budget_tokens: Annotated[int | None, COUNT] = None
     """With --until-decided: start no round once N output tokens are used."""
-
-    def check(self) -> None:
-        """Refuse conflicting options. Raises ConfigurationError."""
-        budget = self.budget_samples or self.budget_tokens
-        if budget is not None and not self.until_decided:
-            raise ConfigurationError(
-                "--budget-samples and --budget-tokens need --until-decided; add it."
-            )
 
 
 @Parameter(name="*", group=Group("Gate", sort_key=6))
@@ -280,18 +280,6 @@ class RunOptions:
     """Print the requests, tokens and cost of the run, and send nothing."""
     debug: Debug = False
     as_json: AsJson = False
-
-
-def data_place(options: object, names: Sequence[str]) -> str | Path:
-    """Return where to read data: the value of the one option that is given, or `hub` if none is.
-
-    Raises ConfigurationError if several are given.
-    """
-    given = {name: value for name in names if (value := getattr(options, name))}
-    if len(given) > 1:
-        *first, last = (f"--{name.replace('_', '-')}" for name in names)
-        raise ConfigurationError(f"Give only one of {', '.join(first)} and {last}.")
-    return "samples" if "samples" in given else next(iter(given.values()), "hub")
 
 
 def refuse(reason: str, *options: object, **others: object) -> None:

@@ -118,7 +118,22 @@ def new_plan(options: Options) -> Plan:
     settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
     tasks: list[Task] = []
     if suite is not None:
-        tasks += _harness_tasks(options, provider, settings, suite)
+        cases, sampling = options.cases, options.sampling
+        tasks += suite_tasks(
+            provider.info(),
+            settings,
+            suite,
+            golden_files.chosen(cases.golden, provider.model),
+            tries=sampling.tries or DEFAULT_TRIES,
+            sampling=Sampling(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=sampling.seed,
+                max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
+            ),
+            effort=sampling.reasoning_effort,
+        )
     tasks += _eval_tasks(options, provider, models, settings, grader)
     info = new_info(provider.info(), tasks, settings, typed_command(), options.shard)
     return Plan(provider, tuple(tasks), info, budget, grader)
@@ -134,7 +149,10 @@ def typed_command() -> tuple[str, ...]:
 def _check(options: Options, budget: Budget) -> None:
     """Refuse conflicting options before anything is loaded. Raises ConfigurationError."""
     decision = options.decision
-    decision.check()
+    if not decision.until_decided and (decision.budget_samples or decision.budget_tokens):
+        raise ConfigurationError(
+            "--budget-samples and --budget-tokens need --until-decided; add it."
+        )
     choose_baseline(options.baseline.baseline)
     effort = options.sampling.reasoning_effort
     if effort is not None and not effort.isprintable():
@@ -208,27 +226,6 @@ def _settings(
         budget_tokens=options.decision.budget_tokens,
         budget=budget.recorded_limits,
         **baseline,
-    )
-
-
-def _harness_tasks(
-    options: Options, provider: Provider, settings: RunSettings, suite: Suite
-) -> Iterator[Task]:
-    cases, sampling = options.cases, options.sampling
-    return suite_tasks(
-        provider.info(),
-        settings,
-        suite,
-        golden_files.chosen(cases.golden, provider.model),
-        tries=sampling.tries or DEFAULT_TRIES,
-        sampling=Sampling(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            seed=sampling.seed,
-            max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
-        ),
-        effort=sampling.reasoning_effort,
     )
 
 
