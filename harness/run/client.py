@@ -1,11 +1,9 @@
-"""Requests that are not recorded: preflight, `init` and launch readiness."""
+"""Requests that are not recorded: those of preflight and `init`."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import aiohttp
 
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
@@ -18,7 +16,6 @@ from harness.transport.retry import retry_after
 TRIES = 4
 WAITS = RetryPolicy(first_wait=0.6, longest_retry_after=3)
 TEMPORARY_STATUSES = OVERLOAD_STATUSES | {502, 504}
-READY_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class NotConnectedError(ProviderUnreachableError):
@@ -76,12 +73,3 @@ def _answer(provider: Provider, exchange: Exchange) -> Answer:
         )
     text = response.body or "\n\n".join(part.raw for part in response.parts)
     return Answer(response.status, response.headers, text, exchange.elapsed)
-
-
-async def is_ready(url: str) -> bool:
-    """Return whether a GET of `url` returns 200."""
-    try:
-        async with aiohttp.request("GET", url, timeout=READY_TIMEOUT) as response:
-            return response.status == 200
-    except (aiohttp.ClientError, OSError, ValueError):
-        return False

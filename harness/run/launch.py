@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
+
 from harness.errors import LaunchError
 from harness.providers.entries import Launch, Provider
 from harness.run import launch_guard as guard
-from harness.run.client import is_ready
 
 SECONDS_TO_STOP = 10.0
 POLL_INTERVAL = 0.1
+READY_TIMEOUT = aiohttp.ClientTimeout(total=5)
 TAIL_LINES = 8
 TAIL_BYTES = 4096
 
@@ -132,6 +134,15 @@ async def _wait_until_ready(
                 f"({url} does not return 200){_tail(log)}"
             )
         await asyncio.sleep(POLL_INTERVAL)
+
+
+async def is_ready(url: str) -> bool:
+    """Return whether a GET of `url` returns 200."""
+    try:
+        async with aiohttp.request("GET", url, timeout=READY_TIMEOUT) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, OSError, ValueError):
+        return False
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

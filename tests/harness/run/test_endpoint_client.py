@@ -12,7 +12,8 @@ from replies import MODEL
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.run import client
-from harness.run.client import Answer, NotConnectedError, is_ready, request
+from harness.run.client import Answer, NotConnectedError, request
+from harness.run.launch import is_ready
 
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
 
