@@ -163,7 +163,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def unwrapped_description(docstring: str) -> str:
-    """The description of a Google-style docstring, one line per paragraph, without sections."""
+    """Return the description of a Google-style docstring, one line per paragraph."""
     description = inspect.cleandoc(docstring).partition("\n\nArgs:")[0]
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
 

@@ -105,7 +105,7 @@ def grader_of_run(
 
 
 def _overridden(provider: Provider, **overrides: object) -> Provider:
-    """`provider` with the overrides that are not None; with another address, it is not launched."""
+    """Return `provider` with the overrides that are not None; a new address is not launched."""
     given = {name: value for name, value in overrides.items() if value is not None}
     if "base_url" in given:
         given["launch"] = None
@@ -115,7 +115,7 @@ def _overridden(provider: Provider, **overrides: object) -> Provider:
 def gate_for(
     provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
 ) -> Gate:
-    """The gate of a new run; options override --gate FILE, which overrides providers.yaml."""
+    """Join the gate of a new run: options override --gate FILE, which overrides providers.yaml."""
     layers = providers.gate_layers(provider, providers_file)
     return _checked(joined([*layers, *_own_layers(gate, budget)]))
 
@@ -133,7 +133,7 @@ def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
 
 
 def budget_of(gate: Gate, *paid: Provider) -> Budget:
-    """The budget of a gate. Raises ConfigurationError if a provider has no prices to enforce it."""
+    """Return the budget of a gate. Raises ConfigurationError if a provider lacks prices for it."""
     budget = Budget(gate.applied_to(Limits()))
     for provider in paid:
         budget.check(provider)
@@ -170,7 +170,7 @@ def _checked(gate: Gate) -> Gate:
 
 
 def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
-    """The thresholds of a finished run: its own, or those of --gate FILE; options override both."""
+    """Return thresholds for a finished run: its own or those of --gate FILE, with the options."""
     base = info.settings.thresholds
     if options.gate is not None:
         base = default_thresholds(info.provider.model, strict=info.settings.strict)

@@ -203,7 +203,7 @@ def _ask_address(
 
 
 def _model(listed: Sequence[str] | None) -> str:
-    """The only listed model, or the one that the user names; None: the provider was not asked."""
+    """Return the only listed model, or the one that the user names; None: nothing was asked."""
     if _interactive():
         likely = [each for each in listed or [] if "gpt-oss" in each.lower()] or list(listed or [])
         if likely:

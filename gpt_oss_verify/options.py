@@ -35,7 +35,7 @@ ProvidersFile = Annotated[
 
 
 def run_place(run: Path) -> Path:
-    """The path of a run; a bare name, as in the commands of a report, is a folder in `runs`."""
+    """Find a run: a bare name, as in the commands of a report, is a folder in `runs`."""
     inside = DEFAULT_OUT / run
     return inside if inside.is_dir() and not run.exists() else run
 

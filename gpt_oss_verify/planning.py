@@ -308,7 +308,7 @@ def resume(
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
-    """The tasks of the run in `folder`; `info` is its `run.json`, perhaps with other settings.
+    """Restore the tasks of a run; `info` is its `run.json`, perhaps with other settings.
 
     Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
     be read, and RunLogError if it is not the one that `run.json` describes.

@@ -234,7 +234,7 @@ def key_variables(provider: Provider) -> list[str]:
 
 
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
-    """The shipped entries, overridden by those of the user's file. Raises ConfigurationError."""
+    """Read the shipped entries and the user's, which override them. Raises ConfigurationError."""
     return _shipped_providers() | own_providers(path)
 
 
@@ -244,7 +244,7 @@ def own_providers(path: Path | None = None) -> dict[str, Provider]:
 
 
 def gate_layers(provider: Provider, path: Path | None) -> Iterator[GateLayer]:
-    """The gates of the user's file: for all providers, then for one. Raises ConfigurationError."""
+    """Yield the user's gates: for all providers, then for one. Raises ConfigurationError."""
     source, content = _own_file(path)
     if (gate := content.get("gate")) is not None:
         yield GateLayer(gate_entry(gate, source, ("gate",)).settings, f"{source}, gate")
@@ -263,7 +263,7 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
 def adhoc_provider(
     base_url: str, model: str, apis: Sequence[Api], api_key_env: str | None = None
 ) -> Provider:
-    """A provider from the command line, named after its address. Raises ConfigurationError."""
+    """Return a provider without an entry, named after its address. Raises ConfigurationError."""
     entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
     try:
         address = urlsplit(base_url)

@@ -110,7 +110,7 @@ def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> 
 
 
 def with_entry(text: str, source: str, name: str, entry: Mapping[str, object]) -> str:
-    """A providers.yaml with the entry added or replaced. Raises ConfigurationError if unsafe."""
+    """Add or replace an entry in a providers.yaml. Raises ConfigurationError if that is unsafe."""
     edited = _edited(text, name, entry)
     if edited is None or not _is_safe(text, edited, source, name, entry):
         raise ConfigurationError(
@@ -151,7 +151,7 @@ def _next_section(lines: list[str], start: int) -> int:
 
 
 def _end(lines: list[str], end: int, indent: int) -> int:
-    """The end of an entry before line `end`, without the comments that belong to the next entry."""
+    """Find the end of an entry before line `end`, without comments that belong to the next one."""
     while not (text := lines[end - 1].lstrip(" ")) or (
         text.startswith("#") and len(lines[end - 1]) - len(text) <= indent
     ):

@@ -51,7 +51,7 @@ class Description(Record):
     modes: tuple[Mode, ...]
 
     def is_named(self, name: str) -> bool:
-        """Whether `name` is the id of this rule, a prefix of it up to a dot, or its family."""
+        """Return whether `name` is the id of the rule, a prefix up to a dot, or its family."""
         return name in (self.id, self.family) or self.id.startswith(f"{name}.")
 
 

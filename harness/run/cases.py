@@ -78,7 +78,7 @@ class Suite:
         return self if count is None else replace(self, cases=self.cases[:count])
 
     def spread(self, count: int | None) -> Suite:
-        """The suite with `count` cases of as many tools and kinds as possible; all cases for None.
+        """Choose `count` cases of as many tools and kinds as possible; all cases for None.
 
         Each case is of the tool with the fewest cases so far and, among those, adds the most
         traits. A larger `count` therefore includes the cases of a smaller one, and every tool is
@@ -110,7 +110,7 @@ class _BadCaseError(ValueError):
 
 
 def planned_cases(suite: Suite, settings: RunSettings) -> Suite:
-    """The cases of a run; a run of an older version records only the number of its first cases."""
+    """Return the cases of a run; older versions recorded only the number of its first cases."""
     if settings.case_ids:
         return suite.named(settings.case_ids)
     return suite.first(settings.first_cases)
@@ -149,7 +149,7 @@ def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], t
 
 
 def _traits(case: Case) -> set[str]:
-    """What distinguishes kinds of cases: the arguments, their types, and unusual characters."""
+    """List what distinguishes kinds of cases: arguments, their types, and unusual characters."""
     written = json.dumps(case.expected_arguments, ensure_ascii=False)
     traits = {f"argument {name}" for name in case.expected_arguments}
     traits |= {type(value).__name__ for value in case.expected_arguments.values()}

@@ -68,7 +68,7 @@ async def supported_apis(
 
 
 async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[str] | None:
-    """The ids of the provider's models, or None without a list; raises the errors of `request`."""
+    """Return the ids of the provider's models, None without a list; raises as `request`."""
     try:
         answer = await request(_impatient(provider, LONGEST_LIST), "/models", say=say)
     except NotConnectedError:
@@ -126,7 +126,7 @@ def _body(
 
 
 async def cot_field(provider: Provider) -> str:
-    """The field of Chat messages in which the provider returns CoT, and clients send it back.
+    """Find the field of Chat messages in which CoT is returned, and sent back by clients.
 
     It is `reasoning`, unless a reply has CoT in `reasoning_content` alone. Raises the errors of
     `request`.
@@ -140,7 +140,7 @@ async def cot_field(provider: Provider) -> str:
 
 
 async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, int]:
-    """The number of alternatives per token that a request may set, and the number of requests made.
+    """Find how many alternatives per token a request may set; also returns the requests made.
 
     Providers limit it: 20 in OpenAI's API, 5 in others. None if logprobs are rejected, and the
     maximum if an error has another cause, which the run records. Raises the errors of `request`.
@@ -154,7 +154,7 @@ async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, i
 
 
 async def runs_python(provider: Provider) -> tuple[bool, int]:
-    """Whether the provider runs the model's Python programs, and the number of requests made.
+    """Find out whether the provider runs Python programs; also returns the requests made.
 
     A request over Responses asks for a program. The answer is yes if a reply has a call of the
     built-in tool and continues after it. A model may answer without a call, so up to three requests

@@ -179,7 +179,7 @@ def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]
 
 
 def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
-    """The score once it is known which findings count: an error makes the response invalid."""
+    """Return the score with the findings that count: an error makes the response invalid."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors or score.outcome in ("timeout", "provider_error", "invalid_response"):
         return replace(score, findings=tuple(findings))

@@ -140,7 +140,7 @@ class HttpTransport:
         )
 
     def _headers_with(self, key: Key) -> dict[str, str]:
-        """The headers of a request; unless `key` is right, without those that contain a secret."""
+        """Return the headers of a request; without secrets, unless `key` is right."""
         if key == "right":
             return dict(self._headers)
         shown = self._redactor.headers(self._headers)
@@ -217,7 +217,7 @@ def _explained(error: Exception) -> tuple[FailureKind, str]:
 
 
 def _connection_error(error: OSError) -> str:
-    """Why a connection failed. The errno of a TLS error is not one of the operating system."""
+    """Explain why a connection failed; the errno of a TLS error is not the system's."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):

@@ -123,7 +123,7 @@ class RateLimitedTransport:
 
 
 def tokens_used(exchange: Exchange) -> int:
-    """The tokens that the provider reports, or an estimate from the length of the request."""
+    """Return the tokens that the provider reports, or an estimate from the request's length."""
     response = exchange.response
     if response is not None:
         texts = [part.raw.rpartition("data:")[2] for part in response.parts]

@@ -18,7 +18,7 @@ _ESCAPE = "\\u00"  # escape of an ASCII character in JSON
 
 
 def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
-    """The values of headers with names such as `X-Api-Key`, without a scheme such as `Bearer`."""
+    """Return the values of headers such as `X-Api-Key`, without a scheme such as `Bearer`."""
     held = (value.split() for name, value in headers.items() if SECRET_NAMES.search(name))
     return frozenset(words[-1] for words in held if words)
 
@@ -52,7 +52,7 @@ class Redactor:
         return clean
 
     def _found_in(self, text: str) -> bool:
-        """Whether a text contains a secret; most texts are ruled out without the slow pattern."""
+        """Return whether a text has a secret; most texts are ruled out without the slow pattern."""
         return (
             bool(self._marks)
             and (_ESCAPE in text or any(mark in text for mark in self._marks))
