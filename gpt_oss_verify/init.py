@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +77,12 @@ def init(
         offline: Send no request to the provider.
         force: Replace an existing entry of this name.
     """
-    _refuse_keys(name, base_url, model, api_key_env, *names(apis))
+    typed = filter(None, (name, base_url, model, api_key_env, *names(apis)))
+    if any(map(looks_like_key, typed)):
+        raise ConfigurationError(
+            "One of the arguments looks like a key. Store it in an environment variable and pass "
+            "the variable's name as --api-key-env; providers.yaml must not contain keys."
+        )
     existing = own_providers(providers_file) if providers_file.exists() else {}
     wanted = parse_apis(apis)
     if _interactive():
@@ -107,33 +112,24 @@ def init(
     return 0
 
 
-def _refuse_keys(*arguments: str | None) -> None:
-    if any(map(looks_like_key, filter(None, arguments))):
-        raise ConfigurationError(
-            "One of the arguments looks like a key. Store it in an environment variable and pass "
-            "the variable's name as --api-key-env; providers.yaml must not contain keys."
-        )
-
-
 def _with_model_and_apis(
     entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
 ) -> Provider:
     """Return the entry with model and APIs; those not given come from the provider or the user."""
-    models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
-    provider = changed(entry, model=model or _model(models))
+    asked = changed(entry, timeout=MOST_SECONDS)
+    models = None if offline else _listed_models(asked)
+    asked = changed(asked, model=model or _model(models))
     if apis is None:
-        patient = changed(provider, timeout=MOST_SECONDS)
-        found = () if models is None else _supported_apis(patient, models)
+        found = () if models is None else _supported_apis(asked, models)
         apis = found or BOTH_APIS
         if _interactive():
             apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
     elif models is not None:
-        patient = changed(provider, timeout=MOST_SECONDS)
         try:
-            asyncio.run(preflight(patient, apis))
+            asyncio.run(preflight(asked, apis))
         except (ConfigurationError, ProviderUnavailableError) as error:
             say(f"{error}. The entry is written nevertheless.")
-    return changed(provider, apis=apis)
+    return changed(entry, model=asked.model, apis=apis)
 
 
 def _listed_models(provider: Provider) -> list[str] | None:
@@ -162,15 +158,9 @@ def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
     return apis
 
 
-def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
-    entry: dict[str, object] = {
-        "base_url": provider.base_url,
-        "model": provider.model,
-        "apis": list(provider.apis),
-    }
-    if provider.api_key_env:
-        entry["api_key_env"] = provider.api_key_env
-    entry |= limits
+def _write(path: Path, provider: Provider, limits: Iterable[str]) -> None:
+    written = {"base_url", "model", "apis", "api_key_env", *limits}
+    entry = provider.model_dump(mode="json", include=written, exclude_none=True)
     if path.exists():
         text = with_entry(read_text(path), str(path), provider.name, entry)
     else:
