@@ -116,11 +116,12 @@ def new_plan(options: Options) -> Plan:
         for bad in suite.bad_lines:
             say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
     settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
+    described = provider.info()
     tasks: list[Task] = []
     if suite is not None:
         cases, sampling = options.cases, options.sampling
         tasks += suite_tasks(
-            provider.info(),
+            described,
             settings,
             suite,
             golden_files.chosen(cases.golden, provider.model),
@@ -135,7 +136,7 @@ def new_plan(options: Options) -> Plan:
             effort=sampling.reasoning_effort,
         )
     tasks += _eval_tasks(options, provider, models, settings, grader)
-    info = new_info(provider.info(), tasks, settings, typed_command(), options.shard)
+    info = new_info(described, tasks, settings, typed_command(), options.shard)
     return Plan(provider, tuple(tasks), info, budget, grader)
 
 
