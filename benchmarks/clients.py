@@ -63,7 +63,7 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     from harness.records.runs import RunSettings, Sampling
     from harness.session import sample
     from harness.tasks.plan import Plan, new_info
-    from harness.verdict.interim import InterimJudge
+    from harness.verdict.judge import InterimJudge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(

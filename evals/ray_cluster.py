@@ -27,7 +27,7 @@ from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_
 from harness.run.sampling import Observer, run_until_stopped
 from harness.session import sample
 from harness.tasks.plan import Plan, continued, ended, started
-from harness.verdict.interim import InterimJudge
+from harness.verdict.judge import InterimJudge
 
 _CONNECT_SECONDS = 10
 """Ray itself tries for many minutes to reach a cluster that does not answer."""

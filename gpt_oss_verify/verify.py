@@ -46,7 +46,7 @@ from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
 from harness.verdict import requirements
-from harness.verdict.interim import InterimJudge
+from harness.verdict.judge import InterimJudge
 from reports.text import counted, visible
 
 Sampler = Callable[[Plan, Path, Observer], None]

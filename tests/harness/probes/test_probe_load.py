@@ -21,8 +21,7 @@ from harness.run.attempts import Attempt
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan, new_info
-from harness.verdict.interim import InterimJudge
-from harness.verdict.judge import judge
+from harness.verdict.judge import InterimJudge, judge
 
 _numbers = itertools.count(1)
 

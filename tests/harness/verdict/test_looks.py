@@ -20,8 +20,8 @@ from harness.tasks.attempt_order import (
     portions,
 )
 from harness.tasks.probing import probe_tasks
-from harness.verdict import interim as module
-from harness.verdict.interim import InterimJudge
+from harness.verdict import judge as module
+from harness.verdict.judge import InterimJudge
 
 
 def append(folder, rollouts):
