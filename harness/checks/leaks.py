@@ -43,6 +43,10 @@ _COT_HEADER = re.compile(rf"\s*analysis{_COT_OPENING.pattern}")
 # Code in Markdown: a closed block, or a closed span.
 _CODE = re.compile(r"```.*?```|(?<!`)`[^`\n]+`(?!`)", re.DOTALL)
 _SHORTEST_COPY = 40
+_WRITTEN = (0, -2)
+"""Unexplained tokens of a reply whose header the model wrote as text, or without `<|message|>`. The
+name of the channel is then in the text and in the header that the account assumes. If the server
+dropped special tokens instead, those of the reply exceed these numbers."""
 _EVERYWHERE = ("answer", "reasoning", "tool name", "argument text")
 
 
@@ -89,16 +93,17 @@ def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
     The provider's harmony parser failed. Clients show or execute the markup. Nothing is reported if
-    the number of tokens shows that the model wrote the header as text, unless the reply begins with
-    the header of a missing CoT.
+    the number of tokens shows that the model wrote the header as text, or without
+    `<|message|>`, unless the reply begins with the header of a missing CoT.
     """
     reply, what = answer.reply, "parts of a harmony header"
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
     if not found and not reply.reasoning:
         found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
     counted = account_of(*answer) if found else None
+    own = counted is not None and counted.exact and counted.unexplained in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
-    if counted is None or counted.unexplained or not counted.exact or unparsed:
+    if unparsed or not own:
         yield from found
 
 

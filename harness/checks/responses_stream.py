@@ -28,8 +28,8 @@ grammar_checks(
         ),
         grammar.PARTS: (
             "error",
-            "A content part is added, filled and closed, and content_index increases by one. Typed "
-            "clients keep a list of parts and fail on an unknown index.",
+            "A content part is added, filled and closed, and content_index increases by one. The "
+            "stream helper of OpenAI's SDK raises an error on an index of no part.",
         ),
         grammar.REASONING_PARTS: (
             "warning",

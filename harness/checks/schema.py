@@ -1,5 +1,6 @@
 """Replies, chunks and events validated against the `openai` package and Open Responses."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -27,7 +28,10 @@ _REQUIRED_OF_RESPONSES = frozenset(
 _REQUIRED_OF_CHOICES = ("index", "finish_reason")
 _REQUIRED_OF_MESSAGES = ("role", "content")
 
-_ERROR_WHY = "Typed clients fail on a violation, or pass on values of the wrong type."
+_ERROR_WHY = (
+    "OpenAI's SDK passes on missing and wrong values unchecked. Its stream helpers raise an error "
+    "if an event lacks an index, a delta, or the object that it announces."
+)
 _MINOR_WHY = (
     "The affected fields are recent, often omitted, or irrelevant to gpt-oss; clients cope "
     "without them."
@@ -48,13 +52,28 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, exchange.unreadable, "a reply of this API", got)
 
 
+_NEEDED_BY_SDK = re.compile(
+    r"\$\.(?:response|item|part|delta|output_index|content_index)"
+    r"|\$\.(?:object|choices)|\$\.choices\[\d+\]\.(?:index|delta)"
+    r"|\$\.choices\[\d+\]\.delta\.tool_calls\[\d+\]\.index"
+)
+"""Fields of events without which the stream helpers of the `openai` package raise an error."""
+
+
+def stops_sdk(event: int | None, path: str | None) -> bool:
+    """Whether a wrong field, of an event with a number, makes the helpers of OpenAI's SDK fail."""
+    return event is not None and path is not None and bool(_NEEDED_BY_SDK.fullmatch(path))
+
+
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
-    """Report each path once, at its first occurrence."""
+    """Report each path once, at its first occurrence; those that stop the SDK come first."""
     first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
-    for event, miss in reversed(first.values()):
-        if miss.minor is minor:
-            message = f"{miss.path}: {miss.message}."
-            yield Problem(exchange, message, miss.message, miss.got, miss.path, event)
+    found = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
+    for event, miss in sorted(found, key=lambda each: not stops_sdk(each[0], each[1].path)):
+        message = f"{miss.path}: {miss.message}."
+        if stops_sdk(event, miss.path):
+            message = f"{message} The stream helper of OpenAI's SDK raises an error."
+        yield Problem(exchange, message, miss.message, miss.got, miss.path, event)
 
 
 for _api, _objects, _name, _source in (

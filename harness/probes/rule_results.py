@@ -11,6 +11,7 @@ from harmony.vocabulary import VocabularyError
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import CHECKS
 from harness.checks.rules import Problem, Rule, finding_of, tolerated
+from harness.checks.schema import stops_sdk
 from harness.probes import PROBES
 from harness.probes.probe import (
     NoReplyError,
@@ -141,7 +142,7 @@ def with_equal_refusals(
 
 def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
     """Return the result of a rule that judged something; raise ValueError without trials."""
-    worst_first = sorted(findings, key=lambda finding: _ORDER[finding.severity])
+    worst_first = sorted(findings, key=_breaks_clients)
     examples: dict[str, Finding] = {}
     for finding in worst_first:
         examples.setdefault(finding.evidence.record, finding)
@@ -156,6 +157,12 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
         counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
         examples=tuple(examples.values())[:EXAMPLES],
     )
+
+
+def _breaks_clients(finding: Finding) -> tuple[int, bool]:
+    """Return the sort key of findings: by severity, then those that make OpenAI's SDK fail."""
+    evidence = finding.evidence
+    return _ORDER[finding.severity], not stops_sdk(evidence.event, evidence.path)
 
 
 def _summed(counts: Counts, part: int) -> dict[Hashable, tuple[int, int]]:

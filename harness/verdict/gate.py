@@ -24,6 +24,7 @@ FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 LEAST_JUDGED = 0.5
 """A run passes only if more than this share of what it set out to judge was judged."""
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
+_GIVES_LOGPROBS = "logprobs.given"
 NO_BASELINE = (
     "Nothing is published about these questions. Measure a baseline with "
     "`gpt-oss-verify export RUN --format baseline` and pass it with --baseline FILE."
@@ -105,7 +106,10 @@ def decide(
         decision=_worst([part.decision for part in parts]),
         reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
         thresholds=thresholds,
-        warnings=tuple(warning for part in parts for warning in part.warnings),
+        warnings=(
+            *(warning for part in parts for warning in part.warnings),
+            *_without_logprobs(rules.all),
+        ),
         guide=_guide(calling, thresholds),
     )
 
@@ -289,6 +293,23 @@ def _silence(results: Sequence[TaskResult], too_silent: Sequence[str]) -> Iterat
         yield (
             f"{silent} of {made} attempts got no reply. They do not count, because they are no "
             "evidence about tool calling."
+        )
+
+
+def _without_logprobs(rules: Sequence[RuleResult]) -> Iterator[str]:
+    """What could not be verified because every reply omits the requested logprobs."""
+    given = next((each for each in rules if each.check.id == _GIVES_LOGPROBS), None)
+    if given is None or not given.failures or given.failures < given.applicable:
+        return
+    silent = [
+        each.check.id
+        for each in rules
+        if each.status == "not_verifiable" and "no logprobs" in (each.reason or "")
+    ]
+    if silent:
+        yield (
+            f"The provider accepts the option logprobs and omits them ({_GIVES_LOGPROBS}), so "
+            f"{len(silent)} probes could not verify anything: {first_few(silent, SHOWN_RULES)}."
         )
 
 

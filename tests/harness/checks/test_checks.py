@@ -28,7 +28,7 @@ from replies import (
     responses_whole,
 )
 
-from harmony.conversation import Answer
+from harmony.conversation import Answer, Reasoning
 from harmony.render import message_tokens
 from harness import checks
 from harness.api.parsed_rollout import parse_rollout
@@ -321,10 +321,10 @@ BROKEN_CHAT = [
     ("harmony.markers", put("choices.0.message.content", "a<|channel|>final"), ANSWER),
     ("harmony.markers", put("choices.0.message.reasoning", "a<|end|>"), ANSWER),
     ("harmony.markers", put("choices.0.message.tool_calls.0.function.name", "f<|start|>"), CALL),
-    ("harmony.remains", put("choices.0.message.content", "analysisWe need to…"), ANSWER),
-    ("harmony.remains", put("choices.0.message.content", "commentaryI will look."), ANSWER),
-    ("harmony.remains", put("choices.0.message.content", "So.assistantfinalFour"), ANSWER),
-    ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWER),
+    ("harmony.remains", put("choices.0.message.content", "analysisWe need to…"), ANSWERED),
+    ("harmony.remains", put("choices.0.message.content", "commentaryI will look."), ANSWERED),
+    ("harmony.remains", put("choices.0.message.content", "So.assistantfinalFour"), ANSWERED),
+    ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWERED),
     ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),
     ("reasoning.missing.truncated", truncated_without_cot, ANSWER),
     (
@@ -588,7 +588,8 @@ def test_a_model_of_another_size_is_reported():
 )
 def test_text_of_the_prompt_does_not_hide_a_leaked_header(text, prompt_text, check):
     prompt = {"messages": [{"role": "user", "content": prompt_text}]}
-    assert check in reported(mutations.chat(put("choices.0.message.content", text), ANSWER, prompt))
+    said = put("choices.0.message.content", text)
+    assert check in reported(mutations.chat(said, ANSWERED, prompt))
 
 
 @pytest.mark.parametrize(
@@ -605,6 +606,24 @@ def test_text_of_the_prompt_does_not_hide_a_leaked_header(text, prompt_text, che
 def test_the_header_of_an_answer_is_a_leak(text, reasoning, leaked):
     def change(body):
         body["choices"][0]["message"] |= {"content": text, "reasoning": reasoning}
+
+    assert ("harmony.remains" in chat(change, ANSWER)) == leaked
+
+
+@pytest.mark.parametrize(
+    ("tokens", "leaked"),
+    [(0, False), (-2, False), (-1, True), (3, True), (None, True)],
+    ids=["as text", "malformed", "stripped", "all stripped", "no counts"],
+)
+def test_a_header_that_the_model_malformed_is_not_a_leak(tokens, leaked):
+    """The model left out `<|message|>`, so the parser cannot tell the header from the text."""
+    said, cot = "finalmessage It is sunny.", "They ask for the weather."
+
+    def change(body):
+        body["choices"][0]["message"] |= {"content": said, "reasoning": cot}
+        whole = sum(len(message_tokens(each)) for each in (Reasoning(cot), Answer(said)))
+        count = None if tokens is None else whole - in_prompt() + tokens
+        body["usage"] |= {"completion_tokens": count, "completion_tokens_details": None}
 
     assert ("harmony.remains" in chat(change, ANSWER)) == leaked
 

@@ -3,16 +3,24 @@
 import re
 
 import pytest
+from analyses import planned
+from healthy import rollout
+from replies import Reply
 
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
+from harness.probes.logprobs import GROUP
+from harness.probes.probe import ProbeOptions
+from harness.probes.rule_results import probe_results
 from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
 from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.statistics.two_rates import exceeds
+from harness.verdict import gate
 from harness.verdict.gate import (
     Coverage,
     decide_calls_and_probes,
@@ -276,6 +284,25 @@ def test_a_reason_names_the_source_of_its_threshold():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
     assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
     assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]
+
+
+def test_the_verdict_states_what_missing_logprobs_leave_unverified():
+    """The probes see replies that omit the requested logprobs without an error."""
+    options = ProbeOptions("m", ("chat",))
+    requests = GROUP.requests("chat")
+    rollouts = {
+        each.id: [parse_rollout(rollout([Reply(text="Alma, 7.")], sample=each.id))]
+        for each in requests
+    }
+    results = probe_results(GROUP.probes, rollouts, options)
+    assert {each.check.id: each.status for each in results}["logprobs.given"] == "warned"
+    info = planned(tries=1, only=("logprobs",)).info
+    verdict = gate.decide(
+        info, [], Thresholds(), gate.RuleResults(results, results), complete=True, made=4
+    )
+    (warning,) = verdict.warnings
+    assert "so 3 probes could not verify anything: " in warning
+    assert "logprobs.values, logprobs.tokens" in warning
 
 
 # --- Modes that alternate
