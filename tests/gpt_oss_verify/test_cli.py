@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from analyses import PROVIDER
 from background import in_background
 from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status, text
@@ -24,7 +25,6 @@ from gpt_oss_verify.app import main, run
 from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from harness.errors import ConfigurationError
-from harness.records.runs import ProviderInfo
 from harness.tasks import plan as plan_module
 
 KEY = "sk-very-secret"
@@ -421,14 +421,8 @@ def test_a_finished_run_is_resumed_only_with_what_it_had(mock, tmp_path, capsys)
 
 
 def test_resuming_a_launched_provider_requires_its_entry():
-    info = ProviderInfo(
-        name="gone",
-        base_url="http://127.0.0.1:{port}/v1",
-        model=MODEL,
-        extra_body={},
-        header_names=(),
-        launch_command=("serve",),
-    )
+    launched = {"base_url": "http://127.0.0.1:{port}/v1", "launch_command": ("serve",)}
+    info = PROVIDER.model_copy(update={"name": "gone", **launched})
     with pytest.raises(ConfigurationError, match=r"launched gone, but its entry .* --providers"):
         same_provider(info, ProviderOptions(), None)
 
