@@ -179,7 +179,6 @@ def _findings(scores: Iterable[Score]) -> Figures:
 
 
 def _eval_condition(result: TaskResult) -> Figures:
-    assert result.score is not None
     return {
         **_size(result),
         "score": _estimate(result.score.estimate),
@@ -234,7 +233,6 @@ def _rubric_figure(figure: RubricFigure) -> Figures:
 
 def _against_baseline(result: TaskResult) -> Figures:
     verdict = result.baseline
-    assert verdict is not None
     found: Figures = {"verdict": verdict.decision, "warnings": len(verdict.warnings)}
     if verdict.baseline is not None:
         found["baseline_figures"] = [figure.value for figure in verdict.baseline.figures]

@@ -19,6 +19,7 @@ from reference_engine.generation.engine import Engine
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "reference_engine" / "small" / "checkpoint"
 COMMAND = Path(sys.executable).with_name("gpt-oss-verify")
+CHAT = ("--suite", "tools", "--api", "chat", "--streaming")
 
 pytestmark = pytest.mark.slow
 
@@ -51,22 +52,7 @@ def shuffled(folder: Path) -> Path:
 
 
 def test_the_reference_passes(tmp_path: Path) -> None:
-    done = verify(
-        tmp_path,
-        "-p",
-        "reference",
-        "--suite",
-        "tools",
-        "--api",
-        "chat",
-        "-s",
-        "-n",
-        "4",
-        "-k",
-        "1",
-        "--rule",
-        "guide",
-    )
+    done = verify(tmp_path, "-p", "reference", *CHAT, "-n", "4", "-k", "1", "--rule", "guide")
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)
     assert verdict["verdict"]["decision"] == "pass"
@@ -82,20 +68,7 @@ def test_shuffled_weights_fail(
     monkeypatch.chdir(tmp_path)
     engine = Engine(load_model(shuffled(tmp_path / "shuffled"), dtype=torch.float32))
     engine.start()
-    few = (
-        "--suite",
-        "tools",
-        "--api",
-        "chat",
-        "-s",
-        "-n",
-        "2",
-        "-k",
-        "2",
-        "--max-tokens",
-        "30",
-        "--json",
-    )
+    few = (*CHAT, "-n", "2", "-k", "2", "--max-tokens", "30", "--json")
     try:
         with running(engine) as url:
             assert run(["--base-url", url, "--model", "gpt-oss-small", *few]) == 1

@@ -64,9 +64,11 @@ def test_a_check_is_shown_without_requests(capsys):
     assert "# " not in shown
 
 
-def test_an_unknown_rule_is_reported_with_a_similar_one(capsys):
+def test_an_unknown_rule_or_two_selections_are_reported(capsys):
     assert run(["checks", "tools.choice.requird"]) == 2
     assert "did you mean 'tools.choice.required'?" in capsys.readouterr().err
+    assert run(["checks", "tools.choice.named", "--family", "usage"]) == 2
+    assert "not both" in capsys.readouterr().err
 
 
 def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
@@ -74,11 +76,6 @@ def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
         if isinstance(rule, Probe):
             assert run(["checks", rule.about.id]) == 0
             assert re.search(r"^# '", capsys.readouterr().out, flags=re.M), rule.about.id
-
-
-def test_an_id_and_a_family_cannot_be_combined(capsys):
-    assert run(["checks", "tools.choice.named", "--family", "usage"]) == 2
-    assert "not both" in capsys.readouterr().err
 
 
 def test_an_unknown_family_is_reported_with_the_known_ones():
@@ -89,8 +86,3 @@ def test_an_unknown_family_is_reported_with_the_known_ones():
 def test_every_row_has_the_columns_of_the_table():
     rows = [line for line in catalogue.markdown(catalogue.entries()).splitlines() if "|" in line]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
-
-
-def test_every_family_has_a_title():
-    titles = catalogue.by_family(catalogue.entries())
-    assert all(":" in title or " " in title for title in titles)

@@ -237,20 +237,17 @@ def test_a_provider_that_supports_neither_api_is_an_error(
     assert run(at(mock, "--apis", "chat")) == 0
 
 
-def test_several_models_require_a_choice(
-    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("models", "why"), [(["a", "b"], "the provider lists a, b"), ([], "does not list its models")]
+)
+def test_without_exactly_one_listed_model_a_name_is_required(
+    models: list[str], why: str, mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mock.models = ["a", "b"]
+    mock.models = models
     assert run(at(mock)) == 2
-    assert "Give --model; the provider lists a, b." in capsys.readouterr().err
-
-
-def test_a_provider_without_a_list_of_models_requires_a_name(
-    mock: MockProvider, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mock.models = []
-    assert run(at(mock)) == 2
-    assert "Give --model; the provider does not list its models." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Give --model" in said
+    assert why in said
 
 
 def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(

@@ -7,6 +7,7 @@ import pytest
 from healthy import SUITE, correct, rollout
 from replies import MODEL, Reply
 from rich.console import Console
+from waiting import wait_for
 
 from gpt_oss_verify.progress import FirstFinding, LineDisplay, LiveDisplay, Tally, display
 from harness.checks import CHECKS
@@ -17,14 +18,6 @@ from harness.records.rollouts import Response
 from harness.records.runs import Sampling
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
-
-
-def wait_until(true):
-    """Wait at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
 TASKS = [ToolCalling(SUITE, [CHAT], tries=9, sampling=Sampling())]
@@ -86,15 +79,8 @@ def test_a_live_line_on_a_terminal():
     console = Console(file=stream, width=120, force_terminal=True, color_system=None)
     text = shown(LiveDisplay, console)
     assert "4/4" in text
+    assert "starting the provider …" in text
     assert "66.7 % passed so far · 0 errors · 117 tokens" in text
-
-
-def test_the_live_line_names_the_current_activity():
-    stream = io.StringIO()
-    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
-    with display(TASKS, debug=False, console=console) as screen:
-        screen.stage("starting the provider")
-    assert "starting the provider …" in stream.getvalue()
 
 
 def test_debug_prints_requests_and_responses():
@@ -165,7 +151,7 @@ def test_the_first_finding_is_printed_while_the_run_goes_on(soft, told):
         screen.begin(9, 0)
         for _ in range(3):
             finished(screen, unanswered_call())
-        wait_until(lambda: "first finding" in stream.getvalue() or not told)
+        wait_for(lambda: "first finding" in stream.getvalue() or not told)
     assert stream.getvalue().count("first finding: ") == told
 
 
@@ -179,6 +165,6 @@ def test_probes_are_judged_when_their_group_is_complete():
         streaming = attempt.condition.mode == "streaming"
         reply = [Reply(text="Hello.")]
         judge.add(rollout(reply, sample=attempt.sample.id, task=task.name, streaming=streaming))
-    wait_until(lambda: said)
+    wait_for(lambda: said)
     judge.close()
     assert said

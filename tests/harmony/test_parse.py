@@ -28,12 +28,10 @@ def messages_of(tokens: list[int]) -> list[tuple[str, str, str, bool]]:
                 assert started is None
                 started, text = event, ""
             case Delta(kind, piece):
-                assert started is not None
                 assert kind == started.kind
                 assert piece
                 text += piece
             case Ended(kind, complete):
-                assert started is not None
                 assert kind == started.kind
                 messages.append((kind, started.name, text, complete))
                 started = None

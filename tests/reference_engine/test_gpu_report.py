@@ -57,7 +57,6 @@ def _needed(name: str) -> list[str]:
     needs = [re.match(r"[\w.-]+", each) for each in requires(name) or () if "extra ==" not in each]
     found = [name]
     for match in needs:
-        assert match is not None
         with contextlib.suppress(PackageNotFoundError):
             found += _needed(match[0])
     return found

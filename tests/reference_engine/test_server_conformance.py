@@ -135,11 +135,6 @@ def test_a_chat_completion_cannot_be_stored(client):
     assert refused(chat, client, store=True).param == "store"
 
 
-def test_background_responses_are_refused(client):
-    respond(client, background=False)
-    assert refused(respond, client, background=True).param == "background"
-
-
 def test_the_first_chunk_has_a_role_and_an_empty_text(served, client):
     for script in (ANSWER, CALL):
         served[0].script = lambda *_, script=script: script
@@ -190,14 +185,6 @@ def test_a_failed_response_names_the_cause(error, code):
         *_, last = respond(client, stream=True)
     assert last.type == "response.failed"
     assert last.response.error.code == code
-
-
-def test_a_full_queue_is_a_rate_limit():
-    engine = ScriptedEngine()
-    engine.full = True
-    with sdk_client(engine) as client, pytest.raises(openai.RateLimitError) as caught:
-        chat(client)
-    assert (caught.value.type, caught.value.code) == ("requests", "rate_limit_exceeded")
 
 
 def test_cached_tokens_are_those_that_the_engine_reused():

@@ -19,6 +19,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from safetensors.torch import save_file
 from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+from waiting import wait_for
 
 from harmony.parse import FIRST_SPECIAL
 from reference_engine.__main__ import main
@@ -220,13 +221,6 @@ def test_a_busy_port_and_a_missing_checkpoint_are_reported_in_one_sentence(tmp_p
     code, error = run("serve", "--port", "0", "--checkpoint", str(tmp_path / "nothing"))
     assert (code, error.count("\n")) == (2, 1)
     assert "nothing" in error
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from analyses import PROVIDER
 from healthy import SUITE, correct, exchange, response
 from replies import MODEL, Reply
 
@@ -17,7 +18,6 @@ from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCou
 from harness.records.rollouts import Rollout
 from harness.records.runs import (
     DatasetInfo,
-    ProviderInfo,
     RunInfo,
     RunSettings,
     Sampling,
@@ -221,14 +221,7 @@ def _info(
     return RunInfo(
         tool_version="0.1.0",
         command=("gpt-oss-verify", "--provider", provider),
-        provider=ProviderInfo(
-            name=provider,
-            base_url="http://127.0.0.1:1/v1",
-            model=model,
-            extra_body={},
-            header_names=(),
-            launch_command=None,
-        ),
+        provider=PROVIDER.model_copy(update={"name": provider, "model": model}),
         settings=RunSettings(apis=apis, modes=MODES, concurrency=8),
         tasks=tuple(tasks),
         versions={"python": "3.11.0"},

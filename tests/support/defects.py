@@ -16,7 +16,6 @@ from mutations import (
     chat,
     chat_stream,
     drop,
-    event_of,
     first_call,
     nothing,
     put,
@@ -262,7 +261,6 @@ DEFECTS = (
                   reasoning='I call it with {"city": "Rome", "days": 3}.')),
         "calls.arguments.retyped", "calls.arguments.retyped.planned",
     ),
-    _defect("the stream ends in silence", streamed(_endless, CALL), "reply.unreadable"),
     _defect("each chunk has its own time", streamed(_vary_time), "chat.stream.constant"),
     _defect("the CoT after the answer", streamed(_late_cot), "chat.stream.order"),
     _defect("token counts all over", streamed(_usage_in_every_chunk), "chat.stream.usage"),
@@ -397,20 +395,6 @@ DEFECTS = (
     _defect(
         "every item at one index", events(_one_index),
         "responses.stream.items", "responses.stream.final",
-    ),
-    _defect(
-        "the end of the arguments says other ones",
-        events(lambda e: event_of(e, "response.function_call_arguments.done").update(
-            arguments='{"location": "Porto"}'), CALL),
-        "responses.stream.done_text",
-    ),
-    _defect(
-        "a call that starts at index 1",
-        streamed(lambda chunks: [
-            first_call([chunk]).update(index=1) for chunk in chunks
-            if chunk["choices"] and chunk["choices"][0]["delta"].get("tool_calls")
-        ] and chat_blocks(chunks), CALL),
-        "chat.stream.tool_calls",
     ),
 )  # fmt: skip
 

@@ -15,13 +15,11 @@ def true_grade(prompt: str) -> bool:
 
 
 def prompt_of(request: Received) -> str:
-    assert request.body is not None
     return str(request.body["messages"][-1]["content"])
 
 
 def say(text: str) -> mock.Handler:
     async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
-        assert request.body is not None
         mock.write_reply(request, writer, Reply(text=text, model=request.body["model"]))
 
     return handle

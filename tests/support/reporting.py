@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from analyses import PROVIDER
 from healthy import STARTED, exchange, response
 from replies import MODEL, Reply
 
@@ -26,7 +27,6 @@ from harness.records.figures import (
 from harness.records.rollouts import Exchange, Response, Rollout
 from harness.records.runs import (
     DatasetInfo,
-    ProviderInfo,
     RunInfo,
     RunSettings,
     Sampling,
@@ -48,14 +48,6 @@ from reports.html.report import render_html
 from reports.model import Report
 
 TOOLS = "tool_calling"
-PROVIDER = ProviderInfo(
-    name="mock",
-    base_url="http://127.0.0.1:1/v1",
-    model=MODEL,
-    extra_body={},
-    header_names=(),
-    launch_command=None,
-)
 _VALUES = {"success": 1.0, "correct": 1.0, "graded": 0.55, "answered": None}
 
 

@@ -275,7 +275,6 @@ BROKEN_CHAT = [
     ("chat.schema", put("created", "1"), CALL),
     ("chat.schema", put("object", "completion"), CALL),
     ("chat.schema", drop("id"), CALL),
-    ("chat.schema", put("choices.0.finish_reason", "eos"), CALL),
     ("reply.unreadable", put("choices", []), CALL),
     ("reply.unreadable", put("choices.0.message.content", {"a": 1}), CALL),
     ("reply.unreadable", put("choices.0.message.tool_calls.0.function.arguments", {}), CALL),
@@ -327,11 +326,6 @@ BROKEN_CHAT = [
     ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWERED),
     ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),
     ("reasoning.missing.truncated", truncated_without_cot, ANSWER),
-    (
-        "reasoning.is_answer",
-        put("choices.0.message.reasoning", "same " * 9),
-        Reply(text="same " * 9),
-    ),
 ]
 
 BROKEN_RESPONSES = [
@@ -544,7 +538,6 @@ BROKEN_RESPONSES_STREAM = [
     ("responses.stream.final", forget_item, CALL),
     ("responses.stream.final", other_final, CALL),
     ("stream.error_event", lambda e: e.insert(-1, {"type": "error", "message": "x"}), CALL),
-    ("reply.unreadable", lambda e: e.pop(), CALL),
 ]
 
 

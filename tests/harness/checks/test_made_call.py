@@ -32,7 +32,6 @@ def test_values_planned_in_the_cot_are_found_in_the_call(reasoning, change, in_c
     reply = Reply(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
     case = Case("a", "query_table", "Query it.", EXPECTED)
     found = made_call(parse_rollout(rollout([reply])), case)
-    assert found is not None
     assert found.in_cot is in_cot
 
 
@@ -56,5 +55,4 @@ def test_words_that_only_the_call_has_are_found(city, new_word):
         {"role": "user", "content": "Not Rome, 30 or 120."}
     ]
     found = made_call(parse_rollout(asked), Case("a", "find", "Find it.", {"city": "Oslo Bay"}))
-    assert found is not None
     assert found.new_word is new_word

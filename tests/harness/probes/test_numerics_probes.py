@@ -126,7 +126,6 @@ def shown(rule: str, **changes: Any) -> set[str]:
     """The known defects that a passed probe says it would have detected."""
     result = judged(numerics.GROUP, Replay(**changes), golden=GOLDEN)[rule]
     assert result.status == "passed"
-    assert result.reason is not None
     count, separator, names = result.reason.rstrip(".").partition(": ")
     assert f" of {len(GOLDEN.patterns)} known defects would show in " in count
     listed = set(names.split(", ")) if separator else set()

@@ -44,7 +44,6 @@ def test_a_full_entry_is_read(tmp_path: Path) -> None:
     assert provider.name == "mine"
     assert provider.base_url == "http://127.0.0.1:{port}/v1"
     assert provider.apis == ("responses", "chat")
-    assert provider.launch is not None
     assert provider.launch.command == ("serve", "my model", "--port", "{port}")
     assert provider.info().header_names == ("X-Team",)
     assert "TEAM" not in provider.info().model_dump_json()
@@ -150,7 +149,6 @@ def test_entries_may_share_settings(tmp_path: Path) -> None:
 def test_a_key_in_a_command_is_not_recorded(tmp_path: Path, command: str, shown: str) -> None:
     provider = load_providers(written(tmp_path, launch={"command": command}))["mine"]
     assert provider.info().launch_command == tuple(shown.split())
-    assert provider.launch is not None
     assert provider.launch.command == tuple(command.split())
 
 

@@ -179,7 +179,6 @@ async def test_the_provider_is_stopped_when_this_process_is_killed(tmp_path: Pat
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LAUNCH, *arguments), stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     process.kill()
     await process.communicate()

@@ -262,7 +262,6 @@ with RunLog(Path(sys.argv[2])) as log:
 def test_kill_9_loses_no_reported_attempt(tmp_path: Path) -> None:
     script = [sys.executable, "-c", APPEND_FOR_EVER, str(Path(__file__).parent), str(tmp_path)]
     with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         for _ in range(20):
             process.stdout.readline()
         os.kill(process.pid, 9)

@@ -92,7 +92,6 @@ async def test_a_call_of_an_unknown_tool_is_answered_with_an_error() -> None:
     async with MockProvider(script=[calling("made_up")]) as provider:
         done = await run(provider)
     assert done.end == "answered"
-    assert provider.posts[1].body is not None
     assert "no tool named made_up" in provider.posts[1].body["messages"][-1]["content"]
 
 

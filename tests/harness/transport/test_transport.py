@@ -59,7 +59,6 @@ async def test_a_whole_reply_is_recorded_unchanged() -> None:
     async with MockProvider(script=[mock.text(content, X_Request_Id="r1")]) as provider:
         exchange = await send(provider, BODY)
     assert exchange.failure is None
-    assert exchange.response is not None
     assert exchange.response.body == content
     assert exchange.response.status == 200
     assert exchange.response.complete
@@ -78,7 +77,6 @@ async def test_a_stream_is_recorded_in_blocks_with_arrival_times() -> None:
     ]
     async with MockProvider(script=[mock.stream(pieces, pause=0.05)]) as provider:
         exchange = await send(provider)
-    assert exchange.response is not None
     parts = exchange.response.parts
     assert [part.raw for part in parts] == [
         ": hello",
@@ -98,7 +96,6 @@ async def test_an_http_1_0_body_without_a_length_ends_with_the_connection() -> N
     async with MockProvider(script=[mock.raw(head + b"data: 1\n\ndata: [DONE]\n\n")]) as provider:
         exchange = await send(provider)
     assert exchange.failure is None
-    assert exchange.response is not None
     assert exchange.response.complete
     assert [part.raw for part in exchange.response.parts] == ["data: 1", "data: [DONE]"]
 
@@ -106,7 +103,6 @@ async def test_an_http_1_0_body_without_a_length_ends_with_the_connection() -> N
 async def test_json_instead_of_a_stream_is_a_body() -> None:
     async with MockProvider(script=[mock.text('{"a": 1}')]) as provider:
         exchange = await send(provider)
-    assert exchange.response is not None
     assert exchange.response.body == '{"a": 1}'
     assert exchange.response.parts == ()
 
@@ -115,7 +111,6 @@ async def test_a_stream_with_the_wrong_content_type_is_still_a_stream() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], content_type="application/json")]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider)
-    assert exchange.response is not None
     assert [part.raw for part in exchange.response.parts] == ["data: 1", "data: 2"]
     assert exchange.response.headers["content-type"] == "application/json"
 
@@ -124,9 +119,7 @@ async def test_a_stream_cut_off_keeps_the_blocks_that_arrived() -> None:
     script = [mock.stream([b"data: 1\n\ndata: {", b'"a"'], end=False)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, retries=QUICK)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "cut"
-    assert exchange.response is not None
     assert not exchange.response.complete
     assert [part.raw for part in exchange.response.parts] == ["data: 1", 'data: {"a"']
     assert exchange.retries == ()
@@ -137,9 +130,7 @@ async def test_a_body_shorter_than_its_length_is_cut_off() -> None:
     script = [mock.raw(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"half": ')]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, BODY)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "cut"
-    assert exchange.response is not None
     assert exchange.response.body == '{"half": '
     assert not exchange.response.complete
 
@@ -155,7 +146,6 @@ async def test_a_body_shorter_than_its_length_is_cut_off() -> None:
 async def test_total_time_is_limited(handler: mock.Handler) -> None:
     async with MockProvider(script=[handler]) as provider:
         exchange = await send(provider, seconds=0.4, retries=QUICK)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "timeout"
     assert "0.4 s" in exchange.failure.message
     assert exchange.elapsed < 15
@@ -166,10 +156,8 @@ async def test_the_time_between_blocks_is_limited() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], pause=60)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=ResponseLimits(idle=0.2))
-    assert exchange.failure is not None
     assert exchange.failure.kind == "timeout"
     assert "middle" in exchange.failure.message
-    assert exchange.response is not None
     assert len(exchange.response.parts) == 1
 
 
@@ -182,7 +170,6 @@ async def test_an_oversized_response_is_not_read_to_its_end(
     script = [mock.endless(b"x" * (500 if ending else 65_536) + ending, content_type)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=limits)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "too_large"
     assert "1 MiB" in exchange.failure.message
     assert len(exchange.model_dump_json()) < 5000
@@ -193,10 +180,8 @@ async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end() -> None:
     script = [mock.endless(b":\n\n", "text/event-stream")]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=limits)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "too_large"
     assert exchange.failure.message == "the response has more than 2,000 lines"
-    assert exchange.response is not None
     assert 300 < len(exchange.response.parts) < 400
 
 
@@ -204,7 +189,6 @@ async def test_a_hundred_megabytes_exceed_the_default_limit() -> None:
     script = [mock.text(b"x" * 100 * 2**20)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, BODY)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "too_large"
 
 
@@ -213,7 +197,6 @@ async def test_a_decompression_bomb_is_bounded() -> None:
     async with MockProvider(script=[mock.text(bomb, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
     assert provider.received[0].headers["accept-encoding"] == "identity"
-    assert exchange.failure is not None
     assert exchange.failure.kind == "too_large"
     assert len(exchange.model_dump_json()) < 200_000
 
@@ -222,7 +205,6 @@ async def test_a_compressed_reply_is_read() -> None:
     reply = gzip.compress(b'{"a": 1}')
     async with MockProvider(script=[mock.text(reply, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
-    assert exchange.response is not None
     assert exchange.response.body == '{"a": 1}'
 
 
@@ -238,7 +220,6 @@ async def test_a_compressed_reply_is_read() -> None:
 async def test_malformed_http_is_a_failure(content: bytes) -> None:
     async with MockProvider(script=[mock.raw(content)]) as provider:
         exchange = await send(provider, retries=QUICK)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "protocol"
     assert exchange.failure.message.startswith("the response is not well-formed HTTP: ")
     assert "\n" not in exchange.failure.message
@@ -261,9 +242,7 @@ async def test_a_stream_with_broken_framing_is_a_failure_and_keeps_its_blocks(
 
     async with MockProvider(script=[break_off]) as provider:
         exchange = await send(provider)
-    assert exchange.failure is not None
     assert exchange.failure.kind == "protocol"
-    assert exchange.response is not None
     assert exchange.response.parts[0].raw == "data: 1"
 
 
@@ -271,7 +250,6 @@ async def test_a_header_that_is_not_utf8_can_be_recorded() -> None:
     answer = b"HTTP/1.1 200 OK\r\nX-Region: S\xe3o Paulo\r\nContent-Length: 2\r\n\r\n{}"
     async with MockProvider(script=[mock.raw(answer)]) as provider:
         exchange = await send(provider, BODY)
-    assert exchange.response is not None
     assert exchange.response.headers["x-region"] == "S\ufffdo Paulo"
     assert "S\ufffdo" in exchange.model_dump_json()
 
@@ -281,16 +259,13 @@ async def test_invalid_utf8_is_replaced() -> None:
     async with MockProvider(script=script) as provider:
         streamed = await send(provider)
         whole = await send(provider, BODY)
-    assert streamed.response is not None
     assert streamed.response.parts[0].raw == "data: \ufffd\ufffd café"
-    assert whole.response is not None
     assert whole.response.body == "\ufffd{}"
 
 
 async def test_redirects_are_not_followed() -> None:
     async with MockProvider(script=[mock.status(307, Location="http://elsewhere/")]) as provider:
         exchange = await send(provider)
-    assert exchange.response is not None
     assert exchange.response.status == 307
     assert len(provider.received) == 1
 
@@ -302,10 +277,8 @@ async def test_transient_failures_are_retried_and_counted() -> None:
         exchange = await send(provider, retries=QUICK)
         took = time.monotonic() - begun
     assert exchange.failure is None
-    assert exchange.response is not None
     assert exchange.response.status == 200
     assert [retry.status for retry in exchange.retries] == [500, None, 429]
-    assert exchange.retries[1].failure is not None
     assert exchange.retries[1].failure.kind == "cut"
     assert exchange.retries[2].waited == 0.1
     assert took >= 0.1
@@ -317,7 +290,6 @@ async def test_the_number_of_retries_is_limited(code: int, retries: int) -> None
         exchange = await send(provider, retries=QUICK)
     assert len(exchange.retries) == retries
     assert len(provider.received) == retries + 1
-    assert exchange.response is not None
     assert exchange.response.status == code
 
 
@@ -355,7 +327,6 @@ async def test_a_refused_connection_is_a_connect_failure() -> None:
         pass
     exchange = await send(provider, retries=QUICK)
     assert exchange.response is None
-    assert exchange.failure is not None
     assert exchange.failure.kind == "connect"
     assert len(exchange.retries) == 3
 
@@ -385,7 +356,6 @@ async def test_the_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatc
         recorded = exchange.model_dump_json()
         for secret in (KEY, "a-secret-organisation", "written-in-the-file", "session=1"):
             assert secret not in recorded
-        assert exchange.request.body is not None
         assert exchange.request.body["user"] == "[redacted]"
 
 
@@ -451,7 +421,6 @@ async def test_short_keys_do_not_corrupt_the_record(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MOCK_KEY", "none")
     async with MockProvider(script=[mock.text('{"said": "none"}')]) as provider:
         exchange = await send(provider, BODY, api_key_env="MOCK_KEY")
-    assert exchange.response is not None
     assert exchange.response.body == '{"said": "none"}'
     assert exchange.request.headers["Authorization"] == "[redacted]"
 

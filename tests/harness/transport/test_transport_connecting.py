@@ -24,7 +24,6 @@ async def failure_at(base_url: str) -> TransportFailure:
     entry = {"name": "p", "base_url": base_url, "model": "m", "apis": ["chat"], "timeout": 20}
     async with open_transport(Provider.model_validate(entry), retries=NO_RETRIES) as transport:
         exchange = await transport.send("/chat/completions", {"model": "m"})
-    assert exchange.failure is not None
     assert exchange.failure.kind == "connect"
     return exchange.failure
 

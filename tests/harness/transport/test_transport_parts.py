@@ -51,7 +51,6 @@ def test_events_have_the_time_at_which_the_last_of_their_bytes_came(
         came += size
         receiver.arrived(100.0 + came, came)
     response = receiver.response(Redactor(()), complete=True)
-    assert response is not None
     assert [part.raw.encode() for part in response.parts] == events
     extents = accumulate(len(event + blank) for event in events)
     for part, extent in zip(response.parts, extents, strict=True):

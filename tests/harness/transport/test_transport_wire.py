@@ -44,7 +44,6 @@ async def send(transport: Transport) -> Exchange:
 
 
 def raws(exchange: Exchange) -> list[bytes]:
-    assert exchange.response is not None
     return [part.raw.encode() + b"\n\n" for part in exchange.response.parts]
 
 
@@ -72,10 +71,8 @@ def test_a_stream_cut_off_keeps_its_last_bytes_and_their_times(run: Run) -> None
     async def check() -> None:
         async with transport_to(mock.stream(pieces, pause=0.05, end=False)) as transport:
             exchange = await send(transport)
-        assert exchange.failure is not None
         assert exchange.failure.kind == "cut"
         assert b"".join(raws(exchange)) == b"".join(pieces) + b"\n\n"
-        assert exchange.response is not None
         times = [part.at for part in exchange.response.parts]
         assert times == sorted(times)
         assert times[-1] <= exchange.elapsed

@@ -1,4 +1,4 @@
-"""A run is judged from its log: each attempt once, and damage is reported with its place."""
+"""A run is judged from its log, and each attempt once."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import pytest
 from healthy import SUITE, correct, rollout
 from recorded_runs import write_finished_run
 
-from harness.errors import RunLogError
 from harness.run.run_log import ROLLOUTS_FILE, read_run_info
 from harness.tasks.suite import restored_tasks
 from harness.verdict.judge import Judged, judge
@@ -41,12 +40,3 @@ def test_a_repeated_line_counts_once(folder: Path) -> None:
     path = folder / ROLLOUTS_FILE
     path.write_bytes(path.read_bytes() * 2)
     assert judged(folder) == expected
-
-
-def test_a_damaged_line_is_named(folder: Path) -> None:
-    path = folder / ROLLOUTS_FILE
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[16] = b'{"id": 1}\n'
-    path.write_bytes(b"".join(lines))
-    with pytest.raises(RunLogError, match="line 17 is damaged"):
-        judged(folder)

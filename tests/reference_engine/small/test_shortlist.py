@@ -50,7 +50,6 @@ def ids(made: list[list[Token]]) -> list[list[int]]:
 
 
 def test_the_rest_of_the_vocabulary_is_improbable(model: Transformer) -> None:
-    assert model.shortlist is not None
     outside = []
     for prompt, reply in zip(PROMPTS, ids(replies(model, LIMIT)), strict=True):
         tokens = torch.tensor([[*prompt, *reply]])
@@ -76,7 +75,6 @@ def test_requests_with_logprobs_get_the_same_tokens(
 
 
 def test_improbable_tokens_can_be_drawn_at_a_high_temperature(model: Transformer) -> None:
-    assert model.shortlist is not None
     made = ids(replies(model, replace(LIMIT, temperature=3.0)))
     listed = set(model.shortlist.common.tolist())
     assert any(
