@@ -143,7 +143,7 @@ def _response(response: Response, marked: set[int]) -> Json:
 
 
 def _events(parts: Sequence[StreamPart], marked: set[int]) -> Iterator[list[Any]]:
-    """Number, time, text and mark of each event; one without a number replaces omitted ones."""
+    """Yield number, time, text and mark of each event; one without a number is a gap."""
     kept = {*range(_FIRST_EVENTS), *range(len(parts) - _LAST_EVENTS, len(parts))}
     for number in marked:
         kept |= set(range(number - _AROUND, number + _AROUND + 1))
