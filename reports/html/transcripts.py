@@ -13,8 +13,7 @@ from harness.compare.transcripts import Message, read_reply, received, sent, tex
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
 from harness.records.scores import Score
-from reports.html.attempts import passed
-from reports.html.heatmap import LOOKS
+from reports.html.attempts import LOOKS, passed
 from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
 
 _FIRST_EVENTS, _LAST_EVENTS, _AROUND = 12, 6, 2
