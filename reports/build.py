@@ -4,6 +4,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.compare.worst_condition import worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
 from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
@@ -231,33 +232,27 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     results = analysis.tool_calling
     if not results:
         return
-    thresholds = analysis.verdict.thresholds
+    thresholds, worst = analysis.verdict.thresholds, worst_figures(analysis)
     planned = sum(result.planned for result in results)
     invalid = sum(result.invalid for result in results)
     allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
     yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
-    if not thresholds.by_guide and planned:
-        tried = [each for each in results if each.planned]
-        shares = [sum(n for n, _ in each.cases.values()) / each.planned for each in tried]
+    if not thresholds.by_guide and worst.success is not None:
         note = f"worst condition; required: more than {thresholds.lower_rate * 100:g} %"
-        yield Tile("Success rate", f"{percent(min(shares))} %", note)
-    last = [result.at_k[-1] for result in results if result.at_k]
-    for prefix, rates, least in (
-        ("pass@", [at.pass_at for at in last], thresholds.min_pass_at_k),
-        ("pass^", [at.pass_hat for at in last], thresholds.min_pass_hat_k),
+        yield Tile("Success rate", f"{percent(worst.success.value)} %", note)
+    for prefix, rate, least in (
+        ("pass@", worst.pass_at, thresholds.min_pass_at_k),
+        ("pass^", worst.pass_hat, thresholds.min_pass_hat_k),
     ):
-        if rates:
-            rate = min(rates, key=lambda each: each.value)
-            bounds = f"interval {interval(rate)} %"
-            note = f"worst condition, {bounds}"
+        if rate is not None:
+            note = f"worst condition, interval {interval(rate)} %"
             if thresholds.by_guide:
                 note += f"; required: more than {least * 100:g} %"
-            yield Tile(f"{prefix}{last[0].k}", f"{percent(rate.value)} %", note)
-    first = [result.latency.first_token for result in results if result.latency.first_token]
-    if first:
-        slowest = max(first, key=lambda each: each.p50)
-        note = f"median of the slowest condition; 90th percentile {slowest.p90:.2f} s"
-        yield Tile("First token", f"{slowest.p50:.2f} s", note)
+            yield Tile(f"{prefix}{worst.k}", f"{percent(rate.value)} %", note)
+    if worst.first_token is not None:
+        p50, p90 = worst.first_token.p50, worst.first_token.p90
+        note = f"median of the slowest condition; 90th percentile {p90:.2f} s"
+        yield Tile("First token", f"{p50:.2f} s", note)
 
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:

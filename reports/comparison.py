@@ -98,7 +98,7 @@ def cell(row: Row, index: int) -> Cell:
     seen = "none" if difference is None else difference.seen
     text = f"{value(row, found)} {MARKS[seen]}".rstrip()
     if found is not None and found.decision is not None:
-        return Cell(text, {"pass": "good", "fail": "bad"}.get(found.decision, "poor"))  # type: ignore[arg-type]
+        return Cell(text, model.DECISION_TONES[found.decision])
     status = None if found is None else found.status
     return Cell(text, _SEEN_TONES[seen] or (_STATUS_TONES.get(status, "") if status else ""))
 
@@ -131,7 +131,7 @@ def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
 
 
 def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """For each family, the number of rules that failed and warned in each column: `2 ✕ 1 !`."""
+    """Return the rules of each family that failed and warned, by column: `2 ✕ 1 !`."""
     families: dict[str, list[Counter[RuleStatus]]] = {}
     for row in check_rows(comparison):
         empty: list[Counter[RuleStatus]] = [Counter() for _ in comparison.entries]

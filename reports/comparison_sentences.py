@@ -62,14 +62,13 @@ _KINDS: Mapping[EntryKind, str] = {
 
 def summary(comparison: Comparison) -> Iterator[str]:
     """Yield the most important facts: verdicts, checks that only one column tested, differences."""
-    base = base_index(comparison)
     columns = range(len(comparison.entries))
     yield from (_verdict(comparison, index) for index in columns)
-    for index in columns:
-        if index != base:
-            yield from _fixed(comparison, index)
-            yield from _lone(comparison, index)
-            yield _statistics(comparison, index)
+    others = (index for index in columns if index != base_index(comparison))
+    for index, found in zip(others, comparison.changes, strict=True):
+        yield from _fixed(found)
+        yield from _lone(comparison, index)
+        yield _statistics(comparison, index)
 
 
 def _verdict(comparison: Comparison, index: int) -> str:
@@ -92,17 +91,11 @@ def _verdict(comparison: Comparison, index: int) -> str:
     return f"{text} The reference fails {also} of them too." if also else text
 
 
-def _fixed(comparison: Comparison, index: int) -> Iterator[str]:
-    """Yield the checks that failed in the reference, and were judged and did not fail here."""
-    base, label = base_index(comparison), comparison.entries[index].label
-    fixed = [
-        row.name
-        for row in check_rows(comparison)
-        if has_failed(row, base) and is_judged(row, index) and not has_failed(row, index)
-    ]
-    if fixed:
-        names = first_few(fixed, _NAMED)
-        yield f"{label} fixes {counted(len(fixed), 'check')} that the reference fails: {names}."
+def _fixed(found: Changes) -> Iterator[str]:
+    if found.fixed:
+        names = first_few([one.id for one in found.fixed], _NAMED)
+        count = counted(len(found.fixed), "check")
+        yield f"{found.label} fixes {count} that the reference fails: {names}."
 
 
 def _lone(comparison: Comparison, index: int) -> Iterator[str]:

@@ -10,10 +10,8 @@ from harness.records.diagnosis import Cause, Diagnosis
 from reports.model import Report, ShownRule
 
 UNKNOWN = "Unknown: the findings do not show which part of the server is at fault. Read them first."
-HYPOTHESES = (
-    "A cause is a hypothesis: check it against its findings. The examples are known defects that "
-    "fail the same rule; other defects can fail it too."
-)
+HYPOTHESES = "A cause is a hypothesis: check it against its findings."
+EXAMPLES = "The examples are known defects that fail the same rule; other defects can fail it too."
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
@@ -28,7 +26,8 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
 def notes(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield sentences on the causes, the components at fault, and findings without a cause."""
     if diagnosis.causes:
-        yield HYPOTHESES
+        examples = any(cause.examples for cause in diagnosis.causes)
+        yield f"{HYPOTHESES} {EXAMPLES}" if examples else HYPOTHESES
     yield from (each.text for each in diagnosis.components)
     if diagnosis.unexplained and not diagnosis.causes:
         yield UNKNOWN

@@ -4,18 +4,17 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.compare.comparison_types import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
 from reports.comparison import changes
+from reports.model import DECISION_TONES, Cell, Row, Table
+from reports.terminal import print_table
 from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
 
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
 _BARS = "▁▂▃▄▅▆▇█"
-_STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "unfinished": "yellow"}
-_LEFT = 2  # columns that every table of a line begins with
 _WIDE = 110  # the width of a terminal from which on tables have intervals
 
 
@@ -24,7 +23,7 @@ def print_history(history: History, console: Console) -> None:
     for line in history.lines:
         console.print()
         console.print(Text(visible(title(line)), style="bold"))
-        _print_tables(line, console)
+        print_table(table(line, intervals=console.width >= _WIDE), console, repeated=1)
         for point in line.points:
             for remark in remarks(point):
                 console.print(Text(f"┄ before {moment(point.started_at)}: {remark}", "yellow"))
@@ -42,24 +41,35 @@ def title(line: ProviderHistory) -> str:
     return f"{line.provider}: {counted(len(line.points), 'run')}"
 
 
-def heads(line: ProviderHistory) -> list[str]:
-    """Return the column heads of a provider's table."""
-    return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
+def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
+    """Return one row per run, with heads that are as narrow as their columns allow."""
+    every = series(line)
+    names = ["verdict", *every, "failed checks", "tokens", "request, s", "version"]
+    rows = tuple(
+        Row(
+            moment(point.started_at),
+            (
+                _verdict(point),
+                *(Cell(_rate(values[index], intervals)) for values in every.values()),
+                Cell(NOTHING if point.failed_checks is None else str(point.failed_checks)),
+                Cell(f"{point.tokens:,}"),
+                Cell(NOTHING if point.latency is None else f"{point.latency:.2f}"),
+                Cell(point.tool_version),
+            ),
+        )
+        for index, point in enumerate(line.points)
+    )
+    heads = []
+    for index, name in enumerate(names):
+        texts = [*(row.cells[index].text for row in rows), *name.split()]
+        heads.append(tuple(textwrap.wrap(name, max(map(len, texts)), break_on_hyphens=False)))
+    return Table(tuple(heads), rows, title="date")
 
 
-def cells(line: ProviderHistory, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
-    """Return the cells of one run."""
-    index = line.points.index(point)
-    found = [values[index] for values in series(line).values()]
-    return [
-        moment(point.started_at),
-        VERDICTS[point.decision] if point.complete else "unfinished",
-        *(_rate(each, intervals) for each in found),
-        NOTHING if point.failed_checks is None else str(point.failed_checks),
-        f"{point.tokens:,}",
-        NOTHING if point.latency is None else f"{point.latency:.2f}",
-        point.tool_version,
-    ]
+def _verdict(point: HistoryPoint) -> Cell:
+    if not point.complete:
+        return Cell("unfinished", "poor")
+    return Cell(VERDICTS[point.decision], DECISION_TONES[point.decision])
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
@@ -88,42 +98,6 @@ def sparkline(values: Sequence[Estimate | None]) -> str:
     return "".join(
         "·" if each is None else _BARS[min(7, max(0, int(each.value * 8)))] for each in values
     )
-
-
-def _print_tables(line: ProviderHistory, console: Console) -> None:
-    """Print a provider's table, split into as few tables as fit the width of the terminal."""
-    intervals, wide = console.width >= _WIDE, Console(width=10_000)
-    left = list(range(_LEFT, len(heads(line))))
-    while left:
-        fitting = (
-            count
-            for count in range(len(left), 1, -1)
-            if wide.measure(_table(line, left[:count], intervals)).maximum <= console.width
-        )
-        count = next(fitting, 1)
-        console.print(_table(line, left[:count], intervals))
-        left = left[count:]
-        if left:
-            console.print()
-
-
-def _table(line: ProviderHistory, columns: Sequence[int], intervals: bool) -> Table:
-    """Return the date and the verdict of each run, and these columns."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    names = list(map(visible, heads(line)))
-    rows = [cells(line, point, intervals=intervals) for point in line.points]
-    for name in names[:_LEFT]:
-        table.add_column(name, no_wrap=True)
-    for index in columns:
-        texts = [*(row[index] for row in rows), *names[index].split()]
-        widest = max(map(len, texts))
-        head = "\n".join(textwrap.wrap(names[index], widest, break_on_hyphens=False))
-        table.add_column(Text(head), justify="right", no_wrap=True)
-    for row in rows:
-        date, verdict, *_ = row
-        status = Text(verdict, style=_STYLES.get(verdict, ""))
-        table.add_row(date, status, *(row[index] for index in columns))
-    return table
 
 
 def _rate(value: Estimate | None, intervals: bool) -> str:

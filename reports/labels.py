@@ -25,7 +25,7 @@ class Labels:
         self._known: dict[tuple[str, Condition], str] = {}
 
     def task(self, name: str) -> str:
-        """The name of a task: `tool calling`, `gpqa`, `gpqa (samples)`."""
+        """Return the name of a task: `tool calling`, `gpqa`, `gpqa (samples)`."""
         if name not in self._samples:
             return name.replace("_", " ")
         return f"{name} ({self._samples[name]})"

@@ -8,10 +8,16 @@ from typing import Literal
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
 from harness.records.families import family_rank
-from harness.records.figures import BaselineInfo
+from harness.records.figures import BaselineInfo, Decision
 from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
+DECISION_TONES: Mapping[Decision | None, Tone] = {
+    "pass": "good",
+    "fail": "bad",
+    "inconclusive": "poor",
+    None: "",
+}
 Status = Literal["failed", "warned", "declared", "noted", "passed", "not_verifiable", "skipped"]
 """The status of a rule in reports: a `noted` rule passed but has findings for information."""
 
@@ -39,11 +45,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table. The terminal omits rows that are `detail`."""
+    """One row of a table."""
 
     label: str
     cells: tuple[Cell, ...]
-    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

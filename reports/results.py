@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.records.analysis import TaskResult
-from harness.records.figures import AtK, RubricFigure
+from harness.records.figures import AtK, BaselineComparison, RubricFigure
 from harness.records.scores import Estimate, Outcome, Percentiles
 from harness.text import percentage
 from reports.labels import Labels
-from reports.model import Cell, Row, Table, Tone
+from reports.model import DECISION_TONES, Cell, Row, Table, Tone
 from reports.text import NOTHING, counted, estimate, percent, spread
 
 TOOL_CALLING_NOTE = (
@@ -40,9 +40,9 @@ _ALWAYS: frozenset[Outcome] = frozenset({"no_answer", "truncated", "refused", "p
 _ONLY_MARKED: frozenset[Outcome] = frozenset({"correct", "wrong", "no_answer"})
 _ONLY_GRADED: frozenset[Outcome] = frozenset({"graded", "grader_error"})
 _EXPECTED: frozenset[Outcome] = frozenset({"correct", "wrong", "graded"})
-_DECISION_TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "poor"}
 
 Results = Sequence[TaskResult]
+Column = tuple[tuple[str, ...], Callable[[TaskResult], Cell]]  # the lines of the head, the cells
 
 
 def tool_calling_table(results: Results, labels: Labels) -> Table:
@@ -69,14 +69,16 @@ def tool_calling_table(results: Results, labels: Labels) -> Table:
 def evals_table(results: Results, labels: Labels) -> Table:
     """Return scores, pass rates, outcomes, tokens, time and baselines of evals."""
     rows = [
-        _row("score %", results, lambda r: estimate(r.score.estimate) if r.score else NOTHING),
+        _row("score %", results, _score),
         _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
         *_unless_empty("OpenAI's script %", results, lambda r: percent(r.openai_score)),
         *_unless_empty("unread answers, right by the grader", results, _grader_reads),
         *_unless_empty("attempts with Python", results, _programs),
         _row("attempts", results, _attempts),
         _row("questions", results, lambda r: f"{r.samples:,}"),
-        *_curves(results),
+        *_pass_rates(results, "pass@", lambda at: at.pass_at, least=2),
+        *_pass_rates(results, "pass^", lambda at: at.pass_hat, least=2),
+        *_majorities(results),
         *_eval_outcomes(results),
         _row("completion tokens", results, lambda r: f"{r.tokens.output:,}"),
         *_unless_empty(
@@ -91,51 +93,67 @@ def evals_table(results: Results, labels: Labels) -> Table:
 
 def tool_calling_summary(results: Results, labels: Labels) -> Table:
     """Return one row per condition, narrow enough for 80 columns; the last k is that of all."""
-    k = max((at.k for result in results for at in result.at_k), default=1)
-    rates = [("pass", "@1 %"), *([("pass", f"@{k} %"), ("pass", f"^{k} %")] if k > 1 else [])]
-    heads = (("attempts",), ("invalid",), *rates, ("first", "token"), ("request",), ("tokens",))
-    rows = []
-    for result in results:
-        at = {each.k: each for each in result.at_k}
-        passed = [percent(at[1].pass_at.value if 1 in at else None)]
-        if k > 1:
-            passed.append(percent(at[k].pass_at.value if k in at else None))
-            passed.append(percent(at[k].pass_hat.value if k in at else None))
-        cells = (
-            _made(result),
-            *map(Cell, passed),
-            Cell(_median(result.latency.first_token)),
-            Cell(_median(result.latency.total)),
-            Cell(f"{result.tokens.output:,}"),
-        )
-        name = labels.condition(result.task, result.condition).replace(" · ", " ")
-        rows.append(Row(name, (cells[0], _invalid(result), *cells[1:])))
-    return Table(heads, tuple(rows), title="times: median in s")
+    k = max(_ks(results), default=1)
+    columns: list[Column] = [
+        (("attempts",), _made),
+        (("invalid",), _invalid),
+        (("pass", "@1 %"), lambda r: Cell(_share(r, 1, lambda at: at.pass_at))),
+        (("pass", f"@{k} %"), lambda r: Cell(_share(r, k, lambda at: at.pass_at))),
+        (("pass", f"^{k} %"), lambda r: Cell(_share(r, k, lambda at: at.pass_hat))),
+        (("first", "token"), lambda r: Cell(_median(r.latency.first_token))),
+        (("request",), lambda r: Cell(_median(r.latency.total))),
+        (("tokens",), lambda r: Cell(f"{r.tokens.output:,}")),
+    ]
+    if k == 1:
+        del columns[3:5]
+    names = [labels.result(result).replace(" · ", " ") for result in results]
+    return _summary(columns, results, names)
 
 
 def evals_summary(results: Results, labels: Labels) -> Table:
     """Return one row per eval and condition, narrow enough for 80 columns."""
-    heads: tuple[tuple[str, ...], ...] = (
-        ("score %",), ("attempts",), ("no", "answer"), ("request",), ("tokens",)
-    )  # fmt: skip
-    compared = any(result.baseline and result.baseline.comparison for result in results)
-    heads += (("base-", "line %"),) * compared + (("verdict",),)
-    rows = []
-    for result in results:
-        verdict = result.baseline.decision if result.baseline else None
-        baseline = result.baseline.comparison if result.baseline else None
-        unanswered = result.outcomes.get("no_answer", 0)
-        cells = (
-            Cell(estimate(result.score.estimate) if result.score else NOTHING),
-            _made(result),
-            Cell(f"{unanswered:,}", "poor" if unanswered else ""),
-            Cell(_median(result.latency.last, digits=1)),
-            Cell(f"{result.tokens.output:,}"),
-            *([Cell(percent(baseline.baseline if baseline else None))] * compared),
-            Cell(verdict or NOTHING, _DECISION_TONES.get(verdict or "", "")),
-        )
-        rows.append(Row(labels.result(result), cells))
-    return Table(heads, tuple(rows), title="times: median in s")
+    columns: list[Column] = [
+        (("score %",), lambda r: Cell(_score(r))),
+        (("attempts",), _made),
+        (("no", "answer"), _unanswered),
+        (("request",), lambda r: Cell(_median(r.latency.last, digits=1))),
+        (("tokens",), lambda r: Cell(f"{r.tokens.output:,}")),
+    ]
+    if any(_compared(result) for result in results):
+        columns.append((("base-", "line %"), lambda r: Cell(_baseline(r))))
+    columns.append((("verdict",), _decision))
+    return _summary(columns, results, list(map(labels.result, results)))
+
+
+def _summary(columns: Sequence[Column], results: Results, names: Sequence[str]) -> Table:
+    rows = (
+        Row(name, tuple(cell(result) for _, cell in columns))
+        for name, result in zip(names, results, strict=True)
+    )
+    return Table(tuple(head for head, _ in columns), tuple(rows), title="times: median in s")
+
+
+def _score(result: TaskResult) -> str:
+    return NOTHING if result.score is None else estimate(result.score.estimate)
+
+
+def _unanswered(result: TaskResult) -> Cell:
+    count = result.outcomes.get("no_answer", 0)
+    return Cell(f"{count:,}", "poor" if count else "")
+
+
+def _compared(result: TaskResult) -> BaselineComparison | None:
+    return None if result.baseline is None else result.baseline.comparison
+
+
+def _baseline(result: TaskResult) -> str:
+    found = _compared(result)
+    return NOTHING if found is None else percent(found.baseline)
+
+
+def _decision(result: TaskResult) -> Cell:
+    decision = None if result.baseline is None else result.baseline.decision
+    return Cell(decision or NOTHING, DECISION_TONES[decision])
 
 
 def _made(result: TaskResult) -> Cell:
@@ -202,37 +220,35 @@ def _attempts(result: TaskResult) -> str:
     return f"{result.finished:,} of {result.planned:,}"
 
 
+def _ks(results: Results) -> list[int]:
+    return sorted({at.k for result in results for at in result.at_k})
+
+
+def _at(result: TaskResult, k: int) -> AtK | None:
+    return next((at for at in result.at_k if at.k == k), None)
+
+
+def _share(result: TaskResult, k: int, rate: Callable[[AtK], Estimate]) -> str:
+    at = _at(result, k)
+    return NOTHING if at is None else percent(rate(at).value)
+
+
 def _pass_rates(
     results: Results, prefix: str, rate: Callable[[AtK], Estimate], least: int = 1
 ) -> Iterator[Row]:
     """Yield a row for each k from `least` on; pass^1 is pass@1."""
     for k in _ks(results):
-        if k < least:
-            continue
-        cells = (NOTHING if at is None else estimate(rate(at)) for at in _at(results, k))
-        yield Row(f"{prefix}{k} %", tuple(map(Cell, cells)))
+        if k >= least:
+            found = [_at(result, k) for result in results]
+            cells = (NOTHING if at is None else estimate(rate(at)) for at in found)
+            yield Row(f"{prefix}{k} %", tuple(map(Cell, cells)))
 
 
-def _ks(results: Results) -> list[int]:
-    return sorted({at.k for result in results for at in result.at_k})
-
-
-def _at(results: Results, k: int) -> list[AtK | None]:
-    return [next((at for at in result.at_k if at.k == k), None) for result in results]
-
-
-def _curves(results: Results) -> Iterator[Row]:
-    last = {at.k for result in results for at in result.at_k[-1:]}
-    for k in _ks(results):
-        found = _at(results, k) if k > 1 else ()
-        for name, values in (
-            ("pass@", [None if at is None else at.pass_at.value for at in found]),
-            ("pass^", [None if at is None else at.pass_hat.value for at in found]),
-            ("maj@", [None if at is None else at.majority for at in found]),
-        ):
-            if values:
-                cells = tuple(Cell(percent(value)) for value in values)
-                yield Row(f"{name}{k} %", cells, detail=k not in last)
+def _majorities(results: Results) -> Iterator[Row]:
+    for k in _ks(results)[1:]:
+        found = [_at(result, k) for result in results]
+        cells = tuple(Cell(percent(at.majority if at else None)) for at in found)
+        yield Row(f"maj@{k} %", cells)
 
 
 def _by_frequency(results: Results) -> list[Outcome]:
@@ -265,17 +281,15 @@ def _eval_outcome(result: TaskResult, outcome: Outcome) -> Cell:
 
 
 def _comparisons(results: Results) -> Iterator[Row]:
-    compared = [result.baseline.comparison if result.baseline else None for result in results]
+    compared = list(map(_compared, results))
     if any(compared):
+        yield _row("baseline %", results, _baseline)
         for label, values in (
-            ("baseline %", [c and percent(c.baseline) for c in compared]),
             ("difference", [c and f"{c.difference.value * 100:+.1f}" for c in compared]),
             ("margin", [c and f"{c.margin * 100:g}" for c in compared]),
         ):
             yield Row(label, tuple(Cell(value or NOTHING) for value in values))
-    decisions = [result.baseline.decision if result.baseline else None for result in results]
-    cells = (Cell(each or NOTHING, _DECISION_TONES.get(each or "", "")) for each in decisions)
-    yield Row("verdict", tuple(cells))
+    yield Row("verdict", tuple(map(_decision, results)))
 
 
 def _rubric_cells(figure: RubricFigure) -> tuple[Cell, ...]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from harness.records.figures import Decision
 from reports import diagnosis
-from reports.model import STATUSES, Report, Row, ShownRule, Status, Table, Tone, count_statuses
+from reports.model import STATUSES, Report, ShownRule, Status, Table, Tone, count_statuses
 from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
@@ -147,39 +147,38 @@ def _end(report: Report) -> Iterator[Text]:
         yield Text(f"{label:8}{visible(step.line)}")
 
 
-def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
-    """Return a table for a terminal: these columns, by default all; `corner` heads the labels."""
-    chosen = range(len(table.heads)) if columns is None else columns
-    made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    made.add_column(corner or table.title, no_wrap=True)
-    for index in chosen:
-        head = "\n".join(map(visible, table.heads[index]))
-        made.add_column(Text(head), justify="right", no_wrap=True)
-    for row in table.rows:
-        if not row.detail:
-            made.add_row(Text(visible(row.label)), *(_cell(row, index) for index in chosen))
-    return made
+def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:
+    """Print a table, split into as few tables as fit the width of the terminal.
 
-
-def _cell(row: Row, index: int) -> Text:
-    cell = row.cells[index]
-    return Text(visible(cell.text), style=TONES[cell.tone])
-
-
-def print_table(table: Table, console: Console) -> None:
-    """Print a table, split into as few tables as fit the width of the terminal."""
-    left, wide = list(range(len(table.heads))), Console(width=10_000)
+    Each of them has the labels and the first columns, as many as are `repeated`.
+    """
+    first, left = list(range(repeated)), list(range(repeated, len(table.heads)))
+    wide = Console(width=10_000)
     while left:
         fitting = (
             count
             for count in range(len(left), 1, -1)
-            if wide.measure(rich_table(table, left[:count])).maximum <= console.width
+            if wide.measure(_part(table, first, left[:count])).maximum <= console.width
         )
         count = next(fitting, 1)
-        console.print(rich_table(table, left[:count]))
+        console.print(_part(table, first, left[:count]))
         left = left[count:]
         if left:
             console.print()
     if table.note:
         console.print(table.note, style="dim", markup=False, highlight=False)
     console.print()
+
+
+def _part(table: Table, first: Sequence[int], others: Sequence[int]) -> RichTable:
+    """Return the labels, the `first` columns on the left, and some of the other columns."""
+    made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+    made.add_column(table.title, no_wrap=True)
+    for index in (*first, *others):
+        head = "\n".join(map(visible, table.heads[index]))
+        made.add_column(Text(head), justify="left" if index in first else "right", no_wrap=True)
+    for row in table.rows:
+        cells = (row.cells[index] for index in (*first, *others))
+        styled = (Text(visible(cell.text), style=TONES[cell.tone]) for cell in cells)
+        made.add_row(Text(visible(row.label)), *styled)
+    return made

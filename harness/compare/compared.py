@@ -360,19 +360,28 @@ def _limits(column: Column, base: Column) -> Iterator[str]:
     if not both and not (column.checks and base.checks):
         yield f"It has nothing in common with {label}: no task under the same conditions."
         return
-    lone = [*_only_in(column, base), *_only_in(base, column)]
+    lone = [key[1] for key in {**column.groups, **base.groups} if key not in both]
     if lone:
         yield f"Only one of the two has {'; '.join(lone)}."
     yield from dict.fromkeys(
-        _overlap(column.groups[key], base.groups[key], label)
+        sentence
         for key in both
-        if not _complete_overlap(column.groups[key], base.groups[key])
+        for sentence in _incomplete(column.groups[key], base.groups[key], label)
     )
-    for key in both:
-        here, there = column.groups[key], base.groups[key]
-        found = pair(here, there)
-        if isinstance(found, str) and _complete_overlap(here, there):
-            yield f"{key[1]} is not compared: {found}"
+
+
+def _incomplete(here: Group, there: Group, label: str) -> Iterator[str]:
+    """Yield why a task is not compared, or that only a part of its samples is."""
+    shared, found = shared_content(here, there), pair(here, there)
+    if not shared:
+        yield f"{here.task} is not compared: the cases or data differ from those of {label}."
+    elif shared < max(len(here.contents), len(there.contents)):
+        yield (
+            f"{here.task}: only samples with the same content are paired, {shared} of the "
+            f"{len(here.contents)} here and {len(there.contents)} in {label}."
+        )
+    elif isinstance(found, str):
+        yield f"{here.name} is not compared: {found}"
 
 
 def _published_limits(run: Column, published: Column) -> Iterator[str]:
@@ -387,21 +396,3 @@ def _published_limits(run: Column, published: Column) -> Iterator[str]:
         paired = missing if found is None and not group.example_data else pair(group, found)
         if isinstance(paired, str):
             yield f"{key[1]} is not compared: {paired}"
-
-
-def _only_in(column: Column, other: Column) -> list[str]:
-    return [key[1] for key in column.groups if key not in other.groups]
-
-
-def _complete_overlap(here: Group, there: Group) -> bool:
-    return shared_content(here, there) == max(len(here.contents), len(there.contents))
-
-
-def _overlap(here: Group, there: Group, label: str) -> str:
-    shared = shared_content(here, there)
-    if not shared:
-        return f"{here.task} is not compared: the cases or data differ from those of {label}."
-    return (
-        f"{here.task}: only samples with the same content are paired, {shared} of the "
-        f"{len(here.contents)} here and {len(there.contents)} in {label}."
-    )

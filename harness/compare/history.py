@@ -21,6 +21,7 @@ from harness.compare.comparison_types import (
     SiteRun,
 )
 from harness.compare.differing_settings import changes, settings_of
+from harness.compare.worst_condition import worst_figures
 from harness.errors import HarnessError, RunLogError
 from harness.providers.entries import Prices
 from harness.records.analysis import Analysis, RuleStatus, TaskResult
@@ -93,10 +94,10 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
 
 def point(place: str, analysis: Analysis) -> HistoryPoint:
     """Return one run of a history, without what changed since the run before."""
-    info, cases, evals = analysis.run, analysis.tool_calling, analysis.evals
+    info, evals, worst = analysis.run, analysis.evals, worst_figures(analysis)
     medians = [
-        *(each.latency.total.p50 for each in cases if each.latency.total is not None),
-        *(each.latency.last.p50 for each in evals if each.latency.last is not None),
+        *(each.latency.total.p50 for each in analysis.tool_calling if each.latency.total),
+        *(each.latency.last.p50 for each in evals if each.latency.last),
     ]
     return HistoryPoint(
         run=analysis.run_id,
@@ -106,9 +107,9 @@ def point(place: str, analysis: Analysis) -> HistoryPoint:
         decision=analysis.verdict.decision,
         complete=analysis.complete,
         tool_version=info.tool_version,
-        k=min((each.tries for each in cases), default=None),
-        pass_at=_lowest([at.pass_at for each in cases for at in each.at_k[-1:]]),
-        pass_hat=_lowest([at.pass_hat for each in cases for at in each.at_k[-1:]]),
+        k=worst.k,
+        pass_at=worst.pass_at,
+        pass_hat=worst.pass_hat,
         failed_checks=(
             sum(result.status == "failed" for result in analysis.checks)
             if analysis.checks
@@ -127,10 +128,6 @@ def _scores(info: RunInfo, results: Sequence[TaskResult]) -> dict[str, Estimate]
         for each in results
         if each.score is not None
     }
-
-
-def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
-    return min(rates, key=lambda rate: rate.value, default=None)
 
 
 def since_previous(folder: Path) -> tuple[tuple[str, str], Comparison] | None:
@@ -206,13 +203,7 @@ def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_ver
 
 
 def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
-    about = point(analysis.run_id, analysis)
-    cases = analysis.tool_calling
-    first = [each.latency.first_token.p50 for each in cases if each.latency.first_token]
-    speeds = [
-        each.latency.tokens_per_second.p50 for each in cases if each.latency.tokens_per_second
-    ]
-    rates = [each.at_k[0].pass_at for each in cases if each.at_k]
+    about, worst = point(analysis.run_id, analysis), worst_figures(analysis)
     families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
     for result in analysis.checks:
         families[result.check.family][result.status] += 1
@@ -227,9 +218,9 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         causes=tuple(cause.description for cause in analysis.causes),
         failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
         families=families,
-        success=_lowest(rates),
+        success=worst.success,
         scores=about.scores,
-        first_token=max(first, default=None),
-        tokens_per_second=min(speeds, default=None),
+        first_token=worst.first_token and worst.first_token.p50,
+        tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,
         price=price,
     )

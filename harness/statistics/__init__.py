@@ -1,6 +1,6 @@
 """All statistics of tool calling, evals and comparisons. Pure functions of counts and scores.
 
-    estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors
+    estimators      pass@k, pass^k, maj@k, percentiles, bootstrap errors
     intervals       confidence intervals of rates and medians
     rates           tests of rates against what a model causes
     mean_scores     mean scores, and their noise between runs of the same questions
@@ -22,5 +22,5 @@ repeats inside them (Miller 2024, arXiv 2411.00640). Two kinds of uncertainty re
 scipy and numpy are imported inside functions: they take 0.4 s of CPU time and 41 MB
 (`scipy.special`) or 0.85 s and 87 MB (`scipy.stats`), and a process that samples needs neither.
 statsmodels is not used: it adds six packages, 75 MB on disk and 63 MB of memory for Holm's
-correction and Cohen's kappa (seven lines together), and its Mantel-Haenszel test is asymptotic.
+correction (five lines), and its Mantel-Haenszel test is asymptotic.
 """

@@ -1,4 +1,4 @@
-"""Point estimates: pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors."""
+"""Point estimates: pass@k, pass^k, maj@k, percentiles, bootstrap errors."""
 
 import math
 from collections import Counter

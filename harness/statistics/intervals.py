@@ -16,7 +16,7 @@ ALPHA = 0.05  # error probability of two-sided intervals and tests
 
 
 def critical_value(tail: float, freedom: float = math.inf) -> float:
-    """Number of standard errors above which Student's t distribution has the share `tail`.
+    """Return the standard errors above which Student's t distribution has the share `tail`.
 
     Degrees of freedom below 1 count as 1; infinity gives the normal distribution.
     """
@@ -80,10 +80,10 @@ def _share(counts: Sequence[tuple[float, int]]) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
-    """Mean of one value per case, each in [0, 1], with a 95 % interval for other cases of the kind.
+    """Return the mean of one value per case, each in [0, 1], with a 95 % interval.
 
-    Both bounds are those of `lower_mean`. Tests simulate their coverage. Raises ValueError
-    without values, or if one is not in [0, 1].
+    The interval is for other cases of the kind; its bounds are those of `lower_mean`. Tests
+    simulate their coverage. Raises ValueError without values, or if one is not in [0, 1].
     """
     if not values or not all(0 <= value <= 1 for value in values):
         raise ValueError("a mean needs at least one value, and every value must be in [0, 1]")
@@ -94,7 +94,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
 
 
 def lower_mean(values: Sequence[float], tail: float) -> float:
-    """Lower bound of the mean over all cases of the kind, wrong with probability at most `tail`.
+    """Return the lower bound of the mean over all cases, wrong with probability at most `tail`.
 
     Gaffke's bound (2005; Learned-Miller and Thomas, arXiv 1905.06208), which assumes nothing about
     the distribution of the values except that they are in [0, 1]. It is the quantile `tail` of
@@ -127,9 +127,10 @@ def lower_mean(values: Sequence[float], tail: float) -> float:
 
 
 def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
-    """pass@k and pass^k: means over questions, with intervals, from tries and successes of each.
+    """Return pass@k and pass^k: means over questions, with intervals.
 
-    Raises ValueError if a question has fewer than `k` tries.
+    `counts` has the tries and successes of each question. Raises ValueError if a question has
+    fewer than `k` tries.
     """
     return AtK(
         k=k,

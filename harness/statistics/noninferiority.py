@@ -92,11 +92,11 @@ def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
 
 
 def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> int | None:
-    """Tries per question that settle the comparison with 80 % power at the present difference.
+    """Return the tries per question that settle the comparison with 80 % power.
 
-    `gap` is the distance of the difference from the margin, of either sign; `error` is the run's
-    own standard error after `tries` per question, and `fixed_error` the baseline's, which more
-    tries do not reduce. None if no number is enough because the baseline is too uncertain.
+    `gap` is the distance of the present difference from the margin, of either sign; `error` is the
+    run's own standard error after `tries` per question, and `fixed_error` the baseline's, which
+    more tries do not reduce. None if no number is enough because the baseline is too uncertain.
     """
     allowed = (gap / detectable_drop(1.0)) ** 2 - fixed_error**2
     if allowed <= 0:

@@ -29,7 +29,7 @@ because of single cases."""
 
 
 def evidence(passed: int, tries: int, reference: float, lower: float) -> float:
-    """Above 0, the tries look like the reference rate; below 0, like the lower rate.
+    """Return the evidence: above 0 for the reference rate, below 0 for the lower rate.
 
     Raises ValueError if not 0 < lower < reference < 1.
     """

@@ -7,11 +7,18 @@ from harness.records.analysis import Analysis
 from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
 from reports import diagnosis
-from reports.html.attempts import MEASURES, Attempts
+from reports.html.attempts import (
+    LOOKS,
+    MEASURES,
+    MOST_CELLS,
+    Attempts,
+    Heatmap,
+    heatmap,
+    letter,
+)
 from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
 from reports.html.charts.svg import Figure
-from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
 from reports.html.page import render_page
 from reports.html.transcripts import Read, choose, read_transcripts, score_details
 from reports.labels import Labels

@@ -39,7 +39,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         date=moment,
         folder=quote,
         families=_families(latest),
-        lines=[(line, list(_figures(line))) for line in lines],
+        lines=[(line, text.table(line), list(_figures(line))) for line in lines],
         text=text,
     )
     methods = render_page(

@@ -13,8 +13,7 @@ from harness.compare.transcripts import Message, read_reply, received, sent, tex
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
 from harness.records.scores import Score
-from reports.html.attempts import passed
-from reports.html.heatmap import LOOKS
+from reports.html.attempts import LOOKS, passed
 from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
 
 _FIRST_EVENTS, _LAST_EVENTS, _AROUND = 12, 6, 2
@@ -143,7 +142,7 @@ def _response(response: Response, marked: set[int]) -> Json:
 
 
 def _events(parts: Sequence[StreamPart], marked: set[int]) -> Iterator[list[Any]]:
-    """Number, time, text and mark of each event; one without a number replaces omitted ones."""
+    """Yield number, time, text and mark of each event; one without a number is a gap."""
     kept = {*range(_FIRST_EVENTS), *range(len(parts) - _LAST_EVENTS, len(parts))}
     for number in marked:
         kept |= set(range(number - _AROUND, number + _AROUND + 1))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from reports.build import build_report
-from reports.diagnosis import HYPOTHESES, UNKNOWN, facts
+from reports.diagnosis import EXAMPLES, HYPOTHESES, UNKNOWN, facts
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
@@ -66,7 +66,13 @@ def test_sources_follow_their_example():
 
 
 def test_a_note_of_the_markdown_report_is_not_part_of_the_last_cause():
-    assert f"\n\n{HYPOTHESES}\n\n" in render_markdown(report(CAUSE))
+    assert f"\n\n{HYPOTHESES} {EXAMPLES}\n\n" in render_markdown(report(CAUSE))
+
+
+def test_causes_without_examples_do_not_mention_them():
+    shown = render_markdown(report(CAUSE.model_copy(update={"examples": ()})))
+    assert HYPOTHESES in shown
+    assert EXAMPLES not in shown
 
 
 def test_findings_are_listed_under_their_cause():

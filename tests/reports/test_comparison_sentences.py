@@ -1,6 +1,13 @@
 """The order of a comparison: verdicts, causes and checks, then statistics."""
 
-from harness.compare.comparison_types import Comparison, Entry, Measured, Row
+from harness.compare.comparison_types import (
+    Changes,
+    CheckChange,
+    Comparison,
+    Entry,
+    Measured,
+    Row,
+)
 from harness.statistics.differences import Difference
 from reports.comparison import sections
 from reports.comparison_sentences import summary
@@ -26,7 +33,7 @@ def rate(group, value=0.0, seen="none"):
                differs=False)  # fmt: skip
 
 
-def comparison(*rows, causes=()):
+def comparison(*rows, causes=(), **changes):
     def entry(label, decision, causes=()):
         return Entry(
             label=label,
@@ -44,6 +51,7 @@ def comparison(*rows, causes=()):
         entries=(entry("a", "pass"), entry("b", "fail", causes)),
         rows=rows,
         tested=4,
+        changes=(Changes(label="b", **changes),),
     )
 
 
@@ -87,5 +95,10 @@ def test_equal_differences_are_one_sentence():
 
 
 def test_checks_that_the_reference_fails_and_others_pass_are_fixed():
-    found = comparison(check("cot.used", "failed", "passed"), check("cot.raw", "failed", None))
+    rows = [check("cot.used", "failed", "passed"), check("cot.raw", "failed", None)]
+    one = CheckChange(
+        id="cot.used", before="failed", after="passed", here=(0, 4), there=(2, 4),
+        beyond_chance=False,
+    )  # fmt: skip
+    found = comparison(*rows, fixed=(one,))
     assert "b fixes 1 check that the reference fails: cot.used." in summary(found)

@@ -27,7 +27,7 @@ from reporting import (
 from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
-from reports.html import heatmap, transcripts
+from reports.html import transcripts
 
 TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
@@ -234,7 +234,6 @@ def test_a_thousand_attempts_give_a_small_page_quickly():
 
 
 def test_few_records_are_kept_in_memory(monkeypatch):
-    monkeypatch.setattr(heatmap, "MOST_CELLS", 300)
     monkeypatch.setattr("reports.html.report.MOST_CELLS", 300)
     alive, most = Counter(), 0
 

@@ -14,6 +14,7 @@ from reports.html.charts.svg import WIDTH, Scale, chart, line, path, rates_grid,
 _HEIGHT = 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 30
 _DATES = 4
+_WORD = 56  # least distance between the names of two changes, in user units
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,15 @@ def _dates(times: Sequence[float], x: Scale) -> Iterator[Markup]:
 
 
 def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
+    """Yield lines at changes; a name that would overlap the last one is left out."""
+    free = 0.0
     for before, after in pairwise(moments):
         if after.changed:
             at = x((before.seconds + after.seconds) / 2)
             yield line(at, _TOP, at, _HEIGHT - _BOTTOM, "changed-line")
-            yield text(at, _TOP - 5, after.changed, anchor="middle", kind="warning")
+            if at >= free:
+                yield text(at, _TOP - 5, after.changed, anchor="middle", kind="warning")
+                free = at + _WORD
 
 
 def _lines(moments: Sequence[Moment], x: Scale, y: Scale) -> Iterator[Markup]:

@@ -1,4 +1,4 @@
-"""pass@k, pass^k, maj@k, percentiles, Cohen's kappa, and the bootstrap."""
+"""pass@k, pass^k, maj@k, percentiles, and the bootstrap."""
 
 import math
 import random
