@@ -146,7 +146,7 @@ def divide(model: Transformer, shard: Shard) -> None:
     """
     if shard.ranks == 1:
         return
-    whole = model.config
+    whole, experts = model.config, model.config.num_local_experts
     model.config, model.shard = shard.local_config(whole), shard
     for name, parameter in list(model.named_parameters()):
         owner, _, attribute = name.rpartition(".")
@@ -157,7 +157,7 @@ def divide(model: Transformer, shard: Shard) -> None:
         block.attn.kv_heads = model.config.num_key_value_heads
         block.attn.register_forward_hook(lambda module, given, part: shard.sum(part))
         block.mlp.gate.register_forward_hook(
-            lambda module, given, choice: shard.local_experts(*choice, whole.num_local_experts)
+            lambda module, given, best: shard.local_experts(best[0], best[1], experts)
         )
         block.mlp.register_forward_hook(lambda module, given, part: shard.sum(part))
     model.unembedding.register_forward_hook(lambda module, given, part: shard.gather(part))

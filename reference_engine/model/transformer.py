@@ -262,8 +262,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Run the stream x, (B, T, H), through the block."""
-        x = x + self.attn(x, cos, sin, context).to(x.dtype)
-        return x + self.mlp(x).to(x.dtype)
+        attended: Tensor = self.attn(x, cos, sin, context)
+        x = x + attended.to(x.dtype)
+        added: Tensor = self.mlp(x)
+        return x + added.to(x.dtype)
 
 
 class Unembedding(Linear):
