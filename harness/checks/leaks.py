@@ -93,8 +93,8 @@ def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
     The provider's harmony parser failed. Clients show or execute the markup. Nothing is reported if
-    the number of tokens shows that the model wrote the header as text, or without
-    `<|message|>`, unless the reply begins with the header of a missing CoT.
+    the number of tokens shows that the model wrote the header as text, or without its message
+    token, unless the reply begins with the header of a missing CoT.
     """
     reply, what = answer.reply, "parts of a harmony header"
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))

@@ -11,7 +11,7 @@ from replies import MODEL
 
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, adhoc_provider, changed
-from harness.run import client
+from harness.run import launch
 from harness.run.client import Answer, NotConnectedError, request
 from harness.run.launch import is_ready
 
@@ -95,7 +95,7 @@ async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_an_endpoint_is_ready_if_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "READY_TIMEOUT", aiohttp.ClientTimeout(total=1))
+    monkeypatch.setattr(launch, "READY_TIMEOUT", aiohttp.ClientTimeout(total=1))
     async with MockProvider() as server:
         assert await is_ready(f"{server.base_url}/models")
         assert not await is_ready(f"{server.base_url.replace('http', 'https')}/models")
