@@ -1,10 +1,13 @@
-"""A server in front of a scripted engine; a test file may override any of these fixtures."""
+"""A server of a scripted engine, and an export; a test file may override any of these fixtures."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from scripted import ANSWER, ScriptedEngine, running
+
+from reference_engine.small.export import export_small
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +16,12 @@ def served() -> Iterator[tuple[ScriptedEngine, httpx.Client]]:
     engine = ScriptedEngine()
     with running(engine) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield engine, client
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small checkpoint in the layout of Hugging Face, which no test may change."""
+    return export_small(tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture

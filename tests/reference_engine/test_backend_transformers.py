@@ -21,7 +21,6 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
-from reference_engine.small.export import export_small
 
 pytest.importorskip("transformers")
 from reference_engine.backends.in_process import InProcessEngine, load_transformers
@@ -38,8 +37,8 @@ def test_the_bundled_checkpoint_is_rejected_with_advice():
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return load_transformers(export_small(tmp_path_factory.mktemp("hf")), "cpu", None)
+def model(exported):
+    return load_transformers(exported, "cpu", None)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +72,8 @@ async def test_transformers_generates_what_our_engine_generates(engine):
 
 
 @pytest.mark.slow
-def test_logits_are_not_rounded_to_bfloat16(tmp_path):
-    read = load_transformers(export_small(tmp_path), "cpu", "bfloat16").new_sequence()
+def test_logits_are_not_rounded_to_bfloat16(exported):
+    read = load_transformers(exported, "cpu", "bfloat16").new_sequence()
     logits = read(SHORT)
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())

@@ -133,11 +133,6 @@ def chat_messages(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_small(tmp_path_factory.mktemp("hf"))
-
-
-@pytest.fixture(scope="module")
 def tokenizer(exported: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(exported)
 
