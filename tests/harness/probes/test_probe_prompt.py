@@ -83,7 +83,7 @@ def _cot(turn: object) -> bool:
 @pytest.mark.parametrize(
     ("how", "api"),
     [
-        *((how, "chat") for how in list(renderings())[::23]),
+        *((how, "chat") for how in list(renderings())[::47]),
         *((how, "responses") for how in list(renderings())[::115]),
     ],
     ids=str,

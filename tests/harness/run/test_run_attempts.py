@@ -228,7 +228,7 @@ async def until_some_are_finished(folder: Path, more_than: int) -> int:
 async def test_repeated_kill_9_loses_no_finished_attempt(tmp_path: Path) -> None:
     count = 0
     async with MockProvider(delay=0.05) as provider:
-        for _ in range(3):
+        for _ in range(2):
             process = await in_a_process(provider, tmp_path)
             count = await until_some_are_finished(tmp_path, count + 5)
             process.kill()
