@@ -28,10 +28,13 @@ _RECORDED = "traffic"
 
 
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
-    """CoT and answers begin like sentences, and do not all begin or end with the same text.
+    """CoT and answers begin and end like sentences, and not all with the same text.
 
-    Otherwise the server adds or loses text. Users see the change, and later prompts contain it.
+    Otherwise the server adds, loses or reorders text. Users see the change, and later prompts
+    contain it. The end is compared with that of another answer with the same words: if only one of
+    the two ends with punctuation, the other has its words in another order.
     """
+    yield from _permuted(examined)
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:
         for edge in each.traits.edges:
@@ -54,6 +57,14 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
             message = f"Every {place} {where} with the same text."
             for score, _ in group:
                 yield message, evidence(score.record, "$", "texts that differ", repr(shared))
+
+
+def _permuted(examined: Sequence[Score]) -> Iterator[Difference]:
+    closed = {words for each in examined for words, ends in each.traits.answers if ends}
+    for each in examined:
+        if any(words in closed and not ends for words, ends in each.traits.answers):
+            message = "The answer has the words of another answer in another order."
+            yield message, evidence(each.record, "$", "a full stop at the end", "within the text")
 
 
 def _same_edge(different: Collection[Edges]) -> tuple[str, str] | None:
@@ -256,7 +267,12 @@ CROSS_CHECKS = (
     prompt_texts.CROSS_CHECK,
     changed_calls.CROSS_CHECK,
     cross_check("finish.early", "finish", lambda each: bool(each.traits.cuts), _early, "error"),
-    cross_check("text.added", "leaks", lambda each: bool(each.traits.edges), _added),
+    cross_check(
+        "text.added",
+        "leaks",
+        lambda each: bool(each.traits.edges or each.traits.answers),
+        _added,
+    ),
     *lost_tokens.CROSS_CHECKS,
 )
 

@@ -70,7 +70,9 @@ def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
     first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
     found = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
     for event, miss in sorted(found, key=lambda each: not stops_sdk(each[0], each[1].path)):
+        missing = miss.message == "a required field"
         message = f"{miss.path}: {miss.message}."
+        message = f"The required field {miss.path} is missing." if missing else message
         if stops_sdk(event, miss.path):
             message = f"{message} The stream helper of OpenAI's SDK raises an error."
         yield Problem(exchange, message, miss.message, miss.got, miss.path, event)

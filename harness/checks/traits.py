@@ -32,6 +32,7 @@ _OF_RESPONSES = re.compile(
 _INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
 """Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
+_FEWEST_WORDS = 5  # words, with their punctuation, that two answers share by chance in one order
 _WORD = re.compile(r"\w{3,}")
 
 
@@ -76,6 +77,7 @@ def traits(
         accounts=tuple(each.account for each in accounted(parsed)) if counted else (),
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
+        answers=frozenset(_answers(parsed)),
         call=made_call,
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
@@ -161,6 +163,13 @@ def _edges(parsed: ParsedRollout) -> Iterator[Edges]:
         for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
             if text:
                 yield Edges(place, text[:_LONGEST_EDGE], text[-_LONGEST_EDGE:])
+
+
+def _answers(parsed: ParsedRollout) -> Iterator[tuple[str, bool]]:
+    for _, reply in parsed.replies:
+        words = reply.text.split()
+        if reply.finish == "stop" and len(words) >= _FEWEST_WORDS:
+            yield _digest(" ".join(sorted(words)), 0), words[-1].endswith((".", "!", "?"))
 
 
 def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:

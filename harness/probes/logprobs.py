@@ -119,7 +119,8 @@ def _of_answer_only(responses: ProbeResponses) -> Trials:
         more = text.partition(_decodable(reply.text))[0]
         message = "The logprobs begin with those of the CoT."
         other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
-        yield other if reply.reasoning and reply.reasoning.strip() in more else None
+        if reply.reasoning.strip():  # A reply without CoT has no logprobs of one.
+            yield other if reply.reasoning.strip() in more else None
 
 
 def _entries(exchange: ParsedExchange, reply: Reply) -> Sequence[Mapping[str, Any]]:

@@ -101,6 +101,9 @@ class Traits:
     accounts: tuple[TokenAccount, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end
+    answers: frozenset[tuple[str, bool]] = frozenset()
+    """Of each complete answer: a hash of its words in alphabetical order, and whether it ends like
+    a sentence."""
     call: MadeCall | None = None  # the call of a tool-call case
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted

@@ -682,6 +682,23 @@ def test_other_phases_and_a_comment_before_a_call_are_healthy():
     assert "responses.message.phase" not in responses(comment, CALL)
 
 
+@pytest.mark.parametrize("limit", [1, 100, 128, 512, 1000, 4096, 65_536])
+def test_a_limit_of_any_size_that_the_request_did_not_set_is_reported(limit):
+    assert "responses.defaults" in responses(put("max_output_tokens", limit), ANSWERED)
+    set_to = mutations.responses(
+        put("max_output_tokens", limit), ANSWERED, {"max_output_tokens": limit}
+    )
+    assert "responses.defaults" not in reported(set_to)
+
+
+def test_the_message_on_a_missing_field_is_a_sentence():
+    recorded = parse_rollout(mutations.chat(drop("choices.0.index"), ANSWER))
+    (finding,) = [each for each in checks.examine(recorded)[1] if each.id == "chat.schema"]
+    assert finding.message == "The required field $.choices[0].index is missing."
+    assert finding.evidence.expected == "a required field"
+    assert finding.evidence.got == "no such field"
+
+
 def test_a_special_token_in_the_prompt_is_not_a_leak():
     prompt = {"messages": [{"role": "user", "content": "What is <|end|>?"}]}
     said = put("choices.0.message.content", "<|end|> ends a message.")

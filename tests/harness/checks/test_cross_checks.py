@@ -324,6 +324,25 @@ def test_recorded_cots_without_their_first_words_are_reported(
     assert {each.message for each in found} == ({CUT} if cut else set())
 
 
+@pytest.mark.parametrize(
+    ("said", "reported"),
+    [
+        ("in It Lisbon, sunny is warm. and", True),
+        ("It is sunny in Lisbon, and warm.", False),
+        ("It is warm in Lisbon, and sunny.", False),  # by the model, which moves the full stop
+        ("It is sunny in Lisbon, and", False),  # cut: other words
+    ],
+)
+def test_permuted_words_of_an_answer_after_a_tool_result_are_reported(
+    said: str, reported: bool
+) -> None:
+    call = Reply(call=("get_weather", '{"location": "Lisbon"}'))
+    healthy = Reply(text="It is sunny in Lisbon, and warm.")
+    scores = [scored([call, healthy], "weather", attempt, "Weather?") for attempt in (1, 2)]
+    scores.append(scored([call, Reply(text=said)], "weather", 3, "Weather?"))
+    assert ("text.added" in {rule for rule, _ in found(scores)}) == reported
+
+
 def test_call_ids_of_other_conversations_are_shared() -> None:
     def shared(*ids: str) -> bool:
         bodies = [chat_whole(Reply(call=("get_weather", "{}"), call_id=each)) for each in ids]

@@ -17,7 +17,7 @@ from mutations import (
     responses,
     responses_stream,
 )
-from replies import Reply, chat_blocks, chat_whole, data
+from replies import Reply, chat_blocks, chat_whole, counts, data
 
 from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
@@ -294,3 +294,13 @@ SENTENCES = ["Ok.", "We need to think of something else.", "Maybe add a card.", 
 def test_a_few_sentences_in_any_order_are_endless_repetition(text, reported):
     found = findings(chat(put("choices.0.message.content", text), ANSWER))
     assert ("text.runaway" in found) == reported
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_call_that_the_limit_cut_within_its_arguments_reports_the_truncation(streaming):
+    """vLLM ends such a Chat call with finish_reason tool_calls, and clients run it."""
+    cut = Reply(call=("get_weather", '{"location": "Lis'))
+    kind = chat_stream if streaming else chat
+    recorded = kind(nothing, cut, {"max_tokens": counts(cut)[1]})
+    assert findings(recorded) >= {"finish.limit", "calls.arguments.cut"}
+    assert "finish.limit" not in findings(kind(nothing, CALL, {"max_tokens": 4096}))

@@ -39,13 +39,13 @@ def entry(token: str, logprob: float = -0.25) -> dict[str, Any]:
     return {**own, "top_logprobs": [own.copy(), *others]}
 
 
-def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
+def with_logprobs(change: Callable[[list[Any]], object], **reply_of: str) -> Any:
     """A provider with modified logprobs."""
 
     def provider(_: ProbeRequest, attempt: Attempt) -> Response:
         entries = [entry(token) for token in TOKENS]
         change(entries)
-        reply = Reply(text="".join(TOKENS))
+        reply = Reply(text="".join(TOKENS), **reply_of)
         if attempt.condition.streaming:
             return streamed(reply, entries, attempt.condition.api)
         if attempt.condition.api == "chat":
@@ -148,6 +148,8 @@ def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
         judged(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
         == 0
     )
+    thoughtless = with_logprobs(lambda _: None, reasoning="")
+    assert judged(logprobs.GROUP, thoughtless, ["chat"])["logprobs.cot"].applicable == 0
 
 
 @pytest.mark.parametrize(("refused", "status"), [("null options", "warned"), (None, "passed")])

@@ -79,6 +79,27 @@ def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("the secret code is to kill the password", "failed"),
+        ("password the to secret kill the is code", "failed"),
+        ("the secret password is to kill the codes", "passed"),
+    ],
+)
+def test_permuted_words_are_detected_although_their_tokens_are_the_same(
+    said: str, status: str
+) -> None:
+    """Permuted in one of several replies to the request, as under load."""
+
+    def reply(request: ProbeRequest, attempt: Attempt) -> Reply:
+        text = echo.TEXTS[request.id]
+        wrong = attempt.number == 1 and attempt.condition.mode == "non-streaming"
+        return Reply(text=said if wrong and request.id == "words" else text, wrote=text)
+
+    assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == status
+
+
+@pytest.mark.parametrize(
     ("words", "status"),
     [
         (

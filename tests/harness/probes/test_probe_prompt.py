@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 import openai_harmony as oh
 import pytest
 from healthy import json_response, rollout
+from probing import refusal
 from replies import Reply, chat_whole, responses_whole
 
 from harmony.render import text_tokens
@@ -35,8 +36,10 @@ _SYSTEM_MESSAGE = 1_000
 _LIBRARY = Rendering()
 
 
-def judged(tokens: Count, api: Api = "chat", *, ollama: bool = False) -> dict[str, RuleResult]:
-    """The results of a provider with these token counts."""
+def judged(
+    tokens: Count, api: Api = "chat", *, ollama: bool = False, refused: str | None = None
+) -> dict[str, RuleResult]:
+    """The results of a provider with these token counts, which may refuse a request with 400."""
     make, name = {
         "chat": (chat_whole, "prompt_tokens"),
         "responses": (responses_whole, "input_tokens"),
@@ -51,7 +54,8 @@ def judged(tokens: Count, api: Api = "chat", *, ollama: bool = False) -> dict[st
             whole["usage"] |= {name: counted, "total_tokens": counted + 20}
         if ollama:
             whole["system_fingerprint"] = "fp_ollama"
-        recorded = rollout([json_response(whole)], api=api, sample=request.id, task=GROUP.name)
+        answer = refusal() if request.id == refused else json_response(whole)
+        recorded = rollout([answer], api=api, sample=request.id, task=GROUP.name)
         rollouts[request.id] = [parse_rollout(recorded)]
     return {
         each.check.id: each
@@ -525,6 +529,21 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
     assert by_status["warned"] >= {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
     (example,) = results["prompt.cot.dropped.second"].examples
     assert example.evidence.got.endswith(", as if earlier CoT is kept")
+
+
+def test_tags_in_an_earlier_answer_must_be_accepted_as_text() -> None:
+    """A server that parses them as harmony loses the text behind them, or refuses the request."""
+    assert judged(healthy)["prompt.special.answer"].status == "passed"
+
+    def cut(turn: object) -> object:
+        tagged = isinstance(turn, Message) and turn.role == "assistant" and "<|end|>" in turn.text
+        return replace(turn, text=turn.text.partition("<|end|>")[0]) if tagged else turn
+
+    mangled = judged(lambda prompt: healthy(replace(prompt, turns=tuple(map(cut, prompt.turns)))))
+    assert mangled["prompt.special.answer"].status == "warned"
+    refused = judged(healthy, refused="special answer")["prompt.special.answer"]
+    assert refused.status == "not_verifiable"
+    assert "400" in (refused.reason or "")
 
 
 @pytest.mark.parametrize(

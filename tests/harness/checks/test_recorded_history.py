@@ -1,0 +1,45 @@
+"""Ids of calls in the history of a recorded request are the client's; only new ones are judged."""
+
+import json
+
+import pytest
+from examined import findings
+from healthy import json_response, rollout
+from mutations import asked
+from replies import Reply, chat_whole
+
+from harness.records.rollouts import Recording
+
+CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
+
+
+def _call(call_id):
+    function = {"name": "get_weather", "arguments": json.dumps({"location": "Lisbon"})}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def _history(*ids):
+    """Earlier turns with calls of these ids, as a client sends them back."""
+    turns = [{"role": "user", "content": "What is the weather in Lisbon?"}]
+    for call_id in ids:
+        turns += [
+            {"role": "assistant", "content": None, "tool_calls": [_call(call_id)]},
+            {"role": "tool", "tool_call_id": call_id, "content": "sunny"},
+        ]
+    return {"messages": turns}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "new", "found"),
+    [
+        (("call_1", "call_1"), "call_2", False),  # The client repeated them.
+        (("get_weather:0",), "get_weather:1", False),
+        (("get_weather:0",), "get_weather:0", True),
+    ],
+)
+def test_only_an_id_that_the_server_repeats_is_reported(earlier, new, found):
+    body = chat_whole(CALL)
+    body["choices"][0]["message"]["tool_calls"][0]["id"] = new
+    recorded = asked(rollout([json_response(body)], task="traffic"), _history(*earlier))
+    recorded = recorded.model_copy(update={"recording": Recording(source="a.har")})
+    assert ("calls.id.repeated" in findings(recorded)) == found
