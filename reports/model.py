@@ -61,6 +61,9 @@ class Table:
     title: str = ""
 
 
+NO_TABLE = Table((), ())
+
+
 @dataclass(frozen=True, slots=True)
 class ShownRule:
     """A check or a probe as reports show it, with its result and its findings."""
@@ -162,10 +165,9 @@ class Section:
     """A section of a report or a comparison: tool calling, all evals, or a part of a comparison."""
 
     title: str
-    table: Table = Table((), ())  # one column for each task and condition
-    summary: Table = Table(
-        (), ()
-    )  # the most important figures, one row for each task and condition
+    table: Table = NO_TABLE  # one column for each task and condition
+    summary: Table = NO_TABLE
+    """The most important figures, one row for each task and condition."""
     notes: tuple[str, ...] = ()  # facts about the table or single columns, such as the grader
     details: tuple[Table, ...] = ()
     """Further tables, such as rubric scores by axis; the terminal omits them."""

@@ -21,7 +21,7 @@ from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
 
 MEASURE = "measure a baseline with `gpt-oss-verify export RUN --format baseline`"
-_SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
+SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
 
 Key = tuple[str, str]  # a task, and the name of one of its conditions in comparisons
 SampleTries = tuple[str, Sequence[float], Sequence[float]]
@@ -120,9 +120,7 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
 def pair(here: Group | None, there: Group | None) -> Pair | str:
     """Return the two means over the samples that both groups have, or why they are not compared."""
     if here is None or there is None:
-        only = here or there
-        sample = only is not None and only.example_data
-        return _SAMPLE_QUESTIONS if sample else "only one of the two has it."
+        return "only one of the two has it."
     if there.published is not None:
         return _published_pair(here, there)
     if here.published is not None:
@@ -134,8 +132,6 @@ def pair(here: Group | None, there: Group | None) -> Pair | str:
     if shared:
         ours, theirs = [one for _, one, _ in shared], [other for _, _, other in shared]
         return Pair(*paired_means(ours, theirs), cases=len(shared))
-    if not shared_content(here, there):
-        return "the two were measured on different data (the hashes differ)."
     return "no sample was answered in both."
 
 
@@ -162,7 +158,7 @@ def _published_pair(run: Group, baseline: Group) -> Pair | str:
     if run.published is not None or baseline.published is None:
         return "it has no samples."
     if run.example_data:
-        return _SAMPLE_QUESTIONS
+        return SAMPLE_QUESTIONS
     if missing:
         return f"{missing} tries are missing."
     if len(run.values) != baseline.questions:

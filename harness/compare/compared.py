@@ -10,6 +10,7 @@ from functools import partial
 
 from harness.compare.columns import (
     MEASURE,
+    SAMPLE_QUESTIONS,
     Column,
     Group,
     Key,
@@ -392,7 +393,9 @@ def _published_limits(run: Column, published: Column) -> Iterator[str]:
         yield f"{run.entry.label} has no scores that could be compared with {label}."
     for key, group in evals:
         found = published.groups.get(key)
-        missing = f"{label} has no figure for it; {MEASURE}."
-        paired = missing if found is None and not group.example_data else pair(group, found)
-        if isinstance(paired, str):
-            yield f"{key[1]} is not compared: {paired}"
+        reason: Pair | str = SAMPLE_QUESTIONS
+        if not group.example_data:
+            missing = f"{label} has no figure for it; {MEASURE}."
+            reason = missing if found is None else pair(group, found)
+        if isinstance(reason, str):
+            yield f"{key[1]} is not compared: {reason}"

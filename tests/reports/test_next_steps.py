@@ -67,20 +67,18 @@ def test_a_passed_run_of_probes_alone_is_not_repeated_with_options_of_tool_calli
     assert "no tool-calling cases" in only
 
 
-def test_after_imported_traffic_that_passed_the_provider_can_be_tested():
+@pytest.mark.parametrize(
+    ("decision", "step"),
+    [
+        ("pass", "Test more with tool calls and probes: gpt-oss-verify --provider NAME"),
+        ("inconclusive", "The reasons state what is missing."),
+    ],
+)
+def test_imported_traffic_has_steps_of_its_own(decision, step):
     traffic = TaskInfo(
         name="traffic", kind="traffic", conditions=(CHAT,), samples=1, tries=1, planned=1
     )
-    (only,) = lines(analysis(decision="pass", run={"tasks": (traffic,)}))
-    assert only == "Test more with tool calls and probes: gpt-oss-verify --provider NAME"
-
-
-def test_imported_traffic_is_not_advised_to_have_more_tries():
-    traffic = TaskInfo(
-        name="traffic", kind="traffic", conditions=(CHAT,), samples=1, tries=1, planned=1
-    )
-    (only,) = lines(analysis(decision="inconclusive", run={"tasks": (traffic,)}))
-    assert only == "The reasons state what is missing."
+    assert lines(analysis(decision=decision, run={"tasks": (traffic,)})) == [step]
 
 
 @pytest.mark.parametrize("until_decided", [False, True])
