@@ -13,19 +13,13 @@ from gpt_oss_verify import planning
 from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Names, Out
 from gpt_oss_verify.screen import say
-from harness.errors import (
-    EXIT_INCONCLUSIVE,
-    ConfigurationError,
-    StoppedError,
-    os_errors,
-)
+from harness.errors import EXIT_INCONCLUSIVE, ConfigurationError, StoppedError, os_errors
 from harness.providers.entries import load_providers
 from harness.records.runs import ProviderInfo
 from harness.run.sampling import run_until_stopped
 from harness.text import first_few
-from harness.traffic.conversations import Traffic, read_traffic
+from harness.traffic.conversations import Traffic, read_traffic, write_traffic
 from harness.traffic.proxy import Recorder, forward
-from harness.traffic.traffic_run import write_traffic
 
 _SHOWN_REASONS = 5
 

@@ -4,9 +4,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError, os_errors
@@ -47,8 +45,8 @@ def _content(path: Path) -> bytes:
 
 def _parsed(path: Path, content: bytes) -> Golden:
     try:
-        return Golden.model_validate(_upgraded(orjson.loads(content)))
-    except (KeyError, TypeError, orjson.JSONDecodeError, ValidationError) as error:
+        return Golden.model_validate_json(content)
+    except ValidationError as error:
         raise ConfigurationError(
             f"{path} is not a golden file of this version ({problem_of(error)}). Create one with: "
             "gpt-oss-verify golden create"
@@ -74,33 +72,3 @@ def kept(folder: Path, info: RunInfo) -> Golden | None:
     if hashes != {sha256(content).hexdigest()}:
         raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; restore it.")
     return _parsed(folder / GOLDEN_FILE, content)
-
-
-def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
-    """The members of a file of gpt-oss-verify 0.1 or 0.2, which runs keep, as those of a `Golden`.
-
-    Such files know neither patterns of defects nor engines with numbers in 8 bits, and name no
-    command. Other files are unchanged.
-    """
-    if not isinstance(old, dict) or "tool_version" not in old:
-        return old
-    kept = {name: value for name, value in old.items() if name != "tool_version"}
-    engine = f"gpt-oss-verify {old['tool_version']}"
-    return kept | {
-        "engine": engine,
-        "command": "",
-        "healthy": [_old_run(run, engine) for run in old["healthy"]],
-        "exact_tolerance": old["tolerance"],
-        "patterns": [],
-    }
-
-
-def _old_run(old: dict[str, Any], engine: str) -> dict[str, Any]:
-    """A healthy run; of all alternatives, likely or not, it knows the same 99th percentile."""
-    return {
-        "engine": engine,
-        "numbers": f"{old['dtype']}, batch {old['batch']}",
-        "exact": True,
-        "distance": old["distance"] | {"near_p99": old["distance"]["p99"]},
-        "farthest": old["farthest"],
-    }

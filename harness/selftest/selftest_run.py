@@ -17,7 +17,7 @@ from harness.selftest import rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.servers import CONCURRENCY, Runner, engine
+from harness.selftest.servers import Runner, engine
 from harness.selftest.stages import Stage, stages
 
 Reporter = Callable[[Row], None]
@@ -63,7 +63,7 @@ async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
     runs = _Runs(plan, Runner(plan.out))
     queue = iter(plan.queue())
 
-    async with engine(plan.out / "engine.log", CONCURRENCY) as shared:
+    async with engine(plan.out / "engine.log") as shared:
         await runs.run_healthy(shared)
         report(runs.rows[plan.faults[0].name])
 
@@ -110,7 +110,7 @@ class _Runs:
         log = self._plan.out / "engine-healthy.log"
         for stage in self._healthy_stages:
             if stage.long:
-                async with engine(log, CONCURRENCY, long=True) as provider:
+                async with engine(log, long=True) as provider:
                     await self._run_healthy(provider, stage)
             else:
                 await self._run_healthy(shared, stage)
@@ -129,7 +129,7 @@ class _Runs:
             long = stages(fault, self._plan.suite)[0].long
             if fault.model or long:
                 log = self._plan.out / f"engine-{fault.name}.log"
-                async with engine(log, CONCURRENCY, fault, long=long) as provider:
+                async with engine(log, fault, long=long) as provider:
                     await self._run_stages(fault, repetition, provider, shared)
             else:
                 await self._run_stages(fault, repetition, shared, shared)

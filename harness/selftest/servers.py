@@ -3,18 +3,16 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from harness.golden import files as golden_files
 from harness.providers.entries import Launch, Provider, changed
-from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.runs import RunSettings, Sampling
-from harness.records.scores import Score
 from harness.run import run_folder
-from harness.run.cases import Suite, load_suite
+from harness.run.cases import load_suite
 from harness.run.launch import launched
 from harness.run.run_log import RunLog
 from harness.run.sampling import Observer
@@ -39,46 +37,32 @@ _COMMAND = (
 _TIMEOUT = 600.0  # seconds; long, because the machine may be busy
 
 
-def context(*, long: bool) -> int:
-    """The context length of a server in tokens, with or without long probes."""
-    return LONG_CONTEXT if long else CONTEXT
+CONCURRENCY = 24  # concurrent requests of one run
+_MAX_TURNS = 3
 
 
-def _provider(concurrency: int, tokens: int, *more: str) -> Provider:
-    return Provider(
+@asynccontextmanager
+async def engine(
+    log: Path, fault: Fault | None = None, *, long: bool = False
+) -> AsyncIterator[Provider]:
+    """Start a server with one fault, or with faults chosen by requests. Raises LaunchError."""
+    options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
+    context = ("--max-context", str(LONG_CONTEXT if long else CONTEXT))
+    provider = Provider(
         name="selftest",
         base_url="http://127.0.0.1:{port}/v1",
         model=_MODEL,
         apis=BOTH_APIS,
         timeout=_TIMEOUT,
-        concurrency=concurrency,
+        concurrency=CONCURRENCY,
         launch=Launch(
-            command=(*_COMMAND, "--max-context", f"{tokens}", *more),
+            command=(*_COMMAND, *context, *options),
             ready_url="http://127.0.0.1:{port}/health",
             ready_timeout=300,
         ),
     )
-
-
-@asynccontextmanager
-async def engine(
-    log: Path, concurrency: int, fault: Fault | None = None, *, long: bool = False
-) -> AsyncIterator[Provider]:
-    """A server with one fault, or with faults chosen by requests. Raises LaunchError."""
-    options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
-    async with launched(_provider(concurrency, context(long=long), *options), log) as provider:
-        yield changed(provider, launch=None)
-
-
-def with_fault(provider: Provider, fault: Fault) -> Provider:
-    """The provider with a fault in every request."""
-    if fault.name == HEALTHY or fault.model:
-        return provider
-    return changed(provider, headers={_HEADER: fault.name})
-
-
-CONCURRENCY = 24  # concurrent requests of one run
-_MAX_TURNS = 3
+    async with launched(provider, log) as running:
+        yield changed(running, launch=None)
 
 
 class Runner:
@@ -98,17 +82,13 @@ class Runner:
     ) -> DefectRun:
         """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
         began = time.monotonic()
-        settings = RunSettings(
-            apis=provider.apis,
-            modes=MODES,
-            concurrency=CONCURRENCY,
-            suite=stage.suite,
-            only=stage.only,
-            max_context=context(long=stage.long),
-        )
-        folder, analysis, scores = await sampled(
-            provider, fault, settings, self._cases, self._folder, stage.tries
-        )
+        plan = self._plan(provider, fault, stage)
+        folder = run_folder.create(self._folder, plan.provider.name)
+        plan = started(plan, folder)
+        with RunLog(folder) as log:
+            await Session(plan, folder, Observer()).make_requests(plan.provider, log)
+        info = ended(plan, "complete")
+        analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
         made = DefectRun(
             results=tuple(each for each in analysis.checks if each.applicable or each.examples),
             requests=sum(score.requests for score in scores),
@@ -119,32 +99,29 @@ class Runner:
             await asyncio.to_thread(shutil.rmtree, folder)
         return made
 
-
-async def sampled(
-    provider: Provider,
-    fault: Fault,
-    settings: RunSettings,
-    cases: Suite,
-    out: Path,
-    tries: int = 1,
-) -> tuple[Path, Analysis, Sequence[Score]]:
-    """Sample a faulty server into a new folder, and judge the run. Raises HarnessError."""
-    faulty = with_fault(provider, fault).model_copy(update={"name": fault.name.replace(":", "-")})
-    tasks = tuple(
-        suite_tasks(
-            provider.info(),
-            settings,
-            cases,
-            golden_files.fitting(provider.model),
-            tries=tries,
-            sampling=Sampling(max_turns=_MAX_TURNS),
+    def _plan(self, provider: Provider, fault: Fault, stage: Stage) -> Plan:
+        """Return the plan of a stage; a fault that is not of the model is in a header."""
+        settings = RunSettings(
+            apis=provider.apis,
+            modes=MODES,
+            concurrency=CONCURRENCY,
+            suite=stage.suite,
+            only=stage.only,
+            max_context=LONG_CONTEXT if stage.long else CONTEXT,
         )
-    )
-    command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
-    info = new_info(faulty.info(), tasks, settings, command)
-    folder = run_folder.create(out, faulty.name)
-    plan = started(Plan(faulty, tasks, info, retries=NO_RETRIES), folder)
-    with RunLog(folder) as log:
-        await Session(plan, folder, Observer()).make_requests(faulty, log)
-    analysis, scores = await asyncio.to_thread(judge, folder, ended(plan, "complete"), tasks)
-    return folder, analysis, scores
+        tasks = tuple(
+            suite_tasks(
+                provider.info(),
+                settings,
+                self._cases,
+                golden_files.fitting(provider.model),
+                tries=stage.tries,
+                sampling=Sampling(max_turns=_MAX_TURNS),
+            )
+        )
+        by_request = fault.name != HEALTHY and not fault.model
+        headers = {_HEADER: fault.name} if by_request else provider.headers
+        faulty = changed(provider, headers=headers, name=fault.name.replace(":", "-"))
+        command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
+        info = new_info(faulty.info(), tasks, settings, command)
+        return Plan(faulty, tasks, info, retries=NO_RETRIES)

@@ -1,4 +1,4 @@
-"""Join recorded exchanges to rollouts, by message prefix or `previous_response_id`."""
+"""Join recorded exchanges to rollouts, by message prefix or `previous_response_id`, as a run."""
 
 import json
 import re
@@ -14,15 +14,19 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.records.conditions import Condition
+from harness.records.conditions import APIS, MODES, Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
-from harness.records.runs import ImportInfo
+from harness.records.runs import ImportInfo, ProviderInfo, RunSettings
+from harness.run import run_folder
+from harness.run.run_log import RunLog, write_run_info
+from harness.tasks.plan import new_info, now
+from harness.tasks.recorded import NAME as TASK
+from harness.tasks.recorded import ImportedTraffic, traffic_info
 from harness.text import first_few
 from harness.traffic.exchanges import Imported, LeftOutError, imported
 from harness.traffic.recordings import read_recordings
 from harness.transport.secrets import Scrubber, known_secrets
 
-TASK = "traffic"
 _UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")
 
 
@@ -72,6 +76,30 @@ def read_traffic(
     info = ImportInfo(files=recordings.files, requests=len(found), left_out=counted)
     hosts = Counter(one.host for one in found)
     return Traffic(tuple(_rollouts(conversations(found))), info, hosts)
+
+
+def write_traffic(
+    traffic: Traffic, provider: ProviderInfo, *, out: Path, command: Sequence[str], verdict: bool
+) -> Path:
+    """Write the conversations into a new run folder in `out`, and return it.
+
+    Without `verdict`, the run has only findings. Raises RunLogError.
+    """
+    task = ImportedTraffic(traffic_info(traffic.rollouts, traffic.info))
+    seen = {rollout.condition.api for rollout in traffic.rollouts}
+    settings = RunSettings(
+        apis=tuple(api for api in APIS if api in seen),
+        modes=MODES,
+        concurrency=1,
+        findings_only=not verdict,
+    )
+    info = new_info(provider, [task], settings, command)
+    folder = run_folder.create(out, provider.name)
+    with RunLog(folder) as log:
+        for rollout in traffic.rollouts:
+            log.append(rollout)
+    write_run_info(folder, info.model_copy(update={"finished_at": now(), "ended": "complete"}))
+    return folder
 
 
 def _content(exchange: Exchange) -> object:

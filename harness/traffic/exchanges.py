@@ -125,7 +125,8 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     )
     lost |= {"date"} if began is None else set()
     lost |= {"framing", "fields", "extras"} if members["client"] else set()
-    return Imported(pair, api, _clean(exchange, scrubber), lost)
+    clean = without_keys(exchange.model_dump(mode="json"), scrubber)
+    return Imported(pair, api, Exchange.model_validate(orjson.loads(clean)), lost)
 
 
 def _request(sent: object, members: Mapping[str, Any]) -> Request:
@@ -256,14 +257,13 @@ def _time(value: object) -> datetime | None:
     return None
 
 
-def _clean(exchange: Exchange, scrubber: Scrubber) -> Exchange:
-    """The exchange without keys in headers and texts."""
-    redactor = Redactor(secrets_in(exchange.request.headers))
-    hidden = exchange.model_dump(mode="json")
-    for side in ("request", "response"):
-        hidden[side]["headers"] = redactor.headers(hidden[side]["headers"])
-    text = scrubber.text(redactor.text(orjson.dumps(hidden).decode()))
-    return Exchange.model_validate(orjson.loads(text))
+def without_keys(recorded: dict[str, Any], scrubber: Scrubber) -> str:
+    """Return the `request` and `response` of a recording as JSON without keys."""
+    sides = (recorded["request"], recorded["response"])
+    redactor = Redactor(secrets_in(sides[0]["headers"]))
+    for side in sides:
+        side["headers"] = redactor.headers(side["headers"])
+    return scrubber.text(redactor.text(orjson.dumps(recorded).decode()))
 
 
 class _Body(NamedTuple):

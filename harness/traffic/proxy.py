@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import aiohttp
-import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
@@ -21,7 +20,7 @@ from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
 from harness.records.rollouts import StreamPart
-from harness.transport.redact import Redactor, secrets_in
+from harness.traffic.exchanges import without_keys
 from harness.transport.secrets import Scrubber
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
@@ -42,16 +41,10 @@ class Recorder:
         self._scrubber = Scrubber(())
         self.count = 0
 
-    def add(self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime) -> None:
+    def add(self, request: dict[str, Any], response: dict[str, Any], began: datetime) -> None:
         """Append an exchange: method, URL, headers and body, and status, headers and body."""
-        sent, received = dict(request["headers"]), dict(response["headers"])
-        redactor = Redactor(secrets_in(sent))
-        cleaned = {
-            "started_at": began.isoformat(),
-            "request": {**request, "headers": redactor.headers(sent)},
-            "response": {**response, "headers": redactor.headers(received)},
-        }
-        line = self._scrubber.text(redactor.text(orjson.dumps(cleaned).decode()))
+        recorded = {"started_at": began.isoformat(), "request": request, "response": response}
+        line = without_keys(recorded, self._scrubber)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         self.count += 1
