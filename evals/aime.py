@@ -1,12 +1,11 @@
 """AIME 2025: thirty competition problems whose answers are integers from 0 to 999."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from evals.answer_eval import Mark, Prompt, Question
+from evals.answer_eval import AnswerEval, Prompt, Question
 from evals.datasets.data_rows import DataRow
 from evals.datasets.load import Loaded
 from evals.extraction import openai_script
@@ -30,7 +29,7 @@ class AimeRow(DataRow):
     answer: Annotated[int, BeforeValidator(_leading_integer), Field(ge=0, le=999)]
 
 
-class Aime:
+class Aime(AnswerEval):
     """AIME 2025 as an eval; 16 tries by default, as in published reproductions."""
 
     name = "aime25"
@@ -41,33 +40,26 @@ class Aime:
 
         self._answer_in = integer_answer
         self._template = (prompts or our_prompts()).templates[self.name]
-        self.info: DatasetInfo = data.info
+        self.info = data.info
         self._rows = {_id(index, data.info): row for index, row in enumerate(data.rows)}
-        self.questions: Sequence[Question] = tuple(
-            Question(name, row.question) for name, row in self._rows.items()
-        )
+        self.questions = tuple(Question(name, row.question) for name, row in self._rows.items())
 
     def prompt(self, question: str, number: int) -> Prompt:
         """Return the prompt, which is the same in every try."""
         text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
-    def right(self, question: str, number: int) -> str:
+    def key(self, question: str, number: int) -> str:
         """Return the correct integer."""
         return str(self._rows[question].answer)
 
-    def mark(self, question: str, number: int, text: str) -> Mark:
-        """Compare the declared integer with the answer; leading zeros are allowed."""
-        right = self._rows[question].answer
-        openai_score = self.openai_score(question, number, text)
-        answer = self._answer_in(text)
-        if answer is None:
-            return Mark("no_answer", None, openai_score)
-        return Mark("correct" if int(answer) == right else "wrong", answer, openai_score)
+    def answer(self, question: str, number: int, text: str) -> str | None:
+        """Return the integer that a text declares, without leading zeros."""
+        return self._answer_in(text)
 
-    def openai_score(self, question: str, number: int, text: str) -> float:
-        """Return the score by the last box or the last number, as OpenAI's script reads it."""
-        return float(openai_script.integer(text) == self._rows[question].answer)
+    def openai_answer(self, question: str, number: int, text: str) -> str | None:
+        """Return the last box or the last number, as OpenAI's script reads it."""
+        return str(openai_script.integer(text))
 
 
 def _id(index: int, info: DatasetInfo) -> str:

@@ -10,14 +10,14 @@ from random import Random
 
 from pydantic import Field
 
-from evals.answer_eval import Mark, Prompt, Question
+from evals.answer_eval import AnswerEval, Prompt, Question
 from evals.datasets.data_rows import DataRow, text_id
 from evals.datasets.load import Loaded
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message
 from harness.errors import ConfigurationError
-from harness.records.runs import DatasetInfo, PromptsInfo
+from harness.records.runs import PromptsInfo
 
 
 class ChoiceOrders:
@@ -64,7 +64,7 @@ class GpqaRow(DataRow):
         return (self.question, *self.choices)
 
 
-class Gpqa:
+class Gpqa(AnswerEval):
     """GPQA Diamond as an eval; 8 tries by default, as in OpenAI's script."""
 
     name = "gpqa"
@@ -77,7 +77,7 @@ class Gpqa:
 
         self._answer_in = letter_answer
         self._template = (prompts or our_prompts()).templates[self.name]
-        self.info: DatasetInfo = data.info
+        self.info = data.info
         ids = [row.record_id or text_id(row.question) for row in data.rows]
         if len(set(ids)) < len(ids):
             twice = next(name for name in ids if ids.count(name) > 1)
@@ -85,9 +85,7 @@ class Gpqa:
         self._rows = dict(zip(ids, data.rows, strict=True))
         self._places = {name: place for place, name in enumerate(ids)}
         self._orders = ChoiceOrders(seed, len(ids))
-        self.questions: Sequence[Question] = tuple(
-            Question(name, row.question) for name, row in self._rows.items()
-        )
+        self.questions = tuple(Question(name, row.question) for name, row in self._rows.items())
 
     def prompt(self, question: str, number: int) -> Prompt:
         """Return the question with its choices in the order of this try."""
@@ -98,35 +96,24 @@ class Gpqa:
 
     def right(self, question: str, number: int) -> str:
         """Return the letter in the order of this try, and its text."""
-        return f"option {self._letter(question, number)}: {self._rows[question].correct}"
+        return f"option {self.key(question, number)}: {self._rows[question].correct}"
 
-    def mark(self, question: str, number: int, text: str) -> Mark:
-        """Compare the declared choice with the correct one, in the order of the same try."""
-        right = self._letter(question, number)
-        answer, theirs = self.letters(question, number, text)
-        openai_score = float(theirs == right)
-        if answer is None:
-            return Mark("no_answer", None, openai_score)
-        return Mark("correct" if answer == right else "wrong", answer, openai_score)
-
-    def openai_score(self, question: str, number: int, text: str) -> float:
-        """Return the score by the letter that OpenAI's script reads."""
-        return float(openai_script.letter(text) == self._letter(question, number))
-
-    def letters(self, question: str, number: int, text: str) -> tuple[str | None, str | None]:
-        """Return the answer that a text declares, and the one that OpenAI's script extracts.
-
-        If texts are withheld, both answers were recorded instead of the text.
-        """
-        if self.info.withheld is not None:
-            return noted_letters(text)
-        choices = self._choices(question, self._order(question, number))
-        return self._answer_in(text, choices), openai_script.letter(text)
-
-    def _letter(self, question: str, number: int) -> str:
+    def key(self, question: str, number: int) -> str:
         """Return the correct letter in the order of this try."""
         choices = self._choices(question, self._order(question, number))
         return "ABCD"[choices.index(self._rows[question].correct)]
+
+    def answer(self, question: str, number: int, text: str) -> str | None:
+        """Return the letter that a text declares, or the recorded one if texts are withheld."""
+        if self.info.withheld is not None:
+            return noted_letters(text)[0]
+        return self._answer_in(text, self._choices(question, self._order(question, number)))
+
+    def openai_answer(self, question: str, number: int, text: str) -> str | None:
+        """Return what OpenAI's script reads, or the recorded letter if texts are withheld."""
+        if self.info.withheld is not None:
+            return noted_letters(text)[1]
+        return openai_script.letter(text)
 
     def _order(self, question: str, number: int) -> tuple[int, ...]:
         return self._orders.of(self._places[question], number)

@@ -8,7 +8,7 @@ from evals.baselines.eval_scores import EvalScores
 from evals.datasets.data_rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.datasets.load import Loaded
 from evals.registry import ROWS
-from evals.task import EvalTask, rounds_of
+from evals.task import EvalTask
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
@@ -67,8 +67,10 @@ def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
         for task in tasks
         for condition in task.info.conditions
     ]
-    for at, scores in enumerate(results) if info.settings.until_decided else ():
-        rounds = rounds_of(scores.scores)
-        kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
-        results[at] = scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})
+    if info.settings.until_decided:
+        results = [
+            scores.filled(0.0, rounds).model_copy(update={"planned": max(1, rounds)})
+            for scores in results
+            for rounds in [scores.rounds]
+        ]
     return info, results

@@ -50,7 +50,7 @@ from harness.run.preflight import preflight
 from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
-from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
+from harness.statistics.estimators import Scores, maj_at_k
 from harness.statistics.intervals import at_k
 from harness.statistics.mean_scores import mean_score
 from harness.tasks.task import ScoreFields, Task, failed_samples
@@ -260,7 +260,7 @@ class EvalTask(Task):
         """Return the mean score, its comparison with the baseline, and other figures."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
-        counted = self._counted(own.scores)
+        counted = self._counted(own)
         total = sum(map(len, counted))
         tries = max(map(len, counted))
         outcomes = Counter[Outcome](score.outcome for score in made)
@@ -308,12 +308,12 @@ class EvalTask(Task):
             for question, tries in found.items()
         }
 
-    def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
+    def _counted(self, own: EvalScores) -> Scores:
         """Return the attempts over which the score is averaged."""
         if self._sharded:
-            return [found for found in scores.values() if found] or [(0.0,)]
-        rounds = rounds_of(scores) if self._settings.until_decided else 0
-        return filled(scores, rounds or self.info.tries)
+            return [found for found in own.scores.values() if found] or [(0.0,)]
+        rounds = own.rounds if self._settings.until_decided else 0
+        return list(own.filled(0.0, rounds or self.info.tries).scores.values())
 
     def _rubric(self, planned: Sequence[Score]) -> RubricSummary | None:
         if not isinstance(self.test, HealthBench):
@@ -343,17 +343,6 @@ def program_use(made: Sequence[Score]) -> ProgramUse | None:
     """Return how often the model ran programs; None if it could not."""
     counts = [score.programs for score in made if score.programs is not None]
     return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
-
-
-def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
-    """Return the number of complete rounds: attempts that every question has had."""
-    complete = complete_rounds(list(scores.values()))
-    return len(complete[0]) if complete else 0
-
-
-def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
-    """Return the first `tries` values of every question; missing ones count as 0."""
-    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
 
 
 def curve_ks(tries: int) -> list[int]:

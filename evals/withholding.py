@@ -100,7 +100,8 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
         except UnreadableReplyError:
             pass
         else:
-            letters = test.letters(record.sample, record.presentation, reply.text)
+            given = (record.sample, record.presentation, reply.text)
+            letters = test.answer(*given), test.openai_answer(*given)
             text = refusal_phrase(reply.text) + note(reply.text, *letters) if reply.text else ""
             response = _condensed(exchanges[-1], record.api, reply, text)
             exchanges[-1] = exchanges[-1].model_copy(update={"response": response})

@@ -6,7 +6,6 @@ from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Referenc
 from evals.baselines.published import published_scores
 from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
 from harness.statistics.differences import TAIL
-from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean
 from harness.statistics.noninferiority import (
     FIRST_LOOK,
@@ -46,7 +45,7 @@ def judge_scores(
         return _judge(scores, baseline, margin, TAIL)
     planned = scores.planned * len(scores.scores)
     missing = f"{scores.missing} of {planned} planned attempts are missing"
-    best = _judge(_missing_as_correct(scores), baseline, margin, TAIL)
+    best = _judge(scores.filled(1.0, scores.planned), baseline, margin, TAIL)
     if best.decision != "fail":
         return _undecided(scores, f"{missing}.")
     reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
@@ -59,12 +58,11 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     Assumes that the run scores as its baseline, with the noise of questions of equal difficulty,
     which is the upper bound.
     """
-    filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
-    reference = baseline.reference(scores.model_copy(update={"scores": filled}))
+    reference = baseline.reference(scores.filled(0.0, scores.planned))
     if isinstance(reference, str):
         return f"{scores.name}: will not be compared: {reference}"
     theirs = reference.baseline
-    noise = run_error(theirs.value, len(filled), scores.planned)
+    noise = run_error(theirs.value, len(scores.scores), scores.planned)
     endless = Mean(theirs.value, 0.0, math.inf)
     looks = every_round and scores.planned >= FIRST_LOOK
     tail = always_valid_tail(scores.planned, scores.planned) if looks else TAIL
@@ -99,14 +97,12 @@ def hold_back_ungraded(
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
     """Return the verdict on the complete rounds, as one of many looks at a growing run."""
-    rounds = complete_rounds(list(scores.scores.values()))
-    done = len(rounds[0]) if rounds else 0
+    done = scores.rounds
     if done < FIRST_LOOK:
         return _undecided(scores, f"{done} rounds are complete; the first look is at {FIRST_LOOK}.")
-    so_far = scores.model_copy(
-        update={"scores": dict(zip(scores.scores, map(tuple, rounds), strict=True))}
+    return _judge(
+        scores.filled(0.0, done), baseline, margin, always_valid_tail(done, scores.planned)
     )
-    return _judge(so_far, baseline, margin, always_valid_tail(done, scores.planned))
 
 
 def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -> BaselineVerdict:
@@ -123,15 +119,6 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
         baseline=reference.info,
         warnings=(*reference.warnings, *_other_prompts(comparison, reference)),
     )
-
-
-def _missing_as_correct(scores: EvalScores) -> EvalScores:
-    """Return the scores with every missing attempt scored 1, the maximum."""
-    filled = {
-        question: (*tries, *[1.0] * (scores.planned - len(tries)))
-        for question, tries in scores.scores.items()
-    }
-    return scores.model_copy(update={"scores": filled})
 
 
 def _undecided(scores: EvalScores, why: str) -> BaselineVerdict:

@@ -1,5 +1,7 @@
 """The scores of one eval under one condition, and the baseline that they are compared with."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -54,6 +56,22 @@ class EvalScores(Record):
     def missing(self) -> int:
         """The number of planned attempts that were not made."""
         return sum(max(0, self.planned - len(tries)) for tries in self.scores.values())
+
+    @property
+    def rounds(self) -> int:
+        """The number of complete rounds: attempts that every question has had."""
+        return min(map(len, self.scores.values()))
+
+    def filled(self, value: float, tries: int) -> EvalScores:
+        """Return the first `tries` scores of every question, with `value` for missing ones."""
+        return self.model_copy(
+            update={
+                "scores": {
+                    question: (*found[:tries], *[value] * (tries - len(found)))
+                    for question, found in self.scores.items()
+                }
+            }
+        )
 
 
 @dataclass(frozen=True)

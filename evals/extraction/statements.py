@@ -7,6 +7,9 @@ such a place. The rules prefer a missed answer to a wrong credit:
 1. A sentence that denies, supposes or asks something states nothing.
 2. If the writer takes something back, everything before it is ignored.
 3. All remaining places must agree; a last line counts only if nothing else does.
+
+The phrases are mostly English. A pattern has words of German, French, Spanish, Portuguese, Italian,
+Russian, Chinese, Japanese and Korean where these fit into it unchanged.
 """
 
 import re
@@ -14,21 +17,103 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evals.extraction.phrases import (
-    DOUBT,
-    END,
-    HEADING,
-    HENCE,
-    LABEL,
-    NOT_OTHERS,
-    REASON,
-    REMARK,
-    SENTENCE,
-    SUPPOSES,
-    TAKES_BACK,
-    UNDECIDED,
-)
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
+
+_WORD = (
+    r"(?:answers?|ans|response|Antwort|Endergebnis|Ergebnis|Lösung|réponse|résultat|respuesta"
+    r"|resultado|resposta|risposta|risultato|ответ|результат|答案|答え|回答|解答|正解|答|정답|답)"
+)
+_GOOD = (
+    r"(?:final|correct|right|best|proper|selected|chosen|required|requested|desired|asked|sought"
+    r"|endgültige|richtige|korrekte|gesuchte|finale?|bonne|cherchée?|correct[aeo]|corret[ao]"
+    r"|buscad[ao]|pedid[ao]|procurad[ao]|corretta|giusta|cercat[ao]|правильный|окончательный"
+    r"|искомое|正确的?|最终的?|最終的な|최종)"
+)
+_THING = (
+    r"(?:option|choice|letter|result|sum|total|number|value|remainder|area|probability|Zahl|Summe"
+    r"|nombre|somme|opción|número|suma|opção|soma|opzione|numero|somma|вариант|число|选项)"
+)
+_ANSWER = (
+    rf"(?:(?:{_GOOD}\s*)*{_WORD}(?:\s*(?:option|choice|letter|key))?(?:\s+{_GOOD})?"
+    rf"|{_GOOD}\s+{_THING}|{_THING}\s+{_GOOD})(?![A-Za-zÀ-ɏа-я])"
+)
+_LABEL_ONLY = r"(?:final|total|results?|solution|conclusion|choice|option|selection|correct)"
+
+_LABEL = re.compile(
+    r"(?:^|(?<=[.;!?。)⟧]\s)|(?<=[{,]\s\")|(?<=[{,]\"))[^\w⟦]*"
+    r"(?:(?:\d+[.)]|the|my|our|so|hence|thus|therefore|final_?)\s*)*"
+    rf"(?:{_ANSWER}|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
+    r"[\s\"'*_]*(?:[:=→⇒–—]|-(?!\w)|=>)+",
+    re.IGNORECASE,
+)
+"""A label at the start of a line or sentence, or of a member of a JSON object."""
+_HEADING = re.compile(rf"\W*(?:\d+[.)]\s+)?(?:the|my)?\s*{_ANSWER}[\s:.*_]*", re.IGNORECASE)
+_SENTENCE = re.compile(
+    rf"(?<![A-Za-zÀ-ɏа-я-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
+    r"(?:(?:is|ist|lautet|beträgt|est|es|é|è|это|равен|равно|would be|must be)(?![^\W_])"
+    r"|应该?是|应为|[是为選选はが은는]|—|–|:)"
+    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|probably|(?:most )?likely|also"
+    r"|somit|daher|donc|por (?:lo )?tanto|portanto|quindi|dunque)\b)*[\s,]*:?\s*(?:l[ae]\s+)?",
+    re.IGNORECASE,
+)
+"""The beginning of a sentence such as "the answer is"."""
+_UNDECIDED = re.compile(
+    r"\W*(?:un(?:clear|known|decided|defined|determined)|cannot|none|neither|n/?a)\b", re.IGNORECASE
+)
+"""What follows a label if there is no answer."""
+_REMARK = re.compile(
+    r"\W*(?:note|remark|check|verification|confidence|i hope|let me know)\b", re.IGNORECASE
+)
+
+_END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
+"""The end of a sentence."""
+_HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
+_REASON = re.compile(r"\b(?:because|since|as|due to|weil|denn|car|puisque|porque|pois|perché)\b")
+_NOT_OTHERS = re.compile(
+    r",?\s\(?(?:not|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b[^.;()]*\)?(?=\W*$)"
+)
+"""Another answer that is denied, as in "8 (not 7)"."""
+_SUPPOSES = re.compile(
+    r"\b(?:if|suppos\w+|assum\w+|unless|were|had|wenn|falls|si|se|если)\b|如果|若|もし|만약",
+    re.IGNORECASE,
+)
+_DOUBT = re.compile(
+    r"\?|\b(?:not|cannot|never|neither|nor|none|no|without|so far|only (?:if|when|for|in)"
+    r"|doubt\w*|unlikely|incorrect|wrong|false"
+    r"|invalid|fails?|failed|impossible|mistak\w+|except|too|(?<!un)less|more|least"
+    r"|most(?! likely)|about|approximately|around|roughly|between|almost|nearly|under|over"
+    r"|whether|might|could|may|maybe|perhaps|possibly|possible|either|otherwise|would have"
+    r"|tempting|at first|initial\w*|originally|naive\w*|guess|thought|say|said|case|example"
+    r"|alternatively|think\w*|believe\w*|often|common|potential|known|simplified|similar"
+    r"|partial\w*|intermediate|missing|general|first|second|should|must end|or|but|although"
+    r"|though|part|step|candidate|nicht|kein\w*|falsch|vielleicht|oder|pas|non|ni|faux|fausse"
+    r"|peut-être|ou|quizás|tal vez|talvez|não|nem|forse|не|ни|неверн\w*|возможно|или)\b|n['’]t\b"
+    r"|不|没|未|非|错|可能|或|ない|ません|なく|誤|아니|않|틀|[≤≥<>≠≈]",
+    re.IGNORECASE,
+)
+"""Words of a sentence that denies or asks something, or states something else than the answer."""
+_TAKES_BACK = re.compile(
+    r"\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
+    r"|\bon (?:second thought|(?:further |closer )?reflection|closer inspection)\b"
+    r"|\bi (?:made|have made|see|found) (?:a|an|my|the) [\w ]{0,20}?(?:mistake|error|slip)"
+    r"|\bi (?:misread|miscounted|confused|swapped|forgot|overlooked"
+    r"|(?:have to|must|need to) change)"
+    r"|\b(?:disregard|ignore) (?:that|this|the above|my)"
+    r"|\blet me (?:re\w+|start over|start again|try again|think again|check)"
+    r"|\b(?:need|have) to (?:redo|start over|recount|restart)"
+    r"|\b(?:could not|couldn['’]t|cannot|can['’]t|unable to|failed to) (?:\w+ )?(?:repair|fix"
+    r"|resolve|reconcile|finish|complete|solve|determine|settle|decide|give)"
+    r"|\b(?:now|next|then),? (?:we|i) (?:still )?(?:need|must|have to)\b|\bit remains to\b"
+    r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\b(?:actually|however|alternatively"
+    r"|corrected|also (?:correct|right|acceptable|possible|valid))\b"
+    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
+    r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|incorrect|impossible|a mistake"
+    r"|not )|\b(?:that|this|it) (?:contradicts|exceeds|misses|ignores|fails|overcounts|double)"
+    r"|(?:^|[.!?]\s+)\W*(?:or|but|aber|mais|pero|mas|ma|но)\b"
+    r"|不对|不對|等等|いや|いいえ|아뇨",
+    re.IGNORECASE,
+)
+"""The writer takes back the preceding text, or does not finish it."""
 
 
 class AnswerReader(Protocol):
@@ -84,7 +169,7 @@ def _not_taken_back(found: Sequence[_Statement], lines: Sequence[str]) -> Sequen
     gone = [
         (number, match.start())
         for number, line in enumerate(lines)
-        for match in TAKES_BACK.finditer(line)
+        for match in _TAKES_BACK.finditer(line)
         if found and (number, match.start()) > (found[0].line, found[0].at)
     ]
     return [each for each in found if not gone or (each.line, each.at) > gone[-1]]
@@ -95,17 +180,17 @@ def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Stateme
         for box in _BOXED.finditer(line):
             if _asserts(line, box.start(), box.end(), reader):
                 yield _Statement(number, box.start(), reader.boxed(box[1]))
-        if HEADING.fullmatch(line) and number + 1 < len(lines):
+        if _HEADING.fullmatch(line) and number + 1 < len(lines):
             below = lines[number + 1]
             answer = reader.whole(below.translate(_BRACKETS)) or reader.stated(below)
             if answer and _asserts(below, 0, 0, reader):
                 yield _Statement(number + 1, 0, answer)
             continue
-        for stating in (LABEL, SENTENCE):
+        for stating in (_LABEL, _SENTENCE):
             for match in stating.finditer(line):
                 said = line[match.end() :].translate(_BRACKETS)
                 answer = reader.stated(said)
-                if UNDECIDED.match(said):
+                if _UNDECIDED.match(said):
                     yield _Statement(number, match.start(), None)
                 elif answer and _asserts(line, match.start(), match.end(), reader):
                     yield _Statement(number, match.start(), answer)
@@ -127,28 +212,28 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
 
 def _conclusion(line: str, reader: AnswerReader) -> str | None:
     """Return the answer of the last sentence of a text without any statement."""
-    start = max((stop.end() for stop in END.finditer(line, 0, len(line) - 1)), default=0)
+    start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
     sentence = line[start:].strip()
-    taken_back = TAKES_BACK.search(sentence) or SUPPOSES.search(line)
+    taken_back = _TAKES_BACK.search(sentence) or _SUPPOSES.search(line)
     return None if taken_back or _doubted(sentence, reader) else reader.concluded(sentence)
 
 
 def _last(lines: Sequence[str]) -> int:
     """Return the number of the last line that is no remark."""
-    return max((at for at, line in enumerate(lines) if not REMARK.match(line)), default=0)
+    return max((at for at, line in enumerate(lines) if not _REMARK.match(line)), default=0)
 
 
 def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
     """Return whether the sentence around a statement asserts it."""
-    begin = max((stop.end() for stop in END.finditer(line, 0, start)), default=0)
-    stop = END.search(line, end)
+    begin = max((stop.end() for stop in _END.finditer(line, 0, start)), default=0)
+    stop = _END.search(line, end)
     before = line[begin:start]
-    if not SUPPOSES.search(before):
-        before = HENCE.split(before)[-1]
-    after = REASON.split(line[end : stop.end() if stop else len(line)])[0]
+    if not _SUPPOSES.search(before):
+        before = _HENCE.split(before)[-1]
+    after = _REASON.split(line[end : stop.end() if stop else len(line)])[0]
     return not _doubted(before + line[start:end] + after, reader)
 
 
 def _doubted(sentence: str, reader: AnswerReader) -> bool:
-    said = NOT_OTHERS.sub("", reader.without_choices(sentence))
-    return any(pattern.search(said) for pattern in (DOUBT, SUPPOSES))
+    said = _NOT_OTHERS.sub("", reader.without_choices(sentence))
+    return any(pattern.search(said) for pattern in (_DOUBT, _SUPPOSES))

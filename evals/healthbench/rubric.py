@@ -11,10 +11,10 @@ The headline is the mean score clipped to [0, 1], as in OpenAI's script
 attempt without an answer counts as 0. Every planned attempt is in the denominator.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from evals.healthbench.conversations import HealthBenchRow, RubricItem
 from harness.records.figures import RubricFigure, RubricSummary
@@ -43,11 +43,32 @@ class RubricScore:
     ungraded: int
 
 
-def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | None:
-    """Return the score of one answer from the items it meets.
+def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricScore:
+    """Score one attempt from the items it meets; `met` is None if it has no answer to grade."""
+    known = dict.fromkeys((item.id for item in row.items), False) if met is None else met
+    tagged: dict[str, list[RubricItem]] = defaultdict(list)
+    for item in row.items:
+        for tag in item.tags:
+            tagged[tag].append(item)
+    overall = score(row.items, known)
+    tags = {
+        tag: score(items, known)
+        for tag, items in tagged.items()
+        if any(item.points > 0 for item in items)
+    }
+    return RubricScore(
+        question=row.prompt_id,
+        score=overall,
+        # An example tag overrides an item tag of the same name, as in OpenAI's script.
+        tags=tags | dict.fromkeys(row.example_tags, overall),
+        answered=met is not None,
+        items=len(row.items),
+        ungraded=sum(item.id not in known for item in row.items),
+    )
 
-    None if no item has positive points.
-    """
+
+def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange:
+    """Return the score of one answer from the items it meets; one has positive points."""
     possible = reached = worst = best = 0.0
     for item in items:
         possible += max(item.points, 0.0)
@@ -57,90 +78,43 @@ def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange | 
             best += max(item.points, 0.0)
         elif verdict:
             reached += item.points
-    if possible == 0:
-        return None
     low, high = (reached + worst) / possible, (reached + best) / possible
     return ScoreRange((low + high) / 2, low, high)
 
 
-def tag_scores(items: Sequence[RubricItem], met: Mapping[str, bool]) -> dict[str, ScoreRange]:
-    """Return the score of one answer by tag (`axis:accuracy` and so on) with positive points."""
-    tagged: dict[str, list[RubricItem]] = defaultdict(list)
-    for item in items:
-        for tag in item.tags:
-            tagged[tag].append(item)
-    scores = {tag: score(having, met) for tag, having in tagged.items()}
-    return {tag: found for tag, found in scores.items() if found is not None}
-
-
-def ungraded(items: Iterable[RubricItem], met: Mapping[str, bool]) -> int:
-    """Return the number of items without a grade."""
-    return sum(item.id not in met for item in items)
-
-
-def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricScore:
-    """Score one attempt; `met` is None if it has no answer to grade, otherwise as in `score`."""
-    answered = met is not None
-    known = dict.fromkeys((item.id for item in row.items), False) if met is None else met
-    overall = score(row.items, known)
-    if overall is None:
-        raise AssertionError("a row without positive points was accepted")
-    # An example tag overrides an item tag of the same name, as in OpenAI's script.
-    tags = tag_scores(row.items, known) | dict.fromkeys(row.example_tags, overall)
-    return RubricScore(
-        row.prompt_id, overall, tags, answered, len(row.items), ungraded(row.items, known)
-    )
-
-
-def summarise(attempts: Iterable[RubricScore]) -> RubricSummary:
-    """Return all figures of the planned attempts of one eval.
-
-    Raises ValueError without attempts.
-    """
-    overall: list[tuple[str, ScoreRange]] = []
+def summarise(attempts: Sequence[RubricScore]) -> RubricSummary:
+    """Return all figures of the planned attempts of one eval; there is at least one."""
     by_tag: dict[str, list[tuple[str, ScoreRange]]] = defaultdict(list)
-    unanswered = errors = items = missing = 0
     for attempt in attempts:
-        overall.append((attempt.question, attempt.score))
         for tag, found in attempt.tags.items():
             by_tag[tag].append((attempt.question, found))
-        unanswered += not attempt.answered
-        errors += attempt.ungraded > 0
-        items += attempt.items if attempt.answered else 0
-        missing += attempt.ungraded
-    if not overall:
-        raise ValueError("a summary needs at least one attempt")
     return RubricSummary(
-        overall=_figure(overall),
+        overall=_figure([(attempt.question, attempt.score) for attempt in attempts]),
         tags={tag: _figure(by_tag[tag]) for tag in sorted(by_tag)},
-        tries=len(overall),
-        unanswered=unanswered,
-        grader_errors=errors,
-        items=items,
-        ungraded_items=missing,
+        tries=len(attempts),
+        unanswered=sum(not attempt.answered for attempt in attempts),
+        grader_errors=sum(attempt.ungraded > 0 for attempt in attempts),
+        items=sum(attempt.items for attempt in attempts if attempt.answered),
+        ungraded_items=sum(attempt.ungraded for attempt in attempts),
     )
-
-
-def clipped(value: float) -> float:
-    """Return `value` clipped to [0, 1]."""
-    return min(1.0, max(0.0, value))
 
 
 def _figure(attempts: Sequence[tuple[str, ScoreRange]]) -> RubricFigure:
     by_question: dict[str, list[float]] = defaultdict(list)
     for question, found in attempts:
         by_question[question].append(found.value)
-    unclipped = _mean([found.value for _, found in attempts])
+    values, low, high = zip(*((f.value, f.low, f.high) for _, f in attempts), strict=True)
+    unclipped = fmean(values)
     return RubricFigure(
-        mean=clipped(unclipped),
+        mean=_clipped(unclipped),
         unclipped=unclipped,
-        low=clipped(_mean([found.low for _, found in attempts])),
-        high=clipped(_mean([found.high for _, found in attempts])),
+        low=_clipped(fmean(low)),
+        high=_clipped(fmean(high)),
         interval=mean_score(list(by_question.values())).estimate,
-        bootstrap_std=bootstrap_std([found.value for _, found in attempts]),
+        bootstrap_std=bootstrap_std(values),
         tries=len(attempts),
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _clipped(value: float) -> float:
+    return min(1.0, max(0.0, value))

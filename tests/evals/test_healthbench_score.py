@@ -1,11 +1,11 @@
-"""Scores from grades, for examples and for any rubric."""
+"""Scores of answers from grades, and the figures of an eval from these scores."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.conversations import RubricItem
-from evals.healthbench.rubric import ScoreRange, score, tag_scores, ungraded
+from evals.healthbench.conversations import HealthBenchRow, RubricItem
+from evals.healthbench.rubric import ScoreRange, rubric_score, score, summarise
 
 ITEMS = (
     RubricItem("a", "Names the emergency number.", 7, ("axis:completeness", "level:example")),
@@ -28,37 +28,14 @@ ITEMS = (
 )
 def test_score(met: dict[str, bool], expected: ScoreRange) -> None:
     found = score(ITEMS, met)
-    assert found is not None
     assert (found.value, found.low, found.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
     assert (found.low == found.high) == (len(met) == 3)
-    assert ungraded(ITEMS, met) == 3 - len(met)
-
-
-def test_a_rubric_with_only_negative_points_cannot_be_scored() -> None:
-    assert score(ITEMS[2:], {"c": True}) is None
-
-
-def test_tags_with_positive_points_have_scores() -> None:
-    found = tag_scores(ITEMS, {"a": True, "b": False, "c": True})
-    assert found == {
-        "axis:completeness": ScoreRange(1.0, 1.0, 1.0),
-        "level:example": ScoreRange(1.0, 1.0, 1.0),
-        "axis:context_awareness": ScoreRange(0.0, 0.0, 0.0),
-    }
-
-
-def test_the_score_of_a_tag_includes_its_negative_points() -> None:
-    items = [
-        RubricItem("x", "Right.", 4, ("axis:accuracy",)),
-        RubricItem("y", "Wrong.", -2, ("axis:accuracy",)),
-    ]
-    assert tag_scores(items, {"x": True, "y": True})["axis:accuracy"].value == 0.5
 
 
 rubrics = st.lists(st.integers(-10, 10), min_size=1, max_size=12).map(
-    lambda points: [RubricItem(str(i), f"c{i}", p, ()) for i, p in enumerate(points)]
+    lambda points: [RubricItem(str(i), f"c{i}", p, ()) for i, p in enumerate([1, *points])]
 )
 
 
@@ -70,9 +47,95 @@ def test_the_range_covers_every_possible_grade_of_ungraded_items(
     whole = {item.id: data.draw(st.booleans()) for item in items}
     known = {key: met for key, met in whole.items() if data.draw(st.booleans())}
     certain, partial = score(items, whole), score(items, known)
-    if certain is None or partial is None:
-        assert certain is partial
-        return
     assert certain.low == certain.high
     assert partial.low - 1e-9 <= certain.value <= partial.high + 1e-9
     assert certain.value <= 1
+
+
+# --- The figures of an eval
+
+
+def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:
+    axes = ("axis:accuracy", "axis:completeness")
+    return HealthBenchRow.model_validate(
+        {
+            "prompt_id": name,
+            "prompt": [{"role": "user", "content": "Why?"}],
+            "rubrics": [
+                {"criterion": f"c{index}", "points": worth, "tags": [axes[index % 2]]}
+                for index, worth in enumerate(points)
+            ],
+            "example_tags": [theme],
+        }
+    )
+
+
+A, B, C = row("a", 6, 4), row("b", 5, 5, -10), row("c", 8, 2, theme="theme:communication")
+
+
+def met(one: HealthBenchRow, *said: bool | None) -> dict[str, bool]:
+    return {item.id: x for item, x in zip(one.items, said, strict=True) if x is not None}
+
+
+def test_tags_with_positive_points_have_scores() -> None:
+    row = HealthBenchRow.model_validate(
+        {
+            "prompt_id": "a",
+            "prompt": [{"role": "user", "content": "Why?"}],
+            "rubrics": [
+                {"criterion": "Right.", "points": 4, "tags": ["axis:accuracy", "level:example"]},
+                {"criterion": "Wrong.", "points": -2, "tags": ["axis:accuracy"]},
+                {"criterion": "Asks.", "points": 3, "tags": ["axis:context_awareness"]},
+                {"criterion": "Harms.", "points": -5, "tags": ["axis:harm"]},
+            ],
+        }
+    )
+    found = rubric_score(row, met(row, True, True, False, True))
+    assert found.tags == {
+        "axis:accuracy": ScoreRange(0.5, 0.5, 0.5),
+        "level:example": ScoreRange(1.0, 1.0, 1.0),
+        "axis:context_awareness": ScoreRange(0.0, 0.0, 0.0),
+    }
+
+
+def test_the_published_figures() -> None:
+    found = summarise(
+        [
+            rubric_score(A, met(A, True, False)),
+            rubric_score(B, met(B, False, False, True)),
+            rubric_score(C, met(C, True, True)),
+        ]
+    )
+    assert found.overall.mean == found.overall.unclipped == pytest.approx((0.6 - 1 + 1) / 3)
+    assert found.themes["hedging"].unclipped == pytest.approx(-0.2)
+    assert found.themes["hedging"].mean == 0
+    assert found.themes["communication"].mean == 1
+    assert found.axes["accuracy"].unclipped == pytest.approx((1 - 2 + 1) / 3)
+    assert found.axes["completeness"].mean == pytest.approx(1 / 3)
+    assert (found.overall.tries, found.themes["hedging"].tries) == (3, 2)
+    assert (found.unanswered, found.grader_errors, found.items) == (0, 0, 7)
+    assert found.overall.low == found.overall.high == found.overall.mean
+
+
+def test_a_grader_error_stays_in_the_denominator_with_its_range() -> None:
+    found = summarise([rubric_score(A, met(A, True, None)), rubric_score(C, met(C, False, False))])
+    assert found.overall.mean == pytest.approx(0.8 / 2)
+    assert (found.overall.low, found.overall.high) == pytest.approx((0.3, 0.5))
+    assert (found.grader_errors, found.ungraded_items, found.tries) == (1, 1, 2)
+
+
+def test_unanswered_questions_stay_in_the_denominator_with_zero() -> None:
+    found = summarise([rubric_score(A, met(A, True, True)), rubric_score(C, None)])
+    assert found.overall.mean == found.overall.high == 0.5
+    assert (found.unanswered, found.grader_errors, found.items) == (1, 0, 2)
+    assert found.axes["accuracy"].mean == 0.5
+    assert found.themes["communication"].mean == 0
+
+
+def test_tries_of_a_question_are_one_cluster() -> None:
+    tries = [rubric_score(A, met(A, True, True))] * 4 + [
+        rubric_score(B, met(B, True, False, False))
+    ]
+    once = summarise([tries[0], tries[4]])
+    assert summarise(tries).overall.interval == once.overall.interval
+    assert summarise(tries).overall.mean == pytest.approx(0.9)

@@ -11,7 +11,7 @@ from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
 from evals.baselines.baseline_verdict import hold_back_ungraded
-from evals.task import curve_ks, filled, rounds_of, vote
+from evals.task import curve_ks, vote
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
@@ -294,9 +294,9 @@ def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     scores = [score("a", 2), score("a", 1, "wrong"), score("b", 1)]
     found = task.eval_scores(CONDITION, scores)
     assert found.scores == {"a": (0.0, 1.0), "b": (1.0,)}
-    assert rounds_of(found.scores) == 1
+    assert found.rounds == 1
     assert found.missing == 1
-    assert filled(found.scores, 2) == [(0.0, 1.0), (1.0, 0.0)]
+    assert found.filled(0.0, 2).scores == {"a": (0.0, 1.0), "b": (1.0, 0.0)}
 
 
 @pytest.mark.parametrize(("reading", "values"), [("ours", (1.0, 0.0)), ("openai", (0.0, 0.0))])
