@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from evals.datasets.data_rows import rows_sha256
+from evals.datasets import rows_sha256
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo
 

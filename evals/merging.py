@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.datasets.data_rows import questions_file
+from evals.datasets import questions_file
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Rollout
 from harness.records.runs import GATE_SETTINGS, RunInfo

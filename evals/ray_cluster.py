@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from evals.datasets.data_rows import questions_file
+from evals.datasets import questions_file
 from evals.restoring import restored_evals
 from harness.errors import (
     ConfigurationError,

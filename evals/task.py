@@ -16,8 +16,8 @@ from evals.baselines.baseline_verdict import (
 )
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
-from evals.datasets.data_rows import questions_file, select
-from evals.datasets.load import Loaded
+from evals.datasets import questions_file, select
+from evals.datasets import Loaded
 from evals.healthbench.conversations import HealthBench
 from evals.healthbench.grades import Verdicts, verdicts_in
 from evals.healthbench.grading import (

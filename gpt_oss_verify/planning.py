@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.choice import choose_baseline
-from evals.datasets.load import Loaded
+from evals.datasets import Loaded
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
