@@ -6,8 +6,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from evals.answer_eval import AnswerEval, Prompt, Question
-from evals.datasets import DataRow
-from evals.datasets import Loaded
+from evals.datasets import DataRow, Loaded
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message

@@ -11,8 +11,7 @@ from random import Random
 from pydantic import Field
 
 from evals.answer_eval import AnswerEval, Prompt, Question
-from evals.datasets import DataRow, text_id
-from evals.datasets import Loaded
+from evals.datasets import DataRow, Loaded, text_id
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message

@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 
 from evals.aime import Aime, AimeRow
 from evals.answer_eval import AnswerEval, Basic
-from evals.datasets import DataRow
-from evals.datasets import BY_NAME, DataSource, Loaded, load_rows
+from evals.datasets import BY_NAME, DataRow, DataSource, Loaded, load_rows
 from evals.gpqa import Gpqa, GpqaRow
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
 from evals.healthbench.conversations import HealthBench, HealthBenchRow

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.eval_scores import EvalScores
-from evals.datasets import questions_file, read_file, rows_sha256, validate_rows
-from evals.datasets import Loaded
+from evals.datasets import Loaded, questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import ROWS
 from evals.task import EvalTask
 from harness.errors import RunLogError

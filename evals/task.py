@@ -16,8 +16,7 @@ from evals.baselines.baseline_verdict import (
 )
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
-from evals.datasets import questions_file, select
-from evals.datasets import Loaded
+from evals.datasets import Loaded, questions_file, select
 from evals.healthbench.conversations import HealthBench
 from evals.healthbench.grades import Verdicts, verdicts_in
 from evals.healthbench.grading import (

@@ -11,8 +11,7 @@ from typing import Any
 
 import orjson
 
-from evals.datasets import questions_file, rows_sha256
-from evals.datasets import Loaded
+from evals.datasets import Loaded, questions_file, rows_sha256
 from evals.gpqa import Gpqa, GpqaRow, note, withheld
 from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals

@@ -10,8 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from evals.answer_eval import Prompt, Question
-from evals.datasets import DataRow
-from evals.datasets import Loaded
+from evals.datasets import DataRow, Loaded
 from evals.prompts import our_prompts
 from harness.api.items import Message, Role
 from harness.errors import ConfigurationError

@@ -10,8 +10,7 @@ from sample_evals import load_eval
 
 from evals.aime import Aime, AimeRow
 from evals.answer_eval import Mark
-from evals.datasets import text_id
-from evals.datasets import Loaded
+from evals.datasets import Loaded, text_id
 from evals.gpqa import ChoiceOrders, Gpqa, GpqaRow
 from harness.api.items import Message
 from harness.errors import ConfigurationError

@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import AimeRow
-from evals.datasets import parse_csv, parse_jsonl, read_file, rows_sha256, select
-from evals.datasets import BY_NAME, DATASETS, load_rows
+from evals.datasets import (
+    BY_NAME,
+    DATASETS,
+    load_rows,
+    parse_csv,
+    parse_jsonl,
+    read_file,
+    rows_sha256,
+    select,
+)
 from evals.gpqa import GpqaRow
 from evals.healthbench.conversations import HealthBenchRow
 from evals.registry import NAMES
