@@ -64,7 +64,7 @@ class Tally:
 
     def _add_grade(self, rollout: Rollout) -> bool:
         grade = grade_of(rollout)
-        self._grades["without a grade" if grade is None else "met" if grade.met else "not met"] += 1
+        self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
         return grade is not None
 
     def __str__(self) -> str:

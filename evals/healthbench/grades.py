@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import DIALECTS
@@ -22,26 +21,16 @@ _KEY = "criteria_met"
 _SAID = re.compile(rf"{_KEY}[^.;{{}}\n]{{0,20}}?\b(true|false)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Grade:
-    """Whether an answer meets a rubric item, and the grader's explanation."""
-
-    met: bool
-    explanation: str
-
-
-def parse_grade(text: str) -> Grade | None:
-    """Return the grade in a reply: a JSON object with a boolean `criteria_met` anywhere in it.
+def parse_grade(text: str) -> bool | None:
+    """Return `criteria_met` of the JSON object in a reply, whatever its place; None if unclear.
 
     Code fences and text around the object are ignored, and the explanation may be missing. There
     is no grade if `criteria_met` is not true or false, or if another object or the text says
     otherwise ("criteria_met: false"). A grade is never inferred from words.
     """
     values, around = _objects(text)
-    grades = [grade for value in values if (grade := _grade(value)) is not None]
-    said = {grade.met for grade in grades} | {
-        each[1].casefold() == "true" for each in _SAID.finditer(around)
-    }
+    grades = [met for value in values if isinstance(met := value.get(_KEY), bool)]
+    said = {*grades, *(each[1].casefold() == "true" for each in _SAID.finditer(around))}
     return grades[-1] if grades and len(said) == 1 else None
 
 
@@ -55,8 +44,8 @@ def last_reply(rollout: Rollout) -> Reply | None:
         return None
 
 
-def grade_of(rollout: Rollout) -> Grade | None:
-    """Return the grade in the reply to a grading request, if there is one."""
+def grade_of(rollout: Rollout) -> bool | None:
+    """Return whether an item is met, from the reply about it; None without a grade."""
     reply = last_reply(rollout)
     return None if reply is None else parse_grade(reply.text)
 
@@ -71,7 +60,7 @@ def verdicts_in(folder: Path, log: str) -> Verdicts:
         grade = grade_of(record)
         if grade is not None:
             answer, _, item = record.sample.rpartition("/")
-            verdicts[answer].setdefault(item, grade.met)
+            verdicts[answer].setdefault(item, grade)
     return dict(verdicts)
 
 
@@ -141,10 +130,3 @@ def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if any(key == _KEY and each != value[_KEY] for key, each in pairs):
         raise ValueError(f"two different values of {_KEY}")
     return value
-
-
-def _grade(value: dict[str, object]) -> Grade | None:
-    met, explanation = value.get(_KEY), value.get("explanation")
-    if not isinstance(met, bool):
-        return None
-    return Grade(met, explanation if isinstance(explanation, str) else "")

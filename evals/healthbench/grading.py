@@ -10,7 +10,7 @@ A grader can also read answers of other evals that the rules cannot read (`grade
 --unread`). These readings are counted separately; outcomes and scores do not change.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,9 @@ class GradingTask:
         prompts = self.prompts or our_prompts()
         system = prompts.templates[GRADER_SYSTEM]
         before = (Message("system", system),) if system else ()
-        user = grading_prompt(self.conversation, self.answer, self.item, prompts)
+        turns = [*self.conversation, Message("assistant", self.answer)]
+        text = "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns)
+        user = fill(prompts.templates[GRADER], conversation=text, rubric_item=self.item)
         return (*before, Message("user", user))
 
 
@@ -96,16 +98,6 @@ def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[Gra
             yield GradingTask(
                 f"{answer.id}/{item.id}", row.messages, answer.text, item.text, bench.prompts
             )
-
-
-def grading_prompt(
-    conversation: Sequence[Message], answer: str, item: str, prompts: PromptsInfo | None = None
-) -> str:
-    """Return the user message of a grading request, with the prompts of the run or ours."""
-    messages = [*conversation, Message("assistant", answer)]
-    text = "\n\n".join(f"{message.role}: {message.text}" for message in messages)
-    template = (prompts or our_prompts()).templates[GRADER]
-    return fill(template, conversation=text, rubric_item=item)
 
 
 def grades_file(grader: str, model: str) -> str:

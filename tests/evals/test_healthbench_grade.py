@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.grades import Grade, parse_grade
-from evals.healthbench.grading import grading_prompt
+from evals.healthbench.grades import parse_grade
+from evals.healthbench.grading import GradingTask
 from harness.api.items import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'
@@ -20,19 +20,19 @@ UNMET = '{"explanation": "It does not.", "criteria_met": false}'
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (MET, Grade(True, "It does.")),
-        (UNMET, Grade(False, "It does not.")),
-        (f"```json\n{MET}\n```", Grade(True, "It does.")),
-        (f"```\n{UNMET}\n```\n", Grade(False, "It does not.")),
-        (f"Here is my grade:\n\n{MET}\nI hope this helps.", Grade(True, "It does.")),
-        (f"The set {{1, 2}} aside: {MET}", Grade(True, "It does.")),
-        (f'{{"example": 1}} {UNMET}', Grade(False, "It does not.")),
-        (f"{MET}\n{MET}", Grade(True, "It does.")),
-        ('{"criteria_met": true}', Grade(True, "")),
-        ('{"explanation": ["a"], "criteria_met": false}', Grade(False, "")),
-        ('{"explanation": "two\nlines", "criteria_met": true}', Grade(True, "two\nlines")),
+        (MET, True),
+        (UNMET, False),
+        (f"```json\n{MET}\n```", True),
+        (f"```\n{UNMET}\n```\n", False),
+        (f"Here is my grade:\n\n{MET}\nI hope this helps.", True),
+        (f"The set {{1, 2}} aside: {MET}", True),
+        (f'{{"example": 1}} {UNMET}', False),
+        (f"{MET}\n{MET}", True),
+        ('{"criteria_met": true}', True),
+        ('{"explanation": ["a"], "criteria_met": false}', False),
+        ('{"explanation": "two\nlines", "criteria_met": true}', True),
         ('{"explanation": "says \\"no\\" {twice}", "criteria_met": false, "x": {}}',
-         Grade(False, 'says "no" {twice}')),
+         False),
         ("", None),
         ("true", None),
         ("The criteria was met.", None),
@@ -47,7 +47,7 @@ UNMET = '{"explanation": "It does not.", "criteria_met": false}'
         ('{"criteria_met": true, "criteria_met": false}', None),
         (f"{MET}\nOn second thought:\n{UNMET}", None),
         ('{"grade": {"criteria_met": true}}', None),
-        (f"criteria_met is true. {MET}", Grade(True, "It does.")),
+        (f"criteria_met is true. {MET}", True),
         ('{"explanation": "not {"criteria_met": true} as such", "criteria_met": false}', None),
         (f"The format is {MET}.\nMy grade: **criteria_met**: false", None),
         (MET + "{ " * 100 + UNMET, None),
@@ -56,8 +56,8 @@ UNMET = '{"explanation": "It does not.", "criteria_met": false}'
         ('{"criteria_met": true, "n": ' + "9" * 10_000 + "}", None),
     ],
 )  # fmt: skip
-def test_grades_are_read_from_replies(text: str, expected: Grade | None) -> None:
-    assert parse_grade(text) == expected
+def test_grades_are_read_from_replies(text: str, expected: bool | None) -> None:
+    assert parse_grade(text) is expected
 
 
 def test_grades_of_recorded_replies_are_read_correctly_or_missed() -> None:
@@ -70,7 +70,7 @@ def test_grades_of_recorded_replies_are_read_correctly_or_missed() -> None:
     counts: Counter[str] = Counter()
     for label, text in re.findall(r"(?ms)^== (\S+)\n(.*?)(?=^== |\Z)", replies):
         grade = parse_grade(text)
-        read = "-" if grade is None else str(grade.met).lower()
+        read = "-" if grade is None else str(grade).lower()
         counts["as labelled" if read == label else "missed" if read == "-" else text] += 1
     assert counts == {"as labelled": 115, "missed": 28}
 
@@ -95,20 +95,21 @@ def test_a_grade_occurs_in_the_reply_and_is_not_contradicted(parts: list[str]) -
     text = "".join(parts)
     grade = parse_grade(text)
     if grade is not None:
-        assert (MET if grade.met else UNMET) in text or '"criteria_met": true' in text
-        assert parse_grade(f"{text}\n{UNMET if grade.met else MET}") is None
+        assert (MET if grade else UNMET) in text or '"criteria_met": true' in text
+        assert parse_grade(f"{text}\n{UNMET if grade else MET}") is None
 
 
 @settings(deadline=None)
 @given(st.text(), st.booleans(), st.booleans())
 def test_a_well_formed_grade_is_read_back(explanation: str, met: bool, fenced: bool) -> None:
     text = json.dumps({"explanation": explanation, "criteria_met": met})
-    assert parse_grade(f"```json\n{text}\n```" if fenced else text) == Grade(met, explanation)
+    assert parse_grade(f"```json\n{text}\n```" if fenced else text) is met
 
 
 def test_the_prompt_contains_conversation_answer_and_rubric_item() -> None:
     turns = [Message("user", "Hello?"), Message("assistant", "Yes?"), Message("user", "Help.")]
-    prompt = grading_prompt(turns, "Here {is} help.", "[-3] Refuses to help")
+    task = GradingTask("a/1", tuple(turns), "Here {is} help.", "[-3] Refuses to help")
+    prompt = task.messages[-1].text
     said = "user: Hello?\n\nassistant: Yes?\n\nuser: Help.\n\nassistant: Here {is} help.\n\n"
     assert said in prompt
     assert prompt.index(said) < prompt.index("[-3] Refuses to help")

@@ -20,7 +20,6 @@ from evals.healthbench.grading import (
     GradingTask,
     grade_with,
     grades_file,
-    grading_prompt,
     grading_tasks,
     run_answers,
 )
@@ -52,7 +51,7 @@ def expected() -> Verdicts:
     verdicts: dict[str, dict[str, bool]] = {}
     for task in tasks():
         answer, _, item = task.id.rpartition("/")
-        prompt = grading_prompt(task.conversation, task.answer, task.item)
+        prompt = task.messages[-1].text
         verdicts.setdefault(answer, {})[item] = true_grade(prompt)
     return verdicts
 
