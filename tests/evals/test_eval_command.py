@@ -474,40 +474,34 @@ def test_options_an_executor_does_not_support_are_rejected_before_loading_questi
     assert "--executor samples on other machines" in capsys.readouterr().err
 
 
-def test_a_failed_shard_is_reported_and_the_others_are_kept(mock, tmp_path, monkeypatch, capsys):
-    class Broken:
-        workers = 2
+class Broken:
+    workers = 2
 
-        def execute(self, parts):
-            yield sample_shard(parts[0])
-            yield SampledShard(compress(b""), "it is gone")
+    def execute(self, parts):
+        yield sample_shard(parts[0])
+        yield SampledShard(compress(b""), "it is gone")
 
+
+class Stopped(Broken):
+    def execute(self, parts):
+        yield sample_shard(parts[0])
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("executor", "code", "said"),
+    [(Broken, 3, "1 of 2 shards failed: it is gone"), (Stopped, 130, "finish it with --resume")],
+)
+def test_the_parts_that_are_finished_are_kept(
+    executor, code, said, mock, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(
         "gpt_oss_verify.verify._on_ray",
-        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, Broken(), screen),
+        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, executor(), screen),
     )
-    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
-    assert "1 of 2 shards failed: it is gone" in capsys.readouterr().err
+    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == code
     (folder,) = runs(tmp_path)
-    assert len(lines(folder / "rollouts.jsonl")) == 21
-    assert run(["eval", "--resume", str(folder)]) == 0
-
-
-def test_a_stop_keeps_the_parts_that_are_finished(mock, tmp_path, monkeypatch, capsys):
-    class Stopped:
-        workers = 2
-
-        def execute(self, parts):
-            yield sample_shard(parts[0])
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(
-        "gpt_oss_verify.verify._on_ray",
-        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, Stopped(), screen),
-    )
-    assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 130
-    (folder,) = runs(tmp_path)
-    assert f"finish it with --resume runs/{folder.name}" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert len(lines(folder / "rollouts.jsonl")) == 21
     assert run(["eval", "--resume", str(folder)]) == 0
 

@@ -46,18 +46,9 @@ def test_the_program_is_read_from_a_call(arguments, program):
 
 
 def evaluated(provider, *more):
-    options = [
-        "--model",
-        MODEL,
-        "--samples",
-        "--examples",
-        "1",
-        "-k",
-        "1",
-        "--with-tools",
-        "python",
-    ]
-    return run(["eval", "--base-url", provider.base_url, "--eval", "aime25", *options, *more])
+    place = ["--base-url", provider.base_url, "--model", MODEL, "--with-tools", "python"]
+    size = ["--eval", "aime25", "--samples", "--examples", "1", "-k", "1"]
+    return run(["eval", *place, *size, *more])
 
 
 def facts(tmp_path):

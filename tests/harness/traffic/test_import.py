@@ -26,10 +26,24 @@ def pair(body: dict[str, Any], reply: object, **members: Any) -> dict[str, Any]:
     return {"request": request, "response": {"status": 200, "body": reply}, **members}
 
 
-def traffic(folder: Path, *pairs: object, **options: Any) -> Traffic:
+def written(folder: Path, *pairs: object) -> Path:
     path = folder / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
-    return read_traffic([path], **options)
+    return path
+
+
+def traffic(folder: Path, *pairs: object, **options: Any) -> Traffic:
+    return read_traffic([written(folder, *pairs)], **options)
+
+
+def judged(capsys: pytest.CaptureFixture[str], code: int, path: Path, *options: str) -> Any:
+    """The printed verdict of an imported recording, which exits with this code."""
+    assert run(["import", str(path), "--provider", "mine", "--json", *options]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def statuses(verdict: Any) -> dict[str, str]:
+    return {each["id"]: each["status"] for each in verdict["checks"]}
 
 
 def lengths(found: Traffic) -> list[int]:
@@ -131,13 +145,20 @@ def test_a_model_of_bedrock_is_in_the_path(tmp_path: Path):
     }
 
 
-def test_a_host_can_be_chosen(tmp_path: Path):
-    here = pair({"messages": [ASK]}, chat(ANSWER))
+def test_requests_to_two_hosts_are_two_samples_and_a_verdict_needs_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    here = pair({"messages": [ASK]}, chat(ANSWER, 1))
     there = pair({"messages": [ASK]}, chat(ANSWER, 2))
     there["request"]["url"] = "https://other.test/v1/chat/completions"
-    found = traffic(tmp_path, here, there, host="other.test")
-    assert found.hosts == {"other.test": 1}
-    assert found.info.left_out == {"host api.test": 1}
+    both = traffic(tmp_path, here, there)
+    assert [each.sample for each in both.rollouts] == ["pairs:1", "pairs:2"]
+    chosen = traffic(tmp_path, here, there, host="other.test")
+    assert chosen.hosts == {"other.test": 1}
+    assert chosen.info.left_out == {"host api.test": 1}
+    path = str(written(tmp_path, here, there))
+    assert run(["import", path, "-p", "mine", "--verdict"]) == 2
+    assert "choose one with --host" in capsys.readouterr().err
 
 
 def test_keys_are_redacted(tmp_path: Path):
@@ -280,14 +301,6 @@ def test_what_is_left_out_is_counted(tmp_path: Path):
     assert read_traffic([tmp_path]).info.left_out["file without recorded requests"] == 1
 
 
-def test_equal_requests_to_two_hosts_are_two_samples(tmp_path: Path):
-    here = pair({"messages": [ASK]}, chat(ANSWER, 1))
-    there = pair({"messages": [ASK]}, chat(ANSWER, 2))
-    there["request"]["url"] = "https://other.test/v1/chat/completions"
-    found = traffic(tmp_path, here, there)
-    assert [each.sample for each in found.rollouts] == ["pairs:1", "pairs:2"]
-
-
 def test_ruby_and_old_python_tags_are_read(tmp_path: Path):
     body = json.dumps({"model": MODEL, "messages": [ASK]})
     text = json.dumps(chat(ANSWER))
@@ -421,10 +434,7 @@ def test_a_rejected_request_does_not_fail_the_provider(
     monkeypatch.chdir(tmp_path)
     refused = pair({"messages": []}, {"error": {"message": "no messages"}})
     refused["response"]["status"] = 400
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(json.dumps(refused), encoding="utf-8")
-    assert run(["import", str(path), "--provider", "mine", "--verdict", "--json"]) == 4
-    checks = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    checks = statuses(judged(capsys, 4, written(tmp_path, refused), "--verdict"))
     assert checks["request.refused"] == "not_verifiable"
     assert "failed" not in checks.values()
 
@@ -439,10 +449,7 @@ def test_words_and_masked_ids_shared_by_requests_are_not_findings(
         pair({"messages": [turn]}, {**chat(answer), "id": "<ID>"}, timestamp=f"{at}T03:04:05Z")
         for at, turn in (("2026-01-02", ASK), ("2026-01-03", other))
     ]
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
-    assert run(["import", str(path), "--provider", "mine", "--json"]) == 0
-    checks = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    checks = statuses(judged(capsys, 0, written(tmp_path, *pairs)))
     for check in ("reply.foreign", "reply.id.shared", "reply.id.range"):
         assert checks[check] == "not_verifiable"
     assert "failed" not in checks.values()
@@ -475,10 +482,8 @@ def test_a_recording_without_enough_judged_replies_is_inconclusive(
     monkeypatch.chdir(tmp_path)
 
     def reasons(*pairs: object) -> str:
-        path = tmp_path / "pairs.jsonl"
-        path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
-        assert run(["import", str(path), "-p", "mine", "--verdict", "--json"]) == 4
-        return str(json.loads(capsys.readouterr().out)["verdict"]["reasons"])
+        verdict = judged(capsys, 4, written(tmp_path, *pairs), "--verdict")
+        return str(verdict["verdict"]["reasons"])
 
     first = text_of(response("chat", True, ANSWER)).partition("\n\n")[0] + "\n\n"
     cut = [pair({"messages": [ASK], "stream": True, "seed": n}, first) for n in range(3)]
@@ -490,21 +495,6 @@ def test_a_recording_without_enough_judged_replies_is_inconclusive(
     assert "1 × the status was 429" in reasons(refused)
     assert "28 of the recorded replies were judged" in (found := reasons(*whole, *cut))
     assert "could not be judged" not in found
-
-
-def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    here = pair({"messages": [ASK]}, chat(ANSWER))
-    there = pair({"messages": [ASK]}, chat(ANSWER, 2))
-    there["request"]["url"] = "https://other.test/v1/chat/completions"
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(map(json.dumps, (here, there))), encoding="utf-8")
-    assert run(["import", str(path), "-p", "mine", "--verdict"]) == 2
-    assert "choose one with --host" in capsys.readouterr().err
-
-
-def test_the_text_of_a_stream_is_that_of_its_blocks():
-    answer = response("chat", True, ANSWER)
-    assert text_of(answer).endswith("data: [DONE]\n\n")
 
 
 def test_a_stream_without_an_end_is_incomplete(tmp_path: Path):
@@ -527,8 +517,7 @@ def test_streams_without_an_end_are_noted_and_counted(tmp_path: Path, streams: i
         pair({"messages": [ASK], "stream": True, "seed": at}, "\n\n".join(blocks) + "\n\n")
         for at in range(streams)
     ]
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    path = written(tmp_path, *pairs)
     assert run(["import", str(path), "--provider", "case", "--out", str(tmp_path / "runs")]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     analysis = json.loads((folder / "analysis.json").read_text("utf-8"))

@@ -98,21 +98,8 @@ def test_a_recorded_run_has_the_same_results(
     monkeypatch.chdir(tmp_path)
     handler = provider_of(script) if script else provider_of()  # type: ignore[arg-type]
     with in_background(MockProvider(always=handler, models=[MODEL])) as mock:
-        run(
-            [
-                "--base-url",
-                mock.base_url,
-                "--model",
-                MODEL,
-                "--suite",
-                "tools",
-                "-n",
-                "3",
-                "-k",
-                "1",
-                "--json",
-            ]
-        )
+        place = ["--base-url", mock.base_url, "--model", MODEL, "--json"]
+        run([*place, "--suite", "tools", "-n", "3", "-k", "1"])
     native = json.loads(capsys.readouterr().out)
     sampled = list(read_rollouts(Path(native["run"])))
     path = WRITERS[0](tmp_path, (each for one in sampled for each in one.exchanges))
