@@ -100,7 +100,7 @@ def create(
 
 
 def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command: str) -> Golden:
-    """A golden file of a server's answers."""
+    """Return a golden file of a server's answers."""
     if not options.engine or not options.numbers:
         raise ConfigurationError(
             "With --from, describe the server: --engine 'vLLM 0.32' --numbers 'bfloat16'."

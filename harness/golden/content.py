@@ -51,7 +51,7 @@ class Continuation(Record):
     unsteady: tuple[int, ...] = ()
 
     def tokens(self) -> Iterator[Token]:
-        """The tokens one by one."""
+        """Yield the tokens one by one."""
         for at, (token, part, flat) in enumerate(zip(self.ids, self.parts, self.top, strict=True)):
             values = (value / MILLI for value in flat[1::2])
             top = tuple(zip(flat[::2], values, strict=True))
@@ -66,7 +66,7 @@ class Drawn(Record):
 
 
 def drawn_text(reasoning: str, answer: str) -> str:
-    """The compared text of a sampled reply; servers differ in surrounding whitespace."""
+    """Return the compared text of a sampled reply; servers differ in surrounding whitespace."""
     return f"{reasoning.strip()}\n{answer.strip()}"
 
 
@@ -118,7 +118,7 @@ class Tolerance(Record):
     gap: float
 
     def allows(self, found: Distance) -> bool:
-        """Whether a healthy engine may deviate this much."""
+        """Return whether a healthy engine may deviate this much."""
         pairs = ((found.median, self.median), (found.p95, self.p95), (found.p99, self.p99))
         return all(figure <= most for figure, most in pairs)
 

@@ -119,7 +119,7 @@ def create_all(
     progress: Progress,
     command: str,
 ) -> Golden:
-    """A golden file also with dated prompts, unless all have a date, and with long ones.
+    """Return a golden file also with dated prompts, unless all have a date, and with long ones.
 
     Long prompts are computed in fewer configurations and without defects.
     """
@@ -143,7 +143,7 @@ def record(
     progress: Progress,
     command: str,
 ) -> Golden:
-    """A golden file of a trusted server's answers, without patterns of defects.
+    """Return a golden file of a trusted server's answers, without patterns of defects.
 
     `requests` are those of raw completions, `sha256` identifies them. The server answers the greedy
     ones twice, one by one and concurrently, because its numbers depend on the batch. Other
@@ -223,7 +223,7 @@ def _pattern_of(
     options: EngineOptions,
     golden: Mapping[str, Answer],
 ) -> Pattern | None:
-    """The pattern that a defect leaves in the golden answers; None if it changes nothing."""
+    """Return the pattern that a defect leaves in the golden answers; None if it changes nothing."""
     questions = [
         replace(
             question,

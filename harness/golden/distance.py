@@ -61,7 +61,7 @@ class ComparedToken:
     agrees: bool
 
     def farthest(self) -> float:
-        """The largest |Δ logprob|."""
+        """Return the largest |Δ logprob|."""
         return max(abs(change) for change in self.changes if change is not None)
 
 
@@ -82,7 +82,7 @@ class Compared:
         ]
 
     def without_farthest(self) -> Compared:
-        """All tokens except the farthest one: rounding can change all logprobs of a token."""
+        """Return all tokens but the farthest one: rounding can change all logprobs of a token."""
         far = max(self.tokens, key=ComparedToken.farthest, default=None)
         return Compared(tuple(each for each in self.tokens if each is not far))
 
@@ -133,7 +133,7 @@ def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
 
 
 def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
-    """The tolerance learned from healthy runs: their largest figures plus a margin.
+    """Return the tolerance learned from healthy runs: their largest figures plus a margin.
 
     If the logprobs of two likely alternatives are each off by the 99th percentile, independently,
     their difference is off by √2 times that, and the most probable token may change if it was ahead
@@ -152,7 +152,7 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
 
 
 def shown(figures: Distance | Tolerance) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     return (
         f"|Δ logprob| median {figures.median:.3f}, 95 % {figures.p95:.3f}, "
         f"99 % {figures.p99:.3f} nats"
@@ -160,17 +160,17 @@ def shown(figures: Distance | Tolerance) -> str:
 
 
 def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any]]:
-    """The logprob entry of each token of the answer, as the API returns it."""
+    """Return the logprob entry of each token of the answer, as the API returns it."""
     return DIALECTS[exchange.api].logprobs(reply.raw)
 
 
 def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
-    """The logprob entries by token bytes, with only numeric values."""
+    """Return the logprob entries by token bytes, with only numeric values."""
     return [_entry(each) for each in raw_entries(exchange, reply)]
 
 
 def entry_bytes(entry: Mapping[str, Any]) -> bytes:
-    """The bytes of one token: the given ones, or those of its text."""
+    """Return the bytes of one token: the given ones, or those of its text."""
     raw = entry.get("bytes")
     given = isinstance(raw, list) and all(type(byte) is int and 0 <= byte < 256 for byte in raw)
     return bytes(raw or ()) if given else str(entry.get("token")).encode()

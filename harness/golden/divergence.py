@@ -37,7 +37,7 @@ class Divergence:
 
 
 def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Divergence | None:
-    """The divergence of a reply from the golden answer; None if they agree as far as both go.
+    """Return where a reply diverges from the golden answer; None if they agree as far as both go.
 
     `golden` was truncated if its last token is not a special token. `ended` is whether the reply
     is complete and not truncated.
@@ -61,7 +61,7 @@ def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Diverge
 
 
 def _serializations(arguments: str) -> Iterator[str]:
-    """The arguments as received, and as a server may have serialized them after parsing."""
+    """Yield the arguments as received, and as a server may have serialized them after parsing."""
     yield arguments
     try:
         parsed = json.loads(arguments)
@@ -98,7 +98,7 @@ def _walk(
 
 
 def _merged(token: Token, left: bytes) -> Iterator[tuple[int, float]]:
-    """Longer tokens with which the text may continue: what remains after them, and their gap.
+    """Yield longer tokens with which the text may continue: what remains after, and their gap.
 
     A text does not show its tokens: `online` begins like the golden `on`, but is another token.
     """
@@ -121,12 +121,12 @@ def _at(
 
 
 def special(token: int) -> bool:
-    """Whether a token is a special token of harmony."""
+    """Return whether a token is a special token of harmony."""
     return token >= len(token_bytes())
 
 
 def _gap(token: Token, left: bytes) -> float:
-    """The gap between the best token and the most probable one with which the text may continue."""
+    """Return the gap between the best token and the best one with which the text may continue."""
     best, least = token.top[0][1], token.top[-1][1]
     fitting = (
         value
@@ -137,7 +137,7 @@ def _gap(token: Token, left: bytes) -> float:
 
 
 def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Reply) -> Divergence:
-    """The divergence of a reply that has a call instead of an answer, or vice versa."""
+    """Return the divergence of a reply that has a call instead of an answer, or vice versa."""
     first = next(at for at, token in enumerate(golden) if token.part in expected)
     header = first
     while header and golden[header - 1].part == "marker":

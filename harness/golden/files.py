@@ -18,18 +18,18 @@ SHIPPED = "gpt-oss-small.json"
 
 @cache
 def shipped() -> Golden:
-    """The golden file of the small checkpoint."""
+    """Return the golden file of the small checkpoint."""
     data = resources.files("harness.golden").joinpath(SHIPPED).read_bytes()
     return Golden.model_validate_json(data)
 
 
 def fitting(model: str) -> Golden | None:
-    """The shipped golden file for a model of this name, if any."""
+    """Return the shipped golden file for a model of this name, if any."""
     return shipped() if model.rpartition("/")[2] in shipped().models else None
 
 
 def chosen(path: Path | None, model: str) -> Golden | None:
-    """The golden file at `path`, by default the shipped one. Raises ConfigurationError."""
+    """Return the golden file at `path`, by default the shipped one. Raises ConfigurationError."""
     return fitting(model) if path is None else load(path)
 
 
@@ -54,7 +54,7 @@ def _parsed(path: Path, content: bytes) -> Golden:
 
 
 def serialized(golden: Golden) -> str:
-    """The text of a golden file."""
+    """Return the text of a golden file."""
     return golden.model_dump_json() + "\n"
 
 
@@ -64,7 +64,7 @@ def digest(golden: Golden) -> str:
 
 
 def kept(folder: Path, info: RunInfo) -> Golden | None:
-    """The golden file of a run, if any. Raises ConfigurationError or RunLogError."""
+    """Return the golden file of a run, if any. Raises ConfigurationError or RunLogError."""
     hashes = {task.files[GOLDEN_FILE] for task in info.tasks if GOLDEN_FILE in task.files}
     if not hashes:
         return None

@@ -48,7 +48,7 @@ class Share:
 
 
 def recognized(golden: Golden, replies: Replies) -> Share | None:
-    """The defect that the replies certainly show, if any."""
+    """Return the defect that the replies certainly show, if any."""
     listed = list(replies)
     shares = (share_of(pattern, listed) for pattern in golden.patterns)
     found = [share for share in shares if share is not None and share.sure]
@@ -57,7 +57,7 @@ def recognized(golden: Golden, replies: Replies) -> Share | None:
 
 
 def share_of(pattern: Pattern, replies: Replies) -> Share | None:
-    """The share of a pattern in replies; None if too few tokens are affected."""
+    """Return the share of a pattern in replies; None if too few tokens are affected."""
     clusters: dict[str, list[Sums]] = defaultdict(list)
     rest: list[float] = []
     for name, compared in replies:
@@ -80,7 +80,7 @@ def share_of(pattern: Pattern, replies: Replies) -> Share | None:
 
 
 def with_defect(reply: ComparedReply, pattern: Pattern) -> ComparedReply:
-    """The reply as it would be compared if its engine also had the defect."""
+    """Return the reply as it would be compared if its engine also had the defect."""
     expected = pattern.changes[reply.name]
     tokens = (
         replace(each, changes=_added(each, expected[each.at])) for each in reply.compared.tokens
@@ -95,7 +95,7 @@ def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float 
 
 
 def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
-    """By how many nats a defect's first divergent token is less probable than the golden one.
+    """Return by how many nats a defect's first divergent token is less probable than the golden.
 
     0 if its answer does not diverge. The patterns do not show whether its CoT diverges.
     """
@@ -114,7 +114,7 @@ def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
 def _pairs(
     changes: Sequence[float | None], expected: Sequence[int | None]
 ) -> list[tuple[float, float]]:
-    """The provider's change x and the defect's change s of the alternatives of one token."""
+    """Return the provider's change x and the defect's change s of the alternatives of one token."""
     return [
         (came, due / MILLI)
         for came, due in zip(changes, expected, strict=True)
@@ -136,7 +136,7 @@ def _limited(change: float) -> float:
 
 
 def _standard_error(clusters: Sequence[Sums], share: float) -> float:
-    """The cluster-robust standard error of a regression through the origin.
+    """Return the cluster-robust standard error of a regression through the origin.
 
     The number n of clusters corrects for small samples by n / (n - 1). With one cluster there is no
     estimate, and that from single tokens is used.

@@ -23,7 +23,7 @@ _UNSTEADY = 10
 
 
 def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
-    """The first file, with the engines of the others, by name, as healthy runs.
+    """Return the first file, with the engines of the others, by name, as healthy runs.
 
     The golden answers remain those of the first file. Raises ConfigurationError if a file answers
     other requests, renders other prompts or has other weights.
@@ -61,7 +61,7 @@ def _require_same(first: Golden, other: Golden, name: str) -> None:
 
 
 def _with_engine(golden: Golden, other: Golden) -> Golden:
-    """The golden file that also tolerates the engine of another file."""
+    """Return the golden file that also tolerates the engine of another file."""
     answers, others = (_answers(each.continuations) for each in (golden, other))
     answers = marked(answers, [list(others.values())])
     exact = all(run.exact for run in other.healthy[:1])
@@ -87,7 +87,7 @@ def _answers(continuations: Mapping[str, Continuation]) -> dict[str, Answer]:
 
 
 def with_long(golden: Golden, long: Golden) -> Golden:
-    """The golden file with the answers to long prompts.
+    """Return the golden file with the answers to long prompts.
 
     Their tolerated gap is at least that of the other answers, because they have too few near-ties
     to learn it from.
@@ -105,7 +105,7 @@ def run_of(
     *,
     exact: bool,
 ) -> HealthyRun:
-    """The deviation of an engine's answers from the golden ones. Raises ConfigurationError."""
+    """Return the deviation of answers from the golden ones. Raises ConfigurationError."""
     compared: list[Compared] = []
     gaps: list[float] = []
     for other in others:
@@ -141,7 +141,7 @@ def _gap(golden: Token, other: Token) -> float:
 
 
 def marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
-    """The golden answers, with the tokens that a healthy engine changes most marked as unsteady.
+    """Return the golden answers; tokens that a healthy engine changes most are marked unsteady.
 
     The median |Δ logprob| of such a token is more than `_UNSTEADY` times that of a usual token. A
     rounding error there leads to other experts, for example. Without this, a single token would
@@ -171,7 +171,7 @@ def marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) ->
 
 
 def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
-    """The runs, and the tolerances that cover them."""
+    """Return the runs, and the tolerances that cover them."""
     return {
         "healthy": tuple(runs),
         "tolerance": tolerance(runs),

@@ -75,7 +75,7 @@ class EngineOptions:
     max_context: int | None = None  # tokens
 
     def arguments(self) -> list[str]:
-        """The command-line options."""
+        """Return the command-line options."""
         flags = {"batch": "--max-batch"}
         given = {
             flags.get(name, f"--{name.replace('_', '-')}"): value
@@ -167,7 +167,7 @@ class Server:
 
 
 def _answer(question: Question, raw: object) -> Answer:
-    """The tokens of a completion. Raises UnreadableReplyError."""
+    """Return the tokens of a completion. Raises UnreadableReplyError."""
     if not isinstance(raw, dict) or not (choices := objects_at(raw, "choices", "")):
         raise UnreadableReplyError("it has no choices")
     entries = _DIALECT.logprobs(raw)
@@ -190,7 +190,7 @@ def _with_tops(
 
 
 def _top(entry: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
-    """The alternatives of a token by their ids, the most probable first."""
+    """Return the alternatives of a token by their ids, the most probable first."""
     listed = [entry, *objects(entry.get("top_logprobs"))]
     values = {
         token: float(value)

@@ -55,7 +55,7 @@ _LIST = TypeAdapter(tuple[Fault, ...])
 
 @functools.cache
 def catalogue() -> tuple[Fault, ...]:
-    """Every fault of the engine, the healthy engine first. Raises ConfigurationError."""
+    """Return every fault of the engine, the healthy engine first. Raises ConfigurationError."""
     command = [sys.executable, "-m", "reference_engine", "faults", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -66,7 +66,7 @@ def catalogue() -> tuple[Fault, ...]:
 
 
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
-    """The healthy engine, and faults by name or layer, or all. Raises ConfigurationError."""
+    """Return the healthy engine, and faults by name or layer, or all. Raises ConfigurationError."""
     known = frozenset[str]().union(*(fault.names for fault in faults))
     for name in names:
         if name not in known:

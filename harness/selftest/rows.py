@@ -1,4 +1,4 @@
-"""Derive the row and the signature of each fault from its runs. No I/O."""
+"""Derive the row of each fault from its runs. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ Baseline = Mapping[str, Severity]  # by rule, the worst severity it reports on t
 
 
 def baseline(runs: Sequence[DefectRun]) -> Baseline:
-    """The worst severity of each rule on the healthy engine."""
+    """Return the worst severity of each rule on the healthy engine."""
     worst: dict[str, Severity] = {}
     for each in (result for run in runs for result in run.results):
         found, known_worst = severity(each), worst.get(each.check.id)
@@ -37,12 +37,12 @@ def baseline(runs: Sequence[DefectRun]) -> Baseline:
 
 
 def severity(result: RuleResult) -> Severity | None:
-    """The worst severity of a result; None without findings."""
+    """Return the worst severity of a result; None without findings."""
     return result.examples[0].severity if result.examples else None
 
 
 def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
-    """The row of a fault; its last run decides. `healthy` is the baseline in the same suite."""
+    """Return the row of a fault; its last run decides. `healthy` is the baseline of the suite."""
     cost: Any = {
         "requests": sum(run.requests for run in runs),
         "tokens": sum(run.tokens for run in runs),
@@ -63,19 +63,19 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
 
 
 def has_error(run: DefectRun) -> bool:
-    """Whether a run has an error."""
+    """Return whether a run has an error."""
     return any(severity(result) == "error" for result in run.results)
 
 
 def healthy_runs(every: Sequence[Row]) -> HealthyRuns:
-    """The false alarms over all rows of servers without a defect."""
+    """Return the false alarms over all rows of servers without a defect."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
     _, most = exact_bounds(alarms, runs, ALPHA)
     return HealthyRuns(runs=runs, accused=alarms, rate_at_most=most)
 
 
 def row_without_run(fault: Fault) -> Row | None:
-    """The row of a fault that is not visible or has no detector; None for any other."""
+    """Return the row of a fault that is not visible or has no detector; None for any other."""
     if fault.allowed or (fault.visible and known(fault)):
         return None
     if not fault.visible:
@@ -86,7 +86,7 @@ def row_without_run(fault: Fault) -> Row | None:
 
 
 def needs_no_more_stages(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
-    """Whether the fault needs no further stage."""
+    """Return whether the fault needs no further stage."""
     return fault.allowed or any(each.expected for each in _detections(fault, run, healthy))
 
 

@@ -49,7 +49,7 @@ class SelfTestPlan:
         return [fault for fault in self.faults if fault.allowed]
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
-        """All faults and repetitions except the healthy engine's first, the longest first."""
+        """Return the runs except the healthy engine's first, longest first: fault, repetition."""
         once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
         again = [(fault, number) for number in range(1, self.repeat) for fault in self.healthy]
         every = [*((fault, 0) for fault in once), *again]

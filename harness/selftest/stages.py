@@ -80,7 +80,7 @@ class Stage:
 
 
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
-    """The runs for a fault; each is made only if the previous one found nothing.
+    """Return the runs for a fault; each is made only if the previous one found nothing.
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
     `repetition` (from 0) has the cases and a part of the probes, and the first also the common
@@ -102,7 +102,7 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
 
 
 def _judged_requests(check_id: str) -> Sequence[str]:
-    """The requests that a rule judges: prefixes of ids of probes, or the cases."""
+    """Return the requests that a rule judges: prefixes of ids of probes, or the cases."""
     if check_id in PROBES:
         return (check_id,)
     return next(
@@ -111,12 +111,12 @@ def _judged_requests(check_id: str) -> Sequence[str]:
 
 
 def known(fault: Fault) -> tuple[str, ...]:
-    """The ids of the checks and probes that its detectors name."""
+    """Return the ids of the checks and probes that its detectors name."""
     return tuple(each for each in RULES if any(detects(one, each) for one in fault.detectors))
 
 
 def detects(detector: str, check_id: str) -> bool:
-    """Whether a detector of the catalogue names this check or probe."""
+    """Return whether a detector of the catalogue names this check or probe."""
     if _has_prefix(check_id, detector):
         return True
     probe = PROBES.get(check_id)

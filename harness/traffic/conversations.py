@@ -128,7 +128,7 @@ def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
 
 
 def _same_request(one: Imported) -> object:
-    """The key of identical requests to one host on one day, streaming or not.
+    """Return the key of identical requests to one host on one day, streaming or not.
 
     Without a date, they are of one file. Servers differ and change, so a difference between hosts
     or months is not a defect.
@@ -141,7 +141,7 @@ def _same_request(one: Imported) -> object:
 
 
 def _name(one: Imported, names: set[str]) -> str:
-    """The file and place of a request as the name of a sample."""
+    """Return the file and place of a request as the name of a sample."""
     name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(one.pair.file).stem)}:{one.pair.number}"
     unused = (name, *(f"{name}:{number}" for number in range(2, len(names) + 3)))
     return next(each for each in unused if each not in names)
@@ -176,7 +176,7 @@ def _condition(one: Imported) -> Condition:
 
 
 def _end(last: Imported) -> LoopEnd:
-    """How a conversation ended; after an unanswered call, it counts as out of turns."""
+    """Return how a conversation ended; after an unanswered call, it counts as out of turns."""
     response = last.exchange.response
     if response is None or not response.good_status:
         return "failed"
@@ -222,7 +222,7 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
 
 
 def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
-    """The exchanges that this one continues: those with the longest common beginning."""
+    """Return the exchanges that this one continues: those with the longest common beginning."""
     previous = each.body.get("previous_response_id")
     if isinstance(previous, str) and previous in after:
         return after[previous]
@@ -235,7 +235,7 @@ def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
 
 
 def _key(each: Imported, turns: Iterable[_Turn]) -> object:
-    """The key of a conversation, which keeps its API, mode, model and host."""
+    """Return the key of a conversation, which keeps its API, mode, model and host."""
     body = each.body
     return each.api, bool(body.get("stream")), str(body.get("model")), each.host, tuple(turns)
 
@@ -248,13 +248,13 @@ def _reply(each: Imported) -> Reply | None:
 
 
 def _sent(each: Imported) -> list[_Turn]:
-    """The turns of a request, without CoT, which clients need not send back."""
+    """Return the turns of a request, without CoT, which clients need not send back."""
     turns = objects(DIALECTS[each.api].turns({**each.body, "instructions": None}))
     return [_turn(turn) for turn in turns if turn.get("type") != "reasoning"]
 
 
 def _returned(each: Imported, reply: Reply) -> list[_Turn]:
-    """The turns that a client appends for a reply."""
+    """Return the turns that a client appends for a reply."""
     calls = [_call(call.name, call.arguments) for call in reply.calls]
     if each.api == "chat":
         return [("assistant", reply.text.strip(), *calls)]
@@ -263,7 +263,7 @@ def _returned(each: Imported, reply: Reply) -> list[_Turn]:
 
 
 def _turn(turn: Mapping[str, Any]) -> _Turn:
-    """A message of Chat Completions, or an item of Responses."""
+    """Return a message of Chat Completions, or an item of Responses."""
     if turn.get("type") == "function_call":
         return ("call", _call(turn.get("name"), turn.get("arguments")))
     if turn.get("type") == "function_call_output":
@@ -274,7 +274,7 @@ def _turn(turn: Mapping[str, Any]) -> _Turn:
 
 
 def _call(name: object, arguments: object) -> str:
-    """A tool call as text; arguments are compared as JSON."""
+    """Return a tool call as text; arguments are compared as JSON."""
     try:
         value = json.loads(arguments) if isinstance(arguments, str) else arguments
     except ValueError:

@@ -130,7 +130,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
 
 
 def _request(sent: object, members: Mapping[str, Any]) -> Request:
-    """The request; its URL is '' if the recording does not have it."""
+    """Return the request; its URL is '' if the recording does not have it."""
     fields: Mapping[str, Any] = sent if isinstance(sent, dict) else {"body": sent}
     bare = "model" in fields and not any(fields.get(name) for name in ("body", "payload", "url"))
     body = fields if bare else _json(_first(fields, _BODIES))
@@ -144,7 +144,7 @@ def _request(sent: object, members: Mapping[str, Any]) -> Request:
 
 
 def _address(url: str) -> str:
-    """A URL without user, query and fragment. Raises LeftOutError if it is not one."""
+    """Return a URL without user, query and fragment. Raises LeftOutError if it is not one."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -156,7 +156,7 @@ def _address(url: str) -> str:
 
 
 def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
-    """The response, and what the recording lost of it. Raises the errors of `imported`."""
+    """Return the response, and what the recording lost of it. Raises the errors of `imported`."""
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}
@@ -183,12 +183,12 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
 
 
 def _first(fields: Mapping[str, Any], names: Iterable[str]) -> object:
-    """The first of these members that is present and not empty."""
+    """Return the first of these members that is present and not empty."""
     return next((fields[name] for name in names if fields.get(name) not in (None, "", [])), None)
 
 
 def _status(value: object) -> int:
-    """An HTTP status: 200, "200 OK", or an object with `code`; 200 where none was recorded."""
+    """Return a status from 200, "200 OK", or an object with `code`; 200 if none was recorded."""
     if isinstance(value, dict):
         return _status(value.get("code"))
     digits = re.match(r"\d{3}", str(value))
@@ -196,7 +196,7 @@ def _status(value: object) -> int:
 
 
 def _json(value: object) -> object:
-    """A recorded body as a JSON value; None if it is not JSON."""
+    """Return a recorded body as a JSON value; None if it is not JSON."""
     try:
         content = _decoded(value)
         if isinstance(content, str):
@@ -207,14 +207,14 @@ def _json(value: object) -> object:
 
 
 def _objects(response: Response) -> list[Mapping[str, Any]]:
-    """The JSON object of a response, or the first events of a stream."""
+    """Return the JSON object of a response, or the first events of a stream."""
     texts = [response.body] if response.body else [part.raw for part in response.parts[:8]]
     found = (_json(text.rpartition("data:")[2] if response.parts else text) for text in texts)
     return [value for value in found if isinstance(value, dict)]
 
 
 def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> Api | None:
-    """The API that the response shows, or the one that matches the form of the request."""
+    """Return the API that the response shows, or the one that matches the form of the request."""
     for value in replies:
         kind, event = str(value.get("object") or ""), str(value.get("type") or "")
         if kind or event:
@@ -223,21 +223,21 @@ def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) ->
 
 
 def _added_by_client(reply: Mapping[str, Any]) -> bool:
-    """Whether the output has results of tools, which only a client can add."""
+    """Return whether the output has results of tools, which only a client can add."""
     output = reply.get("output")
     items = output if isinstance(output, list) else ()
     return any(isinstance(item, dict) and item.get("type") == _RESULT for item in items)
 
 
 def _name_of(path: str) -> str:
-    """The end of a path, which identifies the API: `/v1/embeddings`, without ids."""
+    """Return the end of a path, which identifies the API: `/v1/embeddings`, without ids."""
     parts = [part for part in path.split("/") if part]
     kept = [part for part in parts if len(part) <= 24 and not any(c.isdigit() for c in part[2:])]
     return "/" + "/".join(kept[-2:])
 
 
 def _began(members: Mapping[str, Any], headers: Mapping[str, str]) -> datetime | None:
-    """When the request was made, in UTC; to the minute if only the response has a time."""
+    """Return when the request was made, in UTC; to the minute if only the response has a time."""
     for value in (_first(members, _TIMES), headers.get("date")):
         found = _time(value)
         if found is not None:
@@ -275,7 +275,7 @@ class _Body(NamedTuple):
 
 
 def _decoded(value: object) -> object:
-    """A recorded body as text, or as JSON if it was recorded parsed. Raises LeftOutError."""
+    """Return a recorded body as text, or as JSON if it was recorded parsed. Raises LeftOutError."""
     if isinstance(value, dict) and value and value.keys() <= _HOLDER:
         if (content := _bytes(value)) is not None:
             return _text(content)
@@ -297,7 +297,7 @@ def _decoded(value: object) -> object:
 
 
 def _as_json(value: object) -> bytes:
-    """A recorded value as JSON. Raises LeftOutError if JSON has no such values."""
+    """Return a recorded value as JSON. Raises LeftOutError if JSON has no such values."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # Integers of more than 64 bits, half a surrogate pair, or a cycle in YAML.
@@ -305,7 +305,7 @@ def _as_json(value: object) -> bytes:
 
 
 def _read_body(value: object, media_type: str) -> _Body:
-    """The body of a recorded response of this media type, or ''. Raises LeftOutError."""
+    """Return the body of a recorded response of this media type, or ''. Raises LeftOutError."""
     content = _decoded(value)
     if content is None:
         return _Body()
@@ -336,7 +336,7 @@ def _parts(blocks: Iterator[str]) -> tuple[StreamPart, ...]:
 
 
 def _blocks(entries: Sequence[object]) -> Iterator[str]:
-    """The events of a stream that was recorded as a list of lines or of parsed events."""
+    """Yield the events of a stream that was recorded as a list of lines or of parsed events."""
     name = ""
     for entry in entries:
         if isinstance(entry, bytes):
@@ -375,7 +375,7 @@ def _text(content: bytes) -> str:
 
 
 def _bytes(value: object) -> bytes | None:
-    """The bytes of a body, or a piece of one, recorded as base64; None for anything else."""
+    """Return the bytes of a body, or a piece of one, recorded as base64; None for anything else."""
     if not isinstance(value, dict) or not value.keys() <= _HOLDER:
         return None
     encoded = next((value[name] for name in _BYTES if name in value), None)
@@ -390,7 +390,7 @@ def _base64(value: object) -> bytes:
 
 
 def _lost_by_sdk(value: object) -> frozenset[Lost]:
-    """What SDK objects (`{"__type__": name, "__data__": object}`) do not preserve."""
+    """Return what SDK objects (`{"__type__": name, "__data__": object}`) do not preserve."""
     if isinstance(value, dict) and "__data__" in value:
         keeps = str(value.get("__type__")).startswith("openai.")
         return frozenset({"fields"} if keeps else {"fields", "extras"})

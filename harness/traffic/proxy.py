@@ -179,14 +179,14 @@ async def _copy(
 
 
 def _has_last_event(content: bytes) -> bool:
-    """Whether a body is a stream up to its last event, after which only its end can follow."""
+    """Return whether a body is a stream up to its last event; only its end can follow."""
     *_, last, rest = ["", *content.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n")]
     events = stream_events([StreamPart(0.0, last)])
     return not rest and any(each.is_done or each.type in FINAL_EVENTS for each in events)
 
 
 def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers to forward, in order; repeated ones stay repeated."""
+    """Return the headers to forward, in order; repeated ones stay repeated."""
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     )
@@ -197,7 +197,7 @@ def _plain(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _body(content: bytes, headers: Mapping[str, str]) -> object:
-    """A body as text; a compressed one as base64."""
+    """Return a body as text; a compressed one as base64."""
     if headers.get("content-encoding"):
         return {"base64_string": base64.b64encode(content).decode()}
     return content.decode("utf-8", "replace")

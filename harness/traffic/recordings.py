@@ -109,7 +109,7 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
 
 
 def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
-    """The pairs of all files; a reply of a batch belongs to the request with its `custom_id`."""
+    """Yield all pairs; a reply of a batch belongs to the request with its `custom_id`."""
     asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in (entry for file in files for entry in file.entries if "response" not in entry):
         if entry not in asked[str(entry[BATCH])]:
@@ -149,7 +149,7 @@ def _file(path: Path) -> _File:
 
 
 def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """The outermost pairs and lines of batches, at any depth of a recording."""
+    """Yield the outermost pairs and lines of batches, at any depth of a recording."""
     entry = _entry(content) if isinstance(content, dict) else None
     if entry is not None:
         yield entry
@@ -159,7 +159,7 @@ def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 
 def _entry(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """A pair with the names `request` and `response`, a line of a batch, or None."""
+    """Return a pair with the names `request` and `response`, a line of a batch, or None."""
     for shape in SHAPES:
         if shape.request in found and shape.response in found:
             request, response = found[shape.request], found[shape.response]
@@ -170,7 +170,7 @@ def _entry(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _parameters(found: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
-    """The body of a request that a client recorded; the client reads a stream as a whole."""
+    """Return the body of a request that a client recorded; the client reads a stream as a whole."""
     sent = found[shape.request]
     body = dict(sent) if isinstance(sent, dict) else {shape.request: sent}
     others = [found.get(name) for name in shape.more]
@@ -181,7 +181,7 @@ def _parameters(found: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
 
 
 def _parsed(content: bytes, path: Path) -> object:
-    """A file as one value, or as a list of its lines. Raises ConfigurationError."""
+    """Return a file as one value, or as a list of its lines. Raises ConfigurationError."""
     text = content.removeprefix(b"\xef\xbb\xbf")
     if path.suffix in (".yaml", ".yml"):
         return _yaml(text, path)
@@ -225,7 +225,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _untagged(loader: _Loader, _tag: str, node: yaml.Node) -> object:
-    """A value with an unknown tag, without its type."""
+    """Return a value with an unknown tag, without its type."""
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
