@@ -3,6 +3,7 @@
 Commands are listed as `module:function` and imported on first use, so that a run starts fast.
 """
 
+import ast
 import gc
 import inspect
 import json
@@ -10,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, resources
 from importlib.metadata import version
 from typing import Annotated
 
@@ -34,25 +35,6 @@ from harness.errors import (
 )
 from harness.text import plain
 
-app = App(
-    name="gpt-oss-verify",
-    help=(
-        "Find out whether an inference provider serves gpt-oss correctly.\n\n"
-        "Runs tool calls, probes and evals over both APIs, streaming and non-streaming, records "
-        "every byte, and ends with a verdict.\n\n"
-        "Try it: gpt-oss-verify --provider reference"
-    ),
-    help_epilogue=(
-        "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
-        "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
-        "70 internal error of the tool · 130 stopped by Ctrl-C"
-    ),
-    help_format="plaintext",
-    default_parameter=Parameter(show_default=False, negative=()),
-    version=lambda: version("gpt-oss-verify"),
-    version_flags=["--version"],
-    suppress_keyboard_interrupt=False,
-)
 _COMMANDS = {
     "Commands for the first week": {
         "init": "init:init",
@@ -98,14 +80,8 @@ _OWN_EXIT_CODES = {
     "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
 }
-for _title, _commands in _COMMANDS.items():
-    for _name, _path in _commands.items():
-        _codes = _OWN_EXIT_CODES.get(_name)
-        _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
-        app.command(f"gpt_oss_verify.{_path}", name=_name, group=_GROUPS[_title], **_epilogue)
 
 
-@app.command(group=_GROUPS["Reference engine"], help_flags=[], version_flags=[])
 def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Serve gpt-oss with the reference engine (`serve --help` lists its options).
 
@@ -124,6 +100,50 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
     return code if isinstance(code, int) else 0
 
 
+def _command_line(*, overview: bool = False) -> App:
+    """Return the command line; the one for an overview lists the commands but cannot run them."""
+    line = App(
+        name="gpt-oss-verify",
+        help=(
+            "Find out whether an inference provider serves gpt-oss correctly.\n\n"
+            "Runs tool calls, probes and evals over both APIs, streaming and non-streaming, "
+            "records every byte, and ends with a verdict.\n\n"
+            "Try it: gpt-oss-verify --provider reference"
+        ),
+        help_epilogue=(
+            "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
+            "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
+            "70 internal error of the tool · 130 stopped by Ctrl-C"
+        ),
+        help_format="plaintext",
+        default_parameter=Parameter(show_default=False, negative=()),
+        version=lambda: version("gpt-oss-verify"),
+        version_flags=["--version"],
+        suppress_keyboard_interrupt=False,
+    )
+    for title, commands in _COMMANDS.items():
+        for name, path in commands.items():
+            if overview:
+                line.command(App(name=name, help=_description(path), group=_GROUPS[title]))
+                continue
+            codes = _OWN_EXIT_CODES.get(name)
+            epilogue = {"help_epilogue": f"Exit codes: {codes}"} if codes else {}
+            line.command(f"gpt_oss_verify.{path}", name=name, group=_GROUPS[title], **epilogue)
+    line.command(serve, group=_GROUPS["Reference engine"], help_flags=[], version_flags=[])
+    return line
+
+
+def _description(path: str) -> str:
+    """Return the description of a command, or of a module with several, from its source."""
+    module, _, name = path.partition(":")
+    source = ast.parse(
+        resources.files("gpt_oss_verify").joinpath(f"{module}.py").read_text("utf-8")
+    )
+    functions = {each.name: each for each in source.body if isinstance(each, ast.FunctionDef)}
+    return unwrapped_description(ast.get_docstring(functions.get(name, source)) or "")
+
+
+app = _command_line()
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Few objects are in reference cycles, so fewer collections save 5 % of the time of a run."""
 
@@ -137,8 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command, and return its exit code."""
     try:
-        _prepare(arguments)
-        code = app(
+        code = prepared(arguments)(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
@@ -168,33 +187,27 @@ def unwrapped_description(docstring: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
 
 
-def _prepare(arguments: Sequence[str]) -> None:
-    """Load what the arguments need: the main job, or the help texts of all commands."""
+def prepared(arguments: Sequence[str]) -> App:
+    """Return the command line that the arguments need, with what it has to import."""
     words = (each for each in arguments if each == "--version" or not each.startswith("-"))
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        prepare_help()
-    elif next(words, None) not in list(app):
-        _load_main_job()
+    command, asks = next(words, None), "--help" in arguments or "-h" in arguments
+    if command in list(app):
+        if asks:
+            _reflow(app[command])
+        return app
+    from gpt_oss_verify.verify import verify
+
+    line = _command_line(overview=True) if asks or not arguments else app
+    if line.default_command is None:
+        line.default(verify)
+    return line
 
 
-def prepare_help() -> None:
-    """Import all commands, and unwrap their descriptions."""
-    _load_main_job()
-    _reflow(app)
-
-
-def _load_main_job() -> None:
-    if app.default_command is None:
-        from gpt_oss_verify.verify import verify
-
-        app.default(verify)
-
-
-def _reflow(group: App) -> None:
-    """Unwrap the descriptions of all commands."""
-    for command in group.resolved_commands().values():
-        command.help = unwrapped_description(command.help)
-        _reflow(command)
+def _reflow(command: App) -> None:
+    """Unwrap the descriptions of a command and its subcommands."""
+    command.help = unwrapped_description(command.help)
+    for each in command.resolved_commands().values():
+        _reflow(each)
 
 
 def _sentence(error: CycloptsError) -> str:

@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
 from gpt_oss_verify import planning
+from gpt_oss_verify.carry_out import sample_with_progress
 from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (
     COUNT,
@@ -26,7 +27,6 @@ from gpt_oss_verify.options import (
     run_place,
 )
 from gpt_oss_verify.screen import print_raw, say, stdout
-from gpt_oss_verify.verify import sample_with_progress
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled

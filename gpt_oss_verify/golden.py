@@ -1,4 +1,4 @@
-"""Commands on golden files."""
+"""Create golden files: the logprobs of a trusted engine."""
 
 import shlex
 import sys

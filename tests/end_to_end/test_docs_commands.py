@@ -17,7 +17,7 @@ from quiz import quiz
 from replies import MODEL
 
 import evals.__main__ as evals_command
-from gpt_oss_verify.app import app, prepare_help, run
+from gpt_oss_verify.app import prepared, run
 from harness.providers.entries import Launch, Prices, Provider, own_providers
 from reference_engine.__main__ import application as engine
 from reference_engine.__main__ import main as engine_command
@@ -100,8 +100,7 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
 
 def parse_command(words: list[str]) -> int:
     """Parse the arguments of `gpt-oss-verify`. Raises if they are invalid."""
-    prepare_help()
-    app.parse_args(words, exit_on_error=False, print_error=False)
+    prepared(words).parse_args(words, exit_on_error=False, print_error=False)
     if words[:1] == ["serve"]:
         engine("any").parse_args(words, exit_on_error=False, print_error=False)
     return 0

@@ -456,7 +456,7 @@ def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, m
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
-    monkeypatch.setattr("gpt_oss_verify.verify._on_ray", lambda: in_processes)
+    monkeypatch.setattr("gpt_oss_verify.carry_out.on_ray", lambda: in_processes)
     assert run(at(mock, *size, "--executor", "ray", "--out", "parts")) == 0
     (parts,) = runs(tmp_path, "parts")
     assert scores(parts) == scores(whole)
@@ -496,7 +496,7 @@ def test_the_parts_that_are_finished_are_kept(
     executor, code, said, mock, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
-        "gpt_oss_verify.verify._on_ray",
+        "gpt_oss_verify.carry_out.on_ray",
         lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, executor(), screen),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == code

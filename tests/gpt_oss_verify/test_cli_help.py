@@ -7,9 +7,7 @@ import pytest
 from cyclopts import App
 from rich.console import Console
 
-from gpt_oss_verify.app import app, prepare_help, unwrapped_description
-
-prepare_help()
+from gpt_oss_verify.app import app, prepared, unwrapped_description
 
 
 def every_command(parent: App, path: tuple[str, ...] = ()):
@@ -22,7 +20,8 @@ def every_command(parent: App, path: tuple[str, ...] = ()):
 @pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
 def test_help_texts_have_one_style(command):
     page = StringIO()
-    app.help_print(command, console=Console(file=page, width=300))
+    line = prepared([*command, "--help"])
+    line.help_print(command, console=Console(file=page, width=300))
     text = page.getvalue()
     summary = text.split("\n\n")[1].strip()
     assert re.fullmatch(r"[A-Z][^\n]*\.", summary), summary

@@ -1,7 +1,7 @@
 """The expected cost of a run."""
 
 from evals.cost import Cost, Expectation
-from gpt_oss_verify.verify import plan_lines
+from gpt_oss_verify.carry_out import plan_lines
 
 
 def test_a_plan_states_what_is_unknown():

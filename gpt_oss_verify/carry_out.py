@@ -1,0 +1,174 @@
+"""Carry out a plan: sample with progress, judge and report; and print what it will cost."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from evals.cost import Cost, Expectation, Part, expect
+from gpt_oss_verify.choice import budget_for, same_grader
+from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
+from gpt_oss_verify.planning import restore
+from gpt_oss_verify.progress import display
+from gpt_oss_verify.screen import print_raw, say, show
+from harness import session
+from harness.errors import (
+    ConfigurationError,
+    ProviderUnavailableError,
+    StoppedAnsweringError,
+    StoppedError,
+)
+from harness.providers.entries import find_provider
+from harness.run import run_folder
+from harness.run.run_log import read_run_info
+from harness.run.sampling import Observer
+from harness.tasks.plan import Plan
+from harness.verdict import requirements
+from harness.verdict.judge import InterimJudge
+from reports.text import counted, visible
+
+Sampler = Callable[[Plan, Path, Observer], None]
+
+
+def carry_out(
+    plan: Plan, run: RunOptions, *, show_questions: bool = False, sample: Sampler | None = None
+) -> int:
+    """Sample, judge and report, and return the exit code.
+
+    Raises the errors of `sample_with_progress`.
+    """
+    folder = run.resume or run_folder.create(run.out or DEFAULT_OUT, plan.provider.name)
+    sample_with_progress(plan, folder, debug=run.debug, sample=sample or sample_here)
+    from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
+
+    return judge_and_print(folder, as_json=run.as_json, show_questions=show_questions)
+
+
+def sample_here(plan: Plan, folder: Path, observer: Observer) -> None:
+    """Sample in this process; see `harness.session.sample`."""
+    session.sample(plan, folder, observer, InterimJudge(folder, plan.tasks, plan.info))
+
+
+def sample_with_progress(
+    plan: Plan, folder: Path, *, debug: bool = False, sample: Sampler = sample_here
+) -> None:
+    """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
+
+    Raises ConfigurationError if a task cannot be sampled on this machine,
+    ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
+    user stops the run.
+    """
+    try:
+        soft = requirements.may_warn(plan.info.settings.thresholds)
+        with display(plan.tasks, debug=debug, may_warn=soft) as screen:
+            sample(plan, folder, screen)
+    except (ProviderUnavailableError, ConfigurationError) as error:
+        if not plan.info.resumed and run_folder.discard_unused(folder):
+            raise
+        _judge(folder)
+        say(f"The finished attempts are judged in {folder}/report.md")
+        if isinstance(error, StoppedAnsweringError):
+            error = StoppedAnsweringError(f"{error}; continue with --resume {folder}")
+        error.run = folder
+        raise error from None
+    except StoppedError as stop:
+        _judge(folder)
+        stop = StoppedError(f"{stop} {folder}")
+        stop.run = folder
+        raise stop from None
+
+
+def _judge(folder: Path) -> None:
+    from gpt_oss_verify.judge_and_report import judge_and_report
+
+    judge_and_report(folder)
+
+
+def grade(
+    run: Path,
+    grader: str | None,
+    budget: BudgetOptions,
+    providers_file: Path | None,
+    *,
+    unread: bool,
+    debug: bool,
+    as_json: bool,
+) -> int:
+    """Grade the answers of a run, judge it again, and return the exit code.
+
+    Raises ConfigurationError if there is no grader or nothing to grade, and StoppedError.
+    """
+    from gpt_oss_verify.judge_and_report import judge_and_print, with_settings  # imports reports
+
+    info = read_run_info(run)
+    if unread and grader is None:
+        raise ConfigurationError("--unread has no default grader; name one with --grader.")
+    if grader is None:
+        chosen = same_grader(info, providers_file)
+    else:
+        chosen = find_provider(grader, providers_file)
+    spending = budget_for(budget, chosen)
+    info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
+    tasks = restore(run, info, chosen)
+    if not unread and not any(getattr(task, "graded", False) for task in tasks):
+        raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
+    plan = Plan(chosen, tuple(tasks), info, spending)
+    try:
+        with display(debug=debug) as screen:
+            session.grade(plan, run, screen)
+    except StoppedError:
+        again = f"gpt-oss-verify grade {run}"
+        raise StoppedError(f"stopped before the end; finish with: {again}") from None
+    return judge_and_print(run, as_json=as_json)
+
+
+def print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
+    """Print what a plan will cost: on stdout for `--dry-run`, otherwise on stderr."""
+    expected = expect(plan.tasks, plan.info, plan.provider, plan.grader)
+    if as_json:
+        print_raw(expected.model_dump_json(indent=2))
+        return
+    put = show if dry_run else say
+    for line in plan_lines(expected):
+        put(line)
+    parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
+    costs = [part.dollars for part in parts if part.dollars is not None]
+    requests = 0 if plan.info.settings.until_decided else expected.sampling.requests
+    if warning := plan.budget.foreseen(requests, plan.provider.rpm, sum(costs)):
+        put(warning)
+
+
+def on_ray() -> Sampler:
+    """Sampling in shards on a Ray cluster. Raises ConfigurationError without Ray."""
+    from evals.ray_cluster import RayExecutor, sample_in_shards
+
+    executor = RayExecutor()
+    return lambda plan, folder, observer: sample_in_shards(plan, folder, executor, observer)
+
+
+def plan_lines(expected: Expectation) -> Iterator[str]:
+    """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
+    yield from _lines("sampling", expected.sampling)
+    for part in expected.parts if len(expected.parts) > 1 else ():
+        yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
+    if expected.grading is not None:
+        yield from _lines("grading", expected.grading)
+    yield from map(visible, expected.forecasts)
+
+
+def _lines(what: str, cost: Cost) -> Iterator[str]:
+    yield f"{what} from {visible(cost.provider)}: {counted(cost.requests, 'request')}"
+    tokens = f"  tokens: about {_tokens(cost)} (assumed"
+    if cost.most_output_tokens is not None:
+        tokens += f"; at most {cost.most_output_tokens:,}"
+    yield f"{tokens})"
+    if cost.dollars is None:
+        yield "  cost: unknown; set `prices` in the entry of the provider"
+    else:
+        yield f"  cost: about ${cost.dollars:,.2f}"
+    if cost.minutes is None:
+        yield "  time: unknown until the first responses; no rpm or tpm limit is set"
+    else:
+        yield f"  time: at least {cost.minutes:,.0f} minutes with the configured limits"
+
+
+def _tokens(amount: Cost | Part) -> str:
+    return f"{amount.input_tokens:,} in, {amount.output_tokens:,} out"
