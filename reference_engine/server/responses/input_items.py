@@ -29,12 +29,12 @@ _NOT_OURS = "it was not written by this server"
 
 
 def encode_text(text: str) -> str:
-    """The `encrypted_content` of a reasoning item: encoded, not encrypted."""
+    """Return the `encrypted_content` of a reasoning item: encoded, not encrypted."""
     return b64encode(f"{_MARK}{text}".encode()).decode()
 
 
 def decode_text(content: str) -> str | None:
-    """The text of an `encrypted_content`; None if it was not written by `encode_text`."""
+    """Return the text of an `encrypted_content`; None if it was not written by `encode_text`."""
     try:
         text = b64decode(content, validate=True).decode()
     except ValueError:
@@ -42,13 +42,22 @@ def decode_text(content: str) -> str | None:
     return text.removeprefix(_MARK) if text.startswith(_MARK) else None
 
 
+_ID_PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+}
+"""The prefixes of ids, by the type of the item."""
+
 CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for a custom tool
 
 
 class InputItem(RequestModel):
     """An item of the input."""
 
-    prefix: ClassVar[str]  # the prefix of ids of this type
     hidden: ClassVar[frozenset[str]] = frozenset({"id", "status", "namespace", "caller", "async_"})
 
     id: Ignored = None
@@ -57,8 +66,9 @@ class InputItem(RequestModel):
     def listed(self) -> dict[str, Any]:
         """The item as `openai.types.responses.ResponseItem`, always with an id and a status."""
         given = self.id if isinstance(self.id, str) and self.id else None
-        identity = given or f"{self.prefix}_{secrets.token_hex(16)}"
-        return {"id": identity, "status": "completed", **self.shown()}
+        shown = self.shown()
+        identity = given or f"{_ID_PREFIXES[shown['type']]}_{secrets.token_hex(16)}"
+        return {"id": identity, "status": "completed", **shown}
 
     def shown(self) -> dict[str, Any]:
         """The other effective fields."""
@@ -67,8 +77,6 @@ class InputItem(RequestModel):
 
 class MessageItem(InputItem):
     """A message. `phase` distinguishes an assistant's preamble from its final answer."""
-
-    prefix = "msg"
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -94,8 +102,6 @@ class ReasoningText(RequestModel):
 class ReasoningItem(InputItem):
     """A chain of thought. Summaries have no effect because the model did not write them."""
 
-    prefix = "rs"
-
     type: Literal["reasoning"]
     content: list[ReasoningText] = Field(default_factory=list)
     summary: Ignored = None
@@ -117,8 +123,6 @@ class _ClientToolItem(InputItem):
 class CallItem(_ClientToolItem):
     """A function call."""
 
-    prefix = "fc"
-
     type: Literal["function_call"]
     name: str
     arguments: str
@@ -126,12 +130,11 @@ class CallItem(_ClientToolItem):
 
 
 class ResultItem(_ClientToolItem):
-    """The result of a function call."""
+    """The result of a call of a function or a custom tool."""
 
-    prefix = "fco"
     hidden = InputItem.hidden | {"name"}
 
-    type: Literal["function_call_output"]
+    type: Literal["function_call_output", "custom_tool_call_output"]
     output: Text
     name: Ignored = None
 
@@ -139,20 +142,10 @@ class ResultItem(_ClientToolItem):
 class CustomCallItem(_ClientToolItem):
     """A call of a custom tool."""
 
-    prefix = "ctc"
-
     type: Literal["custom_tool_call"]
     name: str
     input: str
     async_: Ignored = Field(default=None, alias="async")
-
-
-class CustomResultItem(ResultItem):
-    """The result of a call of a custom tool."""
-
-    prefix = "ctco"
-
-    type: Literal["custom_tool_call_output"]  # type: ignore[assignment]
 
 
 class _ServedItem(InputItem):
@@ -214,7 +207,6 @@ Item = Annotated[
     | CallItem
     | ResultItem
     | CustomCallItem
-    | CustomResultItem
     | WebSearchItem
     | CodeInterpreterItem
     | ReferenceItem,
@@ -239,7 +231,7 @@ def history_of(
     calls: dict[str, str],
     stored_item: StoredItem,
 ) -> tuple[ConversationItem, ...]:
-    """The earlier conversation items, then those of the input. Raises ApiError.
+    """Return the earlier conversation items, then those of the input. Raises ApiError.
 
     `calls` maps the call ids of earlier calls without a result to names; it is updated in place.
     `stored_item` finds the conversation items of an output item and, for a call, the call id.
@@ -267,7 +259,7 @@ def history_of(
 
 
 def _readable(history: Sequence[ConversationItem | _Unread]) -> tuple[ConversationItem, ...]:
-    """The items without unread CoT, which prompts contain only after the last final answer."""
+    """Return the items without unread CoT; prompts contain CoT only after the last final answer."""
     for entry in reversed(history):
         if isinstance(entry, Answer):
             break
