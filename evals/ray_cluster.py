@@ -102,7 +102,7 @@ def divided(plan: Plan, folder: Path, count: int) -> list[ShardJob]:
     }
     return [
         ShardJob(
-            entry.model_dump_json(),
+            entry.model_dump_json(exclude_unset=True),  # the default timeout depends on the task
             plan.info.model_copy(update={"shard": (part, count)}).model_dump_json(),
             questions,
         )

@@ -446,6 +446,8 @@ def in_processes(plan, folder, observer):
         workers = 2
 
         def execute(self, parts):
+            entries = [json.loads(part.provider) for part in parts]
+            assert not any("timeout" in entry for entry in entries)  # so that evals wait longer
             with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
                 yield from pool.map(sample_shard, parts)
 
