@@ -142,8 +142,9 @@ def new_plan(options: Options) -> Plan:
 
 def typed_command() -> tuple[str, ...]:
     """Return the command line as it was typed."""
-    if Path(sys.argv[0]).name == "__main__.py":
-        return ("python", "-m", "evals", *sys.argv[1:])
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return ("python", "-m", program.parent.name, *sys.argv[1:])
     return ("gpt-oss-verify", *sys.argv[1:])
 
 

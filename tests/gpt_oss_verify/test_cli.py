@@ -24,6 +24,7 @@ from gpt_oss_verify import app as app_module
 from gpt_oss_verify.app import main, run
 from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
+from gpt_oss_verify.planning import typed_command
 from harness.errors import ConfigurationError
 from harness.tasks import plan as plan_module
 
@@ -622,3 +623,16 @@ def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys)
     assert f": {planned['sampling']['requests']} requests" in shown
     assert mock.received == []
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [
+        ("/bin/gpt-oss-verify", ("gpt-oss-verify", "-k", "1")),
+        ("/site/gpt_oss_verify/__main__.py", ("python", "-m", "gpt_oss_verify", "-k", "1")),
+        ("/site/evals/__main__.py", ("python", "-m", "evals", "-k", "1")),
+    ],
+)
+def test_a_run_records_the_command_that_was_typed(monkeypatch, program, typed):
+    monkeypatch.setattr("sys.argv", [program, "-k", "1"])
+    assert typed_command() == typed
