@@ -293,7 +293,8 @@ sys.exit(main(sys.argv[1:]))
     )
     url = process.stderr.readline().split()[-1]
     body = {"model": MODEL, "messages": [USER], "max_tokens": 3}
-    assert httpx.post(f"{url}/chat/completions", json=body, timeout=60).status_code == 500
+    status = httpx.post(f"{url}/chat/completions", json=body, timeout=60).status_code
+    assert status in {500, 503}  # 503 if the server ends before the request is read
     _, rest = process.communicate(timeout=60)
     assert process.returncode not in (0, None)
     assert rest.rstrip().endswith("The GPU reported an error (see above); start the server again.")
