@@ -5,8 +5,8 @@ A test can put this module in the place of `kernels.attention_triton`, which nee
 
 import math
 import sys
-from contextlib import AbstractContextManager
-from unittest import mock
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,18 @@ from torch import Tensor
 from reference_engine.model.transformer import sink_attention
 
 
-def without_triton() -> AbstractContextManager[object]:
+@contextmanager
+def without_triton() -> Iterator[None]:
     """Replace the kernel of attention by this module."""
     name = "reference_engine.kernels.attention_triton"
-    return mock.patch.dict(sys.modules, {name: sys.modules[__name__]})
+    kernel = sys.modules.get(name)
+    sys.modules[name] = sys.modules[__name__]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if kernel is not None:
+            sys.modules[name] = kernel
 
 
 def paged_attention(
