@@ -31,7 +31,7 @@ hooks.SSE_FILTER.faults(
 hooks.GENERATION.faults(
     builtin_calls_unlimited=lambda r: replace(r, policy=replace(r.policy, used_up=False))
 )
-hooks.PAYLOAD.faults(builtin_added=hooks.echo("tools", []))
+hooks.RESPONSE.faults(builtin_added=hooks.echo("tools", []))
 
 
 @hooks.ITEMS
@@ -42,12 +42,11 @@ def builtin_reasoning_dropped(items: Sequence[ConversationItem]) -> Iterator[Con
 
 
 @hooks.PAYLOAD
-def citations_unmapped(data: Json, _: ClientRequest) -> Json:
+def citations_unmapped(data: Json, _: ClientRequest) -> None:
     parts = [part for item in output_items(data) for part in item.get("content") or ()]
     for part in (*parts, data.get("part") or {}):
         if "annotations" in part:
             part["annotations"] = []
-    return data
 
 
 @hooks.RESPONSE
@@ -57,9 +56,7 @@ def program_hidden(response: Json, _: ClientRequest) -> None:
 
 
 @hooks.REQUEST
-def builtin_added(body: Json, _: ClientRequest) -> Json:
-    tools = body.get("tools")
-    offered = [tool.get("type") for tool in tools or () if isinstance(tool, dict)]
-    if not isinstance(tools, list) or "web_search" not in offered:
-        return body
-    return body | {"tools": [*tools, _PYTHON]}
+def builtin_added(body: Json, _: ClientRequest) -> None:
+    tools = body.get("tools") or []
+    if any(tool.get("type") == "web_search" for tool in tools):
+        tools.append(_PYTHON)
