@@ -30,6 +30,7 @@ from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
 Schema = dict[str, Any]
+Items = Sequence[ConversationItem]
 ModelChange = Callable[[Transformer], None]
 ForwardChange = Callable[[Transformer, Forward], Forward]
 JsonEdit = Callable[[Json, ClientRequest], object]
@@ -101,9 +102,7 @@ def _conversation(change: Callable[[Conversation], Conversation]) -> GenerationC
 CONVERSATION = Hook("generation", _conversation)  # the conversation alone
 
 
-def _items(
-    change: Callable[[Sequence[ConversationItem]], Iterable[ConversationItem]],
-) -> GenerationChange:
+def _items(change: Callable[[Items], Iterable[ConversationItem]]) -> GenerationChange:
     return _conversation(lambda c: replace(c, items=tuple(change(c.items))))
 
 

@@ -1,6 +1,6 @@
 """Faults in built-in tools: their declaration, results, items and limits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from harmony.conversation import BuiltinCall, ConversationItem, Reasoning
@@ -35,7 +35,7 @@ hooks.RESPONSE.faults(builtin_added=hooks.echo("tools", []))
 
 
 @hooks.ITEMS
-def builtin_reasoning_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def builtin_reasoning_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     for item, after in zip(items, (*items[1:], None), strict=True):
         if not (isinstance(item, Reasoning) and isinstance(after, BuiltinCall)):
             yield item

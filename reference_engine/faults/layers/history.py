@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 from itertools import groupby
@@ -21,8 +21,6 @@ from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message
 from reference_engine.server.api_error import ApiError, invalid
-
-Items = Sequence[ConversationItem]
 
 _FINAL = "assistant<|channel|>final"
 _ANALYSIS = "assistant<|channel|>analysis"
@@ -89,7 +87,7 @@ def _ended(message: Message, header: str, end: str) -> list[Message]:
     return [replace(message, end=end) if matches else message]
 
 
-def _dropped_by_library(items: Items) -> Items:
+def _dropped_by_library(items: hooks.Items) -> hooks.Items:
     """Return what openai-harmony keeps by default, see `harmony.render`."""
     written = [item for item in items if isinstance(item, Reasoning | Preamble | Answer | Call)]
     if not written or not isinstance(written[-1], Answer):
@@ -99,32 +97,32 @@ def _dropped_by_library(items: Items) -> Items:
 
 
 @hooks.ITEMS
-def reasoning_dropped_beside_preamble(items: Items) -> Iterable[ConversationItem]:
+def reasoning_dropped_beside_preamble(items: hooks.Items) -> Iterable[ConversationItem]:
     before = {at - 1 for at, item in enumerate(items) if isinstance(item, Preamble)}
     return (i for at, i in enumerate(items) if at not in before or not isinstance(i, Reasoning))
 
 
 @hooks.ITEMS
-def reasoning_of_first_call_dropped(items: Items) -> Iterable[ConversationItem]:
+def reasoning_of_first_call_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     thoughts = [at for at, item in enumerate(items) if isinstance(item, Reasoning)]
     return (item for at, item in enumerate(items) if at not in thoughts[:-1])
 
 
 @hooks.ITEMS
-def result_names_mixed_up(items: Items) -> Iterable[ConversationItem]:
+def result_names_mixed_up(items: hooks.Items) -> Iterable[ConversationItem]:
     names = [item.name for item in items if isinstance(item, Call)]
     return (replace(i, name=names[-1]) if isinstance(i, Result) else i for i in items)
 
 
 @hooks.ITEMS
-def result_order_reversed(items: Items) -> Iterator[ConversationItem]:
+def result_order_reversed(items: hooks.Items) -> Iterator[ConversationItem]:
     for results, group in groupby(items, lambda item: isinstance(item, Result)):
         run = list(group)
         yield from reversed(run) if results else run
 
 
 @hooks.ITEMS
-def equal_results_dropped(items: Items) -> Iterable[ConversationItem]:
+def equal_results_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     return (
         item
         for at, item in enumerate(items)
@@ -133,7 +131,7 @@ def equal_results_dropped(items: Items) -> Iterable[ConversationItem]:
 
 
 @hooks.ITEMS
-def only_last_user_message(items: Items) -> Items:
+def only_last_user_message(items: hooks.Items) -> hooks.Items:
     users = [at for at, item in enumerate(items) if isinstance(item, User)]
     return items[users[-1] :] if users else items
 

@@ -3,7 +3,7 @@
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -100,19 +100,19 @@ hooks.item_text(User, Developer, Answer, Result).faults(
 
 
 @hooks.ITEMS
-def second_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def second_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((item for item in items if isinstance(item, Developer)), None)
     return (item for item in items if item is first or not isinstance(item, Developer))
 
 
 @hooks.ITEMS
-def late_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def late_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((at for at, item in enumerate(items) if not isinstance(item, Developer)), 0)
     return (item for at, item in enumerate(items) if at < first or not isinstance(item, Developer))
 
 
 @hooks.ITEMS
-def questions_joined(items: Sequence[ConversationItem]) -> list[ConversationItem]:
+def questions_joined(items: hooks.Items) -> list[ConversationItem]:
     joined: list[ConversationItem] = []
     for item in items:
         if isinstance(item, User) and joined and isinstance(joined[-1], User):
