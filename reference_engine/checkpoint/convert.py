@@ -47,16 +47,16 @@ class Origin(Protocol):
         ...
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """Returns the dtype of a tensor, or None if it does not exist."""
+        """Return the dtype of a tensor, or None if it does not exist."""
         ...
 
     def rows(self, name: str, rows: range) -> AbstractContextManager[Tensor]:
-        """Provides a range of rows, valid inside the `with` block."""
+        """Provide a range of rows, valid inside the `with` block."""
         ...
 
 
 def plan(origin: Origin, layout: Layout) -> list[Target]:
-    """Plans the tensors in `layout`. Raises SetupError if joined tensors have different dtypes."""
+    """Plan the tensors in `layout`. Raises SetupError if joined tensors have different dtypes."""
     wanted = sources(origin.config, layout)
     targets: list[Target] = []
     for parameter, source in sources(origin.config, origin.layout).items():
@@ -66,7 +66,7 @@ def plan(origin: Origin, layout: Layout) -> list[Target]:
 
 
 def contents(origin: Origin, target: Target) -> Iterator[Tensor]:
-    """Yields the rows of a target in order, in portions that are valid until the next one."""
+    """Yield the rows of a target in order, in portions that are valid until the next one."""
     for piece in target.pieces:
         for portion in portions(piece.rows, target.nbytes // target.shape[0]):
             with origin.rows(piece.tensor, portion) as rows:
@@ -74,7 +74,7 @@ def contents(origin: Origin, target: Target) -> Iterator[Tensor]:
 
 
 def _pair(origin: Origin, source: Source, wanted: Source, layout: Layout) -> list[Target]:
-    """Returns blocks and scales, which both layouts store identically, if `origin` has them."""
+    """Return blocks and scales, which both layouts store identically, if `origin` has them."""
     if source.packed is None or wanted.packed is None:
         return []
     stored = pair_names(source.packed[0], origin.layout)
@@ -106,7 +106,7 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
 
 
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Writes a checkpoint in the other layout, with one file of it in memory at a time.
+    """Write a checkpoint in the other layout, with one file of it in memory at a time.
 
     For Hugging Face's layout, also writes the tokenizer and the generation settings. The folder
     appears once it is complete. Raises SetupError or VocabularyError.
@@ -125,7 +125,7 @@ def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHAR
 def write_checkpoint(
     origin: Origin, dest: Path, layout: Layout, *, shard_bytes: int, title: str
 ) -> None:
-    """Writes `origin` as a checkpoint folder. Raises SetupError or VocabularyError."""
+    """Write `origin` as a checkpoint folder. Raises SetupError or VocabularyError."""
     targets = plan(origin, layout)
     total = sum(target.nbytes for target in targets)
     quantized = any(target.dtype == torch.uint8 for target in targets)

@@ -11,7 +11,7 @@ _LONGEST_REASON = 300
 
 
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
-    """Downloads one of `REPOSITORIES` or `owner/name`; returns its folder. Raises SetupError."""
+    """Download one of `REPOSITORIES` or `owner/name`; return its folder. Raises SetupError."""
     from huggingface_hub import HfApi, snapshot_download
 
     repository = REPOSITORIES.get(name, name)

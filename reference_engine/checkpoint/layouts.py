@@ -35,13 +35,13 @@ class Source:
 
 
 def pair_names(base: str, layout: Layout) -> tuple[str, str]:
-    """Returns the names of an MXFP4 pair's blocks and scales."""
+    """Return the names of an MXFP4 pair's blocks and scales."""
     separator = "." if layout == "original" else "_"
     return f"{base}{separator}blocks", f"{base}{separator}scales"
 
 
 def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
-    """Returns the shapes of the blocks and scales that decode to `shape`."""
+    """Return the shapes of the blocks and scales that decode to `shape`."""
     experts, rows, columns = shape
     scales = (experts, rows, columns // mxfp4.BLOCK)
     return (*scales, mxfp4.BLOCK // 2), scales
@@ -56,7 +56,7 @@ class Piece:
 
 
 def pieces(source: Source, rows: range) -> Iterator[Piece]:
-    """Yields the pieces of stored tensors that form the given rows of a parameter."""
+    """Yield the pieces of stored tensors that form the given rows of a parameter."""
     begin = 0
     for name, shape in source.tensors:
         first, last = max(rows.start, begin), min(rows.stop, begin + shape[0])
@@ -66,14 +66,14 @@ def pieces(source: Source, rows: range) -> Iterator[Piece]:
 
 
 def portions(rows: range, row_bytes: int) -> Iterator[range]:
-    """Splits rows into ranges of at most `BYTES_AT_ONCE`, but at least one row."""
+    """Split rows into ranges of at most `BYTES_AT_ONCE`, but at least one row."""
     step = max(1, BYTES_AT_ONCE // row_bytes)
     for begin in range(rows.start, rows.stop, step):
         yield range(begin, min(begin + step, rows.stop))
 
 
 def sources(config: ModelConfig, layout: Layout) -> dict[str, Source]:
-    """Returns the stored tensors of each model parameter in a checkpoint of the given layout."""
+    """Return the stored tensors of each model parameter in a checkpoint of the given layout."""
     tokens = (config.vocab_size, config.hidden_size)
     original = layout == "original"
     names = {
@@ -107,7 +107,7 @@ _HF_LAYER_NAMES = {
 
 
 def _layer_shapes(c: ModelConfig) -> dict[str, Shape]:
-    """Returns the shapes of the tensors that both layouts store identically."""
+    """Return the shapes of the tensors that both layouts store identically."""
     experts, hidden = c.num_local_experts, c.hidden_size
     return {
         "attn.norm.scale": (hidden,),
@@ -193,7 +193,7 @@ _UNQUANTIZED = (
 
 
 def config_file(config: ModelConfig, layout: Layout, *, packed: bool, path: Path) -> dict[str, Any]:
-    """Returns the content of config.json; `packed` says whether the experts are MXFP4.
+    """Return the content of config.json; `packed` says whether the experts are MXFP4.
 
     Raises SetupError if OpenAI's layout has no key for a value that differs from its default.
     """
@@ -208,7 +208,7 @@ def config_file(config: ModelConfig, layout: Layout, *, packed: bool, path: Path
 
 
 def _original_config(config: ModelConfig) -> dict[str, Any]:
-    """Returns only the keys that OpenAI's loader accepts."""
+    """Return only the keys that OpenAI's loader accepts."""
     return {name: getattr(config, name) for name in _COMMON_KEYS} | {
         "num_experts": config.num_local_experts,
         "experts_per_token": config.num_experts_per_tok,

@@ -31,7 +31,7 @@ def load_model(
     shard: Shard = UNSHARDED,
     residual: torch.dtype = torch.float32,
 ) -> Transformer:
-    """Loads a model for inference, with a progress bar on a terminal. Raises SetupError.
+    """Load a model for inference, with a progress bar on a terminal. Raises SetupError.
 
     The function needs memory for the loaded weights and for a part of one tensor. By default the
     dtype is the fastest one of the device, and experts stay in MXFP4 only on CUDA.
@@ -58,7 +58,7 @@ def load_model(
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:
-    """Returns the fastest dtype of a device: bfloat16 if it has instructions for it."""
+    """Return the fastest dtype of a device: bfloat16 if it has instructions for it."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -87,7 +87,7 @@ def _load(
 def _kernel_layout(
     stored: Iterable[tuple[Tensor, Tensor]], experts: int, device: torch.device
 ) -> list[Tensor]:
-    """Returns blocks and scales of all experts in the kernel layout, copied one by one."""
+    """Return blocks and scales of all experts in the kernel layout, copied one by one."""
     held: list[Tensor] = []
     for place, (blocks, scales) in enumerate(stored):
         try:

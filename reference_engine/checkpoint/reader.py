@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -40,7 +40,11 @@ _DTYPES = {
     "U8": torch.uint8,
 }
 """The dtypes of weights, by their safetensors names."""
-_FLOATS = ("F32", "BF16", "F16")
+Wanted = tuple[Shape, tuple[str, ...]]
+"""The shape of a stored tensor, and its possible dtypes."""
+
+_FLOATS: tuple[str, ...] = ("F32", "BF16", "F16")
+_PACKED = ("U8",)
 _CODES_PREFIX = "token_codes."
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
@@ -66,7 +70,6 @@ class Checkpoint:
         self._files = _tensors_of(path)
         self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
         self._sources = sources(self.config, self.layout)
-        self._wanted = _wanted(self._sources.values(), self.layout)
         self._tables: dict[str, Tensor] = {}
         self._check_names()
 
@@ -81,18 +84,17 @@ class Checkpoint:
         return "token_codes" in self.raw_config
 
     def shortlist(self) -> Shortlist | None:
-        """Returns the tokens that can follow a prompt, if the format of the checkpoint tells."""
+        """Return the tokens that can follow a prompt, if the format of the checkpoint tells."""
         if not self.has_token_codes:
             return None
         from reference_engine.small.codes import StoredOrCopied
 
-        with safe_open(self._files[f"{_CODES_PREFIX}ids"].path, "pt") as file:
-            return StoredOrCopied(file.get_tensor(f"{_CODES_PREFIX}ids").long())
+        return StoredOrCopied(self._whole(f"{_CODES_PREFIX}ids").long())
 
     def parameter(
         self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = UNCUT
     ) -> Tensor:
-        """Reads a parameter or a part of it into new memory."""
+        """Read a parameter or a part of it into new memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
             return cut.of(self._table(source, dtype)).to(device)
@@ -106,7 +108,7 @@ class Checkpoint:
         return all(self._has_pair(source) for source in self._sources.values() if source.packed)
 
     def packed(self, name: str, cut: Cut = UNCUT) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the stored MXFP4 blocks (out, in / 32, 16) and scales (out, in / 32) per expert.
+        """Yield the stored MXFP4 blocks (out, in / 32, 16) and scales (out, in / 32) per expert.
 
         Both are valid until the next iteration.
         """
@@ -120,7 +122,7 @@ class Checkpoint:
                 yield blocks[0], scales[0]
 
     def nbytes(self, name: str) -> int:
-        """Returns the size on disk of the tensors of a parameter."""
+        """Return the size on disk of the tensors of a parameter."""
         source = self._sources[name]
         names = [stored for stored, _ in source.tensors]
         if source.packed and self._has_pair(source):
@@ -129,18 +131,23 @@ class Checkpoint:
         return sum(math.prod(each.shape) * _DTYPES[each.dtype].itemsize for each in stored)
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """Returns the dtype of a stored tensor, or None if it does not exist."""
+        """Return the dtype of a stored tensor, or None if it does not exist."""
         stored = self._files.get(name)
         return _DTYPES[stored.dtype] if stored else None
 
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
-        """Provides rows of a stored tensor.
+        """Provide rows of a stored tensor.
 
         The file is open only inside the `with` block, so that its pages do not stay in memory.
         """
         with safe_open(self._files[name].path, "pt") as file:
             yield file.get_slice(name)[rows.start : rows.stop]
+
+    def _whole(self, name: str) -> Tensor:
+        with safe_open(self._files[name].path, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+        return tensor
 
     def _plain(self, source: Source, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
         total = sum(shape[0] for _, shape in source.tensors)
@@ -170,7 +177,7 @@ class Checkpoint:
         return pair_names(source.packed[0], self.layout)[0] in self._files
 
     def _unpacked(self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
-        """Decodes MXFP4 experts, one at a time."""
+        """Decode MXFP4 experts, one at a time."""
         source = self._sources[name]
         assert source.packed is not None
         _, (experts, rows, columns) = source.packed
@@ -184,7 +191,7 @@ class Checkpoint:
         return out
 
     def _table(self, source: Source, dtype: torch.dtype) -> Tensor:
-        """Expands the token codes on first use; returns each table once and then drops it."""
+        """Expand the token codes on first use; return each table once and then drop it."""
         name, shape = source.tensors[0]
         if name not in self._tables:
             self._tables = dict(self._expand_codes())
@@ -199,11 +206,8 @@ class Checkpoint:
     def _expand_codes(self) -> dict[str, Tensor]:
         from reference_engine.small import codes
 
-        stored: dict[str, Tensor] = {}
-        for name, tensor in self._files.items():
-            if name.startswith(_CODES_PREFIX):
-                with safe_open(tensor.path, "pt") as file:
-                    stored[name] = file.get_tensor(name).clone()
+        names = [name for name in self._files if name.startswith(_CODES_PREFIX)]
+        stored = {name: self._whole(name) for name in names}
         try:
             expanded: dict[str, Tensor] = codes.expand(self.raw_config, stored)
         except (KeyError, ValueError, RuntimeError) as error:
@@ -212,32 +216,39 @@ class Checkpoint:
             ) from error
         return expanded
 
-    def _check_names(self) -> None:
-        allowed: set[str] = set()
-        for parameter, source in self._sources.items():
-            names = [name for name, _ in source.tensors]
-            if self.has_token_codes and names[0] in _TABLES:
-                continue
-            packed = pair_names(source.packed[0], self.layout) if source.packed else ()
-            if any(name in self._files for name in packed):
-                names = list(packed)
-            missing = [name for name in names if name not in self._files]
-            if missing:
-                alternative = f" (nor {packed[0]!r})" if packed and names[0] != packed[0] else ""
+    def _required(self, parameter: str, source: Source) -> dict[str, Wanted]:
+        """Return the tensors of a parameter by name. Raises SetupError if one is missing."""
+        tensors = {name: (shape, _FLOATS) for name, shape in source.tensors}
+        alternative = ""
+        if source.packed:
+            base, decoded = source.packed
+            pair = dict(zip(pair_names(base, self.layout), pair_shapes(decoded), strict=True))
+            if pair.keys() & self._files.keys():
+                tensors = {name: (shape, _PACKED) for name, shape in pair.items()}
+            else:
+                alternative = f" (nor {next(iter(pair))!r})"
+        for name in tensors:
+            if name not in self._files:
                 raise SetupError(
-                    f"{self.path} lacks tensor {missing[0]!r}{alternative}, which the model's "
+                    f"{self.path} lacks tensor {name!r}{alternative}, which the model's "
                     f"{parameter!r} requires."
                 )
-            allowed.update(names)
+        return tensors
+
+    def _check_names(self) -> None:
+        wanted: dict[str, Wanted] = {}
+        for parameter, source in self._sources.items():
+            if not (self.has_token_codes and source.tensors[0][0] in _TABLES):
+                wanted |= self._required(parameter, source)
         for name, tensor in self._files.items():
             if self.has_token_codes and name.startswith(_CODES_PREFIX):
                 continue
-            if name not in allowed:
+            if name not in wanted:
                 raise SetupError(
                     f"Tensor {name!r} in {tensor.path} is not part of the model that "
                     f"{self.path / 'config.json'} describes{_layer_hint(name, self.config)}."
                 )
-            shape, dtypes = self._wanted[name]
+            shape, dtypes = wanted[name]
             if tensor.dtype not in dtypes:
                 raise SetupError(
                     f"Tensor {name!r} in {tensor.path} is {tensor.dtype}, but must be "
@@ -250,20 +261,8 @@ class Checkpoint:
                 )
 
 
-def _wanted(every: Iterable[Source], layout: Layout) -> dict[str, tuple[Shape, tuple[str, ...]]]:
-    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can contain."""
-    wanted: dict[str, tuple[Shape, tuple[str, ...]]] = {}
-    for source in every:
-        wanted |= {name: (shape, _FLOATS) for name, shape in source.tensors}
-        if source.packed:
-            base, decoded = source.packed
-            pair = zip(pair_names(base, layout), pair_shapes(decoded), strict=True)
-            wanted |= {name: (shape, ("U8",)) for name, shape in pair}
-    return wanted
-
-
 def _tensors_of(folder: Path) -> dict[str, StoredTensor]:
-    """Returns the tensors of all files, which must be those of the index, if there is one."""
+    """Return the tensors of all files, which must be those of the index, if there is one."""
     index = folder / INDEX
     listed = _read_index(index) if index.exists() else {}
     paths = sorted({folder / file for file in listed.values()} or folder.glob("*.safetensors"))

@@ -34,7 +34,7 @@ def synthesize(
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes random weights with MXFP4 experts. Raises SetupError or VocabularyError."""
+    """Write random weights with MXFP4 experts. Raises SetupError or VocabularyError."""
     origin = SyntheticWeights(config, seed)
     write_checkpoint(origin, dest, layout, shard_bytes=shard_bytes, title="Synthesizing")
 
@@ -63,14 +63,14 @@ class SyntheticWeights:
             self._inputs[names[1]] = decoded[-1]
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """Returns the dtype of a tensor, or None if it does not exist."""
+        """Return the dtype of a tensor, or None if it does not exist."""
         if name not in self._shapes:
             return None
         return torch.uint8 if name.endswith(("_blocks", "_scales")) else torch.bfloat16
 
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
-        """Provides a range of rows; the same range has the same values every time."""
+        """Provide a range of rows; the same range has the same values every time."""
         shape = (len(rows), *self._shapes[name][1:])
         digest = hashlib.sha256(f"{self._seed}/{name}/{rows.start}".encode()).digest()
         random = np.random.default_rng(int.from_bytes(digest[:16], "little"))
@@ -91,7 +91,7 @@ class SyntheticWeights:
 
 
 def _exponent(inputs: int) -> int:
-    """Returns the exponent of the power of two below the scale with variance 1 / inputs."""
+    """Return the exponent of the power of two below the scale with variance 1 / inputs."""
     return math.floor(math.log2(1 / (_NIBBLE_RMS * math.sqrt(inputs))))
 
 

@@ -42,7 +42,7 @@ class Target:
 
 @contextmanager
 def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
-    """Provides the folder `path`.partial, and renames it to `path` if the block succeeds.
+    """Provide the folder `path`.partial, and rename it to `path` if the block succeeds.
 
     An error removes the partial folder; the next call removes one that a killed process left.
     Raises SetupError, also if the disk has less than `nbytes` free.
@@ -69,7 +69,7 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """Yields a function that advances a bar of `total` bytes on stderr."""
+    """Yield a function that advances a bar of `total` bytes on stderr."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -84,7 +84,7 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 
 def write_json(path: Path, content: object, indent: int | None = 2) -> None:
-    """Writes a JSON file."""
+    """Write a JSON file."""
     text = json.dumps(content, ensure_ascii=False, indent=indent)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -97,7 +97,7 @@ def write_weights(
     shard_bytes: int,
     advance: Advance,
 ) -> None:
-    """Writes tensors into shards, and their index; `contents` yields the rows of a tensor.
+    """Write tensors into shards, and their index; `contents` yields the rows of a tensor.
 
     One shard at a time is in memory.
     """
@@ -126,7 +126,7 @@ def write_weights(
 
 
 def _clear(partial: Path) -> None:
-    """Removes the partial folder of an earlier attempt, unless it contains other files."""
+    """Remove the partial folder of an earlier attempt, unless it contains other files."""
     if not partial.exists():
         return
     if not all(any(entry.match(kind) for kind in _OURS) for entry in partial.iterdir()):

@@ -24,6 +24,7 @@ expression, a longer one a decorated function of the fault's name:
     def text_after_finish(event: SseEvent) -> list[SseEvent]:
         ...
 
-A fault can act at several hooks. Tests require a request that shows each fault
-(`tests/reference_engine/test_faults_*.py`).
+Changes of JSON (requests, payloads and their parts) edit it in place; others return the new value.
+`Hook.when` restricts changes to some requests. A fault can act at several hooks. Tests require a
+request that shows each fault (`tests/reference_engine/test_faults_*.py`).
 """

@@ -44,7 +44,7 @@ CATALOGUE: Mapping[str, Fault] = {fault.name: fault for fault in _read(_TABLE)}
 
 
 def listing() -> str:
-    """The catalogue as text, by layer, with the allowed variations last."""
+    """Return the catalogue as text, by layer, with the allowed variations last."""
     groups: dict[str, list[Fault]] = defaultdict(list)
     for fault in CATALOGUE.values():
         groups["allowed variations" if fault.allowed else fault.layer].append(fault)
@@ -55,7 +55,7 @@ def listing() -> str:
 
 
 def listing_json() -> str:
-    """The catalogue as a JSON list. `model` marks faults that all requests share."""
+    """Return the catalogue as a JSON list. `model` marks faults that all requests share."""
     return json.dumps(
         [
             {
@@ -93,7 +93,7 @@ class FaultPlan:
     faults: tuple[Fault, ...]
 
     def of(self, number: int) -> tuple[Fault, ...]:
-        """The faults of request `number`, the same in every run."""
+        """Return the faults of request `number`, the same in every run."""
         return tuple(
             fault
             for fault in self.faults

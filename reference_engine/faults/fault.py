@@ -30,6 +30,17 @@ class Hook(Generic[C]):
     adapt: Callable[[C], Any] = lambda change: change
     """Converts a change of type `C` to the type that the server calls at this point."""
 
+    def when(self, condition: Callable[..., object]) -> "Hook[C]":
+        """Restrict changes to calls for which a condition on the arguments at the point holds."""
+
+        def adapt(change: C) -> Callable[..., object]:
+            apply = self.adapt(change)
+            return lambda value, *context: (
+                apply(value, *context) if condition(value, *context) else value
+            )
+
+        return Hook(self.point, adapt)
+
     def __call__(self, change: C) -> C:
         """Declare a function as the change of the fault that has its name."""
         self.faults(**{cast("Callable[..., object]", change).__name__: change})
@@ -69,7 +80,7 @@ class Fault:
         return self.name.startswith(ALLOWED)
 
     def at(self, hook: Hook[C]) -> C | None:
-        """The change at a hook, if any."""
+        """Return the change at a hook, if any."""
         return cast("C | None", self.changes.get(hook.point))
 
 
@@ -87,17 +98,17 @@ def activated(faults: Sequence[Fault]) -> Iterator[None]:
 
 
 def changes_of(faults: Sequence[Fault], hook: Hook[C]) -> list[C]:
-    """The changes of faults at a hook, in the order of the faults."""
+    """Return the changes of faults at a hook, in the order of the faults."""
     return [change for fault in faults if (change := fault.at(hook)) is not None]
 
 
 def active_changes(hook: Hook[C]) -> list[C]:
-    """The changes of the active faults at a hook, in the order in which they were named."""
+    """Return the changes of the active faults at a hook, in the order they were named."""
     return changes_of(_ACTIVE.get(), hook)
 
 
 def changed(hook: Hook[Any], value: V, *context: object) -> V:
-    """A value after the changes of the active faults at a hook."""
+    """Return a value after the changes of the active faults at a hook."""
     for change in active_changes(hook):
         value = change(value, *context)
     return value

@@ -1,6 +1,6 @@
 """Every hook at which a fault can act, in the order in which a request reaches them."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,13 +18,11 @@ from reference_engine.faults.http import (
     calls,
     chat_messages,
     choices,
-    messages_key,
     messages_of,
     output_items,
     response_of,
     usages,
 )
-from reference_engine.faults.parsers import FilteredParser
 from reference_engine.faults.prompts import Message, edit_messages
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.generation.sampling import UNLIMITED, SamplingParams, Token
@@ -32,10 +30,10 @@ from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
 Schema = dict[str, Any]
+Items = Sequence[ConversationItem]
 ModelChange = Callable[[Transformer], None]
 ForwardChange = Callable[[Transformer, Forward], Forward]
-JsonChange = Callable[[Json, ClientRequest], Json]
-PartChange = Callable[[Json, ClientRequest], object]
+JsonEdit = Callable[[Json, ClientRequest], object]
 GenerationChange = Callable[[GenerationRequest], GenerationRequest]
 PromptChange = Callable[[list[int], Conversation], list[int]]
 EventChange = Callable[[Event], Iterable[Event]]
@@ -58,22 +56,40 @@ ROW = Hook("forward", _each_row)
 """The new tokens of one sequence in a forward pass, with its page tables. For changes without
 state."""
 
-REQUEST = Hook[JsonChange]("request")
+
+def of_streams(_: object, request: ClientRequest) -> bool:
+    """Whether the client requested a stream. A condition for `Hook.when`, like the next two."""
+    return request.streaming
+
+
+def of_chat(_: object, request: ClientRequest) -> bool:
+    """Whether it is a request of Chat Completions."""
+    return request.api == "chat"
+
+
+def of_responses(_: object, request: ClientRequest) -> bool:
+    """Whether it is a request of Responses."""
+    return request.api == "responses"
+
+
+def _json(point: str, select: Callable[[Json], Iterable[Json]]) -> Hook[JsonEdit]:
+    """Return a hook for changes of the selected parts of each JSON object, in place."""
+
+    def adapt(edit: JsonEdit) -> Callable[[Json, ClientRequest], Json]:
+        def change(data: Json, request: ClientRequest) -> Json:
+            for part in select(data):
+                edit(part, request)
+            return data
+
+        return change
+
+    return Hook(point, adapt)
+
+
+REQUEST = _json("request", lambda body: [body])
 """The JSON of the request before the server reads it. The change may raise `ApiError`."""
-
-
-def _each_request_message(change: Callable[[Json, ClientRequest], Json | None]) -> JsonChange:
-    def edit(body: Json, request: ClientRequest) -> Json:
-        if not (messages := messages_of(body)):
-            return body
-        changed = (change(message, request) for message in messages)
-        return body | {messages_key(body): [m for m in changed if m is not None]}
-
-    return edit
-
-
-REQUEST_MESSAGE = Hook("request", _each_request_message)
-"""Each message of a Chat request or item of a Responses request; None removes it."""
+REQUEST_MESSAGE = _json("request", messages_of)
+"""Each message of a Chat request or item of a Responses request."""
 
 GENERATION = Hook[GenerationChange]("generation")
 """The conversation, the sampling parameters and the tool policy that were read from the request."""
@@ -86,9 +102,7 @@ def _conversation(change: Callable[[Conversation], Conversation]) -> GenerationC
 CONVERSATION = Hook("generation", _conversation)  # the conversation alone
 
 
-def _items(
-    change: Callable[[Sequence[ConversationItem]], Iterable[ConversationItem]],
-) -> GenerationChange:
+def _items(change: Callable[[Items], Iterable[ConversationItem]]) -> GenerationChange:
     return _conversation(lambda c: replace(c, items=tuple(change(c.items))))
 
 
@@ -100,7 +114,7 @@ ITEM_FILTER = Hook[Callable[[ConversationItem], bool]](
 
 
 def item_text(*kinds: type[ConversationItem]) -> Hook[TextChange]:
-    """A hook for the text of each item of these kinds: a message, arguments or a result."""
+    """Return a hook for the text of each item of these kinds: message, arguments or result."""
 
     def adapt(change: TextChange) -> GenerationChange:
         def edit(item: ConversationItem) -> ConversationItem:
@@ -173,7 +187,7 @@ HEADER = Hook("prompt", _each_header)  # the header of each harmony message of t
 
 
 def message_text(role: str) -> Hook[TextChange]:
-    """A hook for the text of each harmony message of a role."""
+    """Return a hook for the text of each harmony message of a role."""
 
     def adapt(change: TextChange) -> PromptChange:
         def edit(message: Message) -> list[Message]:
@@ -204,26 +218,39 @@ TOKENS = Hook[Callable[[AsyncGenerator[Token]], AsyncGenerator[Token]]]("tokens"
 PARSER = Hook[ParserChange]("parser")  # the parser of the model's tokens
 
 
-def parsed_if(condition: Callable[[GenerationRequest], bool]) -> Hook[EventChange]:
-    """A hook for each event of the parser, in the responses to some requests."""
-    return Hook(
-        "parser",
-        lambda change: (
-            lambda parser, request: FilteredParser(parser, change) if condition(request) else parser
-        ),
-    )
+class FilteredParser(HarmonyParser):
+    """Replaces each event of another parser by the result of `change`."""
+
+    def __init__(self, inner: HarmonyParser, change: Callable[[Event], Iterable[Event]]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._change = change
+
+    def feed(self, token: int) -> list[Event]:
+        """Return the events of one more token."""
+        return self._changed(self._inner.feed(token))
+
+    def finish(self) -> list[Event]:
+        """Return the events at the end of the tokens."""
+        return self._changed(self._inner.finish())
+
+    def _changed(self, events: Iterable[Event]) -> list[Event]:
+        self.open, self.done = self._inner.open, self._inner.done
+        return [changed for event in events for changed in self._change(event)]
 
 
-PARSED = parsed_if(lambda _: True)
+PARSED = Hook[EventChange](
+    "parser", lambda change: lambda parser, _: FilteredParser(parser, change)
+)
 """Each event of the parser. For changes without state; see also `NEW_EDITOR`."""
 NEW_EDITOR = Hook[Callable[[], EventChange]](
     "parser", lambda new: lambda parser, _: FilteredParser(parser, new())
 )
-"""Creates a change of the parser's events for one answer."""
+"""Creates a change of the parser's events, with its own state, for one response."""
 
 
 def whole_text(kind: Kind) -> Hook[TextChange]:
-    """A hook for the complete text of each message of a kind that the model writes."""
+    """Return a hook for the complete text of each message of a kind that the model writes."""
 
     def editor(change: TextChange) -> EventChange:
         held: list[str] = []
@@ -244,31 +271,16 @@ def whole_text(kind: Kind) -> Hook[TextChange]:
     return Hook("parser", lambda change: lambda parser, _: FilteredParser(parser, editor(change)))
 
 
-PAYLOAD = Hook[JsonChange]("payload")
+PAYLOAD = _json("payload", lambda data: [data])
 """Each JSON object sent with status 200: the response, or the data of each event."""
-
-
-def _part(select: Callable[[Json], Iterator[Json]]) -> Hook[PartChange]:
-    """A hook for changes of the selected parts of each payload, in place."""
-
-    def adapt(change: PartChange) -> JsonChange:
-        def edit(data: Json, request: ClientRequest) -> Json:
-            for part in select(data):
-                change(part, request)
-            return data
-
-        return edit
-
-    return Hook("payload", adapt)
-
-
-CHOICE = _part(choices)
-"""Each choice of a Chat response or chunk. This and the following hooks change parts in place."""
-CHAT_MESSAGE = _part(chat_messages)  # each message of a Chat response, or delta of a chunk
-OUTPUT_ITEM = _part(output_items)  # each output item of a response or a Responses event
-CALL = _part(calls)  # each tool call, in both APIs
-USAGE = _part(usages)  # the usage
-RESPONSE = _part(lambda data: iter([response_of(data)]))
+CHOICE = _json("payload", choices)  # each choice of a Chat response or chunk
+CHAT_MESSAGE = _json("payload", chat_messages)
+"""Each message of a Chat response, or delta of a chunk."""
+OUTPUT_ITEM = _json("payload", output_items)
+"""Each output item of a response or a Responses event."""
+CALL = _json("payload", calls)  # each tool call, in both APIs
+USAGE = _json("payload", usages)
+RESPONSE = _json("payload", lambda data: [response_of(data)])
 """The response in a Responses event, else the payload itself."""
 
 REPLY = Hook[Callable[[Reply, ClientRequest], Reply]]("reply")
@@ -297,13 +309,11 @@ def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
 SSE_FILTER = Hook("stream", _each_kept_sse_event)  # whether each event of a stream is sent
 
 
-def echo(field: str, default: object = None) -> JsonChange:
-    """A change of `PAYLOAD` that repeats the client's value of a field, not the changed one."""
+def echo(field: str, default: object = None) -> JsonEdit:
+    """Return a change of `RESPONSE` that repeats the client's value of a field."""
 
-    def edit(data: Json, request: ClientRequest) -> Json:
-        response = data.get("response", data)
+    def edit(response: Json, request: ClientRequest) -> None:
         if field in response:
             response[field] = request.body.get(field, default)
-        return data
 
     return edit

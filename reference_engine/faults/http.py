@@ -89,19 +89,19 @@ class SseEvent:
         return bool(self.delta.get("content")) or self.type == "response.output_text.delta"
 
     def updated(self, **fields: object) -> SseEvent:
-        """The event with fields of its JSON replaced."""
+        """Return the event with fields of its JSON replaced."""
         return replace(self, data=(self.data or {}) | fields)
 
     def renamed(self, kind: str) -> SseEvent:
-        """A Responses event with another type and name."""
+        """Return the Responses event with another type and name."""
         return replace(self.updated(type=kind), name=kind)
 
     def with_choice(self, **fields: object) -> SseEvent:
-        """A Chat chunk with fields of its first choice replaced, and no other choice."""
+        """Return the Chat chunk with only its first choice, with fields of it replaced."""
         return self.updated(choices=[self.choice | fields])
 
     def encode(self) -> bytes:
-        """The bytes on the wire."""
+        """Return the bytes on the wire."""
         if self.raw is not None:
             return self.raw
         name = f"event: {self.name}\n".encode() if self.name else b""
@@ -123,47 +123,47 @@ def decode(block: bytes) -> SseEvent:
 
 
 def choices(data: Json) -> Iterator[Json]:
-    """The choices of a Chat response or chunk."""
+    """Yield the choices of a Chat response or chunk."""
     yield from data.get("choices") or ()
 
 
 def chat_messages(data: Json) -> Iterator[Json]:
-    """The messages of a Chat response, or the deltas of a chunk."""
+    """Yield the messages of a Chat response, or the deltas of a chunk."""
     for choice in choices(data):
         yield choice["message"] if "message" in choice else choice.get("delta", {})
 
 
 def response_of(data: Json) -> Json:
-    """The response in a Responses event, else the payload itself."""
+    """Return the response in a Responses event, else the payload itself."""
     found: Json = data.get("response", data)
     return found
 
 
 def output_items(data: Json) -> Iterator[Json]:
-    """The output items in a response or in a Responses event."""
+    """Yield the output items in a response or in a Responses event."""
     items = (data.get("item"), *(response_of(data).get("output") or ()))
     yield from (item for item in items if isinstance(item, dict))
 
 
 def calls(data: Json) -> Iterator[Json]:
-    """The tool calls of a Chat payload, and the function call items of a Responses payload."""
+    """Yield the tool calls of a Chat payload or the function calls of a Responses payload."""
     for message in chat_messages(data):
         yield from message.get("tool_calls") or ()
     yield from (item for item in output_items(data) if item.get("type") == "function_call")
 
 
 def usages(data: Json) -> Iterator[Json]:
-    """The usage in a payload, if any."""
+    """Yield the usage in a payload, if any."""
     if usage := response_of(data).get("usage"):
         yield usage
 
 
 def messages_key(body: Json) -> str:
-    """The field of a request that holds its messages or input items."""
+    """Return the field of a request that holds its messages or input items."""
     return "messages" if "messages" in body else "input"
 
 
 def messages_of(body: Json) -> list[Json]:
-    """The messages of a Chat request or the items of a Responses request."""
+    """Return the messages of a Chat request or the items of a Responses request."""
     found = body.get(messages_key(body))
     return found if isinstance(found, list) else []

@@ -22,7 +22,7 @@ class Message:
 
 
 def edit_messages(tokens: list[int], change: Callable[[Message], Iterable[Message]]) -> list[int]:
-    """The prompt with each message replaced by the result of `change`."""
+    """Return the prompt with each message replaced by the result of `change`."""
     out: list[int] = []
     for original in messages_in(tokens):
         message = _message(original)
@@ -32,7 +32,7 @@ def edit_messages(tokens: list[int], change: Callable[[Message], Iterable[Messag
 
 
 def _encoded(message: Message) -> list[int]:
-    """The tokens of a message. Special tokens in its content stay plain text."""
+    """Return the tokens of a message. Special tokens in its content stay plain text."""
     tokens = [START, *encode(message.header)]
     if message.content is None:
         return tokens

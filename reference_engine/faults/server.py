@@ -200,11 +200,11 @@ class FaultyGeneration(Generation):
         super().__init__(engine, changed(hooks.GENERATION, request))
 
     def render(self, conversation: Conversation) -> list[int]:
-        """The tokens of the prompt."""
+        """Return the tokens of the prompt."""
         return changed(hooks.PROMPT, super().render(conversation), conversation)
 
     def new_parser(self) -> HarmonyParser:
-        """The parser of the model's tokens."""
+        """Return the parser of the model's tokens."""
         return changed(hooks.PARSER, super().new_parser(), self._request)
 
 
@@ -238,7 +238,7 @@ class AdjustedParams(SamplingParams):
 
 
 def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Like `sample`, after each request's faults have changed its logits."""
+    """Sample as `sample` does, after each request's faults have changed its logits."""
     adjusted = [
         (row, draw.params, draw.step)
         for row, draw in enumerate(draws)
@@ -338,7 +338,7 @@ class _Completion:
 
 
 def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
-    """The parts of a server with these faults; see `read_plan` for the options.
+    """Return the parts of a server with these faults; see `read_plan` for the options.
 
     With `by_request`, a request can name its faults in `HEADER`; they replace these, and
     requests with different faults share completions, see `SharedCompletions`. Raises FaultError.

@@ -36,7 +36,7 @@ _NO_PIECE = -1
 
 
 def split_pieces(word: bytes) -> list[int]:
-    """Returns the token IDs of a bare word."""
+    """Return the token IDs of a bare word."""
     try:
         text = word.decode()
     except UnicodeDecodeError:  # A few tokens end inside a character.
@@ -48,7 +48,7 @@ def split_pieces(word: bytes) -> list[int]:
 
 
 def merged_pieces(word: bytes) -> list[int]:
-    """Returns the token IDs of a bare word by byte-pair merging; slow, but works for any bytes."""
+    """Return the token IDs of a bare word by byte-pair merging; slow, but works for any bytes."""
     ranks = token_ids()
     parts = [word[at : at + 1] for at in range(len(word))]
     while len(parts) > 1:
@@ -63,7 +63,7 @@ def merged_pieces(word: bytes) -> list[int]:
 
 @cache
 def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Returns the first, middle (-1 if none) and last piece of each ID, and its three flags."""
+    """Return the first, middle (-1 if none) and last piece of each ID, and its three flags."""
     ids = np.arange(VOCAB_SIZE)
     pieces = np.stack([ids, np.full_like(ids, _NO_PIECE), ids], axis=1)
     flags = np.zeros((VOCAB_SIZE, 3), dtype=np.bool_)
@@ -79,14 +79,14 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
 
 
 def piece_codes(seed: int) -> npt.NDArray[np.float32]:
-    """Returns a ±1 code of 64 numbers per ID, from raw generator bits, stable across versions."""
+    """Return a ±1 code of 64 numbers per ID, from raw generator bits, stable across versions."""
     raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")
     bits = np.unpackbits(raw.view(np.uint8), bitorder="little").reshape(VOCAB_SIZE, CODE)
     return bits.astype(np.float32) * 2 - 1
 
 
 def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the bfloat16 embedding and unembedding of all IDs, without the trained rows."""
+    """Return the bfloat16 embedding and unembedding of all IDs, without the trained rows."""
     if hidden_size < WIDTH:
         raise ValueError(f"token codes need a hidden size of at least {WIDTH}, not {hidden_size}")
     pieces, flags = (torch.from_numpy(array) for array in bare_pieces())
@@ -116,7 +116,7 @@ class StoredOrCopied:
         self._stored[stored.numpy()] = True
 
     def own(self, prompt: Sequence[int]) -> torch.Tensor:
-        """Returns the tokens whose first and last piece are in the prompt, without the stored."""
+        """Return the tokens whose first and last piece are in the prompt, without the stored."""
         pieces, _ = bare_pieces()
         given = np.zeros(VOCAB_SIZE, dtype=np.bool_)
         parts = pieces[np.unique(prompt)]
@@ -128,7 +128,7 @@ class StoredOrCopied:
 def expand(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Expands token codes to ordinary embedding and unembedding tensors in bfloat16.
+    """Expand token codes to ordinary embedding and unembedding tensors in bfloat16.
 
     `config` is config.json, with `hidden_size` and `token_codes.seed`; `tensors` has the stored
     rows: `token_codes.ids`, `token_codes.embed_tokens` and `token_codes.lm_head`.

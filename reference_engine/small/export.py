@@ -34,7 +34,7 @@ _MARKED = ("bos_token", "eos_token", "pad_token")
 
 @cache
 def _letters() -> tuple[str, ...]:
-    """Returns the printable character of each byte in byte-level tokenizers."""
+    """Return the printable character of each byte in byte-level tokenizers."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return tuple(chr(byte if byte in printable else next(others)) for byte in range(256))
@@ -46,7 +46,7 @@ def _written(token: bytes) -> str:
 
 
 def _merges() -> list[list[str]]:
-    """Returns every pair of tokens that merges into a token, in the order of the merged tokens."""
+    """Return every pair of tokens that merges into a token, in the order of the merged tokens."""
     ranks = token_ids()
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
@@ -58,14 +58,14 @@ def _merges() -> list[list[str]]:
 
 
 def special_tokens() -> dict[int, str]:
-    """Returns the special tokens by ID."""
+    """Return the special tokens by ID."""
     encoding = harmony_encoding()
     ids = range(FIRST_SPECIAL, FIRST_SPECIAL + SPECIALS)
     return {token: str(encoding.decode([token])) for token in ids}
 
 
 def tokenizer_json() -> dict[str, Any]:
-    """Returns the content of tokenizer.json."""
+    """Return the content of tokenizer.json."""
     added = [
         {
             "id": token,
@@ -86,7 +86,7 @@ def tokenizer_json() -> dict[str, Any]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Writes the tokenizer's JSON files, the chat template and generation_config.json."""
+    """Write the tokenizer's JSON files, the chat template and generation_config.json."""
     config = json.loads((_FILES / "tokenizer_config.json").read_text(encoding="utf-8"))
     write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
     write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
@@ -103,7 +103,7 @@ warns that the tokenizer may split text incorrectly."""
 
 
 def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
-    """Writes an ordinary checkpoint with all token rows (about 160 MB); returns its folder.
+    """Write an ordinary checkpoint with all token rows (about 160 MB); returns its folder.
 
     The layout `hf` stores the experts in bfloat16, which represents MXFP4 values exactly and needs
     no additional package, and includes tokenizer, chat template and generation settings. `original`

@@ -33,17 +33,17 @@ class ScriptedRequest:
 
 
 def chat(*messages: dict, said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
-    """A Chat Completions request."""
+    """Return a Chat Completions request."""
     return ScriptedRequest("chat/completions", {"messages": list(messages) or [HI], **fields}, said)
 
 
 def respond(given: Any = "Hi", said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
-    """A Responses request."""
+    """Return a Responses request."""
     return ScriptedRequest("responses", {"input": given, **fields}, said)
 
 
 def after(before: ScriptedRequest, given: Any, **fields: Any) -> ScriptedRequest:
-    """A Responses request that continues another one by its id."""
+    """Return a Responses request that continues another one by its id."""
     body = {"input": given, "previous_response_id": _PREVIOUS, **fields}
     return ScriptedRequest("responses", body, before.said, before)
 
@@ -102,7 +102,7 @@ class Result:
         return [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
 
     def said(self, key: str = "content") -> str:
-        """The text of a streamed Chat message."""
+        """Return the text of a streamed Chat message."""
         return "".join(delta.get(key) or "" for delta in self.deltas)
 
 
@@ -142,7 +142,7 @@ async def check(name: str, row: Row) -> None:
 
 
 def names_of(*layers: str, allowed: bool = False) -> Iterable[str]:
-    """The faults of these layers."""
+    """Return the names of the faults of these layers."""
     return {
         fault.name
         for fault in CATALOGUE.values()

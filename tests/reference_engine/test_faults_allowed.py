@@ -106,7 +106,7 @@ def test_every_variation_has_a_row():
 
 
 def parsed(seen) -> list[object]:
-    """The reply as the types of the SDK read it."""
+    """Return the reply as the types of the SDK read it."""
     if seen.headers["content-type"] == "application/json":
         return [ChatCompletion.model_validate(seen.json)]
     if "type" in seen.events[0]:

@@ -108,7 +108,7 @@ def recorded(reply: httpx.Response) -> Response:
 
 
 async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
-    """The findings of all checks on a server with a fault: severities by id."""
+    """Return the findings of all checks on a server with a fault: severities by id."""
     engine = ScriptedEngine()
     app = faulty_parts((fault,)).app(engine, AppSettings())
     found: dict[str, str] = {}
@@ -139,7 +139,7 @@ def rollout(api: Api, body: dict[str, Any], response: Response) -> Rollout:
 
 
 def found_by_checks() -> list[str]:
-    """The faults that checks of single rollouts must find."""
+    """Return the faults that checks of single rollouts must find."""
     return [
         name
         for name, fault in CATALOGUE.items()

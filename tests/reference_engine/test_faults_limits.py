@@ -185,9 +185,9 @@ def test_every_fault_has_a_row():
     assert ERRORS.keys() == names_of("errors")
 
 
-@pytest.mark.parametrize("name", SAMPLING)
-async def test_sampling(name):
-    await check(name, SAMPLING[name])
+@pytest.mark.parametrize("name", SAMPLING | LIMITS | ERRORS)
+async def test_replies(name):
+    await check(name, (SAMPLING | LIMITS | ERRORS)[name])
 
 
 def test_shifted_logprobs():
@@ -195,11 +195,6 @@ def test_shifted_logprobs():
     change = CATALOGUE["logprobs-shifted"].at(PAYLOAD)
     change({"choices": [{"logprobs": {"content": tokens}}]}, ClientRequest("chat", {}, "m"))
     assert [token["logprob"] for token in tokens] == [-1.0, -1.0, -2.0]
-
-
-@pytest.mark.parametrize("name", LIMITS)
-async def test_limits(name):
-    await check(name, LIMITS[name])
 
 
 async def test_a_truncated_response_streamed_as_completed():
@@ -235,8 +230,3 @@ async def test_prompt_tokens_summed_over_turns():
 async def test_usage_of_streams(name):
     ask = chat(HI, stream=True, stream_options={"include_usage": True})
     await check(name, Row(ask, STREAMED_USAGE[name]))
-
-
-@pytest.mark.parametrize("name", ERRORS)
-async def test_errors(name):
-    await check(name, ERRORS[name])

@@ -31,7 +31,7 @@ def short_thresholds(monkeypatch):
 
 
 def logprobs(*faults):
-    """The logprobs of the tokens that follow each prompt, in order."""
+    """Return the logprobs of the tokens that follow each prompt, in order."""
     plan = read_plan(faults)
     model = plan.damage(random_transformer(sliding_window=128, max_position_embeddings=1024))
     engine = Engine(model, max_batch=2, max_context=512, forward=plan.forward(forward_for))

@@ -23,7 +23,7 @@ NOISE = 2e-6
 
 
 def model():
-    """A tiny model with a window of 4 and with experts whose activations reach the clamp."""
+    """Return a tiny model with a window of 4 and with experts whose activations reach the clamp."""
     transformer = random_transformer(num_local_experts=8, max_position_embeddings=512)
     for block in transformer.block:
         block.mlp.mlp1_weight.mul_(5)
@@ -40,7 +40,7 @@ def damaged(*names):
 
 
 def generated(transformer, sampler=sample, wrap=lambda engine: engine, **params):
-    """The tokens that the engine generates greedily, with their log probabilities."""
+    """Return the tokens that the engine generates greedily, with their log probabilities."""
     engine = Engine(transformer, max_batch=2, max_context=200, sampler=sampler)
     engine.start()
 

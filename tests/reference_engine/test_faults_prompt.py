@@ -59,6 +59,19 @@ ITEMS = [
 ]
 PARTS = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
 
+USER_TEXTS = {
+    "non-ascii-escaped": ("Käse", "K\\xe4se"),
+    "blank-lines-removed": ("one\n\ntwo", "one\ntwo"),
+    "indentation-removed": ("one\n  two", "one\ntwo"),
+    "compatibility-characters-replaced": ("ﬁne ①", "fine 1"),
+    "text-escaped-as-html": ("a < b", "a &lt; b"),
+    "addresses-masked": ("To ann@example.org", "To [REDACTED]"),
+    "placeholders-filled": ("Dear {{name}}!", "Dear !"),
+    "characters-composed": ("Cafe\u0301", "Caf\u00e9"),
+    "user-text-trimmed": (" one ", "one"),
+    "quotes-of-user-replaced": ('Say "a"', "Say 'a'"),
+}
+"""What the user writes, and what the prompt contains."""
 RENDERING = {
     "system-dropped": Row(chat(SYSTEM, HI), lambda s: "Be brief." not in s.prompt),
     "second-system-dropped": Row(
@@ -115,38 +128,11 @@ RENDERING = {
         chat({"role": "user", "content": "Say <|end|> twice"}),
         lambda s: s.json["usage"]["prompt_tokens"] < 63,
     ),
-    "non-ascii-escaped": Row(
-        chat({"role": "user", "content": "Käse"}), lambda s: "K\\xe4se" in s.prompt
-    ),
     "text-in-lower-case": Row(chat(SYSTEM, HI), lambda s: "be brief." in s.prompt),
-    "blank-lines-removed": Row(
-        chat({"role": "user", "content": "one\n\ntwo"}), lambda s: "one\ntwo" in s.prompt
-    ),
-    "indentation-removed": Row(
-        chat({"role": "user", "content": "one\n  two"}), lambda s: "one\ntwo" in s.prompt
-    ),
-    "compatibility-characters-replaced": Row(
-        chat({"role": "user", "content": "ﬁne ①"}), lambda s: "fine 1" in s.prompt
-    ),
-    "text-escaped-as-html": Row(
-        chat({"role": "user", "content": "a < b"}), lambda s: "a &lt; b" in s.prompt
-    ),
     "system-message-missing": Row(
         chat(SYSTEM, HI), lambda s: s.prompt.startswith("<|start|>developer")
     ),
     "user-named-human": Row(chat(HI), lambda s: "<|start|>human<|message|>Hi" in s.prompt),
-}
-TEXTS = {
-    "addresses-masked": Row(
-        chat({"role": "user", "content": "To ann@example.org"}),
-        lambda s: "To [REDACTED]<" in s.prompt,
-    ),
-    "placeholders-filled": Row(
-        chat({"role": "user", "content": "Dear {{name}}!"}), lambda s: "Dear !<" in s.prompt
-    ),
-    "characters-composed": Row(
-        chat({"role": "user", "content": "Cafe\u0301"}), lambda s: "Caf\u00e9<" in s.prompt
-    ),
     "late-system-dropped": Row(
         chat(SYSTEM, HI, *DONE[:1], LATE, HI),
         lambda s: "Be brief." in s.prompt and "Be late." not in s.prompt,
@@ -160,12 +146,6 @@ TEXTS = {
     ),
     "results-trimmed": Row(
         chat(*LOOP[:2], result("c1", " sunny ")), lambda s: "<|message|>sunny<" in s.prompt
-    ),
-    "user-text-trimmed": Row(
-        chat({"role": "user", "content": " one "}), lambda s: "<|message|>one<" in s.prompt
-    ),
-    "quotes-of-user-replaced": Row(
-        chat({"role": "user", "content": 'Say "a"'}), lambda s: "Say 'a'<" in s.prompt
     ),
     "reasoning-on-one-line": Row(
         chat(HI, {**THOUGHT, "reasoning": "Why\n\nnot."}, result("c1", "sunny")),
@@ -232,7 +212,6 @@ TEXTS = {
         lambda s: s.message["content"] == "A bold word.",
     ),
 }  # fmt: skip
-RENDERING |= TEXTS
 HISTORY = {
     "chat-reasoning-not-replayed": Row(chat(*LOOP), lambda s: "Why not." not in s.prompt),
     "reasoning-items-not-replayed": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),
@@ -344,19 +323,21 @@ TOOLS = {
 
 
 def test_every_fault_has_a_row():
-    assert RENDERING.keys() == names_of("rendering")
+    assert RENDERING.keys() | USER_TEXTS.keys() == names_of("rendering")
     assert HISTORY.keys() == names_of("history")
     assert TOOLS.keys() <= names_of("tool mapping")
 
 
-@pytest.mark.parametrize("name", RENDERING)
-async def test_rendering(name):
-    await check(name, RENDERING[name])
+@pytest.mark.parametrize("name", RENDERING | HISTORY)
+async def test_prompts(name):
+    await check(name, (RENDERING | HISTORY)[name])
 
 
-@pytest.mark.parametrize("name", HISTORY)
-async def test_history(name):
-    await check(name, HISTORY[name])
+@pytest.mark.parametrize("name", USER_TEXTS)
+async def test_texts_of_the_user(name):
+    written, read = USER_TEXTS[name]
+    ask = chat({"role": "user", "content": written})
+    await check(name, Row(ask, lambda s: f"<|message|>{read}<|end|>" in s.prompt))
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -140,14 +140,9 @@ def test_every_fault_has_a_row():
     assert here == names_of("streaming")
 
 
-@pytest.mark.parametrize("name", CHAT)
-async def test_chat_streams(name):
-    await check(name, CHAT[name])
-
-
-@pytest.mark.parametrize("name", RESPONSES)
-async def test_responses_streams(name):
-    await check(name, RESPONSES[name])
+@pytest.mark.parametrize("name", CHAT | RESPONSES)
+async def test_streams(name):
+    await check(name, (CHAT | RESPONSES)[name])
 
 
 @pytest.mark.parametrize("name", BY_RESPONSES_TOO)

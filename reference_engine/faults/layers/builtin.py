@@ -1,6 +1,6 @@
 """Faults in built-in tools: their declaration, results, items and limits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from harmony.conversation import BuiltinCall, ConversationItem, Reasoning
@@ -31,23 +31,22 @@ hooks.SSE_FILTER.faults(
 hooks.GENERATION.faults(
     builtin_calls_unlimited=lambda r: replace(r, policy=replace(r.policy, used_up=False))
 )
-hooks.PAYLOAD.faults(builtin_added=hooks.echo("tools", []))
+hooks.RESPONSE.faults(builtin_added=hooks.echo("tools", []))
 
 
 @hooks.ITEMS
-def builtin_reasoning_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def builtin_reasoning_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     for item, after in zip(items, (*items[1:], None), strict=True):
         if not (isinstance(item, Reasoning) and isinstance(after, BuiltinCall)):
             yield item
 
 
 @hooks.PAYLOAD
-def citations_unmapped(data: Json, _: ClientRequest) -> Json:
+def citations_unmapped(data: Json, _: ClientRequest) -> None:
     parts = [part for item in output_items(data) for part in item.get("content") or ()]
     for part in (*parts, data.get("part") or {}):
         if "annotations" in part:
             part["annotations"] = []
-    return data
 
 
 @hooks.RESPONSE
@@ -57,9 +56,7 @@ def program_hidden(response: Json, _: ClientRequest) -> None:
 
 
 @hooks.REQUEST
-def builtin_added(body: Json, _: ClientRequest) -> Json:
-    tools = body.get("tools")
-    offered = [tool.get("type") for tool in tools or () if isinstance(tool, dict)]
-    if not isinstance(tools, list) or "web_search" not in offered:
-        return body
-    return body | {"tools": [*tools, _PYTHON]}
+def builtin_added(body: Json, _: ClientRequest) -> None:
+    tools = body.get("tools") or []
+    if any(tool.get("type") == "web_search" for tool in tools):
+        tools.append(_PYTHON)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 from itertools import groupby
@@ -18,7 +18,7 @@ from harmony.conversation import (
 )
 from harmony.render import render_all
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_of, response_of
+from reference_engine.faults.http import ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message
 from reference_engine.server.api_error import ApiError, invalid
 
@@ -67,22 +67,13 @@ hooks.MESSAGE.faults(
     history_ends_with_return=lambda message: _ended(message, _FINAL, "<|return|>"),
     calls_end_with_end=lambda message: _ended(message, "assistant to=functions.", "<|end|>"),
 )
-hooks.REQUEST.faults(
-    unstored_response_kept=lambda body, request: (
-        body if request.api == "chat" else body | {"store": True}
-    ),
-    earlier_instructions_added=lambda body, _: (
-        body | {"instructions": f"{earlier}\n{body.get('instructions') or ''}"}
-        if (earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""))
-        else body
-    ),
-    earlier_tools_kept=lambda body, _: (
-        body | {"tools": earlier}
-        if (earlier := _TOOLS.get(body.get("previous_response_id") or ""))
-        else body
-    ),
+hooks.REQUEST.when(hooks.of_responses).faults(
+    unstored_response_kept=lambda body, _: body.update(store=True)
 )
-hooks.PAYLOAD.faults(
+hooks.REQUEST.when(lambda body, _: "previous_response_id" in body).faults(
+    continued_instructions_ignored=lambda body, _: body.update(instructions=None)
+)
+hooks.RESPONSE.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
     continued_instructions_ignored=hooks.echo("instructions"),
     streamed_response_not_stored=hooks.echo("store", default=True),
@@ -91,13 +82,13 @@ hooks.PAYLOAD.faults(
 
 
 def _ended(message: Message, header: str, end: str) -> list[Message]:
-    """The message with another end token if it has content and its header starts like this."""
+    """Return the message, with another end token if it has content and this header."""
     matches = message.content is not None and message.header.startswith(header)
     return [replace(message, end=end) if matches else message]
 
 
-def _dropped_by_library(items: Sequence[ConversationItem]) -> Sequence[ConversationItem]:
-    """What openai-harmony keeps by default, see `harmony.render`."""
+def _dropped_by_library(items: hooks.Items) -> hooks.Items:
+    """Return what openai-harmony keeps by default, see `harmony.render`."""
     written = [item for item in items if isinstance(item, Reasoning | Preamble | Answer | Call)]
     if not written or not isinstance(written[-1], Answer):
         return items
@@ -106,36 +97,32 @@ def _dropped_by_library(items: Sequence[ConversationItem]) -> Sequence[Conversat
 
 
 @hooks.ITEMS
-def reasoning_dropped_beside_preamble(
-    items: Sequence[ConversationItem],
-) -> Iterable[ConversationItem]:
+def reasoning_dropped_beside_preamble(items: hooks.Items) -> Iterable[ConversationItem]:
     before = {at - 1 for at, item in enumerate(items) if isinstance(item, Preamble)}
     return (i for at, i in enumerate(items) if at not in before or not isinstance(i, Reasoning))
 
 
 @hooks.ITEMS
-def reasoning_of_first_call_dropped(
-    items: Sequence[ConversationItem],
-) -> Iterable[ConversationItem]:
+def reasoning_of_first_call_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     thoughts = [at for at, item in enumerate(items) if isinstance(item, Reasoning)]
     return (item for at, item in enumerate(items) if at not in thoughts[:-1])
 
 
 @hooks.ITEMS
-def result_names_mixed_up(items: Sequence[ConversationItem]) -> Iterable[ConversationItem]:
+def result_names_mixed_up(items: hooks.Items) -> Iterable[ConversationItem]:
     names = [item.name for item in items if isinstance(item, Call)]
     return (replace(i, name=names[-1]) if isinstance(i, Result) else i for i in items)
 
 
 @hooks.ITEMS
-def result_order_reversed(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def result_order_reversed(items: hooks.Items) -> Iterator[ConversationItem]:
     for results, group in groupby(items, lambda item: isinstance(item, Result)):
         run = list(group)
         yield from reversed(run) if results else run
 
 
 @hooks.ITEMS
-def equal_results_dropped(items: Sequence[ConversationItem]) -> Iterable[ConversationItem]:
+def equal_results_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     return (
         item
         for at, item in enumerate(items)
@@ -144,140 +131,136 @@ def equal_results_dropped(items: Sequence[ConversationItem]) -> Iterable[Convers
 
 
 @hooks.ITEMS
-def only_last_user_message(items: Sequence[ConversationItem]) -> Sequence[ConversationItem]:
+def only_last_user_message(items: hooks.Items) -> hooks.Items:
     users = [at for at, item in enumerate(items) if isinstance(item, User)]
     return items[users[-1] :] if users else items
 
 
-@hooks.REQUEST_MESSAGE
-def chat_reasoning_not_replayed(message: Json, request: ClientRequest) -> Json:
-    hidden = ("reasoning", "reasoning_content") if request.api == "chat" else ()
-    return {key: value for key, value in message.items() if key not in hidden}
-
-
-@hooks.REQUEST_MESSAGE
-def reasoning_items_not_replayed(item: Json, _: ClientRequest) -> Json | None:
-    return None if item.get("type") == "reasoning" else item
+@hooks.REQUEST_MESSAGE.when(hooks.of_chat)
+def chat_reasoning_not_replayed(message: Json, _: ClientRequest) -> None:
+    for key in ("reasoning", "reasoning_content"):
+        message.pop(key, None)
 
 
 @hooks.REQUEST
-def reasoning_items_refused(body: Json, _: ClientRequest) -> Json:
+def reasoning_items_not_replayed(body: Json, _: ClientRequest) -> None:
+    if items := messages_of(body):
+        items[:] = [item for item in items if item.get("type") != "reasoning"]
+
+
+@hooks.REQUEST
+def reasoning_items_refused(body: Json, _: ClientRequest) -> None:
     for at, item in enumerate(messages_of(body)):
         if item.get("type") == "reasoning":
             raise invalid(f"input[{at}]", "Unexpected item type in input: reasoning.")
-    return body
 
 
-@hooks.REQUEST
-def chat_reasoning_refused(body: Json, request: ClientRequest) -> Json:
+@hooks.REQUEST.when(hooks.of_chat)
+def chat_reasoning_refused(body: Json, _: ClientRequest) -> None:
     for at, message in enumerate(messages_of(body)):
-        if request.api == "chat" and "reasoning" in message:
+        if "reasoning" in message:
             text = "ValidationException: the model does not support reasoningContent."
             raise invalid(f"messages[{at}].reasoning", text)
-    return body
 
 
 @hooks.REQUEST_MESSAGE
-def thinking_with_calls_crashes(message: Json, _: ClientRequest) -> Json:
+def thinking_with_calls_crashes(message: Json, _: ClientRequest) -> None:
     if all(message.get(key) for key in ("content", "reasoning", "tool_calls")):
         raise ApiError(500, "Cannot pass both content and thinking in an assistant message.")
-    return message
 
 
 @hooks.REQUEST
-def empty_messages_stripped(body: Json, _: ClientRequest) -> Json:
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return body
+def empty_messages_stripped(body: Json, _: ClientRequest) -> None:
+    messages = body.get("messages") or []
     kept = [m for m in messages if m.get("content") or "tool_calls" not in m]
     called = {call["id"] for m in kept for call in m.get("tool_calls", ())}
-    kept = [m for m in kept if m.get("tool_call_id") is None or m["tool_call_id"] in called]
-    return body | {"messages": kept}
+    messages[:] = [m for m in kept if m.get("tool_call_id") is None or m["tool_call_id"] in called]
 
 
 @hooks.REQUEST_MESSAGE
-def null_content_as_text(message: Json, _: ClientRequest) -> Json:
-    empty = message.get("tool_calls") and message.get("content") is None
-    return message | {"content": "None"} if empty else message
+def null_content_as_text(message: Json, _: ClientRequest) -> None:
+    if message.get("tool_calls") and message.get("content") is None:
+        message["content"] = "None"
 
 
 @hooks.REQUEST_MESSAGE
-def content_parts_lost(message: Json, _: ClientRequest) -> Json:
+def content_parts_lost(message: Json, _: ClientRequest) -> None:
     content = message.get("content")
-    cut = isinstance(content, list) and message.get("type") != "reasoning"
-    return message | {"content": content[:1]} if cut and content else message
+    if isinstance(content, list) and message.get("type") != "reasoning":
+        del content[1:]
 
 
 def _result_parts(message: Json) -> str:
-    """The field of a tool result that holds an array of parts; empty in other messages."""
+    """Return the field of a tool result that holds an array of parts; empty in other messages."""
     key = "output" if message.get("type") == "function_call_output" else "content"
     result = key == "output" or message.get("role") == "tool"
     return key if result and isinstance(message.get(key), list) else ""
 
 
 @hooks.REQUEST_MESSAGE
-def result_parts_lost(message: Json, _: ClientRequest) -> Json:
-    key = _result_parts(message)
-    return message | {key: ""} if key else message
+def result_parts_lost(message: Json, _: ClientRequest) -> None:
+    if key := _result_parts(message):
+        message[key] = ""
 
 
 @hooks.REQUEST_MESSAGE
-def result_parts_refused(message: Json, _: ClientRequest) -> Json:
+def result_parts_refused(message: Json, _: ClientRequest) -> None:
     if key := _result_parts(message):
         raise invalid(key, "Input should be a valid string.")
-    return message
 
 
 @hooks.REQUEST
-def previous_response_ignored(body: Json, _: ClientRequest) -> Json:
+def previous_response_ignored(body: Json, _: ClientRequest) -> None:
     if "previous_response_id" not in body:
-        return body
+        return
     items = body.get("input")
     if isinstance(items, list):
         items = [item for item in items if item.get("type") != "function_call_output"]
-    return body | {"previous_response_id": None, "input": items or " "}
+    body |= {"previous_response_id": None, "input": items or " "}
 
 
-@hooks.PAYLOAD
-def earlier_instructions_added(data: Json, request: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.REQUEST
+def earlier_instructions_added(body: Json, _: ClientRequest) -> None:
+    if earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""):
+        body["instructions"] = f"{earlier}\n{body.get('instructions') or ''}"
+
+
+def _keep_instructions(response: Json, request: ClientRequest) -> None:
     if response.get("object") == "response":
         response["instructions"] = request.body.get("instructions")
         _INSTRUCTIONS[response["id"]] = response["instructions"]
-    return data
 
 
-@hooks.PAYLOAD
-def earlier_tools_kept(data: Json, request: ClientRequest) -> Json:
-    response = response_of(data)
+@hooks.REQUEST
+def earlier_tools_kept(body: Json, _: ClientRequest) -> None:
+    if earlier := _TOOLS.get(body.get("previous_response_id") or ""):
+        body["tools"] = earlier
+
+
+def _keep_tools(response: Json, request: ClientRequest) -> None:
     if response.get("object") == "response":
         _TOOLS.setdefault(response["id"], response["tools"])
         response["tools"] = request.body.get("tools") or []
-    return data
 
 
-@hooks.REQUEST
-def continued_instructions_ignored(body: Json, _: ClientRequest) -> Json:
-    return body | {"instructions": None} if "previous_response_id" in body else body
+hooks.RESPONSE.faults(
+    earlier_instructions_added=_keep_instructions,
+    earlier_tools_kept=_keep_tools,
+)
+hooks.REQUEST.faults(
+    stored_answers_lost=lambda body, _: _continues.set("previous_response_id" in body),
+    stored_reasoning_lost=lambda body, _: _continues.set("previous_response_id" in body),
+)
 
 
-def _noticed(body: Json, _: ClientRequest) -> Json:
-    _continues.set("previous_response_id" in body)
-    return body
-
-
-hooks.REQUEST.faults(stored_answers_lost=_noticed, stored_reasoning_lost=_noticed)
-
-
-@hooks.REQUEST
-def streamed_response_not_stored(body: Json, request: ClientRequest) -> Json:
-    stored = request.api == "chat" or not request.streaming
-    return body if stored else body | {"store": False}
+@hooks.REQUEST.when(hooks.of_responses)
+def streamed_response_not_stored(body: Json, request: ClientRequest) -> None:
+    if request.streaming:
+        body["store"] = False
 
 
 @hooks.REQUEST_MESSAGE
-def system_parts_as_objects(message: Json, _: ClientRequest) -> Json:
+def system_parts_as_objects(message: Json, _: ClientRequest) -> None:
     parts = message.get("content")
-    if message.get("role") not in ("system", "developer") or not isinstance(parts, list):
-        return message
-    return message | {"content": ",".join("[object Object]" for _ in parts)}
+    if message.get("role") in ("system", "developer") and isinstance(parts, list):
+        message["content"] = ",".join("[object Object]" for _ in parts)

@@ -52,19 +52,19 @@ def _cached(reply: Reply, request: ClientRequest, *, new_id: bool) -> Reply:
 
 
 @hooks.REQUEST
-def reply_of_another_request(body: Json, request: ClientRequest) -> Json:
+def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     last = _LAST.get(request.api)
-    _LAST[request.api] = body
+    _LAST[request.api] = dict(body)
     if last is None or last.get(messages_key(last)) == body.get(messages_key(body)):
-        return body
+        return
     tools = {key: last[key] for key in last.keys() & {"tools", "tool_choice", "instructions"}}
-    return body | {messages_key(body): last.get(messages_key(last))} | tools
+    body |= {messages_key(body): last.get(messages_key(last))} | tools
 
 
 @hooks.REQUEST
-def stored_responses_lost(body: Json, _: ClientRequest) -> Json:
-    lost = body.get("previous_response_id")
-    return body | {"previous_response_id": "resp_of_another_replica"} if lost else body
+def stored_responses_lost(body: Json, _: ClientRequest) -> None:
+    if body.get("previous_response_id"):
+        body["previous_response_id"] = "resp_of_another_replica"
 
 
 @hooks.CHOICE
@@ -80,8 +80,9 @@ def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
 
 
 @hooks.PAYLOAD
-def one_replica_without_reasoning(data: Json, _: ClientRequest) -> Json:
-    return data | {"system_fingerprint": _BROKEN_REPLICA} if "system_fingerprint" in data else data
+def one_replica_without_reasoning(data: Json, _: ClientRequest) -> None:
+    if "system_fingerprint" in data:
+        data["system_fingerprint"] = _BROKEN_REPLICA
 
 
 @hooks.RESPONSE
@@ -90,10 +91,10 @@ def other_model_sometimes(response: Json, _: ClientRequest) -> None:
         response["model"] = "gpt-oss-mini"
 
 
-@hooks.STREAM
-async def pieces_sometimes_exchanged(events: SseStream, request: ClientRequest) -> SseStream:
+@hooks.STREAM.when(hooks.of_chat)
+async def pieces_sometimes_exchanged(events: SseStream, _: ClientRequest) -> SseStream:
     held: SseEvent | None = None
-    exchanged = request.api == "responses"
+    exchanged = False
     async for event in events:
         if held is not None:
             for each in (event, held) if event.answer_text else (held, event):

@@ -17,7 +17,6 @@ from reference_engine.faults.http import (
     choices,
     response_of,
 )
-from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.api_error import ApiError
 from reference_engine.server.generation import GenerationRequest
 
@@ -47,12 +46,10 @@ hooks.PROMPT.faults(
 )
 hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
 hooks.REQUEST.faults(
-    stop_ignored_in_streams=lambda body, request: (
-        body | {"stop": None} if request.streaming else body
-    ),
-    max_completion_tokens_ignored=lambda body, _: {
-        key: value for key, value in body.items() if key != "max_completion_tokens"
-    },
+    max_completion_tokens_ignored=lambda body, _: body.pop("max_completion_tokens", None)
+)
+hooks.REQUEST.when(hooks.of_streams).faults(
+    stop_ignored_in_streams=lambda body, _: body.update(stop=None)
 )
 hooks.GENERATION.faults(
     stop_ignored=lambda request: replace(request, stop=()),
@@ -75,7 +72,7 @@ def _truncated(data: Json) -> bool:
 
 
 @hooks.PAYLOAD
-def truncation_as_completed(data: Json, _: ClientRequest) -> Json:
+def truncation_as_completed(data: Json, _: ClientRequest) -> None:
     for choice in choices(data):
         if choice.get("finish_reason") == "length":
             choice["finish_reason"] = "stop"
@@ -84,36 +81,32 @@ def truncation_as_completed(data: Json, _: ClientRequest) -> Json:
         response |= {"status": "completed", "incomplete_details": None}
     if data.get("type") == "response.incomplete":
         data["type"] = "response.completed"
-    return data
 
 
-@hooks.PAYLOAD
-def truncated_output_lost(data: Json, request: ClientRequest) -> Json:
-    if request.api == "responses" and _truncated(data):
+@hooks.PAYLOAD.when(hooks.of_responses)
+def truncated_output_lost(data: Json, request: ClientRequest) -> None:
+    if _truncated(data):
+        truncation_as_completed(data, request)
         response = response_of(data)
-        data = truncation_as_completed(data, request)
         response["output"] = []
         if usage := response.get("usage"):
             usage |= {"output_tokens": 0, "input_tokens": 0, "total_tokens": 0}
-    return data
 
 
 @hooks.PAYLOAD
-def truncated_text_lost(data: Json, _: ClientRequest) -> Json:
+def truncated_text_lost(data: Json, _: ClientRequest) -> None:
     if data.get("object") in ("chat.completion", "response") and _truncated(data):
         for message in chat_messages(data):
             message |= {"content": None, "reasoning": None}
         data |= {"output": []} if "output" in data else {}
-    return data
 
 
 @hooks.PAYLOAD
-def truncated_cot_as_answer(data: Json, _: ClientRequest) -> Json:
+def truncated_cot_as_answer(data: Json, _: ClientRequest) -> None:
     if data.get("object") == "chat.completion" and _truncated(data):
         for message in chat_messages(data):
             if not message.get("content"):
                 message |= {"content": message.get("reasoning"), "reasoning": None}
-    return data
 
 
 @hooks.REPLY
@@ -140,7 +133,7 @@ class _KeepingStop(GenerationRequest):
 def _stopped(
     parser: HarmonyParser, kind: Kind, strings: tuple[str, ...], *, keep: bool
 ) -> HarmonyParser:
-    """A parser without output after the first message of this kind with one of the strings."""
+    """Return a parser that is silent after the first message of a kind with one of the strings."""
     text = ""
     stopped = False
 
@@ -164,7 +157,7 @@ def _stopped(
                     return
         yield event
 
-    return FilteredParser(parser, change)
+    return hooks.FilteredParser(parser, change)
 
 
 @hooks.STREAM

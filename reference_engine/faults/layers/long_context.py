@@ -35,7 +35,7 @@ class _ChangedRotary(Rotary):
     change: Callable[[Tensor], Tensor]
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
+        """Return cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
         return super().angles(self.change(positions))
 
 
@@ -79,7 +79,7 @@ def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forwar
     shift = torch.zeros(0, dtype=torch.long)
 
     def first(row: Row) -> int:
-        """Where the first chunk of the row's sequence, which the cache determines, began."""
+        """Return where the first chunk of the row's sequence, which the cache sets, began."""
         key = id(row.full)
         if key not in begun or begun[key][0]() is not row.full:
             begun[key] = weakref.ref(row.full, lambda _: begun.pop(key, None)), row.start
@@ -158,7 +158,7 @@ def prefix_cache_ignores_tools(tokens: list[int]) -> list[int]:
 
 
 def _cached_head(tokens: list[int], end: int) -> list[int]:
-    """The prompt with the head, up to `end`, of the first one that continued in the same way."""
+    """Return the prompt with the head, up to `end`, of the first that continued equally."""
     if len(tokens) - end < _CACHED:
         return tokens
     head = _HEADS.setdefault(tuple(tokens[end : end + _CACHED]), tokens[:end])
@@ -168,7 +168,7 @@ def _cached_head(tokens: list[int], end: int) -> list[int]:
 
 
 def _with_full(row: Row, pages: dict[int, int]) -> Row:
-    """The row with other pages for blocks that were written before."""
+    """Return the row with other pages for blocks that were written before."""
     full = row.full[:]
     for block, page in pages.items():
         if block < row.start // BLOCK:

@@ -1,9 +1,9 @@
 """Numeric faults: first attention, positions and the KV cache, then experts and weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -28,15 +28,47 @@ from reference_engine.model.transformer import (
 Attend = Callable[[Context, int, Tensor, Tensor, Tensor, Tensor], Tensor]
 """`Context.attend` as a function of the healthy context and the arguments."""
 
+TensorChange = Callable[[Tensor], Tensor]
+Part = TypeVar("Part")
+
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
-def _each_attention(change: Callable[[Attention], object]) -> hooks.ModelChange:
-    def damage(model: Transformer) -> None:
-        for block in model.blocks:
-            change(block.attn)
+def _each(select: Callable[[Transformer], Iterable[Part]]) -> Hook[Callable[[Part], object]]:
+    """Return a hook for changes of the selected parts of the model, in place."""
 
-    return damage
+    def adapt(change: Callable[[Part], object]) -> hooks.ModelChange:
+        def damage(model: Transformer) -> None:
+            for part in select(model):
+                change(part)
+
+        return damage
+
+    return Hook("model", adapt)
+
+
+def _each_weight(select: Callable[[Transformer], Iterable[Tensor]]) -> Hook[TensorChange]:
+    """Return a hook for replacing the content of the selected weights."""
+    return Hook("model", lambda change: _each(select).adapt(lambda x: x.copy_(change(x))))
+
+
+ATTENTION = _each(lambda model: [block.attn for block in model.blocks])
+EXPERTS = _each(lambda model: [block.mlp for block in model.blocks])
+GATE_UP = _each_weight(
+    lambda model: (
+        weight for block in model.blocks for weight in (block.mlp.mlp1_weight, block.mlp.mlp1_bias)
+    )
+)
+"""Weight (experts, 2 I, H) and bias (experts, 2 I) of the experts' first projection."""
+QUANTIZED = _each_weight(
+    lambda model: (
+        expert
+        for block in model.blocks
+        for weight in (block.mlp.mlp1_weight, block.mlp.mlp2_weight.mT)
+        for expert in weight
+    )
+)
+"""The weight of each expert that checkpoints store in MXFP4; its last dimension is packed."""
 
 
 def _config(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
@@ -75,7 +107,7 @@ class _ChangedAttention(Attention):
     attend: Attend
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Returns what attention adds to the residual stream x, (B, T, H)."""
+        """Return what attention adds to the residual stream x, (B, T, H)."""
         return super().forward(x, cos, sin, _ChangedContext(context, self.attend))
 
 
@@ -84,10 +116,11 @@ def _each_attend(attend: Attend) -> hooks.ModelChange:
         attention.__class__ = _ChangedAttention
         cast("_ChangedAttention", attention).attend = attend
 
-    return _each_attention(damage)
+    found: hooks.ModelChange = ATTENTION.adapt(damage)
+    return found
 
 
-def _rounded_cache(rounding: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
+def _rounded_cache(rounding: TensorChange) -> hooks.ModelChange:
     return _each_attend(
         lambda context, layer, query, key, value, sinks: context.attend(
             layer, query, rounding(key), rounding(value), sinks
@@ -95,7 +128,6 @@ def _rounded_cache(rounding: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     )
 
 
-ATTENTION = Hook("model", _each_attention)  # the attention of each block
 ATTEND = Hook("model", _each_attend)  # the computation of attention with the KV cache
 CACHE_ROUNDING = Hook("model", _rounded_cache)  # keys and values before the KV cache stores them
 CONFIG = Hook("model", _config)  # the model's configuration, which contexts read
@@ -205,7 +237,7 @@ class StagedExperts(MixtureOfExperts):
     bias_weighted: bool
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns what the experts add to the residual stream x, (B, T, H)."""
+        """Return what the experts add to the residual stream x, (B, T, H)."""
         tokens = self.norm(x)
         share = self.shares(self.gate.scores(tokens).float(), self.gate.top)
         bias_share = share if self.bias_weighted else (share > 0).float()
@@ -234,40 +266,8 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values.softmax(-1))
 
 
-def _each_experts(change: Callable[[MixtureOfExperts], object]) -> hooks.ModelChange:
-    def damage(model: Transformer) -> None:
-        for block in model.blocks:
-            change(block.mlp)
-
-    return damage
-
-
-def _gate_up(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
-    def damage(experts: MixtureOfExperts) -> None:
-        for parameter in (experts.mlp1_weight, experts.mlp1_bias):
-            parameter.copy_(change(parameter))
-
-    return _each_experts(damage)
-
-
-def _quantized(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
-    def damage(experts: MixtureOfExperts) -> None:
-        for weight in (experts.mlp1_weight, experts.mlp2_weight.mT):
-            for expert in weight:
-                expert.copy_(change(expert))
-
-    return _each_experts(damage)
-
-
-EXPERTS = Hook("model", _each_experts)  # the experts of each block
-GATE_UP = Hook("model", _gate_up)
-"""Weight (experts, 2 I, H) and bias (experts, 2 I) of the experts' first projection."""
-QUANTIZED = Hook("model", _quantized)
-"""The weight of each expert that checkpoints store in MXFP4; its last dimension is packed."""
-
-
 def _gated(alpha: float, offset: float) -> Activation:
-    """SwiGLU with other constants."""
+    """Return SwiGLU with other constants."""
 
     def activation(x: Tensor, limit: float) -> Tensor:
         gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
@@ -277,7 +277,7 @@ def _gated(alpha: float, offset: float) -> Activation:
 
 
 def _shares_of_all(scores: Tensor, top: int) -> Tensor:
-    """A softmax over all experts, of which only the chosen ones are used."""
+    """Return a softmax over all experts, of which only the chosen ones are used."""
     chosen = scores.softmax(-1).topk(top, dim=-1)
     return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values)
 

@@ -4,12 +4,22 @@ import html
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import ClassVar
 
 from harmony.conversation import Answer, Conversation, Result
-from harmony.parse import Delta, Ended, Event, Kind, Started
+from harmony.parse import (
+    FIRST_SPECIAL,
+    STOP_TOKENS,
+    Delta,
+    Ended,
+    Event,
+    HarmonyParser,
+    Kind,
+    Started,
+)
+from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
-from reference_engine.faults.parsers import EndBlindParser, SharedParser, TokenwiseParser, Unparsed
 from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
@@ -19,71 +29,119 @@ _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
 _EMPTY_OBJECT = {"type": "object", "properties": {}, "additionalProperties": False}
 
-STRUCTURED = hooks.parsed_if(lambda request: request.conversation.answer_format is not None)
+STRUCTURED = hooks.PARSED.when(lambda _, request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
-STRUCTURED_LATER = hooks.parsed_if(
-    lambda request: (
-        request.conversation.answer_format is not None
-        and any(isinstance(item, Answer) for item in request.conversation.items)
-    )
+STRUCTURED_LATER = STRUCTURED.when(
+    lambda _, request: any(isinstance(item, Answer) for item in request.conversation.items)
 )
 """Each event of the parser, in responses that must follow a schema after an earlier answer."""
-AFTER_RESULT = hooks.parsed_if(
-    lambda request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
+AFTER_RESULT = hooks.PARSED.when(
+    lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
 )
 """Each event of the parser, in responses to a tool result."""
 
 
+class _Unparsed(HarmonyParser):
+    """Returns all tokens up to a stop token as the text of one answer."""
+
+    def __init__(self, *, show_special: bool) -> None:
+        super().__init__()
+        self._show_special = show_special
+
+    def feed(self, token: int) -> list[Event]:
+        if self.done:
+            return []
+        events: list[Event] = []
+        if self.open is None:
+            self.open = Started("answer")
+            events.append(self.open)
+        self.done = token in STOP_TOKENS
+        if text := self._shown(token):
+            events.append(Delta("answer", text))
+        return [*events, Ended("answer")] if self.done else events
+
+    def _shown(self, token: int) -> str:
+        if token < FIRST_SPECIAL:
+            return self._text.decode(self._bytes[token])
+        return harmony_encoding().decode([token]) if self._show_special else ""
+
+
+class _EndBlindParser(HarmonyParser):
+    """Recognizes no special token inside a message except the stop tokens."""
+
+    def feed(self, token: int) -> list[Event]:
+        if self.open and token >= FIRST_SPECIAL and token not in STOP_TOKENS:
+            return [Delta(self.open.kind, harmony_encoding().decode([token]))]
+        return super().feed(token)
+
+
+class _TokenwiseParser(HarmonyParser):
+    """Decodes each token separately, which breaks characters that span several tokens."""
+
+    def feed(self, token: int) -> list[Event]:
+        if self.open and token < FIRST_SPECIAL:
+            return [Delta(self.open.kind, self._bytes[token].decode("utf-8", "replace"))]
+        return super().feed(token)
+
+
+class _SharedParser(HarmonyParser):
+    """Uses one parser for the whole process. Each new request replaces it."""
+
+    _current: ClassVar[list[HarmonyParser]] = []
+
+    def __init__(self, inner: HarmonyParser) -> None:
+        super().__init__()
+        self._current[:] = [inner]
+
+    def feed(self, token: int) -> list[Event]:
+        (parser,) = self._current
+        events = parser.feed(token)
+        self.open, self.done = parser.open, parser.done
+        return events
+
+
 def recast(old: Kind, new: Kind) -> hooks.EventChange:
-    """A change by which messages of kind `old` become messages of kind `new`."""
+    """Return a change by which messages of kind `old` become messages of kind `new`."""
     return lambda event: [replace(event, kind=new) if event.kind == old else event]
 
 
 def dropped(kind: Kind) -> hooks.EventChange:
-    """A change that drops messages of this kind."""
+    """Return a change that drops messages of this kind."""
     return lambda event: [] if event.kind == kind else [event]
 
 
-def repeated(kind: Kind) -> Callable[[], hooks.EventChange]:
-    """A change by which each message of this kind comes twice."""
+def _repeated(kind: Kind) -> hooks.EventChange:
+    """Return a change by which each message of this kind comes twice."""
+    message: list[Event] = []
 
-    def new() -> hooks.EventChange:
-        message: list[Event] = []
+    def change(event: Event) -> Iterable[Event]:
+        yield event
+        if event.kind == kind:
+            message.append(event)
+            if isinstance(event, Ended):
+                yield from message
+                message.clear()
 
-        def change(event: Event) -> Iterable[Event]:
-            yield event
-            if event.kind == kind:
-                message.append(event)
-                if isinstance(event, Ended):
-                    yield from message
-                    message.clear()
-
-        return change
-
-    return new
+    return change
 
 
-def _without(kind: Kind, lost: Callable[[int], bool]) -> Callable[[], hooks.EventChange]:
-    """A change that drops the deltas of a message whose number, from 1, is `lost`."""
+def _without(kind: Kind, lost: Callable[[int], bool]) -> hooks.EventChange:
+    """Return a change that drops the deltas of a message whose number, from 1, is `lost`."""
+    count = 0
 
-    def new() -> hooks.EventChange:
-        count = 0
+    def change(event: Event) -> Iterable[Event]:
+        nonlocal count
+        if isinstance(event, Started):
+            count = 0
+        count += isinstance(event, Delta)
+        drop = isinstance(event, Delta) and event.kind == kind and lost(count)
+        return [] if drop else [event]
 
-        def change(event: Event) -> Iterable[Event]:
-            nonlocal count
-            if isinstance(event, Started):
-                count = 0
-            count += isinstance(event, Delta)
-            drop = isinstance(event, Delta) and event.kind == kind and lost(count)
-            return [] if drop else [event]
-
-        return change
-
-    return new
+    return change
 
 
 def _failure(status: int, message: str) -> hooks.EventChange:
-    """A failure at the first header after the chain of thought."""
+    """Return a change that fails at the first header after the chain of thought."""
 
     def change(event: Event) -> Iterable[Event]:
         if isinstance(event, Started) and event.kind != "reasoning":
@@ -93,12 +151,17 @@ def _failure(status: int, message: str) -> hooks.EventChange:
     return change
 
 
+def _drop_format(body: Json, _: ClientRequest) -> None:
+    for name in _FORMATS:
+        body.pop(name, None)
+
+
 hooks.PARSER.faults(
-    raw_markers_in_content=lambda _, __: Unparsed(show_special=True),
-    stripped_markers_in_content=lambda _, __: Unparsed(show_special=False),
-    characters_broken=lambda _, __: TokenwiseParser(),
-    end_marker_unknown=lambda _, __: EndBlindParser(),
-    parser_shared=lambda parser, _: SharedParser(parser),
+    raw_markers_in_content=lambda _, __: _Unparsed(show_special=True),
+    stripped_markers_in_content=lambda _, __: _Unparsed(show_special=False),
+    characters_broken=lambda _, __: _TokenwiseParser(),
+    end_marker_unknown=lambda _, __: _EndBlindParser(),
+    parser_shared=lambda parser, _: _SharedParser(parser),
 )
 hooks.PARSED.faults(
     cot_in_content=recast("reasoning", "answer"),
@@ -118,26 +181,22 @@ hooks.PARSED.faults(
 )
 AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
 hooks.NEW_EDITOR.faults(
-    answer_repeated=repeated("answer"),
-    call_doubled=repeated("call"),
-    word_lost=_without("reasoning", lambda number: number == _LOST_TOKEN),
-    reasoning_cut=_without("reasoning", lambda number: number > _LOST_TOKEN),
+    answer_repeated=lambda: _repeated("answer"),
+    call_doubled=lambda: _repeated("call"),
+    word_lost=lambda: _without("reasoning", lambda number: number == _LOST_TOKEN),
+    reasoning_cut=lambda: _without("reasoning", lambda number: number > _LOST_TOKEN),
 )
 hooks.whole_text("answer").faults(
     markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text)),
     decimal_commas=lambda text: re.sub(r"(?<=\d)\.(?=\d)", ",", text),
 )
 hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
-hooks.REQUEST.faults(
-    format_ignored_in_streams=lambda body, request: {
-        name: value for name, value in body.items() if not request.streaming or name not in _FORMATS
-    },
-    format_ignored_beside_tools=lambda body, _: {
-        name: value for name, value in body.items() if not body.get("tools") or name not in _FORMATS
-    },
-    tools_ignored_beside_format=lambda body, _: {
-        name: value for name, value in body.items() if name != "tools" or _FORMATS.isdisjoint(body)
-    },
+hooks.REQUEST.when(hooks.of_streams).faults(format_ignored_in_streams=_drop_format)
+hooks.REQUEST.when(lambda body, _: body.get("tools")).faults(
+    format_ignored_beside_tools=_drop_format
+)
+hooks.REQUEST.when(lambda body, _: body.keys() & _FORMATS).faults(
+    tools_ignored_beside_format=lambda body, _: body.pop("tools", None)
 )
 STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
 STRUCTURED_LATER.faults(grammar_on_later_replies=lambda _: [])

@@ -3,7 +3,7 @@
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -50,30 +50,27 @@ hooks.CONVERSATION.faults(
 
 
 @hooks.REQUEST
-def effort_ignored_in_streams(body: Json, request: ClientRequest) -> Json:
+def effort_ignored_in_streams(_: Json, request: ClientRequest) -> None:
     _streams.set(request.streaming)
-    return body
 
 
-hooks.PAYLOAD.faults(
+hooks.RESPONSE.faults(
     instructions_ignored_without_tools=hooks.echo("instructions"),
     instructions_ignored_beside_messages=hooks.echo("instructions"),
 )
 
 
 @hooks.REQUEST
-def instructions_ignored_without_tools(body: Json, _: ClientRequest) -> Json:
-    return body if body.get("tools") else _uninstructed(body)
+def instructions_ignored_without_tools(body: Json, _: ClientRequest) -> None:
+    if not body.get("tools"):
+        body.pop("instructions", None)
 
 
 @hooks.REQUEST
-def instructions_ignored_beside_messages(body: Json, _: ClientRequest) -> Json:
+def instructions_ignored_beside_messages(body: Json, _: ClientRequest) -> None:
     roles = {message.get("role") for message in messages_of(body)}
-    return body if roles.isdisjoint(("system", "developer")) else _uninstructed(body)
-
-
-def _uninstructed(body: Json) -> Json:
-    return {name: value for name, value in body.items() if name != "instructions"}
+    if roles & {"system", "developer"}:
+        body.pop("instructions", None)
 
 
 hooks.MESSAGE.faults(
@@ -103,19 +100,19 @@ hooks.item_text(User, Developer, Answer, Result).faults(
 
 
 @hooks.ITEMS
-def second_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def second_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((item for item in items if isinstance(item, Developer)), None)
     return (item for item in items if item is first or not isinstance(item, Developer))
 
 
 @hooks.ITEMS
-def late_system_dropped(items: Sequence[ConversationItem]) -> Iterator[ConversationItem]:
+def late_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((at for at, item in enumerate(items) if not isinstance(item, Developer)), 0)
     return (item for at, item in enumerate(items) if at < first or not isinstance(item, Developer))
 
 
 @hooks.ITEMS
-def questions_joined(items: Sequence[ConversationItem]) -> list[ConversationItem]:
+def questions_joined(items: hooks.Items) -> list[ConversationItem]:
     joined: list[ConversationItem] = []
     for item in items:
         if isinstance(item, User) and joined and isinstance(joined[-1], User):
@@ -180,7 +177,7 @@ def special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -
 
 
 def _replaced(tokens: list[int], old: list[int], new: list[int]) -> list[int]:
-    """The tokens with the first occurrence of `old` replaced."""
+    """Return the tokens with the first occurrence of `old` replaced."""
     for at in range(len(tokens) - len(old) + 1):
         if tokens[at : at + len(old)] == old:
             return tokens[:at] + new + tokens[at + len(old) :]

@@ -10,7 +10,6 @@ from torch import Tensor
 from harmony import parse
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, choices, output_items
-from reference_engine.faults.parsers import UnstoppedParser
 from reference_engine.generation.sampling import SamplingParams, Token
 
 _PENALTY = 1.1
@@ -19,6 +18,29 @@ _MIN_P = 0.05
 _UNUSED_TOKEN = 201087
 _BROKEN_EVERY = 4
 _LONGEST_RUNAWAY = 320
+
+
+class _UnstoppedParser(parse.HarmonyParser):
+    """Continues after the given stop token, even if the next message has another role."""
+
+    def __init__(self, token: int) -> None:
+        super().__init__()
+        self._token = token
+
+    def feed(self, token: int) -> list[parse.Event]:
+        events = super().feed(token)
+        if token == self._token:
+            self.done = False
+        return events
+
+    def _start_message(self) -> list[parse.Event]:
+        events = super()._start_message()
+        if not events:
+            self.done = False
+            self.open = parse.Started("answer")
+            events.append(self.open)
+        return events
+
 
 hooks.SAMPLING.faults(
     hidden_top_p=lambda params: replace(params, top_p=min(params.top_p, 0.9)),
@@ -32,13 +54,13 @@ hooks.SAMPLING.faults(
     return_not_a_stop=lambda params: _unstopped(params, parse.RETURN),
 )
 hooks.PARSER.faults(
-    call_not_a_stop=lambda _, __: UnstoppedParser(parse.CALL),
-    return_not_a_stop=lambda _, __: UnstoppedParser(parse.RETURN),
+    call_not_a_stop=lambda _, __: _UnstoppedParser(parse.CALL),
+    return_not_a_stop=lambda _, __: _UnstoppedParser(parse.RETURN),
 )
 hooks.REQUEST.faults(
-    n_ignored=lambda body, _: body | {"n": 1} if "n" in body else body,
-    default_temperature_lowered=lambda body, _: {"temperature": 0.7} | body,
+    default_temperature_lowered=lambda body, _: body.setdefault("temperature", 0.7)
 )
+hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
 hooks.LOGITS.faults(
     hidden_min_p=lambda logits, _, __: logits.masked_fill(
         logits < logits.max() + math.log(_MIN_P), -math.inf
@@ -86,7 +108,7 @@ async def out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerat
         yield replace(token, id=_UNUSED_TOKEN) if broken else token
 
 
-def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> Json:
+def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:
     for choice in choices(data):
         if choice.get("logprobs"):
             change(choice["logprobs"]["content"])
@@ -96,36 +118,34 @@ def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> Json:
         for part in item.get("content") or ():
             if "logprobs" in part:
                 change(part["logprobs"])
-    return data
 
 
 @hooks.PAYLOAD
-def logprobs_null(data: Json, _: ClientRequest) -> Json:
+def logprobs_null(data: Json, _: ClientRequest) -> None:
     for choice in choices(data):
         choice["logprobs"] = None
-    return _edit_logprobs(data, list.clear)
+    _edit_logprobs(data, list.clear)
+
+
+hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
 
 
 @hooks.PAYLOAD
-def logprobs_missing_in_streams(data: Json, request: ClientRequest) -> Json:
-    return logprobs_null(data, request) if request.streaming else data
-
-
-@hooks.PAYLOAD
-def logprobs_not_logarithms(data: Json, _: ClientRequest) -> Json:
+def logprobs_not_logarithms(data: Json, _: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         for token in tokens:
             for each in (token, *token["top_logprobs"]):
                 each["logprob"] = math.exp(each["logprob"])
 
-    return _edit_logprobs(data, change)
+    _edit_logprobs(data, change)
 
 
 @hooks.PAYLOAD
-def logprobs_shifted(data: Json, request: ClientRequest) -> Json:
+def logprobs_shifted(data: Json, request: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         values = [token["logprob"] for token in tokens]
         for token, value in zip(tokens[1:], values, strict=False):
             token["logprob"] = value
 
-    return data if request.streaming else _edit_logprobs(data, change)
+    if not request.streaming:
+        _edit_logprobs(data, change)

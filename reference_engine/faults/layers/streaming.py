@@ -12,7 +12,6 @@ from reference_engine.faults.http import (
     Reply,
     SseEvent,
     SseStream,
-    chat_messages,
 )
 
 _ARGUMENTS = "response.function_call_arguments"
@@ -36,9 +35,7 @@ hooks.SSE_EVENT.faults(
         event.updated(text="") if event.type.endswith("_text.done") else event
     ],
 )
-hooks.PAYLOAD.faults(
-    item_ids_missing=lambda data, _: {k: value for k, value in data.items() if k != "item_id"}
-)
+hooks.PAYLOAD.faults(item_ids_missing=lambda data, _: data.pop("item_id", None))
 
 
 @hooks.STREAM
@@ -87,18 +84,16 @@ def choices_share_parser(choice: Json, request: ClientRequest) -> None:
         delta["content"] = delta.pop("reasoning")
 
 
-@hooks.PAYLOAD
-def chunk_ids_differ(data: Json, request: ClientRequest) -> Json:
-    chunk = request.api == "chat" and request.streaming
-    return data | {"id": f"chatcmpl-{secrets.token_hex(12)}"} if chunk else data
+@hooks.PAYLOAD.when(hooks.of_chat)
+def chunk_ids_differ(data: Json, request: ClientRequest) -> None:
+    if request.streaming:
+        data["id"] = f"chatcmpl-{secrets.token_hex(12)}"
 
 
-@hooks.PAYLOAD
-def call_index_missing(data: Json, request: ClientRequest) -> Json:
-    for message in chat_messages(data) if request.streaming else ():
-        for call in message.get("tool_calls") or ():
-            call.pop("index")
-    return data
+@hooks.CHAT_MESSAGE.when(hooks.of_streams)
+def call_index_missing(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        call.pop("index")
 
 
 @hooks.SSE_EVENT
@@ -128,12 +123,8 @@ async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
         yield event
 
 
-@hooks.STREAM
-async def stream_simulated(events: SseStream, request: ClientRequest) -> SseStream:
-    if request.api == "chat":
-        async for event in events:
-            yield event
-        return
+@hooks.STREAM.when(hooks.of_responses)
+async def stream_simulated(events: SseStream, _: ClientRequest) -> SseStream:
     waiting: SseEvent | None = None
     for event in [each async for each in events]:
         data = {k: v for k, v in (event.data or {}).items() if k != "sequence_number"}
@@ -148,10 +139,10 @@ async def stream_simulated(events: SseStream, request: ClientRequest) -> SseStre
             yield bare
 
 
-@hooks.REPLY
-def stream_as_plain_text(reply: Reply, request: ClientRequest) -> Reply:
+@hooks.REPLY.when(hooks.of_streams)
+def stream_as_plain_text(reply: Reply, _: ClientRequest) -> Reply:
     plain = {"content-type": "text/plain; charset=utf-8"}
-    return replace(reply, headers=reply.headers | plain) if request.streaming else reply
+    return replace(reply, headers=reply.headers | plain)
 
 
 @hooks.SSE_EVENT

@@ -42,6 +42,10 @@ def _without(schema: hooks.Schema, key: str) -> hooks.Schema:
     return {name: value for name, value in schema.items() if name != key}
 
 
+def _choose_freely(body: Json, _: ClientRequest) -> None:
+    body["tool_choice"] = "auto"
+
+
 hooks.CONVERSATION.faults(
     tools_not_rendered=lambda conversation: replace(conversation, tools=()),
     only_first_tool=lambda conversation: replace(conversation, tools=conversation.tools[:1]),
@@ -68,22 +72,14 @@ hooks.GENERATION.faults(
         request if request.conversation.tools else replace(request, policy=_AUTO)
     ),
 )
-hooks.REQUEST.faults(
-    none_choice_ignored=lambda body, _: (
-        body | {"tool_choice": "auto"} if body.get("tool_choice") == "none" else body
-    ),
-    required_choice_ignored_in_streams=lambda body, request: (
-        body | {"tool_choice": "auto"}
-        if request.streaming and body.get("tool_choice") not in (None, "auto", "none")
-        else body
-    ),
-    none_choice_ignored_in_streams=lambda body, request: (
-        body | {"tool_choice": "auto"}
-        if request.streaming and body.get("tool_choice") == "none"
-        else body
-    ),
+NONE_CHOICE = hooks.REQUEST.when(lambda body, _: body.get("tool_choice") == "none")
+"""Each request that forbids calls."""
+NONE_CHOICE.faults(none_choice_ignored=_choose_freely)
+NONE_CHOICE.when(hooks.of_streams).faults(none_choice_ignored_in_streams=_choose_freely)
+hooks.REQUEST.when(lambda _, request: request.streaming and request.forced_choice).faults(
+    required_choice_ignored_in_streams=_choose_freely
 )
-hooks.PAYLOAD.faults(
+hooks.RESPONSE.faults(
     none_choice_ignored=hooks.echo("tool_choice", "auto"),
     none_choice_ignored_in_streams=hooks.echo("tool_choice", "auto"),
 )
@@ -139,27 +135,24 @@ def nested_properties_dropped(tool: FunctionTool) -> FunctionTool:
 
 
 @hooks.REQUEST
-def forced_choice_crashes(body: Json, _: ClientRequest) -> Json:
+def forced_choice_crashes(body: Json, _: ClientRequest) -> None:
     if body.get("tool_choice", "auto") not in ("auto", "none"):
         raise ApiError(500, "NotImplementedError: only 'auto' tool_choice is supported.")
-    return body
 
 
 @hooks.REQUEST
-def undescribed_function_crashes(body: Json, _: ClientRequest) -> Json:
+def undescribed_function_crashes(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         if "description" not in tool.get("function", tool):
             raise ApiError(500, "1 validation error for ToolDescription: description")
-    return body
 
 
 @hooks.REQUEST
-def property_named_items_crashes(body: Json, _: ClientRequest) -> Json:
+def property_named_items_crashes(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}
         if "items" in parameters.get("properties", {}):
             raise ApiError(500, "Error rendering prompt with jinja template: items.")
-    return body
 
 
 @hooks.PARSED
@@ -170,7 +163,7 @@ def call_refused_by_server(event: Event) -> list[Event]:
     return [event]
 
 
-@hooks.parsed_if(lambda request: not request.conversation.tools)
+@hooks.PARSED.when(lambda _, request: not request.conversation.tools)
 def builtin_called(event: Event) -> list[Event]:
     match event:
         case Started("answer"):
@@ -207,11 +200,10 @@ def call_ids_repeated(call: Json, _: ClientRequest) -> None:
 
 
 @hooks.PAYLOAD
-def calls_dropped_reason_kept(data: Json, _: ClientRequest) -> Json:
+def calls_dropped_reason_kept(data: Json, _: ClientRequest) -> None:
     for message in chat_messages(data):
         message.pop("tool_calls", None)
     response = response_of(data)
     if "output" in response:
         items = response["output"]
         response["output"] = [item for item in items if item["type"] != "function_call"]
-    return data

@@ -75,8 +75,7 @@ def usage_of_one_choice(usage: Json, request: ClientRequest) -> None:
         details["reasoning_tokens"] //= choices
 
 
-@hooks.USAGE
-def usage_of_stream_differs(usage: Json, request: ClientRequest) -> None:
-    if request.streaming:
-        _set(usage, _COMPLETION, 1)
-        _set_reasoning(usage, 0)
+@hooks.USAGE.when(hooks.of_streams)
+def usage_of_stream_differs(usage: Json, _: ClientRequest) -> None:
+    _set(usage, _COMPLETION, 1)
+    _set_reasoning(usage, 0)

@@ -30,7 +30,7 @@ def _of_call(change: hooks.TextChange) -> hooks.TextChange:
 
 CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt(_of_call(change)))
 """The header of each earlier call in the prompt."""
-FORCED = hooks.parsed_if(lambda request: request.policy.mode == "required")
+FORCED = hooks.PARSED.when(lambda _, request: request.policy.mode == "required")
 """Each event of the parser, in responses to requests that require a call."""
 
 hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
@@ -65,47 +65,42 @@ def recipient_in_channel(header: str) -> str:
 
 
 @hooks.REQUEST
-def effort_clamped(body: Json, _: ClientRequest) -> Json:
+def effort_clamped(body: Json, _: ClientRequest) -> None:
     nearest = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}
-    if body.get("reasoning_effort") in nearest:
-        body = body | {"reasoning_effort": nearest[body["reasoning_effort"]]}
     reasoning = body.get("reasoning") or {}
-    if reasoning.get("effort") in nearest:
-        body = body | {"reasoning": reasoning | {"effort": nearest[reasoning["effort"]]}}
-    return body
+    for part, key in ((body, "reasoning_effort"), (reasoning, "effort")):
+        if part.get(key) in nearest:
+            part[key] = nearest[part[key]]
 
 
 @hooks.REQUEST
-def low_effort_by_default(body: Json, request: ClientRequest) -> Json:
+def low_effort_by_default(body: Json, request: ClientRequest) -> None:
     reasoning = body.get("reasoning") or {}
     if request.api == "responses":
-        return body | {"reasoning": {"effort": "low"} | reasoning}
-    named = body.get("reasoning_effort") or reasoning.get("effort")
-    return body if named else body | {"reasoning_effort": "low"}
+        body["reasoning"] = {"effort": "low"} | reasoning
+    elif not (body.get("reasoning_effort") or reasoning.get("effort")):
+        body["reasoning_effort"] = "low"
 
 
 @hooks.REQUEST
-def logprobs_refused(body: Json, _: ClientRequest) -> Json:
+def logprobs_refused(body: Json, _: ClientRequest) -> None:
     included = "message.output_text.logprobs" in (body.get("include") or ())
     if body.get("logprobs") or body.get("top_logprobs") or included:
         raise invalid("logprobs", "logprobs are not supported by this server.", "unsupported")
-    return body
 
 
 @hooks.REQUEST
-def logprobs_limited(body: Json, _: ClientRequest) -> Json:
+def logprobs_limited(body: Json, _: ClientRequest) -> None:
     most = 5
     if (body.get("top_logprobs") or 0) > most:
         raise invalid("top_logprobs", f"top_logprobs must be at most {most}.", "invalid_value")
-    return body
 
 
 @hooks.REQUEST
-def forced_choice_refused(body: Json, request: ClientRequest) -> Json:
+def forced_choice_refused(_: Json, request: ClientRequest) -> None:
     if request.forced_choice:
         message = "Only 'auto' and 'none' are supported for tool_choice."
         raise invalid("tool_choice", message, "unsupported")
-    return body
 
 
 @hooks.LOGITS
@@ -126,16 +121,16 @@ def both_reasoning_fields(message: Json, _: ClientRequest) -> None:
 
 
 @hooks.PAYLOAD
-def extra_fields(data: Json, _: ClientRequest) -> Json:
+def extra_fields(data: Json, _: ClientRequest) -> None:
     for message in chat_messages(data):
         message |= {"function_call": None, "provider_specific_fields": {}, "annotations": []}
     for choice in choices(data):
         choice |= {"token_ids": None, "matched_stop": None}
-    return data | {"kv_transfer_params": None, "prompt_token_ids": None}
+    data |= {"kv_transfer_params": None, "prompt_token_ids": None}
 
 
 @hooks.PAYLOAD
-def other_ids(data: Json, request: ClientRequest) -> Json:
+def other_ids(data: Json, request: ClientRequest) -> None:
     for message in chat_messages(data):
         for call in message.get("tool_calls") or ():
             if "id" in call:
@@ -145,7 +140,6 @@ def other_ids(data: Json, request: ClientRequest) -> Json:
             item["id"] = _without_prefix(item["id"])
         if "item_id" in data:
             data["item_id"] = _without_prefix(data["item_id"])
-    return data
 
 
 def _without_prefix(identity: str) -> str:
@@ -224,11 +218,10 @@ async def usage_in_last_chunk(events: SseStream, _: ClientRequest) -> SseStream:
         yield held
 
 
-@hooks.PAYLOAD
-def created_varies(data: Json, request: ClientRequest) -> Json:
-    if request.streaming and data.get("choices") and "created" in data:
+@hooks.PAYLOAD.when(hooks.of_streams)
+def created_varies(data: Json, _: ClientRequest) -> None:
+    if data.get("choices") and "created" in data:
         data["created"] += bool(data["choices"][0].get("finish_reason"))
-    return data
 
 
 @hooks.SSE_EVENT

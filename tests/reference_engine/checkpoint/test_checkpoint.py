@@ -28,7 +28,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def broken(written, tmp_path):
-    """Rewrites the checkpoint with some tensors changed; None removes a tensor."""
+    """Rewrite the checkpoint with some tensors changed; None removes a tensor."""
     folder, tensors = written
 
     def write(changes=None, config=None):
@@ -49,7 +49,7 @@ def same_weights(one: Transformer, other: Transformer) -> bool:
 
 
 def with_packed_experts(tensors):
-    """The same checkpoint with MXFP4 experts, and with the values that they decode to."""
+    """Return the same checkpoint with MXFP4 experts, and with the values that they decode to."""
     packed, plain = dict(tensors), dict(tensors)
     for layer in range(3):
         for part in ("gate_up_proj", "down_proj"):

@@ -22,7 +22,7 @@ from reference_engine.small.export import SHIPPED, export_small, write_tokenizer
 
 
 def raw_tensors(folder: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
-    """Returns dtype, shape and bytes of every tensor, read with the safetensors library."""
+    """Return dtype, shape and bytes of every tensor, read with the safetensors library."""
     found = {}
     for file in folder.glob("*.safetensors"):
         for name, tensor in load_file(file).items():

@@ -105,7 +105,7 @@ CONVERSATIONS = {
 
 
 def chat_messages(conversation: Conversation) -> list[dict[str, Any]]:
-    """Returns the conversation as Chat Completions messages."""
+    """Return the conversation as Chat Completions messages."""
     messages: list[dict[str, Any]] = []
     pending: dict[str, Any] = {}
     for number, turn in enumerate(conversation.items):
