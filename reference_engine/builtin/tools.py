@@ -39,9 +39,11 @@ class Toolbox:
         assert self._browser
         return self._browser.action(name.removeprefix(_BROWSER), _arguments(content) or {})
 
-    def item(self, call: Call) -> Call | BuiltinCall:
-        """Return the conversation item of a call."""
-        return BuiltinCall(call.name, call.arguments) if self.kind(call.name) else call
+    def item(self, item: ConversationItem) -> ConversationItem:
+        """Return the item; a call of one of these tools becomes a `BuiltinCall`."""
+        if isinstance(item, Call) and self.kind(item.name):
+            return BuiltinCall(item.name, item.arguments)
+        return item
 
     async def run(self, call: BuiltinCall) -> tuple[Ran, BuiltinResult]:
         """Run a call of one of these tools; returns the result and its conversation item."""

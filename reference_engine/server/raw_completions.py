@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -22,17 +22,11 @@ from harmony.render import RenderError, written_tokens
 from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 from reference_engine.model.config import VOCABULARY
-from reference_engine.server.api_error import invalid, json_response
-from reference_engine.server.connection import (
-    Context,
-    Emit,
-    EventStream,
-    encode,
-    until_disconnect,
-)
+from reference_engine.server.api_error import invalid
+from reference_engine.server.connection import Context, Json, Reply, Take
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops, Zero
 from reference_engine.server.generation import api_errors, overflow
-from reference_engine.server.pieces import StopStrings
+from reference_engine.server.visible_text import StopStrings
 
 _DEFAULT_TOKENS = 16
 _TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
@@ -137,34 +131,58 @@ class _Text:
         return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
 
 
-@dataclass(frozen=True)
-class _Writer:
-    body: CompletionRequest
-    prompt: Sequence[int]
-    fingerprint: str
-    id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
-    created: int = field(default_factory=lambda: int(time.time()))
+class CompletionReply(Reply):
+    """The reply to one request."""
 
-    def response(self, *choices: dict[str, Any]) -> dict[str, Any]:
-        """A response or chunk without its usage."""
-        return {
-            "id": self.id,
+    def __init__(self, context: Context, body: CompletionRequest) -> None:
+        """Read the prompt. Raises ApiError."""
+        self._context = context
+        self._body = body
+        self._prompt = body.tokens()
+        self._pieces: list[Piece] = []
+        self._head = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
-            "created": self.created,
-            "model": self.body.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": list(choices),
+            "created": int(time.time()),
+            "model": body.model,
+            "system_fingerprint": context.settings.fingerprint,
         }
 
-    def choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
-        """The choice of a response or chunk; `offset` is the length of the text before it."""
+    async def generate(self, take: Take) -> None:
+        """Generate the completion."""
+        offset = 0
+
+        async def add(piece: Piece) -> None:
+            nonlocal offset
+            self._pieces.append(piece)
+            await take([self._head | {"choices": [self._choice(piece, offset=offset)]}])
+            offset += len(piece.text)
+
+        await _generate(self._context, self._body, self._prompt, add)
+
+    def opening(self) -> list[Json]:
+        """Return no events."""
+        return []
+
+    def closing(self) -> list[Json]:
+        """Return the chunk with the usage on request."""
+        wanted = self._body.stream_options.include_usage
+        return [self._head | {"choices": [], "usage": self._usage()}] if wanted else []
+
+    def finished(self) -> Json:
+        """Return the complete response."""
+        choices = [self._choice(*self._pieces)]
+        return self._head | {"choices": choices, "usage": self._usage()}
+
+    def _choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
+        """Return a choice; `offset` is the length of the text before its pieces."""
         choice: dict[str, Any] = {
             "index": 0,
             "text": "".join(piece.text for piece in pieces),
-            "logprobs": None if self.body.logprobs is None else self._logprobs(pieces, offset),
+            "logprobs": None if self._body.logprobs is None else self._logprobs(pieces, offset),
             "finish_reason": pieces[-1].finish,
         }
-        if self.body.return_token_ids:
+        if self._body.return_token_ids:
             choice["token_ids"] = [piece.token.id for piece in pieces if piece.token]
         return choice
 
@@ -185,46 +203,21 @@ class _Writer:
         return found
 
     def _name(self, token: int) -> str:
-        if self.body.return_tokens_as_token_ids:
+        if self._body.return_tokens_as_token_ids:
             return f"token_id:{token}"
         return bytes_of(token).decode("utf-8", "replace")
 
-    def usage(self, pieces: Sequence[Piece]) -> dict[str, int]:
-        """The token counts of the whole completion."""
-        completion = sum(piece.token is not None for piece in pieces)
+    def _usage(self) -> dict[str, int]:
+        completion = sum(piece.token is not None for piece in self._pieces)
         return {
-            "prompt_tokens": len(self.prompt),
+            "prompt_tokens": len(self._prompt),
             "completion_tokens": completion,
-            "total_tokens": len(self.prompt) + completion,
+            "total_tokens": len(self._prompt) + completion,
         }
 
 
 async def create_raw_completion(context: Context, request: Request) -> Response:
     """Continue a prompt, streaming or not."""
     body = await context.read(request, CompletionRequest)
-    writer = _Writer(body, body.tokens(), context.settings.fingerprint)
-    whole: list[Piece] = []
-
-    async def stream(emit: Emit) -> None:
-        offset = 0
-
-        async def take(piece: Piece) -> None:
-            nonlocal offset
-            whole.append(piece)
-            await emit(encode(writer.response(writer.choice(piece, offset=offset))))
-            offset += len(piece.text)
-
-        await _generate(context, body, writer.prompt, take)
-        last = b"data: [DONE]\n\n"
-        if body.stream_options.include_usage:
-            last = encode(writer.response() | {"usage": writer.usage(whole)}) + last
-        await emit(last)
-
-    async def keep(piece: Piece) -> None:
-        whole.append(piece)
-
-    if body.stream:
-        return EventStream(stream, context.stop, lambda error: encode(error.body()))
-    work = _generate(context, body, writer.prompt, keep)
-    await until_disconnect(request.receive, context.stop, work)
-    return json_response(writer.response(writer.choice(*whole)) | {"usage": writer.usage(whole)})
+    reply = CompletionReply(context, body)
+    return await reply.respond(request, context.stop, stream=body.stream)
