@@ -120,13 +120,33 @@ class _ClientToolItem(InputItem):
     caller: Ignored = None
 
 
-class CallItem(_ClientToolItem):
+class _NamedCallItem(_ClientToolItem):
+    """A call of a function or a custom tool."""
+
+    name: str
+    async_: Ignored = Field(default=None, alias="async")
+
+
+class CallItem(_NamedCallItem):
     """A function call."""
 
     type: Literal["function_call"]
-    name: str
     arguments: str
-    async_: Ignored = Field(default=None, alias="async")
+
+    def call(self) -> Call:
+        """Return the call as the model wrote it."""
+        return Call(self.name, self.arguments)
+
+
+class CustomCallItem(_NamedCallItem):
+    """A call of a custom tool, which the model sees as a function with one parameter."""
+
+    type: Literal["custom_tool_call"]
+    input: str
+
+    def call(self) -> Call:
+        """Return the call of the function."""
+        return Call(self.name, json.dumps({CUSTOM_INPUT: self.input}, ensure_ascii=False))
 
 
 class ResultItem(_ClientToolItem):
@@ -137,15 +157,6 @@ class ResultItem(_ClientToolItem):
     type: Literal["function_call_output", "custom_tool_call_output"]
     output: Text
     name: Ignored = None
-
-
-class CustomCallItem(_ClientToolItem):
-    """A call of a custom tool."""
-
-    type: Literal["custom_tool_call"]
-    name: str
-    input: str
-    async_: Ignored = Field(default=None, alias="async")
 
 
 class _ServedItem(InputItem):
@@ -244,7 +255,7 @@ def history_of(
             case ReasoningItem():
                 history += _reasoning(item, at, stored_item)
             case CallItem() | CustomCallItem():
-                history.append(_call(item))
+                history.append(item.call())
                 calls[item.call_id] = item.name
             case ResultItem():
                 history.append(_result(item, at, calls))
@@ -268,12 +279,6 @@ def _readable(history: Sequence[ConversationItem | _Unread]) -> tuple[Conversati
             message = f"The chain of thought cannot be read: {_NOT_OURS}."
             raise invalid(param, message, "invalid_encrypted_content")
     return tuple(entry for entry in history if not isinstance(entry, _Unread))
-
-
-def _call(item: CallItem | CustomCallItem) -> Call:
-    if isinstance(item, CallItem):
-        return Call(item.name, item.arguments)
-    return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
 
 
 def _reasoning(
