@@ -7,7 +7,7 @@ does not include the stop token, but `token_ids` does.
 import codecs
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -33,7 +33,7 @@ _TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
 
 
 def _single(prompt: object) -> object:
-    """The prompt, unpacked from a list of one, as some clients send it."""
+    """Unpack a prompt from a list of one, as some clients send it."""
     if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
         return prompt
     if len(prompt) > 1:
@@ -61,7 +61,7 @@ class CompletionRequest(AnswerRequest):
     user: Ignored = None
 
     def tokens(self) -> list[int]:
-        """The prompt. Raises ApiError."""
+        """Return the prompt. Raises ApiError."""
         if not isinstance(self.prompt, str):
             return self.prompt
         try:
@@ -79,35 +79,6 @@ class Piece:
     finish: Literal["stop", "length"] | None = None
 
 
-async def _generate(
-    context: Context,
-    body: CompletionRequest,
-    prompt: Sequence[int],
-    take: Callable[[Piece], Awaitable[None]],
-) -> None:
-    """Pass on the completion, one piece for each token. Raises ApiError."""
-    room = context.engine.max_context - len(prompt)
-    if room < 1:
-        raise overflow(len(prompt), context.engine.max_context)
-    ends = STOP_TOKENS | frozenset(body.stop_token_ids)
-    params = body.sampling(min(room, body.max_tokens), body.logprobs)
-    params = replace(params, stop_token_ids=ends)
-    text = _Text(body)
-    end: Token | None = None
-    with api_errors(prompt, context.engine.max_context):
-        async with aclosing(context.engine.generate(prompt, params)) as tokens:
-            async for token in tokens:
-                if end:  # The engine did not stop at this token.
-                    await take(Piece(end, text.of(end)))
-                end = token if token.id in ends else None
-                if not end:
-                    await take(Piece(token, text.of(token)))
-                if text.stopped:
-                    await take(Piece(None, finish="stop"))
-                    return
-    await take(Piece(end, text.rest(), "stop" if end else "length"))
-
-
 class _Text:
     """Decodes tokens to the text that clients receive, up to a stop string."""
 
@@ -122,12 +93,12 @@ class _Text:
         return self._stops.hit
 
     def of(self, token: Token) -> str:
-        """The text that can be sent after one more token."""
+        """Return the text that can be sent after one more token."""
         data = b"" if token.id >= self._first_hidden else bytes_of(token.id)
         return self._stops.feed(self._characters.decode(data))
 
     def rest(self) -> str:
-        """The text held back, at the end."""
+        """Return the text held back, at the end."""
         return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
 
 
@@ -140,6 +111,7 @@ class CompletionReply(Reply):
         self._body = body
         self._prompt = body.tokens()
         self._pieces: list[Piece] = []
+        self._length = 0  # the length of the text so far
         self._head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -149,16 +121,34 @@ class CompletionReply(Reply):
         }
 
     async def generate(self, take: Take) -> None:
-        """Generate the completion."""
-        offset = 0
+        """Generate the completion and pass on one chunk for each token."""
+        engine, body, prompt = self._context.engine, self._body, self._prompt
+        room = engine.max_context - len(prompt)
+        if room < 1:
+            raise overflow(len(prompt), engine.max_context)
+        ends = STOP_TOKENS | frozenset(body.stop_token_ids)
+        params = body.sampling(min(room, body.max_tokens), body.logprobs)
+        params = replace(params, stop_token_ids=ends)
+        text = _Text(body)
+        end: Token | None = None
+        with api_errors(prompt, engine.max_context):
+            async with aclosing(engine.generate(prompt, params)) as tokens:
+                async for token in tokens:
+                    if end:  # The engine did not stop at this token.
+                        await take(self._add(Piece(end, text.of(end))))
+                    end = token if token.id in ends else None
+                    if not end:
+                        await take(self._add(Piece(token, text.of(token))))
+                    if text.stopped:
+                        await take(self._add(Piece(None, finish="stop")))
+                        return
+        await take(self._add(Piece(end, text.rest(), "stop" if end else "length")))
 
-        async def add(piece: Piece) -> None:
-            nonlocal offset
-            self._pieces.append(piece)
-            await take([self._head | {"choices": [self._choice(piece, offset=offset)]}])
-            offset += len(piece.text)
-
-        await _generate(self._context, self._body, self._prompt, add)
+    def _add(self, piece: Piece) -> list[Json]:
+        choice = self._choice(piece, offset=self._length)
+        self._pieces.append(piece)
+        self._length += len(piece.text)
+        return [self._head | {"choices": [choice]}]
 
     def opening(self) -> list[Json]:
         """Return no events."""
