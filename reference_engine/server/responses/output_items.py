@@ -26,16 +26,16 @@ class OutputItem:
         self._texts: list[str] = []
 
     def begin(self) -> list[Json]:
-        """The events when the model starts to write the item."""
+        """Return the events when the model starts to write the item."""
         return [self._added()]
 
     def delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
-        """The events of a piece of text."""
+        """Return the events of a piece of text."""
         self._texts.append(text)
         return self._delta(text, logprobs)
 
     def end(self, *, complete: bool) -> list[Json]:
-        """The events when the model has written the item, or a limit truncates it."""
+        """Return the events when the model has written the item, or a limit truncates it."""
         self.fields["status"] = "completed" if complete else "incomplete"
         return [*self._written("".join(self._texts)), self._done()]
 
@@ -65,7 +65,7 @@ class _TextOutput(OutputItem):
     part: str
 
     def begin(self) -> list[Json]:
-        """The events of the item and of its part."""
+        """Return the events of the item and of its part."""
         return [self._added(), self._event("content_part.added", part=self._part(""))]
 
     def _part(self, text: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class CustomCallOutput(OutputItem):
 
 
 def _custom_input(text: str) -> str:
-    """The value if the text is a JSON object with a single string; otherwise the text itself.
+    """Return the value if the text is a JSON object with a single string, otherwise the text.
 
     gpt-oss writes both, also with names other than the declared one (openai/gpt-oss `chat.py`).
     """
@@ -161,11 +161,11 @@ class _ServedCallOutput(OutputItem):
     stages: Sequence[str] = ()  # the events between its text and its result
 
     def begin(self) -> list[Json]:
-        """The events of the item in progress."""
+        """Return the events of the item in progress."""
         return [self._added(), self._progress("in_progress")]
 
     def end(self, *, complete: bool) -> list[Json]:
-        """The events between the call and its result, or those of a call that is not run."""
+        """Return the events between the call and its result, or those of a call that is not run."""
         written = self._written("".join(self._texts))
         if complete:
             return [*written, *map(self._progress, self.stages)]
@@ -173,7 +173,7 @@ class _ServedCallOutput(OutputItem):
         return [*written, self._done()]
 
     def ran(self, ran: Ran) -> list[Json]:
-        """The events of the result."""
+        """Return the events of the result."""
         self.fields["status"] = "failed" if ran.failed else "completed"
         return [self._progress(self._show(ran)), self._done()]
 
@@ -198,7 +198,7 @@ class WebSearchOutput(_ServedCallOutput):
         self._sources = sources
 
     def begin(self) -> list[Json]:
-        """No events yet."""
+        """Return no events yet."""
         return []
 
     def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
