@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,11 +23,6 @@ from reference_engine.server.responses.offered_tools import builtin_of, custom, 
 from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import StepEvent, Steps
-
-T = TypeVar("T")
-_LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
-_ORDER: TypeAdapter[str] = TypeAdapter(Literal["asc", "desc"])
-_DEFAULTS = {"limit": "20", "order": "desc"}
 
 
 @dataclass(frozen=True)
@@ -94,32 +89,36 @@ class ResponseStore:
             del self._items[item_id]
 
 
+class PageQuery(BaseModel):
+    """The query of a list of items."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: str = ""
+
+
 def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
     """Return the part of the list selected by `limit`, `order` and `after`. Raises ApiError."""
-    options = _DEFAULTS | dict(query)
-    limit = _checked(_LIMIT, "limit", options)
-    in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))
-    if after := options.get("after"):
-        places = [at for at, item in enumerate(in_order) if item["id"] == after]
+    try:
+        wanted = PageQuery.model_validate(dict(query))
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        name = str(found["loc"][0])
+        raise invalid(name, f"Invalid value for '{name}': {found['msg']}.") from error
+    in_order = list(items if wanted.order == "asc" else reversed(items))
+    if wanted.after:
+        places = [at for at, item in enumerate(in_order) if item["id"] == wanted.after]
         if not places:
-            raise invalid("after", f"'after' is '{after}', but no input item has this id.")
+            raise invalid("after", f"'after' is '{wanted.after}', but no input item has this id.")
         in_order = in_order[places[0] + 1 :]
-    shown = in_order[:limit]
+    shown = in_order[: wanted.limit]
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(in_order) > limit,
+        "has_more": len(in_order) > wanted.limit,
     }
-
-
-def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> T:
-    try:
-        return adapter.validate_python(options[name])
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
-        raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
 
 
 class ResponsesHandler:
