@@ -21,7 +21,7 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.vocabulary import token_bytes
@@ -63,10 +63,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text of the message: not empty, complete characters, no special tokens."""
+    """Text of the message: not empty, complete characters, no special tokens.
+
+    A server that returns logprobs adds an entry for each token; the parser does not know them.
+    """
 
     kind: Kind
     text: str
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
 
 
 def application(program: str) -> App:
-    """The commands as an application with this name in its help texts."""
+    """Return the commands as an application with this name in its help texts."""
     app = App(
         name=program,
         help=__doc__.partition("\n")[0],
@@ -122,7 +122,7 @@ def serve(
 
 
 def _tools(browser: str | None, *, python: bool) -> ServerTools:
-    """The built-in tools of the options. Raises SetupError."""
+    """Return the built-in tools of the options. Raises SetupError."""
     pages: Pages | None = None
     if browser is not None:
         pages = exa() if browser == "exa" else Folder(Path(browser))
@@ -271,7 +271,7 @@ def _explained() -> Iterator[None]:
 
 
 def _backend(settings: BackendSettings, key_env: str | None) -> BackendSettings:
-    """The backend with its key. Raises SetupError if options conflict."""
+    """Return the backend with its key. Raises SetupError if options conflict."""
     settings = replace(settings, api_key=_key("--backend-key-env", key_env))
     if not settings.is_remote and (settings.url or settings.model or settings.api_key):
         servers = ", ".join(sorted(REMOTE, reverse=True))
@@ -285,7 +285,7 @@ def _backend(settings: BackendSettings, key_env: str | None) -> BackendSettings:
 
 
 def _key(option: str, variable: str | None) -> str | None:
-    """The key in an environment variable, or None without the option. Raises SetupError."""
+    """Return the key in an environment variable, or None without the option. Raises SetupError."""
     if variable is None:
         return None
     key = os.environ.get(variable)

@@ -172,7 +172,7 @@ class Screen:
 
 
 def _safe(text: str) -> str:
-    """The text without control characters, which could manipulate the terminal."""
+    """Return the text without control characters, which could manipulate the terminal."""
     return "".join(each for each in text if each.isprintable() or each in _ALLOWED)
 
 
@@ -278,7 +278,7 @@ class Chat:
         return found
 
     async def _reply(self) -> Sequence[ConversationItem]:
-        """One answer of the model, shown as it arrives."""
+        """Generate one answer, show it as it arrives and return its messages."""
         settings, parser, sampled = self.settings, HarmonyParser(), list[int]()
         demonstrated = TOOLS if settings.tools else ()
         tools = (*demonstrated, APPLY_PATCH) if settings.folder else demonstrated
@@ -334,7 +334,7 @@ def chat(
 
 
 def _line() -> str | None:
-    """A line of input; None at the end of input, an empty line after Ctrl-C."""
+    """Read a line of input; None at the end of input, an empty line after Ctrl-C."""
     try:
         return input("\n› ")
     except EOFError:

@@ -91,12 +91,12 @@ class Answer:
     tokens: tuple[Scored, ...]
 
     def line(self) -> bytes:
-        """Returns the answer as a line of JSON."""
+        """Return the answer as a line of JSON."""
         return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def identity(checkpoint: Path) -> str:
-    """Returns the SHA-256 of a checkpoint's config and weights, file by file in order."""
+    """Return the SHA-256 of a checkpoint's config and weights, file by file in order."""
     digest = hashlib.sha256()
     for path in (checkpoint / "config.json", *sorted(checkpoint.glob("*.safetensors"))):
         digest.update(path.name.encode())
@@ -106,7 +106,7 @@ def identity(checkpoint: Path) -> str:
 
 
 def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[bytes]:
-    """Yields a description of the engine, then the answers, as JSON lines. Raises SetupError."""
+    """Yield a description of the engine, then the answers, as JSON lines. Raises SetupError."""
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]
         orders = [_order(question, settings.app.current_date) for question in questions]
@@ -176,7 +176,7 @@ def _generate(
 def score_completion(
     model: Transformer, prompt: Sequence[int], completion: Sequence[int], top: int = TOP
 ) -> list[Token]:
-    """Returns the logprobs of a given completion, with `top` alternatives each.
+    """Return the logprobs of a given completion, with `top` alternatives each.
 
     The model reads prompt and completion in chunks, so that attention needs only a bounded amount
     of memory in addition to keys and values.
@@ -218,7 +218,7 @@ class _ChunkedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Returns the attention of the chunk within the layer's window."""
+        """Return the attention of the chunk within the layer's window."""
         window = self._windows[layer]
         if layer in self._past:
             earlier = self._past[layer]

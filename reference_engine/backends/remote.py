@@ -3,13 +3,14 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import aiohttp
 import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.dialect import Dialect, Served
+from reference_engine.backends.dialects import DIALECTS, Dialect, Served
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.backends.token_source import BackendError
 from reference_engine.errors import SetupError
@@ -21,6 +22,9 @@ _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10.0
 _LONGEST_LINE = 2**20
 _SHOWN = 300
+_SEEDS = 2**31 - 1
+"""Every server supports the seeds below. vLLM, llama.cpp and ollama treat -1 as a random seed,
+llama.cpp also 2^32 - 1, and none of them supports more than 64 bits."""
 _SKIPPED = (b":", b"event:", b"id:", b"retry:")
 _FORWARDED = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
 
@@ -52,6 +56,9 @@ class RemoteEngine:
     ) -> AsyncGenerator[Token, None]:
         """See `TokenSource`."""
         require_room(prompt, self.max_context)
+        limit = min(params.max_tokens, self.max_context - len(prompt))
+        seed = None if params.seed is None else params.seed % _SEEDS
+        params = replace(params, max_tokens=limit, seed=seed)
         body = self._dialect.request(self._model, prompt, params, self.max_context)
         reader = self._dialect(params)
         left = params.max_tokens
@@ -99,7 +106,7 @@ class RemoteEngine:
             raise self._failure("ended in the middle of an answer") from error
 
     def _event(self, line: bytes) -> bytes | None:
-        """The JSON object of a line, with or without `data:`."""
+        """Return the JSON object of a line, with or without `data:`."""
         line = line.strip()
         if not line or line.startswith(_SKIPPED):
             return None
@@ -112,7 +119,7 @@ class RemoteEngine:
         return data
 
     async def _refusal(self, reply: aiohttp.ClientResponse) -> BackendError:
-        """The error for a status other than 200. The response text goes to the operator's log."""
+        """Return the error for a status other than 200, and log the response for the operator."""
         text = (await reply.content.read(_SHOWN)).decode("utf-8", "replace")
         _log.warning("%s answered %d: %s", self._settings.name, reply.status, text)
         if reply.status in _FORWARDED:
@@ -135,16 +142,16 @@ class RemoteEngine:
         return BackendError(message, status=status, code=code, retry_after=retry_after)
 
 
-def connect(
-    settings: BackendSettings, dialect: type[Dialect], max_context: int | None = None
-) -> RemoteEngine:
+def connect(settings: BackendSettings, max_context: int | None = None) -> RemoteEngine:
     """Connect to a server and request its model. Raises SetupError."""
+    dialect = DIALECTS[settings.name]
     where = f"{settings.name} at {settings.root}"
     try:
         with httpx.Client(
             base_url=settings.root, headers=_headers(settings), timeout=_CONNECT_SECONDS
         ) as client:
-            served = dialect.served(client, settings.model)
+            listed = client.get(dialect.listing).raise_for_status()
+            served = dialect.served(listed.content, settings.model)
     except httpx.HTTPStatusError as error:
         raise SetupError(
             f"The {where} answers HTTP {error.response.status_code}: check --backend, "

@@ -76,7 +76,7 @@ Change = Add | Delete | Update
 
 
 def parse_patch(text: str) -> tuple[Change, ...]:
-    """The changes of a patch. Raises PatchError."""
+    """Return the changes of a patch. Raises PatchError."""
     lines = [line.removesuffix("\r") for line in text.strip().split("\n")]
     if len(lines) >= 4 and lines[0] in _HEREDOC and lines[-1].endswith("EOF"):
         lines = lines[1:-1]
@@ -104,7 +104,7 @@ class _Reader:
         return self._at >= len(self._lines)
 
     def change(self) -> Change:
-        """The next change."""
+        """Return the next change."""
         header = self._peek().strip()
         if not header.startswith((_ADD, _DELETE, _UPDATE)):
             known = f"'{_ADD}PATH', '{_DELETE}PATH', '{_UPDATE}PATH'"
@@ -168,7 +168,7 @@ class _Reader:
 
 
 def updated(text: str, change: Update) -> str:
-    """The text of a file with all chunks replaced. It ends with a line break. Raises PatchError."""
+    """Replace all chunks in the text of a file, and end it with a line break. Raises PatchError."""
     breaks = text.count("\n")
     ending = "\r\n" if breaks and text.count("\r\n") == breaks else "\n"
     lines = text.split(ending)
@@ -199,7 +199,7 @@ def updated(text: str, change: Update) -> str:
 def _place(
     lines: Sequence[str], chunk: Chunk, at: int, path: str
 ) -> tuple[int, Sequence[str], Sequence[str]]:
-    """The position of the lines of a chunk; a last empty line may mean the end of the file."""
+    """Find the lines of a chunk; a last empty line may mean the end of the file."""
     old, new = chunk.old, chunk.new
     start = _find(lines, old, at, at_end=chunk.at_end)
     if start is None and old[-1] == "":
@@ -211,7 +211,7 @@ def _place(
 
 
 def _find(lines: Sequence[str], wanted: Sequence[str], at: int, *, at_end: bool) -> int | None:
-    """The first position of the lines; each search is more tolerant than the previous one."""
+    """Find the lines; each search is more tolerant than the previous one."""
     last = len(lines) - len(wanted)
     for begin in (*([max(last, at)] if at_end else ()), at):
         for plain in _SEARCHES:
@@ -273,7 +273,7 @@ def _require_folders(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """The file of a path in a patch: relative, and without `..`, links and Git's files."""
+    """Return the file of a path in a patch: relative, and without `..`, links and Git's files."""
     parts = PurePosixPath(path).parts
     hostile = {"..", ".git"} & {part.lower() for part in parts}
     if not parts or path.startswith("/") or hostile or _FORBIDDEN.search(path):

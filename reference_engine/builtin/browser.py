@@ -64,7 +64,7 @@ class Browser:
         return Ran(f"Unknown function: {function}", failed=True)
 
     def citations(self, text: str) -> list[Citation]:
-        """The citations of existing lines of pages that were displayed."""
+        """Return the citations of existing lines of pages that were displayed."""
         found = []
         for match in _CITATION.finditer(text):
             cursor, first = int(match[1]), int(match[2])
@@ -75,7 +75,7 @@ class Browser:
         return found
 
     def action(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The action of the `web_search_call` item of a call."""
+        """Return the action of the `web_search_call` item of a call."""
         match function:
             case "open":
                 return {"type": "open_page", "url": self._target(arguments)}
@@ -87,14 +87,14 @@ class Browser:
         return {"type": "search", "query": query, "queries": [query]}
 
     def _cited(self, cursor: int, line: int) -> Page | None:
-        """The page of a line: in the results of a search, the page of the result."""
+        """Return the page of a line: in the results of a search, the page of the result."""
         if cursor not in self._found:
             return self._shown[cursor]
         at = line - len(_RESULTS_HEAD)
         return self._found[cursor][at].page if at >= 0 else None
 
     def _target(self, arguments: Mapping[str, Any]) -> str | None:
-        """The URL that a call of `open` opens, or None."""
+        """Return the URL that a call of `open` opens, or None."""
         try:
             return self._link(arguments).url or None
         except PageError:
@@ -186,7 +186,7 @@ def _numbered(lines: Sequence[str], first: int) -> str:
 
 
 def _fitting(lines: Sequence[str]) -> int:
-    """How many lines fit into one view; at least one."""
+    """Count how many lines fit into one view; at least one."""
     room = _VIEW_TOKENS
     for at, line in enumerate(lines):
         room -= len(harmony_encoding().encode(line, disallowed_special=()))
@@ -203,7 +203,7 @@ def _text(arguments: Mapping[str, Any], name: str) -> str:
 
 
 def _integer(arguments: Mapping[str, Any], name: str) -> int:
-    """The argument, or -1 if it is not given. Raises PageError."""
+    """Return the argument, or -1 if it is not given. Raises PageError."""
     value = arguments.get(name, -1)
     if isinstance(value, str) and value.isdecimal():
         return int(value)

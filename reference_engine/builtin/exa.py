@@ -80,7 +80,7 @@ def exa() -> Exa:
 
 
 def is_public(url: str) -> bool:
-    """Whether the URL is a web address, and its host a public name or address."""
+    """Tell whether the URL is a web address, and its host a public name or address."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")

@@ -59,21 +59,21 @@ class Pages(Protocol):
     """A source of pages for the browser."""
 
     def search(self, query: str, most: int) -> list[Found]:
-        """The best pages for the query, best first."""
+        """Return the best pages for the query, best first."""
         ...
 
     def fetch(self, url: str) -> Page:
-        """The page of this URL. Raises PageError."""
+        """Return the page of this URL. Raises PageError."""
         ...
 
 
 def without_marks(text: str) -> str:
-    """The text with the brackets of links and citations replaced."""
+    """Return the text with the brackets of links and citations replaced."""
     return text.translate(_BRACKETS)
 
 
 def domain(url: str) -> str:
-    """The host of a URL."""
+    """Return the host of a URL."""
     return urlsplit(url).netloc
 
 
@@ -100,7 +100,7 @@ class Folder:
             )
 
     def search(self, query: str, most: int) -> list[Found]:
-        """The pages with the most words of the query; words in titles count twice."""
+        """Return the pages with the most words of the query; words in titles count twice."""
         wanted = set(_words(query))
 
         def rank(key: str) -> tuple[int, int]:
@@ -117,7 +117,7 @@ class Folder:
         ]
 
     def fetch(self, url: str) -> Page:
-        """The page of this URL, ignoring scheme, fragment and final slash. Raises PageError."""
+        """Find a page by its URL, ignoring scheme, fragment and final slash. Raises PageError."""
         page = self._pages.get(_key(url))
         if page is None:
             raise PageError(f"Error fetching URL `{url[:1000]}`: there is no such page.")
@@ -164,7 +164,7 @@ def _page(url: str, title: str, text: str, links: tuple[Link, ...]) -> Page:
 
 
 def read_html(url: str, text: str) -> Page:
-    """An HTML page: headings with `#`, items with `*`, links as `【id†text】` or with a host."""
+    """Read an HTML page: headings with `#`, items with `*`, links as `【id†text】` or with host."""
     reader = _Reader(url)
     reader.feed(text)
     reader.close()

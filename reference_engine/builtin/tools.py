@@ -35,13 +35,15 @@ class Toolbox:
         return "python" if name == "python" and self._python else None
 
     def action(self, name: str, content: str) -> dict[str, Any]:
-        """The action of a browser call."""
+        """Return the action of a browser call."""
         assert self._browser
         return self._browser.action(name.removeprefix(_BROWSER), _arguments(content) or {})
 
-    def item(self, call: Call) -> Call | BuiltinCall:
-        """Return the conversation item of a call."""
-        return BuiltinCall(call.name, call.arguments) if self.kind(call.name) else call
+    def item(self, item: ConversationItem) -> ConversationItem:
+        """Return the item; a call of one of these tools becomes a `BuiltinCall`."""
+        if isinstance(item, Call) and self.kind(item.name):
+            return BuiltinCall(item.name, item.arguments)
+        return item
 
     async def run(self, call: BuiltinCall) -> tuple[Ran, BuiltinResult]:
         """Run a call of one of these tools; returns the result and its conversation item."""
@@ -59,7 +61,7 @@ class Toolbox:
                 await asyncio.to_thread(self._browse, item)
 
     def citations(self, text: str) -> list[Citation]:
-        """The citations of displayed pages in an answer."""
+        """Return the citations of displayed pages in an answer."""
         return self._browser.citations(text) if self._browser else []
 
     def _browse(self, call: BuiltinCall) -> Ran:
@@ -87,11 +89,11 @@ class ServerTools:
     most_calls: int = 20  # the maximum number of calls in one response
 
     def has(self, tool: Builtin) -> bool:
-        """Whether the server has this tool."""
+        """Tell whether the server has this tool."""
         return (self.pages if tool == "browser" else self.python) is not None
 
     def toolbox(self, offered: Sequence[Builtin]) -> Toolbox:
-        """The tools of one response."""
+        """Return the tools of one response."""
         browser = Browser(self.pages) if self.pages and "browser" in offered else None
         python = self.python if "python" in offered else None
         return Toolbox(browser, python)

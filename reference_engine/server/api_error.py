@@ -33,7 +33,7 @@ class ApiError(Exception):
         return "invalid_request_error" if self.status < 500 else "server_error"
 
     def body(self) -> dict[str, object]:
-        """The JSON body of the response, and the data of an error event in a stream."""
+        """Return the JSON body of the response, and the data of an error event in a stream."""
         return {
             "error": {
                 "message": self.message,
@@ -44,27 +44,27 @@ class ApiError(Exception):
         }
 
     def response(self) -> Response:
-        """The HTTP response."""
+        """Return the HTTP response."""
         return json_response(self.body(), self.status, self.headers)
 
 
 def json_response(
     data: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A response with a JSON body."""
+    """Return a response with a JSON body."""
     return Response(orjson.dumps(data), status, headers, media_type="application/json")
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> ApiError:
-    """A 400 error for one field of the request."""
+    """Return a 400 error for one field of the request."""
     return ApiError(400, message, param=param, code=code)
 
 
 def internal_error() -> ApiError:
-    """A defect of the server. The cause goes to the log, not to the client."""
+    """Return the error of a defect of the server. The cause goes to the log, not to the client."""
     return ApiError(500, "The server had an error while processing the request.")
 
 
 def stopping() -> ApiError:
-    """The server is shutting down."""
+    """Return the error of a server that is shutting down."""
     return ApiError(503, "The server is shutting down.", code="server_stopping")

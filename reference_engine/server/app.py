@@ -52,7 +52,7 @@ def create_app(
 
 
 def _middleware(settings: AppSettings) -> Sequence[Middleware]:
-    """The middleware; origins come first, because browsers' preflight requests have no key."""
+    """Return the middleware; origins come first: browsers' preflight requests have no key."""
     inner = [Middleware(_RequestId), Middleware(_Authentication, api_key=settings.api_key)]
     if not settings.allowed_origins:
         return inner
@@ -172,7 +172,7 @@ async def _client_gone(_: Request, __: Exception) -> Response:
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with unexpected exceptions logged and returned in OpenAI's format."""
+    """Wrap an endpoint: log unexpected exceptions and return them in OpenAI's format."""
 
     async def serve(request: Request) -> Response:
         try:

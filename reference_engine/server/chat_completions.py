@@ -3,30 +3,17 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from harmony.parse import Ended, Started
-from reference_engine.generation.sampling import Token
-from reference_engine.server.api_error import json_response
+from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.server.chat_request import ChatRequest
-from reference_engine.server.connection import (
-    Context,
-    Emit,
-    EventStream,
-    encode,
-    until_disconnect,
-)
-from reference_engine.server.generation import Generation
-from reference_engine.server.pieces import Part, Piece, logprob
+from reference_engine.server.connection import Context, Json, Reply, Take
+from reference_engine.server.generation import Generation, usage_of
 
 _SEPARATOR = "\n\n"
-
-Json = dict[str, Any]
 
 
 async def create_completion(context: Context, request: Request) -> Response:
@@ -35,19 +22,16 @@ async def create_completion(context: Context, request: Request) -> Response:
     wanted = body.generation_request(context.settings.current_date)
     generations = [context.generation(context.engine, wanted.choice(at)) for at in range(body.n)]
     reply = ChatReply(body, context.settings.fingerprint, generations)
-    if body.stream:
-        return EventStream(reply.stream, context.stop, lambda error: encode(error.body()))
-    work = reply.complete()
-    return json_response(await until_disconnect(request.receive, context.stop, work))
+    return await reply.respond(request, context.stop, stream=body.stream)
 
 
-class ChatReply:
+class ChatReply(Reply):
     """The reply to one request."""
 
     def __init__(
         self, body: ChatRequest, fingerprint: str, generations: Sequence[Generation]
     ) -> None:
-        self._body = body
+        self._with_usage = body.stream_options.include_usage
         self._generations = generations
         self._choices = [
             ChatChoice(at, logprobs=body.logprobs, show_reasoning=not body.reasoning.exclude)
@@ -61,48 +45,17 @@ class ChatReply:
             "system_fingerprint": fingerprint,
         }
 
-    async def complete(self) -> Json:
-        """Generate and return the complete response."""
+    async def generate(self, take: Take) -> None:
+        """Generate all choices concurrently."""
 
-        async def take(choice: ChatChoice, parts: Sequence[Part]) -> None:
-            choice.add(parts)
+        async def run(choice: ChatChoice, generation: Generation) -> None:
+            async def add(events: Sequence[Event]) -> None:
+                await take([self._chunk(entry) for entry in choice.add(events)])
 
-        await self._generate(take)
+            await generation.run(add)
+
         pairs = zip(self._choices, self._generations, strict=True)
-        choices = [choice.finished(generation.finish) for choice, generation in pairs]
-        usage = usage_of(self._generations)
-        return self._head | {"object": "chat.completion", "choices": choices, "usage": usage}
-
-    async def stream(self, emit: Emit) -> None:
-        """Generate and emit the chunks; those of the same token are sent together."""
-        opening = b"".join(
-            self._chunk(choice.entry({"role": "assistant", "content": ""}))
-            for choice in self._choices
-        )
-
-        async def take(choice: ChatChoice, parts: Sequence[Part]) -> None:
-            nonlocal opening
-            chunks = opening + b"".join(map(self._chunk, choice.add(parts)))
-            opening = b""
-            if chunks:
-                await emit(chunks)
-
-        await self._generate(take)
-        last = opening
-        for choice, generation in zip(self._choices, self._generations, strict=True):
-            last += self._chunk(choice.entry({}, finish_reason=generation.finish))
-        if self._body.stream_options.include_usage:
-            last += self._chunk(usage=usage_of(self._generations))
-        await emit(last + b"data: [DONE]\n\n")
-
-    async def _generate(
-        self, take: Callable[["ChatChoice", Sequence[Part]], Awaitable[None]]
-    ) -> None:
-        """Generate all choices concurrently; `take` receives the parts of each."""
-        tasks = [
-            asyncio.create_task(generation.run(partial(take, choice)))
-            for choice, generation in zip(self._choices, self._generations, strict=True)
-        ]
+        tasks = [asyncio.create_task(run(*pair)) for pair in pairs]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -110,11 +63,41 @@ class ChatReply:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _chunk(self, *choices: Json, usage: Json | None = None) -> bytes:
+    def opening(self) -> list[Json]:
+        """Return the first chunk of each choice."""
+        first = {"role": "assistant", "content": ""}
+        return [self._chunk(choice.entry(first)) for choice in self._choices]
+
+    def closing(self) -> list[Json]:
+        """Return the last chunk of each choice, and the one with the usage on request."""
+        pairs = zip(self._choices, self._generations, strict=True)
+        last = [self._chunk(choice.entry({}, finish_reason=each.finish)) for choice, each in pairs]
+        return [*last, self._chunk(usage=self._usage())] if self._with_usage else last
+
+    def finished(self) -> Json:
+        """Return the complete response."""
+        pairs = zip(self._choices, self._generations, strict=True)
+        choices = [choice.finished(generation.finish) for choice, generation in pairs]
+        return self._head | {
+            "object": "chat.completion",
+            "choices": choices,
+            "usage": self._usage(),
+        }
+
+    def _chunk(self, *choices: Json, usage: Json | None = None) -> Json:
         chunk = self._head | {"object": "chat.completion.chunk", "choices": choices}
-        if self._body.stream_options.include_usage:
-            chunk["usage"] = usage
-        return encode(chunk)
+        return chunk | {"usage": usage} if self._with_usage else chunk
+
+    def _usage(self) -> Json:
+        """Return the token counts. The prompt is counted once for all choices."""
+        usage = usage_of("prompt", "completion", self._generations[:1], self._generations)
+        usage["prompt_tokens_details"] |= {"audio_tokens": 0}
+        usage["completion_tokens_details"] |= {
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        }
+        return usage
 
 
 class ChatChoice:
@@ -129,11 +112,11 @@ class ChatChoice:
         self._logprobs: list[Json] = []
         self._separator = ""
 
-    def add(self, parts: Sequence[Part]) -> list[Json]:
-        """Add parts to the message; returns the entries of their chunks."""
+    def add(self, events: Sequence[Event]) -> list[Json]:
+        """Add events to the message; returns the entries of their chunks."""
         entries = []
-        for part in parts:
-            match part:
+        for event in events:
+            match event:
                 case Started("call", name):
                     call = {
                         "id": f"call_{secrets.token_hex(12)}",
@@ -147,31 +130,30 @@ class ChatChoice:
                 case Started(kind):
                     field = "reasoning" if kind == "reasoning" else "content"
                     self._separator = _SEPARATOR if self._message.get(field) else ""
-                case Piece("call", text):
+                case Delta("call", text):
                     self._calls[-1]["function"]["arguments"] += text
                     more = {"index": len(self._calls) - 1, "function": {"arguments": text}}
                     entries.append(self.entry({"tool_calls": [more]}))
-                case Piece("reasoning", text):
+                case Delta("reasoning", text):
                     if self._show_reasoning:
                         entries.append(self._text("reasoning", text))
-                case Piece(_, text, tokens):
-                    entries.append(self._text("content", text, tokens))
+                case Delta(_, text, logprobs):
+                    entries.append(self._text("content", text, logprobs))
                 case Ended():
                     pass
         return entries
 
-    def _text(self, field: str, text: str, tokens: Sequence[Token] = ()) -> Json:
+    def _text(self, field: str, text: str, logprobs: Sequence[Json] = ()) -> Json:
         """Add a text, preceded by a blank line if it starts another message of the same kind."""
         text, self._separator = self._separator + text, ""
         self._message[field] = (self._message.get(field) or "") + text
-        logprobs = [logprob(token) for token in tokens]
         self._logprobs += logprobs
         return self.entry({field: text}, logprobs=logprobs)
 
     def entry(
         self, delta: Json, *, logprobs: Sequence[Json] = (), finish_reason: str | None = None
     ) -> Json:
-        """The entry of a chunk."""
+        """Return the entry of a chunk."""
         listed = {"content": logprobs, "refusal": None}
         return {
             "index": self._index,
@@ -181,7 +163,7 @@ class ChatChoice:
         }
 
     def finished(self, finish_reason: str) -> Json:
-        """The choice of the complete response."""
+        """Return the choice of the complete response."""
         message = dict(self._message)
         if self._calls:
             message["tool_calls"] = self._calls
@@ -194,25 +176,3 @@ class ChatChoice:
             "finish_reason": finish_reason,
             "logprobs": listed if self._with_logprobs else None,
         }
-
-
-def usage_of(generations: Sequence[Generation]) -> Json:
-    """The token counts. The prompt is counted once for all choices."""
-    prompt = len(generations[0].prompt)
-    completed = sum(len(generation.completion) for generation in generations)
-    reasoning = sum(generation.reasoning_tokens for generation in generations)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completed,
-        "total_tokens": prompt + completed,
-        "prompt_tokens_details": {
-            "cached_tokens": generations[0].cached_tokens,
-            "audio_tokens": 0,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": reasoning,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }

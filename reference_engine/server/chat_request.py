@@ -88,7 +88,7 @@ class AssistantMessage(RequestModel):
     provider_specific_fields: Ignored = None
 
     def history(self, *, calls_next: bool) -> Iterator[ConversationItem]:
-        """The reasoning, the text and the calls, in this order."""
+        """Yield the reasoning, the text and the calls, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
         if text := self.content or self.refusal:
@@ -115,7 +115,7 @@ _ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_conte
 
 
 def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
-    """The conversation items of the messages.
+    """Return the conversation items of the messages.
 
     `system` and `developer` messages are both instructions; the server itself writes the harmony
     system message. Assistant text with or before tool calls is a preamble; other text is an answer.
@@ -147,7 +147,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
 
 
 def _calls_next(messages: Sequence[Message]) -> list[bool]:
-    """For each message, whether the assistant makes a call before another role's message."""
+    """Tell for each message whether the assistant makes a call before another role's message."""
     after = []
     calls = False
     for message in reversed(messages):
@@ -262,7 +262,7 @@ class ChatRequest(AnswerRequest):
     user: Ignored = None
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
-        """The generation request for this body. Raises ApiError."""
+        """Return the generation request for this body. Raises ApiError."""
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs", "'top_logprobs' requires 'logprobs' to be true.")
         offered = [

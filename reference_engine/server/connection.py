@@ -1,10 +1,11 @@
-"""Shared code of the handlers: settings, request bodies, disconnects and event streams."""
+"""Shared code of the handlers: settings, request bodies, disconnects, replies and streams."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reference_engine.backends.token_source import TokenSource
-from reference_engine.server.api_error import ApiError, internal_error, stopping
+from reference_engine.server.api_error import ApiError, internal_error, json_response, stopping
 from reference_engine.server.fields import ModelRequest, parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings
@@ -50,34 +51,88 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def encode(data: object) -> bytes:
-    """Encode one event without a name."""
-    return b"data: " + orjson.dumps(data) + b"\n\n"
-
-
+Json = dict[str, Any]
+Take = Callable[[Sequence[Json]], Awaitable[None]]
+"""Receives the stream events of the next token."""
 Emit = Callable[[bytes], Awaitable[None]]
 """Sends one or more encoded events."""
 
 
+class Reply(ABC):
+    """The reply to one request: a complete response, or a stream of events."""
+
+    end: ClassVar[bytes] = b"data: [DONE]\n\n"  # what follows the last event
+
+    @abstractmethod
+    async def generate(self, take: Take) -> None:
+        """Generate the reply and pass on its events. Raises ApiError."""
+
+    @abstractmethod
+    def opening(self) -> Sequence[Json]:
+        """Return the events before the first token."""
+
+    @abstractmethod
+    def closing(self) -> Sequence[Json]:
+        """Return the events after the last token."""
+
+    @abstractmethod
+    def finished(self) -> Json:
+        """Return the complete response, after the last token."""
+
+    def encode(self, events: Iterable[Json]) -> bytes:
+        """Encode events without names."""
+        return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+
+    def failure(self, error: ApiError) -> bytes:
+        """Return the event that ends a stream after an error."""
+        return self.encode([error.body()])
+
+    async def respond(self, request: Request, stop: asyncio.Event, *, stream: bool) -> Response:
+        """Return the response to the request, streaming or not. Raises ApiError."""
+        if stream:
+            return EventStream(self, stop)
+        return json_response(await until_disconnect(request.receive, stop, self.complete()))
+
+    async def complete(self) -> Json:
+        """Generate and return the complete response."""
+
+        async def take(events: Sequence[Json]) -> None:
+            pass
+
+        await self.generate(take)
+        return self.finished()
+
+    async def stream(self, emit: Emit) -> None:
+        """Generate and emit the events; those of the same token are sent together.
+
+        The opening is sent with the first token, so that an earlier error has its own status.
+        """
+        opening = self.encode(self.opening())
+
+        async def take(events: Sequence[Json]) -> None:
+            nonlocal opening
+            encoded = opening + self.encode(events)
+            opening = b""
+            if encoded:
+                await emit(encoded)
+
+        await self.generate(take)
+        await emit(opening + self.encode(self.closing()) + self.end)
+
+
 class EventStream(Response):
-    """Server-sent events, which `write` emits.
+    """Server-sent events of a reply.
 
     An error before the first event has its own status; a later one becomes the last event.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        write: Callable[[Emit], Awaitable[None]],
-        stop: asyncio.Event,
-        last_event: Callable[[ApiError], bytes],
-    ) -> None:
+    def __init__(self, reply: Reply, stop: asyncio.Event) -> None:
         super().__init__(headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]
-        self._write = write
+        self._reply = reply
         self._stop = stop
-        self._last_event = last_event
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end, the client disconnects or the server stops."""
@@ -92,7 +147,7 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": events, "more_body": more})
 
         async def work() -> None:
-            await self._write(emit)
+            await self._reply.stream(emit)
             await emit(b"", more=False)
 
         try:
@@ -107,7 +162,7 @@ class EventStream(Response):
         else:
             return
         if started:
-            await emit(self._last_event(error), more=False)
+            await emit(self._reply.failure(error), more=False)
         else:
             await error.response()(scope, receive, send)
 

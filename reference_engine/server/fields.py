@@ -98,19 +98,19 @@ def _api_error(data: dict[str, Any], error: ErrorDetails) -> ApiError:
 
 
 def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The error for the first invalid field, from the union member that fits best."""
+    """Return the error for the first invalid field, from the union member that fits best."""
     field = errors[0]["loc"][:1]
     return max((error for error in errors if error["loc"][:1] == field), key=_weight)
 
 
 def _weight(error: ErrorDetails) -> tuple[bool, int]:
-    """The sort key of an error: a wrong `type` of an object comes before errors in its fields."""
+    """Rank an error: a wrong `type` of an object comes before errors in its fields."""
     wrong_type = error["type"] == "literal_error" and error["loc"][-1] == "type"
     return wrong_type, len(error["loc"])
 
 
 def _paths(data: object, steps: Sequence[int | str], *, missing: bool) -> Iterator[str]:
-    """The paths in the request that a location of pydantic can mean, such as `.messages[0].name`.
+    """Yield the request paths that a location of pydantic can mean, such as `.messages[0].name`.
 
     Some steps of a location name the tried member of a union instead of a field.
     """
@@ -218,7 +218,7 @@ class FunctionDefinition(RequestModel):
         return strict
 
     def tool(self) -> FunctionTool:
-        """The tool of the conversation."""
+        """Return the tool of the conversation."""
         return FunctionTool(self.name, self.description, self.parameters, bool(self.strict))
 
 
@@ -260,7 +260,7 @@ class JsonObjectFormat(RequestModel):
 
 
 def answer_format(chosen: object) -> AnswerFormat | None:
-    """The format of the conversation for a `JsonSchema`, a `JsonObjectFormat` or a `TextFormat`."""
+    """Convert a `JsonSchema`, a `JsonObjectFormat` or a `TextFormat` for the conversation."""
     match chosen:
         case JsonSchema():
             return AnswerFormat(chosen.name, chosen.schema_, chosen.description, chosen.strict)
@@ -314,7 +314,7 @@ class AnswerRequest(ModelRequest):
         return options
 
     def sampling(self, max_tokens: int | None, top_logprobs: int | None) -> SamplingParams:
-        """The sampling parameters."""
+        """Return the sampling parameters."""
         return SamplingParams(
             max_tokens or UNLIMITED,
             self.temperature,

@@ -1,11 +1,11 @@
-"""One answer of the model: prompt tokens, sampled tokens, parsed messages and counts."""
+"""One answer of the model: prompt tokens, sampled tokens, parsed messages and token counts."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from harmony.conversation import Conversation, User
 from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, HarmonyParser, Started
@@ -21,8 +21,8 @@ from reference_engine.generation.errors import (
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.api_error import ApiError, internal_error, stopping
 from reference_engine.server.grammar import ReplyGrammar
-from reference_engine.server.pieces import Part, Piece, VisibleText
 from reference_engine.server.tool_choice import ToolPolicy, continuation
+from reference_engine.server.visible_text import VisibleText
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
@@ -50,15 +50,15 @@ class GenerationRequest:
         return replace(self, conversation=replace(self.conversation, items=kept))
 
     def choice(self, index: int) -> GenerationRequest:
-        """The same request for the choice with this index, with a different seed."""
+        """Return the same request for the choice with this index, with a different seed."""
         seed = self.sampling.seed
         if seed is None or not index:
             return self
         return replace(self, sampling=replace(self.sampling, seed=seed + index))
 
 
-Take = Callable[[Sequence[Part]], Awaitable[None]]
-"""Receives the next parts of an answer."""
+Take = Callable[[Sequence[Event]], Awaitable[None]]
+"""Receives the events of the next token."""
 
 
 class Generation:
@@ -78,6 +78,7 @@ class Generation:
         self._grammar = ReplyGrammar.of(request.conversation)
         self._parser = self.new_parser()
         self._shown = VisibleText(request.stop)
+        self.items = self._shown.items  # the messages so far, as clients receive them
         self._boundary = 0
         self._steered = 0
         self._called = False
@@ -85,15 +86,15 @@ class Generation:
         self._cut = False
 
     def render(self, conversation: Conversation) -> list[int]:
-        """The tokens of the prompt."""
+        """Return the tokens of the prompt."""
         return render_prompt(conversation)
 
     def new_parser(self) -> HarmonyParser:
-        """A parser of the model's tokens."""
+        """Return a parser of the model's tokens."""
         return HarmonyParser()
 
     async def run(self, take: Take) -> None:
-        """Pass on the parts of the answer until the model, a stop string or the limit ends it.
+        """Pass on the events of the answer until the model, a stop string or the limit ends it.
 
         The engine receives another request after each header that the server writes. Raises
         ApiError if the engine fails or refuses a request.
@@ -111,15 +112,15 @@ class Generation:
                     async for token in tokens:
                         if not self.completion:
                             self.cached_tokens = token.reused
-                        if parts := self._read(token):
-                            await take(parts)
+                        if events := self._read(token):
+                            await take(events)
                         done = self._parser.done or self._shown.hit
                         if done or self._restart or self._cut:
                             break
         if self._cut or not (self._parser.done or self._shown.hit):
             self.finish = "length"
-            if parts := self._last_parts():
-                await take(parts)
+            if events := self._last_events():
+                await take(events)
         elif self._called:
             self.finish = "tool_calls"
 
@@ -135,8 +136,8 @@ class Generation:
             raise overflow(len(prompt), max_context)
         return prompt
 
-    def _read(self, token: Token) -> list[Part]:
-        """The parts of one more token."""
+    def _read(self, token: Token) -> list[Event]:
+        """Return the events of one more token."""
         before = self._parser.open
         events = self._parser.feed(token.id)
         self.completion.append(token.id)
@@ -154,19 +155,19 @@ class Generation:
                 self._called = self._called or event.kind == "call"
             elif isinstance(event, Ended):
                 self._boundary = len(self.completion)
-        parts = self._parts(events)
+        shown = self._visible(events)
         if self._parser.done and policy.mode == "required" and not self._called:
-            parts += self._steer(None)
-        return parts
+            shown += self._steer(None)
+        return shown
 
-    def _last_parts(self) -> list[Part]:
-        """The parts at the end of the tokens, unless they start a disallowed message."""
+    def _last_events(self) -> list[Event]:
+        """Return the events at the end of the tokens, unless they start a disallowed message."""
         events = self._parser.finish()
         first = events[0] if events else None
         if isinstance(first, Started) and not self._request.policy.allows(first):
             return []
         self._count_header_text(events)
-        return self._parts(events)
+        return self._visible(events)
 
     def _count_header_text(self, events: Sequence[Event]) -> None:
         """Count the tokens of a chain of thought in a malformed header."""
@@ -175,7 +176,7 @@ class Generation:
             sampled = len(self.completion) - self._boundary
             self.reasoning_tokens += min(len(encode(text)), sampled)
 
-    def _steer(self, disallowed: Started | None) -> list[Part]:
+    def _steer(self, disallowed: Started | None) -> list[Event]:
         """Return to the end of the last message and write the next header."""
         header = self._request.policy.header(disallowed, again=self._steered > 0)
         kept, opening = continuation(self.completion[: self._boundary], header)
@@ -191,24 +192,27 @@ class Generation:
             self._parser.feed(token)
         self._restart = True
         self._called = self._parser.open is not None and self._parser.open.kind == "call"
-        return self._parts([self._parser.open] if self._parser.open else [])
+        return self._visible([self._parser.open] if self._parser.open else [])
 
-    def _parts(self, events: Sequence[Event]) -> list[Part]:
-        parts: list[Part] = []
-        for event in events:
-            match event:
-                case Delta("answer" | "preamble"):
-                    parts += self._shown.add(event)
-                case Delta(kind, text):
-                    parts.append(Piece(kind, text))
-                case Started():
-                    self._shown.start(event)
-                    parts.append(event)
-                case Ended():
-                    parts += [*self._shown.flush(event), event]
-            if self._shown.hit:
-                return [*parts, Ended(event.kind)]
-        return parts
+    def _visible(self, events: Sequence[Event]) -> list[Event]:
+        return [shown for event in events for shown in self._shown.read(event)]
+
+
+def usage_of(
+    read: str, written: str, prompts: Sequence[Generation], answers: Sequence[Generation]
+) -> dict[str, Any]:
+    """Return the token counts; `read` and `written` are an API's names of the two kinds."""
+    prompt_tokens = sum(len(each.prompt) for each in prompts)
+    answer_tokens = sum(len(each.completion) for each in answers)
+    cached = sum(each.cached_tokens for each in prompts)
+    reasoning = sum(each.reasoning_tokens for each in answers)
+    return {
+        f"{read}_tokens": prompt_tokens,
+        f"{read}_tokens_details": {"cached_tokens": cached},
+        f"{written}_tokens": answer_tokens,
+        f"{written}_tokens_details": {"reasoning_tokens": reasoning},
+        "total_tokens": prompt_tokens + answer_tokens,
+    }
 
 
 @contextmanager
@@ -232,6 +236,6 @@ def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
 
 
 def overflow(length: int | str, max_context: int) -> ApiError:
-    """The error for a prompt that leaves no room in the context."""
+    """Return the error for a prompt that leaves no room in the context."""
     message = f"The prompt has {length} tokens, but the context is limited to {max_context}."
     return ApiError(400, message, code="context_length_exceeded")

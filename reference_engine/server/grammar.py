@@ -35,7 +35,7 @@ _PIECE = 1000  # characters tokenized together; the time is not linear in word l
 
 
 def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
-    """The llguidance rules of documents that follow a schema. Raises ValueError.
+    """Return the llguidance rules of documents that follow a schema. Raises ValueError.
 
     Unless `strict`, the rules ignore what llguidance does not support.
     """
@@ -53,7 +53,7 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
 
 
 def rules_for_calls(parameters: Mapping[str, Any] | None) -> str:
-    """The llguidance rules of the arguments of a strict function. Raises ValueError."""
+    """Return the llguidance rules of the arguments of a strict function. Raises ValueError."""
     nothing = {"type": "object", "properties": {}, "additionalProperties": False}
     return rules_for(parameters or nothing, strict=True)
 
@@ -72,7 +72,7 @@ class ReplyGrammar:
 
     @classmethod
     def of(cls, conversation: Conversation) -> "ReplyGrammar | None":
-        """The grammar of the reply; None if everything is allowed. Raises ValueError."""
+        """Return the grammar of the reply; None if everything is allowed. Raises ValueError."""
         wanted = conversation.answer_format
         answer = rules_for(wanted.schema, strict=wanted.strict) if wanted else None
         strict = [tool for tool in conversation.tools if tool.strict]
@@ -88,7 +88,7 @@ class ReplyGrammar:
         return constraint
 
     def rules_of(self, message: Started | None) -> str | None:
-        """The rules of the text of a message, if it has any."""
+        """Return the rules of the text of a message, if it has any."""
         if message is None:
             return None
         return self.answer if message.kind == "answer" else self.calls.get(message.name)
@@ -117,7 +117,7 @@ class ReplyConstraint:
         return True
 
     def allowed(self) -> Tensor:
-        """The tokens that continue the document."""
+        """Return the tokens that continue the document."""
         assert self._document is not None
         bits = np.frombuffer(self._document.compute_bitmask(), dtype=np.uint8)
         mask = np.unpackbits(bits, count=VOCABULARY, bitorder="little")
@@ -148,7 +148,7 @@ class _Vocabulary:
         self.tokens = [*ordinary, *[b"<|special|>"] * (VOCABULARY - len(ordinary))]
 
     def __call__(self, text: bytes) -> list[int]:
-        """The tokens of a required text of a document, which may be very long."""
+        """Return the tokens of a required text of a document, which may be very long."""
         whole = text.decode()
         pieces = [whole[at : at + _PIECE] for at in range(0, len(whole), _PIECE)]
         encode = harmony_encoding().encode

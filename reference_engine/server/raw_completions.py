@@ -7,9 +7,9 @@ does not include the stop token, but `token_ids` does.
 import codecs
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -22,24 +22,18 @@ from harmony.render import RenderError, written_tokens
 from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 from reference_engine.model.config import VOCABULARY
-from reference_engine.server.api_error import invalid, json_response
-from reference_engine.server.connection import (
-    Context,
-    Emit,
-    EventStream,
-    encode,
-    until_disconnect,
-)
+from reference_engine.server.api_error import invalid
+from reference_engine.server.connection import Context, Json, Reply, Take
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops, Zero
 from reference_engine.server.generation import api_errors, overflow
-from reference_engine.server.pieces import StopStrings
+from reference_engine.server.visible_text import StopStrings
 
 _DEFAULT_TOKENS = 16
 _TokenId = Annotated[int, Field(ge=0, lt=VOCABULARY)]
 
 
 def _single(prompt: object) -> object:
-    """The prompt, unpacked from a list of one, as some clients send it."""
+    """Unpack a prompt from a list of one, as some clients send it."""
     if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
         return prompt
     if len(prompt) > 1:
@@ -67,7 +61,7 @@ class CompletionRequest(AnswerRequest):
     user: Ignored = None
 
     def tokens(self) -> list[int]:
-        """The prompt. Raises ApiError."""
+        """Return the prompt. Raises ApiError."""
         if not isinstance(self.prompt, str):
             return self.prompt
         try:
@@ -85,35 +79,6 @@ class Piece:
     finish: Literal["stop", "length"] | None = None
 
 
-async def _generate(
-    context: Context,
-    body: CompletionRequest,
-    prompt: Sequence[int],
-    take: Callable[[Piece], Awaitable[None]],
-) -> None:
-    """Pass on the completion, one piece for each token. Raises ApiError."""
-    room = context.engine.max_context - len(prompt)
-    if room < 1:
-        raise overflow(len(prompt), context.engine.max_context)
-    ends = STOP_TOKENS | frozenset(body.stop_token_ids)
-    params = body.sampling(min(room, body.max_tokens), body.logprobs)
-    params = replace(params, stop_token_ids=ends)
-    text = _Text(body)
-    end: Token | None = None
-    with api_errors(prompt, context.engine.max_context):
-        async with aclosing(context.engine.generate(prompt, params)) as tokens:
-            async for token in tokens:
-                if end:  # The engine did not stop at this token.
-                    await take(Piece(end, text.of(end)))
-                end = token if token.id in ends else None
-                if not end:
-                    await take(Piece(token, text.of(token)))
-                if text.stopped:
-                    await take(Piece(None, finish="stop"))
-                    return
-    await take(Piece(end, text.rest(), "stop" if end else "length"))
-
-
 class _Text:
     """Decodes tokens to the text that clients receive, up to a stop string."""
 
@@ -128,43 +93,86 @@ class _Text:
         return self._stops.hit
 
     def of(self, token: Token) -> str:
-        """The text that can be sent after one more token."""
+        """Return the text that can be sent after one more token."""
         data = b"" if token.id >= self._first_hidden else bytes_of(token.id)
         return self._stops.feed(self._characters.decode(data))
 
     def rest(self) -> str:
-        """The text held back, at the end."""
+        """Return the text held back, at the end."""
         return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
 
 
-@dataclass(frozen=True)
-class _Writer:
-    body: CompletionRequest
-    prompt: Sequence[int]
-    fingerprint: str
-    id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
-    created: int = field(default_factory=lambda: int(time.time()))
+class CompletionReply(Reply):
+    """The reply to one request."""
 
-    def response(self, *choices: dict[str, Any]) -> dict[str, Any]:
-        """A response or chunk without its usage."""
-        return {
-            "id": self.id,
+    def __init__(self, context: Context, body: CompletionRequest) -> None:
+        """Read the prompt. Raises ApiError."""
+        self._context = context
+        self._body = body
+        self._prompt = body.tokens()
+        self._pieces: list[Piece] = []
+        self._length = 0  # the length of the text so far
+        self._head = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
-            "created": self.created,
-            "model": self.body.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": list(choices),
+            "created": int(time.time()),
+            "model": body.model,
+            "system_fingerprint": context.settings.fingerprint,
         }
 
-    def choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
-        """The choice of a response or chunk; `offset` is the length of the text before it."""
+    async def generate(self, take: Take) -> None:
+        """Generate the completion and pass on one chunk for each token."""
+        engine, body, prompt = self._context.engine, self._body, self._prompt
+        room = engine.max_context - len(prompt)
+        if room < 1:
+            raise overflow(len(prompt), engine.max_context)
+        ends = STOP_TOKENS | frozenset(body.stop_token_ids)
+        params = body.sampling(min(room, body.max_tokens), body.logprobs)
+        params = replace(params, stop_token_ids=ends)
+        text = _Text(body)
+        end: Token | None = None
+        with api_errors(prompt, engine.max_context):
+            async with aclosing(engine.generate(prompt, params)) as tokens:
+                async for token in tokens:
+                    if end:  # The engine did not stop at this token.
+                        await take(self._add(Piece(end, text.of(end))))
+                    end = token if token.id in ends else None
+                    if not end:
+                        await take(self._add(Piece(token, text.of(token))))
+                    if text.stopped:
+                        await take(self._add(Piece(None, finish="stop")))
+                        return
+        await take(self._add(Piece(end, text.rest(), "stop" if end else "length")))
+
+    def _add(self, piece: Piece) -> list[Json]:
+        choice = self._choice(piece, offset=self._length)
+        self._pieces.append(piece)
+        self._length += len(piece.text)
+        return [self._head | {"choices": [choice]}]
+
+    def opening(self) -> list[Json]:
+        """Return no events."""
+        return []
+
+    def closing(self) -> list[Json]:
+        """Return the chunk with the usage on request."""
+        wanted = self._body.stream_options.include_usage
+        return [self._head | {"choices": [], "usage": self._usage()}] if wanted else []
+
+    def finished(self) -> Json:
+        """Return the complete response."""
+        choices = [self._choice(*self._pieces)]
+        return self._head | {"choices": choices, "usage": self._usage()}
+
+    def _choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
+        """Return a choice; `offset` is the length of the text before its pieces."""
         choice: dict[str, Any] = {
             "index": 0,
             "text": "".join(piece.text for piece in pieces),
-            "logprobs": None if self.body.logprobs is None else self._logprobs(pieces, offset),
+            "logprobs": None if self._body.logprobs is None else self._logprobs(pieces, offset),
             "finish_reason": pieces[-1].finish,
         }
-        if self.body.return_token_ids:
+        if self._body.return_token_ids:
             choice["token_ids"] = [piece.token.id for piece in pieces if piece.token]
         return choice
 
@@ -185,46 +193,21 @@ class _Writer:
         return found
 
     def _name(self, token: int) -> str:
-        if self.body.return_tokens_as_token_ids:
+        if self._body.return_tokens_as_token_ids:
             return f"token_id:{token}"
         return bytes_of(token).decode("utf-8", "replace")
 
-    def usage(self, pieces: Sequence[Piece]) -> dict[str, int]:
-        """The token counts of the whole completion."""
-        completion = sum(piece.token is not None for piece in pieces)
+    def _usage(self) -> dict[str, int]:
+        completion = sum(piece.token is not None for piece in self._pieces)
         return {
-            "prompt_tokens": len(self.prompt),
+            "prompt_tokens": len(self._prompt),
             "completion_tokens": completion,
-            "total_tokens": len(self.prompt) + completion,
+            "total_tokens": len(self._prompt) + completion,
         }
 
 
 async def create_raw_completion(context: Context, request: Request) -> Response:
     """Continue a prompt, streaming or not."""
     body = await context.read(request, CompletionRequest)
-    writer = _Writer(body, body.tokens(), context.settings.fingerprint)
-    whole: list[Piece] = []
-
-    async def stream(emit: Emit) -> None:
-        offset = 0
-
-        async def take(piece: Piece) -> None:
-            nonlocal offset
-            whole.append(piece)
-            await emit(encode(writer.response(writer.choice(piece, offset=offset))))
-            offset += len(piece.text)
-
-        await _generate(context, body, writer.prompt, take)
-        last = b"data: [DONE]\n\n"
-        if body.stream_options.include_usage:
-            last = encode(writer.response() | {"usage": writer.usage(whole)}) + last
-        await emit(last)
-
-    async def keep(piece: Piece) -> None:
-        whole.append(piece)
-
-    if body.stream:
-        return EventStream(stream, context.stop, lambda error: encode(error.body()))
-    work = _generate(context, body, writer.prompt, keep)
-    await until_disconnect(request.receive, context.stop, work)
-    return json_response(writer.response(writer.choice(*whole)) | {"usage": writer.usage(whole)})
+    reply = CompletionReply(context, body)
+    return await reply.respond(request, context.stop, stream=body.stream)

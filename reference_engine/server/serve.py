@@ -111,9 +111,53 @@ def _follow(settings: ServeSettings, shard: Shard) -> None:
     )
 
 
+def open_engine(
+    settings: ServeSettings,
+    parts: Parts | None = None,
+    shard: Shard = UNSHARDED,
+    link: Link | None = None,
+) -> Backend:
+    """Create the engine or backend of the settings, without starting it. Raises SetupError."""
+    backend = settings.backend
+    if backend.name == "reference":
+        parts = parts or Parts()
+        return Engine(
+            parts.model(load(settings, shard)),
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            max_context=settings.max_context,
+            prefill_chunk=settings.prefill_chunk,
+            memory=settings.memory,
+            sampler=parts.sampler,
+            forward=parts.forward(forward_for),
+            link=link,
+        )
+    if settings.faulty:
+        raise SetupError("--fault needs the reference engine: remove --backend.")
+    _prepare(settings)
+    # Imported here because only these backends need their packages.
+    if backend.is_remote:
+        from reference_engine.backends.remote import connect
+
+        return connect(backend, settings.max_context)
+    from reference_engine.backends.in_process import InProcessEngine, load_mlx, load_transformers
+
+    model = (
+        load_mlx(settings.checkpoint)
+        if backend.name == "mlx"
+        else load_transformers(settings.checkpoint, settings.device, settings.dtype)
+    )
+    return InProcessEngine(
+        model,
+        max_batch=settings.max_batch,
+        max_context=settings.max_context,
+        max_queue=settings.max_queue,
+    )
+
+
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
     """Load the checkpoint, or one shard of it, and the vocabulary. Raises SetupError."""
-    prepare(settings)
+    _prepare(settings)
     return load_model(
         settings.checkpoint,
         settings.device,
@@ -125,58 +169,7 @@ def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
     )
 
 
-def open_engine(
-    settings: ServeSettings,
-    parts: Parts | None = None,
-    shard: Shard = UNSHARDED,
-    link: Link | None = None,
-) -> Backend:
-    """Create the engine or backend of the settings, without starting it. Raises SetupError."""
-    if settings.backend.name != "reference":
-        return _backend(settings)
-    parts = parts or Parts()
-    return Engine(
-        parts.model(load(settings, shard)),
-        max_batch=settings.max_batch,
-        max_queue=settings.max_queue,
-        max_context=settings.max_context,
-        prefill_chunk=settings.prefill_chunk,
-        memory=settings.memory,
-        sampler=parts.sampler,
-        forward=parts.forward(forward_for),
-        link=link,
-    )
-
-
-def _backend(settings: ServeSettings) -> Backend:
-    # Imported here because only these backends need their packages.
-    from reference_engine.backends.dialect import Dialect
-    from reference_engine.backends.in_process import InProcessEngine, load_mlx, load_transformers
-    from reference_engine.backends.llama_cpp import LlamaCpp
-    from reference_engine.backends.ollama import Ollama
-    from reference_engine.backends.remote import connect
-    from reference_engine.backends.vllm import Vllm
-
-    if settings.faulty:
-        raise SetupError("--fault needs the reference engine: remove --backend.")
-    prepare(settings)
-    if settings.backend.is_remote:
-        dialects: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
-        return connect(settings.backend, dialects[settings.backend.name], settings.max_context)
-    model = (
-        load_mlx(settings.checkpoint)
-        if settings.backend.name == "mlx"
-        else load_transformers(settings.checkpoint, settings.device, settings.dtype)
-    )
-    return InProcessEngine(
-        model,
-        max_batch=settings.max_batch,
-        max_context=settings.max_context,
-        max_queue=settings.max_queue,
-    )
-
-
-def prepare(settings: ServeSettings) -> None:
+def _prepare(settings: ServeSettings) -> None:
     """Check the device, set the threads and load the vocabulary. Raises SetupError."""
     device, local = settings.device.partition(":")[0], not settings.backend.is_remote
     if device == "cuda" and local and not torch.cuda.is_available():
@@ -252,7 +245,7 @@ def _restored_handlers() -> Iterator[None]:
 
 
 def _fingerprint(settings: ServeSettings) -> str:
-    """A fingerprint of the backend, the checkpoint's configuration and the number format."""
+    """Return a fingerprint of the backend, the checkpoint's configuration and the number format."""
     identity = [settings.backend.name.encode(), str(settings.dtype).encode()]
     if settings.backend.is_remote:
         identity.append(settings.backend.root.encode())
@@ -264,7 +257,7 @@ def _fingerprint(settings: ServeSettings) -> str:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket; it is bound before the checkpoint is loaded to report a busy port early."""
+    """Bind a socket before the checkpoint is loaded, to report a busy port early."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -44,7 +44,7 @@ class ToolPolicy:
     used_up: bool = False  # whether the model has made the maximum number of these calls
 
     def allows(self, message: Started) -> bool:
-        """Whether the model may write this message."""
+        """Tell whether the model may write this message."""
         if message.kind == "call" and message.name.partition(".")[0] in self.builtin:
             return not self.used_up
         match self.mode:
@@ -58,7 +58,7 @@ class ToolPolicy:
                 return message.kind != "answer"
 
     def header(self, disallowed: Started | None, *, again: bool) -> str:
-        """The header that replaces a disallowed message, or that continues after the last one.
+        """Return the header that replaces a disallowed message, or that follows the last one.
 
         It names a function if the model has already had a chance to pick one (`again`).
         """
@@ -73,7 +73,7 @@ class ToolPolicy:
 
 
 def continuation(before: Sequence[int], header: str) -> tuple[list[int], list[int]]:
-    """The completion up to a complete message, and the header from which the model continues.
+    """Return the completion up to a complete message, and the header that the model continues.
 
     `before` is empty while the prompt's `<|start|>assistant` is still open.
     """
@@ -107,7 +107,7 @@ class Choice:
     disallowed, so the model does not see the others."""
 
     def applied(self, tools: Sequence[OfferedTool]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
-        """The tools that the model sees, and the policy. Raises ApiError."""
+        """Return the tools that the model sees, and the policy. Raises ApiError."""
         self._check(tools)
         seen = tuple(
             each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed

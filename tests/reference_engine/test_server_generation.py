@@ -10,18 +10,18 @@ from openai.types.responses import Response
 from scripted import ScriptedEngine
 
 from harmony.conversation import Conversation, User
-from harmony.parse import STOP_TOKENS, Ended, Started
+from harmony.parse import STOP_TOKENS, Delta, Ended, Event, Started
 from harmony.vocabulary import harmony_encoding
 from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.chat_completions import ChatReply
 from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.generation import Generation, GenerationRequest
-from reference_engine.server.pieces import Part, Piece, StopStrings
-from reference_engine.server.responses.handler import Reply
+from reference_engine.server.responses.handler import ResponsesReply
 from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.tool_choice import ToolPolicy
+from reference_engine.server.visible_text import StopStrings
 
 POLICIES = [
     ToolPolicy(),
@@ -51,18 +51,18 @@ def tokens_of(sampled: list[str | int]) -> list[int]:
     ]
 
 
-def run(order: GenerationRequest, tokens: list[int]) -> tuple[Generation, list[Part]]:
+def run(order: GenerationRequest, tokens: list[int]) -> tuple[Generation, list[Event]]:
     generation = Generation(ScriptedEngine(tokens), order)
-    collected: list[Part] = []
+    collected: list[Event] = []
 
-    async def take(parts: Sequence[Part]) -> None:
+    async def take(parts: Sequence[Event]) -> None:
         collected.extend(parts)
 
     asyncio.run(generation.run(take))
     return generation, collected
 
 
-def check_order(parts: list[Part]) -> None:
+def check_order(parts: list[Event]) -> None:
     writing: Started | None = None
     for part in parts:
         if isinstance(part, Started):
@@ -71,7 +71,7 @@ def check_order(parts: list[Part]) -> None:
         else:
             assert writing is not None
             assert part.kind == writing.kind
-            assert not isinstance(part, Piece) or part.text
+            assert not isinstance(part, Delta) or part.text
             writing = None if isinstance(part, Ended) else writing
     assert writing is None
 
@@ -88,7 +88,7 @@ def test_cot_with_a_malformed_header_is_counted():
         Conversation((User("Hi"),)), SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy()
     )
     generation, parts = run(order, tokens_of(sampled))
-    (text,) = [each.text for each in parts if isinstance(each, Piece) and each.kind == "reasoning"]
+    (text,) = [each.text for each in parts if isinstance(each, Delta) and each.kind == "reasoning"]
     assert generation.reasoning_tokens == len(harmony_encoding().encode(text))
 
 
@@ -120,11 +120,11 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     assert "stop" not in (content or "") or any(part.kind == "preamble" for part in parts)
 
     writer = OutputWriter()
-    writer.events(parts)
+    writer.written(parts)
     steps = Steps(lambda _: generation, order)
     steps.finish = generation.finish
     request = ResponsesRequest.model_validate({"model": "m", "input": "Hi"})
-    Response.model_validate(Reply(request, steps, writer).finished())
+    Response.model_validate(ResponsesReply(request, steps, writer).finished())
 
 
 @settings(max_examples=300, deadline=None)

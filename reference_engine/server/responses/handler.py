@@ -6,28 +6,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from harmony.conversation import ConversationItem, texts_of
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.api_error import ApiError, invalid, json_response
-from reference_engine.server.connection import Context, Emit, EventStream, until_disconnect
-from reference_engine.server.generation import Generation, GenerationRequest
+from reference_engine.server.connection import Context, Json, Reply, Take
+from reference_engine.server.generation import Generation, GenerationRequest, usage_of
 from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
-from reference_engine.server.responses.output_items import Event, OutputWriter
+from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
-from reference_engine.server.responses.steps import StepPart, Steps
-
-T = TypeVar("T")
-_LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
-_ORDER: TypeAdapter[str] = TypeAdapter(Literal["asc", "desc"])
-_DEFAULTS = {"limit": "20", "order": "desc"}
+from reference_engine.server.responses.steps import StepEvent, Steps
 
 
 @dataclass(frozen=True)
@@ -94,32 +89,36 @@ class ResponseStore:
             del self._items[item_id]
 
 
-def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+class PageQuery(BaseModel):
+    """The query of a list of items."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: str = ""
+
+
+def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
     """Return the part of the list selected by `limit`, `order` and `after`. Raises ApiError."""
-    options = _DEFAULTS | dict(query)
-    limit = _checked(_LIMIT, "limit", options)
-    in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))
-    if after := options.get("after"):
-        places = [at for at, item in enumerate(in_order) if item["id"] == after]
+    try:
+        wanted = PageQuery.model_validate(dict(query))
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        name = str(found["loc"][0])
+        raise invalid(name, f"Invalid value for '{name}': {found['msg']}.") from error
+    in_order = list(items if wanted.order == "asc" else reversed(items))
+    if wanted.after:
+        places = [at for at, item in enumerate(in_order) if item["id"] == wanted.after]
         if not places:
-            raise invalid("after", f"'after' is '{after}', but no input item has this id.")
+            raise invalid("after", f"'after' is '{wanted.after}', but no input item has this id.")
         in_order = in_order[places[0] + 1 :]
-    shown = in_order[:limit]
+    shown = in_order[: wanted.limit]
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(in_order) > limit,
+        "has_more": len(in_order) > wanted.limit,
     }
-
-
-def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> T:
-    try:
-        return adapter.validate_python(options[name])
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
-        raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
 
 
 class ResponsesHandler:
@@ -142,17 +141,13 @@ class ResponsesHandler:
             custom=custom(body.tools),
             include=body.include,
         )
-        reply = Reply(body, steps, writer)
 
-        def keep(response: dict[str, Any]) -> None:
+        def keep(response: Json) -> None:
             if body.store:
                 self._store.put(_stored(body, response, history, writer, steps))
 
-        if body.stream:
-            return EventStream(partial(reply.stream, keep), context.stop, reply.failure)
-        response = await until_disconnect(request.receive, context.stop, reply.run())
-        keep(response)
-        return json_response(response)
+        reply = ResponsesReply(body, steps, writer, keep)
+        return await reply.respond(request, context.stop, stream=body.stream)
 
     async def _steps(
         self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
@@ -232,7 +227,7 @@ def _history(body: ResponsesRequest, memory: ResponseStore) -> tuple[Conversatio
 
 def _stored(
     body: ResponsesRequest,
-    response: dict[str, Any],
+    response: Json,
     history: tuple[ConversationItem, ...],
     writer: OutputWriter,
     steps: Steps,
@@ -248,55 +243,70 @@ def _stored(
     )
 
 
-@dataclass
-class Reply:
-    """One response: the object, and its stream of numbered events."""
+class ResponsesReply(Reply):
+    """One response: the object, and its stream of numbered events.
 
-    body: ResponsesRequest
-    steps: Steps
-    writer: OutputWriter
-    id: str = field(default_factory=lambda: f"resp_{secrets.token_hex(16)}")
-    created: int = field(default_factory=lambda: int(time.time()))
-    _sent: int = 0
+    `keep` receives the complete response.
+    """
 
-    async def run(self) -> dict[str, Any]:
-        """Generate and return the complete response."""
+    end = b""
 
-        async def take(parts: Sequence[StepPart]) -> None:
-            self.writer.events(parts)
+    def __init__(
+        self,
+        body: ResponsesRequest,
+        steps: Steps,
+        writer: OutputWriter,
+        keep: Callable[[Json], None] = lambda _: None,
+    ) -> None:
+        self._body = body
+        self._steps = steps
+        self._writer = writer
+        self._keep = keep
+        self._id = f"resp_{secrets.token_hex(16)}"
+        self._created = int(time.time())
+        self._sent = 0
 
-        await self.steps.run(take)
-        return self.finished()
+    async def generate(self, take: Take) -> None:
+        """Generate all steps."""
 
-    async def stream(self, keep: Callable[[dict[str, Any]], None], emit: Emit) -> None:
-        """Generate and emit the events, grouped by token; `keep` gets the complete response."""
+        async def write(events: Sequence[StepEvent]) -> None:
+            await take(self._writer.written(events))
+
+        await self._steps.run(write)
+
+    def opening(self) -> list[Json]:
+        """Return the events of the empty response."""
         running = self._response("in_progress")
         kinds = ("response.created", "response.in_progress")
-        opening = self._encode({"type": kind, "response": running} for kind in kinds)
+        return [{"type": kind, "response": running} for kind in kinds]
 
-        async def take(parts: Sequence[StepPart]) -> None:
-            nonlocal opening
-            events = opening + self._encode(self.writer.events(parts))
-            opening = b""
-            if events:
-                await emit(events)
-
-        await self.steps.run(take)
+    def closing(self) -> list[Json]:
+        """Return the event of the complete response."""
         response = self.finished()
-        keep(response)
-        last = {"type": f"response.{response['status']}", "response": response}
-        await emit(opening + self._encode([last]))
+        return [{"type": f"response.{response['status']}", "response": response}]
 
-    def finished(self) -> dict[str, Any]:
-        """Return the complete response after the last step."""
-        truncated = self.steps.finish == "length"
+    def finished(self) -> Json:
+        """Return the complete response, which is also kept."""
+        truncated = self._steps.finish == "length"
         response = self._response("incomplete" if truncated else "completed")
-        response["usage"] = usage_of(self.steps)
+        generations = self._steps.generations
+        response["usage"] = usage = usage_of("input", "output", generations, generations)
+        usage["input_tokens_details"] |= {"cache_write_tokens": 0}
         if truncated:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
             response["completed_at"] = int(time.time())
+        self._keep(response)
         return response
+
+    def encode(self, events: Iterable[Json]) -> bytes:
+        """Encode events with names and sequence numbers."""
+        encoded = b""
+        for event in events:
+            numbered = event | {"sequence_number": self._sent}
+            self._sent += 1
+            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
+        return encoded
 
     def failure(self, error: ApiError) -> bytes:
         """Return the event that ends a stream after an error."""
@@ -305,32 +315,24 @@ class Reply:
             code = "rate_limit_exceeded"
         response = self._response("failed")
         response["error"] = {"code": code, "message": error.message}
-        return self._encode([{"type": "response.failed", "response": response}])
+        return self.encode([{"type": "response.failed", "response": response}])
 
-    def _response(self, status: str) -> dict[str, Any]:
+    def _response(self, status: str) -> Json:
         return {
-            "id": self.id,
+            "id": self._id,
             "object": "response",
-            "created_at": self.created,
+            "created_at": self._created,
             "completed_at": None,
             "status": status,
             "error": None,
             "incomplete_details": None,
-            "output": list(self.writer.items),
+            "output": list(self._writer.items),
             "usage": None,
-            **_echoed(self.body),
+            **_echoed(self._body),
         }
 
-    def _encode(self, events: Iterable[Event]) -> bytes:
-        encoded = b""
-        for event in events:
-            numbered = event | {"sequence_number": self._sent}
-            self._sent += 1
-            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
-        return encoded
 
-
-def _echoed(body: ResponsesRequest) -> dict[str, Any]:
+def _echoed(body: ResponsesRequest) -> Json:
     choice = body.tool_choice
     text_format = body.text.format.model_dump(by_alias=True, exclude_none=True)
     return {
@@ -357,16 +359,4 @@ def _echoed(body: ResponsesRequest) -> dict[str, Any]:
         "safety_identifier": body.safety_identifier,
         "prompt_cache_key": body.prompt_cache_key,
         "user": body.user,
-    }
-
-
-def usage_of(steps: Steps) -> dict[str, Any]:
-    """Return the token counts of all steps."""
-    prompt, completed = steps.prompt_tokens, steps.completion_tokens
-    return {
-        "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": steps.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": completed,
-        "output_tokens_details": {"reasoning_tokens": steps.reasoning_tokens},
-        "total_tokens": prompt + completed,
     }

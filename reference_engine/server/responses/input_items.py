@@ -64,14 +64,14 @@ class InputItem(RequestModel):
     status: Ignored = None
 
     def listed(self) -> dict[str, Any]:
-        """The item as `openai.types.responses.ResponseItem`, always with an id and a status."""
+        """Return an `openai.types.responses.ResponseItem`, always with an id and a status."""
         given = self.id if isinstance(self.id, str) and self.id else None
         shown = self.shown()
         identity = given or f"{_ID_PREFIXES[shown['type']]}_{secrets.token_hex(16)}"
         return {"id": identity, "status": "completed", **shown}
 
     def shown(self) -> dict[str, Any]:
-        """The other effective fields."""
+        """Return the other effective fields."""
         return self.model_dump(exclude=set(self.hidden))
 
 
@@ -84,7 +84,7 @@ class MessageItem(InputItem):
     phase: Literal["commentary", "final_answer"] | None = None
 
     def shown(self) -> dict[str, Any]:
-        """The text as a part of the message."""
+        """Return the text as a part of the message."""
         part: dict[str, Any] = {"type": "input_text", "text": self.content}
         if self.role == "assistant":
             part |= {"type": "output_text", "annotations": []}
@@ -108,7 +108,7 @@ class ReasoningItem(InputItem):
     encrypted_content: Ignored = None
 
     def shown(self) -> dict[str, Any]:
-        """The text without the summary."""
+        """Return the text without the summary."""
         return self.model_dump(include={"type", "content"}) | {"summary": []}
 
 
@@ -120,13 +120,33 @@ class _ClientToolItem(InputItem):
     caller: Ignored = None
 
 
-class CallItem(_ClientToolItem):
+class _NamedCallItem(_ClientToolItem):
+    """A call of a function or a custom tool."""
+
+    name: str
+    async_: Ignored = Field(default=None, alias="async")
+
+
+class CallItem(_NamedCallItem):
     """A function call."""
 
     type: Literal["function_call"]
-    name: str
     arguments: str
-    async_: Ignored = Field(default=None, alias="async")
+
+    def call(self) -> Call:
+        """Return the call as the model wrote it."""
+        return Call(self.name, self.arguments)
+
+
+class CustomCallItem(_NamedCallItem):
+    """A call of a custom tool, which the model sees as a function with one parameter."""
+
+    type: Literal["custom_tool_call"]
+    input: str
+
+    def call(self) -> Call:
+        """Return the call of the function."""
+        return Call(self.name, json.dumps({CUSTOM_INPUT: self.input}, ensure_ascii=False))
 
 
 class ResultItem(_ClientToolItem):
@@ -139,20 +159,11 @@ class ResultItem(_ClientToolItem):
     name: Ignored = None
 
 
-class CustomCallItem(_ClientToolItem):
-    """A call of a custom tool."""
-
-    type: Literal["custom_tool_call"]
-    name: str
-    input: str
-    async_: Ignored = Field(default=None, alias="async")
-
-
 class _ServedItem(InputItem):
     """An item about a tool that the server ran; it is listed unchanged."""
 
     def listed(self) -> dict[str, Any]:
-        """The item as the client sent it."""
+        """Return the item as the client sent it."""
         return self.model_dump()
 
 
@@ -188,12 +199,12 @@ class ReferenceItem(RequestModel):
     id: str
 
     def listed(self) -> dict[str, Any]:
-        """The reference itself."""
+        """Return the reference itself."""
         return self.model_dump()
 
 
 def _typed(item: object) -> object:
-    """The item, with the type that its role or id implies if the type is missing."""
+    """Add the type that the role or id of an item implies, if the type is missing."""
     if not isinstance(item, dict) or item.get("type") is not None:
         return item
     implied = {"role": "message", "id": "item_reference"}
@@ -244,7 +255,7 @@ def history_of(
             case ReasoningItem():
                 history += _reasoning(item, at, stored_item)
             case CallItem() | CustomCallItem():
-                history.append(_call(item))
+                history.append(item.call())
                 calls[item.call_id] = item.name
             case ResultItem():
                 history.append(_result(item, at, calls))
@@ -270,16 +281,10 @@ def _readable(history: Sequence[ConversationItem | _Unread]) -> tuple[Conversati
     return tuple(entry for entry in history if not isinstance(entry, _Unread))
 
 
-def _call(item: CallItem | CustomCallItem) -> Call:
-    if isinstance(item, CallItem):
-        return Call(item.name, item.arguments)
-    return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
-
-
 def _reasoning(
     item: ReasoningItem, at: int, stored_item: StoredItem
 ) -> tuple[Reasoning | _Unread, ...]:
-    """The text of the item or, if a client dropped it, that of the stored or the encoded item."""
+    """Return the text or, if a client dropped it, that of the stored or the encoded item."""
     if text := "".join(part.text for part in item.content):
         return (Reasoning(text),)
     if isinstance(item.id, str) and (found := stored_item(item.id)):
@@ -293,7 +298,7 @@ def _reasoning(
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:
-    """For each item, whether the next item except reasoning is a call."""
+    """Tell for each item whether the next item except reasoning is a call."""
     after = []
     calls = False
     for item in reversed(items):
@@ -304,7 +309,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
 
 
 def _message(item: MessageItem, *, calls_next: bool) -> ConversationItem:
-    """The item of a message; without a phase, the assistant's is a preamble if a call follows."""
+    """Convert a message; without a phase, the assistant's is a preamble if a call follows."""
     match item.role:
         case "user":
             return User(item.content)
@@ -341,7 +346,7 @@ def _referenced(
 def _builtin(
     item: WebSearchItem | CodeInterpreterItem, stored_item: StoredItem
 ) -> tuple[ConversationItem, ...]:
-    """The call and its result; empty if the result is unknown."""
+    """Return the call and its result; empty if the result is unknown."""
     if found := stored_item(item.id):
         return found[0]
     if isinstance(item, WebSearchItem) or item.outputs is None:

@@ -23,7 +23,7 @@ class Tool(FunctionDefinition):
     output_schema: Ignored = None
 
     def echoed(self) -> dict[str, Any]:
-        """The tool in the response."""
+        """Return the tool in the response."""
         return {
             "type": "function",
             "name": self.name,
@@ -42,7 +42,7 @@ class Namespace(RequestModel):
     tools: Annotated[list[Tool], Field(min_length=1)]
 
     def echoed(self) -> dict[str, Any]:
-        """The namespace in the response."""
+        """Return the namespace in the response."""
         return {
             "type": "namespace",
             "name": self.name,
@@ -55,7 +55,7 @@ class _BuiltinTool(RequestModel):
     """A tool that the response repeats unchanged."""
 
     def echoed(self) -> dict[str, Any]:
-        """The tool in the response."""
+        """Return the tool in the response."""
         return self.model_dump(exclude_none=True)
 
 
@@ -85,7 +85,7 @@ class CustomTool(RequestModel):
     defer_loading: Literal[False] = False
 
     def tool(self) -> FunctionTool:
-        """The function that the model sees."""
+        """Return the function that the model sees."""
         text = {"type": "string"}
         if isinstance(self.format, Grammar):
             text["description"] = f"{self.format.syntax} grammar:\n{self.format.definition}"
@@ -93,7 +93,7 @@ class CustomTool(RequestModel):
         return FunctionTool(self.name, self.description, parameters | {"required": [CUSTOM_INPUT]})
 
     def echoed(self) -> dict[str, Any]:
-        """The tool in the response."""
+        """Return the tool in the response."""
         return self.model_dump(include={"type", "name", "description", "format"})
 
 
@@ -155,7 +155,7 @@ ToolChoice = ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminato
 
 
 def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
-    """All functions and custom tools, with their paths in the request."""
+    """Yield all functions and custom tools, with their paths in the request."""
     for at, tool in enumerate(tools):
         if isinstance(tool, Namespace):
             for within, function in enumerate(tool.tools):
@@ -165,7 +165,7 @@ def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
 
 
 def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
-    """The namespaces of functions."""
+    """Return the namespaces of functions."""
     return {
         function.name: tool.name
         for tool in tools
@@ -175,14 +175,14 @@ def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
 
 
 def custom(tools: Sequence[AnyTool]) -> frozenset[str]:
-    """The names of the custom tools."""
+    """Return the names of the custom tools."""
     return frozenset(tool.name for tool in tools if isinstance(tool, CustomTool))
 
 
 def builtin_of(
     tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
 ) -> tuple[Builtin, ...]:
-    """The built-in tools that the model may use; empty if the tool choice is about functions.
+    """Return the built-in tools that the model may use; none if the tool choice is of functions.
 
     Raises ApiError if the server does not have one of them, a function has the same name, or the
     tool choice requires a call while the server runs some of the calls.
@@ -212,7 +212,7 @@ _OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
 
 
 def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
-    """The tool choice, independent of the API."""
+    """Return the tool choice, independent of the API."""
     match choice:
         case NamedTool(name=name):
             return Choice("required", chosen=name)

@@ -5,15 +5,12 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from harmony.parse import Ended, Kind, Started
+from harmony.parse import Delta, Ended, Kind, Started
 from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
-from reference_engine.generation.sampling import Token
-from reference_engine.server.pieces import Piece, logprob
+from reference_engine.server.connection import Json
 from reference_engine.server.responses.input_items import encode_text
-from reference_engine.server.responses.steps import StepPart
-
-Event = dict[str, Any]
+from reference_engine.server.responses.steps import StepEvent
 
 
 class OutputItem:
@@ -28,36 +25,36 @@ class OutputItem:
         self.fields |= fields
         self._texts: list[str] = []
 
-    def begin(self) -> list[Event]:
-        """The events when the model starts to write the item."""
+    def begin(self) -> list[Json]:
+        """Return the events when the model starts to write the item."""
         return [self._added()]
 
-    def delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
-        """The events of a piece of text."""
+    def delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
+        """Return the events of a piece of text."""
         self._texts.append(text)
-        return self._delta(text, tokens)
+        return self._delta(text, logprobs)
 
-    def end(self, *, complete: bool) -> list[Event]:
-        """The events when the model has written the item, or a limit truncates it."""
+    def end(self, *, complete: bool) -> list[Json]:
+        """Return the events when the model has written the item, or a limit truncates it."""
         self.fields["status"] = "completed" if complete else "incomplete"
         return [*self._written("".join(self._texts)), self._done()]
 
-    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         return [self._event(f"{self.streamed}.delta", delta=text)]
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         self.fields[self.field] = text
         return [self._event(f"{self.streamed}.done", **{self.field: text})]
 
-    def _event(self, kind: str, **fields: object) -> Event:
+    def _event(self, kind: str, **fields: object) -> Json:
         place = {"item_id": self.fields["id"], "output_index": self.index}
         return {"type": f"response.{kind}", **place, **fields}
 
-    def _added(self) -> Event:
+    def _added(self) -> Json:
         item = self.fields | {"status": "in_progress"}
         return {"type": "response.output_item.added", "output_index": self.index, "item": item}
 
-    def _done(self) -> Event:
+    def _done(self) -> Json:
         kind = "response.output_item.done"
         return {"type": kind, "output_index": self.index, "item": self.fields}
 
@@ -67,23 +64,23 @@ class _TextOutput(OutputItem):
 
     part: str
 
-    def begin(self) -> list[Event]:
-        """The events of the item and of its part."""
+    def begin(self) -> list[Json]:
+        """Return the events of the item and of its part."""
         return [self._added(), self._event("content_part.added", part=self._part(""))]
 
     def _part(self, text: str) -> dict[str, Any]:
         return {"type": self.part, "text": text}
 
-    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         return [self._event(f"{self.part}.delta", delta=text)]
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         part = self._part(text)
         self.fields["content"] = [part]
         done = self._event(f"{self.part}.done", text=text)
         return [done, self._event("content_part.done", part=part)]
 
-    def _event(self, kind: str, **fields: object) -> Event:
+    def _event(self, kind: str, **fields: object) -> Json:
         return super()._event(kind, content_index=0, **fields)
 
 
@@ -96,7 +93,7 @@ class ReasoningOutput(_TextOutput):
         super().__init__(index, "reasoning", "rs", summary=[], content=[])
         self._encoded = encoded
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         if self._encoded:
             self.fields["encrypted_content"] = encode_text(text)
         return super()._written(text)
@@ -120,12 +117,11 @@ class MessageOutput(_TextOutput):
         logprobs = self._logprobs if text else []
         return super()._part(text) | {"annotations": self._annotate(text), "logprobs": logprobs}
 
-    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
-        logprobs = [logprob(token) for token in tokens]
+    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         self._logprobs += logprobs
         return [self._event("output_text.delta", delta=text, logprobs=logprobs)]
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         done, part_done = super()._written(text)
         annotated = [
             self._event("output_text.annotation.added", annotation_index=at, annotation=annotation)
@@ -137,17 +133,17 @@ class MessageOutput(_TextOutput):
 class CustomCallOutput(OutputItem):
     """A call of a custom tool, which the client answers. Its input is known only at the end."""
 
-    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         return []
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         self.fields["input"] = given = _custom_input(text)
         kind = "custom_tool_call_input"
         return [self._event(f"{kind}.delta", delta=given), self._event(f"{kind}.done", input=given)]
 
 
 def _custom_input(text: str) -> str:
-    """The value if the text is a JSON object with a single string; otherwise the text itself.
+    """Return the value if the text is a JSON object with a single string, otherwise the text.
 
     gpt-oss writes both, also with names other than the declared one (openai/gpt-oss `chat.py`).
     """
@@ -164,24 +160,24 @@ class _ServedCallOutput(OutputItem):
 
     stages: Sequence[str] = ()  # the events between its text and its result
 
-    def begin(self) -> list[Event]:
-        """The events of the item in progress."""
+    def begin(self) -> list[Json]:
+        """Return the events of the item in progress."""
         return [self._added(), self._progress("in_progress")]
 
-    def end(self, *, complete: bool) -> list[Event]:
-        """The events between the call and its result, or those of a call that is not run."""
+    def end(self, *, complete: bool) -> list[Json]:
+        """Return the events between the call and its result, or those of a call that is not run."""
         written = self._written("".join(self._texts))
         if complete:
             return [*written, *map(self._progress, self.stages)]
         self.fields["status"] = "incomplete"
         return [*written, self._done()]
 
-    def ran(self, ran: Ran) -> list[Event]:
-        """The events of the result."""
+    def ran(self, ran: Ran) -> list[Json]:
+        """Return the events of the result."""
         self.fields["status"] = "failed" if ran.failed else "completed"
         return [self._progress(self._show(ran)), self._done()]
 
-    def _progress(self, stage: str) -> Event:
+    def _progress(self, stage: str) -> Json:
         return self._event(f"{self.fields['type']}.{stage}")
 
     def _show(self, ran: Ran) -> str:
@@ -201,14 +197,14 @@ class WebSearchOutput(_ServedCallOutput):
         self._action = action
         self._sources = sources
 
-    def begin(self) -> list[Event]:
-        """No events yet."""
+    def begin(self) -> list[Json]:
+        """Return no events yet."""
         return []
 
-    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         return []
 
-    def _written(self, text: str) -> list[Event]:
+    def _written(self, text: str) -> list[Json]:
         self.fields["action"] = self._action(text)
         return [self._added()]
 
@@ -262,25 +258,25 @@ class OutputWriter:
         self.items: list[dict[str, Any]] = []
         self._open: OutputItem | None = None
 
-    def events(self, parts: Sequence[StepPart]) -> list[Event]:
-        """The events of the parts, without sequence numbers."""
-        events: list[Event] = []
-        for part in parts:
-            match part:
+    def written(self, events: Sequence[StepEvent]) -> list[Json]:
+        """Write what the model wrote; returns the stream events, without sequence numbers."""
+        written: list[Json] = []
+        for event in events:
+            match event:
                 case Started():
-                    self._open = self._new(part)
-                    events += self._open.begin()
-                case Piece(_, text, tokens):
-                    events += self._writing.delta(text, tokens)
+                    self._open = self._new(event)
+                    written += self._open.begin()
+                case Delta(_, text, logprobs):
+                    written += self._writing.delta(text, logprobs)
                 case Ended(_, complete):
-                    events += self._writing.end(complete=complete)
+                    written += self._writing.end(complete=complete)
                     if not (complete and isinstance(self._open, _ServedCallOutput)):
                         self._close()
                 case Ran():
                     assert isinstance(self._open, _ServedCallOutput)
-                    events += self._open.ran(part)
+                    written += self._open.ran(event)
                     self._close()
-        return events
+        return written
 
     def _close(self) -> None:
         self.items.append(self._writing.fields)

@@ -98,7 +98,7 @@ class ResponsesRequest(AnswerRequest):
         current_date: str | None,
         builtin: tuple[Builtin, ...] = (),
     ) -> GenerationRequest:
-        """The generation request for this history and these built-in tools. Raises ApiError."""
+        """Return the request for this history and these built-in tools. Raises ApiError."""
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         opening = (Developer(self.instructions),) if self.instructions else ()
         items = (*opening, *history)

@@ -3,15 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from harmony.conversation import BuiltinCall, Call, ConversationItem
-from harmony.parse import Ended, Started, item_of
+from harmony.conversation import BuiltinCall, ConversationItem
+from harmony.parse import Event
 from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.api_error import ApiError
 from reference_engine.server.generation import FinishReason, Generation, GenerationRequest
-from reference_engine.server.pieces import Part, Piece
 
-StepPart = Part | Ran
+StepEvent = Event | Ran
 Generate = Callable[[GenerationRequest], Generation]
 
 
@@ -34,79 +33,39 @@ class Steps:
         self._request = request
         self._tools = tools or Toolbox()
         self._most_calls = most_calls
-        self._generations: list[Generation] = []
-        self._message: Started | None = None
-        self._text: list[str] = []
+        self.generations: list[Generation] = []
         self.history: list[tuple[ConversationItem, ...]] = []
         self.finish: FinishReason = "stop"
 
-    @property
-    def prompt_tokens(self) -> int:
-        """The number of tokens of all prompts."""
-        return sum(len(each.prompt) for each in self._generations)
-
-    @property
-    def cached_tokens(self) -> int:
-        """The number of tokens of all prompts that the engine did not compute again."""
-        return sum(each.cached_tokens for each in self._generations)
-
-    @property
-    def completion_tokens(self) -> int:
-        """The number of tokens that the model generated in all steps."""
-        return sum(len(each.completion) for each in self._generations)
-
-    @property
-    def reasoning_tokens(self) -> int:
-        """The number of generated tokens in the text of the chain of thought."""
-        return sum(each.reasoning_tokens for each in self._generations)
-
-    async def run(self, take: Callable[[Sequence[StepPart]], Awaitable[None]]) -> None:
-        """Pass on the parts of all steps and the results of tools.
+    async def run(self, take: Callable[[Sequence[StepEvent]], Awaitable[None]]) -> None:
+        """Pass on the events of all steps and the results of tools.
 
         Raises ApiError if the conversation cannot be rendered or exceeds the context, or the engine
         fails or refuses the request.
         """
-
-        async def take_noted(parts: Sequence[Part]) -> None:
-            for part in parts:
-                self._note(part)
-            await take(parts)
-
         self._start(self._request)
         while True:
-            generation = self._generations[-1]
-            before = len(self.history)
-            await generation.run(take_noted)
+            generation = self.generations[-1]
+            await generation.run(take)
             self.finish = generation.finish
-            last = self.history[-1][-1] if len(self.history) > before else None
-            if self.finish == "length" or not isinstance(last, BuiltinCall):
+            items: list[ConversationItem] = [self._tools.item(item) for item in generation.items]
+            self.history += [(item,) for item in items]
+            if self.finish == "length" or not items or not isinstance(items[-1], BuiltinCall):
                 return
-            ran, result = await self._tools.run(last)
-            self.history[-1] = (last, result)
+            ran, result = await self._tools.run(items[-1])
+            self.history[-1] = (items[-1], result)
             await take([ran])
-            if not self._prepare_next(before):
+            if not self._prepare_next([*items, result]):
                 self.finish = "length"
                 return
 
-    def _note(self, part: Part) -> None:
-        match part:
-            case Started():
-                self._message, self._text = part, []
-            case Piece(_, text):
-                self._text.append(text)
-            case Ended():
-                assert self._message
-                item = item_of(self._message, "".join(self._text))
-                self.history.append((self._tools.item(item) if isinstance(item, Call) else item,))
-
-    def _prepare_next(self, before: int) -> bool:
+    def _prepare_next(self, new_items: Sequence[ConversationItem]) -> bool:
         """Prepare the next step; returns False if no tokens are left for it."""
-        request, last = self._request, self._generations[-1]
+        request, last = self._request, self.generations[-1]
         left = request.sampling.max_tokens - len(last.completion)
         if left < 1:
             return False
         sampling = replace(request.sampling, max_tokens=left)
-        new_items = [item for items in self.history[before:] for item in items]
         conversation = request.conversation
         conversation = replace(conversation, items=(*conversation.items, *new_items))
         try:
@@ -118,7 +77,7 @@ class Steps:
         return True
 
     def _start(self, request: GenerationRequest) -> None:
-        if len(self._generations) >= self._most_calls:
+        if len(self.generations) >= self._most_calls:
             request = replace(request, policy=replace(request.policy, used_up=True))
         self._request = request
-        self._generations.append(self._generate(request))
+        self.generations.append(self._generate(request))
