@@ -58,17 +58,17 @@ state."""
 
 
 def of_streams(_: object, request: ClientRequest) -> bool:
-    """Whether the client requested a stream. A condition for `Hook.when`, like the next two."""
+    """Return whether the client wants a stream: a condition for `Hook.when`, like the next two."""
     return request.streaming
 
 
 def of_chat(_: object, request: ClientRequest) -> bool:
-    """Whether it is a request of Chat Completions."""
+    """Return whether it is a request of Chat Completions."""
     return request.api == "chat"
 
 
 def of_responses(_: object, request: ClientRequest) -> bool:
-    """Whether it is a request of Responses."""
+    """Return whether it is a request of Responses."""
     return request.api == "responses"
 
 
