@@ -82,7 +82,7 @@ hooks.RESPONSE.faults(
 
 
 def _ended(message: Message, header: str, end: str) -> list[Message]:
-    """Return the message, with another end token if it has content and this header."""
+    """Return the message, with another end token if it has content and starts with `header`."""
     matches = message.content is not None and message.header.startswith(header)
     return [replace(message, end=end) if matches else message]
 
