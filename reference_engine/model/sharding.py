@@ -34,7 +34,12 @@ class Cut:
     def of(self, whole: Tensor) -> Tensor:
         """Return the part of a tensor; a copy if only some rows are in it."""
         if self.rows is not None:
-            whole = torch.cat([whole[rows.start : rows.stop] for rows in self.rows])
+            # On meta tensors, `torch.cat` would import the whole compiler of PyTorch.
+            lengths = [len(rows) for rows in self.rows]
+            part = whole.new_empty(sum(lengths), *whole.shape[1:])
+            for piece, rows in zip(part.split(lengths), self.rows, strict=True):
+                piece.copy_(whole[rows.start : rows.stop])
+            whole = part
         if self.columns is not None:
             whole = whole[..., self.columns.start : self.columns.stop]
         return whole
@@ -150,7 +155,7 @@ def divide(model: Transformer, shard: Shard) -> None:
     model.config, model.shard = shard.local_config(whole), shard
     for name, parameter in list(model.named_parameters()):
         owner, _, attribute = name.rpartition(".")
-        part = nn.Parameter(shard.cut(name, whole).of(parameter), requires_grad=False)
+        part = nn.Parameter(shard.cut(name, whole).of(parameter.detach()), requires_grad=False)
         setattr(model.get_submodule(owner), attribute, part)
     for block in model.blocks:
         block.attn.heads = model.config.num_attention_heads
