@@ -1,5 +1,6 @@
 """Tool calls: usable ids, offered names, JSON arguments."""
 
+import ast
 import re
 from collections.abc import Collection, Iterator
 
@@ -31,6 +32,7 @@ _ARGUMENTS = ("arguments", "parameters")
 # The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
 # ones.
 _EMPTY, _FEWEST_LOST = 4, 4
+_MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notation
 # The largest share of conversations in which the model itself invents a tool or writes invalid
 # JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
 # parse.
@@ -172,14 +174,29 @@ def _missing_tokens(found: Call) -> int | None:
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
 def _escaped(found: Call) -> Iterator[Problem]:
-    """The arguments of a tool call are encoded as JSON only once.
+    """The arguments of a tool call are encoded as JSON, and only once.
 
-    Clients parse the arguments once and pass a string to the tool instead of an object.
+    Clients parse the arguments once and pass a string to the tool instead of an object. Objects in
+    the notation of Python, such as {'city': None}, cannot be parsed.
     """
     inner = parsed_value(found.call.arguments)
     if isinstance(inner, str) and parsed_object(inner) is not None:
         message = f"The arguments of {found.call.name} are encoded as JSON twice."
         yield Problem(found.exchange, message, inner, found.call.arguments)
+    elif inner is None and _is_python(found.call.arguments):
+        message = f"The arguments of {found.call.name} are in the notation of Python."
+        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+
+
+def _is_python(text: str) -> bool:
+    """Whether a text is a dictionary that a server wrote with Python's `str`."""
+    if not text.startswith("{") or len(text) > _MOST_CHARACTERS:
+        return False
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return False
+    return isinstance(value, dict) and str(value) == text
 
 
 @family.check(

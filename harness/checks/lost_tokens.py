@@ -216,7 +216,8 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
 
     If the server lost text instead, the tokens are missing from the CoT or at the ends of
     sentences. Replies without CoT show which it is; those of the whole run are used if the group
-    has few.
+    has few. If the run has few too, and the server does not just lose one token of each reply,
+    replies whose CoT has the reported reasoning tokens are used.
     """
     exact = _exact(group)
     plain = _without_cot(exact)
@@ -224,6 +225,8 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
         plain = _without_cot(_exact(examined))
     counted = Counter(each.unexplained for each in exact)
     extra, times = counted.most_common(1)[0]
+    if len(plain) < _FEWEST_ODD and extra > 1:
+        plain = [each.unexplained for each in _exact(examined) if each.closed and _is_whole(each)]
     alike = times >= _FRAMED * len(exact) and plain.count(extra) >= _FRAMED * len(plain)
     return extra if 0 < extra <= FRAMING and alike and len(plain) >= _FEWEST_ODD else 0
 
@@ -234,6 +237,12 @@ def _exact(scores: Sequence[Score]) -> list[TokenAccount]:
 
 def _without_cot(accounts: Sequence[TokenAccount]) -> list[int]:
     return [each.unexplained for each in accounts if each.closed and not each.reasoning]
+
+
+def _is_whole(account: TokenAccount) -> bool:
+    """Whether the CoT has as many tokens as reported, with or without its header."""
+    thinking = account.thinking or 0
+    return thinking - account.reasoning in (0, header_tokens(Reasoning("")))
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:

@@ -106,9 +106,17 @@ def _responses_missing(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "a reasoning item", got, "$.output")
 
 
-@family.check("reasoning.rare", opening, tolerated=_UNWRITTEN)
+def _may_think(answer: Answer) -> bool:
+    """Whether the model nearly always writes a CoT: at low effort, it may answer at once."""
+    body = answer.exchange.request.body
+    nested = body.get("reasoning")
+    effort = nested.get("effort") if isinstance(nested, dict) else body.get("reasoning_effort")
+    return effort != "low"
+
+
+@family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN)
 def _rare(answer: Answer) -> Iterator[Problem]:
-    """Nearly all replies to the user contain CoT.
+    """Nearly all replies to the user contain CoT, unless the request asks for low effort.
 
     The model itself occasionally answers without CoT. A server that hides CoT may also omit its
     tokens from the count.
@@ -116,7 +124,7 @@ def _rare(answer: Answer) -> Iterator[Problem]:
     yield from _unwritten(answer)
 
 
-@family.check("reasoning.absent", opening, severity="warning", tolerated=_ABSENT)
+@family.check("reasoning.absent", opening, _may_think, severity="warning", tolerated=_ABSENT)
 def _absent(answer: Answer) -> Iterator[Problem]:
     """At most one reply to the user in 100 lacks CoT.
 
@@ -146,11 +154,13 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
 def _responses_content(found: Item) -> Iterator[Problem]:
     """The content of a reasoning item is a list of reasoning_text parts with the raw CoT.
 
-    Clients of gpt-oss read the CoT there and send the item back.
+    Clients of gpt-oss read the CoT there and send the item back. An encrypted CoT can be sent back
+    too.
     """
     content = found.item.get("content")
     kinds = [part.get("type") for part in objects(content)]
     written = found.item.get("summary") or has_lost_cot(found.exchange)
+    written = written and not found.item.get("encrypted_content")
     if (not kinds and written) or any(kind != "reasoning_text" for kind in kinds):
         message = "A reasoning item does not contain the raw CoT as reasoning_text."
         expected, path = '[{"type": "reasoning_text", …}]', f"{found.path}.content"

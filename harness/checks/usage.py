@@ -5,10 +5,12 @@ from itertools import chain
 
 from harmony.conversation import Reasoning
 from harness.api.fields import NAMES
-from harness.checks.accounting import FRAMING, Accounted, accounted, header_tokens
+from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.accounting import FRAMING, Accounted, account, accounted, header_tokens
 from harness.checks.check import Family
 from harness.checks.rules import CHAT, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted
+from harness.records.traits import TokenAccount
 
 family = Family("usage", CHAT)
 
@@ -22,6 +24,7 @@ _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tok
 # Differences that another spelling of the same text cannot explain: a few tokens in a short text,
 # one token of 20 in a longer text, and more if the model also wrote empty messages.
 _FEW_TOKENS, _SLACK, _MANY_TOKENS, _MANY_MESSAGES = 3, 20, 24, 8
+_CHANGED_COT = 8  # tokens by which a count differs that another one explains exactly
 
 
 def _promised(answer: Answer) -> bool:
@@ -57,17 +60,45 @@ def _missing(answer: Answer) -> Iterator[Problem]:
 
 @family.check("usage.sum", counted, lambda found: found.usage.total_tokens is not None)
 def _sum(found: CountedReply) -> Iterator[Problem]:
-    """The total is the sum of input and output tokens.
+    """The total is the sum of input and output tokens, and each token of the reply counts once.
 
     Providers bill by these counts, and users plan budgets with them.
     """
     usage = found.usage
+    if (wrong := _miscount(found.exchange)) is not None:
+        yield wrong
     total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
     if usage.total_tokens != total:
         message = "The total is not the sum of input and output tokens."
         if (usage.total_tokens or 0) - total == _cached(found):
             message = "The total includes the cached tokens, and the input tokens do not."
         yield Problem(found.exchange, message, str(total), str(usage.total_tokens), _PATH)
+
+
+def _miscount(exchange: ParsedExchange) -> Problem | None:
+    """Return the problem of output tokens that count a part twice or the prompt, or omit the CoT.
+
+    The count is then exactly that of the text with this part, so the text itself is complete.
+    """
+    found, reply = account(exchange), exchange.reply
+    if found is None or reply is None or not found.exact:
+        return None
+    if abs(found.unexplained) <= max(_CHANGED_COT, found.most // _SLACK):
+        return None
+    cot = found.reasoning
+    counts = {"are twice those of the reply": 2 * found.most}
+    if reply.usage and reply.usage.input_tokens:
+        counts["include the input tokens"] = found.most + reply.usage.input_tokens
+    if cot:
+        counts["include the CoT twice"] = found.most + cot
+    if cot and reply.reasoning.strip() not in reply.text:
+        counts["omit the CoT"] = found.most - cot
+        counts["omit the CoT and its header"] = found.most - cot - header_tokens(Reasoning(""))
+    for what, tokens in counts.items():
+        if found.reported == tokens:
+            message = f"The output tokens {what}."
+            return Problem(exchange, message, str(found.most), str(found.reported), _PATH)
+    return None
 
 
 def _has_content(found: CountedReply) -> bool:
@@ -176,17 +207,32 @@ def _unseen(found: Accounted) -> Iterator[Problem]:
     Otherwise part of the CoT or of the answer was lost, is billed although it was not generated, or
     was generated after a stop string. A few tokens may be missing, because a model can spell a text
     with other tokens than the tokenizer does, or write empty messages, or several messages that the
-    server joins.
+    server joins. The number of reasoning tokens can show that fewer tokens are missing in the CoT.
     """
     account = found.account
     messages, rest = divmod(account.unexplained, header_tokens(Reasoning("")))
     lost = account.unexplained > max(_MANY_TOKENS, account.most // _SLACK)
-    if lost and (messages > _MANY_MESSAGES or (rest and account.exact)):
+    lost = lost and (messages > _MANY_MESSAGES or bool(rest and account.exact))
+    if (lost or _changed_cot(account) > 0) and _miscount(found.exchange) is None:
         message = f"{account.unexplained} of the reported output tokens are not in the reply."
         if found.exchange.request.stops:
             message = f"{account.unexplained} output tokens are reported after the stop string."
         expected = f"at most {account.most} tokens for this text"
         yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
+
+
+def _changed_cot(account: TokenAccount) -> int:
+    """Return the tokens that the CoT lacks, by both the output and the reasoning tokens; else 0.
+
+    The number is negative if the CoT has more tokens than reported.
+    """
+    if not (account.exact and account.reasoning and account.thinking):
+        return 0
+    lacking = account.unexplained
+    header = account.thinking - account.reasoning - lacking
+    agree = 0 <= header <= header_tokens(Reasoning(""))
+    many = abs(lacking) > max(_CHANGED_COT, account.reasoning // _SLACK)
+    return lacking if agree and many else 0
 
 
 @family.check("usage.output.uncounted", accounted)
@@ -197,7 +243,8 @@ def _uncounted(found: Accounted) -> Iterator[Problem]:
     text.
     """
     account = found.account
-    if account.reported < account.least - max(_FEW_TOKENS, account.least // _SLACK):
+    few = account.reported < account.least - max(_FEW_TOKENS, account.least // _SLACK)
+    if (few or _changed_cot(account) < 0) and _miscount(found.exchange) is None:
         message = "The reply reports fewer output tokens than its text needs."
         expected = f"at least {account.least} tokens"
         yield Problem(found.exchange, message, expected, str(account.reported), _PATH)

@@ -20,6 +20,7 @@ from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from harness.records.record import Record
 
 MOST_CAUSES = 3  # causes that are named
+_CHANCE = 0.05  # probability below which the mode of the replies with a finding is no chance
 
 
 class Direct(Record):
@@ -43,11 +44,18 @@ class Direct(Record):
         return (
             _matches(result.check.id, [self.rule])
             and result.failures >= self.share * result.applicable
-            and self.streaming in (None, modes == {"streaming"})
+            and self.streaming in (None, modes == {"streaming"} and not _by_chance(result))
             and (not self.refusals or len({one.evidence.got for one in result.examples}) == 1)
             and (not self.beside or any(_matches(each, self.beside) for each in failed))
             and not any(_matches(each, self.without) for each in failed)
         )
+
+
+def _by_chance(result: RuleResult) -> bool:
+    """Return whether a defect of all replies may have hit only streams, because it hit few."""
+    streams = sum(n for name, (_, n) in result.counts.items() if name.endswith(" streaming"))
+    replies = sum(n for _, n in result.counts.values())
+    return bool(replies) and (streams / replies) ** result.failures > _CHANCE and streams < replies
 
 
 class Layer(Record):

@@ -231,10 +231,16 @@ def test_an_empty_reply_may_have_the_tokens_of_headers_or_of_a_hidden_cot(api, r
 
 
 def test_an_encrypted_cot_is_not_lost():
+    encrypted = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
     body = responses_whole(Reply(text="", reasoning="We think."))
-    body["output"] = [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}]
+    body["output"] = [encrypted]
     body["usage"]["output_tokens"] = 900
     assert "reply.lost" not in examined.findings(rollout([json_response(body)], api="responses"))
+    body = responses_whole(Reply(text=TEXT, reasoning=COT))
+    for item, reported in ((encrypted, False), (encrypted | {"encrypted_content": None}, True)):
+        body["output"][0] = item | {"content": []}
+        found = examined.findings(rollout([json_response(body)], api="responses"))
+        assert ("responses.reasoning.content" in found) == reported
 
 
 def test_a_truncated_reply_may_return_its_cot_as_a_summary():
@@ -277,7 +283,7 @@ LONG = Reply(text=TEXT * 3, reasoning=COT * 3)
         (chat(LONG, reasoning="The user wants the weather."), "usage.output.unseen"),
         (chat(LONG, content=TEXT[:60]), "usage.output.unseen"),
         (chat(LONG, content=f"{LONG.text} {LONG.text}"), "usage.output.uncounted"),
-        (chat(LONG, tokens=counts(LONG)[1] - counts(LONG)[2]), "usage.output.uncounted"),
+        (chat(LONG, tokens=counts(LONG)[1] - counts(LONG)[2] - 15), "usage.output.uncounted"),
         (chat(LONG, content=None), "reply.lost"),
         (chat(LONG, reasoning_tokens=counts(LONG)[1]), "usage.reasoning.differs"),
         (chat(LONG, reasoning_tokens=counts(LONG)[2] // 2), "usage.reasoning.differs"),
@@ -285,6 +291,34 @@ LONG = Reply(text=TEXT * 3, reasoning=COT * 3)
 )
 def test_lost_and_added_text_is_reported(answer, found):
     assert found in findings(answer)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (2 * counts(LONG)[1], "are twice those of the reply"),
+        (counts(LONG)[1] + counts(LONG)[0], "include the input tokens"),
+        (counts(LONG)[1] + counts(LONG)[2], "include the CoT twice"),
+        (counts(LONG)[1] - counts(LONG)[2], "omit the CoT"),
+    ],
+)
+def test_a_wrong_count_of_the_whole_text_is_not_lost_text(tokens, message):
+    found = examined.details(rollout([chat(LONG, tokens=tokens)]))
+    wrong = [each for each in found if each.id == "usage.sum"]
+    assert [each.message for each in wrong] == [f"The output tokens {message}."]
+    assert not {each.id for each in found} & {"usage.output.unseen", "usage.output.uncounted"}
+
+
+@pytest.mark.parametrize("header", [0, 4, 6])
+def test_two_counts_show_that_few_tokens_of_the_cot_are_missing_or_added(header):
+    def changed(cot):
+        whole = Reply(text=TEXT, reasoning=COT)
+        thinking = counts(whole)[2] + header
+        return findings(chat(whole, reasoning=cot, reasoning_tokens=thinking))
+
+    assert "usage.output.unseen" in changed(COT[: -len(COT) // 4])
+    assert "usage.output.uncounted" in changed(COT + COT[: len(COT) // 4])
+    assert changed(COT[:-3]) == set()
 
 
 def test_a_reply_the_model_left_empty_is_not_lost_text():
@@ -532,6 +566,12 @@ def test_text_moved_into_or_out_of_the_cot_shows_in_the_reasoning_tokens():
     assert pooled(thinking(lambda at: 5 + (at % 8 == 0)), streaming=False) == {"usage.output.lost"}
     assert pooled(thinking(lambda at: 6 * (at % 8 == 0)), streaming=False) == set()
     assert pooled(thinking(lambda at: at % 3), streaming=False) == set()
+
+
+@pytest.mark.parametrize(("surplus", "found"), [(3, set()), (1, {"usage.output.lost"})])
+def test_a_constant_surplus_beside_the_reported_cot_is_not_lost_text(surplus, found):
+    raised = [streamed(reply, tokens=counts(reply)[1] + surplus) for reply in HEALTHY]
+    assert pooled(raised) == found
 
 
 def test_a_constant_surplus_is_not_lost_text_if_replies_without_cot_have_it():

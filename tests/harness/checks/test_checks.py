@@ -51,6 +51,16 @@ def found(answers, api="chat", streaming=False):
     return checks.examine(seen)[1]
 
 
+@pytest.mark.parametrize(("effort", "reported"), [("low", False), ("medium", True)])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_the_model_may_answer_without_cot_at_low_effort(api, effort, reported):
+    whole = chat_whole if api == "chat" else responses_whole
+    options = {"chat": {"reasoning_effort": effort}, "responses": {"reasoning": {"effort": effort}}}
+    reply = whole(Reply(text="Yes."))
+    recorded = mutations.asked(rollout([json_response(reply)], api=api), options[api])
+    assert ("reasoning.rare" in findings(recorded)) == reported
+
+
 def ids(findings):
     return {finding.id for finding in findings}
 
@@ -315,6 +325,11 @@ BROKEN_CHAT = [
     (
         "calls.arguments.json",
         put("choices.0.message.tool_calls.0.function.arguments", '{"a": NaN}'),
+        CALL,
+    ),
+    (
+        "calls.arguments.escaped",
+        put("choices.0.message.tool_calls.0.function.arguments", "{'a': None}"),
         CALL,
     ),
     ("harmony.markers", put("choices.0.message.content", "a<|channel|>final"), ANSWER),

@@ -55,6 +55,20 @@ OTHERS = (
     ("streams are cut", "stream.cut:0.3", "streaming"),
     ("completion tokens are counted twice",
      "usage.limit:0.9 limits.finish usage.output.lost usage.sum", "usage"),
+    ("completion tokens are counted twice, and calls have no exact count",
+     "usage.sum:0.5 usage.output.unseen:0.2 usage.output.lost:0.5", "usage"),
+    ("words are counted instead of tokens",
+     "usage.output.uncounted usage.output.lost:0.5 usage.reasoning.differs:0.4", "usage"),
+    ("every answer lacks its end", "usage.output.lost:0.5", "conversion of the reply"),
+    ("answers are returned as the end of the CoT",
+     "reply.empty:0.5 usage.reasoning.differs:0.5", "output parser"),
+    ("the final response of streams has no output",
+     "responses.stream.final responses.reasoning.missing:0.4:s reply.lost:0.25:s",
+     "event builder"),
+    ("characters are split between the events of streams", "text.garbled:0.2:s", "streaming"),
+    ("arguments are emptied", "calls.arguments.cut", "calls"),
+    ("finish reason stop beside calls", "chat.finish.tool_calls", "calls"),
+    ("logprobs are dropped", "chat.logprobs.missing", "sampling"),
     ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
     ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content",
      "output parser"),
@@ -112,6 +126,14 @@ def run(findings: str):
                          ids=[each[0] for each in (*REPORTS, *OTHERS)])  # fmt: skip
 def test_the_cause_is_the_layer_that_direct_evidence_shows(findings, layer):
     causes = diagnose(run(findings)).causes
+    assert [each.layer for each in causes] == ([layer] if layer else [])
+
+
+@pytest.mark.parametrize(("failures", "layer"), [(2, None), (20, "streaming")])
+def test_few_findings_do_not_show_that_only_streams_have_them(failures, layer):
+    found = result("text.garbled", failures / 100)
+    counts = {"chat · streaming": (failures, 100), "chat · non-streaming": (0, 100)}
+    causes = diagnose([found.model_copy(update={"counts": counts})]).causes
     assert [each.layer for each in causes] == ([layer] if layer else [])
 
 
