@@ -264,17 +264,19 @@ class Chat:
         """Run the calls of a reply, built-in ones in the toolbox; returns whether it has any."""
         found = False
         for item in reply:
-            if not isinstance(item, Call):
-                self.history += (item,)
-                continue
-            found, call = True, tools.item(item)
-            if isinstance(call, BuiltinCall):
-                _, result = await tools.run(call)
-                output, self.history = result.output, (*self.history, call, result)
-            else:
-                output = answer_call(item, self.settings.folder)
-                self.history += (item, Result(item.name, output))
-            self._screen.result(item.name, output)
+            match tools.item(item):
+                case BuiltinCall() as call:
+                    _, result = await tools.run(call)
+                    output = result.output
+                    self.history += (call, result)
+                case Call(name) as call:
+                    output = answer_call(call, self.settings.folder)
+                    self.history += (call, Result(name, output))
+                case other:
+                    self.history += (other,)
+                    continue
+            found = True
+            self._screen.result(call.name, output)
         return found
 
     async def _reply(self) -> Sequence[ConversationItem]:

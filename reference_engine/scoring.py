@@ -109,7 +109,8 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
     """Yield a description of the engine, then the answers, as JSON lines. Raises SetupError."""
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]
-        orders = [_order(question, settings.app.current_date) for question in questions]
+        date = settings.app.current_date
+        pairs = [(question, _order(question, date)) for question in questions]
         plan = read_plan(settings.faults)
         model = load(settings)
         head = {
@@ -122,7 +123,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         model = plan.damage(model)
         with activated(plan.faults):
             forward = plan.forward(forward_for)
-            answers = list(_answers(model, settings, questions, orders, forward))
+            answers = list(_answers(model, settings, pairs, forward))
         yield from (answer.line() for answer in answers)
     except (ApiError, EngineError, ValidationError) as error:
         raise SetupError(str(error)) from error
@@ -131,11 +132,9 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
 def _answers(
     model: Transformer,
     settings: ServeSettings,
-    questions: Sequence[Question],
-    orders: Sequence[GenerationRequest],
+    pairs: Sequence[tuple[Question, GenerationRequest]],
     forward: MakeForward,
 ) -> Iterator[Answer]:
-    pairs = list(zip(questions, orders, strict=True))
     open_ended = [pair for pair in pairs if pair[0].completion is None]
     if open_ended:
         yield from _generate(model, settings, open_ended, forward)
@@ -166,9 +165,21 @@ def _generate(
         max_queue=len(pairs),
         forward=forward,
     )
+
+    async def generate(question: Question, order: GenerationRequest) -> Answer:
+        prompt = _prompt(order)
+        given = order.sampling.max_tokens
+        limit = _MAX_TOKENS if given == UNLIMITED else given
+        params = replace(order.sampling, max_tokens=limit, top_logprobs=TOP)
+        async with aclosing(engine.generate(prompt, params)) as tokens:
+            return _answer(question, len(prompt), [token async for token in tokens])
+
+    async def generate_all() -> Sequence[Answer]:
+        return await asyncio.gather(*(generate(*pair) for pair in pairs))
+
     engine.start()
     try:
-        return asyncio.run(_generate_all(engine, pairs))
+        return asyncio.run(generate_all())
     finally:
         engine.close()
 
@@ -239,20 +250,6 @@ def _order(question: Question, date: str | None) -> GenerationRequest:
         return parse_request(ChatRequest, body).generation_request(date)
     request = parse_request(ResponsesRequest, body)
     return request.generation_request(history_of(request.items, (), {}, lambda _: None), date)
-
-
-async def _generate_all(
-    engine: Engine, pairs: Sequence[tuple[Question, GenerationRequest]]
-) -> list[Answer]:
-    async def one(question: Question, order: GenerationRequest) -> Answer:
-        prompt = _prompt(order)
-        given = order.sampling.max_tokens
-        limit = _MAX_TOKENS if given == UNLIMITED else given
-        params = replace(order.sampling, max_tokens=limit, top_logprobs=TOP)
-        async with aclosing(engine.generate(prompt, params)) as tokens:
-            return _answer(question, len(prompt), [token async for token in tokens])
-
-    return await asyncio.gather(*(one(question, order) for question, order in pairs))
 
 
 def _answer(question: Question, prompt_tokens: int, tokens: Iterable[Token]) -> Answer:
