@@ -12,6 +12,7 @@ from scripted import ScriptedEngine
 from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS, Delta, Ended, Event, Started
 from harmony.vocabulary import harmony_encoding
+from reference_engine.builtin.tools import Toolbox
 from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.chat_completions import ChatReply
 from reference_engine.server.chat_request import ChatRequest
@@ -119,11 +120,11 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     content = completion.choices[0].message.content
     assert "stop" not in (content or "") or any(part.kind == "preamble" for part in parts)
 
-    writer = OutputWriter()
-    writer.written(parts)
-    steps = Steps(lambda _: generation, order)
-    steps.finish = generation.finish
     request = ResponsesRequest.model_validate({"model": "m", "input": "Hi"})
+    writer = OutputWriter(request, Toolbox())
+    writer.written(parts)
+    steps = Steps(lambda _: generation, order, Toolbox(), most_calls=0)
+    steps.finish = generation.finish
     Response.model_validate(ResponsesReply(request, steps, writer).finished())
 
 

@@ -19,7 +19,7 @@ from reference_engine.server.api_error import ApiError, invalid, json_response
 from reference_engine.server.connection import Context, Json, Reply, Take
 from reference_engine.server.generation import Generation, GenerationRequest, usage_of
 from reference_engine.server.responses.input_items import history_of
-from reference_engine.server.responses.offered_tools import builtin_of, custom, namespaces
+from reference_engine.server.responses.offered_tools import builtin_of
 from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import StepEvent, Steps
@@ -135,12 +135,7 @@ class ResponsesHandler:
         body = await context.read(request, ResponsesRequest)
         history = _history(body, self._store)
         steps, tools = await self._steps(body, history)
-        writer = OutputWriter(
-            namespaces(body.tools),
-            tools,
-            custom=custom(body.tools),
-            include=body.include,
-        )
+        writer = OutputWriter(body, tools)
 
         def keep(response: Json) -> None:
             if body.store:

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harmony.parse import Delta, Ended, Kind, Started
@@ -10,6 +10,8 @@ from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.connection import Json
 from reference_engine.server.responses.input_items import encode_text
+from reference_engine.server.responses.offered_tools import custom, namespaces
+from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import StepEvent
 
 
@@ -236,24 +238,16 @@ class ProgramOutput(_ServedCallOutput):
 class OutputWriter:
     """Writes the output of one response; `items` are the finished items.
 
-    Calls include their namespace; those of `custom` tools have a text instead of arguments.
-    `include` names the optional fields of items, as in the request.
+    Calls include their namespace; those of custom tools have a text instead of arguments.
     """
 
-    def __init__(
-        self,
-        namespaces: Mapping[str, str] | None = None,
-        tools: Toolbox | None = None,
-        *,
-        custom: frozenset[str] = frozenset(),
-        include: Collection[str] = (),
-    ) -> None:
-        self._namespaces = namespaces or {}
-        self._custom = custom
-        self._tools = tools or Toolbox()
-        self._encoded = "reasoning.encrypted_content" in include
-        self._sources = "web_search_call.action.sources" in include
-        self._outputs = "code_interpreter_call.outputs" in include
+    def __init__(self, body: ResponsesRequest, tools: Toolbox) -> None:
+        self._namespaces = namespaces(body.tools)
+        self._custom = custom(body.tools)
+        self._tools = tools
+        self._encoded = "reasoning.encrypted_content" in body.include
+        self._sources = "web_search_call.action.sources" in body.include
+        self._outputs = "code_interpreter_call.outputs" in body.include
         self._container = f"cntr_{secrets.token_hex(16)}"
         self.items: list[dict[str, Any]] = []
         self._open: OutputItem | None = None

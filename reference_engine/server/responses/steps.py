@@ -26,12 +26,12 @@ class Steps:
         self,
         generate: Generate,
         request: GenerationRequest,
-        tools: Toolbox | None = None,
-        most_calls: int = 0,
+        tools: Toolbox,
+        most_calls: int,
     ) -> None:
         self._generate = generate
         self._request = request
-        self._tools = tools or Toolbox()
+        self._tools = tools
         self._most_calls = most_calls
         self.generations: list[Generation] = []
         self.history: list[tuple[ConversationItem, ...]] = []
