@@ -37,7 +37,7 @@ class Cut:
             # On meta tensors, `torch.cat` would import the whole compiler of PyTorch.
             lengths = [len(rows) for rows in self.rows]
             part = whole.new_empty(sum(lengths), *whole.shape[1:])
-            for piece, rows in zip(part.split(lengths), self.rows, strict=True):
+            for piece, rows in zip(part.split_with_sizes(lengths), self.rows, strict=True):
                 piece.copy_(whole[rows.start : rows.stop])
             whole = part
         if self.columns is not None:
