@@ -78,20 +78,22 @@ def _sum(found: CountedReply) -> Iterator[Problem]:
 def _miscount(exchange: ParsedExchange) -> Problem | None:
     """Return the problem of output tokens that count a part twice or the prompt, or omit the CoT.
 
-    The count is then exactly that of the text with this part, so the text itself is complete.
+    The count is then exactly that of the text with this part, so the text itself is complete. In a
+    short reply, or one without CoT or answer, lost text may have this number of tokens by chance.
     """
     found, reply = account(exchange), exchange.reply
-    if found is None or reply is None or not found.exact:
+    if found is None or reply is None or not (found.exact and found.reasoning and reply.text):
         return None
-    if abs(found.unexplained) <= max(_CHANGED_COT, found.most // _SLACK):
+    if abs(found.unexplained) <= _MANY_TOKENS:
         return None
     cot = found.reasoning
-    counts = {"are twice those of the reply": 2 * found.most}
+    counts = {
+        "are twice those of the reply": 2 * found.most,
+        "include the CoT twice": found.most + cot,
+    }
     if reply.usage and reply.usage.input_tokens:
         counts["include the input tokens"] = found.most + reply.usage.input_tokens
-    if cot:
-        counts["include the CoT twice"] = found.most + cot
-    if cot and reply.reasoning.strip() not in reply.text:
+    if reply.reasoning.strip() not in reply.text:
         counts["omit the CoT"] = found.most - cot
         counts["omit the CoT and its header"] = found.most - cot - header_tokens(Reasoning(""))
     for what, tokens in counts.items():

@@ -56,7 +56,7 @@ def found(answers, api="chat", streaming=False):
 def test_the_model_may_answer_without_cot_at_low_effort(api, effort, reported):
     whole = chat_whole if api == "chat" else responses_whole
     options = {"chat": {"reasoning_effort": effort}, "responses": {"reasoning": {"effort": effort}}}
-    reply = whole(Reply(text="Yes."))
+    reply = whole(Reply(text="Yes.", reasoning=""))
     recorded = mutations.asked(rollout([json_response(reply)], api=api), options[api])
     assert ("reasoning.rare" in findings(recorded)) == reported
 
