@@ -98,7 +98,7 @@ ConversationItem = (
 
 
 def texts_of(item: ConversationItem) -> tuple[str, ...]:
-    """The texts of an item, with the name of its tool."""
+    """Return the texts of an item, with the name of its tool."""
     match item:
         case Developer() | User() | Reasoning() | Preamble() | Answer():
             return (item.text,)

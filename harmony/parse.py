@@ -85,7 +85,7 @@ Event = Started | Delta | Ended
 
 
 def item_of(message: Started, text: str) -> Reasoning | Preamble | Answer | Call:
-    """The conversation item of a message and its complete text."""
+    """Return the conversation item of a message and its complete text."""
     match message.kind:
         case "reasoning":
             return Reasoning(text)
@@ -138,7 +138,7 @@ def parts_of(tokens: Iterable[int]) -> Iterator[str]:
 
 
 def messages_in(tokens: Sequence[int]) -> list[Sequence[int]]:
-    """The messages of a prompt, each from `<|start|>` to the token before the next one."""
+    """Return the messages of a prompt, each from `<|start|>` to the token before the next one."""
     starts = [at for at, token in enumerate(tokens) if token == START]
     spans = zip(starts, [*starts[1:], len(tokens)], strict=True)
     return [tokens[begin:end] for begin, end in spans]
@@ -155,13 +155,13 @@ class HarmonyParser:
         self._header = _Header(continues_prompt=True)
 
     def feed(self, token: int) -> list[Event]:
-        """The events of one more token."""
+        """Return the events of one more token."""
         if self.done:
             return []
         return self._content(token) if self.open else self._in_header(token)
 
     def finish(self) -> list[Event]:
-        """The events at the end of the tokens. An incomplete character is dropped."""
+        """Return the events at the end of the tokens. An incomplete character is dropped."""
         if self.done:
             return []
         events = self._end_header() if self.open is None else []
@@ -257,7 +257,7 @@ class _Header:
         self._parts[token] = bytearray()
 
     def read(self) -> tuple[Started, str] | None:
-        """The message and the text that is not part of a header; None for another role."""
+        """Return the message and the text that is not part of a header; None for another role."""
         role, recipient = _without_recipient(self._text(START))
         if not self._continues_prompt and role and not role.startswith("assistant"):
             return None

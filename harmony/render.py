@@ -106,7 +106,7 @@ def render_all(conversation: Conversation) -> list[int]:
 def continued(
     prompt: Sequence[int], completion: Completion, items: Iterable[ConversationItem]
 ) -> list[int]:
-    """The prompt with an answer exactly as the model wrote it, followed by further items.
+    """Return the prompt with an answer exactly as the model wrote it, followed by further items.
 
     CoT before the last final answer is dropped, as in `drop_stale_reasoning`. The answer may lack
     its end token. Raises RenderError.
@@ -152,14 +152,14 @@ def _item_tokens(item: ConversationItem) -> list[int]:
 
 
 def text_tokens(text: str) -> list[int]:
-    """The tokens of a text, encoded separately from its header. Raises RenderError."""
+    """Return the tokens of a text, encoded separately from its header. Raises RenderError."""
     _require_short_stretches([text])
     tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())
     return tokens
 
 
 def written_tokens(prompt: str) -> list[int]:
-    """The tokens of a prompt with special tokens as text. Raises RenderError."""
+    """Return the tokens of a prompt with special tokens as text. Raises RenderError."""
     _require_short_stretches([prompt])
     return encode(prompt)
 
@@ -198,7 +198,7 @@ def _strings(schema: object) -> Iterator[str]:
 
 
 def _leading(items: Sequence[ConversationItem]) -> int:
-    """The number of developer items at the start."""
+    """Return the number of developer items at the start."""
     return next(
         (at for at, item in enumerate(items) if not isinstance(item, Developer)), len(items)
     )
@@ -248,7 +248,7 @@ def developer_content(text: str, tools: Sequence[FunctionTool]) -> oh.DeveloperC
 
 
 def _response_formats(answer_format: AnswerFormat) -> str:
-    """The last section of a developer message, as in openai/harmony `docs/format.md`."""
+    """Return the last section of a developer message, as in openai/harmony `docs/format.md`."""
     schema = json.dumps(dict(answer_format.schema), ensure_ascii=False, separators=(",", ":"))
     comment = f"// {answer_format.description}\n" if answer_format.description else ""
     return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"

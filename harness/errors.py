@@ -87,7 +87,7 @@ def os_errors(kind: type[HarnessError], problem: str) -> Iterator[None]:
 
 
 def read_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -> str:
-    """The text of a file; `newline` is that of `open`. Raises ConfigurationError."""
+    """Return the text of a file; `newline` is that of `open`. Raises ConfigurationError."""
     try:
         with path.open(encoding=encoding, newline=newline) as file:
             return file.read()

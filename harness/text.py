@@ -32,7 +32,7 @@ def percentage(share: float, digits: int = 1) -> str:
 
 
 def strict_json(text: str) -> object:
-    """The value of a JSON text, without NaN and Infinity. Raises ValueError."""
+    """Return the value of a JSON text, without NaN and Infinity. Raises ValueError."""
     try:
         value: object = _DECODER.decode(text)
     except RecursionError:
@@ -69,7 +69,7 @@ def repeated_piece(text: str) -> str | None:
 
 
 def first_few(names: Sequence[str], most: int, separator: str = ", ") -> str:
-    """The first names, and how many more there are: `a, b and 3 more`."""
+    """Return the first names, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return separator.join(names[:most]) + more
 

@@ -59,16 +59,16 @@ class ChatDialect(Dialect):
         return {**body, "messages": [*body["messages"], assistant, *_messages(items)]}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
-        """The messages."""
+        """Return the messages."""
         messages = body.get("messages")
         return messages if isinstance(messages, list) else []
 
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
-        """The body members that request logprobs."""
+        """Return the body members that request logprobs."""
         return {"logprobs": True, "top_logprobs": alternatives}
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The entries of the answer's tokens; some servers list those of all tokens."""
+        """Return the entries of the answer's tokens; some servers list those of all tokens."""
         choices = objects(raw.get("choices"))
         logprobs = choices[0].get("logprobs") if choices else None
         return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
@@ -96,7 +96,7 @@ class ChatDialect(Dialect):
         }
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """The chat.completion object that the chunks of a stream add up to."""
+        """Return the chat.completion object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
         for event, chunk in json_events(response, events):
@@ -166,7 +166,7 @@ def _messages(items: Items, cot_field: str = "reasoning") -> list[Body]:
 
 
 def _assistant_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last message if it is from the assistant, otherwise a new one."""
+    """Return the last message if it is from the assistant, otherwise a new one."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
@@ -178,7 +178,7 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def _first_choice(choices: Sequence[tuple[str, Body]]) -> tuple[str, Body]:
-    """The choice with index 0 or without an index; others are read only for `n` above 1."""
+    """Return the choice with index 0 or without an index; others are read only for `n` above 1."""
     return next((each for each in choices if not each[1].get("index")), choices[0])
 
 
@@ -221,7 +221,7 @@ class _ChoiceBuilder:
         self._logprobs += content if isinstance(content, list) else []
 
     def build(self, index: int) -> dict[str, Any]:
-        """The choice that a non-streaming response would have."""
+        """Return the choice that a non-streaming response would have."""
         message: Body = {"role": "assistant", "content": None}
         message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
         if self._details:

@@ -36,7 +36,7 @@ class Dialect:
         streaming: bool,
         settings: Settings,
     ) -> dict[str, Any]:
-        """The body of the first request of a rollout; `instructions` are separate."""
+        """Return the body of the first request of a rollout; `instructions` are separate."""
         body = {"model": settings.model, **self._conversation(items, instructions, tools, settings)}
         if streaming:
             body |= self.streaming
@@ -47,15 +47,15 @@ class Dialect:
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
     ) -> Body:
-        """The body after `reply` and `items`; a `stored` reply is named by its id."""
+        """Return the body after `reply` and `items`; a `stored` reply is named by its id."""
         raise NotImplementedError
 
     def offered(self, tools: Sequence[Tool]) -> Body:
-        """The body member that offers these tools; empty without tools."""
+        """Return the body member that offers these tools; empty without tools."""
         return {"tools": list(map(self._tool, tools))} if tools else {}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
-        """The readable messages or items of a request, which may be malformed."""
+        """Return the readable messages or items of a request, which may be malformed."""
         raise NotImplementedError
 
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Dialect:
         raise NotImplementedError
 
     def with_limit(self, body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
-        """The same request with another limit of output tokens."""
+        """Return the same request with another limit of output tokens."""
         limit = self._options(Settings("", max_tokens=tokens))
         return {**body, **{name: value for name, value in limit.items() if value is not None}}
 
@@ -93,7 +93,7 @@ class Dialect:
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
-        """The body members of the conversation and its tools."""
+        """Return the body members of the conversation and its tools."""
         raise NotImplementedError
 
     def _tool(self, tool: Tool) -> Body:
@@ -101,22 +101,22 @@ class Dialect:
         raise NotImplementedError
 
     def _options(self, settings: Settings) -> Body:
-        """The body members of the settings; None for a member that is left out."""
+        """Return the body members of the settings; None for a member that is left out."""
         raise NotImplementedError
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """The object that a non-streaming response would have as its body."""
+        """Return the object that a non-streaming response would have as its body."""
         raise NotImplementedError
 
     def _reply(self, raw: Body) -> Reply:
-        """The reply in a complete response object."""
+        """Return the reply in a complete response object."""
         raise NotImplementedError
 
 
 def json_events(
     response: Response, events: Iterable[StreamEvent]
 ) -> Iterator[tuple[StreamEvent, Mapping[str, Any]]]:
-    """The events of a streaming response with their data, without the final `[DONE]`."""
+    """Yield the events of a streaming response with their data, without the final `[DONE]`."""
     if response.body is not None:
         kind = response.headers.get("content-type", "no content type")
         raise UnreadableReplyError(f"expected an event stream, got {kind}: {quoted(response.body)}")

@@ -43,7 +43,7 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def reported_error(value: Mapping[str, Any], text: str) -> object:
-    """The error that a body or an event reports instead of output; None without an error.
+    """Return the error that a body or an event reports instead of output; None without an error.
 
     Gateways put the error in a choice, or send only the finish reason `error`. `text` encodes the
     value; most texts are ruled out by a search.
@@ -67,7 +67,7 @@ def json_object(text: str) -> Mapping[str, Any] | None:
 
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:
-    """The required field `value[key]` of type `kind`. Raises UnreadableReplyError."""
+    """Return the required field `value[key]` of type `kind`. Raises UnreadableReplyError."""
     found = optional_member(value, key, kind, path)
     if found is None:
         problem = "is null" if key in value else "is missing"
@@ -110,18 +110,18 @@ def too_deep(value: object) -> bool:
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:
-    """The JSON objects in a list; empty if `value` is not a list."""
+    """Return the JSON objects in a list; empty if `value` is not a list."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def error_message(error: object) -> str:
-    """The message of an OpenAI-style error object, or an excerpt of any other value."""
+    """Return the message of an OpenAI-style error object, or an excerpt of any other value."""
     message = error.get("message") if isinstance(error, Mapping) else error
     return message if isinstance(message, str) else quoted(orjson.dumps(error).decode())
 
 
 def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
-    """The usage of a reply, given the API's names for tokens; a non-integer count is None.
+    """Return the usage of a reply, given the API's names for tokens; a non-integer count is None.
 
     SGLang reports reasoning tokens alongside the other counts, without details.
     """
@@ -141,7 +141,7 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
 
 
 def quoted(text: str) -> str:
-    """The beginning of a text, quoted."""
+    """Return the beginning of a text, quoted."""
     return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")
 
 

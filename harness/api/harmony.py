@@ -60,25 +60,25 @@ class HarmonyDialect(Dialect):
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
     ) -> Body:
-        """The body after `reply`, whose tokens are sent back as the model wrote them."""
+        """Return the body after `reply`, whose tokens are sent back as the model wrote them."""
         path, choice = _first_choice(reply.raw)
         answer = completion_of(choice, path)
         added = items_of(items, {call.id: call.name for call in reply.calls})
         return {**body, "prompt": continued(body["prompt"], answer, added)}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
-        """The messages of the prompt in the form of Chat Completions."""
+        """Return the messages of the prompt in the form of Chat Completions."""
         prompt = body.get("prompt")
         if not isinstance(prompt, list) or not all(type(token) is int for token in prompt):
             return [] if prompt is None else [{"role": "user", "content": prompt}]
         return [_turn(message) for message in messages_in(prompt) if MESSAGE in message]
 
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
-        """The body members that request logprobs, with tokens named by their ids."""
+        """Return the body members that request logprobs, with tokens named by their ids."""
         return {"logprobs": alternatives, "return_tokens_as_token_ids": True}
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The entries of all tokens, CoT and markers included."""
+        """Return the entries of all tokens, CoT and markers included."""
         found = _first_choice(raw)[1].get("logprobs")
         if not isinstance(found, dict):
             return []
@@ -119,7 +119,7 @@ class HarmonyDialect(Dialect):
         }
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """The object that the chunks of a stream add up to."""
+        """Return the object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         texts: list[str] = []
         tokens: list[Any] = []

@@ -60,18 +60,18 @@ class ResponsesDialect(Dialect):
         return {**body, "input": [*body["input"], *reply.raw["output"], *added]}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
-        """The items of `input`, after the instructions."""
+        """Return the items of `input`, after the instructions."""
         given, instructions = body.get("input"), body.get("instructions")
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given
         first = [] if instructions is None else [{"role": "developer", "content": instructions}]
         return first + (items if isinstance(items, list) else [])
 
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
-        """The body members that request logprobs."""
+        """Return the body members that request logprobs."""
         return {"include": ["message.output_text.logprobs"], "top_logprobs": alternatives}
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The entries of the answer's tokens."""
+        """Return the entries of the answer's tokens."""
         messages = [each for each in objects(raw.get("output")) if each.get("type") == "message"]
         parts = [part for item in messages for part in objects(item.get("content"))]
         return [entry for part in parts for entry in objects(part.get("logprobs"))]
@@ -101,7 +101,7 @@ class ResponsesDialect(Dialect):
         }
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """The response object that the final event of a stream carries."""
+        """Return the response object that the final event of a stream carries."""
         last = ""
         final: dict[str, Any] | None = None
         for event, data in json_events(response, events):
@@ -167,7 +167,7 @@ def _item(item: ConversationItem, reasoning_id: str) -> Body:
 
 
 def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:
-    """The texts of the content parts of type `kind`."""
+    """Return the texts of the content parts of type `kind`."""
     return [
         member(part, "refusal" if kind == "refusal" else "text", str, place)
         for place, part in objects_at(item, "content", path)

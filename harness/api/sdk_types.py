@@ -109,7 +109,7 @@ def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _element_shape(name: str, value: object) -> object:
-    """The shape of an element of the list in a field."""
+    """Return the shape of an element of the list in a field."""
     if type(value) is dict and name not in FREE_OBJECTS:
         return shape_of(value)
     return shape_of({name: value})[1]
@@ -146,7 +146,7 @@ def _accepted(model: type[BaseModel], error: ErrorDetails) -> bool:
 
 
 def _owners(models: Sequence[type[BaseModel]], steps: Sequence[str]) -> Sequence[type[BaseModel]]:
-    """The models that the field names and names of union members in `steps` lead to."""
+    """Return the models that the field names and names of union members in `steps` lead to."""
     for step in steps:
         fields = [each.model_fields[step] for each in models if step in each.model_fields]
         inner = [found for field in fields for found in _models_in(field.annotation)]
@@ -175,13 +175,13 @@ def _event_models() -> Mapping[str, type[BaseModel]]:
 
 
 def event_model(kind: str) -> type[BaseModel] | None:
-    """The type of a Responses event in any dialect; None for unknown events."""
+    """Return the type of a Responses event in any dialect; None for unknown events."""
     return _event_models().get(kind)
 
 
 @cache
 def chunk_model() -> type[BaseModel]:
-    """The type of a chunk of Chat Completions."""
+    """Return the type of a chunk of Chat Completions."""
     from openai.types.chat import ChatCompletionChunk
 
     return ChatCompletionChunk
@@ -189,7 +189,7 @@ def chunk_model() -> type[BaseModel]:
 
 @cache
 def reply_model(api: Api) -> type[BaseModel]:
-    """The type of a whole reply of an API."""
+    """Return the type of a whole reply of an API."""
     from openai.types.chat import ChatCompletion
     from openai.types.responses import Response
 

@@ -34,7 +34,7 @@ class StreamEvent(NamedTuple):
 
 
 def stream_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
-    """The events of a stream in order, without comments and blocks that have no data.
+    """Yield the events of a stream in order, without comments and blocks that have no data.
 
     Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
     """

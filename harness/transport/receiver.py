@@ -208,7 +208,7 @@ class Tap(asyncio.Protocol):
                 self._finish()
 
     def eof_received(self) -> bool | None:
-        """The provider closed its side."""
+        """Return the provider closed its side."""
         return self._parser.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -30,8 +30,8 @@ from reference_engine.generation.sampling import (
     is_nucleus,
     read_tokens,
 )
+from reference_engine.kernels.chunk_sums import chunk_sums_of
 from reference_engine.kernels.experts import PackedMixtureOfExperts, SmallMixtureOfExperts
-from reference_engine.kernels.sampling import chunk_sums_of
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.kernels.sampling import CHUNK, ChunkSums, chunk_sums
+from reference_engine.kernels.chunk_sums import CHUNK, ChunkSums, chunk_sums
 
 ROWS_AT_ONCE = 4
 """Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses

@@ -126,7 +126,7 @@ def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
 
 
 def _tensors(checkpoint: Checkpoint, layout: Layout) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a layout, with the experts of OpenAI's layout in MXFP4."""
+    """Yield the tensors of a layout, with the experts of OpenAI's layout in MXFP4."""
     for name, target in sources(checkpoint.config, layout).items():
         if target.packed and layout == "original":
             pairs = zip(*[(b.clone(), s.clone()) for b, s in checkpoint.packed(name)], strict=True)

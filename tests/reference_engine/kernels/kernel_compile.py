@@ -16,9 +16,9 @@ from triton.compiler import ASTSource
 
 from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
+from reference_engine.kernels.chunk_sums_triton import chunk_kernel
 from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
-from reference_engine.kernels.sampling_triton import chunk_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {

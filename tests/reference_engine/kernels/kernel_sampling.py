@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reference_engine.kernels import interpreting, sampling
-from reference_engine.kernels.sampling_triton import chunk_sums
+from reference_engine.kernels.chunk_sums_triton import chunk_sums
 
 DEVICE = "cpu" if interpreting() else "cuda"
 

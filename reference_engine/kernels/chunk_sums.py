@@ -19,9 +19,9 @@ def chunk_sums_of(kernels: Kernels) -> ChunkSums:
     """Return the selected implementation."""
     if kernels == "torch":
         return chunk_sums
-    from reference_engine.kernels import sampling_triton
+    from reference_engine.kernels import chunk_sums_triton
 
-    return sampling_triton.chunk_sums
+    return chunk_sums_triton.chunk_sums
 
 
 def chunk_sums(logits: Tensor, divisors: Tensor) -> tuple[Tensor, Tensor]:

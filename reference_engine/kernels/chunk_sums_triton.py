@@ -1,4 +1,4 @@
-"""The first stage of sampling in Triton; `sampling.chunk_sums` is the plain version.
+"""The first stage of sampling in Triton, as `chunk_sums.py` has it in plain PyTorch.
 
 Each logit is read once. Softmax, division and argmax in PyTorch would read and write all logits
 about ten times, and the softmax of a row would run in one program.
@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from reference_engine.kernels.sampling import CHUNK
+from reference_engine.kernels.chunk_sums import CHUNK
 
 _CHUNKS = 16  # chunks of a program
 
@@ -40,7 +40,7 @@ def chunk_kernel(
 
 
 def chunk_sums(logits: Tensor, divisors: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the same as `sampling.chunk_sums`, with the same arguments."""
+    """Compute the same as the plain `chunk_sums`, with the same arguments."""
     rows, vocabulary = logits.shape
     chunks = triton.cdiv(vocabulary, CHUNK)
     largest, sums = logits.new_empty((2, rows, chunks), dtype=torch.float32)
