@@ -88,6 +88,7 @@ OTHERS = (
     ("events lack an index",
      "responses.stream.items responses.stream.item_text responses.schema:0.3", "event builder"),
     ("a piece of text is lost somewhere", "usage.output.lost:0.05", None),
+    ("errors are returned with status 200", "reply.unreadable stream.content_type", None),
     ("schema violations", "chat.schema responses.schema", None),
     ("error events in streams", "stream.error_event", None),
     ("replies are lost and tool choice is not followed", "reply.lost:0.01 calls.choice", None),
