@@ -62,7 +62,7 @@ CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in CROS
 def examine(
     parsed: ParsedRollout, *, except_for: Collection[str] = ()
 ) -> tuple[frozenset[str], tuple[Finding, ...]]:
-    """The ids of the applicable checks, except those in `except_for`, and their findings."""
+    """Return the ids of the applicable checks, except those in `except_for`, and their findings."""
     applicable: set[str] = set()
     findings: list[Finding] = []
     selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}

@@ -72,7 +72,7 @@ def account(exchange: ParsedExchange) -> TokenAccount | None:
 def account_of(
     exchange: ParsedExchange, reply: Reply, *, stopped: bool = False, spelled: bool = False
 ) -> TokenAccount | None:
-    """The token account of a reply; None if its tokens cannot be counted.
+    """Return the token account of a reply; None if its tokens cannot be counted.
 
     That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
     if the request has several choices, stop strings, tools that the provider runs or an option that
@@ -116,7 +116,7 @@ def account_of(
 
 
 def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
-    """The replies of a rollout whose tokens can be counted.
+    """Yield the replies of a rollout whose tokens can be counted.
 
     With `stopped`, those to requests with stop strings. Their texts lack the stop string.
     """
@@ -174,30 +174,30 @@ def may_be_headers(tokens: int) -> bool:
 
 
 def tokens_of(message: Message) -> int:
-    """The number of tokens of a message without a content type. Raises RenderError."""
+    """Return the number of tokens of a message without a content type. Raises RenderError."""
     return header_tokens(message) + _text_length(_text(message))
 
 
 def header_tokens(message: Message) -> int:
-    """The number of tokens of a message's header and end token. Raises RenderError."""
+    """Return the number of tokens of a message's header and end token. Raises RenderError."""
     empty = Call(message.name, "") if isinstance(message, Call) else type(message)("")
     return _rendered(empty)
 
 
 @lru_cache(maxsize=256)
 def _rendered(message: Message) -> int:
-    """The number of tokens of a message, cached because rendering one takes 0.5 ms."""
+    """Return the number of tokens of a message, cached because rendering one takes 0.5 ms."""
     return len(message_tokens(message))
 
 
 @lru_cache(maxsize=64)
 def _text_length(text: str) -> int:
-    """The number of tokens of a text, cached because several checks count the same texts."""
+    """Return the number of tokens of a text, cached because several checks count the same texts."""
     return len(text_tokens(text))
 
 
 def token_count(text: str) -> int | None:
-    """The number of tokens of a text; None if they cannot be counted."""
+    """Return the number of tokens of a text; None if they cannot be counted."""
     try:
         return len(text_tokens(text))
     except (RenderError, VocabularyError):
@@ -206,7 +206,7 @@ def token_count(text: str) -> int | None:
 
 @lru_cache(maxsize=8192)
 def _piece_tokens(piece: str) -> int:
-    """The number of tokens of a stream's piece; most pieces are single words that repeat."""
+    """Return the number of tokens of a stream's piece; most pieces are single words that repeat."""
     return len(text_tokens(piece))
 
 
@@ -224,7 +224,7 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
 
 
 def _messages(reply: Reply) -> Iterator[Message]:
-    """The harmony messages that a reply consists of.
+    """Yield the harmony messages that a reply consists of.
 
     The first reasoning message has the text of all CoT, and the first text message that of all
     texts; each further item adds only its header.
@@ -256,7 +256,7 @@ def _counted(message: Message) -> _Counted:
 
 @lru_cache(maxsize=256)
 def _counts(text: str) -> Collection[int]:
-    """The token counts of a text and, if it is a JSON object, of its other serializations.
+    """Return the token counts of a text and, if it is a JSON object, of its other serializations.
 
     The server may have serialized the object again, with other spaces. The counts are cached
     because many attempts at a case have the same arguments.
@@ -271,7 +271,7 @@ def _counts(text: str) -> Collection[int]:
 
 @cache
 def _content_type() -> int:
-    """The most tokens of a content type in a header."""
+    """Return the most tokens of a content type in a header."""
     lengths = [len(message_tokens(Answer(""), each)) for each in CONTENT_TYPES]
     return max(lengths) - min(lengths)
 
@@ -282,7 +282,7 @@ def _text(message: Message) -> str:
 
 @cache
 def in_prompt() -> int:
-    """The number of tokens of `<|start|>assistant`, which ends the prompt."""
+    """Return the number of tokens of `<|start|>assistant`, which ends the prompt."""
     return message_tokens(Answer("")).index(CHANNEL)
 
 

@@ -51,7 +51,7 @@ def _call_id(found: Call) -> Iterator[Problem]:
 
 
 def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
-    """The ids of the calls in a conversation, each with its exchange."""
+    """Return the ids of the calls in a conversation, each with its exchange."""
     before = ((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed))
     return [*before, *((exchange, call.id or None) for exchange, call in calls(parsed))]
 
@@ -69,7 +69,7 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
 
 def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
-    """The ids of calls in the history of the first request of recorded traffic, each once."""
+    """Yield the ids of calls in the history of the first request of recorded traffic, each once."""
     if parsed.rollout.recording is None:
         return
     known: set[str] = set()
@@ -284,7 +284,7 @@ def _is_cut(found: Call) -> bool:
 
 
 def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
-    """The tool that these arguments fit, without unknown or missing properties.
+    """Return the tool that these arguments fit, without unknown or missing properties.
 
     The arguments may be part of an object that names the tool, the format of other models.
     """

@@ -49,7 +49,7 @@ def _made(examined: Sequence[Score]) -> Iterator[_Made]:
 
 
 def _changed_alike(made: Sequence[_Made]) -> Iterator[_Made]:
-    """The calls of one condition whose texts were all changed in the same way."""
+    """Yield the calls of one condition whose texts were all changed in the same way."""
     for change in _CHANGES:
         affected = [each for each in made if _mapped(each.expected, change) != each.expected]
         as_changed = (each for each in affected if each.got == _mapped(each.expected, change))
@@ -101,7 +101,7 @@ def _texts(arguments: _Arguments) -> dict[str, str]:
 
 
 def _mapped(value: object, change: Callable[[str], str]) -> object:
-    """The value with a change of all texts in it."""
+    """Return the value with a change of all texts in it."""
     if isinstance(value, dict):
         return {name: _mapped(each, change) for name, each in value.items()}
     if isinstance(value, list):
@@ -110,7 +110,7 @@ def _mapped(value: object, change: Callable[[str], str]) -> object:
 
 
 def _ordered(arguments: _Arguments, order: Callable[[list[object]], list[object]]) -> _Arguments:
-    """The arguments with another order of the entries of all lists."""
+    """Return the arguments with another order of the entries of all lists."""
     return {
         name: order(value) if isinstance(value, list) else value
         for name, value in arguments.items()

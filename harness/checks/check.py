@@ -102,7 +102,7 @@ class CrossCheck(Rule):
     compare: Callable[[Sequence[Score]], Iterable[Difference]]
 
     def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
-        """The finding for each affected rollout, by record."""
+        """Return the finding for each affected rollout, by record."""
         severity: Severity = self.about.severity
         return {
             evidence.record: Finding(

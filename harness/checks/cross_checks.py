@@ -68,7 +68,7 @@ def _permuted(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _same_edge(different: Collection[Edges]) -> tuple[str, str] | None:
-    """The text that all texts begin or end with, if it is more than a full stop."""
+    """Return the text that all texts begin or end with, if it is more than a full stop."""
     begin = _shared([edge.begin for edge in different])
     end = _shared([edge.end[::-1] for edge in different])[::-1]
     for shared, where in ((begin, "begins"), (end, "ends")):
@@ -166,7 +166,7 @@ def _call_ids(score: Score) -> Iterable[str]:
 
 
 def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
-    """The scores of the APIs whose ids come, or do not come, from a small range."""
+    """Return the scores of the APIs whose ids come, or do not come, from a small range."""
     groups = [[each for each in examined if each.condition.api == api] for api in APIS]
     return [each for group in groups if _from_small_range(group) == small for each in group]
 

@@ -232,7 +232,7 @@ def _shows_all(exchange: ParsedExchange, reply: Reply) -> bool:
 
 
 def _lost_tokens(answer: Answer) -> int:
-    """The tokens of an empty reply beyond its CoT; 0 if headers explain them."""
+    """Return the tokens of an empty reply beyond its CoT; 0 if headers explain them."""
     exchange, reply = answer
     if not _is_empty(reply):
         return 0
@@ -248,7 +248,7 @@ def _lost_tokens(answer: Answer) -> int:
 
 
 def _headers(exchange: ParsedExchange) -> Iterator[int]:
-    """The numbers of tokens of messages that the model may have begun without writing a text.
+    """Yield the numbers of tokens of messages that the model may have begun without writing a text.
 
     Parsers drop a call whose header the model misspelled: 4 % of the small model's replies with a
     tool name of 64 letters.
@@ -261,5 +261,5 @@ def _headers(exchange: ParsedExchange) -> Iterator[int]:
 
 
 def finish_reason(raw: Mapping[str, Any]) -> str:
-    """The finish reason of the first choice of a Chat reply, quoted."""
+    """Return the finish reason of the first choice of a Chat reply, quoted."""
     return repr(next((each.get("finish_reason") for each in objects(raw.get("choices"))), None))

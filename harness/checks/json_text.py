@@ -21,7 +21,7 @@ _CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 
 def parsed_object(text: str) -> dict[str, object] | None:
-    """The JSON object that a text encodes; None for any other text."""
+    """Return the JSON object that a text encodes; None for any other text."""
     if not text.lstrip().startswith("{"):
         return None
     value = parsed_value(text)
@@ -29,7 +29,7 @@ def parsed_object(text: str) -> dict[str, object] | None:
 
 
 def parsed_value(text: str) -> object:
-    """The value that a JSON text encodes; None for any other text."""
+    """Return the value that a JSON text encodes; None for any other text."""
     try:
         value: object = strict_json(text)
     except ValueError:
@@ -49,7 +49,7 @@ def is_doubled(text: str) -> bool:
 
 
 def leaves(value: object) -> Iterator[object]:
-    """The texts, numbers, booleans and nulls in a JSON value, in order."""
+    """Yield the texts, numbers, booleans and nulls in a JSON value, in order."""
     if isinstance(value, Mapping | list | tuple):
         for each in value.values() if isinstance(value, Mapping) else value:
             yield from leaves(each)
@@ -58,7 +58,7 @@ def leaves(value: object) -> Iterator[object]:
 
 
 def strings(value: object) -> Iterator[str]:
-    """The texts in a JSON value, in order."""
+    """Return the texts in a JSON value, in order."""
     return (each for each in leaves(value) if isinstance(each, str))
 
 
@@ -94,7 +94,7 @@ def trailing_object(text: str) -> dict[str, object] | None:
 
 
 def objects_in(text: str) -> Iterator[dict[str, object]]:
-    """The JSON objects in a text, outermost first."""
+    """Yield the JSON objects in a text, outermost first."""
     start = text.find("{")
     for _ in range(_MOST_STARTS):
         if start < 0:

@@ -78,7 +78,7 @@ def _is_proven(account: TokenAccount, usual: int) -> bool:
 
 
 def _counted(group: Sequence[Score]) -> Iterator[tuple[Score, TokenAccount]]:
-    """The replies with CoT whose tokens can be counted exactly."""
+    """Return the replies with CoT whose tokens can be counted exactly."""
     every = ((one, each) for one in group for each in one.traits.accounts)
     return ((one, each) for one, each in every if each.exact and each.reasoning)
 
@@ -133,7 +133,7 @@ def _moved(
 def _cut_alike(
     counted: Sequence[tuple[Score, TokenAccount]], usual: int
 ) -> list[tuple[Score, TokenAccount]]:
-    """The longest replies that lack tokens, if they are replies to several samples.
+    """Return the longest replies that lack tokens, if they are replies to several samples.
 
     A reply that the model ended has an end token, and rarely the length of another reply.
     """
@@ -162,7 +162,7 @@ def _exceeds(
 
 
 def _conversations(replies: Sequence[tuple[Score, TokenAccount]]) -> Counter[object]:
-    """The number of replies to each conversation."""
+    """Return the number of replies to each conversation."""
     return Counter(one.traits.conversation or (one.task, one.sample) for one, _ in replies)
 
 
@@ -191,7 +191,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
-    """The rollouts of each API and mode."""
+    """Return the rollouts of each API and mode."""
     groups: dict[tuple[Api, Mode | None], list[Score]] = defaultdict(list)
     for each in examined:
         groups[each.condition.api, each.condition.mode].append(each)

@@ -79,7 +79,7 @@ family.check(
 
 
 def _fitting(value: object, schema: object) -> object:
-    """The value without quotes, as a list of one entry if the schema requires a list."""
+    """Return the value without quotes, as a list of one entry if the schema requires a list."""
     plain = _unquoted(value)
     listed = isinstance(schema, dict) and schema.get("type") == "array"
     return [plain] if listed and plain and not isinstance(plain, list) else plain

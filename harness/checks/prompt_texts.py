@@ -35,7 +35,7 @@ _SPECIAL = re.compile(r"<\|\w+\|>")
 
 
 def user_texts(parsed: ParsedRollout) -> UserTexts | None:
-    """The user's texts in the first request of a rollout; None if they cannot be counted.
+    """Return the user's texts in the first request of a rollout; None if they cannot be counted.
 
     That is the case if a message has several parts or an image, if the server stores further
     messages of the conversation, if a text contains special tokens, in imported traffic, where the
@@ -65,7 +65,7 @@ def _is_user(turn: object) -> bool:
 
 
 def _text(turn: Mapping[str, Any]) -> str | None:
-    """The text of a message; None unless it is one text without special tokens."""
+    """Return the text of a message; None unless it is one text without special tokens."""
     content = turn.get("content")
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
         content = content[0].get("text")

@@ -172,7 +172,7 @@ def _last_item(answer: Answer) -> Mapping[str, Any]:
 
 
 def _choice(body: Mapping[str, Any]) -> object:
-    """The value of `tool_choice`, or the function that it names."""
+    """Return the value of `tool_choice`, or the function that it names."""
     choice = body.get("tool_choice")
     return choice.get("name") if isinstance(choice, dict) else choice
 
@@ -306,14 +306,14 @@ def _created(answer: Answer) -> Iterator[Problem]:
 
 
 def _date(exchange: ParsedExchange) -> float | None:
-    """The header Date of a response as Unix time."""
+    """Return the header Date of a response as Unix time."""
     date = exchange.header("date")
     return _unix_time(date) if date else None
 
 
 @lru_cache(maxsize=256)
 def _unix_time(date: str) -> float | None:
-    """The time of a header Date; replies that arrive within one second share it."""
+    """Return the time of a header Date; replies that arrive within one second share it."""
     try:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:

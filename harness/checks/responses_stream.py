@@ -231,14 +231,14 @@ def _compare(
 
 
 def _essence(item: Mapping[str, Any]) -> Mapping[str, object]:
-    """The fields of an item that must agree; null equals absent, and empty equals absent."""
+    """Return the fields of an item that must agree; null equals absent, and empty equals absent."""
     parts = [(part.get("type"), part.get("text")) for part in objects(item.get("content"))]
     keys = ("type", "id", "call_id", "name", "arguments")
     return {**{key: item.get(key) for key in keys}, "content": parts}
 
 
 def _responses(exchange: ParsedExchange) -> Iterator[tuple[StreamEvent, Mapping[str, Any]]]:
-    """The events that contain a response object, with the object."""
+    """Yield the events that contain a response object, with the object."""
     for event in exchange.known_events:
         response = (event.data or {}).get("response")
         if isinstance(response, dict):

@@ -49,7 +49,7 @@ def measured_score(
 
 
 def usage(parsed: ParsedRollout) -> Usage:
-    """The token counts of a rollout."""
+    """Return the token counts of a rollout."""
     reported = [reply.usage for _, reply in parsed.replies]
     known = [each for each in reported if each is not None]
     return Usage(
@@ -79,7 +79,7 @@ def timing(exchange: ParsedExchange) -> Timing:
 
 
 def sums(finished: Sequence[Score]) -> dict[str, Any]:
-    """The members of a `TaskResult` that only count and measure its finished attempts."""
+    """Return the members of a `TaskResult` that only count and measure its finished attempts."""
     return {
         "finished": len(finished),
         "tokens": _token_counts(finished),

@@ -89,7 +89,7 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
 
 
 def as_warning(finding: Finding) -> Finding:
-    """The same finding, with severity error lowered to warning."""
+    """Return the same finding, with severity error lowered to warning."""
     if finding.severity != "error":
         return finding
     return finding.model_copy(update={"severity": "warning"})

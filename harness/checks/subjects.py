@@ -109,7 +109,7 @@ class Item(NamedTuple):
 
 
 def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
-    """The parts that have the text of an earlier part; parts without text are left out."""
+    """Yield the parts that have the text of an earlier part; parts without text are left out."""
     known: set[str] = set()
     for part, text in found:
         if isinstance(text, str):
@@ -127,7 +127,7 @@ def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
 
 
 def conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:
-    """The rollout as a whole, if it has a readable reply."""
+    """Yield the rollout as a whole, if it has a readable reply."""
     if any(answers(parsed)):
         yield parsed
 
@@ -222,7 +222,7 @@ def forced(parsed: ParsedRollout) -> Iterator[Answer]:
 
 
 def opening(parsed: ParsedRollout) -> Iterator[Answer]:
-    """The first reply, if it answers the user, freely and in full."""
+    """Yield the first reply, if it answers the user, freely and in full."""
     for answer in _to_user(parsed):
         stops = answer.exchange.request.stops
         if answer.reply.finish != "length" and (answer.reply.text or not stops):

@@ -102,7 +102,7 @@ def _sent(exchange: ParsedExchange) -> str:
 
 
 def _conversation(exchange: ParsedExchange) -> str:
-    """The conversation of a request, without its tools and options."""
+    """Return the conversation of a request, without its tools and options."""
     body = exchange.request.body
     turns = [body.get(name) for name in ("instructions", "messages", "input")]
     return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_CONVERSATION]
@@ -157,7 +157,7 @@ def _first_input(parsed: ParsedRollout) -> int | None:
 
 
 def _edges(parsed: ParsedRollout) -> Iterator[Edges]:
-    """The beginning and end of the CoT and answer of the first reply, if it is complete."""
+    """Yield the beginning and end of the CoT and answer of the first reply, if it is complete."""
     reply = next((reply for _, reply in parsed.replies), None)
     if reply is not None and reply.finish in ("stop", "tool_calls"):
         for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
@@ -173,7 +173,7 @@ def _answers(parsed: ParsedRollout) -> Iterator[tuple[str, bool]]:
 
 
 def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:
-    """The truncated replies of a rollout that have fewer tokens than the request allows.
+    """Yield the truncated replies of a rollout that have fewer tokens than the request allows.
 
     Both the reported tokens and those of the text are fewer, because servers may not count all
     tokens.

@@ -88,7 +88,7 @@ def author(made: FoundCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -
 
 
 def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
-    """The trials without the model's mistakes.
+    """Return the trials without the model's mistakes.
 
     A problem whose author is unknown counts if it is repeated: in at least two replies, and in two
     thirds of all.
@@ -113,13 +113,13 @@ def _texts_in_cot(reply: Reply, made: ToolCall, intended: ToolCall) -> bool:
 
 
 def _texts(arguments: str) -> set[str]:
-    """The texts of more than a few characters in the arguments of a call."""
+    """Return the texts of more than a few characters in the arguments of a call."""
     values = (parsed_object(arguments) or {}).values()
     return {each for each in values if isinstance(each, str) and len(each) >= _SHORTEST_TEXT}
 
 
 def with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
-    """The reply with one call replaced by another."""
+    """Return the reply with one call replaced by another."""
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 

@@ -261,7 +261,7 @@ def _served(responses: ProbeResponses, *names: str) -> Iterator[tuple[ParsedExch
 
 
 def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[ParsedExchange, Reply]]:
-    """The replies with a built-in call. Raises NotVerifiableError."""
+    """Return the replies with a built-in call. Raises NotVerifiableError."""
     answered = [name for name in names if responses.rollouts.get(name)]
     found: list[tuple[ParsedExchange, Reply]] = []
     reason = "The model did not call a built-in tool."
@@ -282,7 +282,7 @@ def _computes(call: Mapping[str, Any], value: _Computed) -> bool:
 
 
 def _texts(reply: Reply) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """The texts of the messages, each with its URL citations."""
+    """Yield the texts of the messages, each with its URL citations."""
     for item in _items(reply):
         for part in objects(item.get("content")) if item.get("type") == "message" else ():
             notes = objects(part.get("annotations"))

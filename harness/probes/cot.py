@@ -88,7 +88,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 def _with_reasoning_content(cot: str) -> list[dict[str, Any]]:
-    """The messages of a Chat request whose CoT is in the field `reasoning_content`."""
+    """Return the messages of a Chat request whose CoT is in the field `reasoning_content`."""
     function = {"name": _LISBON.name, "arguments": _LISBON.arguments}
     calls = [{"id": _LISBON.id, "type": "function", "function": function}]
     assistant = {"role": "assistant", "content": None, "tool_calls": calls}
@@ -182,7 +182,7 @@ def _require_able(responses: ProbeResponses) -> None:
 def _code_word_replies(
     responses: ProbeResponses, names: tuple[str, ...]
 ) -> list[tuple[str, ParsedExchange, Reply]]:
-    """The replies, each with the name of its request. Raises NotVerifiableError."""
+    """Return the replies, each with the name of its request. Raises NotVerifiableError."""
     found = []
     for name in names:
         if all(refused(rollout) for rollout in responses.all(name)):

@@ -173,7 +173,7 @@ def _wrote_so(
 
 
 def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) -> Trials:
-    """The replies with one or two other words, if several texts have such replies.
+    """Yield the replies with one or two other words, if several texts have such replies.
 
     A text counts only if all other replies, and at least as many, repeat it exactly.
     """
@@ -197,7 +197,7 @@ def _has_other_word(text: str, answer: str) -> bool:
 
 
 def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:
-    """The typical changes of a text, each with the changed text."""
+    """Yield the typical changes of a text, each with the changed text."""
     if (masked := _masked(text, answer)) is not None:
         yield "words are masked", masked
     made = ((name, change(text)) for name, change in CHANGES.items())
@@ -205,7 +205,7 @@ def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:
 
 
 def _masked(text: str, answer: str) -> str | None:
-    """The text with the words masked that the answer masks, with asterisks or the like."""
+    """Return the text with the words masked that the answer masks, with asterisks or the like."""
     words = [rf"(?:{re.escape(word)}|{_MASK})" for word in text.split(" ")]
     found = re.search(" ".join(words), answer)
     return found[0] if found and found[0] != text else None

@@ -37,7 +37,7 @@ _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=2048, tries=_TRIES, w
 
 
 def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
-    """The names of the requests at these efforts."""
+    """Return the names of the requests at these efforts."""
     return tuple(f"effort {effort}{suffix}" for effort in efforts)
 
 
@@ -59,7 +59,7 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "") -> Problem | None:
-    """The problem if the CoT is not longer at one effort than at a lower one.
+    """Return the problem if the CoT is not longer at one effort than at a lower one.
 
     Raises NotVerifiableError if too few replies have CoT.
     """
@@ -82,5 +82,5 @@ def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "")
 
 
 def _reasoning(reply: Reply) -> int:
-    """The length of the CoT in characters, which every provider returns."""
+    """Return the length of the CoT in characters, which every provider returns."""
     return len(reply.reasoning)

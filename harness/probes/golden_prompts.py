@@ -52,12 +52,12 @@ _CALLED_TWICE: tuple[ConversationItem, ...] = (
 
 
 def greedy(api: Api) -> tuple[ProbeRequest, ...]:
-    """The requests at temperature 0, with logprobs."""
+    """Return the requests at temperature 0, with logprobs."""
     return tuple(_greedy(api))
 
 
 def long(api: Api) -> tuple[ProbeRequest, ...]:
-    """The requests with long prompts, at temperature 0 and with logprobs."""
+    """Return the requests with long prompts, at temperature 0 and with logprobs."""
     return tuple(
         replace(
             _request(
@@ -73,7 +73,7 @@ def long(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
-    """The requests sampled several times at temperature 1."""
+    """Return the requests sampled several times at temperature 1."""
     questions = (
         "What is 98123 + 5512 * 3?",
         "Name three things, then name them in another order.",
@@ -159,7 +159,7 @@ def _report(lines: int, before: int = 0) -> str:
 
 
 def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
-    """The request body."""
+    """Return the request body."""
     return DIALECTS[api].first_request(
         request.turns,
         instructions=request.instructions,
@@ -179,7 +179,7 @@ def requests(api: Api = "chat", model: str = "") -> Requests:
 
 
 def long_requests(api: Api = "chat", model: str = "") -> Requests:
-    """The requests with long prompts, whose answers a golden file may have."""
+    """Return the requests with long prompts, whose answers a golden file may have."""
     return Requests({each.id: body(api, each, model) for each in long(api)}, {}, api)
 
 

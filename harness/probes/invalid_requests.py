@@ -219,13 +219,13 @@ def _fields(responses: ProbeResponses) -> Trials:
 
 
 def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
-    """The exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
+    """Return the exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
     rejected = (each.exchanges[-1] for each in responses.all(*_NAMES) if refused(each))
     return required(rejected, "The provider rejects none of the invalid requests.")
 
 
 def _json_body(exchange: ParsedExchange) -> object:
-    """The JSON value of a response; None for anything else."""
+    """Return the JSON value of a response; None for anything else."""
     try:
         return json.loads(_body_text(exchange))
     except (ValueError, RecursionError):

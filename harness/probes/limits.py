@@ -147,7 +147,7 @@ def _unreported(reply: Reply) -> str:
 
 
 def _end(exchange: ParsedExchange, reply: Reply) -> str:
-    """The reported end of a reply, in the terms of its API."""
+    """Return the reported end of a reply, in the terms of its API."""
     if exchange.api == "chat":
         return f"finish_reason {finish_reason(reply.raw)}"
     names = ("status", "incomplete_details")
@@ -230,7 +230,7 @@ def _stopped(rollout: ParsedRollout) -> Problem | None:
 
 
 def _repeated(trials: Iterable[TrialResult]) -> Trials:
-    """The trials; those with a problem only if there are enough."""
+    """Return the trials; those with a problem only if there are enough."""
     judged = list(trials)
     problems = sum(each is not None for each in judged)
     return (each for each in judged if each is None or problems >= _FEWEST_REPEATED)
@@ -276,7 +276,7 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
 
 
 def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
-    """The problem of a reply that ended where its CoT has the stop string, or kept it there.
+    """Return the problem of a reply that ended where its CoT has the stop string, or kept it there.
 
     An empty reply, or a CoT with the stop string in its middle, has ended for another reason.
     """

@@ -89,7 +89,7 @@ def _own_word(responses: ProbeResponses) -> Trials:
 
 
 def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
-    """The rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
+    """Return the rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
     found = (
         (word, rollout)
         for word in WORDS[responses.api]

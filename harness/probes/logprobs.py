@@ -146,7 +146,7 @@ def _path(exchange: ParsedExchange) -> str:
 
 
 def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """The problem of one token's entry: message, expected and got."""
+    """Return the problem of one token's entry: message, expected and got."""
     top = objects(entry.get("top_logprobs"))
     values = [_logprob(each) for each in (entry, *top)]
     numbers = [value for value in values if value is not None]
@@ -182,7 +182,7 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
 
 
 def _decoded(entry: Mapping[str, Any]) -> str | None:
-    """The text of the bytes of a token; None without bytes or for part of a character."""
+    """Return the text of the bytes of a token; None without bytes or for part of a character."""
     try:
         return bytes(entry.get("bytes") or b"").decode() or None
     except (UnicodeDecodeError, TypeError, ValueError):
@@ -190,7 +190,7 @@ def _decoded(entry: Mapping[str, Any]) -> str | None:
 
 
 def _logprob(entry: Mapping[str, Any]) -> float | None:
-    """The value of an entry; None if it cannot be a logprob."""
+    """Return the value of an entry; None if it cannot be a logprob."""
     value = entry.get("logprob")
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
@@ -225,7 +225,7 @@ _DRAWN_QUESTIONS = {
 
 
 def _draw(entry: ReportedToken) -> Iterator[Draw]:
-    """The draw of a token from the most probable ones; nothing without alternatives.
+    """Yield the draw of a token from the most probable ones; nothing without alternatives.
 
     Some servers list the drawn token instead of the last alternative, so this one is left out.
     """

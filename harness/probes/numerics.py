@@ -274,7 +274,7 @@ def _comparable(
 def _compared(
     responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
-    """The replies with enough logprobs for a judgement. Raises NotVerifiableError."""
+    """Return the replies with enough logprobs for a judgement. Raises NotVerifiableError."""
     compared = [each for each in _comparable(responses, golden, uses) if each.compared.tokens]
     values = sum(len(each.compared.differences) for each in compared)
     if values < LEAST_VALUES:

@@ -188,7 +188,7 @@ def _equal_counts(
 
 
 def _call_texts(reply: Reply) -> str:
-    """The calls, with JSON in one spelling: some servers reformat it in one of the modes."""
+    """Return the calls, with JSON in one spelling: some servers reformat it in one of the modes."""
     found = ((call, parsed_object(call.arguments)) for call in reply.calls)
     return "\n".join(
         f"{call.name} {call.arguments if value is None else json.dumps(value, ensure_ascii=False)}"
@@ -204,7 +204,7 @@ _PARTS: dict[str, Callable[[Reply], str]] = {
 
 
 def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
-    """The streaming and non-streaming replies to one request. Raises NotVerifiableError."""
+    """Return the streaming and non-streaming replies to one request. Raises NotVerifiableError."""
     return (
         list(responses.replies(name, mode="streaming")),
         list(responses.replies(name, mode="non-streaming")),
@@ -212,7 +212,7 @@ def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Seq
 
 
 def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str | None:
-    """The text that several replies share; None if they differ or there is only one."""
+    """Return the text that several replies share; None if they differ or there is only one."""
     texts = {text_of(reply) for _, reply in replies}
     return texts.pop() if len(texts) == 1 and len(replies) > 1 else None
 

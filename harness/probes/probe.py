@@ -81,7 +81,7 @@ class ProbeRequest(Sample):
     """The checks that the response may violate because of the request."""
 
     def within(self, max_context: int) -> ProbeRequest | None:
-        """The request for a provider with this context length; None if it does not fit."""
+        """Return the request for a provider with this context length; None if it does not fit."""
         return self if self.context <= max_context else None
 
     def unusable(self, rollout: ParsedRollout) -> str | None:
@@ -103,7 +103,7 @@ class ProbeRequest(Sample):
         return None
 
     def settings(self, shared: Settings) -> Settings:
-        """The settings of the run with those of this request."""
+        """Return the settings of the run with those of this request."""
         return replace(
             shared,
             reasoning_effort=self.effort,
@@ -154,7 +154,7 @@ class ProbeResponses:
         golden: Golden | None = None,
         max_context: int = CONTEXT,
     ) -> ProbeResponses:
-        """The usable ones of all rollouts of a group."""
+        """Return the usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
         unusable: dict[str, str] = {}
         cut: dict[str, list[ParsedRollout]] = {}
@@ -190,7 +190,7 @@ class ProbeResponses:
         return ((each.rollout.sample, each) for each in self.all(*names))
 
     def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
-        """The last exchange of each of these rollouts. Raises NotVerifiableError."""
+        """Return the last exchange of each of these rollouts. Raises NotVerifiableError."""
         return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))
 
     def replies(
@@ -210,11 +210,11 @@ class ProbeResponses:
             yield from readable
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
-        """The first of `replies`. Raises NotVerifiableError."""
+        """Return the first of `replies`. Raises NotVerifiableError."""
         return next(self.replies(name))
 
     def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
-        """The reported prompt tokens of the first reply. Raises NotVerifiableError."""
+        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
         exchange, reply = self.reply(name)
         return exchange, prompt_tokens(reply)
 
@@ -261,7 +261,7 @@ class ProbeGroup:
     probes: list[Probe] = field(default_factory=list)  # filled by `probe`
 
     def golden_of(self, options: ProbeOptions) -> Golden | None:
-        """The part of the run's golden file that its probes need, if any."""
+        """Return the part of the run's golden file that its probes need, if any."""
         whole = options.golden
         return self.golden(whole) if self.golden and whole else None
 
@@ -307,7 +307,7 @@ class ProbeGroup:
 
 
 def prompt_tokens(reply: Reply) -> int:
-    """The reported prompt tokens. Raises NotVerifiableError if there are none."""
+    """Return the reported prompt tokens. Raises NotVerifiableError if there are none."""
     if not reply.input_tokens:
         raise NotVerifiableError("The provider does not report prompt tokens.")
     return reply.input_tokens

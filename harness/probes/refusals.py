@@ -36,7 +36,7 @@ def declined(rollout: ParsedRollout) -> bool:
 
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
-    """The rollouts of one request that were not refused.
+    """Return the rollouts of one request that were not refused.
 
     `feature` is what the provider may lack, as the object of a sentence. Raises NotVerifiableError
     if all were refused, which is legitimate, or none was sent.
@@ -52,7 +52,7 @@ def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRo
 def served_replies(
     responses: ProbeResponses, names: Iterable[str], feature: str
 ) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """The last exchange and reply of each served rollout. Raises NotVerifiableError."""
+    """Yield the last exchange and reply of each served rollout. Raises NotVerifiableError."""
     for name in names:
         for rollout in served(responses, name, feature):
             exchange = rollout.exchanges[-1]
@@ -63,7 +63,7 @@ def served_replies(
 
 
 def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
-    """The problem of a rollout without a final readable reply; None if it has one.
+    """Return the problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if a
     stream, or a body that is not a JSON object, came instead of a non-streaming reply:
@@ -93,6 +93,6 @@ def outcome(exchange: ParsedExchange) -> str:
 
 
 def first_replies(rollouts: Iterable[ParsedRollout]) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """The first reply of each rollout, if it is readable."""
+    """Yield the first reply of each rollout, if it is readable."""
     for rollout in rollouts:
         yield from islice(rollout.replies, 1)

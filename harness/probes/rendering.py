@@ -118,7 +118,7 @@ def added_text(longer: Prompt, shorter: Prompt) -> str:
 
 
 def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> tuple[int, ...]:
-    """The prompt with instructions before tools, up to where the model continues."""
+    """Return the prompt with instructions before tools, up to where the model continues."""
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
@@ -199,7 +199,7 @@ def instructs(turn: ConversationItem) -> bool:
 
 
 def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
-    """The developer messages with instructions and tools."""
+    """Yield the developer messages with instructions and tools."""
     texts = _instruction_texts(prompt, how)
     if texts or prompt.tools:
         content = developer_content("".join(texts[:1]), functions_of(prompt.tools))
@@ -266,7 +266,7 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 
 
 def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
-    """The mistakes that would give this difference, in a phrase. Raises VocabularyError."""
+    """Return the mistakes that would give this difference, in a phrase. Raises VocabularyError."""
     if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
         has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
         return "as if earlier CoT is kept" if has_cot else None
@@ -293,7 +293,7 @@ def _is_answer(turn: ConversationItem) -> bool:
 
 
 def with_texts(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
-    """The prompt with every text of messages, results and tool descriptions changed."""
+    """Return the prompt with every text of messages, results and tool descriptions changed."""
     tools = (replace(tool, description=change(tool.description)) for tool in prompt.tools)
     return Prompt(tuple(_with_text(turn, change) for turn in prompt.turns), tuple(tools))
 

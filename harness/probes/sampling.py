@@ -382,7 +382,7 @@ def _as_varied(
 
 
 def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> list[str]:
-    """The beginning of each reply, CoT first. Raises NotVerifiableError."""
+    """Return the beginning of each reply, CoT first. Raises NotVerifiableError."""
     texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in responses.replies(name)]
     if len(texts) < least:
         raise NotVerifiableError(f"There are too few replies to {name!r}.")

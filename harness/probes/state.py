@@ -165,7 +165,7 @@ def _unstored(responses: ProbeResponses) -> Trials:
 
 
 def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
-    """The rollouts in which a stored response was continued.
+    """Return the rollouts in which a stored response was continued.
 
     Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
     claim to store them, or it refuses to continue them with a status other than 404.
@@ -189,7 +189,7 @@ def _stores_nothing(rollout: ParsedRollout) -> bool:
 
 
 def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
-    """The problem of a continued conversation, if any, in any of its requests."""
+    """Return the problem of a continued conversation, if any, in any of its requests."""
     for first, second in pairwise(rollout.exchanges):
         if second.reply is None or first.reply is None:
             message = "A stored response cannot be continued by its id."

@@ -74,7 +74,7 @@ _HARBOUR, _VERDICT = _schema("harbour"), _schema("verdict_text")
 
 
 def answer_format(api: Api, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The body members that request an answer with this JSON schema."""
+    """Return the body members that request an answer with this JSON schema."""
     named = {"name": "reply", "strict": True, "schema": schema}
     if api == "chat":
         return {"response_format": {"type": "json_schema", "json_schema": named}}
@@ -350,7 +350,7 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
 
 
 def _added_fences(responses: ProbeResponses) -> list[Problem | None]:
-    """The answers in a code fence that their tokens do not include."""
+    """Return the answers in a code fence that their tokens do not include."""
     try:
         usual = extra_tokens(responses.reply("without")[1])
     except NotVerifiableError:

@@ -68,7 +68,7 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 
 
 def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
-    """The ids of the rules with this name; an id may also be the beginning of others."""
+    """Return the ids of the rules with this name; an id may also be the beginning of others."""
     return [id_ for id_, rule in rules.items() if rule.about.is_named(name)]
 
 

@@ -70,7 +70,7 @@ def decide(
     made: int,
     recorded: Coverage | None = None,
 ) -> Verdict:
-    """The verdict on a run.
+    """Return the verdict on a run.
 
     `made` counts the attempts that were made, without those of evals; `recorded` the replies of
     imported traffic.
@@ -115,7 +115,7 @@ def decide(
 
 
 def exit_code(verdict: Verdict) -> int:
-    """The exit code for a verdict; without a decision, that of a pass."""
+    """Return the exit code for a verdict; without a decision, that of a pass."""
     codes: dict[Decision | None, int] = {
         "pass": EXIT_PASS,
         None: EXIT_PASS,
@@ -222,7 +222,7 @@ def _ranked(parts: Sequence[T]) -> list[T]:
 
 
 def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
-    """The decision on success rates by the rule of the gate."""
+    """Return the decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
         return success_rate.decide(results, thresholds)
     low = [
@@ -245,7 +245,7 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
 
 
 def _in_cases(rules: RuleResults) -> Iterator[str]:
-    """The checks that failed in tool-call attempts, and not only elsewhere."""
+    """Yield the checks that failed in tool-call attempts, and not only elsewhere."""
     elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
     for result in rules.all:
         failed = result.check.kind == "check" and result.status == "failed"
@@ -270,7 +270,7 @@ def _invalid(
 
 
 def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
-    """The conditions under which too many attempts got no reply, in a sentence."""
+    """Yield the conditions under which too many attempts got no reply, in a sentence."""
     level = SILENCE_ERROR / len(results) if results else 0.0
     found = []
     for result in results:
@@ -342,7 +342,7 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
 
 
 def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
-    """The probes of a run, those of each family that lack replies, and the recorded replies.
+    """Yield the probes of a run, those of each family that lack replies, and the recorded replies.
 
     A probe that is skipped, declared missing by the provider's entry, or newer than the run is not
     planned. In one family, only missing replies count, because the provider need not offer every
@@ -409,7 +409,7 @@ def _missing_evals(settings: RunSettings) -> Iterator[str]:
 
 
 def _margins(settings: RunSettings) -> Iterator[str]:
-    """The sources of margins that are not the defaults, a sentence for each."""
+    """Yield the sources of margins that are not the defaults, a sentence for each."""
     if settings.margin is None:
         for name in settings.evals:
             if name in settings.margins and (where := settings.origins.get(f"margins.{name}")):

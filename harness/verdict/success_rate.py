@@ -121,7 +121,7 @@ def _counts(result: TaskResult) -> PassCounts:
 
 
 def _modes(result: TaskResult) -> Iterator[PassCounts]:
-    """The tries in each mode, if the modes alternate; missing tries pass."""
+    """Yield the tries in each mode, if the modes alternate; missing tries pass."""
     for mode, cases in result.modes.items():
         passed = [one.passed + one.planned - one.finished for one in cases.values()]
         tries = [one.planned for one in cases.values()]
@@ -141,7 +141,7 @@ def _evidence(counts: PassCounts, target: Target) -> float:
 
 
 def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
-    """The cases that fail too often under one condition, or under all together."""
+    """Yield the cases that fail too often under one condition, or under all together."""
     target = target_of(thresholds)
     groups = len(results) + (len(results) > 1)
     level = two_rates.case_level(groups * len(results[0].cases))
@@ -267,7 +267,7 @@ def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, cond
 
 
 def most_frequent_failure(results: Sequence[TaskResult]) -> str:
-    """The most frequent kind of failure, with its number."""
+    """Return the most frequent kind of failure, with its number."""
     failures: Counter[str] = Counter()
     for result in results:
         failures.update(result.outcomes)

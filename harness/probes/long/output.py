@@ -37,7 +37,7 @@ def _replies(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]
 
 
 def _tokens(reply: Reply) -> int:
-    """The tokens of prompt and reply, as far as they are reported."""
+    """Return the tokens of prompt and reply, as far as they are reported."""
     return (reply.input_tokens or 0) + (reply.output_tokens or 0)
 
 

@@ -29,28 +29,28 @@ _SIMILAR_EVERY = 40  # lines from one value that resembles the code word to the 
 
 
 def word(number: int) -> str:
-    """The code word with this number; all of the first 1,000 differ."""
+    """Return the code word with this number; all of the first 1,000 differ."""
     return f"{_NAMES[number % len(_NAMES)]}{2000 + 7 * number}"
 
 
 def code_word_sentence(code_word: str) -> str:
-    """The sentence that gives a code word."""
+    """Return the sentence that gives a code word."""
     return f"The code word is {code_word}.\n"
 
 
 def line(at: int) -> str:
-    """The line of a report with this number; all of 12,600 consecutive ones differ."""
+    """Return the line of a report with this number; all of 12,600 consecutive ones differ."""
     colour, place, state = _COLOURS[at % 7], PLACES[at * 3 % 8], _STATES[at * 5 % 7]
     return f"{100 + 37 * at % 900}: the {colour} {place} is {state} since {1 + at * 11 % 28} May."
 
 
 def lines_of(tokens: int) -> int:
-    """The lines of a text of about this many tokens."""
+    """Return the lines of a text of about this many tokens."""
     return max(tokens * LINES // TOKENS, 1)
 
 
 def behind(boundary: int) -> int:
-    """The tokens of a document before a code word just behind this position of the prompt.
+    """Return the tokens of a document before a code word just behind this position of the prompt.
 
     Blocks of a KV cache, chunks of a prefill and windows of attention begin at multiples of powers
     of two. Harmony has 53 tokens before the document, and a server's date adds about ten: the word
@@ -132,7 +132,7 @@ class FillingRequest(ProbeRequest):
     beyond: int = 0
 
     def within(self, max_context: int) -> ProbeRequest:
-        """The request for a provider with this context length."""
+        """Return the request for a provider with this context length."""
         return replace(self, turns=(Message("user", limit_text(max_context, self.beyond)),))
 
 
@@ -145,17 +145,17 @@ def limit_text(max_context: int, beyond: int) -> str:
 
 
 def cell(length: int, depth: float) -> str:
-    """The name of a request with a code word at a depth."""
+    """Return the name of a request with a code word at a depth."""
     return f"{length} at {depth:.0%}"
 
 
 def steps(count: int, conversation: int) -> str:
-    """The name of a conversation with this many tool calls."""
+    """Return the name of a conversation with this many tool calls."""
     return f"{count} steps {conversation}"
 
 
 def code_words() -> dict[str, str]:
-    """The code word of each request that has one, by the name of the request."""
+    """Return the code word of each request that has one, by the name of the request."""
     cells = [(length, depth) for length, depths in GRID.items() for depth in depths]
     words = {cell(*each): word(at) for at, each in enumerate(cells)}
     words |= {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
@@ -173,7 +173,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 def _code_word_request(name: str, text: str, tokens: int) -> ProbeRequest:
-    """The question for the code word after a text of about this many tokens."""
+    """Return the question for the code word after a text of about this many tokens."""
     return ProbeRequest(
         name,
         (Message("user", f"{text}\n{QUESTION}"),),
@@ -215,7 +215,7 @@ def _prefixes(api: Api) -> Iterator[ProbeRequest]:
 
 
 def _tools_changed() -> Iterator[ProbeRequest]:
-    """The same document after tools that differ in a code word."""
+    """Yield the same document after tools that differ in a code word."""
     text, before = document(_PREFIX_TOKENS, first=50_000), None
     for name in ("tools A", "tools B", "tools C"):
         described = code_word_sentence(code_words()[name]).strip()

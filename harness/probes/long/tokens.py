@@ -64,7 +64,7 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
 
 
 def _answered(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[str]:
-    """The requests with a reply. Raises NotVerifiableError if there is none."""
+    """Return the requests with a reply. Raises NotVerifiableError if there is none."""
     found = [name for name in names if any(each.replies for each in responses.rollouts[name])]
     if not found:
         responses.reply(next(filter(responses.rollouts.get, names), names[0]))

@@ -36,7 +36,7 @@ Found = Mapping[str, tuple[ParsedExchange, bool]]
 
 
 def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
-    """The requests with a reply that ended by itself, or has the word."""
+    """Return the requests with a reply that ended by itself, or has the word."""
     return {
         name: (exchange, hit)
         for name in names

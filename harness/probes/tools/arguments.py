@@ -29,7 +29,7 @@ _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
 
 
 def _or_other_marks(sign: str) -> str:
-    """The pattern of a character, or of what servers make of one beyond ASCII."""
+    """Return the pattern of a character, or of what servers make of one beyond ASCII."""
     other = _UNDECODED if sign.isalnum() else _OTHER_MARKS
     return re.escape(sign) if sign.isascii() else f"(?:{re.escape(sign)}|{other})"
 
@@ -46,7 +46,7 @@ class Text:
     source: str = HARMONY
 
     def damaged(self) -> tuple[str, ...]:
-        """The text as damaged by typical server defects."""
+        """Return the text as damaged by typical server defects."""
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
@@ -75,7 +75,7 @@ class Text:
         return False
 
     def written(self, call: ToolCall) -> Sequence[ToolCall]:
-        """The call with the undamaged text, in the two spellings of its JSON."""
+        """Return the call with the undamaged text, in the two spellings of its JSON."""
         (name,) = self.tool.parameters["properties"]
         return [
             replace(
@@ -150,7 +150,7 @@ def _judge_text(name: str, responses: ProbeResponses) -> Trials:
 
 
 def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
-    """The texts beyond ASCII, if one mode damages all of them, and the other none.
+    """Return the texts beyond ASCII, if one mode damages all of them, and the other none.
 
     The tokens of a reply do not show this if its CoT has lost the same characters.
     """

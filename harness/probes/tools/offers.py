@@ -18,7 +18,7 @@ ORDER_PLACE = "Lisbon"
 
 
 def schema(properties: Mapping[str, object]) -> dict[str, Any]:
-    """The JSON schema of an object with these properties, all required."""
+    """Return the JSON schema of an object with these properties, all required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

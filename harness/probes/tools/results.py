@@ -103,7 +103,7 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
-    """The rollouts with a tool result. Raises NotVerifiableError."""
+    """Return the rollouts with a tool result. Raises NotVerifiableError."""
     found = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
     return required(found, "No conversation reached a tool result.")
 
@@ -178,7 +178,7 @@ def _order(responses: ProbeResponses) -> Trials:
 
 
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:
-    """The only word that a reply names; without text, the only one in its CoT."""
+    """Return the only word that a reply names; without text, the only one in its CoT."""
     text = (reply.text or reply.reasoning).lower()
     found = [word for word in words if word in text]
     return found[0] if len(found) == 1 else None

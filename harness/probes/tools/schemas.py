@@ -79,7 +79,7 @@ def _wrapped(function: Mapping[str, Any], api: Api) -> dict[str, Any]:
 
 
 def _strict(tool: Tool) -> dict[str, Any]:
-    """The tool as strict mode requires: closed, with every property required."""
+    """Return the tool as strict mode requires: closed, with every property required."""
     properties = tool.parameters["properties"]
     parameters = {
         "type": "object",
