@@ -1,4 +1,4 @@
-"""What tests of the command line need: a folder and a provider."""
+"""What tests of the command line need, a folder and a provider, and settings of hypothesis."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from background import in_background
 from healthy import provider_of
+from hypothesis import settings
 from mock_provider import MockProvider
+
+settings.register_profile("tests", deadline=None)  # other processes use the processor too
+settings.load_profile("tests")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from harness.api.items import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
 AIME = load_eval("aime25")
 GPQA = load_eval("gpqa")

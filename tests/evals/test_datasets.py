@@ -31,7 +31,7 @@ from evals.healthbench.conversations import HealthBenchRow
 from evals.registry import NAMES
 from harness.errors import ConfigurationError
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
 AIME, GPQA, HEALTHBENCH = BY_NAME["aime25"], BY_NAME["gpqa"], BY_NAME["healthbench"]
 COLUMNS = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2",

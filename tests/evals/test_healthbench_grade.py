@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.healthbench.grades import parse_grade
@@ -75,7 +75,6 @@ def test_grades_of_recorded_replies_are_read_correctly_or_missed() -> None:
     assert counts == {"as labelled": 115, "missed": 28}
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_parsing_a_grade_accepts_any_text(text: str) -> None:
     grade = parse_grade(text)
@@ -89,7 +88,6 @@ pieces = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(pieces)
 def test_a_grade_occurs_in_the_reply_and_is_not_contradicted(parts: list[str]) -> None:
     text = "".join(parts)
@@ -99,7 +97,6 @@ def test_a_grade_occurs_in_the_reply_and_is_not_contradicted(parts: list[str]) -
         assert parse_grade(f"{text}\n{UNMET if grade else MET}") is None
 
 
-@settings(deadline=None)
 @given(st.text(), st.booleans(), st.booleans())
 def test_a_well_formed_grade_is_read_back(explanation: str, met: bool, fenced: bool) -> None:
     text = json.dumps({"explanation": explanation, "criteria_met": met})

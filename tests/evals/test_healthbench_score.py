@@ -39,7 +39,7 @@ rubrics = st.lists(st.integers(-10, 10), min_size=1, max_size=12).map(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(items=rubrics, data=st.data())
 def test_the_range_covers_every_possible_grade_of_ungraded_items(
     items: list[RubricItem], data: st.DataObject

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evals.extraction.integer import integer_answer, read_integer
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evals.extraction.letter import letter_answer
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
 CHOICES = ("the nucleus", "a banana", "The mitochondrion.", "both A and B")
 

@@ -161,13 +161,13 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.one_of(SPECIAL, WORDS, ANY_TOKEN), max_size=60))
 def test_any_tokens_give_ordered_events(tokens):
     messages_of(tokens)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.one_of(SPECIAL, WORDS), max_size=60))
 def test_markers_never_occur_in_the_text(tokens):
     for _, name, text, _ in messages_of(tokens):
@@ -178,7 +178,7 @@ TEXT = st.text(max_size=30).filter(lambda text: "<|" not in text)
 NAME = st.from_regex(r"[a-zA-Z0-9_-]{1,20}", fullmatch=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(TEXT, max_size=3), TEXT, TEXT, NAME, st.sampled_from(["none", "role", "channel"]))
 def test_agrees_with_openai_harmony_on_well_formed_turns(thoughts, plan, last, name, recipient):
     text = "".join(f"<|channel|>analysis<|message|>{t}<|end|><|start|>assistant" for t in thoughts)

@@ -93,7 +93,7 @@ def test_cot_with_a_malformed_header_is_counted():
     assert generation.reasoning_tokens == len(harmony_encoding().encode(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     SAMPLED, st.sampled_from(POLICIES), st.integers(min_value=1, max_value=60), st.booleans()
 )  # fmt: skip
@@ -128,7 +128,7 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     Response.model_validate(ResponsesReply(request, steps, writer).finished())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.text("abc", max_size=4), max_size=12),
     st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),

@@ -102,9 +102,7 @@ def client():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_odd_value_anywhere_is_accepted_or_a_clear_error(client, endpoint, data):
     body, model, reply_type = ENDPOINTS[endpoint]

@@ -842,7 +842,7 @@ def disturbed(draw, value):
     return value
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=75, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_hostile_replies_do_not_crash_the_checks(data):
     reply = data.draw(st.sampled_from([CALL, ANSWERED]))

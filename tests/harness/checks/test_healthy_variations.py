@@ -145,7 +145,7 @@ def errors(recorded):
 
 def healthy(test):
     """Run a test on healthy replies, with a long deadline because they are large."""
-    check = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    check = settings(max_examples=30, suppress_health_check=list(HealthCheck))
     return check(given(st.data(), says())(test))
 
 

@@ -36,7 +36,7 @@ def pair(cases, **changes):
     return Pair(*paired_means(here, there), cases=len(cases), **changes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(runs)
 def test_swapping_run_and_reference_inverts_every_sign(cases):
     (one,) = differences([pair(cases)])
@@ -47,7 +47,7 @@ def test_swapping_run_and_reference_inverts_every_sign(cases):
     assert (one.seen, other.seen) in {("none", "none"), ("better", "worse"), ("worse", "better")}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(runs)
 def test_a_run_does_not_differ_from_itself(cases):
     (found,) = differences([pair([(here, here) for here, _ in cases])])
@@ -55,7 +55,7 @@ def test_a_run_does_not_differ_from_itself(cases):
     assert found.low <= 0 <= found.high
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(runs)
 def test_the_interval_excludes_0_exactly_if_p_is_below_5_percent(cases):
     (found,) = differences([pair(cases)])
@@ -141,7 +141,6 @@ tables = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(tables)
 def test_mantel_haenszel_is_symmetric(drawn):
     swapped = [(other, one) for one, other in drawn]
@@ -162,7 +161,6 @@ def test_mantel_haenszel_is_the_exact_test(drawn, p):
     assert mantel_haenszel(drawn) == pytest.approx(p)
 
 
-@settings(deadline=None)
 @given(*[st.lists(st.integers(0, 9), min_size=1, max_size=8)] * 2)
 def test_the_share_of_larger_values_is_the_statistic_of_mann_and_whitney(first, second):
     expected = mannwhitneyu(second, first, method="asymptotic").statistic

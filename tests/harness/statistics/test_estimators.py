@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.statistics.estimators import (
@@ -56,7 +56,6 @@ def vote(drawn):
     return 1 / len(winners) if "70" in winners else 0.0
 
 
-@settings(deadline=None)
 @given(ballots, st.data())
 def test_maj_at_k_is_the_mean_over_all_subsets(answers, data):
     k = data.draw(st.integers(1, len(answers)))

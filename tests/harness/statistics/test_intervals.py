@@ -6,14 +6,13 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, quantile_test, t
 
 from harness.statistics.intervals import clustered_rate, mean_interval, median_interval
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_an_interval_contains_its_mean_and_has_a_width(successes):
     estimate = mean_interval([count / 5 for count in successes])
@@ -74,7 +73,6 @@ def test_the_interval_covers_the_mean_of_other_cases(shape):
     assert covered / 300 >= 0.93
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
 def test_equal_clusters_have_the_interval_of_korn_and_graubard(hits):
     means = [count / 5 for count in hits]

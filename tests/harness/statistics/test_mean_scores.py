@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.statistics.estimators import complete_rounds
@@ -45,7 +45,6 @@ def test_a_perfect_run_has_the_exact_bound(tail):
     assert (low, high) == (pytest.approx(tail ** (1 / 480)), 1.0)
 
 
-@settings(deadline=None)
 @given(right_or_wrong, st.sampled_from([0.05, 0.005]))
 def test_bounds_contain_the_mean_and_widen_with_confidence(scores, tail):
     mean = run_mean(scores)
@@ -56,7 +55,6 @@ def test_bounds_contain_the_mean_and_widen_with_confidence(scores, tail):
     assert mean.error > 0
 
 
-@settings(deadline=None)
 @given(right_or_wrong)
 def test_bounds_of_inverted_scores_are_mirrored(scores):
     low, high = run_mean(scores).bounds(0.05)

@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
@@ -33,7 +33,6 @@ def test_blocks_are_split_at_blank_lines(stream: bytes, found: list[tuple[str, i
     assert list(blocks(bytearray(stream))) == found
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(BLOCKS[:3])),
     st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"]),

@@ -76,7 +76,7 @@ wishes = st.tuples(
 )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     asked=st.lists(wishes, min_size=1, max_size=6),
     pages=st.integers(LEAST_PAGES, LEAST_PAGES + 8),
