@@ -13,7 +13,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-SUITES = ("attention", "decode", "experts", "model", "sampling")
+SUITES = ("attention", "chunk_sums", "decode", "experts", "model")
 
 pytestmark = [
     pytest.mark.slow,
