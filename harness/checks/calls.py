@@ -132,7 +132,13 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, meant.name, found.call.name)
 
 
-@family.check("calls.arguments.json", calls, severity="warning", tolerated=_MISTAKES)
+@family.check(
+    "calls.arguments.json",
+    calls,
+    lambda found: not _is_cut(found),
+    severity="warning",
+    tolerated=_MISTAKES,
+)
 def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 

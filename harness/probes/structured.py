@@ -5,7 +5,7 @@ schema, the prompt tokens are the same as without a schema.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -113,7 +113,7 @@ def _followed(responses: ProbeResponses) -> Trials:
     """
     found = list(served_replies(responses, ["named"], _FEATURE))
     results = [_unfit(*each) for each in found]
-    fenced = _added_fences(responses)
+    fenced = _added_fences(responses, ("named", "free"), "without")
     if len(fenced) >= _FEWEST_FENCED:
         results = fenced
     elif all(results) and not any(_contains_fit(*each) for each in found):
@@ -182,14 +182,18 @@ def _json_mode(responses: ProbeResponses) -> int:
         return 0
 
 
-@GROUP.probe("structured.object", ("object",), severity="warning")
+@GROUP.probe("structured.object", ("object", "without object"), severity="warning")
 def _object_with_members(responses: ProbeResponses) -> Trials:
-    """An answer in JSON mode is not an empty object.
+    """An answer in JSON mode is not an empty object, and the server adds no code fence to it.
 
     A server that replaces JSON mode with a schema without properties leaves the model no other
     answer. Programs get no data.
     """
     found = list(served_replies(responses, ["object"], "a JSON object as the answer"))
+    fenced = _added_fences(responses, ["object"], "without object")
+    if len(fenced) >= _FEWEST_FENCED:
+        yield from fenced
+        return
     objects = [each for each in found if parsed_object(each[1].text.strip()) is not None]
     exchange, reply = required(objects, "No answer is a JSON object.")[0]
     empty = all(parsed_object(each.text.strip()) == {} for _, each in objects)
@@ -349,14 +353,19 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
     return Problem(exchange, message, problem, reply.text or "no text")
 
 
-def _added_fences(responses: ProbeResponses) -> list[Problem | None]:
-    """Return the answers in a code fence that their tokens do not include."""
+def _added_fences(
+    responses: ProbeResponses, names: Sequence[str], without: str
+) -> list[Problem | None]:
+    """Return the answers in a code fence that their tokens do not include.
+
+    `without` is the same request without a format.
+    """
     try:
-        usual = extra_tokens(responses.reply("without")[1])
+        usual = extra_tokens(responses.reply(without)[1])
     except NotVerifiableError:
         return []
     problems: list[Problem | None] = []
-    for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE):
+    for exchange, reply in served_replies(responses, names, _FEATURE):
         inside = _FENCE.fullmatch(reply.text.strip())
         if inside is None or usual is None or extra_tokens(reply) == usual:
             continue

@@ -258,6 +258,13 @@ def test_the_arguments_of_the_built_in_python_are_a_program():
     assert broken == {"calls.name.built_in", "calls.arguments.json"}
 
 
+def test_arguments_that_the_token_limit_cut_are_no_invalid_json():
+    cut = Reply(call=("get_weather", '{"city": "Lis'))
+    limited = put("choices.0.finish_reason", "length")
+    assert "calls.arguments.json" not in chat(limited, cut)
+    assert "calls.arguments.json" in chat(mutations.nothing, cut)
+
+
 def test_special_tokens_in_the_prompt_may_be_repeated():
     answer = Reply(text="You wrote <|end|>.", wrote="You wrote.")
     recorded = rollout([answer])

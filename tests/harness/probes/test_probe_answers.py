@@ -342,6 +342,11 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.asked": "failed", "structured.object": "not_verifiable"},
         ),
         (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
+        (
+            structures(GOOD, FREE, any_json=replace(FENCED, wrote=UNFINISHED)),
+            {"structured.object": "warned"},
+        ),
+        (structures(GOOD, FREE, any_json=FENCED), {"structured.object": "not_verifiable"}),
         (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
         (structures(GOOD, FREE, streamed=PROSE), {}),
         (structures(GOOD, FREE, streamed_tokens=0), {}),

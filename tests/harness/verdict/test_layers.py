@@ -77,6 +77,7 @@ OTHERS = (
     ("calls are lost, which shows in more ways in streams",
      "reply.lost:0.8 usage.output.lost:0.4:s", "conversion of the reply"),
     ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s", "streaming"),
+    ("requests fail under load and succeed when repeated", "request.server_error:0.25", "load"),
     ("null content", "reply.lost:0.1 reply.empty:0.1", "conversion of the reply"),
     ("descriptions of tools are dropped",
      "prompt.tool prompt.tool.description prompt.exact.description prompt.long.description",
