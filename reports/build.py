@@ -198,9 +198,9 @@ def _size(analysis: Analysis, labels: Labels) -> str:
         if analysis.bad_lines:
             text += f" ({counted(analysis.bad_lines, 'invalid line')} of the case file skipped)"
         parts.append(text)
-    if analysis.probe_requests:
+    if analysis.probe_attempts:
         probes = sum(result.check.kind == "probe" for result in analysis.checks)
-        made = f"{analysis.probe_responses:,} of {analysis.probe_requests:,} requests"
+        made = f"{analysis.probe_attempts_made:,} of {analysis.probe_attempts:,} attempts"
         parts.append(f"{counted(probes, 'probe')}, {made}")
     for task in analysis.run.of_kind("traffic"):
         if (imported := task.imported) is not None:

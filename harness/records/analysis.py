@@ -221,8 +221,8 @@ class Analysis(Record):
     run: RunInfo
     bad_lines: int = Field(default=0, description="lines of the case file that were left out")
     complete: bool = Field(description="whether everything planned was sampled and graded")
-    probe_requests: int = Field(default=0, description="rollouts that the probes planned")
-    probe_responses: int = Field(default=0, description="those that were made")
+    probe_attempts: int = Field(default=0, description="planned attempts of probes")
+    probe_attempts_made: int = Field(default=0, description="those that were made")
     results: tuple[TaskResult, ...]
     checks: tuple[RuleResult, ...]
     verdict: Verdict

@@ -66,18 +66,18 @@ def analyze(
     scores = _tolerated(strict, tasks, info, thresholds)
     results = tuple(_results(tasks, scores, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, probed or scorer.probed)
-    probe_requests = sum(task.planned for task in info.of_kind("probes"))
+    probe_attempts = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scorer.read.items() if name not in others)
-    probe_responses = min(probe_requests, read)
-    complete = _complete(info, results, probe_requests == probe_responses)
+    probe_attempts_made = min(probe_attempts, read)
+    complete = _complete(info, results, probe_attempts == probe_attempts_made)
     analysis = Analysis(
         run_id=run_id,
         run=info,
         bad_lines=sum(len(t.suite.bad_lines) for t in tasks if isinstance(t, ToolCalling)),
         complete=complete,
-        probe_requests=probe_requests,
-        probe_responses=probe_responses,
+        probe_attempts=probe_attempts,
+        probe_attempts_made=probe_attempts_made,
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         diagnosis=_diagnosis(info, results, rules.all, thresholds),
@@ -88,7 +88,7 @@ def analyze(
             thresholds,
             rules,
             complete=complete,
-            made=probe_responses
+            made=probe_attempts_made
             + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
             recorded=_recorded(info, scores),

@@ -83,7 +83,10 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         }
     return figures | {
         "left_out_samples": analysis.bad_lines,
-        "probe_requests": {"planned": analysis.probe_requests, "made": analysis.probe_responses},
+        "probe_requests": {
+            "planned": analysis.probe_attempts,
+            "made": analysis.probe_attempts_made,
+        },
         "conditions": [_condition(result) for result in analysis.tool_calling],
         "attempts": dict(
             sorted(_attempt(one) for one in scores if one.task == TOOL_CALLING and one.finished)

@@ -84,5 +84,5 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         session.sample(plan, tmp_path, Observer(), InterimJudge(tmp_path, plan.tasks, info))
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = judge(tmp_path, read_run_info(tmp_path), run.tasks).analysis
-    assert analysis.probe_requests == analysis.probe_responses == AT_ONCE
+    assert analysis.probe_attempts == analysis.probe_attempts_made == AT_ONCE
     assert analysis.complete
