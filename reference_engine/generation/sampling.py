@@ -80,11 +80,9 @@ class SamplingParams:
     def needs_all_logits(self) -> bool:
         """Whether the draw needs the logits of the whole vocabulary, not only of a shortlist.
 
-        Above temperature 1, improbable tokens become more probable. Greedy tokens are compared with
-        those of other engines, so they are exact.
+        Above temperature 1, improbable tokens become more probable.
         """
-        drawn = 0 < self.temperature <= 1
-        return self.top_logprobs is not None or self.grammar is not None or not drawn
+        return self.top_logprobs is not None or self.grammar is not None or self.temperature > 1
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Draws from the shortlist of the shipped checkpoint equal draws from the whole vocabulary."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,12 +21,6 @@ TOOLS = tuple(FunctionTool(each.name, each.description, each.parameters) for eac
 PROMPTS = [
     tuple(render_prompt(Conversation((User(case.prompt),), TOOLS))) for case in SUITE.cases[:9]
 ]
-COPY = tuple(
-    render_prompt(
-        Conversation((User("Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京."),))
-    )
-)
-"""The most probable answer has a token that is not in the prompt's shortlist."""
 LIMIT = SamplingParams(max_tokens=40, stop_token_ids=frozenset(STOP_TOKENS))
 
 
@@ -36,18 +29,16 @@ def model() -> Transformer:
     return load_model(SHIPPED, "cpu", torch.float32)
 
 
-def replies(
-    model: Transformer, params: SamplingParams, prompts: Sequence[tuple[int, ...]] = PROMPTS[:5]
-) -> list[list[Token]]:
+def replies(model: Transformer, params: SamplingParams, prompts: int = 5) -> list[list[Token]]:
     async def one(engine: Engine, seed: int) -> list[Token]:
-        tokens = engine.generate(prompts[seed], replace(params, seed=seed))
+        tokens = engine.generate(PROMPTS[seed], replace(params, seed=seed))
         return [token async for token in tokens]
 
     async def every() -> list[list[Token]]:
         engine = Engine(model)
         engine.start()
         try:
-            return await asyncio.gather(*(one(engine, seed) for seed in range(len(prompts))))
+            return await asyncio.gather(*(one(engine, seed) for seed in range(prompts)))
         finally:
             engine.close()
 
@@ -73,8 +64,8 @@ def test_the_rest_of_the_vocabulary_is_improbable(model: Transformer) -> None:
 
 @pytest.mark.parametrize(
     "params",
-    [LIMIT, replace(LIMIT, top_p=0.9)],
-    ids=["random", "top_p"],
+    [LIMIT, replace(LIMIT, temperature=0), replace(LIMIT, top_p=0.9)],
+    ids=["random", "greedy", "top_p"],
 )
 def test_requests_with_logprobs_get_the_same_tokens(
     model: Transformer, params: SamplingParams
@@ -83,15 +74,9 @@ def test_requests_with_logprobs_get_the_same_tokens(
     assert ids(replies(model, params)) == ids(replies(model, replace(params, top_logprobs=1)))
 
 
-def test_greedy_tokens_are_those_of_the_whole_vocabulary(model: Transformer) -> None:
-    greedy = replace(LIMIT, temperature=0)
-    made = ids(replies(model, greedy, [COPY]))
-    assert made == ids(replies(model, replace(greedy, top_logprobs=1), [COPY]))
-
-
 def test_improbable_tokens_can_be_drawn_at_a_high_temperature(model: Transformer) -> None:
     hot = replace(LIMIT, temperature=2.0, max_tokens=60)
-    made = ids(replies(model, hot, prompts=PROMPTS))
+    made = ids(replies(model, hot, prompts=len(PROMPTS)))
     listed = set(model.shortlist.common.tolist())
     assert any(
         set(reply) - listed - set(prompt) for prompt, reply in zip(PROMPTS, made, strict=True)
