@@ -156,7 +156,7 @@ def _address(url: str) -> str:
 
 
 def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
-    """Return the response, and what the recording lost of it. Raises the errors of `imported`."""
+    """Return the response, and what the recording lacks of it. Raises the errors of `imported`."""
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}

@@ -106,7 +106,7 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
 
 
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a checkpoint in the other layout, with one file of it in memory at a time.
+    """Write a checkpoint in the other layout; only one of its files is in memory at a time.
 
     For Hugging Face's layout, also writes the tokenizer and the generation settings. The folder
     appears once it is complete. Raises SetupError or VocabularyError.

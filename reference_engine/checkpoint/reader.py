@@ -94,7 +94,7 @@ class Checkpoint:
     def parameter(
         self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = UNCUT
     ) -> Tensor:
-        """Read a parameter or a part of it into new memory."""
+        """Read a parameter, or a slice of it, into new memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
             return cut.of(self._table(source, dtype)).to(device)

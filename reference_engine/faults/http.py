@@ -97,7 +97,7 @@ class SseEvent:
         return replace(self.updated(type=kind), name=kind)
 
     def with_choice(self, **fields: object) -> SseEvent:
-        """Return the Chat chunk with only its first choice, with fields of it replaced."""
+        """Return the Chat chunk with only its first choice, some of whose fields are replaced."""
         return self.updated(choices=[self.choice | fields])
 
     def encode(self) -> bytes:

@@ -156,7 +156,7 @@ def open_engine(
 
 
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
-    """Load the checkpoint, or one shard of it, and the vocabulary. Raises SetupError."""
+    """Load the vocabulary and the checkpoint, or one shard of the latter. Raises SetupError."""
     _prepare(settings)
     return load_model(
         settings.checkpoint,
