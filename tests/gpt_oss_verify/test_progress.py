@@ -144,15 +144,23 @@ def unanswered_call():
     return [Reply(call=(f"{CASE.tool_name}<|channel|>commentary", "{}")), Reply(text="Done.")]
 
 
-@pytest.mark.parametrize(("soft", "told"), [((), 1), (set(CHECKS), 0)])
-def test_the_first_finding_is_printed_while_the_run_goes_on(soft, told):
+def test_the_first_finding_is_printed_while_the_run_goes_on():
     stream = io.StringIO()
-    with display(TASKS, debug=False, may_warn=soft, console=Console(file=stream)) as screen:
+    with display(TASKS, debug=False, console=Console(file=stream)) as screen:
         screen.begin(9, 0)
         for _ in range(3):
             finished(screen, unanswered_call())
-        wait_for(lambda: "first finding" in stream.getvalue() or not told)
-    assert stream.getvalue().count("first finding: ") == told
+        wait_for(lambda: "first finding" in stream.getvalue())
+    assert stream.getvalue().count("first finding: ") == 1
+
+
+@pytest.mark.parametrize("may_warn", [(), set(CHECKS)], ids=["errors", "warnings"])
+def test_only_an_error_is_a_first_finding(may_warn):
+    said = []
+    judge = FirstFinding(TASKS, may_warn, said.append)
+    judge.add(rollout(unanswered_call(), sample=CASE.id))
+    judge._judge.shutdown(wait=True)
+    assert bool(said) == (not may_warn)
 
 
 def test_probes_are_judged_when_their_group_is_complete():
