@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Literal
 
 import openai_harmony as oh
@@ -117,7 +117,7 @@ def added_text(longer: Prompt, shorter: Prompt) -> str:
     return added
 
 
-def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> tuple[int, ...]:
+def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> list[int]:
     """Return the prompt with instructions before tools, up to where the model continues."""
     system = oh.SystemContent.new()
     if date is not None:
@@ -128,16 +128,11 @@ def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> tuple[int
         *_instructions(prompt, how),
         *(_message(item, how) for item in items_of(others, separator=how.separator)),
     ]
-    return _rendered(oh.Conversation.from_messages(messages).to_json())
-
-
-@lru_cache(maxsize=4096)  # probes compare the same prompts again and again
-def _rendered(conversation: str) -> tuple[int, ...]:
-    return tuple(
-        harmony_encoding().render_conversation_for_completion(
-            oh.Conversation.from_json(conversation), oh.Role.ASSISTANT, config=_AS_WRITTEN
-        )
+    conversation = oh.Conversation.from_messages(messages)
+    rendered: list[int] = harmony_encoding().render_conversation_for_completion(
+        conversation, oh.Role.ASSISTANT, config=_AS_WRITTEN
     )
+    return rendered
 
 
 def _moved(prompt: Prompt, how: Rendering) -> int:

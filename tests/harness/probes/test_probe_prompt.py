@@ -516,7 +516,6 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected(
     with monkeypatch.context() as patched:
         default = oh.RenderConversationConfig(auto_drop_analysis=True)
         patched.setattr(rendering, "_AS_WRITTEN", default)
-        patched.setattr(rendering, "_rendered", rendering._rendered.__wrapped__)
         kept = {
             id(prompt): _SYSTEM_MESSAGE + count(prompt, _LIBRARY) for prompt in PROMPTS.values()
         }
