@@ -6,8 +6,8 @@ server replaces that message by a different header, and the model continues from
 - required or a named function: the header of a call. With several functions, the header stops
   before the name, and the model picks one. The nearest allowed name replaces a name that is not
   allowed.
-- none, or no tools: the header of a final answer instead of a call. With none, the prompt also
-  lacks the tools.
+- none, or no tools: the header of a final answer instead of a call. With none, the prompt still
+  describes the tools, as vLLM's does by default: the model saw no call without tools in training.
 
 With auto, the server only removes calls of functions that are not in `allowed_tools`. It returns a
 call of an unknown function unchanged.
@@ -116,7 +116,7 @@ class Choice:
         if self.mode == "required":
             return seen, ToolPolicy("required", names)
         if self.mode == "none":
-            return (), ToolPolicy("forbidden")
+            return seen, ToolPolicy("forbidden")
         withheld = tuple(each.tool.name for each in tools if each.tool not in seen)
         return seen, ToolPolicy(withheld=withheld) if seen else ToolPolicy("forbidden")
 
