@@ -141,7 +141,7 @@ class SamplingOptions:
     top_p: Annotated[float | None, _NOT_NEGATIVE] = None
     """Threshold of nucleus sampling. Default: not sent; evals: 1."""
     max_tokens: Annotated[int | None, COUNT] = None
-    """Token limit of each reply, including the CoT. Default: not sent; evals: 131,072."""
+    """Token limit of replies, including the CoT. Default: the entry's, or none; evals: 131,072."""
     seed: Annotated[int | None, _SEED] = None
     """Base seed of Chat requests, varied by attempt; it also selects and orders questions."""
 

@@ -129,7 +129,7 @@ def new_plan(options: Options) -> Plan:
             sampling=Sampling(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
+                max_tokens=sampling.max_tokens or provider.max_tokens,
                 seed=sampling.seed,
                 max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
             ),
@@ -253,7 +253,7 @@ def _eval_tasks(
     own = Sampling(
         temperature=1.0 if sampling.temperature is None else sampling.temperature,
         top_p=1.0 if sampling.top_p is None else sampling.top_p,
-        max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
+        max_tokens=sampling.max_tokens or provider.max_tokens or DEFAULT_MAX_TOKENS,
         seed=sampling.seed,
     )
     if options.data.with_tools is not None:

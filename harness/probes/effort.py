@@ -6,7 +6,12 @@ from statistics import median
 
 from harness.api.items import Message, Reply, Tool
 from harness.checks.rules import Problem
-from harness.probes.probe import NotVerifiableError, ProbeRequest, ProbeResponses
+from harness.probes.probe import (
+    PUZZLE_TOKENS,
+    NotVerifiableError,
+    ProbeRequest,
+    ProbeResponses,
+)
 from harness.probes.structured import answer_format
 from harness.records.conditions import EFFORTS, Api
 from harness.statistics.differences import share_larger
@@ -33,7 +38,7 @@ _ANSWER = {
     "required": ["answer"],
     "additionalProperties": False,
 }
-_puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=2048, tries=_TRIES, whole=False)
+_puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=_TRIES, whole=False)
 
 
 def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:

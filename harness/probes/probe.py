@@ -26,6 +26,7 @@ REPLY_TOKENS = 1024
 
 Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
 """
+PUZZLE_TOKENS = 2048  # output tokens of the reply to a puzzle, whose CoT is long
 MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
 _NOT_ADMITTED = frozenset({402, 408, 425, 429, 529})
 """Statuses that say nothing about the request: no credit left, too slow, too many requests."""
@@ -56,8 +57,9 @@ class NoReplyError(NotVerifiableError):
 class ProbeRequest(Sample):
     """One conversation, sent over every API and mode of the probes that use it.
 
-    `options` are additional members of the request body. `stored` is as in `Settings`, `key` as in
-    `Attempt`.
+    `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
+    only end endless replies, and the token limit of the run replaces them. `options` are additional
+    members of the request body. `stored` is as in `Settings`, `key` as in `Attempt`.
     """
 
     effort: str | None = None
@@ -73,8 +75,8 @@ class ProbeRequest(Sample):
     stored: bool = False
     key: Key = "right"
     whole: bool = True
-    """Whether only a whole reply can be judged. One that the token limit cut is requested once more
-    with `MORE_TOKENS`, and is not judged if that limit also cuts it."""
+    """Whether only a whole reply can be judged. One that the token limit cut is not judged; unless
+    that was the limit of the run, it is requested once more with `MORE_TOKENS`."""
     valid: bool = True
     """Whether the request is valid. No check judges the response to an invalid one."""
     provokes: frozenset[str] = frozenset()
@@ -104,11 +106,12 @@ class ProbeRequest(Sample):
 
     def settings(self, shared: Settings) -> Settings:
         """Return the settings of the run with those of this request."""
+        loose = self.max_tokens in (REPLY_TOKENS, PUZZLE_TOKENS)
         return replace(
             shared,
             reasoning_effort=self.effort,
             temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            max_tokens=(shared.max_tokens if loose else None) or self.max_tokens,
             seed=None,
             stored=self.stored,
             extra_body={**shared.extra_body, **self.options},
@@ -125,7 +128,7 @@ class ProbeOptions:
     golden: Golden | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
-    max_tokens: int | None = None  # replaces `REPLY_TOKENS` for whole replies
+    max_tokens: int | None = None  # the token limit of the run (see `ProbeRequest`)
 
 
 @dataclass(frozen=True)

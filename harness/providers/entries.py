@@ -138,6 +138,7 @@ class Provider(Entry):
     """One provider.
 
     `timeout` is in seconds and covers a complete request; `rpm` and `tpm` are per minute.
+    `max_tokens` limits the output of each reply unless `--max-tokens` does.
     `limitations` lists features that the provider is known not to support: reports mention them,
     but these are not failures. A header value may contain `${NAME}` for an environment variable.
     """
@@ -150,6 +151,7 @@ class Provider(Entry):
     extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = Field(default_factory=dict)
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout: float = Field(default=600, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=8, ge=1)
     rpm: int | None = Field(default=None, ge=1)
     tpm: int | None = Field(default=None, ge=1)

@@ -79,7 +79,10 @@ def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
-    """Sort attempts: a few cases once, then probes, most decisive groups first, then all others."""
+    """Sort attempts: a few cases once, then probes, most decisive groups first, then all others.
+
+    Among the first tries of a probe group, and so on, attempts that may be long begin first.
+    """
     ranks = {name: number for number, name in enumerate(DECISIVE_GROUPS, 1)}
     probes = {task.name for task in tasks if task.info.kind == "probes"}
     few = {
@@ -89,10 +92,11 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
         for case in task.suite.spread(FEW_CASES).cases
     }
 
-    def rank(attempt: Attempt) -> int:
+    def rank(attempt: Attempt) -> tuple[int, int, int]:
         if attempt.task in probes:
-            return ranks.get(attempt.task, len(ranks) + 1)
+            tokens = attempt.max_turns * (attempt.settings.max_tokens or 0)
+            return ranks.get(attempt.task, len(ranks) + 1), attempt.number, -tokens
         early = attempt.number == 1 and (attempt.task, attempt.sample.id) in few
-        return 0 if early else len(ranks) + 2
+        return 0 if early else len(ranks) + 2, 0, 0
 
     return sorted(attempts, key=rank)

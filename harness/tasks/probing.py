@@ -11,7 +11,6 @@ from harness.checks.rollout_score import measured_score
 from harness.golden.files import digest, serialized
 from harness.probes.probe import (
     MORE_TOKENS,
-    REPLY_TOKENS,
     Probe,
     ProbeGroup,
     ProbeOptions,
@@ -38,7 +37,9 @@ class ProbeTask(Task):
         self.expensive = group.expensive
         self.probes = probes
         self._options = options
-        self._settings = Settings(options.model, extra_body=options.extra_body)
+        self._settings = Settings(
+            options.model, max_tokens=options.max_tokens, extra_body=options.extra_body
+        )
         self._alternatives: dict[Api, int | None] = {}
         self._requests: dict[tuple[str, Api], ProbeRequest] = {}
         self._planned: list[tuple[ProbeRequest, Condition]] = []
@@ -86,8 +87,6 @@ class ProbeTask(Task):
     def _settings_of(self, request: ProbeRequest, api: Api) -> Settings:
         """Return the settings of a request, with as many logprobs as the provider returns."""
         settings, most = request.settings(self._settings), ALTERNATIVES[0]
-        if self._options.max_tokens and request.whole and request.max_tokens == REPLY_TOKENS:
-            settings = replace(settings, max_tokens=self._options.max_tokens)
         asked, accepted = DIALECTS[api].logprob_options(most), self._alternatives.get(api, most)
         if accepted == most or not asked.items() <= settings.extra_body.items():
             return settings
@@ -112,7 +111,7 @@ class ProbeTask(Task):
                     number,
                     self._settings_of(request, condition.api),
                     request.max_turns,
-                    max(MORE_TOKENS, self._options.max_tokens or 0) if request.whole else None,
+                    MORE_TOKENS if request.whole and not self._options.max_tokens else None,
                     request.key,
                     self._before(request, condition, number),
                 )

@@ -16,7 +16,8 @@ from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),
     "digits": (STATUS, "service_status_2", "Is the service up right now?"),
-    "leading digit": (STATUS, "2_service_status", "Is the service up right now?"),
+    "leading digit": (LANGUAGE, "2_identify_language",
+                      'Which language is this: "Der Zug kommt gleich"'),
     "capitals": (WEATHER, "getWeather", "What is the weather in Oslo?"),
     "mixed": (LANGUAGE, "Identify-Language_v2", 'Which language is this: "Der Zug kommt gleich"'),
     "longest": (WEATHER, "get_weather_of_a_town_or_region_or_postal_code_anywhere_on_earth",

@@ -32,12 +32,12 @@ def _with_output(tool: Tool, output: str) -> tuple[Tool, ...]:
     return tuple(replace(each, output=output) if each is tool else each for each in TOOLS)
 
 
-_LONG_RESULT = '{"hours": [' + ", ".join(str(14 + hour % 9) for hour in range(120)) + "]}"
+_HOURS = [("sunny", "cloudy", "windy", "rainy")[hour % 4] for hour in range(120)]
 RESULTS = {
     "error": '{"error": "The weather service is unavailable."}',
     "plain error": "Traceback: TimeoutError: no answer after 30 s",
     "empty": "",
-    "long": _LONG_RESULT,
+    "long": json.dumps({"temperature_c": 18, "hours": _HOURS}),
 }
 """Tool results other than a short JSON object."""
 

@@ -8,8 +8,8 @@ from mock_provider import COT, MockProvider
 from replies import MODEL, Reply, chat_whole
 
 from harness.golden.files import shipped
-from harness.probes import cot, invalid_requests, limits, numerics
-from harness.probes.probe import MORE_TOKENS, REPLY_TOKENS, ProbeOptions
+from harness.probes import cot, invalid_requests, limits, numerics, sampling
+from harness.probes.probe import MORE_TOKENS, PUZZLE_TOKENS, REPLY_TOKENS, ProbeOptions
 from harness.probes.tools import choice
 from harness.providers.entries import adhoc_provider
 from harness.tasks.probing import ProbeTask
@@ -92,14 +92,19 @@ async def test_an_error_of_another_cause_is_left_to_the_run():
     assert all(each.first_request()["top_logprobs"] == 20 for each in task.attempts(1))
 
 
-@pytest.mark.parametrize("limit", [2048, None])
-def test_the_token_limit_of_the_user_applies_to_probes_of_tools(limit):
+@pytest.mark.parametrize("limit", [192, 3000, None])
+def test_the_token_limit_of_the_run_applies_to_probes(limit):
     """A reply that must be cut, or that has a limit of its own, keeps it."""
-    sent = {}
-    for group in (choice.TRIGGER_GROUP, limits.GROUP):
+    sent, again = {}, {}
+    for group in (choice.TRIGGER_GROUP, limits.GROUP, sampling.GROUP):
         task = ProbeTask(group, group.probes, ProbeOptions(MODEL, ("chat",), max_tokens=limit))
         for attempt in task.attempts(1):
             sent[attempt.sample.id] = attempt.settings.max_tokens
+            again[attempt.sample.id] = attempt.more_tokens
     assert sent["weather"] == (limit or REPLY_TOKENS)
+    assert sent["effort high"] == (limit or PUZZLE_TOKENS)
     assert sent["cut"] == limits.LIMIT
     assert sent["long answer"] == MORE_TOKENS
+    assert sent["unlimited"] is None
+    assert again["weather"] == (None if limit else MORE_TOKENS)
+    assert again["effort high"] is None

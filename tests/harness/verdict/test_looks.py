@@ -65,6 +65,9 @@ def test_the_most_decisive_attempts_come_first():
     groups = [name for name in DECISIVE_GROUPS if name != "numerics"]
     assert used[: len(groups)] == groups
     assert used[-1] == "tool_calling"
+    efforts = [each for each in ordered if each.task == "sampling"]
+    tokens = [each.settings.max_tokens for each in efforts if each.number == 1]
+    assert tokens == sorted(tokens, reverse=True)
 
 
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.2])
