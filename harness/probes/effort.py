@@ -27,9 +27,7 @@ _LEAST_ORDER = 0.75
 _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
 
 _PUZZLE = (
-    Message(
-        "user", "How many positive whole numbers below 1000 are divisible by neither 2 nor 3 nor 5?"
-    ),
+    Message("user", "How many positive whole numbers below 1000 are not divisible by 2, 3 or 5?"),
 )
 _UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
 _ANSWER = {
