@@ -13,6 +13,7 @@ from gpt_oss_verify.screen import print_raw, stdout
 from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
+from harness.probes import PROBES
 from harness.probes.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
 from harness.probes.rule_results import RULES
 from harness.probes.suites import choose
@@ -49,6 +50,11 @@ A probe does not judge a request that timed out or was not admitted (status 402,
 429, 504, 522, 524 or 529, or a rate limit that a response with another status reports).
 If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
 unless the reply repeats one piece of text endlessly. A reply that ends at a limit is not judged."""
+
+_RELATIONS = """\
+Rules declare how their results depend on the provider's entry and on other rules. A rule that
+*needs* a capability is *declared*, not failed, if the entry lists it as missing. Declarations are
+applied in this order: needs, the warnings that a gate allows, void, excused, counts once."""
 
 
 def checks(
@@ -151,6 +157,7 @@ def markdown(rules: Sequence[Rule]) -> str:
 def _lines(rules: Sequence[Rule]) -> Iterator[str]:
     yield from (_HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS), "")
     yield from _suites()
+    yield from _relations(rules)
     for heading, family in by_family(rules).items():
         yield from ("", f"## {heading}", "")
         yield "| id | severity | applies to | requirement and reason |"
@@ -170,6 +177,19 @@ def _suites() -> Iterator[str]:
         tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
         requests = sum(each.usual_requests for each in planned)
         yield f"| {suite} | {len(probes)} | {requests} | {tokens:,} |"
+
+
+def _relations(rules: Sequence[Rule]) -> Iterator[str]:
+    """Yield the declarations of rules about their results, each with the rules that make it."""
+    made: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        for text in [*map(str, rule.relations), *([f"needs {rule.needs}"] if rule.needs else [])]:
+            made[text].append(rule)
+    if made:
+        yield from ("", _RELATIONS, "", "| declaration | rules |", "| --- | --- |")
+    for text, declaring in made.items():
+        listed = ", ".join(f"`{rule.id}`" for rule in declaring)
+        yield f"| {_escaped(text)} | {'every probe' if len(declaring) == len(PROBES) else listed} |"
 
 
 def _columns(rule: Rule) -> Iterator[str]:

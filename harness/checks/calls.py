@@ -18,7 +18,7 @@ from harness.checks.json_text import (
     parsed_value,
     trailing_object,
 )
-from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
+from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 from harness.checks.subjects import BUILT_IN, Answer, Call, calls, conversations, ended, repeats
 
 family = Family("tools", CHAT)
@@ -102,7 +102,14 @@ def _unknown_name(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
 
 
-@family.check("calls.name.built_in", calls, severity="warning", source=HARMONY, tolerated=0.02)
+@family.check(
+    "calls.name.built_in",
+    calls,
+    severity="warning",
+    source=HARMONY,
+    tolerated=0.02,
+    relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
+)
 def _built_in(found: Call) -> Iterator[Problem]:
     """The reply does not call a built-in tool of harmony that the request did not offer.
 

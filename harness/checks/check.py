@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rules import CHAT, Problem, Rule, description
+from harness.checks.rules import CHAT, Problem, Relation, Rule, description
 from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Evidence, Finding, Score, Severity
@@ -46,6 +46,7 @@ class Family:
         modes: Iterable[Mode] | None = None,
         tolerated: float = 0.0,
         needs: Capability | None = None,
+        relations: Iterable[Relation] = (),
         text: str | None = None,
     ) -> Callable[[Callable[[S], Iterable[Problem]]], Callable[[S], Iterable[Problem]]]:
         """Register the decorated function, which judges one part, as a check.
@@ -62,6 +63,7 @@ class Family:
             modes: The modes it applies to, if the id does not imply them.
             tolerated: See `Rule`.
             needs: See `Rule`.
+            relations: See `Rule`.
             text: Summary and reason, if the function has no docstring.
         """
 
@@ -76,7 +78,18 @@ class Family:
                 apis=apis or _apis(rule_id),
                 modes=modes or _modes(rule_id),
             )
-            self.checks.append(Check(about, tolerated, needs, "tools", over, where, judge))
+            self.checks.append(
+                Check(
+                    about=about,
+                    tolerated=tolerated,
+                    needs=needs,
+                    suite="tools",
+                    relations=tuple(relations),
+                    over=over,
+                    where=where,
+                    judge=judge,
+                )
+            )
             return judge
 
         return add
@@ -126,6 +139,7 @@ def cross_check(
     applies: Callable[[Score], bool],
     compare: Callable[[Sequence[Score]], Iterable[Difference]],
     severity: Severity = "warning",
+    relations: tuple[Relation, ...] = (),
 ) -> CrossCheck:
     """A cross-check that tolerates nothing; the docstring of `compare` documents it."""
     about = description(
@@ -138,4 +152,12 @@ def cross_check(
         apis=BOTH_APIS,
         modes=MODES,
     )
-    return CrossCheck(about, 0.0, None, "tools", applies, compare)
+    return CrossCheck(
+        about=about,
+        tolerated=0.0,
+        needs=None,
+        suite="tools",
+        relations=relations,
+        applies=applies,
+        compare=compare,
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
 from harness.checks.check import Difference, cross_check, evidence
+from harness.checks.rules import VoidIf, WarnsInRecordings
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Finding, Score
 from harness.records.traits import Cut, Edges
@@ -237,7 +238,7 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, evidence(each.record, "$.usage", str(usual), got)
 
 
-def counts_vary(examined: Iterable[Score]) -> bool:
+def _counts_vary(examined: Iterable[Score]) -> bool:
     """Whether identical requests under one condition report different prompt tokens, repeatedly."""
     counts: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for each in examined:
@@ -246,9 +247,22 @@ def counts_vary(examined: Iterable[Score]) -> bool:
     return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
 
 
+PROMPT_TOKENS_VARY = VoidIf(
+    "usage.input.differs",
+    "$.usage",
+    "prompt_tokens_vary",
+    when=_counts_vary,
+)
+
+
 CROSS_CHECKS = (
     cross_check(
-        "reply.id.shared", "schema", lambda each: bool(each.traits.reply_ids), _shared_ids, "error"
+        "reply.id.shared",
+        "schema",
+        lambda each: bool(each.traits.reply_ids),
+        _shared_ids,
+        "error",
+        relations=(WarnsInRecordings("recorded_twice"),),
     ),
     cross_check("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
     cross_check(

@@ -4,12 +4,15 @@ Checks, cross-checks and probes are all rules. The docstring of the function tha
 documents its rule: the first sentence is the summary, the rest explains why the rule matters.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES
+from harness.records.reasons import Lacks
 from harness.records.runs import Capability, SuiteName
-from harness.records.scores import Description, Evidence, Finding
+from harness.records.scores import Description, Evidence, Finding, Score
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -42,6 +45,83 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class VoidIf:
+    """A finding whose evidence is only at `path` is void if another rule shows that this is wrong.
+
+    The other rule has failed or warned; with `when`, the scores of the run decide instead. `code`
+    is that of the reason (see `harness.records.reasons`), here as in the other relations.
+    """
+
+    rule: str
+    path: str
+    code: str
+    when: Callable[[Iterable[Score]], bool] | None = None
+
+    def __str__(self) -> str:
+        """Return the relation in words, as in the list of rules."""
+        return f"void if {self.rule} is found and the evidence is only at {self.path}"
+
+
+@dataclass(frozen=True)
+class ExcusedIf:
+    """A finding is the model's own if another rule passed."""
+
+    rule: str
+    code: str
+
+    def __str__(self) -> str:
+        """Return the relation in words, as in the list of rules."""
+        return f"excused if {self.rule} passed"
+
+
+@dataclass(frozen=True)
+class OnceWith:
+    """Refusals with the same text as those of other rules count once, under another rule.
+
+    At least `fewest` rules must be refused alike. If the other rule did not find this refusal, the
+    first of them reports it.
+    """
+
+    rule: str
+    fewest: int
+
+    def __str__(self) -> str:
+        """Return the relation in words, as in the list of rules."""
+        return f"counts once with {self.rule} if {self.fewest} rules are refused with one text"
+
+
+@dataclass(frozen=True)
+class WarnsInRecordings:
+    """A finding is only a warning in recorded traffic."""
+
+    code: str
+
+    def __str__(self) -> str:
+        """Return the relation in words, as in the list of rules."""
+        return "only a warning in recordings"
+
+
+@dataclass(frozen=True)
+class ShowsLack:
+    """The rule shows that replies lack something without which other rules judge nothing.
+
+    If it fails in every reply, the rules that are not verifiable for that reason are one warning of
+    the verdict.
+    """
+
+    lacks: Lacks
+    code: str
+
+    def __str__(self) -> str:
+        """Return the relation in words, as in the list of rules."""
+        return f"stands for all rules that lack {self.lacks}"
+
+
+Relation = VoidIf | ExcusedIf | OnceWith | WarnsInRecordings | ShowsLack
+R = TypeVar("R", VoidIf, ExcusedIf, OnceWith, WarnsInRecordings, ShowsLack)
+
+
+@dataclass(frozen=True)
 class Rule:
     """A check or probe."""
 
@@ -52,6 +132,12 @@ class Rule:
     significantly; see `harness.statistics.rates`."""
     needs: Capability | None  # a capability that a provider's entry may declare missing
     suite: SuiteName  # the smallest suite that includes the rule
+    relations: tuple[Relation, ...] = field(default=(), kw_only=True)
+    """How its findings depend on those of other rules; `harness.verdict.relations` applies it."""
+
+    def related(self, kind: type[R]) -> Iterator[R]:
+        """Yield its relations of one kind."""
+        return (relation for relation in self.relations if isinstance(relation, kind))
 
     @property
     def id(self) -> str:

@@ -118,7 +118,7 @@ def _refused(responses: ProbeResponses) -> Trials:
     """
     rollouts = responses.all("hash", "search")
     if all(map(refused, rollouts)):
-        raise NotVerifiableError("The provider has no built-in tools; it refuses them clearly.")
+        raise NotVerifiableError("no_built_in_tools")
     for rollout in rollouts:
         yield None if refused(rollout) else failure(rollout, "a built-in tool")
 
@@ -152,7 +152,7 @@ def _shown(responses: ProbeResponses) -> Trials:
         for exchange, reply in _served(responses, "hash")
         if _VALUES["hash"].value in reply.text
     )
-    for exchange, reply in required(proven, "No answer proves that a program ran."):
+    for exchange, reply in required(proven, "no_program"):
         kinds = [str(item.get("type")) for item in _items(reply)]
         message = "The answer has a SHA-256, but no item shows the program that computed it."
         hidden = Problem(exchange, message, CODE_INTERPRETER_CALL, ", ".join(kinds), "$.output")
@@ -177,8 +177,7 @@ def _results(responses: ProbeResponses) -> Trials:
         for exchange, reply, value in judged
         if value.form.search(text := _SEPARATOR.sub("", reply.text))
     ]
-    reason = "The model did not compute a value with Python and answer with it."
-    for exchange, text, value in required(answered, reason):
+    for exchange, text, value in required(answered, "no_computed_value"):
         message = "The answer does not have the value that the program computed."
         yield None if value.value in text else Problem(exchange, message, value.value, text)
 
@@ -218,7 +217,7 @@ def _usage(responses: ProbeResponses) -> Trials:
     """
     for exchange, reply in _with_calls(responses, *_UNLIMITED):
         if reply.output_tokens is None:
-            raise NotVerifiableError("The provider does not report completion tokens.")
+            raise NotVerifiableError("no_completion_tokens")
         texts = [reply.reasoning, *(str(call.get("code") or "") for call in _calls(reply))]
         texts += [text for text, notes in _texts(reply) if not notes]
         least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
@@ -241,7 +240,7 @@ def _citations(responses: ProbeResponses) -> Trials:
         for text, notes in _texts(reply)
         if notes or _MARKER.search(text)
     ]
-    for exchange, text, notes, displays in required(cited, "No answer has a citation."):
+    for exchange, text, notes, displays in required(cited, "no_citation"):
         yield _misplaced(exchange, text, notes) or _unmapped(exchange, text, notes, displays)
 
 
@@ -264,13 +263,15 @@ def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[Parsed
     """Return the replies with a built-in call. Raises NotVerifiableError."""
     answered = [name for name in names if responses.rollouts.get(name)]
     found: list[tuple[ParsedExchange, Reply]] = []
-    reason = "The model did not call a built-in tool."
+    missing = NotVerifiableError("no_built_in_call")
     for name in answered or names:
         try:
             found += [each for each in _served(responses, name) if _calls(each[1])]
         except NotVerifiableError as error:
-            reason = str(error)
-    return required(found, reason)
+            missing = error
+    if not found:
+        raise missing
+    return found
 
 
 def _computes(call: Mapping[str, Any], value: _Computed) -> bool:

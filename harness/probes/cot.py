@@ -114,7 +114,7 @@ def _returned(responses: ProbeResponses) -> Trials:
     """
     replies = responses.replies(*_TOLD, *_STALE)
     thought = (each for each in replies if each[1].reasoning or has_lost_cot(each[0]))
-    for exchange, reply in required(thought, "The tokens of the replies include no CoT."):
+    for exchange, reply in required(thought, "no_cot_tokens"):
         summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
         what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
         missing = Problem(exchange, f"The reply contains {what}.", "chain of thought", got)
@@ -146,7 +146,7 @@ def _accepts_own(responses: ProbeResponses) -> Trials:
     """
     continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
     if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
-        raise NotVerifiableError("No reply in a continued conversation contained CoT.")
+        raise NotVerifiableError("no_cot_continued")
     yield from _accepted(continued)
 
 
@@ -176,7 +176,7 @@ def _knows(reply: Reply, name: str) -> bool:
 def _require_able(responses: ProbeResponses) -> None:
     """Raise NotVerifiableError if the model does not even repeat the user's code word."""
     if not all(_knows(reply, name) for name in _TOLD for _, reply in responses.replies(name)):
-        raise NotVerifiableError("The model does not repeat a code word that the user gave it.")
+        raise NotVerifiableError("forgets_user")
 
 
 def _code_word_replies(
@@ -186,7 +186,7 @@ def _code_word_replies(
     found = []
     for name in names:
         if all(refused(rollout) for rollout in responses.all(name)):
-            raise NotVerifiableError("The provider refuses conversations that contain CoT.")
+            raise NotVerifiableError("refuses_cot")
         found += [(name, *reply) for reply in responses.replies(name)]
     if not any(_knows(reply, name) for name, _, reply in found):
         _require_able(responses)
@@ -200,8 +200,7 @@ def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
         for name, exchange, reply in replies
         if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(responses, name, reply))
     ]
-    reason = "The model does not state the code word, but its prompt has the tokens of the CoT."
-    for name, exchange, reply in required(evident, reason):
+    for name, exchange, reply in required(evident, "has_cot_in_prompt"):
         message = "The model does not know a code word from the CoT that was sent back."
         missed = Problem(exchange, message, name.rpartition(" ")[2], reply.text)
         yield None if _knows(reply, name) else missed

@@ -78,8 +78,7 @@ def _returned(responses: ProbeResponses) -> Trials:
 
     Any change alters code, quotations and data.
     """
-    reason = "The model repeated none of the texts, or the tokens do not tell who changed them."
-    yield from required(_answers(responses), reason)
+    yield from required(_answers(responses), "not_echoed")
 
 
 def _answers(responses: ProbeResponses) -> Trials:
@@ -134,9 +133,8 @@ def _received(responses: ProbeResponses) -> Trials:
     for name, exchange, reply in _replies(responses):
         found.setdefault(name, []).append((exchange, reply))
     intact = [name for name in found if any(TEXTS[name] in r.text for _, r in found[name])]
-    reason = "The model does not repeat texts reliably."
     able = len(intact) * 2 >= len(TEXTS)
-    for name, replies in required(found.items() if able else (), reason):
+    for name, replies in required(found.items() if able else (), "echoes_unreliably"):
         if name in intact:
             yield None
         for change, changed in _changed(TEXTS[name], replies[0][1].text):

@@ -70,7 +70,7 @@ def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "")
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     lengths[more] = [each for each in lengths[more] if each]
     if len(lengths[more]) < _FEWEST_COTS:
-        raise NotVerifiableError("Too few replies contain CoT to compare.")
+        raise NotVerifiableError("few_cots")
     share = share_larger(lengths[less], lengths[more])
     low, high = (median(lengths[effort]) for effort in (less, more))
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:

@@ -177,7 +177,7 @@ def _stream(responses: ProbeResponses) -> Trials:
     SDKs raise errors by status. Few programs handle an error event in a stream.
     """
     if any(_rejected_or_answered(responses.all("wrong_type", mode="non-streaming"), "")):
-        raise NotVerifiableError("The same request without streaming also fails.")
+        raise NotVerifiableError("fails_without_streaming")
     message = "An invalid streaming request was not rejected with a 4xx status."
     yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
 
@@ -204,7 +204,7 @@ def _fields(responses: ProbeResponses) -> Trials:
     any message is not judged, because `errors.body` reports it.
     """
     said = (each for each in _rejections(responses) if _has_message(_json_body(each)))
-    for exchange in required(said, "No rejection has a JSON body with a message."):
+    for exchange in required(said, "no_message"):
         error = (exchange.body or {}).get("error")
         fields = error if isinstance(error, dict) else {}
         wrong = not all(isinstance(fields.get(name), str) for name in ("message", "type")) or any(
@@ -221,7 +221,7 @@ def _fields(responses: ProbeResponses) -> Trials:
 def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
     """Return the exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
     rejected = (each.exchanges[-1] for each in responses.all(*_NAMES) if refused(each))
-    return required(rejected, "The provider rejects none of the invalid requests.")
+    return required(rejected, "rejects_nothing")
 
 
 def _json_body(exchange: ParsedExchange) -> object:
@@ -275,7 +275,7 @@ def _key(responses: ProbeResponses) -> Trials:
     """
     with_key, without = (_headers(responses.all(name)[0]) for name in ("right key", "no key"))
     if with_key == without:
-        raise NotVerifiableError("The provider's entry has no API key.")
+        raise NotVerifiableError("no_api_key")
     for name in ("wrong key", "no key"):
         for last in responses.last(name):
             got = "a reply" if last.good_status else outcome(last)

@@ -114,14 +114,14 @@ def _finish_otherwise(responses: ProbeResponses) -> Trials:
 
 def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
     judged = (result for exchange in exchanges for result in _limited(exchange))
-    yield from required(judged, "The model's replies are shorter than the limit.")
+    yield from required(judged, "shorter_than_limit")
 
 
 def _limited(exchange: ParsedExchange) -> Trials:
     """Judge one reply; nothing if it ended on its own before the limit."""
     reply = exchange.reply
     if exchange.unreadable and exchange.body is None and not exchange.events:
-        raise NotVerifiableError("The response is not a JSON object.")
+        raise NotVerifiableError("not_json")
     if reply is None:
         message = "A request with a low token limit got no reply."
         yield Problem(exchange, message, "a reply that reports its truncation", outcome(exchange))
@@ -171,7 +171,7 @@ def _default(responses: ProbeResponses) -> Trials:
         if reply.finish != "length":
             yield None
         elif count is None:
-            raise NotVerifiableError("The provider does not report output tokens.")
+            raise NotVerifiableError("no_output_tokens")
         else:
             message, expected = "A reply without a token limit was truncated.", f"at least {LEAST}"
             early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
@@ -190,7 +190,7 @@ def _long(responses: ProbeResponses) -> Trials:
     prompts = {reply.input_tokens for exchange, reply in replies if exchange.truncated}
     hidden = len(ends) == 1 and len(prompts) > 1
     judged = (_early(exchange, reply, hidden=hidden) for exchange, reply in replies)
-    yield from required(chain.from_iterable(judged), "The model's replies are too short.")
+    yield from required(chain.from_iterable(judged), "replies_too_short")
 
 
 def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
@@ -270,7 +270,8 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
     _, whole = responses.reply("whole")
     _require_stop(whole.reasoning, "CoT")
     before = whole.text.partition(STOP)[0]
-    _require(before.strip(), "The model's answer begins with the stop string.")
+    if not before.strip():
+        raise NotVerifiableError("begins_with_stop")
     rollouts = served(responses, "stopped", "stop strings")
     yield from _repeated(_ended_in_cot(rollout, before) for rollout in rollouts)
 
@@ -292,9 +293,5 @@ def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
 
 
 def _require_stop(text: str, place: str) -> None:
-    _require(STOP in text, f"The model's {place} does not contain the stop string.")
-
-
-def _require(condition: object, reason: str) -> None:
-    if not condition:
-        raise NotVerifiableError(reason)
+    if STOP not in text:
+        raise NotVerifiableError("no_stop_string", place=place)

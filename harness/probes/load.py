@@ -66,7 +66,7 @@ def _served(responses: ProbeResponses) -> Trials:
         for rollout in responses.all(*WORDS[responses.api])
         if rollout.exchanges[-1].status != _OVERLOADED
     )
-    for rollout in required(admitted, "The provider rate-limited every request."):
+    for rollout in required(admitted, "rate_limits_all"):
         yield failure(rollout, "one of many concurrent requests")
 
 
@@ -96,7 +96,7 @@ def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
         for rollout in responses.all(word)
         if any(rollout.replies)
     )
-    return required(found, "No concurrent request got a reply.")
+    return required(found, "no_concurrent_reply")
 
 
 def _text(rollout: ParsedRollout) -> str:

@@ -16,7 +16,7 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.checks.rules import CHAT, Problem
+from harness.checks.rules import CHAT, Problem, ShowsLack
 from harness.checks.texts import GARBLED
 from harness.golden.distance import ReportedToken, entries_of, entry_bytes, raw_entries
 from harness.probes.probe import (
@@ -57,7 +57,12 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("logprobs", _requests, CHAT, modes=MODES, needs="logprobs")
 
 
-@GROUP.probe("logprobs.given", _QUESTIONS, severity="warning")
+@GROUP.probe(
+    "logprobs.given",
+    _QUESTIONS,
+    severity="warning",
+    relations=[ShowsLack("logprobs", "logprobs_omitted")],
+)
 def _given(responses: ProbeResponses) -> Trials:
     """Requested logprobs are in the reply.
 
@@ -138,7 +143,7 @@ def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]
 
 def _with_entries(responses: ProbeResponses) -> Sequence[tuple[ParsedExchange, Reply]]:
     found = (each for each in _answers(responses) if _entries(*each))
-    return required(found, "The replies have no logprobs.")
+    return required(found, "no_logprobs")
 
 
 def _path(exchange: ParsedExchange) -> str:
@@ -265,7 +270,7 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     """
     replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
     draws = [draw for each in replies for entry in entries_of(*each) for draw in _draw(entry)]
-    found = sharpness(required(draws, "The replies have no logprobs of alternatives."))
+    found = sharpness(required(draws, "no_alternatives"))
     unusual = not _COLDEST <= found.temperature <= _HOTTEST
     if unusual and found.chance <= _FALSE_ALARM:
         kind = "probable" if found.excess > 0 else "improbable"
@@ -276,8 +281,6 @@ def _probabilities(responses: ProbeResponses) -> Trials:
         )
         yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
     elif found.variance < _VARIANCE:
-        raise NotVerifiableError(
-            "The model is too certain of its tokens, or too few have logprobs."
-        )
+        raise NotVerifiableError("too_certain")
     else:
         yield None

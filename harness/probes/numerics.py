@@ -133,7 +133,7 @@ def _defect(responses: ProbeResponses) -> Trials:
     """
     golden = _reference(responses)
     if not golden.patterns:
-        raise NotVerifiableError(f"The golden file has no patterns of defects; {_HINT}.")
+        raise NotVerifiableError("no_patterns", hint=_HINT)
     compared = _compared(responses, golden, _USES)
     found = recognized(golden, [(each.name, each.compared) for each in compared])
     if found is None:
@@ -203,12 +203,9 @@ def _distribution(responses: ProbeResponses) -> Trials:
         if reply.input_tokens == drawn.prompt_tokens
     ]
     if len(same) < _LEAST_REPLIES:
-        raise NotVerifiableError(
-            f"Only {len(same)} replies have prompts as long as the golden ones, and "
-            f"{_LEAST_REPLIES} are needed."
-        )
+        raise NotVerifiableError("few_golden_prompts", count=len(same), least=_LEAST_REPLIES)
     if not any(reply.reasoning for _, _, reply in same):
-        raise NotVerifiableError("No reply contains CoT, which the golden texts include.")
+        raise NotVerifiableError("no_cot_as_golden")
     texts: dict[str, list[str]] = {}
     for name, _, reply in same:
         texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
@@ -224,14 +221,12 @@ def _reference(
 ) -> Golden:
     """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
     if responses.golden is None:
-        raise NotVerifiableError(f"There is no golden file for this model; {_HINT}.")
+        raise NotVerifiableError("no_golden", hint=_HINT)
     if responses.golden.requests_sha256 != fingerprint():
-        raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
+        raise NotVerifiableError("other_golden", hint=_HINT)
     if responses.golden.lone:
         raise NotVerifiableError(
-            f"The golden file knows only {responses.golden.engine} ({responses.golden.dtype}), so "
-            "it does not show how much healthy engines differ; merge it with the file of another "
-            "engine or number format (`gpt-oss-verify golden merge`)."
+            "lone_golden", engine=responses.golden.engine, dtype=responses.golden.dtype
         )
     parts = [responses.golden, *([responses.golden.dated] if responses.golden.dated else [])]
     return max(parts, key=lambda part: _same_prompts(part, responses))
@@ -258,16 +253,13 @@ def _comparable(
     if not replies:
         responses.reply(uses[0])  # Raises, and says why.
     if not any(reply.reasoning for _, _, reply in replies):
-        raise NotVerifiableError("The replies contain no CoT, which the answers depend on.")
+        raise NotVerifiableError("no_cot_before_answers")
     compared = list(compared_replies(golden, replies))
     if not compared:
         name, _, reply = replies[0]
         due = golden.continuations[name].prompt_tokens
-        raise NotVerifiableError(
-            f"The prompts differ: they have {reply.input_tokens or 'an unknown number of'} tokens "
-            f"instead of {due}. If the date line is the cause, create a "
-            "golden file with --current-date."
-        )
+        tokens = reply.input_tokens or "an unknown number of"
+        raise NotVerifiableError("other_prompts", tokens=tokens, due=due)
     return compared
 
 
@@ -278,10 +270,7 @@ def _compared(
     compared = [each for each in _comparable(responses, golden, uses) if each.compared.tokens]
     values = sum(len(each.compared.differences) for each in compared)
     if values < LEAST_VALUES:
-        raise NotVerifiableError(
-            f"Only {values} logprobs are comparable with the golden file, and {LEAST_VALUES} are "
-            "needed: the replies have no logprobs, or diverge early."
-        )
+        raise NotVerifiableError("few_comparable", count=values, least=LEAST_VALUES)
     return compared
 
 

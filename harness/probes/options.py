@@ -180,12 +180,10 @@ def _precedence(responses: ProbeResponses) -> Trials:
     alone = {rule: responses.replies(rule) for rule in _PRECEDENCE.values()}
     followed = {rule for rule, replies in alone.items() if any(map(_keeps_rule, replies))}
     judged = [order for order, rule in _PRECEDENCE.items() if rule in followed]
-    reason = "The model does not follow the instructions when the user asks for nothing else."
-    replies = list(responses.replies(*required(judged, reason)))
+    replies = list(responses.replies(*required(judged, "ignores_instructions")))
     clear = [each for each in replies if _keeps_rule(each) or "pumpkin" in each[1].text.lower()]
-    reason = "The model follows neither the instructions nor the user."
     message = "The reply follows the user instead of the instructions."
-    for exchange, reply in required(clear, reason):
+    for exchange, reply in required(clear, "follows_neither"):
         kept = _keeps_rule((exchange, reply))
         yield None if kept else Problem(exchange, message, "an answer with 'anchor'", reply.text)
 

@@ -113,7 +113,7 @@ def _content(responses: ProbeResponses) -> Trials:
         if len(problems) >= _FEWEST_DIFFERENT:
             yield from problems.values()
     if not judged:
-        raise NotVerifiableError("The provider does not answer deterministically at temperature 0.")
+        raise NotVerifiableError("not_deterministic")
 
 
 @GROUP.probe("parity.usage.prompt", PROMPTS)
@@ -155,7 +155,7 @@ def _reasoning_tokens(responses: ProbeResponses) -> Trials:
         for mode in (0, 1)
     )
     if not streaming or not non_streaming:
-        raise NotVerifiableError("The replies of one mode report no tokens.")
+        raise NotVerifiableError("no_tokens_in_one_mode")
     if {frozenset(streaming), frozenset(non_streaming)} == {frozenset([True]), frozenset([False])}:
         got = "only in streams" if True in streaming else "only in non-streaming replies"
         message = "Reasoning tokens are reported in one mode only."
@@ -184,7 +184,7 @@ def _equal_counts(
         differs = Problem(streaming[0][0], message, str(expected), str(got))
         yield differs if got != expected else None
     if not judged:
-        raise NotVerifiableError(f"No constant count of {what} tokens is reported in both modes.")
+        raise NotVerifiableError("no_constant_count", what=what)
 
 
 def _call_texts(reply: Reply) -> str:

@@ -6,16 +6,17 @@ probes share requests. A probe is a pure function from recorded responses to tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.fields import objects
 from harness.api.items import Reply, Settings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.rules import Problem, Rule, description
+from harness.checks.rules import OnceWith, Problem, Relation, Rule, description
 from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.reasons import Reason
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
@@ -34,23 +35,18 @@ _TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_ma
 """The code or type of the same error in a response with another status: gateways report the rate
 limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
 _GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
-_CUT = "got a reply that ended at its token limit"
+_CUT = "cut"
+EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
-_NOT_SENT = "was not sent"
-
-
 class NotVerifiableError(Exception):
-    """The responses do not allow a judgement; the message is the reason, in one sentence."""
+    """The responses do not allow a judgement; `reason` says why."""
 
-
-class NotSentError(NotVerifiableError):
-    """A request was not sent, because the run did not plan it."""
-
-
-class NoReplyError(NotVerifiableError):
-    """A request was sent, but got no usable reply."""
+    def __init__(self, reason: Reason | str, **values: str | float) -> None:
+        """State a reason, or its code (a key of `harness/data/reasons.yaml`) with its values."""
+        self.reason = Reason(code=reason, values=values) if isinstance(reason, str) else reason
+        super().__init__(self.reason.text)
 
 
 @dataclass(frozen=True)
@@ -86,23 +82,24 @@ class ProbeRequest(Sample):
         """Return the request for a provider with this context length; None if it does not fit."""
         return self if self.context <= max_context else None
 
-    def unusable(self, rollout: ParsedRollout) -> str | None:
-        """Why a rollout is not evidence about the provider, as a predicate; None if it is."""
+    def unusable(self, rollout: ParsedRollout) -> Reason | None:
+        """Why a rollout is not evidence about the provider; None if it is."""
         if not rollout.exchanges:
-            return _NOT_SENT
+            return self._reason("not_sent")
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
         if last.status in _NOT_ADMITTED:
-            return f"was not processed (status {last.status})"
+            return self._reason("not_admitted", status=last.status or 0)
         if last.reply is None and _is_rate_limited(last):
-            return f"was not processed (a rate limit, in a response with status {last.status})"
+            return self._reason("rate_limited", status=last.status or 0)
         if last.status in _GATEWAY_TIMEOUTS or (failure and failure.kind == "timeout"):
-            return "timed out"
+            return self._reason("timed_out")
         if failure and failure.kind == "connect":
-            return "did not reach the provider"
-        if self.whole and last.truncated:
-            return _CUT
-        return None
+            return self._reason("not_reached")
+        return self._reason(_CUT) if self.whole and last.truncated else None
+
+    def _reason(self, code: str, **values: str | float) -> Reason:
+        return Reason(code=code, values={"request": self.id, **values})
 
     def settings(self, shared: Settings) -> Settings:
         """Return the settings of the run with those of this request."""
@@ -124,7 +121,6 @@ class ProbeOptions:
 
     model: str
     apis: tuple[Api, ...]
-    limitations: Collection[str] = ()  # capabilities that the provider's entry declares missing
     golden: Golden | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
@@ -143,7 +139,7 @@ class ProbeResponses:
 
     api: Api
     rollouts: Mapping[str, Sequence[ParsedRollout]]
-    unusable: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, Reason] = field(default_factory=dict)
     golden: Golden | None = None
     max_context: int = CONTEXT
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
@@ -159,7 +155,7 @@ class ProbeResponses:
     ) -> ProbeResponses:
         """Return the usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
-        unusable: dict[str, str] = {}
+        unusable: dict[str, Reason] = {}
         cut: dict[str, list[ParsedRollout]] = {}
         for request in requests:
             sent = [each.final for each in rollouts.get(request.id, ()) if each.rollout.api == api]
@@ -168,10 +164,13 @@ class ProbeResponses:
                 each for each, reason in zip(sent, reasons, strict=True) if reason is None
             ]
             cut[request.id] = [
-                each for each, reason in zip(sent, reasons, strict=True) if reason == _CUT
+                rollout
+                for rollout, reason in zip(sent, reasons, strict=True)
+                if reason is not None and reason.code == _CUT
             ]
             if not usable[request.id]:
-                unusable[request.id] = next(filter(None, reasons), _NOT_SENT)
+                not_sent = Reason(code="not_sent", values={"request": request.id})
+                unusable[request.id] = next(filter(None, reasons), not_sent)
         return cls(api, usable, unusable, golden, max_context, cut)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
@@ -183,9 +182,9 @@ class ProbeResponses:
             if mode in (None, each.mode)
         )
         if not found:
-            reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
-            kind = NotSentError if reason == _NOT_SENT else NoReplyError
-            raise kind(f"The request {names[0]!r} {reason}.")
+            values = {"request": names[0], "mode": str(mode)}
+            other = Reason(code="no_reply_in_mode", values=values)
+            raise NotVerifiableError(self.unusable.get(names[0], other))
         return found
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
@@ -208,8 +207,8 @@ class ProbeResponses:
             found = [next(iter(rollout.replies), None) for rollout in rollouts]
             readable = [each for each in found if each is not None]
             if not readable:
-                reason = _unreadable(rollouts[0])
-                raise NoReplyError(f"The request {name!r} got no reply: {reason}.")
+                got = _unreadable(rollouts[0])
+                raise NotVerifiableError("no_reply", request=name, got=got)
             yield from readable
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
@@ -255,6 +254,8 @@ class ProbeGroup:
     modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own
     needs: Capability | None = None
     """The capability that its probes need, unless a probe has its own."""
+    relations: tuple[Relation, ...] = ()
+    """The relations of its probes to other rules, besides those of a probe itself."""
     burst: int | None = None  # send the requests after all others, this many concurrently
     golden: Callable[[Golden], Golden | None] | None = None
     """The part of a golden file that the probes need; no request is sent if the run's golden file
@@ -280,6 +281,7 @@ class ProbeGroup:
         modes: Iterable[Mode] | None = None,
         needs: Capability | None = None,
         tolerated: float = 0.0,
+        relations: Iterable[Relation] = (),
         text: str | None = None,
         proves: Callable[[ProbeResponses], str] | None = None,
     ) -> Callable[[Judge], Judge]:
@@ -301,9 +303,19 @@ class ProbeGroup:
                 apis=apis or self.apis,
                 modes=modes or self.modes,
             )
-            needed, smallest = needs or self.needs, suite or self.suite
-            rule = about, tolerated, needed, smallest
-            self.probes.append(Probe(*rule, self, tuple(uses), judge, proves))
+            self.probes.append(
+                Probe(
+                    about=about,
+                    tolerated=tolerated,
+                    needs=needs or self.needs,
+                    suite=suite or self.suite,
+                    relations=(*self.relations, *relations, EQUAL_REFUSALS),
+                    group=self,
+                    uses=tuple(uses),
+                    judge=judge,
+                    proves=proves,
+                )
+            )
             return judge
 
         return add
@@ -312,7 +324,7 @@ class ProbeGroup:
 def prompt_tokens(reply: Reply) -> int:
     """Return the reported prompt tokens. Raises NotVerifiableError if there are none."""
     if not reply.input_tokens:
-        raise NotVerifiableError("The provider does not report prompt tokens.")
+        raise NotVerifiableError("no_prompt_tokens")
     return reply.input_tokens
 
 

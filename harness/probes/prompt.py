@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from harness.api.items import Message, Reasoning, ToolResult
 from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.cross_checks import PROMPT_TOKENS_VARY
 from harness.checks.rules import CHAT, HARMONY, Problem
 from harness.probes.long.requests import document
 from harness.probes.probe import (
@@ -97,7 +98,12 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
 
 _REQUESTS = tuple(starmap(_request, PROMPTS.items()))
 _CHAT = tuple(each for each in _REQUESTS if each.id not in _WITH_INSTRUCTIONS)
-GROUP = ProbeGroup("prompt", lambda api: _CHAT if api == "chat" else _REQUESTS, HARMONY)
+GROUP = ProbeGroup(
+    "prompt",
+    lambda api: _CHAT if api == "chat" else _REQUESTS,
+    HARMONY,
+    relations=(PROMPT_TOKENS_VARY,),
+)
 
 
 @dataclass(frozen=True)
@@ -160,11 +166,11 @@ def _order(responses: ProbeResponses) -> Trials:
     _, less = responses.prompt_tokens("tool")
     instructed = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
     if instructed not in differences(PROMPTS["system"], PROMPTS["base"]):
-        raise NotVerifiableError("Instructions without tools are not rendered as in harmony.")
+        raise NotVerifiableError("instructions_not_rendered")
     pair = PROMPTS["system and tool"], PROMPTS["tool"]
     first, either = differences(*pair, instructions_last=False), differences(*pair)
     if more - less not in either:
-        raise NotVerifiableError("The prompt has the length of neither order.")
+        raise NotVerifiableError("tokens_of_neither_order")
     message = "The prompt is as long as one with the tools before the instructions."
     last = Problem(longer, message, _as_text(first), f"{more - less} more", "$.usage")
     yield None if more - less in first else last

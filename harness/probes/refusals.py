@@ -17,11 +17,11 @@ _REFUSED = range(400, 500)
 _NOT_IMPLEMENTED = 501
 
 
-def required(found: Iterable[T], reason: str) -> Sequence[T]:
-    """All items. Raises NotVerifiableError with this reason if there are none."""
+def required(found: Iterable[T], code: str, **values: str | float) -> Sequence[T]:
+    """All items. Raises NotVerifiableError with the reason of this code if there are none."""
     items = list(found)
     if not items:
-        raise NotVerifiableError(reason)
+        raise NotVerifiableError(code, **values)
     return items
 
 
@@ -45,7 +45,7 @@ def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRo
     kept = tuple(rollout for rollout in rollouts if not declined(rollout))
     if not kept:
         status = rollouts[0].exchanges[-1].status
-        raise NotVerifiableError(f"The provider refuses requests with {feature} (status {status}).")
+        raise NotVerifiableError("refuses_feature", feature=feature, status=status or 0)
     return kept
 
 
@@ -57,8 +57,7 @@ def served_replies(
         for rollout in served(responses, name, feature):
             exchange = rollout.exchanges[-1]
             if exchange.reply is None:
-                reason = outcome(exchange)
-                raise NotVerifiableError(f"The provider fails on {feature}: {reason}.")
+                raise NotVerifiableError("fails_on_feature", feature=feature, got=outcome(exchange))
             yield exchange, exchange.reply
 
 
@@ -73,11 +72,9 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     if last.reply is not None:
         return None
     if last.good_status and last.events and rollout.mode == "non-streaming":
-        raise NotVerifiableError(
-            f"The provider sends streams instead of non-streaming replies, also with {feature}."
-        )
+        raise NotVerifiableError("streams_instead", feature=feature)
     if last.unreadable and last.body is None and not last.events:
-        raise NotVerifiableError(f"The response is not a JSON object, also with {feature}.")
+        raise NotVerifiableError("not_json_with", feature=feature)
     return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
 
 

@@ -1,21 +1,17 @@
 """All rules, and their results over a run. No I/O."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks import CHECKS
-from harness.checks.rules import Problem, Rule, finding_of, tolerated
+from harness.checks.rules import Problem, Rule, WarnsInRecordings, finding_of, tolerated
 from harness.checks.schema import stops_sdk
 from harness.probes import PROBES
 from harness.probes.probe import (
-    NoReplyError,
-    NotSentError,
     NotVerifiableError,
     Probe,
     ProbeOptions,
@@ -23,7 +19,7 @@ from harness.probes.probe import (
 )
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
-from harness.records.runs import Capability
+from harness.records.reasons import Reason
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import excessive
@@ -33,33 +29,24 @@ RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}  # checks, cross-checks and pro
 
 EXAMPLES = 3
 
-_REFUSAL = re.compile(r"status (?:4\d\d|501): .*\w")
-_FEWEST_ALIKE = 4  # probes whose requests are refused with one text
-
 _Place = tuple[str, str, str]  # a task, one of its samples, and the name of a condition
 Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
 """Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
 
 _EVERY = "every API"
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
-_NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
 
 
 def check_results(
     examined: Iterable[Score],
     planned: Collection[tuple[Api, Mode]],
-    limitations: Collection[str],
 ) -> tuple[RuleResult, ...]:
     """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
 
-    Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
-    the provider's entry declares missing.
+    Checks of other APIs and modes than `planned` are skipped.
     """
     tally = _tally(examined)
-    return tuple(
-        _declared(_check_result(check, tally, planned), check.needs, limitations)
-        for check in CHECKS.values()
-    )
+    return tuple(_check_result(check, tally, planned) for check in CHECKS.values())
 
 
 def probe_results(
@@ -68,76 +55,7 @@ def probe_results(
     options: ProbeOptions,
 ) -> tuple[RuleResult, ...]:
     """Return the result of every probe, from the rollouts of each request by its id."""
-    return tuple(
-        _declared(_probe_result(probe, rollouts, options), probe.needs, options.limitations)
-        for probe in probes
-    )
-
-
-def without_prompt_tokens(result: RuleResult) -> RuleResult:
-    """The result if prompt-token counts are unreliable: a failure that rests on them is void."""
-    evidence = [example.evidence.path for example in result.examples]
-    if result.check.family != "prompt" or not evidence or {*evidence} != {"$.usage"}:
-        return result
-    reason = "Identical requests of this run report different prompt tokens (usage.input.differs)."
-    return RuleResult(check=result.check, status="not_verifiable", reason=reason)
-
-
-def without_built_in_calls(result: RuleResult) -> RuleResult:
-    """The result if the prompt advertises no built-in tools, and the model calls them unasked."""
-    if result.check.id != "calls.name.built_in" or result.status != "warned":
-        return result
-    examples = tuple(map(tolerated, result.examples))
-    reason = "The prompt advertises no built-in tools (prompt.bare): the model calls them unasked."
-    return result.model_copy(update={"status": "passed", "examples": examples, "reason": reason})
-
-
-def with_equal_refusals(
-    checks: Sequence[RuleResult], probes: Sequence[RuleResult]
-) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
-    """Return the results in which refusals with one text are one finding, not one of each probe.
-
-    A provider that refuses what several probes have in common, such as a kind of function, lacks
-    that. The check request.refused reports it, or the first of these probes, with the text, the
-    number of probes and their families; the others are not verifiable.
-    """
-    refused: dict[str, list[RuleResult]] = defaultdict(list)
-    for each in probes:
-        texts = {example.evidence.got for example in each.examples}
-        if each.status in ("failed", "warned") and len(texts) == 1:
-            (text,) = texts
-            if _REFUSAL.match(text):
-                refused[text].append(each)
-    replaced: dict[str, RuleResult] = {}
-    for text, alike in refused.items():
-        if len(alike) < _FEWEST_ALIKE:
-            continue
-        families = ", ".join(sorted({each.check.family for each in alike}))
-        common = (
-            f"Valid requests of {len(alike)} probes ({families}) got the same refusal, so they "
-            "are refused for what they have in common."
-        )
-        of_check = next(
-            (
-                each
-                for each in checks
-                if each.check.id == "request.refused"
-                and any(example.evidence.got == text for example in each.examples)
-            ),
-            None,
-        )
-        first = of_check or alike[0]
-        examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
-        reason = f"The provider refuses these requests like others ({first.check.id}): {text}"
-        for each in alike:
-            replaced[each.check.id] = RuleResult(
-                check=each.check, status="not_verifiable", reason=reason
-            )
-        replaced[first.check.id] = first.model_copy(update={"examples": examples})
-    return (
-        tuple(replaced.get(each.check.id, each) for each in checks),
-        tuple(replaced.get(each.check.id, each) for each in probes),
-    )
+    return tuple(_probe_result(probe, rollouts, options) for probe in probes)
 
 
 def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
@@ -208,19 +126,20 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     judged, failed = tally.judged[about.id], tally.failed[about.id]
     findings = tally.findings[about.id]
     if not judged:
-        return RuleResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
+        nothing = Reason(code="nothing_to_judge")
+        return RuleResult(check=about, status="not_verifiable", reasons=(nothing,))
     counts: dict[tuple[Hashable, str], tuple[int, int]] = {
         ((task, sample), condition): (failed[task, sample, condition], attempts)
         for (task, sample, condition), attempts in judged.items()
     }
     counted = judged_result(about, findings, counts)
-    if not any(finding.severity != about.severity for finding in findings):
-        return counted
-    reason = (
-        f"The model itself causes this in up to {percentage(check.tolerated)} of the attempts, "
-        "and this run does not significantly exceed that."
-    )
-    return counted.model_copy(update={"reason": reason})
+    reasons: list[Reason] = []
+    if any(finding.severity != about.severity for finding in findings):
+        reasons = [Reason(code=each.code) for each in check.related(WarnsInRecordings)]
+        if check.tolerated:
+            share = percentage(check.tolerated)
+            reasons = [Reason(code="tolerated", values={"share": share})]
+    return counted.model_copy(update={"reasons": tuple(reasons)})
 
 
 def _probe_result(
@@ -232,23 +151,21 @@ def _probe_result(
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
     counts: dict[Api, tuple[int, int]] = {}
-    reasons: list[str] = []
-    lacks: Literal["request", "reply"] | None = None
+    reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
         requests = probe.group.requests(api)
         responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
         try:
             trials = list(probe.judge(responses))
-        except (NotVerifiableError, RenderError, VocabularyError) as error:
-            reasons.append(str(error))
-            if isinstance(error, NoReplyError):
-                lacks = "reply"
-            elif isinstance(error, NotSentError):
-                lacks = lacks or "request"
+        except NotVerifiableError as error:
+            reasons.append(error.reason)
+            continue
+        except (RenderError, VocabularyError) as error:
+            reasons.append(Reason(code="uncountable", values={"error": str(error)}))
             continue
         if not trials:
-            reasons.append("No response can be judged.")
+            reasons.append(Reason(code="no_response"))
         else:
             failed = [trial for trial in trials if trial is not None]
             counts[api] = len(failed), len(trials)
@@ -258,8 +175,8 @@ def _probe_result(
                 (api, finding_of(about, _record(responses, each), each)) for each in failed
             )
     if not counts:
-        reason = " ".join(dict.fromkeys(reasons))
-        return RuleResult(check=about, status="not_verifiable", reason=reason, lacks=lacks)
+        distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
+        return RuleResult(check=about, status="not_verifiable", reasons=distinct)
     failures, made = (sum(column) for column in zip(*counts.values(), strict=True))
     groups: dict[str, list[tuple[int, int]]] = {api: [each] for api, each in counts.items()}
     exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
@@ -268,14 +185,14 @@ def _probe_result(
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
-    return judged if findings else judged.model_copy(update={"reason": _joined(proven)})
+    return judged if findings else judged.model_copy(update={"reasons": tuple(_proven(proven))})
 
 
-def _joined(proven: Mapping[str, Sequence[Api]]) -> str | None:
-    """Return what a pass proves, with the APIs where it is not the same for all."""
-    if len(proven) < 2:
-        return next(iter(proven), None)
-    return " ".join(f"{' and '.join(apis)}: {text}" for text, apis in proven.items())
+def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:
+    """Yield what a pass proves, with the APIs where it is not the same for all."""
+    for text, apis in proven.items():
+        stated = text if len(proven) < 2 else f"{' and '.join(apis)}: {text}"
+        yield Reason(code="proven", values={"text": stated})
 
 
 def _record(responses: ProbeResponses, problem: Problem) -> str:
@@ -289,18 +206,8 @@ def _record(responses: ProbeResponses, problem: Problem) -> str:
 
 
 def _skipped(about: Description, planned: Iterable[str]) -> RuleResult:
-    reason = f"It does not apply to the APIs and modes of this run: {', '.join(planned)}."
-    return RuleResult(check=about, status="skipped", reason=reason)
-
-
-def _declared(
-    result: RuleResult, needs: Capability | None, limitations: Collection[str]
-) -> RuleResult:
-    """The result, `declared` if it detected a limitation that the provider's entry declares."""
-    if result.status not in ("failed", "warned") or needs not in limitations:
-        return result
-    reason = f"The provider's entry declares that it does not support {needs}."
-    return result.model_copy(update={"status": "declared", "reason": reason})
+    reason = Reason(code="not_applicable", values={"planned": ", ".join(planned)})
+    return RuleResult(check=about, status="skipped", reasons=(reason,))
 
 
 def _status(findings: Iterable[Finding]) -> RuleStatus:

@@ -193,7 +193,7 @@ def _cached(responses: ProbeResponses) -> Trials:
     )
     same, usual = (tuple(map(sum, zip(*each, strict=True))) for each in (repeated, fresh))
     if not same[1] or not usual[1]:
-        raise NotVerifiableError("The replies are too few or too short to compare.")
+        raise NotVerifiableError("too_short_to_compare")
     more_often = same[0] * usual[1] > usual[0] * same[1]
     if not more_often or fisher_exact((same[0], same[1]), (usual[0], usual[1])) > _CACHED:
         yield None
@@ -262,7 +262,7 @@ def _zero(responses: ProbeResponses) -> Trials:
     served(responses, _ZERO[0], "the seed 0")
     seeded, zero = ([_texts(responses, name) for name in each] for each in (_SEEDED, _ZERO))
     if _exceeds_noise(seeded):
-        raise NotVerifiableError("Replies with the same seed vary, whatever the seed.")
+        raise NotVerifiableError("seeds_vary")
     (odd, replies), (usual, others) = _odd(zero), _odd(seeded)
     if fisher_exact((odd, replies), (usual, others)) > _LUCK or odd * others <= usual * replies:
         yield None
@@ -343,7 +343,7 @@ def _n_counted(responses: ProbeResponses) -> Trials:
     rollouts = served(responses, "choices", "several choices")
     replies = [reply for rollout in rollouts for reply in rollout.replies if reply[1].others]
     once = responses.prompt_tokens(_HOT[0])[1]
-    for exchange, reply in required(replies, "No reply has several choices."):
+    for exchange, reply in required(replies, "no_choices"):
         tokens, texts = prompt_tokens(reply), [reply, *reply.others]
         message = "The prompt tokens are counted for each choice instead of once."
         again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
@@ -374,7 +374,7 @@ def _as_varied(
     cold = [_texts(responses, name, least=_COLD_TRIES - 1) for name in names]
     (usual, _), (odd, replies) = _odd(hot), _odd(cold)
     if not _exceeds_noise(hot):
-        raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
+        raise NotVerifiableError("hardly_varies")
     if not _exceeds_noise(cold):
         return None
     expected = f"{percentage(_NOISE, 0)} of the {_DIFFERENT}, as noise causes"
@@ -385,7 +385,7 @@ def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> l
     """Return the beginning of each reply, CoT first. Raises NotVerifiableError."""
     texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in responses.replies(name)]
     if len(texts) < least:
-        raise NotVerifiableError(f"There are too few replies to {name!r}.")
+        raise NotVerifiableError("too_few_replies", request=name)
     return texts
 
 

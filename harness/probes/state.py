@@ -137,9 +137,9 @@ def _unknown(responses: ProbeResponses) -> Trials:
     for rollout in responses.all("unknown"):
         last = rollout.exchanges[-1]
         if declined(rollout) and not refused(rollout):
-            raise NotVerifiableError(f"The provider continues no response ({outcome(last)}).")
+            raise NotVerifiableError("continues_nothing", got=outcome(last))
         if last.unreadable:
-            raise NotVerifiableError("The response is unreadable.")
+            raise NotVerifiableError("unreadable")
         message = "A request with an unknown previous_response_id was not rejected."
         if not last.good_status:
             message = "A request with an unknown previous_response_id failed."
@@ -154,8 +154,8 @@ def _unstored(responses: ProbeResponses) -> Trials:
 
     The client forbade the provider to keep the conversation, often for privacy.
     """
-    reason = "The first reply cannot be continued."
-    for rollout in required((r for r in responses.all("unkept") if len(r.exchanges) > 1), reason):
+    continued = [rollout for rollout in responses.all("unkept") if len(rollout.exchanges) > 1]
+    for rollout in required(continued, "not_continued"):
         first, second = rollout.exchanges[:2]
         message = "The provider kept a response, although its request set `store: false`."
         got = "a reply that knows the earlier conversation"
@@ -172,13 +172,12 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """
     rollouts = responses.all(name)
     if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
-        raise NotVerifiableError("The provider refuses to store responses.")
+        raise NotVerifiableError("refuses_to_store")
     found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
     if not found:
-        raise NotVerifiableError("The first reply cannot be continued.")
+        raise NotVerifiableError("not_continued")
     if all(declined(rollout) and _stores_nothing(rollout) for rollout in found):
-        reason = outcome(found[0].exchanges[-1])
-        raise NotVerifiableError(f"The provider refuses to continue a response ({reason}).")
+        raise NotVerifiableError("refuses_to_continue", got=outcome(found[0].exchanges[-1]))
     return found
 
 
@@ -234,9 +233,7 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
             for message, fitting in sizes
             if more in fitting
         ][:1]
-    yield from _repeated(
-        found, "The prompt tokens fit none of the prompts that a server may build."
-    )
+    yield from _repeated(found, "tokens_fit_no_prompt")
 
 
 @GROUP.probe("state.previous_response.usage", ("told",), modes=MODES, needs="previous_response_id")
@@ -266,13 +263,13 @@ def _usage(responses: ProbeResponses) -> Trials:
             expected, path = f"{before + min(more)}", "$.usage.input_tokens"
             got = f"{after}, after {before} in the first request"
             found.append(Problem(second, message, expected, got, path))
-    yield from _repeated(found, "The prompt tokens fit neither their own prompt nor a sum.")
+    yield from _repeated(found, "tokens_fit_nothing")
 
 
-def _repeated(found: Sequence[TrialResult], reason: str) -> Sequence[TrialResult]:
+def _repeated(found: Sequence[TrialResult], code: str) -> Sequence[TrialResult]:
     """The trials; those with a problem only if there are enough. Raises NotVerifiableError."""
     passed: list[TrialResult] = [each for each in found if each is None]
-    return required(found if len(found) - len(passed) >= _FEWEST else passed, reason)
+    return required(found if len(found) - len(passed) >= _FEWEST else passed, code)
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:

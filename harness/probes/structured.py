@@ -118,12 +118,8 @@ def _followed(responses: ProbeResponses) -> Trials:
         results = fenced
     elif all(results) and not any(_contains_fit(*each) for each in found):
         if any(_fit_elsewhere(*each) for each in found):
-            raise NotVerifiableError(
-                "Conforming JSON is only in another part of the replies (structured.place)."
-            )
-        raise NotVerifiableError(
-            "The model never generates conforming JSON, with or without a schema."
-        )
+            raise NotVerifiableError("json_elsewhere")
+        raise NotVerifiableError("never_conforms")
     yield from results
 
 
@@ -138,7 +134,7 @@ def _place(responses: ProbeResponses) -> Trials:
         for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE)
     )
     placed = ((e, r, other) for e, r, other in found if r.text or other is not None)
-    for exchange, reply, other in required(placed, "No reply has an answer."):
+    for exchange, reply, other in required(placed, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
         yield None if reply.text else moved
@@ -195,7 +191,7 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
         yield from fenced
         return
     objects = [each for each in found if parsed_object(each[1].text.strip()) is not None]
-    exchange, reply = required(objects, "No answer is a JSON object.")[0]
+    exchange, reply = required(objects, "no_object_answer")[0]
     empty = all(parsed_object(each.text.strip()) == {} for _, each in objects)
     message = "In JSON mode, every answer is an empty object."
     expected = "an object with members, such as the code word"
@@ -285,7 +281,7 @@ def _ignored(
     if shown > not_shown and not as_json_mode:
         return None
     whole = ((e, reply) for e, reply in found if reply.text and reply.finish != "length")
-    exchange, reply = required(whole, "No reply has a whole answer.")[0]
+    exchange, reply = required(whole, "no_whole_answer")[0]
     message = "The answer violates its format, and the prompt does not contain the format."
     if as_json_mode:
         message = "The answer violates its schema, and the prompt is only that of JSON mode."
@@ -306,7 +302,7 @@ def _reasoning(responses: ProbeResponses) -> Trials:
     """
     _, without = responses.reply("without")
     if not without.reasoning:
-        raise NotVerifiableError("The reply without a schema also contains no CoT.")
+        raise NotVerifiableError("no_cot_either")
     for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE):
         message = "The reply with a schema contains no CoT in prose."
         lost = Problem(exchange, message, "chain of thought in prose", reply.reasoning or "none")
@@ -330,7 +326,7 @@ def _after_answers(responses: ProbeResponses) -> Trials:
             got = f"none in {len(later)} replies; {reply.text or 'no text'}"
             yield Problem(exchange, message, expected, got)
         elif lost:
-            raise NotVerifiableError(f"Without an earlier answer, some replies also lack {what}.")
+            raise NotVerifiableError("also_lacks", what=what)
         else:
             yield None
 

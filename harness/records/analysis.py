@@ -1,6 +1,6 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from harness.records.figures import (
     RubricSummary,
     TokenCounts,
 )
+from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome
@@ -113,19 +114,14 @@ class RuleResult(Record):
 
     `failed` has a finding of severity error, `warned` one of severity warning; `not_verifiable`
     had nothing to judge; `skipped` does not apply to the APIs and modes of the run; `declared`
-    found a capability missing that the provider's entry declares missing. `reason` explains every
+    found a capability missing that the provider's entry declares missing. `reasons` explain every
     status but the first two and a plain pass. Of the `applicable` rollouts (for a probe:
     repetitions) `failures` had a finding; `rate` is their share, None where nothing was applicable.
     """
 
     check: Description
     status: RuleStatus
-    reason: str | None = None
-    lacks: Literal["request", "reply"] | None = Field(
-        default=None,
-        description="`request` if a probe's request was not planned, `reply` if it got no usable "
-        "reply; only if the probe is not verifiable for that reason",
-    )
+    reasons: tuple[Reason, ...] = ()
     applicable: int = Field(
         default=0, description="rollouts (probe: repetitions) with something to judge"
     )
@@ -138,6 +134,18 @@ class RuleResult(Record):
         default={}, description="failures and applicable ones by condition (probe: by API)"
     )
     examples: tuple[Finding, ...] = ()
+
+    @property
+    def reason(self) -> str | None:
+        """Return the reasons as sentences; None without any."""
+        return " ".join(dict.fromkeys(reason.text for reason in self.reasons)) or None
+
+    @property
+    def lacks(self) -> Collection[Lacks]:
+        """Return what a rule that is not verifiable lacked."""
+        if self.status != "not_verifiable":
+            return ()
+        return {reason.lacks for reason in self.reasons if reason.lacks is not None}
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -93,11 +93,10 @@ def _probe_options(
     max_tokens: int | None,
 ) -> ProbeOptions:
     return ProbeOptions(
-        provider.model,
-        settings.apis,
-        provider.limitations,
-        golden,
-        provider.extra_body,
-        settings.max_context,
-        max_tokens,
+        model=provider.model,
+        apis=settings.apis,
+        golden=golden,
+        extra_body=provider.extra_body,
+        max_context=settings.max_context,
+        max_tokens=max_tokens,
     )

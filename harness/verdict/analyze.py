@@ -5,13 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.cross_checks import counts_vary
-from harness.probes.rule_results import (
-    check_results,
-    with_equal_refusals,
-    without_built_in_calls,
-    without_prompt_tokens,
-)
+from harness.probes.rule_results import check_results
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
@@ -28,11 +22,8 @@ from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.planned_scores import Scorer
 from harness.verdict.reference_rate import target_of
+from harness.verdict.relations import related, warning_in_recordings
 from harness.verdict.tolerances import apply_tolerances
-
-_RECORDED_TWICE = {"reply.id.shared"}
-"""Recordings may contain an exchange several times, so equal ids are only warnings there."""
-
 
 Probed = Mapping[str, Mapping[str, Sequence[ParsedRollout]]]
 """The rollouts that probes judge, by task and sample."""
@@ -119,7 +110,7 @@ def _tolerated(
     level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
     return (
         *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
-        *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
+        *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings()),
         *by_kind["eval"],
     )
 
@@ -168,22 +159,16 @@ def _rule_results(
     thresholds: Thresholds,
     probed: Probed,
 ) -> gate.RuleResults:
-    every_probe = (
-        result for task in tasks for result in task.probe_results(probed.get(task.name, {}))
-    )
-    probes = tuple(requirements.lowered(every_probe, thresholds))
-    if counts_vary(scores):
-        probes = tuple(map(without_prompt_tokens, probes))
+    limitations = info.provider.limitations
+    probes = (result for task in tasks for result in task.probe_results(probed.get(task.name, {})))
     kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
     beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
-    groups, limitations = _groups(info, beyond_cases), info.provider.limitations
-    checks = tuple(requirements.lowered(check_results(made, groups, limitations), thresholds))
-    if any(each.check.id == "prompt.bare" and each.status == "passed" for each in probes):
-        checks = tuple(map(without_built_in_calls, checks))
-    checks, probes = with_equal_refusals(checks, probes)
-    beyond = check_results(beyond_cases, groups, limitations)
-    return gate.RuleResults((*checks, *probes), (*beyond, *probes))
+    groups = _groups(info, beyond_cases)
+    checks = check_results(made, groups)
+    results = related((*checks, *probes), scores, thresholds, limitations)
+    beyond = related(check_results(beyond_cases, groups), scores, thresholds, limitations)
+    return gate.RuleResults(results, (*beyond, *results[len(checks) :]))
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:

@@ -14,7 +14,7 @@ from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.statistics import two_rates
 from harness.text import first_few, percentage
-from harness.verdict import guide, requirements, success_rate
+from harness.verdict import guide, relations, requirements, success_rate
 from harness.verdict.reference_rate import target_of
 from harness.verdict.success_rate import PartVerdict
 
@@ -24,7 +24,6 @@ FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 LEAST_JUDGED = 0.5
 """A run passes only if more than this share of what it set out to judge was judged."""
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
-_GIVES_LOGPROBS = "logprobs.given"
 NO_BASELINE = (
     "Nothing is published about these questions. Measure a baseline with "
     "`gpt-oss-verify export RUN --format baseline` and pass it with --baseline FILE."
@@ -108,7 +107,7 @@ def decide(
         thresholds=thresholds,
         warnings=(
             *(warning for part in parts for warning in part.warnings),
-            *_without_logprobs(rules.all),
+            *relations.lacking(rules.all),
         ),
         guide=_guide(calling, thresholds),
     )
@@ -296,23 +295,6 @@ def _silence(results: Sequence[TaskResult], too_silent: Sequence[str]) -> Iterat
         )
 
 
-def _without_logprobs(rules: Sequence[RuleResult]) -> Iterator[str]:
-    """What could not be verified because every reply omits the requested logprobs."""
-    given = next((each for each in rules if each.check.id == _GIVES_LOGPROBS), None)
-    if given is None or not given.failures or given.failures < given.applicable:
-        return
-    silent = [
-        each.check.id
-        for each in rules
-        if each.status == "not_verifiable" and "no logprobs" in (each.reason or "")
-    ]
-    if silent:
-        yield (
-            f"The provider accepts the option logprobs and omits them ({_GIVES_LOGPROBS}), so "
-            f"{len(silent)} probes could not verify anything: {first_few(silent, SHOWN_RULES)}."
-        )
-
-
 def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:
     """One sentence for each part of a run of which too little was judged for a PASS."""
     for part in parts:
@@ -353,14 +335,14 @@ def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterato
         for result in rules
         if result.check.kind == "probe"
         and result.status not in ("skipped", "declared")
-        and result.lacks != "request"
+        and ("request" not in result.lacks or "reply" in result.lacks)
     ]
     if probes:
         silent = [each for each in probes if each.status == "not_verifiable"]
         yield Coverage("probes", len(probes), Counter(each.reason or "" for each in silent))
     for family in dict.fromkeys(each.check.family for each in probes):
         own = [each for each in probes if each.check.family == family]
-        lacking = Counter(each.reason or "" for each in own if each.lacks == "reply")
+        lacking = Counter(each.reason or "" for each in own if "reply" in each.lacks)
         yield Coverage(f"{family} probes", len(own), lacking)
     if recorded is not None:
         yield recorded

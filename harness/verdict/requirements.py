@@ -7,6 +7,7 @@ from harness.errors import ConfigurationError
 from harness.probes.rule_results import RULES
 from harness.probes.suites import choose
 from harness.records.analysis import RuleResult, RuleStatus
+from harness.records.reasons import Reason
 from harness.records.runs import RunInfo, Thresholds
 from harness.text import suggestion
 
@@ -42,12 +43,12 @@ def may_warn(thresholds: Thresholds) -> frozenset[str]:
 def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[RuleResult]:
     """Yield the results, with failures of rules in `may_warn` as warnings."""
     soft = may_warn(thresholds)
-    reason = f"Downgraded to a warning by the gate{thresholds.where('may_warn')}."
+    reason = Reason(code="lowered_by_gate", values={"where": thresholds.where("may_warn")})
     for result in results:
         found = result.status in ("failed", "warned") and result.check.severity == "error"
         if found and result.check.id in soft:
             examples = tuple(map(as_warning, result.examples))
-            changes = {"status": "warned", "reason": reason, "examples": examples}
+            changes = {"status": "warned", "reasons": (reason,), "examples": examples}
             yield result.model_copy(update=changes)
         else:
             yield result

@@ -9,6 +9,7 @@ from inline_snapshot import snapshot
 from reporting import (
     FOUR,
     analysis,
+    because,
     condition,
     dataset,
     eval_result,
@@ -48,7 +49,8 @@ def evals(name="gpqa", sample=HOSTILE_SAMPLE, **changes):
 
 def test_the_report_states_what_a_pass_proves():
     proof = "2 of 3 known defects would show in these logprobs: a, b."
-    text = markdown(analysis(checks=[rule("numerics.logprobs", reason=proof), rule("usage.sum")]))
+    proven = because("proven", text=proof)
+    text = markdown(analysis(checks=[rule("numerics.logprobs", reasons=proven), rule("usage.sum")]))
     assert f"Passed: `numerics.logprobs`. {proof}" in text
     assert "usage.sum" not in text
 
@@ -95,9 +97,9 @@ All planned attempts are in the denominator. pass@k: at least one of k tries pas
 | stream | – | – | 1 |
 | stop | – | 1 | – |
 
-Not verifiable: `stop.kept`. Nothing to judge.
+Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges.
 
-Skipped: `stream.end`. Streaming was not requested.
+Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat.
 
 ## Repeat this run
 
@@ -163,18 +165,23 @@ Seen in chat · non-streaming; 16.7 % of the time (95 % interval 0–94).
 
 def test_checks_that_judged_nothing_are_named_with_the_reason():
     text = markdown(passing())
-    assert "Skipped: `stream.end`. Streaming was not requested." in text
-    assert "Not verifiable: `stop.kept`. Nothing to judge." in text
+    assert (
+        "Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat." in text
+    )
+    assert (
+        "Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges."
+        in text
+    )
 
 
 def test_declared_limitations_and_info_are_not_failures():
     example = finding("a")
     declared = failed_rule("usage.sum", "declared", example).model_copy(
-        update={"reason": "The entry declares it."}
+        update={"reasons": because("declared_missing", capability="n")}
     )
     text = markdown(analysis(checks=[declared]))
     assert "### § `usage.sum` declared in" in text
-    assert "The entry declares it." in text
+    assert "The provider's entry declares that it does not support n." in text
     noted = markdown(analysis(checks=[failed_rule("usage.sum", "passed", example)]))
     assert "### i `usage.sum` noted in 1 of" in noted
 

@@ -24,6 +24,7 @@ from harness.records.figures import (
     RubricSummary,
     TokenCounts,
 )
+from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, Rollout
 from harness.records.runs import (
     DatasetInfo,
@@ -102,6 +103,10 @@ def rule(name: str, status: str = "passed", **changes: Any) -> RuleResult:
         modes=("non-streaming",),
     )
     return RuleResult(check=about, status=status, **{"applicable": 6, **changes})
+
+
+def because(code: str, **values: str) -> tuple[Reason, ...]:
+    return (Reason(code=code, values=values),)
 
 
 def failed_rule(name: str, status: str, *examples: Finding) -> RuleResult:
@@ -400,8 +405,13 @@ def failing(text: str = "I cannot do that.") -> Analysis:
 
 
 def _skipped() -> RuleResult:
-    return rule("stream.end", "skipped", applicable=0, reason="Streaming was not requested.")
+    return rule(
+        "stream.end",
+        "skipped",
+        applicable=0,
+        reasons=because("not_applicable", planned="chat"),
+    )
 
 
 def _unseen() -> RuleResult:
-    return rule("stop.kept", "not_verifiable", applicable=0, reason="Nothing to judge.")
+    return rule("stop.kept", "not_verifiable", applicable=0, reasons=because("nothing_to_judge"))

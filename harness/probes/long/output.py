@@ -49,7 +49,7 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
         for exchange, reply in responses.replies(name):
             count, limit = reply.output_tokens, exchange.request.limit
             if count is None:
-                raise NotVerifiableError("The provider does not report output tokens.")
+                raise NotVerifiableError("no_output_tokens")
             if exchange.truncated and (limit is None or count < limit):
                 if _tokens(reply) + SLACK < longest:
                     got = f"{count:,} tokens; {longest:,} tokens of prompt and reply fit"
@@ -57,8 +57,7 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
             elif count >= _LONG:
                 yield None
 
-    reason = "The model's reply is too short, or the context may be full."
-    yield from required(judged(), reason)
+    yield from required(judged(), "short_or_full")
 
 
 @GROUP.probe("long.output.limit", (COPY,), modes=("streaming",))
@@ -97,8 +96,7 @@ def _lines(responses: ProbeResponses) -> Trials:
         for exchange, reply in rollout.replies
         for result in _miscopied(exchange, reply, text.splitlines() * COPIES)
     ]
-    reason = f"The model does not copy {COPIED_TOKENS:,} tokens."
-    yield from required(found, reason)
+    yield from required(found, "does_not_copy", tokens=COPIED_TOKENS)
 
 
 def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iterator[TrialResult]:
@@ -144,4 +142,4 @@ def _gaps(responses: ProbeResponses) -> Trials:
             elif exchange.reply and (exchange.reply.output_tokens or 0) >= _LONG:
                 yield None
 
-    yield from required(judged(), "The model's reply is too short.")
+    yield from required(judged(), "reply_too_short")

@@ -66,8 +66,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
         for cold, later, reply, changes in _pairs(responses, "warm", "again")
         if cold.reasoning == reply.reasoning and len(changes) >= _LEAST
     )
-    reason = "No prompt that was sent again has enough logprobs after the same CoT."
-    for later, changes in required(judged, reason):
+    for later, changes in required(judged, "few_logprobs_again"):
         found = median(changes)
         message = "The same prompt has different logprobs when it is sent again."
         expected = f"median |Δ logprob| up to {_TOLERANCE} nats"
@@ -86,7 +85,7 @@ def _other_replies(responses: ProbeResponses) -> Trials:
     ]
     complete = [[pair for pair in each if pair] for each in documents if None not in each]
     if len(complete) < len(PREFIXES):
-        raise NotVerifiableError("Not every prompt that was sent again got three replies.")
+        raise NotVerifiableError("not_three_replies")
     found = sum(_changed(*(reply for _, reply in each)) for each in complete)
     if found < len(complete):
         yield None
@@ -126,7 +125,7 @@ def _effort(responses: ProbeResponses) -> Trials:
         if len(changes) >= _LEAST
     ]
     if not judged:
-        raise NotVerifiableError("No reply has enough logprobs.")
+        raise NotVerifiableError("few_logprobs")
     for later, same in judged:
         message = "The prompt with effort high has exactly the logprobs of the one with effort low."
         expected = "another reply, or different logprobs"

@@ -176,7 +176,7 @@ def _limit_named(responses: ProbeResponses) -> Trials:
     """
     rejected = (each.exchanges[-1] for each in responses.all("over") if refused(each))
     most = responses.max_context
-    for last in required(rejected, "The provider does not reject a prompt that is too long."):
+    for last in required(rejected, "accepts_too_long"):
         numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
         named = any(_NAMED * most <= each <= most for each in numbers)
         message = "The rejection of a prompt that is too long does not name the limit."

@@ -59,16 +59,13 @@ def _lost(
     """
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most:
-        raise NotVerifiableError(f"None of {easier} prompts got a complete reply.")
+        raise NotVerifiableError("no_complete_reply", prompts=easier)
     if hits < _LEAST_FOUND * most:
-        raise NotVerifiableError(
-            f"The model finds {hits} of {most} code words in {easier} prompts, too few to judge "
-            f"{what}."
-        )
+        raise NotVerifiableError("few_words_found", hits=hits, most=most, prompts=easier, what=what)
     pooled = [{k: v for each in longer[at:] for k, v in each.items()} for at in range(len(longer))]
     judged = [each for each in pooled if each]
     if not judged:
-        raise NotVerifiableError("No longer prompt got a complete reply.")
+        raise NotVerifiableError("no_longer_prompt")
     for each in judged:
         found, count = sum(hit for _, hit in each.values()), len(each)
         if chance_of_worse(found, count, hits, most) < _SIGNIFICANCE / len(judged):
@@ -152,4 +149,4 @@ def _foreign(responses: ProbeResponses) -> Trials:
                 else Problem(exchange, message, expected, f"{seen}, of {others[seen]!r}")
             )
     if not judged:
-        raise NotVerifiableError("No long prompt got a reply.")
+        raise NotVerifiableError("no_long_reply")

@@ -137,7 +137,6 @@ GROUP = ProbeGroup("tools.arguments", lambda _api: _TEXT_REQUESTS, HARMONY, mode
 
 
 def _judge_text(name: str, responses: ProbeResponses) -> Trials:
-    reason = "The model did not copy the text into a tool call."
     found = list(_copies(name, responses))
     if sum(who == "server" for _, who in found) == 1:
         sent = filter(responses.rollouts.get, TEXTS)
@@ -146,7 +145,7 @@ def _judge_text(name: str, responses: ProbeResponses) -> Trials:
             found = [each for each in found if each[1] != "server"]
     if name in _damaged_in_one_mode(responses):
         found = [(result, "server") for result, _ in found]
-    yield from required(proven(found), reason)
+    yield from required(proven(found), "not_copied")
 
 
 def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
@@ -245,7 +244,7 @@ def _encoding(responses: ProbeResponses) -> Trials:
             escaped[mode].append(call)
         elif not call.call.arguments.isascii():
             written[mode].append(call)
-    required(written["streaming"] + written["non-streaming"], "No call has letters beyond ASCII.")
+    required(written["streaming"] + written["non-streaming"], "only_ascii")
     for mode, other in (MODES, MODES[::-1]):
         apart = not escaped[other] and not written[mode]
         if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_RECODED:
@@ -343,11 +342,10 @@ TYPES_GROUP = ProbeGroup("tools.types", lambda _api: _VALUE_REQUESTS, FUNCTION_C
 
 
 def _judge_value(name: str, responses: ProbeResponses) -> Trials:
-    reason = "The model did not write the value into a tool call."
     found = list(_values(name, responses))
     if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
         found = [each for each in found if each[1] != "server"]
-    yield from required(proven(found), reason)
+    yield from required(proven(found), "not_written")
 
 
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:

@@ -101,7 +101,7 @@ def _right_tool(responses: ProbeResponses) -> Trials:
         for exchange, reply in responses.replies(name)
         for call in reply.calls[:1]
     )
-    for exchange, expected, got in required(called, "The model called no tool at all."):
+    for exchange, expected, got in required(called, "no_call"):
         wrong = Problem(exchange, "The reply calls the wrong tool.", expected, got)
         yield None if got == expected else wrong
 

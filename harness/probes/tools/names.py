@@ -51,7 +51,7 @@ def _accepted(responses: ProbeResponses) -> Trials:
     """
     named = responses.named(*NAMES)
     judged = (each for each in named if not _calls_another(each[1], NAMES[each[0]][1]))
-    for name, rollout in required(judged, "The model called none of the functions by its name."):
+    for name, rollout in required(judged, "not_called_by_name"):
         yield failure(rollout, f"a request with a function named {NAMES[name][1]}")
 
 
@@ -74,7 +74,7 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     made = list(named_calls(responses, *NAMES))
     tokens = ExtraTokens.of((call, call.call.name == NAMES[name][1]) for name, call in made)
     found = (trial for name, call in made for trial in _judged(call, NAMES[name][1], tokens))
-    yield from required(found, "The model called none of the functions by its name.")
+    yield from required(found, "not_called_by_name")
 
 
 def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:

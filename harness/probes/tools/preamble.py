@@ -28,8 +28,7 @@ def _preamble(responses: ProbeResponses) -> Trials:
 
     Users should know what the agent is about to do, and they pay for the tokens.
     """
-    reason = "The model wrote no text before it called the tool."
-    yield from required(_announcements(responses), reason)
+    yield from required(_announcements(responses), "no_preamble")
 
 
 def _announcements(responses: ProbeResponses) -> Trials:

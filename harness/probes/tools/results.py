@@ -96,7 +96,7 @@ def _dependent(responses: ProbeResponses) -> Trials:
         if any(each.call.name == ORDER.name for each in calls(rollout))
         if (second := [each for each in calls(rollout) if each.call.name == WEATHER.name])
     )
-    for last, arguments in required(found, "The model did not make both calls."):
+    for last, arguments in required(found, "not_both_calls"):
         message = "The second call does not use the result of the first call."
         wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
         yield None if any(ORDER_PLACE in each for each in arguments) else wrong
@@ -105,7 +105,7 @@ def _dependent(responses: ProbeResponses) -> Trials:
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
     """Return the rollouts with a tool result. Raises NotVerifiableError."""
     found = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
-    return required(found, "No conversation reached a tool result.")
+    return required(found, "no_tool_result")
 
 
 _LOOK_UP = Tool(
@@ -165,13 +165,13 @@ def _order(responses: ProbeResponses) -> Trials:
         for exchange, reply in responses.replies(named)
         if (word := _named(reply, (named, other))) is not None
     ]
-    required(found, "The model named none of the results, or both of them.")
+    required(found, "no_result_named")
     right = [word == named for _, _, named, word in found]
     if any(right):
         yield from (None for each in right if each)
         return
     if len({asked for asked, *_ in found}) < len(_CITIES):
-        raise NotVerifiableError("The model names the same result, whatever the user asks.")
+        raise NotVerifiableError("one_result_named")
     for _, exchange, named, word in found:
         message = "The model takes the result of one call for that of the other."
         yield Problem(exchange, message, named, word)

@@ -154,8 +154,7 @@ def _callable(responses: ProbeResponses) -> Trials:
     """
     rollouts = responses.all(*DEFINITIONS, "many tools")
     replies = (each for each in first_replies(rollouts) if each[1].calls or each[1].text)
-    reason = "No request with an unusual schema got a reply."
-    for exchange, reply in required(replies, reason):
+    for exchange, reply in required(replies, "no_schema_reply"):
         called = [call for call in reply.calls if call.name == WEATHER.name]
         if called and parsed_object(called[0].arguments) is not None:
             yield None
@@ -179,8 +178,7 @@ def _echo(responses: ProbeResponses) -> Trials:
         for exchange, reply in first_replies(responses.all(name))
         if reply.raw.get("tools")
     )
-    reason = "No response repeats the functions of its request."
-    for definition, exchange, reply in required(found, reason):
+    for definition, exchange, reply in required(found, "no_function_echo"):
         echo = _parameters(reply, WEATHER.name)
         if echo is not None and _contains(echo, definition.parameters):
             yield None

@@ -11,6 +11,7 @@ from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.probes import GROUPS
 from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
 from harness.records.conditions import BOTH_APIS, Api
+from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, TransportFailure
 from harness.run.attempts import Attempt
 
@@ -87,9 +88,8 @@ def test_an_error_with_another_code_is_judged() -> None:
     request = ProbeRequest("hello", ())
     other = {"message": "No.", "code": 400, "type": "invalid_request_error"}
     assert request.unusable(_recorded(json_response({"error": other}, 200))) is None
-    assert request.unusable(_recorded(_LIMITED_BODY)) == (
-        "was not processed (a rate limit, in a response with status 200)"
-    )
+    limited = request.unusable(_recorded(_LIMITED_BODY))
+    assert limited == Reason(code="rate_limited", values={"request": "hello", "status": 200})
 
 
 def _of_whole_replies(group: ProbeGroup) -> set[str]:

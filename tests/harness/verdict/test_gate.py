@@ -17,6 +17,7 @@ from harness.probes.rule_results import probe_results
 from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
 from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
+from harness.records.reasons import Reason
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.statistics.two_rates import exceeds
@@ -198,11 +199,11 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
 
 def test_probes_that_judged_nothing_are_not_a_pass():
     about = next(iter(PROBES.values())).about
-    silent = RuleResult(check=about, status="not_verifiable", reason="No logprobs.")
+    silent = RuleResult(check=about, status="not_verifiable", reasons=(Reason(code="no_logprobs"),))
     replied = RuleResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
     verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
     assert verdict.decision == "inconclusive"
-    assert verdict.reasons == ("Nothing was judged: No logprobs.",)
+    assert verdict.reasons == ("Nothing was judged: The replies have no logprobs.",)
     heard = silent.model_copy(update={"status": "passed", "applicable": 1})
     verdict = decide([], Thresholds(), beyond_cases=[silent, heard, replied])
     assert (verdict.decision, verdict.reasons) == ("pass", ("1 of 2 probes passed, none failed.",))

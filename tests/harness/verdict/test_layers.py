@@ -154,7 +154,7 @@ def test_independent_defects_are_separate_causes_errors_first():
 
 
 def test_rules_that_judged_nothing_are_no_evidence():
-    skipped = [RuleResult(check=RULES["usage.sum"].about, status="not_verifiable", reason="none")]
+    skipped = [RuleResult(check=RULES["usage.sum"].about, status="not_verifiable", reasons=())]
     assert diagnose(skipped) is None
     component = ComponentFault(component="engine", text="The engine is at fault.")
     assert diagnose(skipped, (component,)).components == (component,)

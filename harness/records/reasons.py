@@ -1,0 +1,54 @@
+"""Why a rule has no result, or a milder one: a code with values, and its sentence."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, model_validator
+
+from harness.records.record import Record
+
+Lacks = Literal["request", "reply", "logprobs"]
+
+
+class _Wording(Record):
+    """The sentence of a code, with the names of its values in braces, and what was missing."""
+
+    text: str
+    lacks: Lacks | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {"text": value} if isinstance(value, str) else value
+
+
+@cache
+def wordings() -> Mapping[str, _Wording]:
+    """Return the table `harness/data/reasons.yaml` by code."""
+    table = resources.files("harness") / "data" / "reasons.yaml"
+    found = yaml.safe_load(table.read_text("utf-8"))
+    return TypeAdapter(dict[str, _Wording]).validate_python(found)
+
+
+class Reason(Record):
+    """A reason by its code; programs read the code and its values, reports show `text`."""
+
+    code: str = Field(description="a key of harness/data/reasons.yaml")
+    values: Mapping[str, str | int | float] = {}
+
+    @property
+    def text(self) -> str:
+        """Return the sentence; of a code that only a newer version knows, its words."""
+        known = wordings().get(self.code)
+        if known is None:
+            return f"{self.code.replace('_', ' ').capitalize()}."
+        return known.text.format(**self.values)
+
+    @property
+    def lacks(self) -> Lacks | None:
+        """Return what the run lacks: a request, its reply, or the logprobs of replies."""
+        known = wordings().get(self.code)
+        return None if known is None else known.lacks
