@@ -4,12 +4,10 @@ import ast
 import re
 from collections.abc import Collection, Iterator
 
-from harmony.conversation import Call as HarmonyCall
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import account, header_tokens, may_be_headers
 from harness.checks.check import Family
 from harness.checks.json_text import (
     ends_early,
@@ -18,6 +16,7 @@ from harness.checks.json_text import (
     parsed_value,
     trailing_object,
 )
+from harness.checks.ledger import call_header, ledger, may_be_headers
 from harness.checks.rules import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 from harness.checks.subjects import BUILT_IN, Answer, Call, calls, conversations, ended, repeats
 
@@ -178,11 +177,11 @@ def _ends_early(found: Call) -> Iterator[Problem]:
 
 def _missing_tokens(found: Call) -> int | None:
     """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
-    tool, counted = found.exchange.request.functions.get(found.call.name), account(found.exchange)
+    tool, counted = found.exchange.request.functions.get(found.call.name), ledger(found.exchange)
     empty = not parsed_object(found.call.arguments or "{}") and len(found.call.arguments) <= _EMPTY
-    if tool is None or counted is None or not empty or counted.unexplained < _FEWEST_LOST:
+    if tool is None or counted is None or not empty or counted.difference < _FEWEST_LOST:
         return None
-    return None if misfit({}, tool.parameters) is None else counted.unexplained
+    return None if misfit({}, tool.parameters) is None else counted.difference
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
@@ -268,26 +267,26 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     """
     exchange, reply = answer
     request = exchange.request
-    counted = account(exchange)
-    if counted is not None and counted.unexplained <= 0:
+    counted = ledger(exchange)
+    if counted is not None and counted.difference <= 0:
         return  # The model itself wrote no call.
     whole = parsed_object(reply.reasoning.strip())
     last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
     tool = _tool_of(last, request.functions.values())
     if tool is not None and not request.wants_json:
-        header = header_tokens(HarmonyCall(tool.name, ""))
-        if counted is not None and counted.unexplained < header and not reply.text.strip():
+        header = call_header(tool.name)
+        if counted is not None and counted.difference < header and not reply.text.strip():
             return  # The model wrote an empty answer instead.
         message = f"The CoT ends with the arguments of {tool.name}, and the reply has no tool call."
         yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
     elif counted is not None and counted.exact and reply.text.strip():
         end = reply.reasoning[-_END_OF_COT:]
         named = [name for name in request.functions if name in end]
-        shortest = min((header_tokens(HarmonyCall(name, "")) for name in named), default=None)
-        lost = shortest is not None and counted.unexplained >= max(shortest, counted.spelling)
-        if lost and not may_be_headers(counted.unexplained):
+        shortest = min(map(call_header, named), default=None)
+        lost = shortest is not None and counted.difference >= max(shortest, counted.spelling)
+        if lost and not may_be_headers(counted.difference):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
-            got = f"{counted.unexplained} unexplained tokens"
+            got = f"{counted.difference} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage")
 
 

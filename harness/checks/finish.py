@@ -4,14 +4,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from harmony.conversation import Answer as AnswerMessage
-from harmony.conversation import Call, Reasoning
-from harmony.render import RenderError, text_tokens
+from harmony.render import RenderError
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import account, header_tokens, hides_cot
 from harness.checks.check import Family
+from harness.checks.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    call_header,
+    hides_cot,
+    ledger,
+    token_count,
+)
 from harness.checks.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.checks.subjects import (
     Answer,
@@ -148,8 +153,8 @@ def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
     exchange, reply, usage = found
     if _lost_tokens(Answer(exchange, reply)):
         return
-    calls = (header_tokens(Call(name, "")) for name in exchange.request.functions)
-    least = header_tokens(Reasoning("")) + max(header_tokens(AnswerMessage("")), *calls, 0)
+    calls = (call_header(name) for name in exchange.request.functions)
+    least = COT_HEADER + max(ANSWER_HEADER, *calls, 0)
     if _is_empty(reply) and not reply.reasoning and (usage.output_tokens or 0) > least:
         message = "The reply was truncated at the token limit, and contains no text."
         got = f"no text, {usage.output_tokens} tokens"
@@ -201,8 +206,8 @@ def _is_empty(reply: Reply) -> bool:
 
 
 def _has_counted_cot(answer: Answer) -> bool:
-    counted = account(answer.exchange)
-    return counted is not None and counted.reasoning > 0
+    counted = ledger(answer.exchange)
+    return counted is not None and counted.cot > 0
 
 
 def _returns_nothing(answer: Answer) -> bool:
@@ -240,11 +245,11 @@ def _lost_tokens(answer: Answer) -> int:
         tokens = reply.output_tokens or 0
         least = _MOST_OF_HEADERS if exchange.truncated else max(_headers(exchange))
         return tokens if tokens > least else 0
-    counted = account(exchange)
-    if counted is None or not counted.reasoning:
+    counted = ledger(exchange)
+    if counted is None or not counted.cot:
         return 0
     explained = max(*_headers(exchange), counted.spelling)
-    return counted.unexplained if counted.unexplained > explained else 0
+    return counted.difference if counted.difference > explained else 0
 
 
 def _headers(exchange: ParsedExchange) -> Iterator[int]:
@@ -253,11 +258,10 @@ def _headers(exchange: ParsedExchange) -> Iterator[int]:
     Parsers drop a call whose header the model misspelled: 4 % of the small model's replies with a
     tool name of 64 letters.
     """
-    yield _EMPTY_MESSAGES * header_tokens(AnswerMessage(""))
+    yield _EMPTY_MESSAGES * ANSWER_HEADER
     for name in exchange.request.functions:
         with suppress(RenderError):
-            spelling = len(text_tokens(name)) // _SPELLED_OTHERWISE
-            yield header_tokens(Call(name, "")) + spelling
+            yield call_header(name) + (token_count(name) or 0) // _SPELLED_OTHERWISE
 
 
 def finish_reason(raw: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
-from harness.checks.accounting import may_be_headers
 from harness.checks.check import Difference, cross_check, evidence
+from harness.checks.ledger import may_be_headers
 from harness.checks.lost_tokens import by_condition, usual_difference
 from harness.records.scores import Score
 
@@ -92,29 +92,27 @@ def _borrowed(
     its CoT in several messages.
     """
     for group in by_condition(examined):
-        single = [each for each in group if len(each.traits.accounts) == 1]
-        exact = [
-            (each, each.traits.accounts[0]) for each in single if each.traits.accounts[0].exact
-        ]
-        usual = usual_difference(account.unexplained for _, account in exact)
+        single = [each for each in group if len(each.traits.ledgers) == 1]
+        exact = [(each, each.traits.ledgers[0]) for each in single if each.traits.ledgers[0].exact]
+        usual = usual_difference(counted.difference for _, counted in exact)
         answers: dict[str, list[Score]] = defaultdict(list)
         for each, _ in exact:
             answers[each.traits.answer].append(each)
         odd = [
-            (each, account)
-            for each, account in exact
-            if abs(account.unexplained - usual) >= max(_FEWEST_OFF, account.spelling)
-            and not may_be_headers(account.unexplained - usual)
+            (each, counted)
+            for each, counted in exact
+            if abs(counted.difference - usual) >= max(_FEWEST_OFF, counted.spelling)
+            and not may_be_headers(counted.difference - usual)
         ]
-        for each, account in odd if len(odd) <= _MOST_OFF * len(exact) else ():
-            same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
+        for each, counted in odd if len(odd) <= _MOST_OFF * len(exact) else ():
+            same = answers[each.traits.answer] if each.traits.answer and counted.cot else ()
             twin = next((other for other in same if unrelated(each, other)), None)
             if twin is not None:
                 message = (
                     f"The answer is that of {twin.record}, but its number of tokens does not fit."
                 )
-                expected = f"{account.most + usual} tokens for this text"
-                yield message, evidence(each.record, "$.usage", expected, str(account.reported))
+                expected = f"{counted.explained + usual} tokens for this text"
+                yield message, evidence(each.record, "$.usage", expected, str(counted.reported))
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:

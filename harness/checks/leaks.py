@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterator
 
 from harness.api.parsed_rollout import ParsedExchange
-from harness.checks.accounting import account_of, wrote_all
 from harness.checks.check import Family
 from harness.checks.json_text import parsed_object
+from harness.checks.ledger import ledger_of, wrote_all
 from harness.checks.rules import HARMONY, RAW_COT, Problem
 from harness.checks.subjects import Answer, every_choice
 
@@ -45,7 +45,7 @@ _CODE = re.compile(r"```.*?```|(?<!`)`[^`\n]+`(?!`)", re.DOTALL)
 _SHORTEST_COPY = 40
 _WRITTEN = (0, -2)
 """Unexplained tokens of a reply whose header the model wrote as text, or without `<|message|>`. The
-name of the channel is then in the text and in the header that the account assumes. If the server
+name of the channel is then in the text and in the header that the ledger assumes. If the server
 dropped special tokens instead, those of the reply exceed these numbers."""
 _EVERYWHERE = ("answer", "reasoning", "tool name", "argument text")
 
@@ -100,8 +100,8 @@ def _header(answer: Answer) -> Iterator[Problem]:
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
     if not found and not reply.reasoning:
         found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
-    counted = account_of(*answer) if found else None
-    own = counted is not None and counted.exact and counted.unexplained in _WRITTEN
+    counted = ledger_of(*answer) if found else None
+    own = counted is not None and counted.exact and counted.difference in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
     if unparsed or not own:
         yield from found
@@ -201,10 +201,10 @@ def _fits_tokens(answer: Answer) -> bool:
 
 def _wrote_both(answer: Answer) -> bool:
     """Whether the reported tokens suffice for the CoT and the answer, so the model wrote both."""
-    found = account_of(*answer)
+    found = ledger_of(*answer)
     if found is None:
         return False
-    return found.reported >= found.least and (found.thinking or found.reasoning) >= found.reasoning
+    return found.reported >= found.texts and (found.thinking or found.cot) >= found.cot
 
 
 def _stripped(answer: Answer) -> tuple[ParsedExchange, str, str]:

@@ -3,12 +3,17 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harmony.conversation import Answer, Preamble, Reasoning
-from harness.checks.accounting import FRAMING, header_tokens, may_be_headers
 from harness.checks.check import Difference, cross_check, evidence
+from harness.checks.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    FRAMING,
+    PREAMBLE_HEADER,
+    may_be_headers,
+)
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Score
-from harness.records.traits import TokenAccount
+from harness.records.traits import Ledger
 from harness.statistics.intervals import clustered_rate
 
 # Up to this number of samples and these shares of the replies, tokens that do not fit the text are
@@ -28,6 +33,8 @@ _FEWEST_TOKENS = 32
 _FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of the other
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
 
+_Counted = tuple[Score, Ledger]
+
 
 def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     """With rare exceptions, the reported output tokens of a reply are those of its text.
@@ -39,18 +46,19 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     server has a hidden limit.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
-    groups = [[*_counted(group)] for group in by_condition(examined)]
-    no_end = all(any(_lacks_end_token(each) for _, each in group) for group in groups if group)
-    for group, counted in zip(by_condition(examined), groups, strict=True):
-        if not counted:
-            continue
-        differences = [each.unexplained for _, each in counted]
-        usual = _framing(group, examined) or usual_difference(differences)
+    groups = [(group, [*_with_cot(group)]) for group in by_condition(examined)]
+    groups = [(group, counted) for group, counted in groups if counted]
+    no_end = all(any(_lacks_end_token(each) for _, each in counted) for _, counted in groups)
+    for group, counted in groups:
+        usual = _framing(group, examined) or usual_difference(
+            ledger.difference for _, ledger in counted
+        )
         odd = [
-            (one, each) for one, each in counted
-            if _is_odd(each, usual, spelled) and not (no_end and _lacks_end_token(each))
-        ]  # fmt: skip
-        proven = [(one, each) for one, each in odd if _is_proven(each, usual)]
+            (score, ledger)
+            for score, ledger in counted
+            if _is_odd(ledger, usual, spelled) and not (no_end and _lacks_end_token(ledger))
+        ]
+        proven = [(score, ledger) for score, ledger in odd if _is_proven(ledger, usual)]
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             odd = _longer(counted, usual)
         message = (
@@ -66,104 +74,116 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
                 "The longest replies all have the same number of tokens and no end token, but are "
                 "reported as complete."
             )
-        for one, each in odd:
-            expected = f"{each.most + usual} tokens for this text"
-            yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+        for score, ledger in odd:
+            expected = f"{ledger.explained + usual} tokens for this text"
+            yield message, evidence(score.record, "$.usage", expected, str(ledger.reported))
 
 
-def _is_proven(account: TokenAccount, usual: int) -> bool:
+def _exact(scores: Iterable[Score]) -> list[_Counted]:
+    """Return the replies whose tokens can be counted exactly."""
+    return [(score, each) for score in scores for each in score.traits.ledgers if each.exact]
+
+
+def _with_cot(scores: Iterable[Score]) -> Iterator[_Counted]:
+    return ((score, each) for score, each in _exact(scores) if each.cot)
+
+
+def _is_odd(ledger: Ledger, usual: int, spelled: Mapping[bool, bool]) -> bool:
+    """Whether a reply has fewer or more tokens than its text.
+
+    More tokens count only if the pieces of a stream do not have them either, or if the model is
+    known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
+    only if they cannot be those of further messages.
+    """
+    difference = ledger.difference - usual
+    if difference <= 0:
+        return difference < 0
+    if ledger.reported < _FEWEST_TOKENS:
+        return False
+    in_pieces = ledger.pieces
+    witnessed = spelled[ledger.streamed] if in_pieces is None else difference > in_pieces
+    return witnessed and not may_be_headers(difference)
+
+
+def _is_proven(ledger: Ledger, usual: int) -> bool:
     """Whether a reply lacks several tokens, or the pieces of a stream lack some."""
-    in_pieces = account.pieces is not None and account.unexplained > usual
-    return in_pieces or account.unexplained < usual - 1
+    in_pieces = ledger.pieces is not None and ledger.difference > usual
+    return in_pieces or ledger.difference < usual - 1
 
 
-def _counted(group: Sequence[Score]) -> Iterator[tuple[Score, TokenAccount]]:
-    """Return the replies with CoT whose tokens can be counted exactly."""
-    every = ((one, each) for one in group for each in one.traits.accounts)
-    return ((one, each) for one, each in every if each.exact and each.reasoning)
-
-
-def _lacks_end_token(account: TokenAccount) -> bool:
+def _lacks_end_token(ledger: Ledger) -> bool:
     """Whether the reported tokens may exclude the end token, or include only the texts.
 
     Some of several servers behind one address may count like this, in each API and mode.
     """
-    return account.reported in {account.most - 1, account.least}
+    return ledger.reported in {ledger.explained - 1, ledger.texts}
 
 
-def _longer(
-    counted: Sequence[tuple[Score, TokenAccount]], usual: int
-) -> list[tuple[Score, TokenAccount]]:
+def _longer(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
     """The replies with more tokens than their texts, if odd spellings cannot explain so many.
 
     Replies with the most frequent difference must not be all of them: these may come from one of
     several servers, which counts additional tokens of the format.
     """
     longer = [
-        (one, each) for one, each in counted
-        if each.unexplained > max(usual, 0) and each.reported >= _FEWEST_TOKENS
-        and not may_be_headers(each.unexplained - usual)
-    ]  # fmt: skip
-    common = Counter(each.unexplained for _, each in longer).most_common(1)
-    rest = [(one, each) for one, each in longer if each.unexplained != common[0][0]]
+        (score, ledger)
+        for score, ledger in counted
+        if ledger.difference > max(usual, 0)
+        and ledger.reported >= _FEWEST_TOKENS
+        and not may_be_headers(ledger.difference - usual)
+    ]
+    common = Counter(ledger.difference for _, ledger in longer).most_common(1)
+    rest = [one for one in longer if one[1].difference != common[0][0]]
     many = _exceeds(longer, counted, _SPELLED_ODDLY) and _exceeds(rest, counted, _ODD_SHARE)
     return longer if many else []
 
 
-def _moved(
-    counted: Sequence[tuple[Score, TokenAccount]], usual: int
-) -> list[tuple[Score, TokenAccount]]:
+def _moved(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
     """The replies with text on the wrong side of the CoT's end: only the reasoning tokens differ.
 
     A server that merely counts reasoning tokens differently does so in nearly all replies.
     """
-    whole = [(o, each) for o, each in counted if each.unexplained == usual and each.thinking]
-    differences = Counter((each.thinking or 0) - each.reasoning for _, each in whole)
+    whole = [
+        (score, ledger, ledger.thinking - ledger.cot)
+        for score, ledger in counted
+        if ledger.difference == usual and ledger.thinking
+    ]
     if not whole:
         return []
-    common, times = differences.most_common(1)[0]
-    empty = header_tokens(Reasoning(""))
-    moved = [
-        (o, each) for o, each in whole if ((each.thinking or 0) - each.reasoning - common) % empty
-    ]
-    exact = times >= _FRAMED * len(whole)
-    return moved if exact and _exceeds(moved, whole, _WITNESSED_SHARE) else []
+    common, times = Counter(more for _, _, more in whole).most_common(1)[0]
+    moved = [(score, ledger) for score, ledger, more in whole if (more - common) % COT_HEADER]
+    usually = times >= _FRAMED * len(whole)
+    judged = [(score, ledger) for score, ledger, _ in whole]
+    return moved if usually and _exceeds(moved, judged, _WITNESSED_SHARE) else []
 
 
-def _cut_alike(
-    counted: Sequence[tuple[Score, TokenAccount]], usual: int
-) -> list[tuple[Score, TokenAccount]]:
+def _cut_alike(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
     """Return the longest replies that lack tokens, if they are replies to several samples.
 
     A reply that the model ended has an end token, and rarely the length of another reply.
     """
-    odd = [each for each in counted if each[1].unexplained < usual]
-    longest = max(each.reported for _, each in counted)
-    ended = [each for each in odd if each[1].reported == longest]
-    samples = {(one.task, one.sample) for one, _ in ended}
+    longest = max(ledger.reported for _, ledger in counted)
+    ended = [
+        (score, ledger)
+        for score, ledger in counted
+        if ledger.difference < usual and ledger.reported == longest
+    ]
+    samples = {(score.task, score.sample) for score, _ in ended}
     return ended if longest >= _FEWEST_TOKENS and len(samples) >= _FEWEST_SAMPLES else []
 
 
-def _exceeds(
-    odd: Sequence[tuple[Score, TokenAccount]],
-    counted: Sequence[tuple[Score, TokenAccount]],
-    share: float,
-) -> bool:
+def _exceeds(odd: Sequence[_Counted], counted: Sequence[_Counted], share: float) -> bool:
     """Whether more than this share of the replies is odd, in several conversations.
 
     A model that spells a reply in an odd way does so in each attempt at the conversation, whatever
     the options.
     """
-    found = _conversations(odd)
-    if len(found) < _FEWEST_ODD:
-        return False
-    counts = [(found[each], number) for each, number in _conversations(counted).items()]
-    return clustered_rate(counts).low > share
-
-
-def _conversations(replies: Sequence[tuple[Score, TokenAccount]]) -> Counter[object]:
-    """Return the number of replies to each conversation."""
-    return Counter(one.traits.conversation or (one.task, one.sample) for one, _ in replies)
+    found, every = (
+        Counter(score.traits.conversation or (score.task, score.sample) for score, _ in replies)
+        for replies in (odd, counted)
+    )
+    counts = [(found[conversation], number) for conversation, number in every.items()]
+    return len(found) >= _FEWEST_ODD and clustered_rate(counts).low > share
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -174,27 +194,26 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
     wrote no CoT do not have these tokens.
     """
     for group in by_condition(examined):
-        every = [(one, each) for one in group for each in one.traits.accounts]
-        returned = any(each.reasoning for _, each in every)
-        empty = header_tokens(Reasoning("")) + header_tokens(Preamble(""))
-        for one, each in every:
+        every = [(score, ledger) for score in group for ledger in score.traits.ledgers]
+        returned = any(ledger.cot for _, ledger in every)
+        for score, ledger in every:
             # The model may also have written a preamble and an empty CoT.
-            explained = max(empty, each.spelling)
-            own = (each.thinking or 0) > explained and not each.concealed
-            has_content = each.least > 0 and not each.reasoning  # `reply.lost` reports empty ones.
-            if has_content and each.unexplained > explained and (returned or own):
+            explained = max(COT_HEADER + PREAMBLE_HEADER, ledger.spelling)
+            own = (ledger.thinking or 0) > explained and not ledger.concealed
+            has_content = ledger.texts > 0 and not ledger.cot  # `reply.lost` reports empty ones.
+            if has_content and ledger.difference > explained and (returned or own):
                 message = "The reply has no CoT, but reports more tokens than its text explains."
-                expected = f"CoT, or at most {max(0, each.most)} tokens"
-                got = f"{each.reported}, of which {each.thinking} are reasoning tokens"
-                got = got if each.thinking else str(each.reported)
-                yield message, evidence(one.record, "$.usage", expected, got)
+                expected = f"CoT, or at most {max(0, ledger.explained)} tokens"
+                got = f"{ledger.reported}, of which {ledger.thinking} are reasoning tokens"
+                got = got if ledger.thinking else str(ledger.reported)
+                yield message, evidence(score.record, "$.usage", expected, got)
 
 
 def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
     """Return the rollouts of each API and mode."""
     groups: dict[tuple[Api, Mode | None], list[Score]] = defaultdict(list)
-    for each in examined:
-        groups[each.condition.api, each.condition.mode].append(each)
+    for score in examined:
+        groups[score.condition.api, score.condition.mode].append(score)
     return groups.values()
 
 
@@ -204,8 +223,7 @@ def usual_difference(differences: Iterable[int]) -> int:
     This is the most frequent difference, or a frequent one of at least a header: then the larger
     differences are those of texts that the model spells with other tokens.
     """
-    most = header_tokens(Reasoning("")) + header_tokens(Answer(""))
-    found = Counter(each for each in differences if -most <= each <= 0)
+    found = Counter(each for each in differences if -COT_HEADER - ANSWER_HEADER <= each <= 0)
     often = [each for each, count in found.items() if count >= _OFTEN * found.total()]
     headers = [each for each in often if each <= -_LEAST_HEADER]
     return min(headers, default=max(often, key=found.__getitem__, default=0))
@@ -217,69 +235,38 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
     If the server lost text instead, the tokens are missing from the CoT or at the ends of
     sentences. Replies without CoT show which it is; those of the whole run are used if the group
     has few. If the run has few too, and the server does not just lose one token of each reply,
-    replies whose CoT has the reported reasoning tokens are used.
+    replies whose CoT has the reported reasoning tokens, with or without its header, are used.
     """
-    exact = _exact(group)
-    plain = _without_cot(exact)
+    exact, of_run = _exact(group), [ledger for _, ledger in _exact(examined) if ledger.closed]
+    extra, times = Counter(ledger.difference for _, ledger in exact).most_common(1)[0]
+    plain = [ledger for _, ledger in exact if ledger.closed and not ledger.cot]
     if len(plain) < _FEWEST_ODD:
-        plain = _without_cot(_exact(examined))
-    counted = Counter(each.unexplained for each in exact)
-    extra, times = counted.most_common(1)[0]
+        plain = [ledger for ledger in of_run if not ledger.cot]
     if len(plain) < _FEWEST_ODD and extra > 1:
-        plain = [each.unexplained for each in _exact(examined) if each.closed and _is_whole(each)]
-    alike = times >= _FRAMED * len(exact) and plain.count(extra) >= _FRAMED * len(plain)
+        whole = (0, COT_HEADER)
+        plain = [ledger for ledger in of_run if (ledger.thinking or 0) - ledger.cot in whole]
+    agreeing = sum(ledger.difference == extra for ledger in plain)
+    alike = times >= _FRAMED * len(exact) and agreeing >= _FRAMED * len(plain)
     return extra if 0 < extra <= FRAMING and alike and len(plain) >= _FEWEST_ODD else 0
-
-
-def _exact(scores: Sequence[Score]) -> list[TokenAccount]:
-    return [each for one in scores for each in one.traits.accounts if each.exact]
-
-
-def _without_cot(accounts: Sequence[TokenAccount]) -> list[int]:
-    return [each.unexplained for each in accounts if each.closed and not each.reasoning]
-
-
-def _is_whole(account: TokenAccount) -> bool:
-    """Whether the CoT has as many tokens as reported, with or without its header."""
-    thinking = account.thinking or 0
-    return thinking - account.reasoning in (0, header_tokens(Reasoning("")))
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
     """Whether enough replies of a mode show that the model spells texts as the tokenizer does."""
-    others = [
-        each.pieces if streamed else each.unexplained
-        for one in examined
-        for each in one.traits.accounts
-        if each.exact and each.reasoning and each.streamed == streamed
-        if each.reported >= _FEWEST_TOKENS and (each.pieces is not None or not streamed)
+    more = [
+        ledger.pieces if streamed else ledger.difference
+        for _, ledger in _exact(examined)
+        if ledger.cot and ledger.streamed == streamed and ledger.reported >= _FEWEST_TOKENS
     ]
-    odd = sum(each is not None and each > 0 for each in others)
-    return len(others) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(others)
-
-
-def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> bool:
-    """Whether a reply has fewer or more tokens than its text.
-
-    More tokens count only if the pieces of a stream do not have them either, or if the model is
-    known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
-    only if they cannot be those of further messages.
-    """
-    difference = account.unexplained - usual
-    if difference <= 0:
-        return difference < 0
-    if account.reported < _FEWEST_TOKENS:
-        return False
-    in_pieces = account.pieces
-    witnessed = spelled[account.streamed] if in_pieces is None else difference > in_pieces
-    return witnessed and not may_be_headers(difference)
+    known = [each for each in more if each is not None]
+    odd = sum(each > 0 for each in known)
+    return len(known) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(known)
 
 
 CROSS_CHECKS = (
     cross_check(
-        "usage.output.lost", "usage", lambda each: bool(each.traits.accounts), _lost_text, "error"
+        "usage.output.lost", "usage", lambda each: bool(each.traits.ledgers), _lost_text, "error"
     ),
     cross_check(
-        "reasoning.lost", "cot", lambda each: bool(each.traits.accounts), _lost_reasoning, "error"
+        "reasoning.lost", "cot", lambda each: bool(each.traits.ledgers), _lost_reasoning, "error"
     ),
 )

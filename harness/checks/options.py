@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.accounting import account_of
 from harness.checks.check import Family
 from harness.checks.json_text import is_doubled, is_padded, misfit, parsed_object, parsed_value
+from harness.checks.ledger import ledger_of
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 
@@ -153,9 +153,9 @@ def _model_ended(answer: Answer) -> bool:
         reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
         if any(not isinstance(reason, str) for reason in reasons):
             return True
-    found = account_of(*answer, stopped=True)
+    found = ledger_of(*answer, stopped=True)
     closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
-    return found is not None and closed and found.unexplained <= 0
+    return found is not None and closed and found.difference <= 0
 
 
 @family.check(

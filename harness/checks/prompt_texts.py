@@ -8,15 +8,14 @@ tokens by exactly the tokens of these texts.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.accounting import token_count
 from harness.checks.check import Difference, cross_check, evidence
+from harness.checks.ledger import token_count
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import UserTexts
@@ -29,7 +28,6 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 # Different counts that show that a server counts the user's texts.
 _FEWEST_AGREEING = 3
-_count = lru_cache(maxsize=1024)(token_count)  # many requests have the same text
 # Servers escape special tokens in texts in several ways.
 _SPECIAL = re.compile(r"<\|\w+\|>")
 
@@ -51,7 +49,7 @@ def user_texts(parsed: ParsedRollout) -> UserTexts | None:
     if not isinstance(turns, list) or body.get("previous_response_id"):
         return None
     texts = [_text(turn) for turn in turns if _is_user(turn)]
-    tokens = [None if text is None else _count(text) for text in texts]
+    tokens = [None if text is None else token_count(text) for text in texts]
     if not tokens or None in tokens:
         return None
     others = [{"role": "user"} if _is_user(turn) else turn for turn in turns]

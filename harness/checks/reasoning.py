@@ -6,8 +6,8 @@ from typing import Any
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange, once
-from harness.checks.accounting import has_lost_cot
 from harness.checks.check import Family
+from harness.checks.ledger import has_lost_cot
 from harness.checks.rules import RAW_COT, Problem
 from harness.checks.subjects import (
     Answer,

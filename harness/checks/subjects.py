@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
-from harness.checks.accounting import hides_cot
 from harness.checks.json_text import parsed_object
+from harness.checks.ledger import hides_cot
 
 T = TypeVar("T")
 

@@ -6,16 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from harness.checks.accounting import (
-    Accounted,
-    account_of,
-    accounted,
-    contradicts_edit,
-    wrote_all,
-)
 from harness.checks.check import Family
+from harness.checks.ledger import COT_HEADER, Accounted, accounted, ledger_of, wrote_all
 from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.subjects import Answer, every_choice
+from harness.records.traits import Ledger
 from harness.text import repeated_piece
 
 family = Family("leaks", CHAT)
@@ -84,7 +79,7 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-@family.check("text.escaped", accounted, lambda found: found.account.exact)
+@family.check("text.escaped", accounted, lambda found: found.ledger.exact)
 def _escaped(found: Accounted) -> Iterator[Problem]:
     """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
 
@@ -92,15 +87,15 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
     is that of the text without them, so the model did not write them. The number of reasoning
     tokens must not contradict this: it is not that of the escaped CoT.
     """
-    exchange, reply, account = found
-    if account.unexplained >= 0:
+    exchange, reply, returned = found
+    if returned.difference >= 0:
         return
     for language, undo in _ESCAPES.items():
         written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
-        other = account_of(exchange, written) if written != reply else None
-        if other is None or contradicts_edit(account, other):
+        other = ledger_of(exchange, written) if written != reply else None
+        if other is None or _contradicts_edit(returned, other):
             continue
-        if other.unexplained == 0 < account.most - other.most:
+        if other.difference == 0 < returned.explained - other.explained:
             message = (
                 f"The text is escaped for {language}, but the tokens are those of unescaped text."
             )
@@ -167,6 +162,18 @@ def _doubled(answer: Answer) -> Iterator[Problem]:
         if len(stripped) >= _SHORTEST_DOUBLED and first == second:
             message = f"The {place} contains the same text twice."
             yield Problem(answer.exchange, message, "the text once", second)
+
+
+def _contradicts_edit(returned: Ledger, written: Ledger) -> bool:
+    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
+
+    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
+    token more or less is another spelling.
+    """
+    return returned.cot != written.cot and returned.thinking in (
+        returned.cot,
+        returned.cot + COT_HEADER,
+    )
 
 
 def _without_json_escapes(text: str) -> str:

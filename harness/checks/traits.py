@@ -11,9 +11,9 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import accounted, token_count
 from harness.checks.foreign import CODE_WORD
 from harness.checks.json_text import strings
+from harness.checks.ledger import accounted, token_count
 from harness.checks.prompt_texts import user_texts
 from harness.records.traits import Cut, Edges, MadeCall, Traits
 
@@ -74,7 +74,7 @@ def traits(
     answer = replies[0].text if unique and len(replies) == 1 else ""
     return replace(
         basic_traits(parsed),
-        accounts=tuple(each.account for each in accounted(parsed)) if counted else (),
+        ledgers=tuple(each.ledger for each in accounted(parsed)) if counted else (),
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
         answers=frozenset(_answers(parsed)),

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from itertools import chain
 
-from harmony.conversation import Reasoning
 from harness.api.fields import NAMES
 from harness.api.parsed_rollout import ParsedExchange
-from harness.checks.accounting import FRAMING, Accounted, account, accounted, header_tokens
 from harness.checks.check import Family
+from harness.checks.ledger import COT_HEADER, FRAMING, Accounted, accounted, ledger
 from harness.checks.rules import CHAT, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted
-from harness.records.traits import TokenAccount
+from harness.records.traits import Ledger
 
 family = Family("usage", CHAT)
 
@@ -81,25 +80,25 @@ def _miscount(exchange: ParsedExchange) -> Problem | None:
     The count is then exactly that of the text with this part, so the text itself is complete. In a
     short reply, or one without CoT or answer, lost text may have this number of tokens by chance.
     """
-    found, reply = account(exchange), exchange.reply
-    if found is None or reply is None or not (found.exact and found.reasoning and reply.text):
+    found, reply = ledger(exchange), exchange.reply
+    if found is None or reply is None or not (found.exact and found.cot and reply.text):
         return None
-    if abs(found.unexplained) <= _MANY_TOKENS:
+    if abs(found.difference) <= _MANY_TOKENS:
         return None
-    cot = found.reasoning
+    cot = found.cot
     counts = {
-        "are twice those of the reply": 2 * found.most,
-        "include the CoT twice": found.most + cot,
+        "are twice those of the reply": 2 * found.explained,
+        "include the CoT twice": found.explained + cot,
     }
-    if reply.usage and reply.usage.input_tokens:
-        counts["include the input tokens"] = found.most + reply.usage.input_tokens
+    if found.prompt:
+        counts["include the input tokens"] = found.explained + found.prompt
     if reply.reasoning.strip() not in reply.text:
-        counts["omit the CoT"] = found.most - cot
-        counts["omit the CoT and its header"] = found.most - cot - header_tokens(Reasoning(""))
+        counts["omit the CoT"] = found.explained - cot
+        counts["omit the CoT and its header"] = found.explained - cot - COT_HEADER
     for what, tokens in counts.items():
         if found.reported == tokens:
             message = f"The output tokens {what}."
-            return Problem(exchange, message, str(found.most), str(found.reported), _PATH)
+            return Problem(exchange, message, str(found.explained), str(found.reported), _PATH)
     return None
 
 
@@ -175,7 +174,7 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
 @family.check(
     "usage.reasoning.differs",
     accounted,
-    lambda found: found.account.thinking and found.account.reasoning,
+    lambda found: found.ledger.thinking and found.ledger.cot,
     severity="warning",
 )
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
@@ -184,9 +183,9 @@ def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
     may count the header of the CoT or not.
     """
-    tokens, reported = found.account.reasoning, found.account.thinking or 0
+    tokens, reported = found.ledger.cot, found.ledger.thinking or 0
     slack = max(_FEW_TOKENS, tokens // _SLACK)
-    most = tokens + header_tokens(Reasoning("")) + slack
+    most = tokens + COT_HEADER + slack
     if not tokens - slack <= reported <= most:
         message = "The number of reasoning tokens does not match the CoT."
         expected = f"{tokens - slack} to {most} for a CoT of {tokens} tokens"
@@ -195,7 +194,7 @@ def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
 
 def _seen(found: Accounted) -> bool:
     shown = found.reply.text or found.reply.calls or found.exchange.request.stops
-    return bool(found.account.reasoning and shown)
+    return bool(found.ledger.cot and shown)
 
 
 @family.check(
@@ -211,29 +210,29 @@ def _unseen(found: Accounted) -> Iterator[Problem]:
     with other tokens than the tokenizer does, or write empty messages, or several messages that the
     server joins. The number of reasoning tokens can show that fewer tokens are missing in the CoT.
     """
-    account = found.account
-    messages, rest = divmod(account.unexplained, header_tokens(Reasoning("")))
-    lost = account.unexplained > max(_MANY_TOKENS, account.most // _SLACK)
-    lost = lost and (messages > _MANY_MESSAGES or bool(rest and account.exact))
-    if (lost or _changed_cot(account) > 0) and _miscount(found.exchange) is None:
-        message = f"{account.unexplained} of the reported output tokens are not in the reply."
+    counted = found.ledger
+    messages, rest = divmod(counted.difference, COT_HEADER)
+    lost = counted.difference > max(_MANY_TOKENS, counted.explained // _SLACK)
+    lost = lost and (messages > _MANY_MESSAGES or bool(rest and counted.exact))
+    if (lost or _changed_cot(counted) > 0) and _miscount(found.exchange) is None:
+        message = f"{counted.difference} of the reported output tokens are not in the reply."
         if found.exchange.request.stops:
-            message = f"{account.unexplained} output tokens are reported after the stop string."
-        expected = f"at most {account.most} tokens for this text"
-        yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
+            message = f"{counted.difference} output tokens are reported after the stop string."
+        expected = f"at most {counted.explained} tokens for this text"
+        yield Problem(found.exchange, message, expected, str(counted.reported), _PATH)
 
 
-def _changed_cot(account: TokenAccount) -> int:
+def _changed_cot(counted: Ledger) -> int:
     """Return the tokens that the CoT lacks, by both the output and the reasoning tokens; else 0.
 
     The number is negative if the CoT has more tokens than reported.
     """
-    if not (account.exact and account.reasoning and account.thinking):
+    if not (counted.exact and counted.cot and counted.thinking):
         return 0
-    lacking = account.unexplained
-    header = account.thinking - account.reasoning - lacking
-    agree = 0 <= header <= header_tokens(Reasoning(""))
-    many = abs(lacking) > max(_CHANGED_COT, account.reasoning // _SLACK)
+    lacking = counted.difference
+    header = counted.thinking - counted.cot - lacking
+    agree = 0 <= header <= COT_HEADER
+    many = abs(lacking) > max(_CHANGED_COT, counted.cot // _SLACK)
     return lacking if agree and many else 0
 
 
@@ -244,12 +243,12 @@ def _uncounted(found: Accounted) -> Iterator[Problem]:
     Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
     text.
     """
-    account = found.account
-    few = account.reported < account.least - max(_FEW_TOKENS, account.least // _SLACK)
-    if (few or _changed_cot(account) < 0) and _miscount(found.exchange) is None:
+    counted = found.ledger
+    few = counted.reported < counted.texts - max(_FEW_TOKENS, counted.texts // _SLACK)
+    if (few or _changed_cot(counted) < 0) and _miscount(found.exchange) is None:
         message = "The reply reports fewer output tokens than its text needs."
-        expected = f"at least {account.least} tokens"
-        yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
+        expected = f"at least {counted.texts} tokens"
+        yield Problem(found.exchange, message, expected, str(counted.reported), _PATH)
 
 
 @family.check("usage.limit", counted, lambda found: found.exchange.request.limit is not None)

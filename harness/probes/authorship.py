@@ -13,12 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harmony.conversation import Answer, Call, Preamble, Reasoning
-from harmony.render import RenderError
-from harmony.vocabulary import VocabularyError
 from harness.api.items import Reply, ToolCall
-from harness.checks.accounting import in_prompt, tokens_of
 from harness.checks.json_text import parsed_object
+from harness.checks.ledger import extra_tokens
 from harness.checks.subjects import Call as FoundCall
 from harness.checks.subjects import calls
 from harness.probes.probe import ProbeResponses, TrialResult, Trials
@@ -121,26 +118,3 @@ def _texts(arguments: str) -> set[str]:
 def with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
     """Return the reply with one call replaced by another."""
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
-
-
-def extra_tokens(reply: Reply) -> int | None:
-    """The reported completion tokens that are not those of the reply's messages, in all choices.
-
-    The messages are counted without content types; None if they cannot be counted.
-    """
-    if not reply.output_tokens:
-        return None
-    choices = (reply, *reply.others)
-    try:
-        tokens = [tokens_of(each) for choice in choices for each in _messages(choice)]
-    except (RenderError, VocabularyError):
-        return None
-    return reply.output_tokens - (sum(tokens) - len(choices) * in_prompt())
-
-
-def _messages(reply: Reply) -> Iterator[Reasoning | Preamble | Answer | Call]:
-    if reply.reasoning:
-        yield Reasoning(reply.reasoning)
-    if reply.text:
-        yield Preamble(reply.text) if reply.calls else Answer(reply.text)
-    yield from (Call(call.name, call.arguments) for call in reply.calls)

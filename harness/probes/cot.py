@@ -14,7 +14,7 @@ from typing import Any
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import has_lost_cot
+from harness.checks.ledger import has_lost_cot
 from harness.checks.rules import RAW_COT, Problem
 from harness.probes.probe import (
     NotVerifiableError,

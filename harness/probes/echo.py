@@ -22,8 +22,8 @@ from harmony.render import text_tokens
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.stream_events import texts_of
+from harness.checks.ledger import extra_tokens
 from harness.checks.rules import CHAT, Problem
-from harness.probes.authorship import extra_tokens
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
 from harness.records.conditions import MODES

@@ -6,8 +6,8 @@ from itertools import chain
 
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.checks.accounting import FRAMING
 from harness.checks.finish import finish_reason
+from harness.checks.ledger import FRAMING
 from harness.checks.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.probes.probe import (
     MORE_TOKENS,

@@ -9,9 +9,9 @@ from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.ledger import extra_tokens
 from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.texts import GARBLED
-from harness.probes.authorship import extra_tokens
 from harness.probes.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
 from harness.probes.probe import (
     NotVerifiableError,

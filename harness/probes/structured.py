@@ -20,9 +20,9 @@ from harness.checks.json_text import (
     parsed_value,
     strings,
 )
+from harness.checks.ledger import extra_tokens
 from harness.checks.rules import STRUCTURED, Problem
 from harness.checks.texts import GARBLED
-from harness.probes.authorship import extra_tokens
 from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,

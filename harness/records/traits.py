@@ -7,15 +7,21 @@ _SPELLED_OTHERWISE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class TokenAccount:
-    """The completion tokens of a reply, and those that its text explains."""
+class Ledger:
+    """The completion tokens of a reply, and the parts that explain them.
+
+    A part with JSON is counted in the serialization with the fewest tokens.
+    """
 
     exchange: int  # index of the exchange in its rollout
     reported: int  # the completion tokens that the provider reports
-    reasoning: int  # the tokens of the CoT
-    least: int  # the fewest tokens that the texts alone can have
-    most: int  # the most tokens that the texts and the format around them can have
-    exact: bool  # whether `most` is exact, because the reply has no JSON, which servers may rewrite
+    prompt: int | None  # the prompt tokens that it reports
+    cot: int
+    answer: int  # the answer, or the text beside calls
+    calls: int  # the arguments of all calls
+    markup: int  # headers and end tokens of the messages
+    spellings: int  # how many more tokens other serializations and content types may have
+    exact: bool  # whether the tokens are known, because no part has JSON, which servers may rewrite
     pieces: int | None = None
     """How many tokens more than the whole texts the pieces of a stream have; they show where the
     model spelled a text with other tokens than the tokenizer. None without a stream, or if its
@@ -26,14 +32,24 @@ class TokenAccount:
     concealed: bool = False  # whether the CoT is returned as a summary, encrypted, or as no text
 
     @property
-    def unexplained(self) -> int:
+    def texts(self) -> int:
+        """The fewest tokens that the texts alone can have."""
+        return self.cot + self.answer + self.calls
+
+    @property
+    def explained(self) -> int:
+        """The most tokens that the texts and the format around them can have."""
+        return self.texts + self.markup + self.spellings
+
+    @property
+    def difference(self) -> int:
         """Reported tokens that the reply does not explain; negative if it needs fewer."""
-        return self.reported - self.most
+        return self.reported - self.explained
 
     @property
     def spelling(self) -> int:
         """Tokens by which another spelling of a long text may differ, in a rare case."""
-        return self.most // _SPELLED_OTHERWISE
+        return self.explained // _SPELLED_OTHERWISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,7 @@ class Traits:
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
     host: str = ""  # the host of the first request
-    accounts: tuple[TokenAccount, ...] = ()
+    ledgers: tuple[Ledger, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end
     answers: frozenset[tuple[str, bool]] = frozenset()

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.json_text import leaves, parsed_object
+from harness.checks.ledger import extra_tokens
 from harness.checks.subjects import calls
-from harness.probes.authorship import extra_tokens, with_call
+from harness.probes.authorship import with_call
 from harness.records.traits import MadeCall
 from harness.run.cases import Case
 

@@ -102,7 +102,7 @@ class ImportedTraffic(Task):
                 reply_ids=() if masked else found.reply_ids,
                 first_input=found.first_input,
                 host=found.host,
-                accounts=found.accounts,
+                ledgers=found.ledgers,
                 cuts=found.cuts,
                 edges=tuple(each for each in found.edges if each.place == "CoT"),
             ),

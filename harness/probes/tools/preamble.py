@@ -1,8 +1,8 @@
 """Preambles: text for the user before a tool call, on the commentary channel."""
 
 from harness.api.items import Message
+from harness.checks.ledger import extra_tokens
 from harness.checks.rules import HARMONY, Problem
-from harness.probes.authorship import extra_tokens
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER

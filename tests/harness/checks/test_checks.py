@@ -33,7 +33,7 @@ from harmony.render import message_tokens
 from harness import checks
 from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS
-from harness.checks.accounting import in_prompt
+from harness.checks.ledger import IN_PROMPT
 from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
@@ -637,7 +637,7 @@ def test_a_header_that_the_model_malformed_is_not_a_leak(tokens, leaked):
     def change(body):
         body["choices"][0]["message"] |= {"content": said, "reasoning": cot}
         whole = sum(len(message_tokens(each)) for each in (Reasoning(cot), Answer(said)))
-        count = None if tokens is None else whole - in_prompt() + tokens
+        count = None if tokens is None else whole - IN_PROMPT + tokens
         body["usage"] |= {"completion_tokens": count, "completion_tokens_details": None}
 
     assert ("harmony.remains" in chat(change, ANSWER)) == leaked
@@ -648,7 +648,7 @@ def test_a_cot_with_its_header_in_the_answer_is_a_leak_for_any_token_count():
 
     def change(body):
         body["choices"][0]["message"] |= {"content": said, "reasoning": None}
-        tokens = len(message_tokens(Answer(said))) - in_prompt()
+        tokens = len(message_tokens(Answer(said))) - IN_PROMPT
         body["usage"] |= {"completion_tokens": tokens, "completion_tokens_details": None}
 
     assert "harmony.remains" in chat(change, ANSWER)

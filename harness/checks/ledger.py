@@ -1,9 +1,8 @@
-"""Token accounting: the completion tokens that the text of a reply explains.
+"""The ledger of a reply: which of its reported completion tokens its text explains.
 
-The tokens of a reply are those of its texts and of the harmony format around them. Both are counted
-by rendering the reply as harmony messages, so a healthy reply with CoT and answer has exactly 10
-tokens more than its texts: the headers of two messages and their end tokens, without the
-`<|start|>assistant` that ends the prompt.
+The tokens of a reply are those of its texts and of the harmony format around them, the markup. A
+healthy reply with CoT and answer has exactly 10 tokens of markup: the headers of two messages and
+their end tokens, without the `<|start|>assistant` that ends the prompt.
 
 A model can spell a text with other tokens than the tokenizer does. The large models rarely do so:
 of 83 recorded plain-text replies of five providers, 80 had exactly the expected count, and the
@@ -14,23 +13,31 @@ eight.
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
-from harmony.parse import CHANNEL
-from harmony.render import CONTENT_TYPES, RenderError, message_tokens, text_tokens
+from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
 from harness.checks.json_text import parsed_object
-from harness.records.traits import TokenAccount
+from harness.records.traits import Ledger
 
 Message = Reasoning | Preamble | Answer | Call
+
+COT_HEADER = ANSWER_HEADER = 6
+PREAMBLE_HEADER = 7
+"""Tokens of the header and the end token of a message."""
+IN_PROMPT = 2
+"""Tokens of `<|start|>assistant`, which ends the prompt."""
+FRAMING = 3
+"""Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
+_CONTENT_TYPE = 3  # the most tokens of a content type in a header
+_HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEADER}
 
 # CoT that a server inserts into the answer, in tags, if there is no other CoT.
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
@@ -38,41 +45,39 @@ _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 _SPECIAL = re.compile(r"<\|\w+\|>")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
-FRAMING = 3
-"""Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 # The fewest pieces per token of text in a stream that sends about one token per piece.
 _ONE_TOKEN_EACH = 0.9
 
 
 class Accounted(NamedTuple):
-    """An exchange with its reply and the account of the reply."""
+    """An exchange with its reply and the ledger of the reply."""
 
     exchange: ParsedExchange
     reply: Reply
-    account: TokenAccount
+    ledger: Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A message, with the fewest tokens of its text and the most tokens of the whole message."""
+class _Entry(NamedTuple):
+    """A message of a reply, in tokens."""
 
     message: Message
-    least: int
-    most: int
-    exact: bool
+    header: int  # its header without a content type, and its end token
+    text: int  # its text as returned
+    least: int  # its text in the serialization with the fewest tokens
+    most: int  # its text in the one with the most tokens, and a content type if it may have one
 
 
 @once
-def account(exchange: ParsedExchange) -> TokenAccount | None:
-    """The token account of the reply (see `account_of`), cached because several checks read it."""
-    return None if exchange.reply is None else account_of(exchange, exchange.reply)
+def ledger(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of the reply (see `ledger_of`), cached because several checks read it."""
+    return None if exchange.reply is None else ledger_of(exchange, exchange.reply)
 
 
-def account_of(
+def ledger_of(
     exchange: ParsedExchange, reply: Reply, *, stopped: bool = False, spelled: bool = False
-) -> TokenAccount | None:
-    """Return the token account of a reply; None if its tokens cannot be counted.
+) -> Ledger | None:
+    """Return the ledger of a reply; None if its tokens cannot be counted.
 
     That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
     if the request has several choices, stop strings, tools that the provider runs or an option that
@@ -80,34 +85,34 @@ def account_of(
     there is no vocabulary. With `stopped`, only replies to requests with stop strings are counted.
     With `spelled`, special tokens in a text count as text that the model spelled.
     """
-    request = exchange.request
+    request, items = exchange.request, objects(reply.raw.get("output"))
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return None
     if request.choices > 1 or request.built_in or hides_cot(exchange):
         return None
-    if bool(request.stops) != stopped:
+    if bool(request.stops) != stopped or any(i.get("type") not in _COUNTED_ITEMS for i in items):
         return None
-    items = objects(reply.raw.get("output"))
-    if any(item.get("type") not in _COUNTED_ITEMS for item in items):
+    texts = (reply.reasoning, reply.text, *(call.arguments for call in reply.calls))
+    if not spelled and any(map(_SPECIAL.search, texts)):
         return None
-    messages = list(_messages(reply))
-    special = not spelled and any(_SPECIAL.search(_text(each)) for each in messages)
-    if special or not _has_vocabulary():
+    entries = _entries(reply)
+    if entries is None:
         return None
-    try:
-        counted = [_counted(each) for each in messages]
-        least = sum(each.least for each in counted)
-        in_pieces = _tokens_in_pieces(exchange, least)
-    except (RenderError, RecursionError):
-        return None
-    return TokenAccount(
+    answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
+    calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
+    cot = sum(entry.least for entry in entries if isinstance(entry.message, Reasoning))
+    in_pieces = _tokens_in_pieces(exchange, cot + answer + calls)
+    return Ledger(
         exchange.index,
         reply.output_tokens,
-        reasoning=sum(each.least for each in counted if isinstance(each.message, Reasoning)),
-        least=least,
-        most=sum(each.most for each in counted) - in_prompt(),
-        exact=not stopped and all(each.exact and _text(each.message) for each in counted),
-        pieces=None if in_pieces is None else max(0, in_pieces - least),
+        reply.input_tokens,
+        cot=cot,
+        answer=answer,
+        calls=calls,
+        markup=sum(entry.header for entry in entries) - IN_PROMPT,
+        spellings=sum(entry.most - entry.least for entry in entries),
+        exact=not stopped and all(entry.text and entry.most == entry.least for entry in entries),
+        pieces=None if in_pieces is None else max(0, in_pieces - cot - answer - calls),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
@@ -121,25 +126,27 @@ def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accou
     With `stopped`, those to requests with stop strings. Their texts lack the stop string.
     """
     for exchange, reply in parsed.replies:
-        found = account_of(exchange, reply, stopped=True) if stopped else account(exchange)
+        found = ledger_of(exchange, reply, stopped=True) if stopped else ledger(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
 
 
 def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
     """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
-    found = account_of(exchange, reply, spelled=spelled)
-    return found is not None and found.exact and not found.unexplained
+    found = ledger_of(exchange, reply, spelled=spelled)
+    return found is not None and found.exact and not found.difference
 
 
-def contradicts_edit(returned: TokenAccount, written: TokenAccount) -> bool:
-    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
+def extra_tokens(reply: Reply) -> int | None:
+    """The reported completion tokens that are not those of the reply's messages, in all choices.
 
-    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
-    token more or less is another spelling.
+    The messages are counted as returned, without content types; None if they cannot be counted.
     """
-    own = {returned.reasoning, returned.reasoning + header_tokens(Reasoning(""))}
-    return returned.reasoning != written.reasoning and returned.thinking in own
+    choices = [_entries(choice) for choice in (reply, *reply.others)]
+    if not reply.output_tokens or None in choices:
+        return None
+    explained = sum(entry.header + entry.text for entries in choices for entry in entries or ())
+    return reply.output_tokens - explained + IN_PROMPT * len(choices)
 
 
 def hides_cot(exchange: ParsedExchange) -> bool:
@@ -157,10 +164,10 @@ def has_lost_cot(exchange: ParsedExchange) -> bool:
     Tokens that cannot be counted are unexplained. If the CoT is in the answer, the unexplained
     tokens are those of its header.
     """
-    reply, found = exchange.reply, account(exchange)
+    reply, found = exchange.reply, ledger(exchange)
     if reply is None or reply.reasoning or not reply.output_tokens:
         return False
-    return found is None or found.unexplained >= header_tokens(Reasoning(""))
+    return found is None or found.difference >= COT_HEADER
 
 
 def may_be_headers(tokens: int) -> bool:
@@ -168,46 +175,34 @@ def may_be_headers(tokens: int) -> bool:
 
     These are empty messages, further messages of CoT, and a preamble before the answer.
     """
-    thought, preamble = header_tokens(Reasoning("")), header_tokens(Preamble(""))
-    pieces = range(0, _MOST_PIECES * thought + 1, thought)
-    return tokens in pieces or tokens - preamble in pieces
-
-
-def tokens_of(message: Message) -> int:
-    """Return the number of tokens of a message without a content type. Raises RenderError."""
-    return header_tokens(message) + _text_length(_text(message))
-
-
-def header_tokens(message: Message) -> int:
-    """Return the number of tokens of a message's header and end token. Raises RenderError."""
-    empty = Call(message.name, "") if isinstance(message, Call) else type(message)("")
-    return _rendered(empty)
+    pieces = range(0, _MOST_PIECES * COT_HEADER + 1, COT_HEADER)
+    return tokens in pieces or tokens - PREAMBLE_HEADER in pieces
 
 
 @lru_cache(maxsize=256)
-def _rendered(message: Message) -> int:
-    """Return the number of tokens of a message, cached because rendering one takes 0.5 ms."""
-    return len(message_tokens(message))
+def call_header(name: str) -> int:
+    """Return the number of tokens of a call without arguments, its end included.
 
-
-@lru_cache(maxsize=64)
-def _text_length(text: str) -> int:
-    """Return the number of tokens of a text, cached because several checks count the same texts."""
-    return len(text_tokens(text))
+    Cached because rendering one takes 0.5 ms. Raises RenderError.
+    """
+    return len(message_tokens(Call(name, "")))
 
 
 def token_count(text: str) -> int | None:
     """Return the number of tokens of a text; None if they cannot be counted."""
     try:
-        return len(text_tokens(text))
+        return _text_length(text)
     except (RenderError, VocabularyError):
         return None
 
 
-@lru_cache(maxsize=8192)
-def _piece_tokens(piece: str) -> int:
-    """Return the number of tokens of a stream's piece; most pieces are single words that repeat."""
-    return len(text_tokens(piece))
+@lru_cache(maxsize=4096)
+def _text_length(text: str) -> int:
+    """Return the number of tokens of a text, cached because most texts repeat. Raises RenderError.
+
+    Several checks count the same texts, and most pieces of streams are single words.
+    """
+    return len(text_tokens(text))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
@@ -220,7 +215,15 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
     if len(pieces) < _ONE_TOKEN_EACH * tokens:
         return None
     untagged = (_TAGGED.sub(r"\2", piece) if "<" in piece else piece for piece in pieces)
-    return sum(map(_piece_tokens, untagged))
+    return sum(map(_text_length, untagged))
+
+
+def _entries(reply: Reply) -> list[_Entry] | None:
+    """Return the messages of a reply in tokens; None if one cannot be counted."""
+    try:
+        return [_entry(message) for message in _messages(reply)] if _has_vocabulary() else None
+    except (RenderError, RecursionError):
+        return None
 
 
 def _messages(reply: Reply) -> Iterator[Message]:
@@ -243,47 +246,29 @@ def _messages(reply: Reply) -> Iterator[Message]:
     yield from (Call(call.name, call.arguments) for call in reply.calls)
 
 
-def _counted(message: Message) -> _Counted:
-    text = _text(message)
-    if isinstance(message, Reasoning):
-        counts: Collection[int] = [_text_length(text)]
-    else:
-        counts = _counts(text)
-    exact = not isinstance(message, Call) and len(counts) == 1
-    most = max(counts) + header_tokens(message) + (0 if exact else _content_type())
-    return _Counted(message, min(counts), most, exact)
+def _entry(message: Message) -> _Entry:
+    """Count a message. Raises RenderError."""
+    is_call = isinstance(message, Call)
+    text = message.arguments if isinstance(message, Call) else message.text
+    header = call_header(message.name) if isinstance(message, Call) else _HEADERS[type(message)]
+    counts = _counts(text, json_too=not isinstance(message, Reasoning))
+    content_type = _CONTENT_TYPE if is_call or len(counts) > 1 else 0
+    return _Entry(message, header, counts[0], min(counts), max(counts) + content_type)
 
 
 @lru_cache(maxsize=256)
-def _counts(text: str) -> Collection[int]:
+def _counts(text: str, *, json_too: bool) -> list[int]:
     """Return the token counts of a text and, if it is a JSON object, of its other serializations.
 
     The server may have serialized the object again, with other spaces. The counts are cached
-    because many attempts at a case have the same arguments.
+    because many attempts at a case have the same arguments. Raises RenderError.
     """
     texts = [text]
-    value = parsed_object(text)
+    value = parsed_object(text) if json_too else None
     if value is not None:
         texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
         texts += [json.dumps(value, ensure_ascii=False, indent=indent) for indent in _INDENTS]
-    return [_text_length(each) for each in texts]
-
-
-@cache
-def _content_type() -> int:
-    """Return the most tokens of a content type in a header."""
-    lengths = [len(message_tokens(Answer(""), each)) for each in CONTENT_TYPES]
-    return max(lengths) - min(lengths)
-
-
-def _text(message: Message) -> str:
-    return message.arguments if isinstance(message, Call) else message.text
-
-
-@cache
-def in_prompt() -> int:
-    """Return the number of tokens of `<|start|>assistant`, which ends the prompt."""
-    return message_tokens(Answer("")).index(CHANNEL)
+    return list(map(_text_length, texts))
 
 
 @cache

@@ -15,7 +15,7 @@ from harmony.render import CONTENT_TYPES, message_tokens
 from harmony.vocabulary import harmony_encoding
 from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks.accounting import account
+from harness.checks.ledger import ledger
 from harness.checks.rollout_score import measured_score
 from harness.verdict.tolerances import apply_tolerances
 
@@ -49,7 +49,7 @@ def findings(answer, **more):
 
 
 def unexplained(answer, **more):
-    return account(parsed(answer, **more).exchanges[0]).unexplained
+    return ledger(parsed(answer, **more).exchanges[0]).difference
 
 
 def tokens_of(*messages, content_type=""):
@@ -69,7 +69,7 @@ def test_a_reply_with_cot_and_answer_has_ten_tokens_of_format():
 def test_the_replies_of_every_case_add_up(case):
     call, answer = correct(case)
     assert unexplained(answer) == 0
-    assert account(parsed(call).exchanges[0]).unexplained <= 0
+    assert ledger(parsed(call).exchanges[0]).difference <= 0
     assert findings(call) == findings(answer) == set()
 
 
@@ -123,16 +123,16 @@ def test_reasoning_tokens_may_include_the_header(reasoning_tokens):
     "request_body",
     [{"n": 2}, {"stop": ["x"]}, {"include_reasoning": False}, {"tools": [{"type": "web_search"}]}],
 )
-def test_replies_that_cannot_be_counted_have_no_account(request_body):
+def test_replies_that_cannot_be_counted_have_no_ledger(request_body):
     recorded = rollout([chat(Reply(text=TEXT, reasoning=COT), tokens=900)])
     recorded.exchanges[0].request.body.update(request_body)
-    assert account(parse_rollout(recorded).exchanges[0]) is None
+    assert ledger(parse_rollout(recorded).exchanges[0]) is None
 
 
-def test_truncated_replies_have_no_account():
+def test_truncated_replies_have_no_ledger():
     body = chat_whole(Reply(text=TEXT))
     body["choices"][0]["finish_reason"] = "length"
-    assert account(parsed(json_response(body)).exchanges[0]) is None
+    assert ledger(parsed(json_response(body)).exchanges[0]) is None
 
 
 def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
@@ -140,7 +140,7 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
     request = recorded.exchanges[0].request.body
     parsed_reply = parse_rollout(recorded)
     request["max_completion_tokens"] = parsed_reply.exchanges[0].reply.output_tokens
-    assert account(parsed_reply.exchanges[0]) is None
+    assert ledger(parsed_reply.exchanges[0]) is None
     found = {each.id for each in checks.examine(parsed_reply)[1]}
     assert "finish.limit" in found
     assert not found & {"reply.lost", "reply.empty"}
@@ -646,7 +646,7 @@ def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():
 
 def test_a_cached_token_account_does_not_keep_its_exchange_alive():
     exchange = parsed(chat(Reply(text=TEXT))).exchanges[0]
-    assert account(exchange) is account(exchange)
+    assert ledger(exchange) is ledger(exchange)
     kept = weakref.ref(exchange)
     del exchange
     assert kept() is None
