@@ -1,25 +1,27 @@
 """Prompt tokens of a conversation: in every healthy rendering, and after a server's mistakes.
 
-openai-harmony renders the prompts. It does not drop stale chain of thought here: callers that
-expect this leave the CoT out. `Rendering` lists how healthy servers deviate from the library, and
-`explanation` names mistakes that would give the number of tokens that a prompt has.
+openai-harmony renders the prompts, message by message. It does not drop stale chain of thought
+here: callers that expect this leave the CoT out. `Rendering` lists how healthy servers deviate from
+the library, and `explanation` names mistakes that would give the number of tokens that a prompt
+has.
 """
 
 import html
-import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cached_property, lru_cache, partial
+from itertools import product
 from typing import Literal
 
 import openai_harmony as oh
 
 from harmony import conversation as harmony
 from harmony.conversation import texts_of
-from harmony.render import developer_content, message_of, text_tokens
+from harmony.parse import END, START
+from harmony.render import developer_content, message_of, message_tokens, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.harmony import functions_of, items_of
 from harness.api.items import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
@@ -27,8 +29,7 @@ from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"  # all dates have the same number of tokens
-_ENDS_OF_TOOLS = "# Tools\n\n} // namespace functions"
-"""A list of tools as far as it can share a token with what precedes or follows it."""
+_HEADING = "# Instructions\n\n"
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
 
@@ -37,9 +38,9 @@ Arguments = Literal["as sent", "spaced", "compact", "ascii"]
 class Rendering:
     """How a healthy rendering deviates; the defaults are openai-harmony's."""
 
-    instructions_end: str = ""  # what the Hugging Face template appends to instructions
     separator: str = "\n\n"
     """Between the parts of a text, and between the instructions of several messages."""
+    instructions_end: str = ""  # what the Hugging Face template appends to instructions
     separate: bool = False  # whether each message with instructions remains a separate message
     instructions_last: bool = False
     """Whether instructions follow the tools, after a blank line, as in Ollama's template. The blank
@@ -51,18 +52,16 @@ class Rendering:
     """Whether a tool result is written as a JSON string, as in Ollama's template."""
 
 
-_WRITINGS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")
-
-
-def renderings() -> Iterator[Rendering]:
-    """Every combination of deviations observed on healthy servers."""
-    for end, separator, call_type in itertools.product(
-        ("", "\n\n"), ("", "\n", "\n\n"), ("<|constrain|>json", "json", "")
-    ):
-        for separate, last, arguments, quoted in itertools.product(
-            (False, True), (False, True), _WRITINGS, (False, True)
-        ):
-            yield Rendering(end, separator, separate, last, call_type, arguments, quoted)
+_LIBRARY = Rendering()
+_SEPARATORS, _INSTRUCTIONS_ENDS = ("", "\n", "\n\n"), ("", "\n\n")
+_CALL_TYPES = ("<|constrain|>json", "json", "")
+_ARGUMENTS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")
+_EITHER = (False, True)
+DEVIATIONS = (
+    *(_SEPARATORS, _INSTRUCTIONS_ENDS, _EITHER, _EITHER),
+    *(_CALL_TYPES, _ARGUMENTS, _EITHER),
+)
+"""What was observed on healthy servers, for each member of `Rendering`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,11 @@ class Prompt:
 
     turns: tuple[ConversationItem, ...]
     tools: tuple[Tool, ...] = ()
+
+    @cached_property
+    def beginnings(self) -> dict[object, Sequence[int]]:
+        """The tokens of its beginning, by how it was rendered: rendering tools is slow."""
+        return {}
 
 
 def differences(
@@ -82,141 +86,106 @@ def differences(
 ) -> frozenset[int]:
     """How many tokens one prompt may be longer than the other in the same rendering.
 
-    With `instructions_last`, the instructions may also follow the tools; with `quoted_results`,
-    tool results may also be JSON strings. Raises VocabularyError.
+    These are all combinations of the deviations observed on healthy servers: those that change the
+    instructions, and those that change earlier calls and results. With `instructions_last`, the
+    instructions may also follow the tools; with `quoted_results`, tool results may also be JSON
+    strings. Raises RenderError and VocabularyError.
     """
-    pairs = _pairs(_relevant(longer), _relevant(shorter), instructions_last, quoted_results)
-    more = _counts(longer, {one for one, _ in pairs})
-    fewer = _counts(shorter, {other for _, other in pairs})
-    return frozenset(more[one] - fewer[other] for one, other in pairs)
-
-
-def _counts(prompt: Prompt, hows: Set[Rendering]) -> Mapping[Rendering, int]:
-    """Count a prompt in several renderings."""
-    firsts = {how: replace(how, instructions_last=False) for how in hows}
-    rendered = {first: len(tokens(prompt, first)) for first in set(firsts.values())}
-    return {how: rendered[first] + _moved(prompt, how) for how, first in firsts.items()}
+    found: set[int] = set()
+    for separator in DEVIATIONS[0]:
+        beginnings = {
+            len(_beginning(longer, how)) - len(_beginning(shorter, how))
+            for order in product(_INSTRUCTIONS_ENDS, _EITHER, _EITHER)
+            if (how := Rendering(separator, *order)).instructions_last <= instructions_last
+        }
+        histories = {
+            len(_history(longer, how)) - len(_history(shorter, how))
+            for call_type, arguments, quoted in product(_CALL_TYPES, _ARGUMENTS, _EITHER)
+            if quoted <= quoted_results
+            for how in [Rendering(separator, "", False, False, call_type, arguments, quoted)]
+        }
+        found.update(map(sum, product(beginnings, histories)))
+    return frozenset(found)
 
 
 def bare_lengths(prompt: Prompt) -> frozenset[int]:
     """Tokens of a bare prompt, with and without a date. Raises VocabularyError."""
-    return frozenset(count(prompt, Rendering(), date) for date in (None, _SOME_DATE))
+    return frozenset(count(prompt, date=date) for date in (None, _SOME_DATE))
 
 
-def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
-    """Tokens of the prompt up to where the model continues. Raises VocabularyError."""
-    return len(tokens(prompt, how, date)) + _moved(prompt, how)
+def count(prompt: Prompt, how: Rendering = _LIBRARY, date: str | None = None) -> int:
+    """Tokens of the prompt up to where the model continues. Raises as `tokens` does."""
+    return len(tokens(prompt, how, date))
 
 
 def added_text(longer: Prompt, shorter: Prompt) -> str:
     """What one prompt has between the beginning and the end that it shares with the other."""
-    more, fewer = (tokens(prompt, Rendering()) for prompt in (longer, shorter))
+    more, fewer = tokens(longer), tokens(shorter)
     begin = shared_beginning(more, fewer)
     end = min(shared_beginning(more[::-1], fewer[::-1]), len(fewer) - begin)
     added: str = harmony_encoding().decode(more[begin : len(more) - end])
     return added
 
 
-def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> list[int]:
-    """Return the prompt with instructions before tools, up to where the model continues."""
+def tokens(prompt: Prompt, how: Rendering = _LIBRARY, date: str | None = None) -> list[int]:
+    """Return the prompt up to where the model continues. Raises RenderError, VocabularyError."""
+    return [*_beginning(prompt, how, date), *_history(prompt, how), *encode("<|start|>assistant")]
+
+
+def _beginning(prompt: Prompt, how: Rendering, date: str | None = None) -> Sequence[int]:
+    """Return the system message, and the developer messages with instructions and tools."""
+    items = items_of(list(filter(instructs, prompt.turns)), separator=how.separator)
+    texts = tuple(text + how.instructions_end for item in items for text in texts_of(item))
+    if texts and not how.separate:
+        texts = (how.separator.join(texts),)
+    key = texts, how.instructions_last, date
+    if key not in prompt.beginnings:
+        prompt.beginnings[key] = _rendered(prompt.tools, *key)
+    return prompt.beginnings[key]
+
+
+def _rendered(
+    tools: Sequence[Tool], texts: Sequence[str], instructions_last: bool, date: str | None
+) -> Sequence[int]:
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
-    others = [turn for turn in prompt.turns if not instructs(turn)]
-    messages = [
-        oh.Message.from_role_and_content(oh.Role.SYSTEM, system),
-        *_instructions(prompt, how),
-        *(_message(item, how) for item in items_of(others, separator=how.separator)),
-    ]
+    messages = [oh.Message.from_role_and_content(oh.Role.SYSTEM, system)]
+    if texts or tools:
+        content = developer_content("".join(texts[:1]), functions_of(tools))
+        messages.append(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
+    messages += [message_of(harmony.Developer(text)) for text in texts[1:]]
+    encoding = harmony_encoding()
     conversation = oh.Conversation.from_messages(messages)
-    rendered: list[int] = harmony_encoding().render_conversation_for_completion(
-        conversation, oh.Role.ASSISTANT, config=_AS_WRITTEN
-    )
-    return rendered
+    rendered: list[int] = encoding.render_conversation(conversation, config=_AS_WRITTEN)
+    if not (instructions_last and texts):
+        return rendered
+    begin = rendered.index(START, 1) + 3  # after `<|start|>developer<|message|>`
+    end = rendered.index(END, begin)
+    instructions = f"{_HEADING}{texts[0]}"
+    offered = encoding.decode(rendered[begin:end]).removeprefix(instructions).lstrip()
+    swapped = encoding.encode(f"{offered}\n\n{instructions}", disallowed_special=())
+    return [*rendered[:begin], *swapped, *rendered[end:]]
 
 
-def _moved(prompt: Prompt, how: Rendering) -> int:
-    """How many more tokens the developer message has because the instructions come last."""
-    texts = _instruction_texts(prompt, how) if how.instructions_last else []
-    if not texts:
-        return 0
-    instructions = f"# Instructions\n\n{texts[0]}"
-    tools = _ENDS_OF_TOOLS if prompt.tools else ""
-    usual = f"{instructions}\n\n{tools}" if tools else instructions
-    encode = harmony_encoding().encode
-    moved = encode(f"{tools}\n\n{instructions}", disallowed_special=())
-    return len(moved) - len(encode(usual, disallowed_special=()))
+def _history(prompt: Prompt, how: Rendering) -> list[int]:
+    """Return the messages other than instructions."""
+    turns = [turn for turn in prompt.turns if not instructs(turn)]
+    items = items_of(turns, separator=how.separator)
+    return [token for item in items for token in _message(item, how)]
 
 
-def _relevant(prompt: Prompt) -> frozenset[str]:
-    """Return the deviations that make a difference for a prompt."""
-    instructions = sum(map(instructs, prompt.turns))
-    parts = any(
-        isinstance(turn, Message | ToolResult) and not isinstance(turn.text, str)
-        for turn in prompt.turns
-    )
-    calls = any(isinstance(turn, ToolCall) for turn in prompt.turns)
-    relevant = {
-        "instructions_end": instructions > 0,
-        "separator": instructions > 1 or parts,
-        "separate": instructions > 1,
-        "instructions_last": instructions > 0,
-        "call_type": calls,
-        "arguments": calls,
-        "quoted_results": any(map(_is_result, prompt.turns)),
-    }
-    return frozenset(name for name, differs in relevant.items() if differs)
-
-
-@cache
-def _pairs(
-    longer: frozenset[str],
-    shorter: frozenset[str],
-    instructions_last: bool,
-    quoted_results: bool,
-) -> frozenset[tuple[Rendering, Rendering]]:
-    """Return every rendering, reduced to what makes a difference for each of two prompts."""
-    return frozenset(
-        (_reduced(how, longer), _reduced(how, shorter))
-        for how in renderings()
-        if instructions_last or not how.instructions_last
-        if quoted_results or not how.quoted_results
-    )
-
-
-def _reduced(how: Rendering, relevant: frozenset[str]) -> Rendering:
-    return Rendering(**{name: getattr(how, name) for name in relevant})
-
-
-def instructs(turn: ConversationItem) -> bool:
-    """Whether an item is a message with instructions."""
-    return isinstance(turn, Message) and turn.role in ("system", "developer")
-
-
-def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
-    """Yield the developer messages with instructions and tools."""
-    texts = _instruction_texts(prompt, how)
-    if texts or prompt.tools:
-        content = developer_content("".join(texts[:1]), functions_of(prompt.tools))
-        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
-    yield from (message_of(harmony.Developer(text)) for text in texts[1:])
-
-
-def _instruction_texts(prompt: Prompt, how: Rendering) -> list[str]:
-    items = items_of(list(filter(instructs, prompt.turns)), separator=how.separator)
-    texts = [text + how.instructions_end for item in items for text in texts_of(item)]
-    return texts if how.separate or not texts else [how.separator.join(texts)]
-
-
-def _message(item: harmony.ConversationItem, how: Rendering) -> oh.Message:
+def _message(item: harmony.ConversationItem, how: Rendering) -> Sequence[int]:
     match item:
         case harmony.Call(name, arguments):
-            call = message_of(harmony.Call(name, _written(arguments, how.arguments)))
-            call.content_type = how.call_type or None
-            return call
+            written = harmony.Call(name, _written(arguments, how.arguments))
+            return _message_tokens(written, how.call_type)
         case harmony.Result(name, output) if how.quoted_results:
-            return message_of(harmony.Result(name, json.dumps(output)))
-    return message_of(item)
+            return _message_tokens(harmony.Result(name, json.dumps(output)))
+    return _message_tokens(item)
+
+
+_message_tokens = lru_cache(maxsize=4096)(message_tokens)  # most prompts share their messages
 
 
 def _written(arguments: str, how: Arguments) -> str:
@@ -230,7 +199,11 @@ def _written(arguments: str, how: Arguments) -> str:
     return json.dumps(value, ensure_ascii=how == "ascii", separators=separators)
 
 
-_LIBRARY = Rendering()
+def instructs(turn: ConversationItem) -> bool:
+    """Whether an item is a message with instructions."""
+    return isinstance(turn, Message) and turn.role in ("system", "developer")
+
+
 _MOST_NAMED = 3
 _QUOTES = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
 

@@ -12,10 +12,10 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts,
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks.ledger import ledger
+from harness.checks.ledger import ANSWER_HEADER, COT_HEADER, IN_PROMPT, PREAMBLE_HEADER, ledger
 from harness.checks.rollout_score import measured_score
 from harness.verdict.tolerances import apply_tolerances
 
@@ -63,6 +63,17 @@ def tokens_of(*messages, content_type=""):
 def test_a_reply_with_cot_and_answer_has_ten_tokens_of_format():
     _, made, thought = counts(Reply(text="Four.", reasoning="2 + 2 = 4."))
     assert made - thought - 2 == 10
+
+
+@pytest.mark.parametrize(
+    ("empty", "header"),
+    [(Reasoning(""), COT_HEADER), (Answer(""), ANSWER_HEADER), (Preamble(""), PREAMBLE_HEADER)],
+)
+def test_the_sizes_of_headers_are_those_of_the_renderer(empty, header):
+    assert len(message_tokens(empty)) == header
+    assert message_tokens(empty)[:IN_PROMPT] == encode("<|start|>assistant")
+    types = [len(message_tokens(empty, each)) for each in CONTENT_TYPES]
+    assert max(types) - min(types) == 3
 
 
 @pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
