@@ -34,7 +34,7 @@ class ChatReply(Reply):
         self._with_usage = body.stream_options.include_usage
         self._generations = generations
         self._choices = [
-            ChatChoice(at, logprobs=body.logprobs, show_reasoning=not body.reasoning.exclude)
+            ChatChoice(at, logprobs=body.logprobs, show_reasoning=body.show_reasoning)
             for at in range(len(generations))
         ]
         self._head = {
@@ -164,7 +164,7 @@ class ChatChoice:
 
     def finished(self, finish_reason: str) -> Json:
         """Return the choice of the complete response."""
-        message = dict(self._message)
+        message = self._message | {"annotations": []}
         if self._calls:
             message["tool_calls"] = self._calls
         elif message["content"] is None:

@@ -11,6 +11,7 @@ from harmony.conversation import (
     Conversation,
     ConversationItem,
     Developer,
+    Effort,
     Preamble,
     Reasoning,
     Result,
@@ -25,6 +26,7 @@ from reference_engine.server.fields import (
     JsonObjectFormat,
     JsonSchema,
     Limit,
+    Metadata,
     RequestModel,
     Stops,
     SupportedEffort,
@@ -70,6 +72,7 @@ class ToolCall(RequestModel):
     type: Literal["function"] = "function"
     function: CalledFunction
     index: Ignored = None
+    provider_specific_fields: Ignored = None
 
 
 class AssistantMessage(RequestModel):
@@ -183,6 +186,14 @@ class ShownEffort(EffortChoice):
     exclude: bool = False
 
 
+class TemplateArguments(RequestModel):
+    """vLLM's `chat_template_kwargs`. gpt-oss always reasons, so thinking cannot be disabled."""
+
+    reasoning_effort: SupportedEffort | None = None
+    enable_thinking: Literal[True] = True
+    thinking: Literal[True] = True
+
+
 class OfferedFunction(FunctionDefinition):
     """A function, in which some clients repeat the type of the tool (llama-stack 0.7)."""
 
@@ -246,6 +257,8 @@ class ChatRequest(AnswerRequest):
     )
     reasoning_effort: SupportedEffort | None = None
     reasoning: ShownEffort = ShownEffort()
+    include_reasoning: bool = True
+    chat_template_kwargs: TemplateArguments = TemplateArguments()
     response_format: Annotated[
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
@@ -253,13 +266,24 @@ class ChatRequest(AnswerRequest):
     logit_bias: dict[str, Zero] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
     verbosity: Verbosity = "medium"
-    metadata: Ignored = None
+    metadata: Metadata = Field(default_factory=dict)
     parallel_tool_calls: Ignored = None
     prediction: Ignored = None
     prompt_cache_key: Ignored = None
     safety_identifier: Ignored = None
     store: Literal[False] = False
     user: Ignored = None
+
+    @property
+    def show_reasoning(self) -> bool:
+        """Whether the reply includes the chain of thought."""
+        return self.include_reasoning and not self.reasoning.exclude
+
+    @property
+    def effort(self) -> Effort:
+        """The effort that one of the fields for it states."""
+        template = self.chat_template_kwargs.reasoning_effort
+        return self.reasoning_effort or self.reasoning.effort or template or "medium"
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
         """Return the generation request for this body. Raises ApiError."""
@@ -275,7 +299,7 @@ class ChatRequest(AnswerRequest):
         conversation = Conversation(
             items=items,
             tools=tools,
-            effort=self.reasoning_effort or self.reasoning.effort or "medium",
+            effort=self.effort,
             answer_format=answer_format(
                 wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
             ),

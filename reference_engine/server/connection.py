@@ -24,6 +24,8 @@ R = TypeVar("R", bound=ModelRequest)
 
 # Size of a refused body that is read and discarded, so that the client can read the response.
 _DRAINED_BYTES = 256 * 2**20
+_ADMISSION_SECONDS = 0.05
+"""An engine refuses a request at once: one that waits longer for its first token is admitted."""
 
 
 async def until_disconnect(
@@ -105,18 +107,29 @@ class Reply(ABC):
     async def stream(self, emit: Emit) -> None:
         """Generate and emit the events; those of the same token are sent together.
 
-        The opening is sent with the first token, so that an earlier error has its own status.
+        The opening is sent when the engine has admitted the request, so that a refusal has its own
+        status.
         """
         opening = self.encode(self.opening())
+        in_order = asyncio.Lock()
 
         async def take(events: Sequence[Json]) -> None:
             nonlocal opening
-            encoded = opening + self.encode(events)
-            opening = b""
-            if encoded:
-                await emit(encoded)
+            async with in_order:
+                encoded, opening = opening + self.encode(events), b""
+                if encoded:
+                    await emit(encoded)
 
-        await self.generate(take)
+        async def open_admitted() -> None:
+            await asyncio.sleep(_ADMISSION_SECONDS)
+            await take(())
+
+        admission = asyncio.create_task(open_admitted())
+        try:
+            await self.generate(take)
+        finally:
+            admission.cancel()
+            await asyncio.gather(admission, return_exceptions=True)
         await emit(opening + self.encode(self.closing()) + self.end)
 
 

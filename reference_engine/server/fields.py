@@ -182,6 +182,12 @@ Zero = Annotated[float, AfterValidator(_zero)]
 
 Limit = Annotated[int, Field(ge=1)]
 
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+"""`metadata`: up to 16 pairs of a name and a value."""
+
 
 def _as_list(stop: object) -> object:
     return [stop] if isinstance(stop, str) else stop

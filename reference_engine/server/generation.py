@@ -19,7 +19,7 @@ from reference_engine.generation.errors import (
     QueueFullError,
 )
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.server.api_error import ApiError, internal_error, stopping
+from reference_engine.server.api_error import ApiError, internal_error, invalid, stopping
 from reference_engine.server.grammar import ReplyGrammar
 from reference_engine.server.tool_choice import ToolPolicy, continuation
 from reference_engine.server.visible_text import VisibleText
@@ -39,6 +39,7 @@ class GenerationRequest:
     sampling: SamplingParams
     policy: ToolPolicy
     stop: tuple[str, ...] = ()
+    field: str = "messages"  # the field of the request that has the conversation
 
     def without_oldest_turn(self) -> GenerationRequest | None:
         """Return the request without its first user message and what follows up to the second."""
@@ -107,7 +108,7 @@ class Generation:
             if params.seed is not None:
                 params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
             prompt = [*self.prompt, *self.completion]
-            with api_errors(prompt, self._engine.max_context):
+            with api_errors(prompt, self._engine.max_context, self._request.field):
                 async with aclosing(self._engine.generate(prompt, params)) as tokens:
                     async for token in tokens:
                         if not self.completion:
@@ -127,13 +128,13 @@ class Generation:
     def _checked_prompt(self) -> list[int]:
         conversation, max_context = self._request.conversation, self._engine.max_context
         if (least := least_tokens(conversation)) >= max_context:
-            raise overflow(f"at least {least}", max_context)
+            raise overflow(f"at least {least}", max_context, self._request.field)
         try:
             prompt = self.render(conversation)
         except RenderError as error:
             raise ApiError(400, str(error), code="invalid_prompt") from error
         if len(prompt) >= max_context:
-            raise overflow(len(prompt), max_context)
+            raise overflow(len(prompt), max_context, self._request.field)
         return prompt
 
     def _read(self, token: Token) -> list[Event]:
@@ -216,8 +217,8 @@ def usage_of(
 
 
 @contextmanager
-def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
-    """Convert errors of the engine to ApiError."""
+def api_errors(prompt: Sequence[int], max_context: int, field: str) -> Iterator[None]:
+    """Convert errors of the engine to ApiError; `field` of the request has the prompt."""
     try:
         yield
     except QueueFullError as error:
@@ -225,7 +226,7 @@ def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
         headers = {"Retry-After": _RETRY_SECONDS}
         raise ApiError(429, message, code="rate_limit_exceeded", headers=headers) from error
     except ContextOverflowError as error:
-        raise overflow(len(prompt), max_context) from error
+        raise overflow(len(prompt), max_context, field) from error
     except EngineClosedError as error:
         raise stopping() from error
     except BackendError as error:
@@ -235,7 +236,7 @@ def api_errors(prompt: Sequence[int], max_context: int) -> Iterator[None]:
         raise internal_error() from error
 
 
-def overflow(length: int | str, max_context: int) -> ApiError:
-    """Return the error for a prompt that leaves no room in the context."""
+def overflow(length: int | str, max_context: int, field: str) -> ApiError:
+    """Return the error for a prompt in a field that leaves no room in the context."""
     message = f"The prompt has {length} tokens, but the context is limited to {max_context}."
-    return ApiError(400, message, code="context_length_exceeded")
+    return invalid(field, message, "context_length_exceeded")

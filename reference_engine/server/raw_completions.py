@@ -125,13 +125,13 @@ class CompletionReply(Reply):
         engine, body, prompt = self._context.engine, self._body, self._prompt
         room = engine.max_context - len(prompt)
         if room < 1:
-            raise overflow(len(prompt), engine.max_context)
+            raise overflow(len(prompt), engine.max_context, "prompt")
         ends = STOP_TOKENS | frozenset(body.stop_token_ids)
         params = body.sampling(min(room, body.max_tokens), body.logprobs)
         params = replace(params, stop_token_ids=ends)
         text = _Text(body)
         end: Token | None = None
-        with api_errors(prompt, engine.max_context):
+        with api_errors(prompt, engine.max_context, "prompt"):
             async with aclosing(engine.generate(prompt, params)) as tokens:
                 async for token in tokens:
                     if end:  # The engine did not stop at this token.

@@ -2,7 +2,7 @@
 
 import pytest
 from faulty import HI, Row, after, chat, check, names_of, respond, send
-from scripted import ANSWER, CALL, CHAT_TOOL, COT
+from scripted import ANSWER, CALL, CHAT_TOOL, COT, LONG_COT
 
 from harmony.parse import CALL as CALL_TOKEN
 from harmony.parse import RETURN
@@ -66,7 +66,7 @@ def _prompt_tokens(seen) -> int:
 LIMITS = {
     "truncation-as-completed": Row(chat(HI, **SHORT), lambda s: s.finish == "stop"),
     "truncated-output-lost": Row(
-        respond(max_output_tokens=5),
+        respond(said=LONG_COT, max_output_tokens=16),
         lambda s: s.output == [] and s.json["status"] == "completed",
     ),
     "truncated-text-lost": Row(
@@ -79,7 +79,7 @@ LIMITS = {
     ),
     "truncation-crashes": Row(chat(HI, **SHORT), lambda s: s.status == 400),
     "incomplete-details-missing": Row(
-        respond(max_output_tokens=5),
+        respond(said=LONG_COT, max_output_tokens=16),
         lambda s: s.json["status"] == "incomplete" and s.json["incomplete_details"] is None,
     ),
     "limit-ignored": Row(chat(HI, **SHORT), lambda s: s.message["content"] == "Hello there."),
@@ -199,7 +199,7 @@ def test_shifted_logprobs():
 
 async def test_a_truncated_response_streamed_as_completed():
     row = Row(
-        respond(max_output_tokens=5, stream=True),
+        respond(said=LONG_COT, max_output_tokens=16, stream=True),
         lambda s: (
             s.types[-1] == s.text.rsplit("event: ", 1)[1].split("\n")[0] == "response.completed"
         ),

@@ -2,7 +2,7 @@
 
 import pytest
 from faulty import HI, JSON_HI, Row, after, chat, check, names_of, respond
-from scripted import CHAT_TOOL, COT, FLAT_TOOL
+from scripted import CHAT_TOOL, COT, FLAT_TOOL, LONG_COT
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 LATE = {"role": "system", "content": "Be late."}
@@ -298,7 +298,8 @@ HISTORY = {
         lambda s: "[object Object],[object Object]" in s.prompt,
     ),
     "stored-reasoning-lost": Row(
-        after(respond(max_output_tokens=6), "More"), lambda s: "I think" not in s.prompt
+        after(respond(said=LONG_COT, max_output_tokens=16), "More"),
+        lambda s: "I think" not in s.prompt,
     ),
     "unstored-response-kept": Row(
         after(respond(store=False), "More"), lambda s: "Hello there." in s.prompt

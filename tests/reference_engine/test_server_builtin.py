@@ -5,7 +5,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 from researching import CODE, INCLUDE, OPEN, RUN, SEARCH, WEB, research, server_tools
-from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running, sdk_client
+from scripted import ANSWER, COT, FLAT_TOOL, LONG_COT, ScriptedEngine, running, sdk_client
 
 from harmony.vocabulary import encode
 from reference_engine.builtin.python import PythonSandbox
@@ -156,9 +156,9 @@ def test_the_token_limit_is_for_all_steps(engine, client):
 
 @pytest.mark.parametrize("said", [RUN, SEARCH])
 def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
-    engine.script = lambda *_: said
-    response = ask(client, max_output_tokens=len(encode(said)) - 2)
-    (item,) = response.output
+    engine.script = lambda *_: LONG_COT + said
+    response = ask(client, max_output_tokens=len(encode(LONG_COT + said)) - 2)
+    _, item = response.output
     assert (response.status, item.status) == ("incomplete", "incomplete")
     assert len(engine.prompts) == 1
 

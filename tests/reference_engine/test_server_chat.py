@@ -70,12 +70,18 @@ def test_an_answer_with_its_reasoning(engine, client):
     reply = ask(client)
     (choice,) = reply["choices"]
     assert choice["message"] == {
-        "role": "assistant", "content": "Hello there.", "refusal": None, "reasoning": "I think.",
+        "role": "assistant", "content": "Hello there.", "refusal": None, "annotations": [],
+        "reasoning": "I think.",
     }  # fmt: skip
     assert choice["finish_reason"] == "stop"
     usage = reply["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 3
+
+
+def test_the_effort_of_the_chat_template_is_that_of_the_request(engine, client):
+    ask(client, chat_template_kwargs={"reasoning_effort": "high", "enable_thinking": True})
+    assert "Reasoning: high" in engine.prompts[-1]
 
 
 def test_a_call_has_null_content_and_a_fresh_id(engine, client):
@@ -161,9 +167,10 @@ def test_effort_reaches_the_prompt(engine, client, fields):
     assert "Reasoning: medium\n" in engine.prompts[1]
 
 
-def test_reasoning_is_omitted_on_request(engine, client):
-    assert "reasoning" not in ask(client, reasoning={"exclude": True})["choices"][0]["message"]
-    assert "reasoning" not in assembled(stream(client, reasoning={"exclude": True}))
+@pytest.mark.parametrize("fields", [{"reasoning": {"exclude": True}}, {"include_reasoning": False}])
+def test_reasoning_is_omitted_on_request(engine, client, fields):
+    assert "reasoning" not in ask(client, **fields)["choices"][0]["message"]
+    assert "reasoning" not in assembled(stream(client, **fields))
 
 
 def test_logprobs_cover_the_content(engine, client):

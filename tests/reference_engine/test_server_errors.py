@@ -54,7 +54,21 @@ BAD_SCHEMA = {"name": "s", "schema": {"properties": {"a": {"type": "text"}}}}
 DEEP = json.loads('{"properties":{"a":' * 100 + "{}" + "}}" * 100)
 DEEP_TOOL = {"type": "function", "function": {"name": "f", "parameters": DEEP}}
 
+BAD_METADATA = [
+    ({"metadata": {f"key {at}": "x" for at in range(17)}}, "metadata"),
+    ({"metadata": {"k" * 65: "x"}}, f"metadata.{'k' * 65}"),
+    ({"metadata": {"key": "x" * 513}}, "metadata.key"),
+]
+
 CHAT_ERRORS = [
+    *BAD_METADATA,
+    ({"include_reasoning": "no"}, "include_reasoning"),
+    ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
+    ({"chat_template_kwargs": {"builtin_tools": []}}, "chat_template_kwargs.builtin_tools"),
+    (
+        {"chat_template_kwargs": {"reasoning_effort": "none"}},
+        "chat_template_kwargs.reasoning_effort",
+    ),
     ({"messages": []}, "messages"),
     ({"messages": None}, "messages"),
     ({"messages": "Hi"}, "messages"),
@@ -152,7 +166,7 @@ RESPONSES_ERRORS = [
     ({"input": [USER, FUNCTION_CALL, OUTPUT, OUTPUT]}, "input[3].call_id"),
     ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
     ({"previous_response_id": "resp_x"}, "previous_response_id"),
-    ({"max_output_tokens": 0}, "max_output_tokens"),
+    ({"max_output_tokens": 15}, "max_output_tokens"),
     ({"max_tokens": 5}, "max_tokens"),
     ({"messages": [USER]}, "messages"),
     ({"background": True}, "background"),
@@ -160,6 +174,7 @@ RESPONSES_ERRORS = [
     ({"conversation": "c"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
     ({"metadata": {"a": 1}}, "metadata.a"),
+    *BAD_METADATA,
     ({"reasoning": "high"}, "reasoning"),
     ({"text": {"format": {"type": "x"}}}, "text.format.type"),
     ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
@@ -232,6 +247,7 @@ def test_a_prompt_longer_than_the_context_is_rejected(client, path):
         body = {"model": MODEL, "input": text}
     error = error_of(client.post(path, json=body), 400)
     assert error["code"] == "context_length_exceeded"
+    assert error["param"] == ("input" if path == "/responses" else "messages")
     assert "4096" in error["message"]
 
 

@@ -241,6 +241,18 @@ def test_a_disconnected_client_cancels_its_generation(path, stream):
         wait_for(lambda: engine.cancelled == len(engine.prompts))
 
 
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_a_stream_begins_when_the_request_is_admitted(path):
+    engine = ScriptedEngine()
+    engine.pause = 3600.0  # before the first token
+    body = {"model": MODEL, "stream": True, "messages": [USER]}
+    if path == "/responses":
+        body = {"model": MODEL, "stream": True, "input": "Hi"}
+    with running(engine) as url, httpx.stream("POST", url + path, json=body, timeout=30) as reply:
+        opening = next(reply.iter_text())
+    assert ('"role":"assistant"' if path == "/chat/completions" else "response.created") in opening
+
+
 def test_requests_in_flight_end_when_the_server_stops():
     engine = ScriptedEngine("<|channel|>final<|message|>" + "word " * 1000)
     engine.pause = 0.02

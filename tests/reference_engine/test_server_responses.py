@@ -6,7 +6,7 @@ import httpx
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
-from scripted import ANSWER, CALL, COT, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, COT, FLAT_TOOL, LONG_COT, ScriptedEngine, running
 
 from reference_engine.server.settings import AppSettings
 
@@ -138,10 +138,10 @@ def test_a_call(engine, client):
     assert call["call_id"].startswith("call_")
 
 
-@pytest.mark.parametrize("limit", [None, 1, 4, 7, 12, 16])
+@pytest.mark.parametrize("limit", [None, 16, 18, 21, 24, 29, 33])
 @pytest.mark.parametrize("said", [ANSWER, CALL, PLAN + CALL, COT + ANSWER, COT, "junk", "<|end|>"])
 def test_streams_follow_the_grammar_and_equal_the_whole_reply(engine, client, said, limit):
-    engine.script = lambda *_: said
+    engine.script = lambda *_: LONG_COT + said
     fields = {"tools": [FLAT_TOOL], "max_output_tokens": limit}
     final = check_grammar(stream(client, **fields))
     whole = ask(client, **fields)
@@ -151,11 +151,12 @@ def test_streams_follow_the_grammar_and_equal_the_whole_reply(engine, client, sa
 
 
 def test_a_reply_at_its_token_limit_is_truncated(engine, client):
-    response = ask(client, max_output_tokens=4)
+    engine.script = lambda *_: LONG_COT + ANSWER
+    response = ask(client, max_output_tokens=21)
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert response["output"][0]["status"] == "incomplete"
-    assert response["usage"]["output_tokens"] == 4
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
+    assert response["usage"]["output_tokens"] == 21
 
 
 def test_logprobs_are_returned_if_included(engine, client):

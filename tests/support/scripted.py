@@ -19,6 +19,8 @@ from reference_engine.server.serve import Server
 from reference_engine.server.settings import AppSettings
 
 COT = "<|channel|>analysis<|message|>I think.<|end|><|start|>assistant"
+LONG_COT = COT.replace("I think", "I think, and I think, and so on")
+"""Its 17 tokens make room for cuts in what follows: the limit of a response is at least 16."""
 ANSWER = COT + "<|channel|>final<|message|>Hello there.<|return|>"
 FINAL = COT + "<|channel|>final<|message|>All done.<|return|>"
 CALL_OF = COT + "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>"

@@ -54,7 +54,9 @@ hooks.REQUEST.when(hooks.of_streams).faults(
 hooks.GENERATION.faults(
     stop_ignored=lambda request: replace(request, stop=()),
     only_first_stop=lambda request: replace(request, stop=request.stop[:1]),
-    stop_string_kept=lambda r: _KeepingStop(r.conversation, r.sampling, r.policy, (), r.stop),
+    stop_string_kept=lambda r: _KeepingStop(
+        r.conversation, r.sampling, r.policy, field=r.field, kept=r.stop
+    ),
 )
 hooks.PARSER.faults(
     stop_acts_on_reasoning=lambda parser, request: _stopped(

@@ -12,7 +12,7 @@ from reference_engine.server.fields import (
     Ignored,
     JsonObjectFormat,
     JsonSchema,
-    Limit,
+    Metadata,
     RequestModel,
     TextFormat,
     Verbosity,
@@ -63,14 +63,14 @@ class ResponsesRequest(AnswerRequest):
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool = True
-    max_output_tokens: Limit | None = None
+    max_output_tokens: Annotated[int, Field(ge=16)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     include: list[Includable] = Field(default_factory=list)
     tools: list[AnyTool] = Field(default_factory=list)
     tool_choice: ToolChoice = "auto"
     reasoning: EffortChoice = EffortChoice()
     text: TextSettings = TextSettings()
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
     parallel_tool_calls: bool = True
     max_tool_calls: Annotated[int, Field(ge=0)] | None = None
     safety_identifier: str | None = None
@@ -113,4 +113,5 @@ class ResponsesRequest(AnswerRequest):
         )
         top_logprobs = self.top_logprobs if self.logprobs else None
         sampling = self.sampling(self.max_output_tokens, top_logprobs)
-        return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
+        policy = replace(policy, builtin=builtin)
+        return GenerationRequest(conversation, sampling, policy, field="input")
