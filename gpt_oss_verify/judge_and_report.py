@@ -76,7 +76,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     shown_thresholds.pop("reference_cases")
     shown_thresholds["rule"] = "guide" if thresholds.by_guide else "success_rate"
     shown_thresholds["reference"] = target_of(thresholds).reference
-    shown = ("status", "reason", "applicable", "failures", "counts")
+    shown = ("status", "applicable", "failures", "counts")
     return {
         "version": whole["version"],
         "run": str(folder),
@@ -89,8 +89,8 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
             for result in whole["results"]
         ],
         "checks": [
-            {"id": each["check"]["id"]} | {name: each[name] for name in shown}
-            for each in whole["checks"]
+            {"id": check.check.id, "reason": check.reason} | {name: fields[name] for name in shown}
+            for check, fields in zip(analysis.checks, whole["checks"], strict=True)
         ],
     }
 
