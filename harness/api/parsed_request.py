@@ -69,9 +69,9 @@ class ParsedRequest:
 
     @property
     def limit(self) -> int | None:
-        """The maximum number of output tokens."""
+        """The maximum number of output tokens; LM Studio and llama.cpp take -1 for no limit."""
         limits = [self.body.get(name) for name in _LIMITS]
-        return next((n for n in limits if isinstance(n, int) and not isinstance(n, bool)), None)
+        return next((n for n in limits if type(n) is int and n >= 0), None)
 
     @property
     def choices(self) -> int:

@@ -26,13 +26,15 @@ T = TypeVar("T")
 class ParsedExchange:
     """One exchange of a rollout. Equality is identity, so that exchanges can be hashed.
 
-    `recorded` is the exchange as recorded, `before` the one before it; `results` belongs to `once`.
+    `recorded` is the exchange as recorded, `before` the one before it; `imported` exchanges are
+    recorded traffic. `results` belongs to `once`.
     """
 
     api: Api
     index: int
     recorded: Exchange
     before: ParsedExchange | None = None
+    imported: bool = False
     results: dict[object, object] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -217,7 +219,8 @@ def parse_rollout(rollout: Rollout) -> ParsedRollout:
     parsed: list[ParsedExchange] = []
     for index, exchange in enumerate(rollout.exchanges):
         before = parsed[-1] if parsed else None
-        parsed.append(ParsedExchange(rollout.api, index, exchange, before))
+        imported = rollout.recording is not None
+        parsed.append(ParsedExchange(rollout.api, index, exchange, before, imported))
     return ParsedRollout(rollout, tuple(parsed))
 
 

@@ -36,6 +36,8 @@ _MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notati
 # JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
 # parse.
 _MISTAKES = 0.02
+_MOST_MISTAKES = 0.5  # the share from which no agent could use the model
+_NO_ARGUMENTS = ("", "{}", "null")
 _AFTER_NAME = (
     r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
 )
@@ -138,18 +140,29 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, meant.name, found.call.name)
 
 
+def _is_without_arguments(found: Call) -> bool:
+    """Whether a call has no arguments, and its function requires none."""
+    tool = found.exchange.request.functions.get(found.call.name)
+    if tool is None or misfit({}, tool.parameters) is not None:
+        return False
+    return not tool.parameters.get("properties") or found.call.arguments.strip() in _NO_ARGUMENTS
+
+
 @family.check(
     "calls.arguments.json",
     calls,
-    lambda found: not _is_cut(found),
+    lambda found: not (_is_cut(found) or _is_without_arguments(found)),
     severity="warning",
     tolerated=_MISTAKES,
+    error_above=_MOST_MISTAKES,
 )
 def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
     A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
-    or truncates the arguments. The arguments of the built-in tool python are a program instead.
+    or truncates the arguments, or sends their pieces in another order. Invalid JSON in nearly all
+    calls of an API or mode is an error. The arguments of the built-in tool python are a program
+    instead.
     """
     is_program = found.call.name == "python" and _is_built_in(found)
     if parsed_object(found.call.arguments) is None and not is_program:
@@ -157,7 +170,23 @@ def _arguments(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
 
 
-@family.check("calls.arguments.cut", calls, lambda found: not _is_cut(found), tolerated=0.005)
+family.check(
+    "calls.arguments.json.none",
+    calls,
+    lambda found: not _is_cut(found) and _is_without_arguments(found),
+    severity="warning",
+    tolerated=_MISTAKES,
+    text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
+    "function without parameters, too. Clients that parse an empty text as JSON fail.",
+)(_arguments)
+
+
+@family.check(
+    "calls.arguments.cut",
+    calls,
+    lambda found: not (_is_cut(found) or found.exchange.at_limit),
+    tolerated=0.005,
+)
 def _ends_early(found: Call) -> Iterator[Problem]:
     """The arguments of a finished tool call are not a truncated JSON object.
 

@@ -45,6 +45,7 @@ class Family:
         apis: Iterable[Api] | None = None,
         modes: Iterable[Mode] | None = None,
         tolerated: float = 0.0,
+        error_above: float | None = None,
         needs: Capability | None = None,
         relations: Iterable[Relation] = (),
         text: str | None = None,
@@ -62,6 +63,7 @@ class Family:
             apis: The APIs it applies to; by default those that the id implies, otherwise both.
             modes: The modes it applies to, if the id does not imply them.
             tolerated: See `Rule`.
+            error_above: See `Rule`.
             needs: See `Rule`.
             relations: See `Rule`.
             text: Summary and reason, if the function has no docstring.
@@ -82,6 +84,7 @@ class Family:
                 Check(
                     about=about,
                     tolerated=tolerated,
+                    error_above=error_above,
                     needs=needs,
                     suite="tools",
                     relations=tuple(relations),

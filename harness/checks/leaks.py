@@ -16,6 +16,17 @@ _SPECIAL_TOKEN = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
 )
 # A header whose special tokens a detokenizer or parser dropped.
+# A header with its special tokens, as the model is trained to write it; also an end token.
+_WELL_FORMED = re.compile(
+    r"<\|(?:end|return|call)\|>|(?:<\|start\|>assistant(?: ?to=\S+)?)?"
+    r"(?:<\|channel\|>(?:analysis|commentary|final)(?: ?to=\S+)?)?"
+    r"(?: ?<\|constrain\|>\w+| \w+)?<\|message\|>"
+)
+# The end of a truncated text, from the header that the token limit cut on.
+_CUT_HEADER = re.compile(
+    r"(?:<\|end\|>)?(?:<\|(?:start|channel|constrain)\|>[^\n<]{0,80})+$|<\|end\|>$"
+    r"|assistant(?:analysis|commentary|final)(?: ?to=\S*)?(?:json|code)?$"
+)
 _MERGED_HEADER = r"assistant(?:analysis|commentary|final|(?:code|json)(?=\s*\{))"
 # The last alternative is a header inside JSON, where a JSON grammar began too early.
 _HEADER = re.compile(
@@ -64,6 +75,8 @@ def _search(
             continue
         if place == "argument text" and parsed_object(text) is not None:
             continue
+        if reply.finish == "length":
+            text = _CUT_HEADER.sub("", text)
         if place in ("answer", "reasoning") and "`" in text:
             text = _CODE.sub("", text)
         matches = pattern.finditer(text)
@@ -71,21 +84,43 @@ def _search(
         if found:
             context = text[max(0, found.start() - 40) : found.end() + 40]
             message = f"The {place} contains {what}."
-            yield Problem(exchange, message, f"{place} without format markup", context)
+            own = place in ("answer", "reasoning") and _is_malformed(text)
+            expected = f"{place} without format markup"
+            yield Problem(exchange, message, expected, context, proven=not own)
 
 
-@family.check("harmony.markers", every_choice, source=HARMONY)
+def _is_malformed(text: str) -> bool:
+    """Whether a text has a header that the model cannot have been trained to write."""
+    return _SPECIAL_TOKEN.search(_WELL_FORMED.sub("", text)) is not None
+
+
+@family.check("harmony.markers", every_choice, source=HARMONY, tolerated=0.01)
 def _special_tokens(answer: Answer) -> Iterator[Problem]:
     """No harmony special tokens leak into the answer, reasoning, tool names or arguments.
 
     The provider's harmony parser failed. Clients show or execute the markup. A reply in which the
     model spelled the markup, for example to explain it, is not reported: it has CoT, and its
     reported tokens are exactly those of its texts. A special token is a single token, its spelling
-    several.
+    several. A few headers that the model malformed are tolerated.
     """
     found = list(_search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token"))
     if not found or not _fits_tokens(answer):
         yield from found
+
+
+@family.check(
+    "harmony.cut", every_choice, lambda answer: answer.reply.finish == "length", source=HARMONY
+)
+def _cut_header(answer: Answer) -> Iterator[Problem]:
+    """A reply whose token limit falls inside a header contains no part of the header.
+
+    The provider's harmony parser returns an unfinished header as text. Clients show the markup.
+    """
+    for place, text in (("answer", answer.reply.text), ("reasoning", answer.reply.reasoning)):
+        found = _CUT_HEADER.search(text)
+        if found and found[0] not in answer.exchange.prompt:
+            message = f"The truncated {place} ends with parts of a harmony header."
+            yield Problem(answer.exchange, message, f"{place} without format markup", text[-80:])
 
 
 @family.check("harmony.remains", every_choice, source=HARMONY)
@@ -94,9 +129,12 @@ def _header(answer: Answer) -> Iterator[Problem]:
 
     The provider's harmony parser failed. Clients show or execute the markup. Nothing is reported if
     the number of tokens shows that the model wrote the header as text, or without its message
-    token, unless the reply begins with the header of a missing CoT.
+    token, unless the reply begins with the header of a missing CoT. The check harmony.markers
+    reports headers with special tokens.
     """
     reply, what = answer.reply, "parts of a harmony header"
+    if any(_SPECIAL_TOKEN.search(text) for text in (reply.text, *(c.name for c in reply.calls))):
+        return
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
     if not found and not reply.reasoning:
         found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))

@@ -43,6 +43,7 @@ _HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEA
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
+_ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
@@ -81,9 +82,10 @@ def ledger_of(
 
     That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
     if the request has several choices, stop strings, tools that the provider runs or an option that
-    hides the CoT, if a text contains special tokens, if a response has items of other types, or if
-    there is no vocabulary. With `stopped`, only replies to requests with stop strings are counted.
-    With `spelled`, special tokens in a text count as text that the model spelled.
+    hides the CoT, if a text contains special tokens, if the author of a recording shortened a text,
+    if a response has items of other types, or if there is no vocabulary. With `stopped`, only
+    replies to requests with stop strings are counted. With `spelled`, special tokens in a text
+    count as text that the model spelled.
     """
     request, items = exchange.request, objects(reply.raw.get("output"))
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
@@ -92,8 +94,9 @@ def ledger_of(
         return None
     if bool(request.stops) != stopped or any(i.get("type") not in _COUNTED_ITEMS for i in items):
         return None
-    texts = (reply.reasoning, reply.text, *(call.arguments for call in reply.calls))
-    if not spelled and any(map(_SPECIAL.search, texts)):
+    if not spelled and any(map(_SPECIAL.search, _texts(reply))):
+        return None
+    if _is_shortened(exchange, reply):
         return None
     entries = _entries(reply)
     if entries is None:
@@ -161,13 +164,24 @@ def hides_cot(exchange: ParsedExchange) -> bool:
 def has_lost_cot(exchange: ParsedExchange) -> bool:
     """Whether a reply without CoT reports tokens that its text does not explain.
 
-    Tokens that cannot be counted are unexplained. If the CoT is in the answer, the unexplained
-    tokens are those of its header.
+    Tokens that cannot be counted are unexplained, except those of a shortened text. If the CoT is
+    in the answer, the unexplained tokens are those of its header.
     """
     reply, found = exchange.reply, ledger(exchange)
     if reply is None or reply.reasoning or not reply.output_tokens:
         return False
-    return found is None or found.difference >= COT_HEADER
+    if found is None:
+        return not _is_shortened(exchange, reply)
+    return found.difference >= COT_HEADER
+
+
+def _texts(reply: Reply) -> tuple[str, ...]:
+    return (reply.reasoning, reply.text, *(call.arguments for call in reply.calls))
+
+
+def _is_shortened(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether a recording has a text that ends in an ellipsis, as authors of reports shorten it."""
+    return exchange.imported and any(t.rstrip().endswith(_ELLIPSES) for t in _texts(reply))
 
 
 def may_be_headers(tokens: int) -> bool:

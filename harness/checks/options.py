@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.check import Family
-from harness.checks.json_text import is_doubled, is_padded, misfit, parsed_object, parsed_value
+from harness.checks.json_text import (
+    ends_early,
+    is_doubled,
+    is_padded,
+    misfit,
+    parsed_object,
+    parsed_value,
+)
 from harness.checks.ledger import ledger_of
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
@@ -249,10 +256,11 @@ def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
-    of this length itself.
+    of this length itself, and none of the calls whose JSON is unfinished.
     """
     exchange, reply, _ = found
     if reply.finish in ("stop", "tool_calls"):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
-        yield Problem(exchange, message, expected, reply.finish)
+        cut = any(ends_early(call.arguments) for call in reply.calls)
+        yield Problem(exchange, message, expected, reply.finish, proven=cut)

@@ -13,6 +13,7 @@ from harness.api.stream_events import carries_text
 from harness.checks.check import Family
 from harness.checks.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 from harness.checks.subjects import (
+    BUILT_IN,
     Answer,
     Item,
     answers,
@@ -29,6 +30,7 @@ _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
 _SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
+_OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
 
@@ -74,7 +76,8 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
     """A response contains only reasoning, messages and calls of the offered tools.
 
     Clients cannot answer a call of a tool that they did not declare. Such items come from
-    incorrectly parsed harmony headers.
+    incorrectly parsed harmony headers. Only calls of the tools that gpt-oss was trained with may be
+    the model's own.
     """
     reply = found.exchange.reply
     if reply is not None and Answer(found.exchange, reply).misplaced:
@@ -85,7 +88,10 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
     if kind not in ("reasoning", "message", "function_call") and not declared:
         message = f"The response contains a {kind} item, but the request declared no such tool."
         expected = "reasoning, message or function_call"
-        yield Problem(found.exchange, message, expected, kind, f"{found.path}.type")
+        names = (tool, str(found.item.get("name")), str(found.item.get("server_label")))
+        trained = kind in _OF_TRAINED_TOOLS or any(map(BUILT_IN.fullmatch, names))
+        path = f"{found.path}.type"
+        yield Problem(found.exchange, message, expected, kind, path, proven=not trained)
 
 
 @family.check(

@@ -182,6 +182,7 @@ def _event_name(exchange: ParsedExchange) -> Iterator[Problem]:
     wrong = next((event for event in exchange.known_events if event.name != event.type), None)
     if wrong is not None:
         message = "The `event:` line of an event differs from its type."
+        message = message if wrong.name else "An event has no `event:` line."
         got = wrong.name or "no event: line"
         yield Problem(exchange, message, wrong.type, got, event=wrong.number)
 

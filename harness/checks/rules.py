@@ -42,6 +42,8 @@ class Problem:
     got: str
     path: str | None = None
     event: int | None = None
+    proven: bool = False
+    """Whether the evidence excludes the model as the cause, so that no share of it is tolerated."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class Rule:
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
     most; 0 if only a server can. Problems are info unless their number exceeds it
     significantly; see `harness.statistics.rates`."""
+    error_above: float | None = field(default=None, kw_only=True)
+    """The share of rollouts that no usable model exceeds; a warning above it is an error."""
     needs: Capability | None  # a capability that a provider's entry may declare missing
     suite: SuiteName  # the smallest suite that includes the rule
     relations: tuple[Relation, ...] = field(default=(), kw_only=True)
@@ -171,7 +175,13 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
         got=excerpt(problem.got),
     )
     message = excerpt(problem.message)
-    return Finding(id=about.id, severity=about.severity, message=message, evidence=evidence)
+    return Finding(
+        id=about.id,
+        severity=about.severity,
+        message=message,
+        evidence=evidence,
+        proven=problem.proven,
+    )
 
 
 def as_warning(finding: Finding) -> Finding:
@@ -179,6 +189,11 @@ def as_warning(finding: Finding) -> Finding:
     if finding.severity != "error":
         return finding
     return finding.model_copy(update={"severity": "warning"})
+
+
+def as_error(finding: Finding) -> Finding:
+    """Return the finding of a warning that is too frequent for any usable model, as an error."""
+    return finding.model_copy(update={"severity": "error"})
 
 
 def tolerated(finding: Finding) -> Finding:

@@ -174,7 +174,7 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
 @family.check(
     "usage.reasoning.differs",
     accounted,
-    lambda found: found.ledger.thinking and found.ledger.cot,
+    lambda found: found.ledger.thinking and found.ledger.cot and not found.reply.calls,
     severity="warning",
 )
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
@@ -190,6 +190,16 @@ def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
         message = "The number of reasoning tokens does not match the CoT."
         expected = f"{tokens - slack} to {most} for a CoT of {tokens} tokens"
         yield Problem(found.exchange, message, expected, str(reported), _PATH)
+
+
+family.check(
+    "usage.reasoning.differs.with_calls",
+    accounted,
+    lambda found: found.ledger.thinking and found.ledger.cot and found.reply.calls,
+    severity="warning",
+    text="The number of reasoning tokens of a reply with a call matches the CoT. Some servers "
+    "count the arguments of calls as reasoning.",
+)(_reasoning_differs)
 
 
 def _seen(found: Accounted) -> bool:

@@ -75,8 +75,6 @@ _RARE = frozenset(
     }
 )
 """Requests that a provider may reject."""
-_CUT_EARLY = frozenset({"harmony.markers", "harmony.remains"})
-"""What replies of a few tokens provoke where they end within a header."""
 
 
 def _request(name: str, prompt: Prompt) -> ProbeRequest:
@@ -92,7 +90,7 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
         instructions,
         max_tokens=_FEW_TOKENS,
         whole=False,
-        provokes=_CUT_EARLY | (MAY_BE_REFUSED if name in _RARE else frozenset()),
+        provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
     )
 
 

@@ -134,7 +134,7 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     }
     counted = judged_result(about, findings, counts)
     reasons: list[Reason] = []
-    if any(finding.severity != about.severity for finding in findings):
+    if any(finding.severity == "info" != about.severity for finding in findings):
         reasons = [Reason(code=each.code) for each in check.related(WarnsInRecordings)]
         if check.tolerated:
             share = percentage(check.tolerated)

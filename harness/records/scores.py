@@ -73,6 +73,7 @@ class Finding(Record):
     severity: Severity
     message: str
     evidence: Evidence
+    proven: bool = Field(default=False, description="no model causes it, so none is tolerated")
 
 
 @dataclass(frozen=True, slots=True)

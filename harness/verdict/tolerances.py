@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.checks import CHECKS, compare_rollouts
-from harness.checks.rules import as_warning, tolerated
+from harness.checks.rules import as_error, as_warning, tolerated
 from harness.records.scores import Finding, Score
 from harness.statistics.rates import LEVEL, excessive
 from harness.tasks.tool_calling import invalidated
@@ -28,16 +28,21 @@ def apply_tolerances(
 
     Findings of a check with a tolerated share remain as they are in strata in which the share of
     affected rollouts exceeds it: the exact binomial test of `harness.statistics.rates` has a
-    p-value of at most `level`. Elsewhere they become informational. Errors of checks in `may_warn`
-    become warnings. What remains an error makes the response of a tool-call attempt invalid.
+    p-value of at most `level`. Elsewhere they become informational, unless their evidence excludes
+    the model (`proven`). Warnings become errors in strata in which their share exceeds
+    `Rule.error_above`. Errors of checks in `may_warn` become warnings. What remains an error makes
+    the response of a tool-call attempt invalid.
     """
     compared = list(_compared(scores))
     strata = _strata(compared)
-    exceeded = {
-        check_id: _excessive(check_id, strata, level)
-        for check_id in {finding.id for score in compared for finding in score.findings}
+    found = {finding.id for score in compared for finding in score.findings}
+    exceeded = {each: _excessive(each, CHECKS[each].tolerated, strata, level) for each in found}
+    serious = {
+        each: _excessive(each, above, strata, level)
+        for each in found
+        if (above := CHECKS[each].error_above) is not None
     }
-    return [_lowered(score, exceeded, may_warn) for score in compared]
+    return [_judged(score, exceeded, serious, may_warn) for score in compared]
 
 
 def strata_of(score: Score) -> Iterator[Stratum]:
@@ -81,10 +86,9 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
 
 
 def _excessive(
-    check_id: str, strata: Mapping[Stratum, Sequence[Score]], level: float
+    check_id: str, rate: float, strata: Mapping[Stratum, Sequence[Score]], level: float
 ) -> frozenset[Stratum]:
-    """Return the strata in which the model cannot have caused all findings of a check."""
-    rate = CHECKS[check_id].tolerated
+    """Return the strata in which the findings of a check exceed a rate, such as the model's."""
     if not rate:
         return frozenset((EVERY,))
     counts = {stratum: _counts(check_id, members) for stratum, members in strata.items()}
@@ -101,19 +105,24 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
     return [(sum(found), len(found)) for found in counted.values()]
 
 
-def _lowered(
-    score: Score, exceeded: Mapping[str, Collection[Stratum]], may_warn: Collection[str]
+def _judged(
+    score: Score,
+    exceeded: Mapping[str, Collection[Stratum]],
+    serious: Mapping[str, Collection[Stratum]],
+    may_warn: Collection[str],
 ) -> Score:
     if not score.findings:
         return score
     strata = set(strata_of(score))
 
-    def lowered(finding: Finding) -> Finding:
-        if strata.isdisjoint(exceeded[finding.id]):
+    def judged(finding: Finding) -> Finding:
+        if not finding.proven and strata.isdisjoint(exceeded[finding.id]):
             return tolerated(finding)
-        return as_warning(finding) if finding.id in may_warn else finding
+        if finding.id in may_warn:
+            return as_warning(finding)
+        return finding if strata.isdisjoint(serious.get(finding.id, ())) else as_error(finding)
 
-    findings = tuple(map(lowered, score.findings))
+    findings = tuple(map(judged, score.findings))
     if score.value is None:
         return replace(score, findings=findings)
     return invalidated(score, findings)

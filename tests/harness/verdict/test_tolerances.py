@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
+
 from harness.checks import CHECKS
-from harness.records.conditions import Api, Condition
+from harness.records.conditions import Api, Condition, Mode
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Traits
 from harness.verdict.tolerances import apply_tolerances
@@ -12,18 +14,29 @@ from harness.verdict.tolerances import apply_tolerances
 EMPTY = "reply.empty"
 
 
-def score(number: int, *, empty: bool, api: Api = "chat", replica: str = "", task: str = "probes"):
-    record = f"{task}/{number}/{api}"
+def score(
+    number: int,
+    *,
+    empty: bool,
+    api: Api = "chat",
+    replica: str = "",
+    task: str = "probes",
+    check: str = EMPTY,
+    mode: Mode = "streaming",
+    proven: bool = False,
+) -> Score:
+    record = f"{task}/{number}/{api}/{mode}"
     evidence = Evidence(record=record, exchange=0, expected="text", got="")
-    found = Finding(id=EMPTY, severity="error", message="empty", evidence=evidence)
+    severity = CHECKS[check].about.severity
+    found = Finding(id=check, severity=severity, message="empty", evidence=evidence, proven=proven)
     return Score(
         record=record,
         task=task,
         sample=str(number % 37),
-        condition=Condition(model="m", api=api, mode="streaming"),
+        condition=Condition(model="m", api=api, mode=mode),
         attempt=1,
         outcome="answered",
-        applicable=frozenset((EMPTY,)),
+        applicable=frozenset((check,)),
         findings=(found,) if empty else (),
         traits=Traits(replicas=(("header x-served-by", replica),) if replica else ()),
     )
@@ -78,3 +91,42 @@ def test_one_broken_replica_is_reported_even_if_the_total_is_within_the_rate() -
 
     assert severities(run("b")) == {"error"}
     assert severities(run("")) == {"info"}
+
+
+def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> None:
+    for proven, severity in ((True, "error"), (False, "info")):
+        scores = [score(at, empty=at == 7, proven=proven) for at in range(1000)]
+        assert severities(scores) == {severity}
+
+
+JSON = "calls.arguments.json"
+
+
+def test_invalid_arguments_in_nearly_all_calls_of_one_mode_are_an_error_there() -> None:
+    whole = [score(at, empty=at < 9, check=JSON, mode="non-streaming") for at in range(300)]
+    streams = [score(at, empty=at % 20 > 0, check=JSON) for at in range(100)]
+    found = {
+        (each.condition.mode, finding.severity)
+        for each in apply_tolerances([*whole, *streams])
+        for finding in each.findings
+    }
+    assert ("streaming", "error") in found
+    assert ("non-streaming", "error") not in found
+
+
+@pytest.mark.parametrize(("every", "severity"), [(100, "info"), (5, "warning"), (2, "warning")])
+def test_invalid_arguments_in_fewer_calls_are_no_error(every: int, severity: str) -> None:
+    scores = [score(at, empty=at % every == 0, check=JSON) for at in range(300)]
+    assert severities(scores) == {severity}
+
+
+def test_the_calls_of_one_kind_in_one_mode_are_compared_alone() -> None:
+    """Nine invalid arguments of the model do not hide empty ones in all streams."""
+    whole = [score(at, empty=at < 9, check=JSON, mode="non-streaming") for at in range(280)]
+    streams = [score(at, empty=False, check=JSON) for at in range(250)]
+    kind = "calls.arguments.json.none"
+    none = [score(at, empty=False, check=kind, mode="non-streaming") for at in range(3)]
+    empty = [score(at, empty=True, check=kind) for at in range(3)]
+    scores = apply_tolerances([*whole, *streams, *none, *empty])
+    found = {(each.id, each.severity) for one in scores for each in one.findings}
+    assert found == {(JSON, "info"), (kind, "warning")}

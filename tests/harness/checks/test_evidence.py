@@ -1,0 +1,183 @@
+"""Findings whose evidence excludes the model, and kinds of replies that are counted separately."""
+
+import pytest
+from healthy import json_response, rollout
+from mutations import asked, put
+from replies import Reply, chat_whole, counts, responses_whole
+
+from harness import checks
+from harness.api.parsed_rollout import parse_rollout
+from harness.records.rollouts import Recording
+
+CALL = Reply(call=("get_weather", '{"city": "Lisbon"}'))
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+OPTIONAL = {"type": "object", "properties": {"city": {"type": "string"}}}
+NOTHING = {"type": "object", "properties": {}}
+
+
+def examined(reply, change=lambda body: None, request=None, api="chat"):
+    body = (chat_whole if api == "chat" else responses_whole)(reply)
+    change(body)
+    recorded = asked(rollout([json_response(body)], api=api), request or {})
+    return checks.examine(parse_rollout(recorded))
+
+
+def found(reply, change=lambda body: None, request=None, api="chat"):
+    return {each.id: each for each in examined(reply, change, request, api)[1]}
+
+
+def offering(parameters):
+    function = {"name": "f", "description": "", "parameters": parameters}
+    return {"tools": [{"type": "function", "function": function}]}
+
+
+# --- Headers at the token limit
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<|start|>assistant<|channel|>", "<|end|><|start|>assistant", "Four.<|channel|>fin",
+     "<|channel|>commentary to=functions.get", "Four.assistantfinal",
+     "<|start|>assistant<|channel|>commentary <|constrain|>json"],
+)  # fmt: skip
+def test_a_header_that_the_limit_cut_counts_once(text):
+    def cut(body):
+        body["choices"][0] |= {"finish_reason": "length"}
+        body["choices"][0]["message"]["content"] = text
+
+    markup = {"harmony.cut", "harmony.markers", "harmony.remains"}
+    assert found(Reply(text="Four."), cut).keys() & markup == {"harmony.cut"}
+
+
+@pytest.mark.parametrize("text", ["a helpful assistant", "The final", "an analysis", "a < b |"])
+def test_truncated_words_are_no_header(text):
+    def cut(body):
+        body["choices"][0]["finish_reason"] = "length"
+
+    applicable, findings = examined(Reply(text=text), cut)
+    assert "harmony.cut" in applicable
+    assert not {each.id for each in findings if each.id.startswith("harmony.")}
+
+
+def test_a_complete_header_in_a_truncated_reply_is_a_leak():
+    text = "<|channel|>analysis<|message|>We add.<|end|><|start|>assistant"
+
+    def cut(body):
+        body["choices"][0] |= {"finish_reason": "length"}
+        body["choices"][0]["message"]["content"] = text
+
+    assert found(Reply(text="Four."), cut)["harmony.markers"].proven
+
+
+# --- Who wrote it
+
+
+@pytest.mark.parametrize(
+    ("text", "by_server"),
+    [
+        ("<|channel|>final<|message|>Four.", True),
+        ("Four.<|return|>", True),
+        ("<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}",
+         True),
+        ("<|channel|>commentary<|channel|>final Four.", False),
+        ("<|start|>functions<|message|>Four.", False),
+        ("<|channel|>finale<|message|>Four.", False),
+    ],
+)  # fmt: skip
+def test_a_malformed_header_may_be_the_model_s(text, by_server):
+    leaked = found(Reply(text=text, wrote="Four."))
+    assert leaked["harmony.markers"].proven == by_server
+    assert "harmony.remains" not in leaked
+
+
+@pytest.mark.parametrize(
+    ("item", "by_server"),
+    [
+        ({"type": "mcp_call", "name": "json", "server_label": "json"}, True),
+        ({"type": "image_generation_call"}, True),
+        ({"type": "mcp_call", "name": "python", "server_label": "python"}, False),
+        ({"type": "web_search_call"}, False),
+    ],
+)
+def test_an_item_of_no_tool_of_the_model_is_the_server_s(item, by_server):
+    def change(body):
+        body["output"].insert(1, {"id": "x_1", "status": "completed", "arguments": "", **item})
+
+    undeclared = found(Reply(text="Four."), change, api="responses")
+    assert undeclared["responses.item_type.undeclared"].proven == by_server
+
+
+@pytest.mark.parametrize(("arguments", "by_server"), [('{"city": "Lis', True), ("{}", False)])
+def test_a_call_cut_at_the_limit_is_no_end_by_the_model(arguments, by_server):
+    cut = Reply(call=("f", arguments))
+    limited = found(cut, request=offering(OPTIONAL) | {"max_tokens": counts(cut)[1]})
+    assert limited["finish.limit"].proven == by_server
+    assert "calls.arguments.cut" not in limited
+
+
+# --- Kinds of replies with their own denominators
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "judged", "broken"),
+    [
+        (NOTHING, "", "calls.arguments.json.none", True),
+        (NOTHING, "null", "calls.arguments.json.none", True),
+        (NOTHING, "{}", "calls.arguments.json.none", False),
+        (OPTIONAL, "", "calls.arguments.json.none", True),
+        (OPTIONAL, '{"city": "Lisbon"}', "calls.arguments.json", False),
+        (OPTIONAL, '{"city": ', "calls.arguments.json", True),
+        (WEATHER, "", "calls.arguments.json", True),
+    ],
+)
+def test_calls_without_arguments_are_a_kind_of_their_own(parameters, arguments, judged, broken):
+    applicable, findings = examined(Reply(call=("f", arguments)), request=offering(parameters))
+    both = {"calls.arguments.json", "calls.arguments.json.none"}
+    assert applicable & both == {judged}
+    assert ({each.id for each in findings} & both == {judged}) == broken
+
+
+@pytest.mark.parametrize("reply", [CALL, Reply(text="Four.", reasoning="We add two and two. " * 9)])
+def test_reasoning_tokens_of_replies_with_calls_are_counted_separately(reply):
+    cot = counts(reply)[2]
+    many = put("usage.completion_tokens_details.reasoning_tokens", cot + 25)
+
+    def longer(body):
+        many(body)
+
+    applicable, findings = examined(reply, longer)
+    both = {"usage.reasoning.differs", "usage.reasoning.differs.with_calls"}
+    expected = {"usage.reasoning.differs.with_calls" if reply.call else "usage.reasoning.differs"}
+    assert applicable & both == {each.id for each in findings} & both == expected
+
+
+# --- Limits and shortened texts
+
+
+@pytest.mark.parametrize("limit", [-1, -2])
+def test_a_negative_limit_is_no_limit(limit):
+    applicable, findings = examined(CALL, request={"max_tokens": limit})
+    assert not {each.id for each in findings if each.id.startswith(("usage", "finish"))}
+    assert "usage.limit" not in applicable
+
+
+def test_the_limit_of_a_request_still_binds():
+    assert "usage.limit" in found(CALL, request={"max_tokens": 4})
+
+
+@pytest.mark.parametrize("ending", ["…", "..."])
+def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending):
+    whole = Reply(text="It is sunny in Lisbon all day. " * 9, reasoning="They ask for it. " * 30)
+
+    def shortened(body):
+        message = body["choices"][0]["message"]
+        message |= {"content": f"It is{ending}", "reasoning": f"They ask{ending}"}
+
+    body = chat_whole(whole)
+    shortened(body)
+    live = rollout([json_response(body)])
+    pasted = live.model_copy(update={"recording": Recording(source="pasted.txt")})
+    for recorded, accounted in ((live, True), (pasted, False)):
+        ids = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+        assert ("usage.output.unseen" in ids) == accounted
+        assert "chat.reasoning.missing" not in ids
