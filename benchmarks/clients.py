@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -57,13 +58,13 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
 
     from evals.registry import load_data
     from evals.task import EvalTask
-    from gpt_oss_verify.progress import LiveDisplay
+    from gpt_oss_verify.progress import display, so_far
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
     from harness.session import sample
     from harness.tasks.plan import Plan, new_info
-    from harness.verdict.judge import InterimJudge
+    from harness.verdict.judge import Judge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
@@ -77,12 +78,12 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
     task = EvalTask(data, [condition], tries, sampling, settings)
     info = new_info(provider.info(), [task], settings, ("benchmark",))
-    judge = InterimJudge(place, [task], info)
+    judge = Judge(place, [task])
     with open_nowhere() as screen:
-        display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), [task])
-        with display.progress:
-            sample(Plan(provider, (task,), info), place, display, judge)
-    assert str(display.tally).startswith("100.0 % passed so far · 0 errors")
+        console = Console(file=screen, force_terminal=True, width=100)
+        with display(judge, info, debug=False, console=console) as shown:
+            sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
+    assert so_far(judge.counts).startswith("100.0 % passed so far · 0 errors")
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

@@ -5,6 +5,7 @@ import socket
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_
 from harness.run.sampling import Observer, run_until_stopped
 from harness.session import sample
 from harness.tasks.plan import Plan, continued, ended, started
-from harness.verdict.judge import InterimJudge
+from harness.verdict.judge import Judge
 
 _CONNECT_SECONDS = 10
 """Ray itself tries for many minutes to reach a cluster that does not answer."""
@@ -123,7 +124,7 @@ def sample_shard(shard: ShardJob) -> SampledShard:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
             plan = continued(info, provider, tasks, Budget())
-            sample(plan, folder, Observer(), InterimJudge(folder, tasks, plan.info))
+            sample(plan, folder, Observer(), partial(Judge(folder, tasks).so_far, info))
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE

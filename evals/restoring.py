@@ -13,8 +13,8 @@ from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
-from harness.run.run_log import read_rollouts, read_run_info
-from harness.verdict.planned_scores import Scorer
+from harness.run.run_log import read_run_info
+from harness.verdict.judge import Judge
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
@@ -57,9 +57,9 @@ def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)
     found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
-    for task in tasks:
-        task.read_grades(folder)
-    for score in Scorer(tasks, info.shard).scores(read_rollouts(folder), missing=False):
+    judge = Judge(folder, tasks)
+    judge.read()
+    for score in judge.graded():
         found[score.task, score.condition].append(score)
     results = [
         task.eval_scores(condition, found[task.name, condition])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,6 @@ from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
-from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt, Sample
@@ -52,7 +52,7 @@ from harness.run.sampling import Observer
 from harness.statistics.estimators import Scores, maj_at_k
 from harness.statistics.intervals import at_k
 from harness.statistics.mean_scores import mean_score
-from harness.tasks.task import ScoreFields, Task, failed_samples
+from harness.tasks.task import Task, failed_samples
 
 _RIGHT = "right"
 _SHOWN_OF_FAILURES = ("answer", "order", "detail")
@@ -135,33 +135,27 @@ class EvalTask(Task):
                     Sample(question, messages, tools=tools), condition, number, **members
                 )
 
-    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Return the outcome of an attempt by OpenAI's script, or before grading."""
-        if not self._samples(parsed.rollout):
-            return None
-        reply, failure = ending(parsed)
-        if failure is not None or reply is None or isinstance(self.test, HealthBench):
-            return failure or {"outcome": "graded"}
-        rollout = parsed.rollout
-        value = self.test.openai_score(rollout.sample, rollout.presentation, reply.text)
-        return {"outcome": "correct" if value else "wrong", "value": value}
-
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""
         rollout = parsed.rollout
-        if not self._samples(rollout):
+        if rollout.sample not in self._question_set or not self.plans(rollout):
             return None
         reply, failure = ending(parsed)
         if self.graded:
-            outcome = failure or self._grade_of(rollout.id, rollout.sample)
+            outcome = failure or {"outcome": "graded"}
         else:
             marked = {} if reply is None else self._marked(parsed, reply)
             outcome = {"openai_value": 0.0, **marked, **(failure or {})}
         programs = None if self.info.sampling.python is None else python_tool.programs(parsed)
         return measured_score(parsed, {**outcome, "programs": programs}, checks=False)
 
-    def _samples(self, rollout: Rollout) -> bool:
-        return rollout.sample in self._question_set and self.plans(rollout)
+    def with_grade(self, score: Score) -> Score:
+        """Return the score with its rubric score, or with what a grader read in an answer."""
+        if self.graded and score.outcome == "graded":
+            return replace(score, **self._grade_of(score.record, score.sample))
+        if self.graded or score.record not in self._verdicts:
+            return score
+        return replace(score, grader_reads=self._verdicts[score.record].get(ITEM))
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model may run any; see `Task`.
@@ -240,7 +234,6 @@ class EvalTask(Task):
             "value": float(mark.marking == "correct"),
             "answer": mark.answer,
             "openai_value": mark.openai_score,
-            "grader_reads": self._verdicts.get(parsed.rollout.id, {}).get(ITEM),
             "order": test.prompt(sample, number).order,
         }
 

@@ -1,12 +1,12 @@
 """Carry out a plan: sample with progress, judge and report; and print what it will cost."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from evals.cost import Cost, Expectation, Part, expect
 from gpt_oss_verify.choice import budget_for, same_grader
 from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
-from gpt_oss_verify.planning import restore
 from gpt_oss_verify.progress import display
 from gpt_oss_verify.screen import print_raw, say, show
 from harness import session
@@ -21,11 +21,11 @@ from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
-from harness.verdict import requirements
-from harness.verdict.judge import InterimJudge
+from harness.tasks.suite import restored_tasks
+from harness.verdict.judge import Judge
 from reports.text import counted, visible
 
-Sampler = Callable[[Plan, Path, Observer], None]
+Sampler = Callable[[Plan, Path, Observer, Judge], None]
 
 
 def carry_out(
@@ -36,50 +36,53 @@ def carry_out(
     Raises the errors of `sample_with_progress`.
     """
     folder = run.resume or run_folder.create(run.out or DEFAULT_OUT, plan.provider.name)
-    sample_with_progress(plan, folder, debug=run.debug, sample=sample or sample_here)
+    judge = sample_with_progress(plan, folder, debug=run.debug, sample=sample or sample_here)
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
-    return judge_and_print(folder, as_json=run.as_json, show_questions=show_questions)
+    return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
 
 
-def sample_here(plan: Plan, folder: Path, observer: Observer) -> None:
+def sample_here(plan: Plan, folder: Path, observer: Observer, judge: Judge) -> None:
     """Sample in this process; see `harness.session.sample`."""
-    session.sample(plan, folder, observer, InterimJudge(folder, plan.tasks, plan.info))
+    session.sample(plan, folder, observer, partial(judge.so_far, plan.info))
 
 
 def sample_with_progress(
     plan: Plan, folder: Path, *, debug: bool = False, sample: Sampler = sample_here
-) -> None:
-    """Sample with progress on stderr; if sampling ends early, judge the finished attempts.
+) -> Judge:
+    """Sample with progress on stderr, and return the judge, which has scored all attempts.
+
+    If sampling ends early, the finished attempts are judged.
 
     Raises ConfigurationError if a task cannot be sampled on this machine,
     ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
     user stops the run.
     """
+    judge = Judge(folder, plan.tasks)
     try:
-        soft = requirements.may_warn(plan.info.settings.thresholds)
-        with display(plan.tasks, debug=debug, may_warn=soft) as screen:
-            sample(plan, folder, screen)
+        with display(judge, plan.info, debug=debug) as screen:
+            sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
         if not plan.info.resumed and run_folder.discard_unused(folder):
             raise
-        _judge(folder)
+        _judge(judge)
         say(f"The finished attempts are judged in {folder}/report.md")
         if isinstance(error, StoppedAnsweringError):
             error = StoppedAnsweringError(f"{error}; continue with --resume {folder}")
         error.run = folder
         raise error from None
     except StoppedError as stop:
-        _judge(folder)
+        _judge(judge)
         stop = StoppedError(f"{stop} {folder}")
         stop.run = folder
         raise stop from None
+    return judge
 
 
-def _judge(folder: Path) -> None:
+def _judge(judge: Judge) -> None:
     from gpt_oss_verify.judge_and_report import judge_and_report
 
-    judge_and_report(folder)
+    judge_and_report(judge.folder, judge=judge)
 
 
 def grade(
@@ -107,17 +110,18 @@ def grade(
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
     info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
-    tasks = restore(run, info, chosen)
+    tasks = restored_tasks(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(chosen, tuple(tasks), info, spending)
+    judge = Judge(run, tasks)
     try:
-        with display(debug=debug) as screen:
+        with display(judge, info, debug=debug) as screen:
             session.grade(plan, run, screen)
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judge_and_print(run, as_json=as_json)
+    return judge_and_print(run, judge=judge, as_json=as_json)
 
 
 def print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
@@ -141,7 +145,7 @@ def on_ray() -> Sampler:
     from evals.ray_cluster import RayExecutor, sample_in_shards
 
     executor = RayExecutor()
-    return lambda plan, folder, observer: sample_in_shards(plan, folder, executor, observer)
+    return lambda plan, folder, observer, _: sample_in_shards(plan, folder, executor, observer)
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:

@@ -116,12 +116,12 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
         folder = run_folder.create(DEFAULT_OUT, name)
         say(f"{name}: {folder}")
         try:
-            sample_with_progress(plan, folder)
+            judge = sample_with_progress(plan, folder)
         except ProviderUnavailableError as error:
             say(f"{name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
-        judge_and_report(folder)
+        judge_and_report(folder, judge=judge)
         folders.append(folder)
     return folders, code
 

@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 
 from evals.task import EvalTask
-from gpt_oss_verify.planning import restore
-from gpt_oss_verify.screen import print_raw, stdout
+from gpt_oss_verify.screen import print_raw, say, stdout
 from harness.compare.history import since_previous
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder
 from harness.run.run_log import read_chosen, read_run_info
+from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
-from harness.verdict.judge import judge
+from harness.verdict.judge import Judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
@@ -34,18 +34,21 @@ def judge_and_report(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
+    judge: Judge | None = None,
 ) -> Report:
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
-    `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
-    if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
+    `thresholds` and `changes` replace its own thresholds and settings. `judge` has judged the run
+    while it was sampled. Raises ConfigurationError if a file of a task or the baseline cannot be
+    read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
-    tasks = restore(folder, info)
-    analysis, scores = judge(folder, info, tasks, thresholds=thresholds)
+    judge = judge or Judge(folder, restored_tasks(folder, info))
+    judge.read()
+    analysis, scores = judge.judged(info, thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
-    return _write_reports(folder, analysis, tasks, show_questions=show_questions)
+    return _write_reports(folder, analysis, judge.tasks, show_questions=show_questions)
 
 
 def judge_and_print(
@@ -54,13 +57,17 @@ def judge_and_print(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
+    judge: Judge | None = None,
     as_json: bool = False,
 ) -> int:
     """Judge and report a run, print the report, and return the exit code.
 
-    Raises the errors of `judge_and_report`.
+    A failed run that was just sampled has its first finding printed before, if it was not. Raises
+    the errors of `judge_and_report`.
     """
-    made = judge_and_report(folder, thresholds, changes, show_questions=show_questions)
+    made = judge_and_report(folder, thresholds, changes, show_questions=show_questions, judge=judge)
+    if judge is not None and (found := judge.first_finding(made.analysis)):
+        say(found)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:

@@ -13,7 +13,6 @@ from evals.healthbench.conversations import NAMES as HEALTHBENCH
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
-from evals.restoring import restored_evals
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
     budget_of,
@@ -306,16 +305,7 @@ def resume(
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_of_run(gate, info)
-    return continued(info, entry, restore(folder, info, grader), spending, thresholds)
-
-
-def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
-    """Restore the tasks of a run; `info` is its `run.json`, perhaps with other settings.
-
-    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
-    be read, and RunLogError if it is not the one that `run.json` describes.
-    """
-    return [*restored_tasks(folder, info), *restored_evals(folder, info, grader)]
+    return continued(info, entry, restored_tasks(folder, info, grader), spending, thresholds)
 
 
 def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:

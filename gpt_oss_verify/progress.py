@@ -3,9 +3,8 @@
 import json
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,15 +14,13 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
 from gpt_oss_verify.screen import stderr
-from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.checks import CHECKS
-from harness.checks.rollout_score import usage
 from harness.records.rollouts import Exchange, Rollout
+from harness.records.runs import RunInfo
 from harness.records.scores import Outcome
 from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
-from harness.tasks.task import Task
 from harness.text import percentage, plain
+from harness.verdict.judge import Counts, Judge
 from reports.text import counted
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -33,140 +30,39 @@ _ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
 _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
 
-class Tally:
-    """Counts the rollouts of a run by their provisional outcomes; they are judged at the end."""
-
-    def __init__(self, tasks: Sequence[Task] = ()) -> None:
-        self._tasks = {task.name: task for task in tasks}
-        self._outcomes: Counter[Outcome] = Counter()
-        self._probed: Counter[Outcome] = Counter()
-        self._values: list[float] = [0.0, 0.0]
-        self._tokens = 0
-        self._grades: Counter[str] = Counter()
-        self.finished = 0
-
-    def add(self, rollout: Rollout) -> bool:
-        """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
-        if rollout.task == GRADING:
-            return self._add_grade(rollout)
-        self.finished += 1
-        task, parsed = self._tasks.get(rollout.task), parse_rollout(rollout)
-        ended = None if task is None else task.provisional(parsed)
-        if task is None or ended is None:
-            return True
-        counter = self._probed if task.info.kind == "probes" else self._outcomes
-        counter[ended["outcome"]] += 1
-        self._tokens += usage(parsed).output or 0
-        if ended.get("value") is not None:
-            self._values[0] += ended["value"]
-            self._values[1] += 1
-        return True
-
-    def _add_grade(self, rollout: Rollout) -> bool:
-        grade = grade_of(rollout)
-        self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
-        return grade is not None
-
-    def __str__(self) -> str:
-        if self._grades:
-            kinds = ("met", "not met", "without a grade")
-            return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds)
-        if not self.finished:
-            return "nothing finished yet"
-        passed, judged = self._values
-        probed = self._probed.total()
-        what = " of cases" if probed else ""
-        parts = [f"{percentage(passed / judged)}{what} passed so far"] if judged else []
-        if probed:  # Many probes provoke errors.
-            failed = sum(self._probed[outcome] for outcome in _ERRORS)
-            of_them = f", {failed:,} of them errors" if failed else ""
-            replies = counted(probed, "probe reply", "probe replies")
-            parts.append(f"{replies}{of_them}, judged at the end")
-        if self._outcomes["graded"]:
-            parts.append(f"{self._outcomes['graded']:,} to grade")
-        parts.append(counted(sum(self._outcomes[outcome] for outcome in _ERRORS), "error"))
-        parts += [
-            f"{self._outcomes[outcome]:,} {outcome.replace('_', ' ')}"
-            for outcome in _SHOWN
-            if self._outcomes[outcome]
-        ]
-        return " · ".join([*parts, f"{self._tokens:,} tokens"])
-
-
-class FirstFinding:
-    """Reports the first finding; the verdict is decided at the end.
-
-    It judges finished attempts, and the probes of a group when its last attempt has finished.
-    It stops at the first error. Errors of checks with a tolerated share are left out, because a
-    few of them may come from the model. It works in a thread, so that recorded times are right.
-    """
-
-    def __init__(
-        self, tasks: Sequence[Task], may_warn: Collection[str], tell: Callable[[str], None]
-    ) -> None:
-        """Judge for these tasks; errors of rules in `may_warn` are warnings.
-
-        `tell` gets one sentence, in a thread.
-        """
-        self._tasks = {task.name: task for task in tasks if task.info.kind != "eval"}
-        self._tell = tell
-        self._strict = {name for name, check in CHECKS.items() if not check.tolerated}
-        self._may_warn = may_warn
-        self._found = False
-        self._made: Counter[str] = Counter()
-        self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
-        self._judge = ThreadPoolExecutor(1, thread_name_prefix="first-finding")
-
-    def add(self, rollout: Rollout) -> None:
-        """Judge an attempt soon, unless there was a finding."""
-        task = self._tasks.get(rollout.task)
-        if task is not None and not self._found:
-            self._judge.submit(self._add, task, rollout)
-
-    def close(self) -> None:
-        """Judge nothing more."""
-        self._found = True
-        self._judge.shutdown(cancel_futures=True)
-
-    def _add(self, task: Task, rollout: Rollout) -> None:
-        if self._found:
-            return
-        parsed = parse_rollout(rollout)
-        score = task.score(parsed)
-        for finding in () if score is None else score.findings:
-            if finding.severity == "error" and finding.id in self._strict - set(self._may_warn):
-                self._report(finding.id, finding.message)
-                return
-        if task.info.kind != "probes":
-            return
-        samples = self._groups[task.name]
-        samples.setdefault(rollout.sample, []).append(parsed)
-        self._made[task.name] += 1
-        if self._made[task.name] == task.info.planned:
-            for result in task.probe_results(samples):
-                if result.status == "failed" and result.check.id not in self._may_warn:
-                    first = result.examples[0].message if result.examples else result.check.summary
-                    self._report(result.check.id, first)
-                    return
-            del self._groups[task.name]
-
-    def _report(self, rule: str, message: str) -> None:
-        if not self._found:
-            self._found = True
-            self._groups.clear()
-            self._tell(f"first finding: {rule}: {message}")
+def so_far(counts: Counts) -> str:
+    """Return what a live line says about the attempts that are scored."""
+    if not counts.finished:
+        return "nothing finished yet"
+    probed = counts.probes.total()
+    what = " of cases" if probed else ""
+    rate = percentage(counts.passed / counts.valued) if counts.valued else ""
+    parts = [f"{rate}{what} passed so far"] if rate else []
+    if probed:  # Many probes provoke errors.
+        failed = sum(counts.probes[outcome] for outcome in _ERRORS)
+        of_them = f", {failed:,} of them errors" if failed else ""
+        replies = counted(probed, "probe reply", "probe replies")
+        parts.append(f"{replies}{of_them}, judged at the end")
+    if counts.outcomes["graded"]:
+        parts.append(f"{counts.outcomes['graded']:,} to grade")
+    parts.append(counted(sum(counts.outcomes[outcome] for outcome in _ERRORS), "error"))
+    parts += [
+        f"{counts.outcomes[outcome]:,} {outcome.replace('_', ' ')}"
+        for outcome in _SHOWN
+        if counts.outcomes[outcome]
+    ]
+    return " · ".join([*parts, f"{counts.tokens:,} tokens"])
 
 
 class LineDisplay(Observer):
     """Prints a line at intervals, for logs, pipes and CI."""
 
-    def __init__(
-        self, console: Console, tasks: Sequence[Task] = (), may_warn: Collection[str] = ()
-    ) -> None:
-        """Print to `console`; errors of rules in `may_warn` are not reported as first finding."""
-        self.tally = Tally(tasks)
+    def __init__(self, console: Console, judge: Judge, info: RunInfo) -> None:
+        """Print to `console`; `judge` judges the run, and `info` is its `run.json`."""
         self._console = console
-        self._first_finding = FirstFinding(tasks, may_warn, self._print)
+        self._judge = judge
+        self._info = info
+        self._grades: Counter[str] = Counter()
         self._stage = ("", 0.0)
         self._under_way: dict[str, tuple[str, float]] = {}
         self._planned = 0
@@ -176,7 +72,7 @@ class LineDisplay(Observer):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Call `tick` every second, from a thread, because nothing happens while the run waits."""
+        """Judge the run, and call `tick` every second, in threads; at the end, judge the rest."""
         ended = threading.Event()
 
         def ticks() -> None:
@@ -186,11 +82,12 @@ class LineDisplay(Observer):
         thread = threading.Thread(target=ticks, daemon=True)
         thread.start()
         try:
-            yield
+            with self._judge.following(self._info, self._print):
+                yield
         finally:
-            self._first_finding.close()
             ended.set()
             thread.join()
+            self._end_stage()
 
     def stage(self, text: str) -> None:
         """Print the current activity."""
@@ -199,6 +96,7 @@ class LineDisplay(Observer):
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Print the number of planned attempts."""
+        self._end_stage()
         self._planned, self._done = planned, finished
         self._stage = ("", 0.0)
         already = f", {finished} of them already done" if finished else ""
@@ -231,14 +129,36 @@ class LineDisplay(Observer):
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
+        self._done += self._count(rollout)
+        if time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
+            self._print(self._line())
+
+    def _count(self, rollout: Rollout) -> bool:
+        """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
         self._under_way.pop(rollout.id, None)
-        self._first_finding.add(rollout)
-        self._done += self.tally.add(rollout)
-        due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
-        if self._done == self._planned or due:
-            waiting = self._waiting()
-            named = f" · {waiting}" if waiting else ""
-            self._print(f"{self._done}/{self._planned} · {self.tally}{self._pace}{named}")
+        if rollout.task != GRADING:
+            self._judge.grown()
+            return True
+        grade = grade_of(rollout)
+        self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
+        return grade is not None
+
+    def _end_stage(self) -> None:
+        """Print the counts of all attempts of a stage."""
+        if self._planned:
+            self._judge.read()
+            self._print(self._line())
+
+    def _line(self) -> str:
+        waiting = self._waiting()
+        named = f" · {waiting}" if waiting else ""
+        return f"{self._done}/{self._planned} · {self._counted()}{named}"
+
+    def _counted(self) -> str:
+        if self._grades:
+            kinds = ("met", "not met", "without a grade")
+            return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds) + self._pace
+        return f"{so_far(self._judge.counts)}{self._pace}"
 
     def _print(self, text: str) -> None:
         self._printed_at = time.monotonic()
@@ -248,10 +168,8 @@ class LineDisplay(Observer):
 class LiveDisplay(LineDisplay):
     """A line that redraws itself, for terminals."""
 
-    def __init__(
-        self, console: Console, tasks: Sequence[Task] = (), may_warn: Collection[str] = ()
-    ) -> None:
-        super().__init__(console, tasks, may_warn)
+    def __init__(self, console: Console, judge: Judge, info: RunInfo) -> None:
+        super().__init__(console, judge, info)
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
@@ -281,10 +199,11 @@ class LiveDisplay(LineDisplay):
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
-        self._under_way.pop(rollout.id, None)
-        self._first_finding.add(rollout)
-        self.progress.update(self._task, advance=self.tally.add(rollout))
+        self.progress.update(self._task, advance=self._count(rollout))
         self.tick()
+
+    def _end_stage(self) -> None:
+        """Print nothing: the line is removed at the end."""
 
     def tick(self) -> None:
         """Show the counts, and what the run waits for."""
@@ -292,7 +211,7 @@ class LiveDisplay(LineDisplay):
         if self._stage[0]:
             text = waiting or f"{self._stage[0]} …"
         else:
-            text = f"{self.tally}{self._pace}{f' · {waiting}' if waiting else ''}"
+            text = f"{self._counted()}{f' · {waiting}' if waiting else ''}"
         self.progress.update(self._task, description=plain(text))
 
 
@@ -308,19 +227,15 @@ class DebugDisplay(LineDisplay):
 
 @contextmanager
 def display(
-    tasks: Sequence[Task] = (),
-    *,
-    debug: bool,
-    may_warn: Collection[str] = (),
-    console: Console | None = None,
+    judge: Judge, info: RunInfo, *, debug: bool, console: Console | None = None
 ) -> Iterator[LineDisplay]:
-    """Show progress until the end of the block, in the form that suits stderr.
+    """Judge a run and show progress until the end of the block, in the form that suits stderr.
 
-    The first error of a rule that is not in `may_warn` is printed as soon as it is found.
+    `info` is its `run.json`. The first finding is printed as soon as there is one.
     """
     console = console or stderr()
     kind = DebugDisplay if debug else LiveDisplay if console.is_terminal else LineDisplay
-    screen = kind(console, tasks, may_warn)
+    screen = kind(console, judge, info)
     with screen.shown():
         yield screen
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from harness.api.fields import objects
@@ -246,7 +247,7 @@ class ProbeGroup:
 
     name: str  # names the group; the part before the first dot is the family of its probes
     requests: Callable[[Api], Sequence[ProbeRequest]]
-    """The requests over an API; their ids are unique in the group."""
+    """The requests over an API, built once; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
     suite: SuiteName = "standard"
     """The smallest suite that includes its probes, unless a probe has its own."""
@@ -263,6 +264,9 @@ class ProbeGroup:
     expensive: bool = False
     """Send the requests over the first API of the run only, and list the cost of each probe."""
     probes: list[Probe] = field(default_factory=list)  # filled by `probe`
+
+    def __post_init__(self) -> None:
+        self.requests = cache(self.requests)
 
     def golden_of(self, options: ProbeOptions) -> Golden | None:
         """Return the part of the run's golden file that its probes need, if any."""

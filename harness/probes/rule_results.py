@@ -1,8 +1,9 @@
 """All rules, and their results over a run. No I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
@@ -50,12 +51,22 @@ def check_results(
 
 
 def probe_results(
-    probes: Iterable[Probe],
+    probes: Sequence[Probe],
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
 ) -> tuple[RuleResult, ...]:
-    """Return the result of every probe, from the rollouts of each request by its id."""
-    return tuple(_probe_result(probe, rollouts, options) for probe in probes)
+    """Return the result of every probe, from the rollouts of each request by its id.
+
+    The probes are those of one group, and share the responses over each API.
+    """
+
+    @cache
+    def responses(api: Api) -> ProbeResponses:
+        group = probes[0].group
+        requests, golden = group.requests(api), group.golden_of(options)
+        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+
+    return tuple(_probe_result(probe, responses, options) for probe in probes)
 
 
 def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
@@ -143,9 +154,9 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
 
 
 def _probe_result(
-    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
+    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
 ) -> RuleResult:
-    about, golden = probe.about, probe.group.golden_of(options)
+    about = probe.about
     applicable = [api for api in options.apis if api in about.apis]
     if not applicable:
         return _skipped(about, options.apis)
@@ -154,8 +165,7 @@ def _probe_result(
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
     for api in applicable:
-        requests = probe.group.requests(api)
-        responses = ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+        responses = responses_over(api)
         try:
             trials = list(probe.judge(responses))
         except NotVerifiableError as error:

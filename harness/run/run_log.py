@@ -75,38 +75,47 @@ def read_run_info(folder: Path) -> RunInfo:
 def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
     """Yield the rollouts of a log, each id once, without a torn last line. Raises RunLogError."""
     seen: set[str] = set()
-    for rollout, _ in follow_rollouts(folder, name):
+    for rollout, _ in new_rollouts(folder, name=name):
         if rollout.id not in seen:
             seen.add(rollout.id)
             yield rollout
 
 
-def follow_rollouts(
+def new_rollouts(
     folder: Path,
-    name: str = ROLLOUTS_FILE,
     start: int = 0,
+    *,
+    name: str = ROLLOUTS_FILE,
     chosen: Collection[str] | None = None,
 ) -> Iterator[tuple[Rollout, int]]:
-    """Yield every line of a log from `start`, each with its end in bytes; no torn last line.
+    """Yield the lines of a log from `start`, each with its end in bytes; no torn last line.
 
-    `start` is the end of a line. Lines that begin with an id that is not in `chosen` are left out.
-    Raises RunLogError.
+    The log may grow meanwhile. `start` is the end of a line. Lines that begin with an id that is
+    not in `chosen` are left out. Raises RunLogError.
 
     orjson and then pydantic take two thirds of the time that pydantic takes to read JSON.
     """
     path, end = folder / name, start
-    for number, line, last in _lines(path, start):
-        end += len(line)
-        begun = None if chosen is None else _ID.match(line)
-        if begun and begun[1].decode(errors="replace") not in (chosen or ()):
-            continue
-        try:
-            record = Rollout.model_validate(orjson.loads(line))
-        except ValueError as error:
-            if last and not line.endswith(b"\n"):
+    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            end += len(line)
+            begun = None if chosen is None else _ID.match(line)
+            left_out = begun and begun[1].decode(errors="replace") not in (chosen or ())
+            if left_out or line == b"\n":
+                continue
+            try:
+                record = Rollout.model_validate(orjson.loads(line))
+            except ValueError as error:
+                if not line.endswith(b"\n"):
+                    return
+                number = path.read_bytes()[:end].count(b"\n")
+                raise RunLogError(
+                    f"{path}, line {number} is damaged: {problem_of(error)}"
+                ) from None
+            yield record, end
+            if not line.endswith(b"\n"):
                 return
-            raise _damaged(path, number, start, error) from None
-        yield record, end
 
 
 def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
@@ -115,18 +124,10 @@ def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
     Raises RunLogError.
     """
     left = set(ids)
-    for rollout, _ in follow_rollouts(folder, chosen=left):
+    for rollout, _ in new_rollouts(folder, chosen=left):
         if rollout.id in left:
             left.remove(rollout.id)
             yield rollout
-
-
-def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:
-    """Return the error for a line that cannot be read, counted from a position in the log."""
-    if start:
-        with path.open("rb") as file:
-            number += file.read(start).count(b"\n")
-    return RunLogError(f"{path}, line {number} is damaged: {problem_of(error)}")
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -225,7 +226,7 @@ def _scan(path: Path) -> tuple[set[str], int]:
     """Return the ids in a log, and the length of its intact part. Raises RunLogError."""
     finished: set[str] = set()
     size = 0
-    for number, line, last in _lines(path):
+    for number, (line, last) in enumerate(_lines(path), 1):
         try:
             if not line.endswith(b"\n"):
                 break
@@ -238,12 +239,11 @@ def _scan(path: Path) -> tuple[set[str], int]:
     return finished, size
 
 
-def _lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield the lines of a file with their numbers, and whether each is the last."""
+def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """Yield the lines of a file, and whether each is the last."""
     with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
-        file.seek(start)
-        number, line = 1, file.readline()
+        line = file.readline()
         while line:
             following = file.readline()
-            yield number, line, not following
-            number, line = number + 1, following
+            yield line, not following
+            line = following

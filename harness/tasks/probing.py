@@ -25,7 +25,7 @@ from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt
 from harness.run.preflight import ALTERNATIVES, cot_field, most_alternatives
 from harness.run.run_folder import GOLDEN_FILE, write_text
-from harness.tasks.task import ScoreFields, Task
+from harness.tasks.task import Task
 
 
 class ProbeTask(Task):
@@ -123,17 +123,12 @@ class ProbeTask(Task):
             return None
         return self.attempt_id(request.id, condition, number - 1)
 
-    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Return whether a request was answered: the probes judge the replies together."""
-        planned = (parsed.rollout.sample, parsed.rollout.api) in self._requests
-        return {"outcome": _outcome(parsed)} if planned else None
-
     def score(self, parsed: ParsedRollout) -> Score | None:
-        """Measure one rollout."""
-        outcome, sample = self.provisional(parsed), parsed.rollout.sample
-        if outcome is None:
+        """Measure one rollout; the probes judge the replies together."""
+        request = self._requests.get((parsed.rollout.sample, parsed.rollout.api))
+        if request is None:
             return None
-        request = self._requests[sample, parsed.rollout.api]
+        outcome = {"outcome": _outcome(parsed)}
         return measured_score(parsed, outcome, checks=request.valid, except_for=request.provokes)
 
     def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:

@@ -68,24 +68,11 @@ class ImportedTraffic(Task):
         """Return nothing: no attempt is missing."""
         return iter(())
 
-    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Return whether the last request of a conversation was answered."""
-        rollout = parsed.rollout
-        if rollout.recording is None:
-            return None
-        last = parsed.exchanges[-1]
-        if last.good_status and not last.delivered:
-            return {"outcome": "provider_error", "detail": "the reply broke off"}
-        if rollout.end == "failed":
-            return {"outcome": "provider_error", "detail": f"the status was {last.status}"}
-        return {"outcome": _OUTCOMES[rollout.end]}
-
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Judge one conversation."""
-        outcome, recording = self.provisional(parsed), parsed.rollout.recording
-        if outcome is None or recording is None:
+        if parsed.rollout.recording is None:
             return None
-        lost = recording.lost
+        outcome, lost = _outcome(parsed), parsed.rollout.recording.lost
         unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
         score = measured_score(parsed, outcome, except_for=unverifiable)
         found = score.traits
@@ -107,6 +94,16 @@ class ImportedTraffic(Task):
                 edges=tuple(each for each in found.edges if each.place == "CoT"),
             ),
         )
+
+
+def _outcome(parsed: ParsedRollout) -> ScoreFields:
+    """Return whether the last request of a conversation was answered."""
+    last, end = parsed.exchanges[-1], parsed.rollout.end
+    if last.good_status and not last.delivered:
+        return {"outcome": "provider_error", "detail": "the reply broke off"}
+    if end == "failed":
+        return {"outcome": "provider_error", "detail": f"the status was {last.status}"}
+    return {"outcome": _OUTCOMES[end]}
 
 
 def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:

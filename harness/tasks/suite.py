@@ -1,16 +1,17 @@
 """The tasks of the harness itself, of a new run and from the folder of an earlier one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from harness.errors import RunLogError
+from harness.errors import ConfigurationError, RunLogError
 from harness.golden import files as golden_files
 from harness.golden.content import Golden
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
+from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Condition
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, TaskKind
 from harness.run.cases import Suite, load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.tasks.probing import probe_tasks
@@ -50,8 +51,40 @@ def suite_tasks(
     yield from probe_tasks(chosen.probes, options)
 
 
-def restored_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
-    """Yield the tasks of a run except its evals. Raises ConfigurationError or RunLogError."""
+Restorer = Callable[[Path, RunInfo, Provider | None], Iterable[Task]]
+"""Restores tasks from a run folder, with a grader if they shall be graded."""
+
+_RESTORERS: dict[TaskKind, Restorer] = {}
+
+
+def restores(kind: TaskKind) -> Callable[[Restorer], Restorer]:
+    """Register the decorated function for a kind of tasks that a package above defines."""
+
+    def add(restorer: Restorer) -> Restorer:
+        _RESTORERS[kind] = restorer
+        return restorer
+
+    return add
+
+
+def restored_tasks(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
+    """Restore the tasks of a run; `info` is its `run.json`, perhaps with other settings.
+
+    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
+    be read or the package that defines a task is not imported, and RunLogError if a file is not the
+    one that `run.json` describes.
+    """
+    tasks = list(_own_tasks(folder, info))
+    for kind in dict.fromkeys(task.kind for task in info.tasks):
+        if kind in _RESTORERS:
+            tasks += _RESTORERS[kind](folder, info, grader)
+        elif kind == "eval":
+            raise ConfigurationError(f"{folder} has evals; import the package `evals` to judge it.")
+    return tasks
+
+
+def _own_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
+    """Yield tool calling, probe groups and imported traffic."""
     settings = info.settings
     calling = info.task(TOOL_CALLING)
     if calling is not None:

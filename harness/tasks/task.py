@@ -38,25 +38,17 @@ class Task(ABC):
         """The name of the task."""
         return self.info.name
 
-    @property
-    def graded(self) -> bool:
-        """Whether scores depend on grades, which may be added after the rollout."""
-        return False
-
     @abstractmethod
     def attempts(self, number: int) -> Iterator[Attempt]:
         """Yield every planned attempt that is the `number`-th at its sample, counted from 1."""
 
     @abstractmethod
-    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Return the outcome of one rollout while others are under way; None if it is not planned.
-
-        It must take microseconds, because longer work delays the recorded arrival times of others.
-        """
-
-    @abstractmethod
     def score(self, parsed: ParsedRollout) -> Score | None:
-        """Score one rollout; None if it is not planned."""
+        """Score one rollout, without grades; None if it is not planned."""
+
+    def with_grade(self, score: Score) -> Score:
+        """Return a score of this task with the grade that was read for it, if there is one."""
+        return score
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
         """Yield the figures under each condition, from all scores of the task."""
@@ -87,7 +79,7 @@ class Task(ABC):
         """Grade the answers in a run folder that have no grade yet, if the task has a grader."""
 
     def read_grades(self, folder: Path) -> None:  # noqa: B027
-        """Read the grades in a run folder, which `score` needs. Raises RunLogError."""
+        """Read the grades in a run folder, for `with_grade`. Raises RunLogError."""
 
     def write_files(self, folder: Path) -> None:  # noqa: B027 (most tasks have none)
         """Keep in the run folder what is needed to score it again. Raises RunLogError."""

@@ -101,25 +101,18 @@ class ToolCalling(Task):
                 used = condition.model_copy(update={"mode": mode})
                 yield self.attempt(sample, used, number)
 
-    def provisional(self, parsed: ParsedRollout) -> ScoreFields | None:
-        """Return the outcome of an attempt, unless checks find that it is invalid."""
+    def score(self, parsed: ParsedRollout) -> Score | None:
+        """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
         case = self._cases.get(parsed.rollout.sample)
         if case is None or not self.plans(parsed.rollout):
             return None
-        return (
+        outcome = (
             _failed_exchange(parsed)
             or _unreadable_reply(parsed)
             or _unfinished(parsed)
             or _judged_call(parsed, case, self.suite.tool(case.tool_name), self._strict)
         )
-
-    def score(self, parsed: ParsedRollout) -> Score | None:
-        """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
-        outcome = self.provisional(parsed)
-        if outcome is None:
-            return None
-        call = made_call(parsed, self._cases[parsed.rollout.sample])
-        return measured_score(parsed, outcome, call=call)
+        return measured_score(parsed, outcome, call=made_call(parsed, case))
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
         """Return pass@k, pass^k, outcomes and failed cases."""

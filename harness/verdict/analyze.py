@@ -1,32 +1,39 @@
 """Compute the figures, rule results and verdict of a run from its scores. No I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.api.parsed_rollout import ParsedRollout
 from harness.probes.rule_results import check_results
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
-from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
-from harness.tasks.task import Task
+from harness.tasks.attempt_order import planned_attempts
+from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements
 from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
-from harness.verdict.planned_scores import Scorer
 from harness.verdict.reference_rate import target_of
 from harness.verdict.relations import related, warning_in_recordings
 from harness.verdict.tolerances import apply_tolerances
 
-Probed = Mapping[str, Mapping[str, Sequence[ParsedRollout]]]
-"""The rollouts that probes judge, by task and sample."""
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run has so far, as far as its log was read."""
+
+    scores: Sequence[Score]  # of the planned attempts that were made, in the order of the log
+    read: Mapping[str, int]
+    """Rollouts by task, those of unknown tasks or samples included."""
+    probes: Sequence[RuleResult]
+    exchanges: ExchangeCounts
 
 
 class Judged(NamedTuple):
@@ -37,29 +44,28 @@ class Judged(NamedTuple):
 
 
 def analyze(
-    rollouts: Iterable[Rollout | Score],
+    scored: Scored,
     tasks: Sequence[Task],
     info: RunInfo,
     *,
     run_id: str,
     thresholds: Thresholds | None = None,
-    probed: Probed | None = None,
 ) -> Judged:
-    """Judge a whole run from its log, or from scores that a `Scorer` computed before.
+    """Judge a run from its scores.
 
-    Tasks that use grades must have read them. `thresholds` replace those of the run. With
-    scores, `probed` has the rollouts that probes judge. The exchanges of the analysis are not
-    counted, because scores do not have them.
+    Tasks that use grades must have read them. `thresholds` replace those of the run.
     """
     thresholds = thresholds or info.settings.thresholds
-    scorer = Scorer(tasks, info.shard)
-    strict = scorer.scores(rollouts, missing=not info.settings.until_decided)
-    scores = _tolerated(strict, tasks, info, thresholds)
+    planned = scored.scores
+    if not info.settings.until_decided:
+        planned = (*planned, *_not_made(scored.scores, tasks, info))
+    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
+    scores = _tolerated(planned, tasks, thresholds, level)
     results = tuple(_results(tasks, scores, rates=not info.failed_early))
-    rules = _rule_results(tasks, scores, info, thresholds, probed or scorer.probed)
+    rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
     probe_attempts = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
-    read = sum(count for name, count in scorer.read.items() if name not in others)
+    read = sum(count for name, count in scored.read.items() if name not in others)
     probe_attempts_made = min(probe_attempts, read)
     complete = _complete(info, results, probe_attempts == probe_attempts_made)
     analysis = Analysis(
@@ -72,7 +78,7 @@ def analyze(
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         diagnosis=_diagnosis(info, results, rules.all, thresholds),
-        exchanges=ExchangeCounts(),
+        exchanges=scored.exchanges,
         verdict=gate.decide(
             info,
             results,
@@ -80,12 +86,28 @@ def analyze(
             rules,
             complete=complete,
             made=probe_attempts_made
-            + sum(scorer.read[task.name] for task in info.of_kind("traffic"))
+            + sum(scored.read.get(task.name, 0) for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
             recorded=_recorded(info, scores),
         ),
     )
     return Judged(analysis, scores)
+
+
+def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequence[RuleResult]:
+    """Return the results of the rules for the attempts that are made, at one of many looks."""
+    thresholds = info.settings.thresholds
+    scores = _tolerated(scored.scores, tasks, thresholds, LEVEL_OF_A_LOOK)
+    return _rule_results(tasks, scores, info, thresholds, scored.probes).all
+
+
+def _not_made(scores: Iterable[Score], tasks: Sequence[Task], info: RunInfo) -> Iterator[Score]:
+    """Yield a score `not_run` for every planned attempt that has no other."""
+    probes = {task.name for task in tasks if task.info.kind == "probes"}
+    made = {(one.task, one.sample, one.condition, one.attempt) for one in scores}
+    for attempt in planned_attempts(tasks, info.shard):
+        if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in made:
+            yield not_run(attempt, None if attempt.task in probes else 0.0)
 
 
 def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
@@ -99,7 +121,7 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
 
 
 def _tolerated(
-    strict: Iterable[Score], tasks: Sequence[Task], info: RunInfo, thresholds: Thresholds
+    strict: Iterable[Score], tasks: Sequence[Task], thresholds: Thresholds, level: float
 ) -> tuple[Score, ...]:
     """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
     kinds = {task.name: task.info.kind for task in tasks}
@@ -107,7 +129,6 @@ def _tolerated(
     for score in strict:
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
-    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
     return (
         *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
         *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings()),
@@ -157,10 +178,9 @@ def _rule_results(
     scores: Sequence[Score],
     info: RunInfo,
     thresholds: Thresholds,
-    probed: Probed,
+    probes: Iterable[RuleResult],
 ) -> gate.RuleResults:
     limitations = info.provider.limitations
-    probes = (result for task in tasks for result in task.probe_results(probed.get(task.name, {})))
     kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
     beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]

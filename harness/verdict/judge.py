@@ -1,82 +1,276 @@
-"""Judge a run from its folder, after it was sampled or while it is sampled."""
+"""The judge of a run: scores each attempt once, when it has ended or when its log is read."""
 
+import threading
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
-from harness.records.analysis import Analysis
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.errors import RunLogError
+from harness.probes.rule_results import RULES
+from harness.records.analysis import Analysis, RuleResult
+from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
-from harness.records.scores import Score
-from harness.run.run_log import follow_rollouts, read_rollouts
+from harness.records.scores import Finding, Outcome, Score
+from harness.run.run_log import ROLLOUTS_FILE, new_rollouts, read_run_info
+from harness.tasks.attempt_order import FIRST_PORTION
+from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
-from harness.verdict.analyze import Judged, analyze
-from harness.verdict.planned_scores import Scorer
+from harness.verdict.analyze import Judged, Scored, analyze, rules_so_far
 
+_T = TypeVar("_T")
 _PARTS = 60  # equal parts of the time of a run
+
+
+@dataclass
+class Counts:
+    """What a live line shows of the attempts that are scored."""
+
+    finished: int = 0
+    passed: float = 0.0  # the sum of the values of those that have one
+    valued: int = 0
+    tokens: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    probes: Counter[Outcome] = field(default_factory=Counter)
+
+    def add(self, score: Score, *, probe: bool) -> None:
+        """Count one more attempt."""
+        self.finished += 1
+        self.tokens += score.usage.output or 0
+        (self.probes if probe else self.outcomes)[score.outcome] += 1
+        if score.value is not None:
+            self.passed += score.value
+            self.valued += 1
+
+
+class Judge:
+    """Judges one run from its log, finished or still growing.
+
+    Every record is read and scored once, the probes of a group are judged once when the group is
+    complete, and only the scores are kept. The live line reads `counts`; the early stop and the
+    budget read `so_far`; the verdict is `judged`.
+    """
+
+    def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
+        """Judge the run in `folder`, which plans these tasks; nothing is read yet."""
+        self.folder = folder
+        self.tasks = tasks
+        self.counts = Counts()
+        self._by_name = {task.name: task for task in tasks}
+        self._position = 0
+        self._ids: set[str] = set()
+        self._read: Counter[str] = Counter()
+        self._scores: list[Score] = []
+        self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
+        self._complete: dict[str, Sequence[RuleResult]] = {}
+        self._exchanges = ExchangeCounter()
+        self._shared: dict[Any, Any] = {}
+        self._suspects: set[str] = set()
+        self._examined: set[str] = set()
+        self._next_look = FIRST_PORTION
+        self._told = False
+        self._lock = threading.RLock()
+        self._grown = threading.Event()
+
+    def read(self, look: Callable[[], None] | None = None) -> None:
+        """Score what was added to the log since it was last read; of an id, the first record.
+
+        `look` is called after each record. Raises RunLogError.
+        """
+        with self._lock:
+            for rollout, end in new_rollouts(self.folder, self._position):
+                if rollout.id not in self._ids:
+                    self.add(rollout)
+                    self._ids.add(rollout.id)
+                self._position = end
+                if look is not None:
+                    look()
+
+    def add(self, rollout: Rollout) -> None:
+        """Score one rollout."""
+        self._read[rollout.task] += 1
+        self._exchanges.add(rollout)
+        if (task := self._by_name.get(rollout.task)) is not None:
+            parsed = parse_rollout(rollout)
+            if (score := task.score(parsed)) is not None:
+                self._keep(task, self._sharing(score), parsed)
+
+    def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
+        self._scores.append(score)
+        self.counts.add(score, probe=task.info.kind == "probes")
+        self._suspect(score.findings)
+        if task.info.kind != "probes" or task.name in self._complete:
+            return
+        group = self._groups[task.name]
+        group.setdefault(score.sample, []).append(parsed)
+        if sum(map(len, group.values())) >= task.info.planned:
+            results = self._complete[task.name] = tuple(task.probe_results(group))
+            del self._groups[task.name]
+            self._suspect(example for result in results for example in result.examples)
+
+    def judged(self, info: RunInfo, thresholds: Thresholds | None = None) -> Judged:
+        """Judge what was read.
+
+        `info` is the `run.json` of the run, perhaps with other settings, such as another baseline.
+        `thresholds` replace its own. Raises RunLogError if grades cannot be read.
+        """
+        with self._lock:
+            incomplete = {
+                task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
+                for task in self.tasks
+                if task.name not in self._complete
+            }
+            scored = replace(self._scored({**self._complete, **incomplete}), scores=self.graded())
+            return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
+
+    def graded(self) -> list[Score]:
+        """Return the scores of the planned attempts that were made, with the grades on disk.
+
+        They are in the order of the log. Raises RunLogError.
+        """
+        for task in self.tasks:
+            task.read_grades(self.folder)
+        return [self._by_name[score.task].with_grade(score) for score in self._scores]
+
+    def so_far(self, info: RunInfo) -> Analysis:
+        """Judge what the log has now. Raises RunLogError."""
+        self.read()
+        return self.judged(info).analysis
+
+    @contextmanager
+    def following(self, info: RunInfo, tell: Callable[[str], None]) -> Iterator[None]:
+        """Score what the log gets until the end of the block, in a thread, so that times are right.
+
+        The end of the block waits until everything is scored. Call `grown` when the log has grown.
+        `tell` gets the first finding, once, in the thread. `info` is the `run.json` of the run.
+        """
+        ended = threading.Event()
+
+        def follow() -> None:
+            with suppress(RunLogError):  # whoever reads the log next meets it again
+                while self._grown.wait():
+                    self._grown.clear()
+                    last = ended.is_set()
+                    self.read(partial(self._look, info, tell))
+                    if last:
+                        return
+
+        thread = threading.Thread(target=follow, name="judge", daemon=True)
+        thread.start()
+        if (self.folder / ROLLOUTS_FILE).exists():  # of a run that is resumed
+            self.grown()
+        try:
+            yield
+        finally:
+            ended.set()
+            self.grown()
+            thread.join()
+
+    def grown(self) -> None:
+        """Note that the log has grown; it is read in another thread."""
+        self._grown.set()
+
+    def first_finding(self, analysis: Analysis) -> str | None:
+        """Return why a failed run failed, in a sentence, unless a finding was told before."""
+        if self._told or analysis.verdict.decision != "fail":
+            return None
+        self._told = True
+        return _worst(analysis.checks) or f"first finding: {analysis.verdict.reasons[0]}"
+
+    def _look(self, info: RunInfo, tell: Callable[[str], None]) -> None:
+        """Tell the first finding, if there is one by now.
+
+        A rule that reports an error for the first time is examined at once. Tolerances and
+        comparisons of rollouts need many attempts: they are examined as the run grows by halves.
+        """
+        suspects = self._suspects - self._examined
+        if self._told or (not suspects and len(self._scores) < self._next_look):
+            return
+        self._examined |= suspects
+        if len(self._scores) >= self._next_look:
+            self._next_look += max(FIRST_PORTION, len(self._scores) // 2)
+        rules = rules_so_far(self._scored(self._complete), self.tasks, info)
+        if (found := _worst(rules)) is not None:
+            self._told = True
+            tell(found)
+
+    def _suspect(self, findings: Iterable[Finding]) -> None:
+        """Note the rules whose errors only a server can cause."""
+        for finding in findings:
+            if finding.severity == "error" and not RULES[finding.id].tolerated:
+                self._suspects.add(finding.id)
+
+    def _scored(self, groups: Mapping[str, Sequence[RuleResult]]) -> Scored:
+        """Return what `analyze` needs, with the results of the probes of these groups."""
+        results = (result for task in self.tasks for result in groups.get(task.name, ()))
+        return Scored(self._scores, self._read, tuple(results), self._exchanges.counts())
+
+    def _sharing(self, score: Score) -> Score:
+        """Return the score with one object for equal values of all scores.
+
+        Attempts at one sample have most of these in common, and a run has tens of thousands.
+        """
+        found = score.traits
+        return replace(
+            score,
+            task=self._one(score.task),
+            sample=self._one(score.sample),
+            condition=self._one(score.condition),
+            expected=self._one(score.expected),
+            applicable=self._one(score.applicable),
+            traits=replace(
+                found,
+                host=self._one(found.host),
+                conversation=self._one(found.conversation),
+                user=self._one(found.user),
+                invented=self._one(found.invented),
+                calls=self._one(found.calls),
+                replicas=self._one(found.replicas),
+                models=self._one(found.models),
+            ),
+        )
+
+    def _one(self, value: _T) -> _T:
+        """Return the first value that equals this one."""
+        first: _T = self._shared.setdefault(value, value)
+        return first
 
 
 def judge(
     folder: Path,
-    info: RunInfo,
-    tasks: Sequence[Task],
+    info: RunInfo | None = None,
+    tasks: Sequence[Task] | None = None,
     *,
     thresholds: Thresholds | None = None,
 ) -> Judged:
-    """Judge a run from its folder, without writing files or using the network.
+    """Judge an earlier run from its folder, without writing files or using the network.
 
-    `info` is its `run.json`, perhaps with other settings, such as another baseline. `thresholds`
-    replace its own. Raises RunLogError.
+    `info` and `thresholds` are as in `Judge.judged`; by default, `run.json` and the tasks are read
+    from the folder. Raises ConfigurationError or RunLogError.
     """
-    for task in tasks:
-        task.read_grades(folder)
-    counter = ExchangeCounter()
-
-    def counted() -> Iterator[Rollout]:
-        for rollout in read_rollouts(folder):
-            counter.add(rollout)
-            yield rollout
-
-    analysis, scores = analyze(counted(), tasks, info, run_id=folder.name, thresholds=thresholds)
-    return Judged(analysis.model_copy(update={"exchanges": counter.counts()}), scores)
+    info = info or read_run_info(folder)
+    tasks = restored_tasks(folder, info) if tasks is None else tasks
+    judge = Judge(folder, tasks)
+    judge.read()
+    return judge.judged(info, thresholds)
 
 
-class InterimJudge:
-    """Judges what a growing run has so far; each rollout is read and scored once."""
-
-    def __init__(self, folder: Path, tasks: Sequence[Task], info: RunInfo) -> None:
-        """Judge the run in `folder`; `info` is its `run.json`."""
-        self._folder = folder
-        self._tasks = tasks
-        self._info = info
-        self._restart()
-
-    def _restart(self) -> None:
-        self._position = 0
-        self._scores: dict[str, Score] = {}
-        self._scorer = Scorer(self._tasks, self._info.shard)
-
-    def __call__(self) -> Analysis:
-        """Judge the attempts that are in the log. Raises RunLogError."""
-        for task in self._tasks:
-            task.read_grades(self._folder)
-        if any(task.graded for task in self._tasks):  # all are read again: they may have new grades
-            self._restart()
-        for rollout, end in follow_rollouts(self._folder, start=self._position):
-            self._position = end
-            if rollout.id not in self._scores:
-                for score in self._scorer.scores([rollout], missing=False):
-                    self._scores[rollout.id] = score
-        return analyze(
-            list(self._scores.values()),
-            self._tasks,
-            self._info,
-            run_id=self._folder.name,
-            probed=self._scorer.probed,
-        ).analysis
+def _worst(rules: Iterable[RuleResult]) -> str | None:
+    """Return the failed rule that harms clients most, in a sentence; None if no rule failed."""
+    failed = [rule for rule in rules if rule.status == "failed"]
+    if not failed:
+        return None
+    worst = min(failed, key=lambda rule: family_rank(rule.check.family))
+    message = worst.examples[0].message if worst.examples else worst.check.summary
+    return f"first finding: {worst.check.id}: {message}"
 
 
 class ExchangeCounter:

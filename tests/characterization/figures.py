@@ -26,7 +26,6 @@ from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
 from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
-from gpt_oss_verify.planning import restore
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled
@@ -47,6 +46,7 @@ from harness.run.published_copy import publish
 from harness.run.run_log import read_run_info
 from harness.statistics.differences import Difference
 from harness.tasks.probing import probe_tasks
+from harness.tasks.suite import restored_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
@@ -68,7 +68,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
     info = with_settings(read_run_info(run), _baseline(baseline))
-    tasks = restore(run, info)
+    tasks = restored_tasks(run, info)
     analysis, scores = judge(run, info, tasks)
     figures = {
         "verdict": analysis.verdict.decision,

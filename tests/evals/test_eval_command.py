@@ -441,7 +441,7 @@ def test_a_dry_run_sends_no_requests(mock, tmp_path, capsys):
 # --- Shards on other machines
 
 
-def in_processes(plan, folder, observer):
+def in_processes(plan, folder, observer, judge):
     class Processes:
         workers = 2
 
@@ -499,7 +499,7 @@ def test_the_parts_that_are_finished_are_kept(
 ):
     monkeypatch.setattr(
         "gpt_oss_verify.carry_out.on_ray",
-        lambda: lambda plan, folder, screen: sample_in_shards(plan, folder, executor(), screen),
+        lambda: lambda plan, folder, screen, _: sample_in_shards(plan, folder, executor(), screen),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == code
     (folder,) = runs(tmp_path)

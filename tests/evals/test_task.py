@@ -236,7 +236,7 @@ def test_healthbench_answers_are_graded_or_a_grader_error():
     def graded(met, answer=REST, end="answered"):
         task = eval_task("healthbench", tries=10)
         task._verdicts = {f"{question}/chat/non-streaming/1": met}
-        return scored(answer, task=task, question=question, end=end)
+        return task.with_grade(scored(answer, task=task, question=question, end=end))
 
     good = graded({item.id: item.points > 0 for item in items})
     assert (good.outcome, good.value, good.openai_value) == ("graded", 1.0, None)

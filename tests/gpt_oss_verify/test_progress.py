@@ -4,69 +4,105 @@ import io
 import time
 
 import pytest
+from analyses import planned
 from healthy import SUITE, correct, rollout
 from replies import MODEL, Reply
 from rich.console import Console
 from waiting import wait_for
 
-from gpt_oss_verify.progress import FirstFinding, LineDisplay, LiveDisplay, Tally, display
-from harness.checks import CHECKS
+from gpt_oss_verify.progress import LineDisplay, LiveDisplay, display, so_far
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
 from harness.records.runs import Sampling
+from harness.run.run_log import RunLog
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.judge import Judge
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
 TASKS = [ToolCalling(SUITE, [CHAT], tries=9, sampling=Sampling())]
 CASE = SUITE.cases[0]
+INFO = planned(suite=SUITE, apis=("chat",), modes=("non-streaming",), tries=9).info
 
 
-def finished(screen, answers, **more):
-    screen.finished(rollout(answers, sample=CASE.id, **more))
+class Progress:
+    """What is shown of a run that is written into a folder."""
+
+    def __init__(self, folder, *, terminal=False, width=200):
+        self.judge = Judge(folder, TASKS)
+        self.log = RunLog(folder)
+        self.stream = io.StringIO()
+        shown = {"force_terminal": True, "color_system": None} if terminal else {}
+        self.console = Console(file=self.stream, width=width, **shown)
+        self.made = 0
+
+    def display(self, *, debug=False):
+        return display(self.judge, INFO, debug=debug, console=self.console)
+
+    def finish(self, screen, answers, **more):
+        self.made += 1
+        one = rollout(answers, sample=CASE.id, attempt=self.made, **more)
+        self.log.append(one)
+        screen.finished(one)
+
+    @property
+    def text(self):
+        return self.stream.getvalue()
 
 
-def shown(kind, console):
-    with display(TASKS, debug=False, console=console) as screen:
+@pytest.fixture
+def progress(tmp_path):
+    return Progress(tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    return Progress(tmp_path, terminal=True, width=120)
+
+
+def shown(kind, progress):
+    with progress.display() as screen:
         assert type(screen) is kind
         screen.stage("starting the provider")
         screen.begin(4, 1)
-        finished(screen, correct(CASE))
-        finished(screen, [Reply(text="No.")])
-        finished(screen, correct(CASE))
-    return console.file.getvalue()
+        progress.finish(screen, correct(CASE))
+        progress.finish(screen, [Reply(text="No.")])
+        progress.finish(screen, correct(CASE))
+        wait_for(lambda: progress.judge.counts.finished == 3)
+        screen.tick()
+    return progress.text
 
 
-def test_plain_lines_when_not_a_terminal():
-    assert shown(LineDisplay, Console(file=io.StringIO(), width=200)).splitlines() == [
+def test_plain_lines_when_not_a_terminal(progress):
+    assert shown(LineDisplay, progress).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of them already done",
         "4/4 · 66.7 % passed so far · 0 errors · 117 tokens",
     ]
 
 
-def test_probes_are_not_counted_as_passed():
-    tally = Tally((*TASKS, *probe_tasks(choose("standard").probes, ProbeOptions(MODEL, ["chat"]))))
-    tally.add(rollout(correct(CASE), sample=CASE.id))
-    tally.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
-    assert str(tally) == (
+def test_probes_are_not_counted_as_passed(tmp_path):
+    probes = probe_tasks(choose("standard").probes, ProbeOptions(MODEL, ["chat"]))
+    judge = Judge(tmp_path, (*TASKS, *probes))
+    judge.add(rollout(correct(CASE), sample=CASE.id))
+    judge.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
+    assert so_far(judge.counts) == (
         "100.0 % of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
     )
-    tally.add(rollout([], sample="base", task="prompt", end="unreadable"))
-    assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in str(tally)
+    judge.add(rollout([], sample="base", task="prompt", end="unreadable", attempt=2))
+    text = so_far(judge.counts)
+    assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in text
 
 
-def test_an_overloaded_provider_is_named_while_it_is_overloaded():
-    stream = io.StringIO()
-    screen = LineDisplay(Console(file=stream, width=200), TASKS)
-    screen.begin(1, 0)
+def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):
     for limit in (16, 31, 32):
-        screen.limit_changed(limit, 32)
-        finished(screen, correct(CASE))
-        screen.begin(1, 0)
-    said = [line.partition(" errors")[2] for line in stream.getvalue().splitlines()[1::2]]
+        with progress.display() as screen:
+            screen.begin(1, 0)
+            screen.limit_changed(limit, 32)
+            progress.finish(screen, correct(CASE))
+    said = [line.partition(" errors")[2] for line in progress.text.splitlines()[1::2]]
     assert said == [
         " · 48 tokens · overloaded, concurrency 16",
         " · 96 tokens · overloaded, concurrency 31",
@@ -74,105 +110,59 @@ def test_an_overloaded_provider_is_named_while_it_is_overloaded():
     ]
 
 
-def test_a_live_line_on_a_terminal():
-    stream = io.StringIO()
-    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
-    text = shown(LiveDisplay, console)
+def test_a_live_line_on_a_terminal(terminal):
+    text = shown(LiveDisplay, terminal)
     assert "4/4" in text
     assert "starting the provider …" in text
     assert "66.7 % passed so far · 0 errors · 117 tokens" in text
 
 
-def test_debug_prints_requests_and_responses():
-    stream = io.StringIO()
-    with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
-        finished(screen, correct(CASE))
-    text = stream.getvalue()
-    assert f"──── {CASE.id}/chat/non-streaming/1 · request 2" in text
-    assert "POST http://test/v1/chat/completions" in text
-    assert '"role": "assistant", "content": "All done."' in text
+def test_debug_prints_requests_and_responses(tmp_path):
+    progress = Progress(tmp_path, width=40)
+    with progress.display(debug=True) as screen:
+        progress.finish(screen, correct(CASE))
+    assert f"──── {CASE.id}/chat/non-streaming/1 · request 2" in progress.text
+    assert "POST http://test/v1/chat/completions" in progress.text
+    assert '"role": "assistant", "content": "All done."' in progress.text
 
 
-def test_responses_cannot_control_the_terminal():
-    stream = io.StringIO()
+def test_responses_cannot_control_the_terminal(progress):
     answer = Response(status=200, headers={}, body="\x1b[2J\x9b2J\r\x07\ttab")
-    with display(TASKS, debug=True, console=Console(file=stream, width=40)) as screen:
+    with progress.display(debug=True) as screen:
         screen.begin(1, 0)
-        screen.finished(rollout([answer], sample=CASE.id, end="unreadable"))
-    assert "\\x1b[2J\\x9b2J\\r\\x07" in stream.getvalue()
-    assert not {"\x1b", "\x9b", "\r", "\x07"} & set(stream.getvalue())
+        progress.finish(screen, [answer], end="unreadable")
+    assert "\\x1b[2J\\x9b2J\\r\\x07" in progress.text
+    assert not {"\x1b", "\x9b", "\r", "\x07"} & set(progress.text)
 
 
 @pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])
-def test_errors_are_counted(broken, text):
-    tally = Tally(TASKS)
-    assert str(tally) == "nothing finished yet"
-    for _ in range(broken):
-        tally.add(rollout([], sample=CASE.id, end="unreadable"))
-    assert text in str(tally)
+def test_errors_are_counted(broken, text, tmp_path):
+    judge = Judge(tmp_path, TASKS)
+    assert so_far(judge.counts) == "nothing finished yet"
+    for number in range(1, broken + 1):
+        judge.add(rollout([], sample=CASE.id, end="unreadable", attempt=number))
+    assert text in so_far(judge.counts)
 
 
-def test_what_the_run_waits_for_is_named(monkeypatch):
+def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
-    stream = io.StringIO()
-    with display(TASKS, debug=False, console=Console(file=stream, width=200)) as screen:
+    with progress.display() as screen:
         screen.stage("contacting the provider")
         time.sleep(0.2)
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.2)
-    lines = stream.getvalue().splitlines()
+    lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
-    assert lines[-1] == f"waiting for tool_calling/{CASE.id}, 0 s"
+    assert lines[-1] == f"0/4 · nothing finished yet · waiting for tool_calling/{CASE.id}, 0 s"
 
 
-def test_the_live_line_names_what_the_run_waits_for(monkeypatch):
+def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
     monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
-    stream = io.StringIO()
-    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
-    with display(TASKS, debug=False, console=console) as screen:
+    with terminal.display() as screen:
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.3)
-    assert f"nothing finished yet · waiting for tool_calling/{CASE.id}" in stream.getvalue()
-
-
-def unanswered_call():
-    """A reply with a call whose arguments come with a piece of another channel in its name."""
-    return [Reply(call=(f"{CASE.tool_name}<|channel|>commentary", "{}")), Reply(text="Done.")]
-
-
-def test_the_first_finding_is_printed_while_the_run_goes_on():
-    stream = io.StringIO()
-    with display(TASKS, debug=False, console=Console(file=stream)) as screen:
-        screen.begin(9, 0)
-        for _ in range(3):
-            finished(screen, unanswered_call())
-        wait_for(lambda: "first finding" in stream.getvalue())
-    assert stream.getvalue().count("first finding: ") == 1
-
-
-@pytest.mark.parametrize("may_warn", [(), set(CHECKS)], ids=["errors", "warnings"])
-def test_only_an_error_is_a_first_finding(may_warn):
-    said = []
-    judge = FirstFinding(TASKS, may_warn, said.append)
-    judge.add(rollout(unanswered_call(), sample=CASE.id))
-    judge._judge.shutdown(wait=True)
-    assert bool(said) == (not may_warn)
-
-
-def test_probes_are_judged_when_their_group_is_complete():
-    (task,) = probe_tasks(
-        choose("standard", ("errors.malformed",)).probes, ProbeOptions(MODEL, ["chat"])
-    )[:1]
-    said = []
-    judge = FirstFinding([task], (), said.append)
-    for attempt in task.all_attempts():
-        streaming = attempt.condition.mode == "streaming"
-        reply = [Reply(text="Hello.")]
-        judge.add(rollout(reply, sample=attempt.sample.id, task=task.name, streaming=streaming))
-    wait_for(lambda: said)
-    judge.close()
-    assert said
+    assert f"nothing finished yet · waiting for tool_calling/{CASE.id}" in terminal.text

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from healthy import STARTED, SUITE
 from replies import MODEL
@@ -19,7 +20,8 @@ from harness.tasks.attempt_order import task_infos
 from harness.tasks.probing import probe_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
-from harness.verdict.analyze import Judged, analyze
+from harness.verdict.analyze import Judged
+from harness.verdict.judge import Judge
 
 PROVIDER = ProviderInfo(
     name="mock",
@@ -111,4 +113,7 @@ def _judged(
     thresholds: Thresholds | None = None,
 ) -> Judged:
     name = "mock-20260102-030405"
-    return analyze(rollouts, run.tasks, info or run.info, run_id=name, thresholds=thresholds)
+    judge = Judge(Path(name), run.tasks)
+    for each in rollouts:
+        judge.add(each)
+    return judge.judged(info or run.info, thresholds)

@@ -147,10 +147,8 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
     assert same_arguments({"points": [{"x": 1}]}, {"points": [{"x": 1, "y": 0}]}, schema)
 
 
-def test_the_provisional_outcome_equals_the_score():
-    calling, parsed = task(), parse_rollout(rollout(correct(LISBON)))
-    score = calling.score(parsed)
-    assert calling.provisional(parsed) == {"outcome": "success", "value": 1.0, "exact": True}
+def test_a_score_has_the_outcome_and_the_token_counts():
+    score = task().score(parse_rollout(rollout(correct(LISBON))))
     assert (score.outcome, score.value, score.exact) == ("success", 1.0, True)
     assert (score.usage.input, score.usage.output, score.usage.reasoning) == (
         100,

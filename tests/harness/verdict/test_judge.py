@@ -1,16 +1,29 @@
-"""A run is judged from its log, and each attempt once."""
+"""A run is judged from its log, and each attempt once; the first finding is told once."""
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from analyses import planned
 from healthy import SUITE, correct, rollout
-from recorded_runs import write_finished_run
+from recorded_runs import problem_rollouts, write_finished_run
+from replies import MODEL, Reply
 
-from harness.run.run_log import ROLLOUTS_FILE, read_run_info
-from harness.tasks.suite import restored_tasks
-from harness.verdict.judge import Judged, judge
+from harness.checks import CHECKS
+from harness.probes.probe import ProbeOptions
+from harness.probes.suites import choose
+from harness.records.rollouts import Rollout
+from harness.records.runs import RunInfo, Thresholds
+from harness.run.run_log import ROLLOUTS_FILE, RunLog
+from harness.tasks.probing import probe_tasks
+from harness.tasks.task import Task
+from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.judge import Judge, judge
 
 SMALL = SUITE.first(6)
+CHAT = {"apis": ("chat",), "modes": ("non-streaming",)}
 
 
 @pytest.fixture
@@ -26,17 +39,112 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def judged(folder: Path) -> Judged:
-    info = read_run_info(folder)
-    return judge(folder, info, list(restored_tasks(folder, info)))
-
-
 def test_a_repeated_line_counts_once(folder: Path) -> None:
-    expected = judged(folder)
+    expected = judge(folder)
     counts = expected.analysis.exchanges
     assert counts.rollouts == sum(each.finished for each in expected.scores) == 24
     assert sum(counts.ended) == counts.total
     assert (counts.errors, counts.failed, counts.retried) == ({}, (), ())
     path = folder / ROLLOUTS_FILE
     path.write_bytes(path.read_bytes() * 2)
-    assert judged(folder) == expected
+    assert judge(folder) == expected
+
+
+def test_a_growing_log_is_scored_once_and_judged_like_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = planned(suite=SUITE.first(2), tries=3)
+    rollouts = list(problem_rollouts(SUITE.first(2), tries=3))
+    scored: Counter[str] = Counter()
+    score = ToolCalling.score
+
+    def counted(self, parsed):  # type: ignore[no-untyped-def]
+        scored[parsed.rollout.id] += 1
+        return score(self, parsed)
+
+    monkeypatch.setattr(ToolCalling, "score", counted)
+    judge = Judge(tmp_path, run.tasks)
+    with RunLog(tmp_path) as log, judge.following(run.info, lambda _: None):
+        for start in range(0, len(rollouts), 8):
+            for each in rollouts[start : start + 8]:
+                log.append(each)
+                judge.grown()
+            judge.so_far(run.info)
+    final = judge.judged(run.info)
+    assert scored == {each.id: 1 for each in rollouts}
+    again = Judge(tmp_path, run.tasks)
+    again.read()
+    assert again.judged(run.info) == final
+
+
+def told(
+    folder: Path, tasks: Sequence[Task], rollouts: Sequence[Rollout], info: RunInfo
+) -> list[str]:
+    """What is told of a run while it is sampled."""
+    said: list[str] = []
+    judge = Judge(folder, tasks)
+    with RunLog(folder) as log, judge.following(info, said.append):
+        for each in rollouts:
+            log.append(each)
+            judge.grown()
+    return said
+
+
+def broken_call(number: int) -> Rollout:
+    """A reply with a call whose arguments come with a piece of another channel in its name."""
+    case = SUITE.cases[0]
+    call = (f"{case.tool_name}<|channel|>commentary", "{}")
+    return rollout([Reply(call=call), Reply(text="Done.")], sample=case.id, attempt=number)
+
+
+@pytest.mark.parametrize("may_warn", [(), tuple(CHECKS)], ids=["errors", "warnings"])
+def test_only_an_error_is_a_first_finding_and_only_once(
+    may_warn: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = planned(suite=SUITE, tries=9, **CHAT, thresholds=Thresholds(may_warn=may_warn))
+    said = told(tmp_path, run.tasks, [broken_call(number) for number in (1, 2, 3)], run.info)
+    assert len(said) == (not may_warn)
+    if said:
+        assert said[0].startswith("first finding: ")
+        resumed = told(tmp_path, run.tasks, [broken_call(4)], run.info)
+        assert resumed == said  # whoever resumes the run sees it again
+
+
+def test_a_difference_between_replies_is_a_first_finding(tmp_path: Path) -> None:
+    run = planned(suite=SUITE, tries=9, **CHAT)
+    cases = SUITE.cases[:16]
+    texts = [rollout(correct(case), sample=case.id).model_dump_json() for case in cases]
+    shared = [re.sub(r"chatcmpl-[\w-]+(-\d)", r"\1-chatcmpl", text) for text in texts]
+    same = list(map(Rollout.model_validate_json, shared))
+    (said,) = told(tmp_path, run.tasks, same, run.info)
+    assert said.startswith("first finding: reply.id.shared: ")
+
+
+def test_probes_are_judged_when_their_group_is_complete(tmp_path: Path) -> None:
+    options = ProbeOptions(MODEL, ("chat",))
+    (task,) = probe_tasks(choose("standard", ("errors.malformed",)).probes, options)
+    replies = [
+        rollout(
+            [Reply(text="Hello.")],
+            sample=attempt.sample.id,
+            task=task.name,
+            streaming=attempt.condition.mode == "streaming",
+        )
+        for attempt in task.all_attempts()
+    ]
+    run = planned(**CHAT)
+    assert told(tmp_path, [task], replies[:-1], run.info) == []
+    (said,) = told(tmp_path, [task], replies, run.info)
+    assert said.startswith("first finding: errors.malformed: ")
+
+
+def test_a_failed_run_without_a_finding_says_why(folder: Path) -> None:
+    judged = judge(folder)
+    judging = Judge(folder, ())
+    assert judging.first_finding(judged.analysis) is None
+    verdict = judged.analysis.verdict.model_copy(
+        update={"decision": "fail", "reasons": ("Too few calls.",)}
+    )
+    failed = judged.analysis.model_copy(update={"verdict": verdict})
+    assert judging.first_finding(failed) == "first finding: Too few calls."
+    assert judging.first_finding(failed) is None

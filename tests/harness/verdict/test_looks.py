@@ -1,16 +1,13 @@
-"""Each rollout of a growing run is read and scored only once."""
+"""Which attempts come first, and how often a run is looked at."""
 
 import numpy as np
 import pytest
 from analyses import planned
 from healthy import SUITE
-from recorded_runs import problem_rollouts
 from scipy.stats import binom
 
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose
-from harness.records.rollouts import Rollout
-from harness.run.run_log import ROLLOUTS_FILE
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
     DECISIVE_GROUPS,
@@ -20,36 +17,6 @@ from harness.tasks.attempt_order import (
     portions,
 )
 from harness.tasks.probing import probe_tasks
-from harness.verdict import judge as module
-from harness.verdict.judge import InterimJudge
-
-
-def append(folder, rollouts):
-    with (folder / ROLLOUTS_FILE).open("ab") as log:
-        for each in rollouts:
-            log.write(each.model_dump_json().encode() + b"\n")
-
-
-def test_each_rollout_is_scored_once_and_figures_match_the_whole_log(tmp_path, monkeypatch):
-    run = planned(suite=SUITE.first(2), tries=3)
-    rollouts = list(problem_rollouts(SUITE.first(2), tries=3))
-    parsed = []
-    parse = module.Scorer.scores
-
-    def counted(self, found, *, missing=True):
-        listed = list(found)
-        parsed.extend(each.id for each in listed if isinstance(each, Rollout))
-        return parse(self, listed, missing=missing)
-
-    monkeypatch.setattr(module.Scorer, "scores", counted)
-    judge = InterimJudge(tmp_path, run.tasks, run.info)
-    for start in range(0, len(rollouts), 8):
-        append(tmp_path, rollouts[start : start + 8])
-        found = judge().results
-    assert sorted(parsed) == sorted(each.id for each in rollouts)
-    again = InterimJudge(tmp_path, run.tasks, run.info)().results
-    assert found == again
-    assert [each.finished for each in found] == [6] * len(found)
 
 
 def test_the_most_decisive_attempts_come_first():
