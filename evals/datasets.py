@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from harmony.extras import install_command
 from harness.errors import ConfigurationError, read_text
 from harness.records.runs import DatasetInfo
 from harness.text import strict_json
@@ -333,8 +334,8 @@ def _library(name: str) -> ModuleType:
         import datasets
     except ImportError:
         raise ConfigurationError(
-            f"{name} requires the Hugging Face datasets library, which is not installed: "
-            "pip install 'gpt-oss-verify[evals]', or use --data-file or --samples."
+            f"{name} requires the Hugging Face datasets library, which is not installed. Use "
+            f"--data-file or --samples, or install it with: {install_command('evals')}"
         ) from None
     library: ModuleType = datasets
     library.disable_progress_bars()

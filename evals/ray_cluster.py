@@ -13,6 +13,7 @@ from types import ModuleType
 
 from evals.datasets import questions_file
 from evals.restoring import restored_evals
+from harmony.extras import install_command
 from harness.errors import (
     ConfigurationError,
     HarnessError,
@@ -196,5 +197,5 @@ def _library() -> ModuleType:
         return import_module("ray")
     except ImportError:
         raise ConfigurationError(
-            "Ray is not installed: pip install 'gpt-oss-verify[ray]', or leave out --executor."
+            f"Ray is not installed. Leave out --executor, or use: {install_command('ray')}"
         ) from None

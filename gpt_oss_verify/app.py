@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module, resources
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import (
     App,
@@ -23,8 +23,12 @@ from cyclopts import (
     Parameter,
     UnusedCliTokensError,
 )
+from cyclopts.help import ColumnSpec, DefaultFormatter, HelpEntry, HelpPanel, NameRenderer
+from rich.console import Console, ConsoleOptions
 
+from gpt_oss_verify.options import COMMON_OPTIONS
 from gpt_oss_verify.screen import print_raw, say
+from harmony.extras import install_command
 from harness.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_CRASH,
@@ -36,40 +40,33 @@ from harness.errors import (
 from harness.text import plain
 
 _COMMANDS = {
-    "Commands for the first week": {
-        "init": "init:init",
+    "Providers, rules and traffic": {
         "providers": "init:providers",
+        "init": "init:init",
         "checks": "checks:checks",
-        "reproduce": "reproduce:reproduce",
-        "compare": "compare:compare",
-        "recheck": "recheck:recheck",
-    },
-    "Sample or record": {
         "eval": "verify:evaluate",
         "tap": "traffic:tap",
         "import": "traffic:import_traffic",
     },
-    "Work with finished runs": {
+    "Finished runs": {
+        "reproduce": "reproduce:reproduce",
+        "recheck": "recheck:recheck",
+        "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
         "merge": "recheck:merge",
+        "grade": "verify:grade",
         "site": "publishing:site",
     },
-    "Graders and golden files": {
-        "grade": "verify:grade",
-        "golden": "golden:app",
-    },
     "Reference engine": {
+        "golden": "golden:app",
         "selftest": "selftest:selftest",
     },
 }
 """The modules and functions of the commands, by the group that --help shows them in."""
-_FIRST = next(iter(_COMMANDS))
-_GROUPS = {
-    name: Group(name, sort_key=-1 if name == _FIRST else 100 + at)
-    for at, name in enumerate(_COMMANDS)
-}
-"""Further commands come after all options."""
+_GROUPS = {name: Group(name, sort_key=100 + at) for at, name in enumerate(_COMMANDS)}
+HELP_ALL = "--help-all"
+_HELP_FLAGS = ("--help", "-h", HELP_ALL)
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
@@ -83,7 +80,7 @@ _OWN_EXIT_CODES = {
 
 
 def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
-    """Serve gpt-oss with the reference engine (`serve --help` lists its options).
+    """Serve gpt-oss with the reference engine.
 
     Args:
         arguments: Passed to the engine unchanged.
@@ -95,31 +92,52 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
         if error.name is not None and error.name.split(".")[0] == "reference_engine":
             raise
         raise ConfigurationError(
-            "The reference engine is not installed: pip install 'gpt-oss-verify[reference]'."
+            f"The reference engine is not installed: {install_command('reference')}"
         ) from None
     return code if isinstance(code, int) else 0
 
 
-def _command_line(*, overview: bool = False) -> App:
+class _Short(DefaultFormatter):
+    """Formats the overview on one screen: the common options and the commands, a line each."""
+
+    def __init__(self) -> None:
+        name = ColumnSpec(renderer=NameRenderer(), style="cyclopts.name")
+        super().__init__(column_specs=(name, ColumnSpec(renderer=_first_sentence)))
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Print a panel, unless it has options that only --help-all shows."""
+        if panel.title in {COMMON_OPTIONS, *_COMMANDS}:
+            super().__call__(console, options, panel)
+
+
+def _first_sentence(entry: HelpEntry) -> str:
+    """Return the first sentence of the description of an option or a command."""
+    text = " ".join(entry.description.primary_renderable.plain.split())
+    return f"{text.partition('. ')[0].rstrip('.')}."
+
+
+def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
     """Return the command line; the one for an overview lists the commands but cannot run them."""
     line = App(
         name="gpt-oss-verify",
         help=(
-            "Find out whether an inference provider serves gpt-oss correctly.\n\n"
-            "Runs tool calls, probes and evals over both APIs, streaming and non-streaming, "
-            "records every byte, and ends with a verdict.\n\n"
+            "Find out whether an inference provider serves gpt-oss correctly: run tool calls, "
+            "probes and evals over both APIs, record every byte, and end with a verdict.\n\n"
             "Try it: gpt-oss-verify --provider reference"
         ),
         help_epilogue=(
+            "--help-all lists all options, and COMMAND --help those of a command.\n\n"
             "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
             "70 internal error of the tool · 130 stopped by Ctrl-C"
         ),
         help_format="plaintext",
         default_parameter=Parameter(show_default=False, negative=()),
+        help_flags=_HELP_FLAGS,
         version=lambda: version("gpt-oss-verify"),
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,
+        help_formatter=_Short() if overview == "short" else None,
     )
     for title, commands in _COMMANDS.items():
         for name, path in commands.items():
@@ -190,14 +208,15 @@ def unwrapped_description(docstring: str) -> str:
 def prepared(arguments: Sequence[str]) -> App:
     """Return the command line that the arguments need, with what it has to import."""
     words = (each for each in arguments if each == "--version" or not each.startswith("-"))
-    command, asks = next(words, None), "--help" in arguments or "-h" in arguments
+    command, asks = next(words, None), any(flag in arguments for flag in _HELP_FLAGS)
     if command in list(app):
         if asks:
             _reflow(app[command])
         return app
     from gpt_oss_verify.verify import verify
 
-    line = _command_line(overview=True) if asks or not arguments else app
+    overview: Literal["short", "whole"] = "whole" if HELP_ALL in arguments else "short"
+    line = _command_line(overview) if asks or not arguments else app
     if line.default_command is None:
         line.default(verify)
     return line

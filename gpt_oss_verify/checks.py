@@ -64,7 +64,7 @@ def checks(
     family: str | None = None,
     as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
 ) -> int:
-    """List all checks and probes: what they require, why, and the source of the requirement.
+    """List all checks and probes with their reasons and sources.
 
     Args:
         rule_id: Show only the check or probe with this id, and the requests that a probe sends.

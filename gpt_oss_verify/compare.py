@@ -65,7 +65,7 @@ def compare(
     out: Annotated[Path | None, _RUN] = None,
     as_json: Annotated[AsJson, _RUN, Parameter(help=_JSON)] = False,
 ) -> int:
-    """Compare runs: what differs, and which differences exceed chance.
+    """Show the differences between runs, and which exceed chance.
 
     Exits with 1 if a run is worse than the reference by more than chance.
 
@@ -172,7 +172,7 @@ def history(
     runs: Path = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
-    """Show the runs of a provider over time; `site` publishes them as pages.
+    """Show the runs of a provider over time. `site` publishes them as pages.
 
     Args:
         provider: Only this provider. Default: all.

@@ -12,6 +12,7 @@ from evals.baselines import measured
 from evals.restoring import run_scores
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
+from harmony.extras import install_command
 from harness.errors import ConfigurationError, RunLogError, os_errors
 
 
@@ -25,7 +26,7 @@ def export(
     out: Path | None = None,
     gated: bool = False,
 ) -> int:
-    """Write the tables of a run as CSV or Parquet, its rollouts as logs for Inspect, or a baseline.
+    """Export a run as CSV, Parquet, a log for Inspect, or a baseline.
 
     A baseline has the scores of all attempts by question and the sampling settings, but no texts;
     `eval --baseline FILE` compares with it.
@@ -51,7 +52,7 @@ def export(
 
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
-            "--format parquet needs pyarrow; install it with: pip install 'gpt-oss-verify[evals]'"
+            f"--format parquet needs pyarrow; install it with: {install_command('evals')}"
         )
     loaded = load(run)
     folder = out or Path(f"{loaded.folder.resolve().name}-{output_format}")

@@ -241,7 +241,7 @@ def _short_name(base_url: str) -> str:
 
 
 def providers(name: str | None = None, /, *, providers_file: ProvidersFile = None) -> int:
-    """List the providers that --provider accepts: your own and the shipped ones.
+    """List your providers and the shipped ones.
 
     Args:
         name: Contact only this provider, as before a run.

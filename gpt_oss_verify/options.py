@@ -13,6 +13,7 @@ from harness.providers.gate_entry import seconds
 from harness.records.conditions import APIS, Api
 from harness.records.runs import GateRule, SuiteName
 
+COMMON_OPTIONS = "Common options"
 DEFAULT_OUT = Path("runs")
 LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
@@ -54,9 +55,9 @@ _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
-    "standard (default): the tool-call cases and the probes that find what tool calls cannot show; "
-    "tools: only the tool-call cases; full: more probes; long: only long prompts of up to 131,072 "
-    "tokens."
+    "standard (default), tools, full, or long. standard: the tool-call cases and the probes that "
+    "find what tool calls cannot show; tools: only the tool-call cases; full: more probes; "
+    "long: only long prompts of up to 131,072 tokens."
 )
 _ONLY = (
     "Run only these probes: ids, prefixes of ids or families, separated by commas. `cases`, or the "
@@ -65,7 +66,7 @@ _ONLY = (
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
 """The minimum is the number of tokens of the shortest long probe."""
 
-_FIRST = Group("Options for the first week", sort_key=0)
+_COMMON = Group(COMMON_OPTIONS, sort_key=0)
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
 _CASES = Group("Tool calling and probes", sort_key=2)
@@ -76,18 +77,17 @@ _CASES = Group("Tool calling and probes", sort_key=2)
 class ProviderOptions:
     """Which provider to verify."""
 
-    provider: Annotated[str | None, Parameter(alias="-p", group=_FIRST)] = None
-    """Name of a provider; `gpt-oss-verify providers` lists them."""
+    provider: Annotated[str | None, Parameter(alias="-p", group=_COMMON)] = None
+    """Entry of providers.yaml, or a shipped provider."""
     providers_file: ProvidersFile = None
-    base_url: Annotated[str | None, Parameter(group=_FIRST)] = None
-    """URL of the API, for a provider without an entry or instead of the entry's URL."""
-    model: Annotated[str | None, Parameter(group=_FIRST)] = None
+    base_url: Annotated[str | None, Parameter(group=_COMMON)] = None
+    """URL of the API, for a provider without an entry."""
+    model: Annotated[str | None, Parameter(group=_COMMON)] = None
     """Model name as the provider knows it."""
-    apis: Annotated[str | None, Parameter(alias="--api", group=_FIRST)] = None
-    """responses, chat, harmony (raw completions), or several separated by commas.
-    Default: those of the entry, or responses and chat."""
-    api_key_env: Annotated[str | None, Parameter(group=_FIRST)] = None
-    """Name of the environment variable with the API key."""
+    apis: Annotated[str | None, Parameter(alias="--api", group=_COMMON)] = None
+    """responses, chat, harmony, or several. Default: those of the entry, or responses and chat."""
+    api_key_env: Annotated[str | None, Parameter(group=_COMMON)] = None
+    """Environment variable that has the API key."""
     timeout: float | None = None
     """Timeout of a request in seconds. Default: that of the entry, or 600; evals: 1,800."""
 
@@ -103,13 +103,13 @@ class CaseOptions:
     """Tools file (a JSON list). Default: the six shipped tools."""
     first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
     """Run only N cases, spread over tools and kinds of cases."""
-    max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
+    max_turns: Annotated[int | None, Parameter(alias="-t"), COUNT] = None
     """Maximum number of requests in an attempt. Default: 10."""
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
         Literal[SuiteName, "smoke", "quick"] | None,
-        Parameter(help=_SUITE, show_choices=False, group=_FIRST),
+        Parameter(help=_SUITE, show_choices=False, group=_COMMON),
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()
@@ -129,7 +129,7 @@ class SamplingOptions:
 
     tries: Annotated[
         int | None,
-        Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_FIRST),
+        Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_COMMON),
     ] = None
     """Tries at each sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds tries."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
@@ -218,8 +218,8 @@ class DecisionOptions:
 class GateOptions:
     """What a run must reach to pass."""
 
-    gate: Annotated[Path | None, Parameter(group=_FIRST)] = None
-    """File with requirements; options on the command line override it."""
+    gate: Annotated[Path | None, Parameter(group=_COMMON)] = None
+    """File with requirements. Options on the command line override it."""
     max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     reference: str | None = None
@@ -273,11 +273,11 @@ class RunOptions:
 
     concurrency: Annotated[int | None, COUNT] = None
     """Attempts in flight. Default: that of the provider's entry, or 8."""
-    resume: Annotated[Path | None, Parameter(converter=_run_place, group=_FIRST)] = None
-    """Folder of a run to finish, or its name in `runs`; finished attempts are kept."""
+    resume: Annotated[Path | None, Parameter(converter=_run_place, group=_COMMON)] = None
+    """Run to finish: its folder, or its name in `runs`. Finished attempts are kept."""
     out: Out = None
-    dry_run: Annotated[bool, Parameter(group=_FIRST)] = False
-    """Print the requests, tokens and cost of the run, and send nothing."""
+    dry_run: Annotated[bool, Parameter(group=_COMMON)] = False
+    """Print requests, tokens and cost, and send nothing."""
     debug: Debug = False
     as_json: AsJson = False
 

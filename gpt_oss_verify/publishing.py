@@ -23,7 +23,7 @@ from reports.html.site import INDEX, render_site
 
 
 def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int:
-    """Make a static site of runs: a table of providers, and a page and the records of each run.
+    """Make a static site: a table of providers, and a page of each run.
 
     Pages are made from a copy of each run that contains no keys, no paths of this machine, and no
     texts of gated questions. The site works offline and depends only on the runs and on the prices

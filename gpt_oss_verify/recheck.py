@@ -34,7 +34,7 @@ def recheck(
     open_page: Annotated[bool, Parameter(name="--open")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Judge a run again from its records, with the checks of this version, and report it.
+    """Judge a run again from its records, with the current checks.
 
     Args:
         open_page: Open report.html in the browser.
@@ -48,7 +48,7 @@ def recheck(
 
 
 def merge(run: Run, /, *runs: RunPath, out: Out = None, as_json: AsJson = False) -> int:
-    """Join eval runs into one: the shards of a run, or tries from different days or machines.
+    """Join shards of an eval run, or tries from several days, into one.
 
     Args:
         runs: The other runs.

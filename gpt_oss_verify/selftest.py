@@ -29,7 +29,7 @@ def selftest(
     resume: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run the tool against the reference engine with known defects, and report what it detects.
+    """Test the tool with known defects of the reference engine.
 
     Each fault is first tested with the rules that should detect it and, if they find nothing, with
     the whole suite. The healthy engine and its allowed variations must cause no errors. With

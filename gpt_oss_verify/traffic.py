@@ -105,7 +105,7 @@ def tap(
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Forward requests to a server unchanged, and judge them when you stop the proxy.
+    """Forward requests to a server, and judge them at the end.
 
     Point your client at the address that the command prints, use it, and press Ctrl-C. The traffic
     is recorded without keys, in a file next to the run folder, and judged as with `import`.

@@ -81,7 +81,7 @@ def evaluate(
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
     show_questions: Annotated[ShowQuestions, _RUN] = False,
 ) -> int:
-    """Score a provider on AIME 2025, GPQA Diamond or HealthBench against a baseline.
+    """Score a provider on AIME 2025, GPQA Diamond or HealthBench.
 
     Args:
         evals: aime25, gpqa, healthbench[_hard|_consensus], basic, separated by commas.
@@ -129,7 +129,7 @@ def grade(
     debug: Debug = False,
     as_json: AsJson = False,
 ) -> int:
-    """Grade the HealthBench answers of a run without sampling the provider again.
+    """Grade the HealthBench answers of a run again.
 
     Args:
         grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.

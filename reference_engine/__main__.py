@@ -16,6 +16,7 @@ from cyclopts.types import ExistingDirectory
 from cyclopts.validators import Number
 
 from harmony.conversation import Effort
+from harmony.extras import install_command
 from harmony.vocabulary import VocabularyError
 from reference_engine.backends.settings import REMOTE, BackendSettings
 from reference_engine.builtin.exa import exa
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split()).rstrip('.')}. See {program} --help.")
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
+        return _fail(f"{error.name} is not installed: {install_command('reference')}")
     except SetupError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

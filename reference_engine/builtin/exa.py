@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from harmony.extras import install_command
 from reference_engine.builtin.pages import Found, Page, PageError, domain, read_html, without_marks
 from reference_engine.errors import SetupError
 
@@ -71,9 +72,7 @@ class Exa:
 def exa() -> Exa:
     """Return the service with the key in EXA_API_KEY. Raises SetupError."""
     if find_spec("exa_py") is None:
-        raise SetupError(
-            "--browser exa needs the service's package: pip install 'gpt-oss-verify[search]'."
-        )
+        raise SetupError(f"--browser exa needs the service's package: {install_command('search')}")
     if not (key := os.environ.get("EXA_API_KEY")):
         raise SetupError("--browser exa needs an API key: set EXA_API_KEY.")
     return Exa(key)

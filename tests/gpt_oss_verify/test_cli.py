@@ -25,6 +25,7 @@ from gpt_oss_verify.app import main, run
 from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from gpt_oss_verify.planning import typed_command
+from harmony.extras import install_command
 from harness.errors import ConfigurationError
 from harness.tasks import plan as plan_module
 
@@ -315,7 +316,7 @@ def test_the_key_of_an_entry_is_never_printed_or_stored(mock, tmp_path, capsys, 
 
 
 def test_help_and_version(capsys):
-    assert run(["--help"]) == 0
+    assert run(["--help-all"]) == 0
     text = capsys.readouterr().out
     for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
         assert option in text
@@ -608,7 +609,7 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
 
     monkeypatch.setattr(app_module, "import_module", missing)
     assert run(["serve"]) == 2
-    assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
+    assert install_command("reference") in capsys.readouterr().err
 
 
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):

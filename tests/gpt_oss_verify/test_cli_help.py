@@ -7,7 +7,7 @@ import pytest
 from cyclopts import App
 from rich.console import Console
 
-from gpt_oss_verify.app import app, prepared, unwrapped_description
+from gpt_oss_verify.app import app, prepared, run, unwrapped_description
 
 
 def every_command(parent: App, path: tuple[str, ...] = ()):
@@ -43,3 +43,15 @@ def test_help_texts_have_one_style(command):
 )
 def test_the_description_in_a_docstring_is_unwrapped(docstring, text):
     assert unwrapped_description(docstring) == text
+
+
+def test_help_fits_one_screen_and_help_all_has_every_option(capsys):
+    assert run(["--help"]) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) <= 50
+    assert all(f"│ {command}  " in short for command in app if not command.startswith("-"))
+    assert "--help-all" in short
+    assert "--max-cost" not in short
+    assert run(["--help-all"]) == 0
+    whole = capsys.readouterr().out
+    assert all(option in whole for option in ("--provider", "--max-cost", "--only", "--debug"))

@@ -9,6 +9,7 @@ from compared_runs import QUESTIONS, SMALL, judged_run, never_in
 
 import harness
 from gpt_oss_verify.app import run
+from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
 from harness.records.runs import RunInfo
@@ -56,7 +57,7 @@ def test_parquet_without_pyarrow_says_what_to_install(folder, monkeypatch, capsy
         "gpt_oss_verify.export.find_spec", lambda name: None if name == "pyarrow" else found(name)
     )
     assert run(["export", str(folder), "--format", "parquet"]) == 2
-    assert "pip install 'gpt-oss-verify[evals]'" in capsys.readouterr().err
+    assert install_command("evals") in capsys.readouterr().err
 
 
 def logs_of(folder, out, **options):
