@@ -1,4 +1,4 @@
-# Every target installs what it needs. It requires only make and python3 (3.11 or newer, with venv).
+# Every target installs what it needs. It requires only make and python3 (3.11 to 3.14, with venv).
 # A current pip resolves versions twice as fast as that of Python 3.11. --no-compile: most of the
 # 18,000 modules of PyTorch and other packages are never imported.
 PYTHON ?= python3
@@ -9,7 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 # The tests start many processes; without compiled modules, each would compile PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help verify evals selftest golden test pytest lint format bench gpu real docs wheel clean
+# pip takes PyTorch with CUDA on Linux. A machine without a GPU can use PyTorch's CPU wheels instead.
+define SIZES
+Installing into $(VENV), once. Downloads on Linux: about 2.9 GB, most of it PyTorch with CUDA;
+0.5 GB with PyTorch's CPU wheels (PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make ...).
+Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages are not downloaded.
+endef
+export SIZES
+
+.PHONY: help verify evals selftest golden test pytest lint format bench gpu real docs wheel lock pins clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -24,6 +32,8 @@ help:
 	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "make docs     build the documentation site in build/docs"
 	@echo "make wheel    build the wheel in dist"
+	@echo "make lock     resolve constraints.txt again; LOCK=--upgrade takes the newest versions"
+	@echo "make pins     check that constraints.txt resolves on the package index for every platform"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -82,20 +92,35 @@ wheel: $(BIN)/python
 	$(PIP) 'setuptools>=77,<90'
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
+# One resolution for all platforms, without local wheels and settings of this machine. Versions that
+# are already in constraints.txt are kept unless LOCK=--upgrade.
+UV_PIP_COMPILE := $(BIN)/uv pip compile --no-config --quiet pyproject.toml
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet 'uv>=0.13,<1'
+	env -u UV_FIND_LINKS -u UV_CONSTRAINT $(UV_PIP_COMPILE) --universal --python-version 3.11 \
+		--all-extras --no-annotate --custom-compile-command 'make lock' $(LOCK) \
+		--output-file constraints.txt
+
+pins: $(VENV)/.test
+	.ci/pins $(BIN)/uv
+
 clean:
 	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is required. Select one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+		{ echo "Python 3.11 to 3.14 is required. Select one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) && \
 		$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile 'pip>=26,<27' || \
 		{ rm -rf $(VENV); exit 1; }
 
 $(VENV)/.reference: $(BIN)/python pyproject.toml constraints.txt
+	@echo "$$SIZES"
 	$(PIP) --editable '.[reference]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	@echo "$$SIZES"
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.reference

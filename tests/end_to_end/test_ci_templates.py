@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from healthy import SUITE, provider_of
 from mock_provider import status
@@ -150,7 +151,7 @@ def test_scripts_contain_no_expressions_and_actions_are_pinned():
         assert re.fullmatch(
             r"actions/[\w-]+@[0-9a-f]{40}", step.get("uses", f"actions/x@{'0' * 40}")
         )
-    for script in (ROOT / "ci").iterdir():
+    for script in (ROOT / ".github" / "action").iterdir():
         assert "${{" not in script.read_text(encoding="utf-8")
     used = {match[3] for match in EXPRESSION.finditer((ROOT / "action.yml").read_text("utf-8"))}
     assert set(ACTION["inputs"]) <= used | {"artifact", "python-version"}
@@ -232,8 +233,40 @@ def test_the_site_workflow_runs_the_expected_commands(tmp_path):
     assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
 
 
+@pytest.mark.parametrize(
+    ("before", "compared"),
+    [(("mine-20261124-031702", "mine-20261125-031701", "other-1"), True), ((), False)],
+)
+def test_the_nightly_job_compares_with_the_run_before(before, compared, tmp_path):
+    """The shell steps run with a fake command that records its arguments."""
+    workflow = yaml.safe_load((ROOT / "examples" / "github-nightly.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["verify"]["steps"]
+    for name in before:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    fake = tmp_path / "gpt-oss-verify"
+    fake.write_text(
+        'echo "$*" >> noted; [ "$1" != --provider ] || mkdir -p runs/mine-20261126-031700\n'
+    )
+    fake.chmod(0o755)
+    for step in steps:
+        if step.get("name") in {"Verify", "Compare"}:
+            subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", step["run"]],
+                cwd=tmp_path,
+                env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+                timeout=30,
+                check=True,
+            )
+    _, *then = (tmp_path / "noted").read_text().splitlines()
+    both = "compare runs/mine-20261125-031701 runs/mine-20261126-031700"
+    assert then == ([both] if compared else [])
+    (kept,) = (step for step in steps if "cache/save" in step.get("uses", ""))
+    assert kept["if"] == "${{ !cancelled() }}"
+    assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in steps if "uses" in step)
+
+
 def test_the_gitlab_job_returns_the_exit_code_and_keeps_the_reports(mock, tmp_path):
-    template = ROOT / "ci" / "gpt-oss-verify.gitlab-ci.yml"
+    template = ROOT / "examples" / "gitlab-ci.yml"
     job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
     entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
     gate = {"budget": {"max_requests": 3}}

@@ -89,9 +89,25 @@ def test_a_base_install_verifies_a_provider(installation: Installation, tmp_path
     with in_background(MockProvider(always=provider_of(), models=[MODEL])) as mock:
         place = ("--base-url", mock.base_url, "--model", MODEL)
         said = installation.run(*place, *ONE_CASE, "--json", cwd=tmp_path)
+        installation.run(*place, *ONE_CASE, "--out", "again", cwd=tmp_path)
     assert json.loads(said)["verdict"]["decision"] == "pass"
     (run,) = (tmp_path / "runs").iterdir()
     assert "<!doctype html>" in (run / "report.html").read_text(encoding="utf-8")
+    installation.run("providers", cwd=tmp_path)
+    assert "requests" in installation.run(*place, "--dry-run", cwd=tmp_path)
+    assert "PASS" in installation.run("recheck", str(run), cwd=tmp_path)
+    (again,) = (tmp_path / "again").iterdir()
+    installation.run("compare", str(run), str(again), cwd=tmp_path)
+    installation.run("export", str(run), "--format", "csv", "--out", "csv", cwd=tmp_path)
+    assert (tmp_path / "csv" / "attempts.csv").exists()
+    exchange = json.loads((run / "rollouts.jsonl").read_text("utf-8").splitlines()[0])
+    (first, *_) = exchange["exchanges"]
+    recorded = {
+        "request": first["request"]["body"],
+        "response": json.loads(first["response"]["body"]),
+    }
+    (tmp_path / "traffic.jsonl").write_text(json.dumps(recorded), encoding="utf-8")
+    installation.run("import", "traffic.jsonl", "--provider", "mine", cwd=tmp_path)
 
 
 def test_a_base_install_says_how_to_get_the_engine(
