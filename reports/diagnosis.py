@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.records.analysis import Analysis
-from harness.records.diagnosis import Cause, Diagnosis
+from harness.records.diagnosis import Cause
 from reports.model import Report, ShownRule
 
-UNKNOWN = "Unknown: the findings do not show which part of the server is at fault. Read them first."
 HYPOTHESES = "A cause is a hypothesis: check it against its findings."
 EXAMPLES = "The examples are known defects that fail the same rule; other defects can fail it too."
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """Yield the facts about a cause as names and values, without the findings that it explains."""
+    yield from (("or", title) for title in cause.alternatives)
     for example in cause.examples:
         yield "example", example.description
         yield from (("seen in", source) for source in example.sources)
@@ -23,14 +23,24 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     yield "fix", cause.remedy
 
 
-def notes(diagnosis: Diagnosis) -> Iterator[str]:
-    """Yield sentences on the causes, the components at fault, and findings without a cause."""
-    if diagnosis.causes:
-        examples = any(cause.examples for cause in diagnosis.causes)
-        yield f"{HYPOTHESES} {EXAMPLES}" if examples else HYPOTHESES
-    yield from (each.text for each in diagnosis.components)
-    if diagnosis.unexplained and not diagnosis.causes:
-        yield UNKNOWN
+def unknown(report: Report) -> Iterator[str]:
+    """Yield a sentence on the worst finding if it has no cause, with the server's own text."""
+    found = report.analysis.diagnosis
+    for result in report.analysis.checks:
+        if found is not None and result.check.id == found.worst_unexplained and result.examples:
+            first = result.examples[0]
+            got = " ".join(first.evidence.got.split())[:_MOST_QUOTED]
+            yield f"No known cause: {result.check.id}, {result.share}. {first.message} Got: {got}"
+
+
+def notes(report: Report) -> Iterator[str]:
+    """Yield sentences on findings without a cause, the causes, and the components at fault."""
+    yield from unknown(report)
+    causes = report.analysis.causes
+    if causes:
+        yield f"{HYPOTHESES} {EXAMPLES}" if any(e.examples for e in causes) else HYPOTHESES
+    if report.analysis.diagnosis is not None:
+        yield from (each.text for each in report.analysis.diagnosis.components)
 
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
@@ -44,6 +54,7 @@ def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
         yield "Other findings" if report.analysis.causes else "Findings", unassigned
 
 
+_MOST_QUOTED = 120  # characters of a server's text
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 

@@ -60,7 +60,7 @@ def _causes(report: Report) -> Iterator[str]:
     for number, cause in enumerate(found.causes, 1):
         yield f"{number}. **{markup.plain(cause.description)}**"
         yield from (f"   - {name}: {markup.prose(text)}" for name, text in diagnosis.facts(cause))
-    for note in diagnosis.notes(found):
+    for note in diagnosis.notes(report):
         yield from ("", markup.prose(note))
     yield ""
 

@@ -107,17 +107,18 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
 
 
 def _causes(report: Report, console: Console) -> Iterator[Text]:
-    """Yield the likely causes in two lines each: what is wrong, and where it was fixed."""
+    """Yield the likely causes: what is wrong, and how it was fixed, each in up to two lines."""
     found = report.analysis.diagnosis
     if found is None:
         return
     yield Text("Likely causes", style="bold")
     for number, cause in enumerate(found.causes[:_MOST_CAUSES], 1):
         head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
-        yield from _wrapped(head, console, 2, most=1)
-        yield from _wrapped(Text(f"fix: {visible(cause.remedy)}"), console, 4, most=1)
-    notes = [each.text for each in found.components] if found.causes else diagnosis.notes(found)
-    for note in list(notes)[:1]:
+        yield from _wrapped(head, console, 2, most=2)
+        yield from _wrapped(Text(f"fix: {visible(cause.remedy)}"), console, 4, most=2)
+        for other in cause.alternatives:
+            yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
+    for note in [*diagnosis.unknown(report), *(each.text for each in found.components)][:1]:
         yield from _wrapped(Text(visible(note)), console, 2, most=2)
     yield Text()
 

@@ -76,6 +76,7 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
     for finding in worst_first:
         examples.setdefault(finding.evidence.record, finding)
     clusters, conditions = _summed(counts, 0), _summed(counts, 1)
+    repeated = [(failed, tries) for failed, tries in counts.values() if failed and tries > 1]
     return RuleResult(
         check=about,
         status=_status(worst_first),
@@ -84,6 +85,7 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
         rate=clustered_rate(list(clusters.values())),
         findings=len(findings),
         counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
+        repeated=(sum(failed for failed, _ in repeated), sum(tries for _, tries in repeated)),
         examples=tuple(examples.values())[:EXAMPLES],
     )
 

@@ -133,6 +133,11 @@ class RuleResult(Record):
     counts: Mapping[str, tuple[int, int]] = Field(
         default={}, description="failures and applicable ones by condition (probe: by API)"
     )
+    repeated: tuple[int, int] = Field(
+        default=(0, 0),
+        description="failures and tries of the samples with a finding and several tries under one "
+        "condition",
+    )
     examples: tuple[Finding, ...] = ()
 
     @property

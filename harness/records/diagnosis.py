@@ -21,6 +21,9 @@ class Cause(Record):
     description: str = Field(description="what the server does wrong")
     effect: str = Field(description="what breaks in clients")
     remedy: str = Field(description="where such defects were fixed")
+    alternatives: tuple[str, ...] = Field(
+        default=(), description="other layers that explain the same findings equally well"
+    )
     examples: tuple[Example, ...] = Field(description="known defects whose own rule failed")
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
 
@@ -40,4 +43,7 @@ class Diagnosis(Record):
 
     causes: tuple[Cause, ...]
     unexplained: tuple[str, ...]
+    worst_unexplained: str | None = Field(
+        default=None, description="id of the worst finding, if no cause explains it"
+    )
     components: tuple[ComponentFault, ...] = ()

@@ -9,7 +9,6 @@ from harness.probes.rule_results import check_results
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
-from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -162,15 +161,7 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    found = diagnose(rules, components)
-    if found is None:
-        return None
-    # Causes of errors come first, among them those that break clients first.
-    worst = {
-        rule.check.id: (rule.status != "failed", family_rank(rule.check.family)) for rule in rules
-    }
-    causes = sorted(found.causes, key=lambda cause: min(worst[name] for name in cause.explains))
-    return found.model_copy(update={"causes": tuple(causes)})
+    return diagnose(rules, components)
 
 
 def _rule_results(

@@ -1,13 +1,17 @@
 """The likely causes of a run's findings, by the table `harness/data/layers.yaml`. Pure.
 
-A layer explains the failed rules that match its patterns. Those that show the layer (`direct`)
-count twice, those that defects of other layers can cause too (`explains`) count once. The layer
-with the highest sum is the cause; further causes are sought among the findings that it leaves. No
-cause is named without direct evidence, if another layer explains the same findings as well, or if
-most probes of the layer pass and the others fail in few repetitions.
+Findings are weighed: errors before warnings, checks of the structure of replies before those of
+their content, and these before probes of behaviour, which follow from both; and each by the share
+of affected replies. The first cause explains the finding with the most weight, the next one the
+heaviest of those that are left. Among the layers that can explain a finding, the one with the most
+weight of findings is the cause; those that show the layer (`direct`) count twice. Of equal layers,
+the finding shows the cause directly, or both are named. A finding that no layer explains is named
+as such.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
@@ -18,9 +22,21 @@ from pydantic import Field, TypeAdapter, model_validator
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from harness.records.record import Record
+from harness.text import percentage
 
 MOST_CAUSES = 3  # causes that are named
-_CHANCE = 0.05  # probability below which the mode of the replies with a finding is no chance
+_CHANCE = 0.05  # probability below which the conditions of the replies with a finding are no chance
+_WARNING = 0.1  # weight of a warning; an error has 1
+_STRUCTURE = frozenset({"schema", "stream", "finish", "errors"})
+"""Families of checks that show directly how replies are built."""
+_CONTENT, _BEHAVIOUR = 0.7, 0.4
+"""Weights of other checks and of probes; checks of `_STRUCTURE` have 1."""
+_FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
+_FEWEST_REPEATED = 3
+_REFUSED = re.compile(r"status [45]\d\d")
+_MOST_HEAVIER = 2.0
+"""How much heavier than the direct evidence of a layer a finding may be that it explains: a defect
+in few replies does not explain one in all, nor a warning an error."""
 
 
 class Direct(Record):
@@ -29,7 +45,13 @@ class Direct(Record):
     rule: str
     share: float = Field(default=0.0, description="least share of replies with the finding")
     streaming: bool | None = Field(default=None, description="whether only streams have it")
-    refusals: bool = Field(default=False, description="equal refusals in all examples")
+    whole: bool | None = Field(
+        default=None, description="whether checks have findings in non-streaming replies"
+    )
+    repeated: bool = Field(default=False, description="the same request is right in most tries")
+    refusals: bool | None = Field(
+        default=None, description="true: equal refusals in all examples; false: in none"
+    )
     beside: tuple[str, ...] = Field(default=(), description="one of these rules failed too")
     without: tuple[str, ...] = Field(default=(), description="none of these rules failed")
 
@@ -38,38 +60,44 @@ class Direct(Record):
     def _from_pattern(cls, value: object) -> object:
         return {"rule": value} if isinstance(value, str) else value
 
-    def shown_by(self, result: RuleResult, failed: Collection[str]) -> bool:
-        """Return whether a failed rule, among all of the run, shows the layer."""
-        modes = {group.rpartition(" ")[2] for group in result.groups}
+    def shown_by(self, result: RuleResult, found: Sequence[RuleResult]) -> bool:
+        """Return whether a finding, among all of the run, shows the layer."""
+        others = [each.check.id for each in found]
         return (
             _matches(result.check.id, [self.rule])
             and result.failures >= self.share * result.applicable
-            and self.streaming in (None, modes == {"streaming"} and not _by_chance(result))
-            and (not self.refusals or len({one.evidence.got for one in result.examples}) == 1)
-            and (not self.beside or any(_matches(each, self.beside) for each in failed))
-            and not any(_matches(each, self.without) for each in failed)
+            and self.streaming in (None, _only_streams(result, found))
+            and (self.whole in (None, _in_whole_replies(found)))
+            and (not self.repeated or _in_few_tries(result))
+            and (self.refusals in (None, _is_refused(result)))
+            and (not self.beside or any(_matches(each, self.beside) for each in others))
+            and not any(_matches(each, self.without) for each in others)
         )
 
 
-def _by_chance(result: RuleResult) -> bool:
-    """Return whether a defect of all replies may have hit only streams, because it hit few."""
-    streams = sum(n for name, (_, n) in result.counts.items() if name.endswith(" streaming"))
-    replies = sum(n for _, n in result.counts.values())
-    return bool(replies) and (streams / replies) ** result.failures > _CHANCE and streams < replies
-
-
 class Layer(Record):
-    """A part of the server: the rules that its defects fail, what they break, and the remedy.
+    """A part of the server: the rules that its defects fail, what they break, and the remedies.
 
-    `examples` are known defects by the rule that shows them.
+    `remedies` are by pattern of the rules whose defects they correct. `examples` are known defects
+    by the rule that shows them.
     """
 
     title: str
     effect: str
-    remedy: str
+    remedies: Mapping[str, str]
+    last: bool = False
     direct: tuple[Direct, ...]
     explains: tuple[str, ...] = ()
     examples: Mapping[str, Example] = {}
+
+    def remedy(self, rules: Sequence[str]) -> str:
+        """Return the remedy for the first of some rules that has one."""
+        return next(
+            text
+            for rule in (*rules, "")
+            for pattern, text in self.remedies.items()
+            if fnmatchcase(rule, pattern)
+        )
 
 
 @cache
@@ -87,59 +115,159 @@ def diagnose(
     None if there are none of these, or only warnings without a cause. Only checks that judged
     something are evidence. `components` are those known to be at fault.
     """
-    judged = [each for each in results if each.applicable]
-    found = [each for each in judged if each.status in ("failed", "warned")]
-    errors = {each.check.id for each in found if each.status == "failed"}
-    causes = sorted(_causes(judged, found), key=lambda each: errors.isdisjoint(each.explains))
+    found = [e for e in results if e.applicable and e.status in ("failed", "warned")]
+    found.sort(key=lambda each: (each.status != "failed", -_weight(each), each.check.id))
+    shown = {name: _shown(layer, results, found) for name, layer in layers().items()}
+    errors = any(each.status == "failed" for each in found)
+    causes: list[Cause] = []
+    unknown: list[RuleResult] = []
+    left = found
+    while left and len(causes) < MOST_CAUSES:
+        worst = left[0]
+        if worst.status != "failed" and errors and not causes:
+            break  # A cause of warnings alone would hide that the errors have none.
+        cause = _cause(worst, left, shown, results)
+        if cause is None:
+            unknown.append(worst)
+            left = left[1:]
+        else:
+            causes.append(cause)
+            left = [each for each in left if each.check.id not in cause.explains]
     if not (causes or errors or components):
         return None
     explained = {each for cause in causes for each in cause.explains}
     return Diagnosis(
         causes=tuple(causes),
         unexplained=tuple(e.check.id for e in found if e.check.id not in explained),
+        worst_unexplained=unknown[0].check.id if unknown and unknown[0] is found[0] else None,
         components=components,
     )
 
 
-def _causes(judged: Sequence[RuleResult], found: Sequence[RuleResult]) -> Iterator[Cause]:
-    """Yield the layers that explain most findings, each after those that explain more."""
-    shown = {name: _shown(layer, judged, found) for name, layer in layers().items()}
-    left = [each.check.id for each in found]
-    for _ in range(MOST_CAUSES):
-        possible = {
-            name: direct | {each for each in left if _matches(each, layers()[name].explains)}
-            for name, direct in shown.items()
-            if not direct.isdisjoint(left)
-        }
-        explained = {name: rules.intersection(left) for name, rules in possible.items()}
-        scores = {name: len(each) + len(each & shown[name]) for name, each in explained.items()}
-        if not scores:
-            return
-        best = max(scores, key=lambda name: scores[name])
-        rivals = [name for name in scores if name != best and scores[name] == scores[best]]
-        if any(explained[name] & explained[best] for name in rivals):
-            return
-        about = layers()[best]
-        yield Cause(
-            layer=best,
-            description=about.title,
-            effect=about.effect,
-            remedy=about.remedy,
-            examples=tuple(about.examples[e] for e in left if e in about.examples),
-            explains=tuple(each for each in left if each in explained[best]),
-        )
-        left = [each for each in left if each not in explained[best]]
+def _cause(
+    worst: RuleResult,
+    left: Sequence[RuleResult],
+    shown: Mapping[str, Collection[str]],
+    run: Sequence[RuleResult],
+) -> Cause | None:
+    """Return the layer that explains the worst finding, and most of the others that are left."""
+    explained: dict[str, list[RuleResult]] = {}
+    heaviest: dict[str, float] = {}
+    for name, direct in shown.items():
+        patterns = layers()[name].explains
+        most = max((_weight(each) for each in left if each.check.id in direct), default=0.0)
+        rules = [
+            each
+            for each in left
+            if each.check.id in direct
+            or (_matches(each.check.id, patterns) and _weight(each) <= _MOST_HEAVIER * most)
+        ]
+        if most and worst in rules:
+            explained[name], heaviest[name] = rules, most
+    first = [name for name in explained if not layers()[name].last]
+    if not explained:
+        return None
+
+    def strength(name: str) -> tuple[float, bool]:
+        weights = [
+            2 * _weight(each)
+            if each.check.id in shown[name]
+            else min(_weight(each), heaviest[name])
+            for each in explained[name]
+        ]
+        return round(sum(weights), 6), worst.check.id in shown[name]
+
+    best = max(first or explained, key=strength)
+    rivals = [name for name in first if name != best and strength(name) == strength(best)]
+    about = layers()[best]
+    direct = [each for each in explained[best] if each.check.id in shown[best]]
+    rules = [each.check.id for each in explained[best]]
+    return Cause(
+        layer=best,
+        description=_placed(about.title, direct, run),
+        effect=about.effect,
+        remedy=about.remedy([worst.check.id, *(each.check.id for each in direct)]),
+        alternatives=tuple(layers()[name].title for name in rivals),
+        examples=(about.examples[worst.check.id],) if worst.check.id in about.examples else (),
+        explains=tuple(rules),
+    )
 
 
-def _shown(layer: Layer, judged: Sequence[RuleResult], found: Sequence[RuleResult]) -> set[str]:
+def _shown(
+    layer: Layer, results: Sequence[RuleResult], found: Sequence[RuleResult]
+) -> Collection[str]:
     """Return the failed rules that show a layer."""
-    failed = [each.check.id for each in found]
-    direct = [e for e in found if any(each.shown_by(e, failed) for each in layer.direct)]
+    direct = [e for e in found if any(each.shown_by(e, found) for each in layer.direct)]
     patterns = [each.rule for each in layer.direct]
-    probes = [e for e in judged if e.check.kind == "probe" and _matches(e.check.id, patterns)]
+    probes = [
+        each
+        for each in results
+        if each.applicable and each.check.kind == "probe" and _matches(each.check.id, patterns)
+    ]
     passed = sum(each.status == "passed" for each in probes)
     steady = any(e.check.kind == "check" or 2 * e.failures >= e.applicable for e in direct)
     return {e.check.id for e in direct} if steady or 2 * passed <= len(probes) else set()
+
+
+def _weight(result: RuleResult) -> float:
+    """Return how much a finding shows: its severity, its directness and its share of replies."""
+    weight = 1.0 if result.status == "failed" else _WARNING
+    if result.check.kind == "probe":
+        weight *= _BEHAVIOUR
+    elif result.check.family not in _STRUCTURE:
+        weight *= _CONTENT
+    affected = sum(every for failures, every in result.counts.values() if failures)
+    return weight * result.failures / ((affected or result.applicable) + _FEW)
+
+
+def _in_few_tries(result: RuleResult) -> bool:
+    """Return whether the same requests are right in most tries."""
+    failures, tries = result.repeated if result.check.kind == "check" else (0, 0)
+    return failures >= _FEWEST_REPEATED and 2 * failures <= tries
+
+
+def _is_refused(result: RuleResult) -> bool:
+    """Return whether all examples of a finding are refusals with the same text."""
+    texts = {example.evidence.got for example in result.examples}
+    return len(texts) == 1 and all(map(_REFUSED.match, texts))
+
+
+def _only_streams(result: RuleResult, found: Sequence[RuleResult]) -> bool:
+    """Return whether only streams have a finding."""
+    return _affected([result], 1, found) == ["streaming"]
+
+
+def _in_whole_replies(found: Sequence[RuleResult]) -> bool:
+    """Return whether a check has a finding in replies that are not streams."""
+    counts = [count for each in found for count in each.counts.items()]
+    return any(failures and name.endswith("non-streaming") for name, (failures, _) in counts)
+
+
+def _affected(results: Sequence[RuleResult], part: int, run: Sequence[RuleResult]) -> list[str]:
+    """Return the APIs (part 0) or modes (part 1) with findings; none if all have them, or by chance.
+
+    Those of the run are all that any of its rules judged.
+    """
+    failed, judged = Counter[str](), Counter[str]()
+    for result in results:
+        for name, (failures, every) in result.counts.items():
+            for value in name.split(" · ")[part : part + 1]:
+                failed[value] += failures
+                judged[value] += every
+    made = {value for e in run for name in e.counts for value in name.split(" · ")[part : part + 1]}
+    hit = sorted(value for value in failed if failed[value])
+    share = sum(judged[value] for value in hit) / max(1, judged.total())
+    by_chance = share < 1 and share ** failed.total() > _CHANCE
+    return [] if len(hit) == len(made) or by_chance else hit
+
+
+def _placed(title: str, direct: Sequence[RuleResult], run: Sequence[RuleResult]) -> str:
+    """Return the title of a layer, with the APIs and modes that deviate, and whether always."""
+    places = [*_affected(direct, 0, run), *_affected(direct, 1, run)]
+    if direct and _in_few_tries(direct[0]):
+        share = percentage(direct[0].failures / direct[0].applicable, 0)
+        places.append(f"in {share} of replies: the same request is right in most tries")
+    return f"{title.rstrip('.')} ({', '.join(places)})." if places else title
 
 
 def _matches(name: str, patterns: Collection[str]) -> bool:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from reports.build import build_report
-from reports.diagnosis import EXAMPLES, HYPOTHESES, UNKNOWN, facts
+from reports.diagnosis import EXAMPLES, HYPOTHESES, facts
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.terminal import print_report
@@ -87,12 +87,17 @@ def test_findings_are_listed_under_their_cause():
 def test_the_terminal_shows_a_cause_and_its_fix():
     shown = printed(report(CAUSE))
     assert "  1 The server counts tokens wrongly.\n    fix: Add the counts.\n" in shown
+    other = printed(report(CAUSE.model_copy(update={"alternatives": ("The stream is cut.",)})))
+    assert "    fix: Add the counts.\n    or: The stream is cut.\n" in other
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
-def test_a_report_states_that_no_cause_is_known(render):
-    shown = " ".join(render(report(unexplained=("usage.sum",))).split())
-    assert UNKNOWN in shown
+def test_a_report_states_that_the_worst_finding_has_no_known_cause(render):
+    diagnosis = Diagnosis(causes=(), unexplained=("usage.sum",), worst_unexplained="usage.sum")
+    made = build_report(failing().model_copy(update={"diagnosis": diagnosis}), "runs/mock")
+    shown = " ".join(render(made).split())
+    assert "No known cause: usage.sum, 1 of 6. The total" in shown
+    assert "Got: 1" in shown
 
 
 @pytest.mark.parametrize("render", [printed, render_markdown, page])
@@ -102,4 +107,4 @@ def test_a_report_names_the_component_at_fault(render):
     made = build_report(failing().model_copy(update={"diagnosis": diagnosis}), "runs/mock")
     shown = " ".join(render(made).split())
     assert component.text in shown
-    assert UNKNOWN not in shown
+    assert "No known cause" not in shown

@@ -7,10 +7,12 @@ import pytest
 
 from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
+from harness.records.conditions import BOTH_APIS
 from harness.records.diagnosis import ComponentFault
 from harness.records.scores import Evidence, Finding
 from harness.verdict.causes import MOST_CAUSES, diagnose, layers
 
+LONGEST_REMEDY = 2 * (80 - len("    fix: "))  # two lines of a terminal
 EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigger.recall"
 
 # What servers did, the rules that fail (with the share of replies, if not all), and the layer.
@@ -67,10 +69,10 @@ OTHERS = (
      "event builder"),
     ("characters are split between the events of streams", "text.garbled:0.2:s", "streaming"),
     ("arguments are emptied", "calls.arguments.cut", "calls"),
-    ("finish reason stop beside calls", "chat.finish.tool_calls", "calls"),
+    ("finish reason stop beside calls", "chat.finish.tool_calls", "reply format"),
     ("logprobs are dropped", "chat.logprobs.missing", "sampling"),
     ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
-    ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content",
+    ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content:0.1",
      "output parser"),
     ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning.differs",
      "output parser"),
@@ -89,38 +91,81 @@ OTHERS = (
     ("events lack an index",
      "responses.stream.items responses.stream.item_text responses.schema:0.3", "event builder"),
     ("a piece of text is lost somewhere", "usage.output.lost:0.05", None),
-    ("errors are returned with status 200", "reply.unreadable stream.content_type", None),
-    ("schema violations", "chat.schema responses.schema", None),
-    ("error events in streams", "stream.error_event", None),
+    ("errors are returned with status 200", "reply.unreadable stream.content_type",
+     "unreadable replies"),
+    ("schema violations", "chat.schema responses.schema", "reply format"),
+    ("error events in streams", "stream.error_event", "unreadable replies"),
+    ("the structure of replies outranks behaviour", "chat.choices:0.2 limits.stop:0.3",
+     "reply format"),
+    ("content is a list of parts: clients cannot read replies, and probes fail",
+     "chat.schema:0.9 reply.unreadable:0.4 sampling.n tools.choice.none tools.loop.goes_on",
+     "reply format"),
+    ("reasoning items follow their calls", "responses.item.order:0.5:w", "reply format"),
+    ("a warning beside an unexplained error", "numerics.greedy:1 chat.stream.role:1:w", None),
+    ("whole replies lose text, so the modes differ",
+     "parity.text usage.output.lost:0.5", "conversion of the reply"),
+    ("only the modes differ", "parity.text", "streaming"),
+    ("calls are lost in few tries of the same request", "calls.lost:0.1:t", "output parser"),
+    ("no layer explains what is wrong in few tries", "finish.limit:0.0 reasoning.lost:0.08:t",
+     "intermittent"),
     ("replies are lost and tool choice is not followed", "reply.lost:0.01 calls.choice", None),
     ("few repetitions fail", "prompt.call:0.25", None),
 )  # fmt: skip
 
 
-def result(rule: str, share: float = 1.0, modes: tuple[str, ...] = ("streaming", "non-streaming")):
+def result(
+    rule: str,
+    share: float = 1.0,
+    modes: tuple[str, ...] = ("streaming", "non-streaming"),
+    *,
+    got: str = "other text",
+    every: int = 100,
+    repeated: bool = False,
+    status: str = "failed",
+) -> RuleResult:
+    """The result of a rule that fails in a share of the replies of some modes."""
     about = RULES[rule].about
-    evidence = Evidence(record="r", exchange=0, expected="a reply", got="status 422: strict")
+    evidence = Evidence(record="r", exchange=0, expected="a reply", got=got)
     finding = Finding(id=rule, severity="error", message="It fails.", evidence=evidence)
+    failures = round(every * share)
+    apis = [api for api in about.apis if api in BOTH_APIS]
+    counts = {api: (failures, every) for api in apis}  # as of probes
+    if about.kind == "check":
+        counts = {
+            f"{api} · {mode}": (failures if mode in modes else 0, every)
+            for api in apis
+            for mode in about.modes
+        }
+    failed = sum(failures for failures, _ in counts.values())
     return RuleResult(
         check=about,
-        status="failed" if share else "passed",
-        applicable=100,
-        failures=round(100 * share),
-        counts={
-            f"{api} · {mode}": (round(100 * share), 100) for api in about.apis for mode in modes
-        },
+        status=status if share else "passed",
+        applicable=sum(every for _, every in counts.values()),
+        failures=failed,
+        counts=counts,
+        repeated=(failed, failed * (3 if repeated else 1)),
         examples=(finding, finding) if share else (),
     )
 
 
-def run(findings: str):
-    """Return the results of a run in which only the findings failed."""
+def run(findings: str) -> list[RuleResult]:
+    """The results of a run in which only the findings failed: `RULE:SHARE:OPTIONS`.
+
+    The options are s (only in streams), w (a warning) and t (in few tries of the same request).
+    """
     found = {}
     for text in findings.split():
         name, _, rest = text.partition(":")
-        share, _, streaming = rest.partition(":")
-        modes = ("streaming",) if streaming else ("streaming", "non-streaming")
-        found[name] = result(name, float(share or 1), modes)
+        share, _, options = rest.partition(":")
+        modes = ("streaming",) if "s" in options else ("streaming", "non-streaming")
+        found[name] = result(
+            name,
+            float(share or 1),
+            modes,
+            got="status 422: strict" if "request.refused" in findings else "other text",
+            repeated="t" in options,
+            status="warned" if "w" in options else "failed",
+        )
     return [found.get(name) or result(name, 0) for name in RULES]
 
 
@@ -139,18 +184,50 @@ def test_few_findings_do_not_show_that_only_streams_have_them(failures, layer):
     assert [each.layer for each in causes] == ([layer] if layer else [])
 
 
-def test_layers_that_explain_the_same_findings_equally_well_are_no_cause():
-    found = diagnose(run("stream.error_event"))
-    assert (found.causes, found.unexplained) == ((), ("stream.error_event",))
+def test_layers_that_explain_the_same_findings_equally_well_are_both_named():
+    (cause,) = diagnose(run("usage.missing:1:s")).causes
+    both = {cause.description.partition(" (")[0] + ".", *cause.alternatives}
+    assert both == {layers()["usage"].title, layers()["streaming"].title}
 
 
 def test_independent_defects_are_separate_causes_errors_first():
-    results = run("usage.sum usage.zero builtin.citations errors.status limits.default")
-    warned = [e.model_copy(update={"status": "warned"}) if e.check.family == "usage" and e.failures
-              else e for e in results]  # fmt: skip
-    causes = diagnose(warned).causes
+    causes = diagnose(run("usage.sum usage.zero:1:w builtin.shown errors.status:1:w")).causes
+    assert [each.layer for each in causes] == ["usage", "built-in tools", "errors"]
     assert len(causes) == MOST_CAUSES
-    assert causes[-1].layer == "usage"
+
+
+def test_the_worst_finding_without_a_cause_is_named():
+    found = diagnose(run("numerics.greedy structured.asked:0.6"))
+    assert [each.layer for each in found.causes] == ["structured output"]
+    assert found.worst_unexplained == "numerics.greedy"
+    assert diagnose(run("structured.asked")).worst_unexplained is None
+
+
+@pytest.mark.parametrize(
+    ("findings", "places"),
+    [
+        ("chat.choices:0.2", "(chat)"),
+        ("chat.choices:0.2 responses.schema:0.2", None),
+        ("calls.in_text:0.5:s", "(streaming)"),
+        ("chat.finish.tool_calls:0.5:s", "(chat, streaming)"),
+        ("calls.in_text:0.1:t", "(in 10 % of replies: the same request is right in most tries)"),
+    ],
+)
+def test_a_cause_names_what_deviates(findings, places):
+    description = diagnose(run(findings)).causes[0].description
+    assert description.endswith(f" {places}." if places else ".")
+    assert places or "(" not in description
+
+
+def test_the_remedy_is_that_of_the_rule():
+    remedies = {
+        rule: diagnose(run(rule)).causes[0].remedy
+        for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
+                     "state.previous_response")
+    }  # fmt: skip
+    assert len(set(remedies.values())) == 4
+    assert "openai-harmony's parser" not in remedies["harmony.remains"]
+    assert "Store every" not in remedies["state.previous_response.tools"]
 
 
 def test_rules_that_judged_nothing_are_no_evidence():
@@ -161,8 +238,8 @@ def test_rules_that_judged_nothing_are_no_evidence():
 
 
 def test_warnings_alone_have_no_unknown_cause():
-    results = run("chat.reasoning.field")
-    assert diagnose(results).unexplained == ("chat.reasoning.field",)
+    results = run("options.precedence")
+    assert diagnose(results).unexplained == ("options.precedence",)
     warned = [e.model_copy(update={"status": "warned"}) if e.failures else e for e in results]
     assert diagnose(warned) is None
 
@@ -187,4 +264,9 @@ def test_the_table_names_existing_rules():
             assert any(fnmatchcase(rule, each.rule) for each in layer.direct), (name, rule)
             assert rule in RULES
             assert all(re.match(r"https://github\.com/\S+/\d+$", each) for each in example.sources)
-        assert all(text.endswith(".") for text in (layer.title, layer.effect, layer.remedy))
+        assert list(layer.remedies)[-1] == "*", name
+        for pattern, text in layer.remedies.items():
+            assert any(fnmatchcase(rule, pattern) for rule in RULES), (name, pattern)
+            assert len(text) <= LONGEST_REMEDY, f"{text} takes more than two lines"
+        texts = (layer.title, layer.effect, *layer.remedies.values())
+        assert all(text.endswith(".") for text in texts)
