@@ -114,7 +114,7 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
     yield Text("Likely causes", style="bold")
     for number, cause in enumerate(found.causes[:_MOST_CAUSES], 1):
         head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
-        yield from _wrapped(head, console, 2, most=2)
+        yield from _wrapped(head, console, 2, most=2 if number == 1 else 1)
         yield from _wrapped(Text(f"fix: {visible(cause.remedy)}"), console, 4, most=2)
         for other in cause.alternatives:
             yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)

@@ -11,7 +11,8 @@ as such.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
@@ -126,7 +127,7 @@ def diagnose(
         worst = left[0]
         if worst.status != "failed" and errors and not causes:
             break  # A cause of warnings alone would hide that the errors have none.
-        cause = _cause(worst, left, shown, results)
+        cause = _cause(worst, _candidates(left, shown), results)
         if cause is None:
             unknown.append(worst)
             left = left[1:]
@@ -144,52 +145,71 @@ def diagnose(
     )
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A layer with the findings that show it and those that it can also explain, heaviest first."""
+
+    name: str
+    direct: Sequence[RuleResult]
+    others: Sequence[RuleResult]
+
+    @property
+    def strength(self) -> float:
+        """Return the weight of its findings; direct ones count twice, the others not above them."""
+        most = _weight(self.direct[0])
+        others = sum(min(_weight(each), most) for each in self.others)
+        return round(2 * sum(map(_weight, self.direct)) + others, 6)
+
+    @property
+    def rules(self) -> list[str]:
+        return [each.check.id for each in (*self.direct, *self.others)]
+
+
+def _candidates(
+    left: Sequence[RuleResult], shown: Mapping[str, Collection[str]]
+) -> Iterator[_Candidate]:
+    """Yield the layers that findings show, with all of these findings that they explain."""
+    for name, ids in shown.items():
+        direct = [each for each in left if each.check.id in ids]
+        if direct:
+            most = _MOST_HEAVIER * max(map(_weight, direct))
+            direct.sort(key=_weight, reverse=True)
+            others = [
+                each
+                for each in left
+                if each not in direct
+                and _matches(each.check.id, layers()[name].explains)
+                and _weight(each) <= most
+            ]
+            yield _Candidate(name, direct, others)
+
+
 def _cause(
-    worst: RuleResult,
-    left: Sequence[RuleResult],
-    shown: Mapping[str, Collection[str]],
-    run: Sequence[RuleResult],
+    worst: RuleResult, candidates: Iterable[_Candidate], run: Sequence[RuleResult]
 ) -> Cause | None:
-    """Return the layer that explains the worst finding, and most of the others that are left."""
-    explained: dict[str, list[RuleResult]] = {}
-    heaviest: dict[str, float] = {}
-    for name, direct in shown.items():
-        patterns = layers()[name].explains
-        most = max((_weight(each) for each in left if each.check.id in direct), default=0.0)
-        rules = [
-            each
-            for each in left
-            if each.check.id in direct
-            or (_matches(each.check.id, patterns) and _weight(each) <= _MOST_HEAVIER * most)
-        ]
-        if most and worst in rules:
-            explained[name], heaviest[name] = rules, most
-    first = [name for name in explained if not layers()[name].last]
-    if not explained:
+    """Return the layer that explains the worst finding, and most weight of the others."""
+    possible = [each for each in candidates if worst.check.id in each.rules]
+    possible = [each for each in possible if not layers()[each.name].last] or possible
+    if not possible:
         return None
 
-    def strength(name: str) -> tuple[float, bool]:
-        weights = [
-            2 * _weight(each)
-            if each.check.id in shown[name]
-            else min(_weight(each), heaviest[name])
-            for each in explained[name]
-        ]
-        return round(sum(weights), 6), worst.check.id in shown[name]
+    def rank(candidate: _Candidate) -> tuple[float, bool]:
+        return candidate.strength, worst in candidate.direct
 
-    best = max(first or explained, key=strength)
-    rivals = [name for name in first if name != best and strength(name) == strength(best)]
-    about = layers()[best]
-    direct = [each for each in explained[best] if each.check.id in shown[best]]
-    rules = [each.check.id for each in explained[best]]
+    best = max(possible, key=rank)
+    about = layers()[best.name]
     return Cause(
-        layer=best,
-        description=_placed(about.title, direct, run),
+        layer=best.name,
+        description=_placed(about.title, best.direct, run),
         effect=about.effect,
-        remedy=about.remedy([worst.check.id, *(each.check.id for each in direct)]),
-        alternatives=tuple(layers()[name].title for name in rivals),
+        remedy=about.remedy([worst.check.id, *best.rules[: len(best.direct)]]),
+        alternatives=tuple(
+            layers()[each.name].title
+            for each in possible
+            if each is not best and rank(each) == rank(best)
+        ),
         examples=(about.examples[worst.check.id],) if worst.check.id in about.examples else (),
-        explains=tuple(rules),
+        explains=tuple(best.rules),
     )
 
 
@@ -244,9 +264,10 @@ def _in_whole_replies(found: Sequence[RuleResult]) -> bool:
 
 
 def _affected(results: Sequence[RuleResult], part: int, run: Sequence[RuleResult]) -> list[str]:
-    """Return the APIs (part 0) or modes (part 1) with findings; none if all have them, or by chance.
+    """Return the APIs (part 0) or modes (part 1) with findings, if not all have them.
 
-    Those of the run are all that any of its rules judged.
+    Those of the run are all that any of its rules judged. None are returned if chance may have
+    chosen them.
     """
     failed, judged = Counter[str](), Counter[str]()
     for result in results:

@@ -129,7 +129,7 @@ def result(
     finding = Finding(id=rule, severity="error", message="It fails.", evidence=evidence)
     failures = round(every * share)
     apis = [api for api in about.apis if api in BOTH_APIS]
-    counts = {api: (failures, every) for api in apis}  # as of probes
+    counts = dict.fromkeys(apis, (failures, every))  # as of probes
     if about.kind == "check":
         counts = {
             f"{api} · {mode}": (failures if mode in modes else 0, every)
