@@ -30,6 +30,7 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
 from reference_engine.model.config import DEFAULT_CONTEXT
+from reference_engine.model.logits import AllLogits
 from reference_engine.model.products import wide_product
 
 _PREFILL_TOKENS = 512
@@ -136,7 +137,7 @@ class _Sequence:
         if self._unread:
             return None
         draw = Draw(self._params, self._seed, self._drawn, self._constraint)
-        [token] = sample(logits, [draw])
+        [token] = sample(AllLogits(logits), [draw])
         if token is None:
             raise GenerationError(NOT_FINITE)
         self._drawn += 1

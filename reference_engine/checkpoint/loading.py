@@ -48,12 +48,13 @@ def load_model(
         divide(model, shard)
     combine_few_experts(model)
     sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
+    if checkpoint.has_token_codes and device.type == "cpu" and shard.ranks == 1:
+        model.unembedding = checkpoint.coded_unembedding(dtype)
+        del sizes["unembedding.weight"]
     with progress("Loading", sum(sizes.values())) as advance:
         for name, size in sizes.items():
             _load(model, name, checkpoint, dtype, device)
             advance(size)
-    if device.type == "cpu" and shard.ranks == 1:
-        model.shortlist = checkpoint.shortlist()
     return model.to(device).eval()
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,7 +30,9 @@ from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig, read_config
 from reference_engine.model.sharding import UNCUT, Cut
-from reference_engine.model.shortlist import Shortlist
+
+if TYPE_CHECKING:
+    from reference_engine.small.unembedding import CodedUnembedding
 
 INDEX = "model.safetensors.index.json"
 _DTYPES = {
@@ -46,7 +48,8 @@ Wanted = tuple[Shape, tuple[str, ...]]
 _FLOATS: tuple[str, ...] = ("F32", "BF16", "F16")
 _PACKED = ("U8",)
 _CODES_PREFIX = "token_codes."
-_TABLES = ("model.embed_tokens.weight", "lm_head.weight")
+_TABLES = {"model.embed_tokens.weight": "embed_tokens", "lm_head.weight": "lm_head"}
+"""The tables that token codes replace, with the names of their stored rows."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,6 @@ class Checkpoint:
         self._files = _tensors_of(path)
         self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
         self._sources = sources(self.config, self.layout)
-        self._tables: dict[str, Tensor] = {}
         self._check_names()
 
     @property
@@ -83,13 +85,16 @@ class Checkpoint:
         """Whether the embeddings are stored as token codes (`reference_engine.small.codes`)."""
         return "token_codes" in self.raw_config
 
-    def shortlist(self) -> Shortlist | None:
-        """Return the tokens that can follow a prompt, if the format of the checkpoint tells."""
-        if not self.has_token_codes:
-            return None
-        from reference_engine.small.codes import StoredOrCopied
+    def coded_unembedding(self, dtype: torch.dtype) -> CodedUnembedding:
+        """Return the unembedding of a checkpoint with token codes. Raises SetupError."""
+        from reference_engine.small.unembedding import CodedUnembedding
 
-        return StoredOrCopied(self._whole(f"{_CODES_PREFIX}ids").long())
+        with self._codes() as stored:
+            return CodedUnembedding(
+                int(self.raw_config["token_codes"]["seed"]),
+                stored["token_codes.ids"].long(),
+                stored["token_codes.lm_head"].to(dtype),
+            )
 
     def parameter(
         self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = UNCUT
@@ -191,30 +196,29 @@ class Checkpoint:
         return out
 
     def _table(self, source: Source, dtype: torch.dtype) -> Tensor:
-        """Expand the token codes on first use; return each table once and then drop it."""
+        """Expand the token codes of a table."""
+        from reference_engine.small import codes
+
         name, shape = source.tensors[0]
-        if name not in self._tables:
-            self._tables = dict(self._expand_codes())
-        table = self._tables.pop(name, None)
-        if table is None or tuple(table.shape) != shape:
-            found = "nothing" if table is None else f"shape {list(table.shape)}"
+        with self._codes() as stored:
+            table = codes.expand(self.raw_config, stored, _TABLES[name])
+        if tuple(table.shape) != shape:
             raise SetupError(
-                f"The token codes of {self.path} expand {name!r} to {found}, not to {list(shape)}."
+                f"The token codes of {self.path} expand {name!r} to shape {list(table.shape)}, not "
+                f"to {list(shape)}."
             )
         return table.to(dtype)
 
-    def _expand_codes(self) -> dict[str, Tensor]:
-        from reference_engine.small import codes
-
+    @contextmanager
+    def _codes(self) -> Iterator[dict[str, Tensor]]:
+        """Provide the tensors of the token codes. Raises SetupError if they cannot be expanded."""
         names = [name for name in self._files if name.startswith(_CODES_PREFIX)]
-        stored = {name: self._whole(name) for name in names}
         try:
-            expanded: dict[str, Tensor] = codes.expand(self.raw_config, stored)
+            yield {name: self._whole(name) for name in names}
         except (KeyError, ValueError, RuntimeError) as error:
             raise SetupError(
                 f"The token codes of {self.path} cannot be expanded: {error}."
             ) from error
-        return expanded
 
     def _required(self, parameter: str, source: Source) -> dict[str, Wanted]:
         """Return the tensors of a parameter by name. Raises SetupError if one is missing."""

@@ -103,11 +103,9 @@ class FaultPlan:
     @torch.no_grad()
     def damage(self, model: Transformer) -> Transformer:
         """Apply the faults of the model, after expanding packed experts."""
-        changes, forward = changes_of(self.faults, MODEL), changes_of(self.faults, FORWARD)
+        changes = changes_of(self.faults, MODEL)
         if changes:
             expand_experts(model)
-        if changes or forward:
-            model.shortlist = None  # A damaged model may continue with any token.
         for change in changes:
             change(model)
         return model

@@ -31,6 +31,7 @@ from reference_engine.faults.http import (
     decode,
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
+from reference_engine.model.logits import AllLogits, Logits
 from reference_engine.server.api_error import ApiError
 from reference_engine.server.app import create_app
 from reference_engine.server.generation import Generation, GenerationRequest
@@ -231,29 +232,22 @@ class AdjustedParams(SamplingParams):
     adjusters: Sequence[Callable[[Tensor, Sequence[int], int], Tensor]]
     tokens: list[int] = field(compare=False)
 
-    @property
-    def needs_all_logits(self) -> bool:
-        """Whether the draw needs the logits of the whole vocabulary."""
-        return True
 
-
-def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
+def adjusted_sample(logits: Logits, draws: Sequence[Draw]) -> list[Token | None]:
     """Sample as `sample` does, after each request's faults have changed its logits."""
-    adjusted = [
-        (row, draw.params, draw.step)
-        for row, draw in enumerate(draws)
-        if isinstance(draw.params, AdjustedParams)
-    ]
-    if adjusted:
-        logits = logits.clone()
-    for row, params, step in adjusted:
-        for adjust in params.adjusters:
-            logits[row] = adjust(logits[row], params.tokens, step)
-    drawn = sample(logits, draws)
-    for token, draw in zip(drawn, draws, strict=True):
-        if token is not None and isinstance(draw.params, AdjustedParams):
-            draw.params.tokens.append(token.id)
-    return drawn
+    unused = Draw(SamplingParams(temperature=0), seed=0, step=0)
+    plain = [unused if isinstance(draw.params, AdjustedParams) else draw for draw in draws]
+    tokens = sample(logits, plain)
+    for row, draw in enumerate(draws):
+        if isinstance(params := draw.params, AdjustedParams):
+            values = logits.of([row])
+            for adjust in params.adjusters:
+                values = adjust(values[0], params.tokens, draw.step)[None]
+            [token] = sample(AllLogits(values), [draw])
+            tokens[row] = token
+            if token is not None:
+                params.tokens.append(token.id)
+    return tokens
 
 
 _SECONDS_PER_TOKEN = 0.001

@@ -30,10 +30,10 @@ from reference_engine.generation.sampling import (
     is_nucleus,
     read_tokens,
 )
-from reference_engine.kernels.chunk_sums import chunk_sums_of
 from reference_engine.kernels.experts import PackedMixtureOfExperts, SmallMixtureOfExperts
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
+from reference_engine.model.logits import AllLogits, ChunkSums, chunk_sums
 from reference_engine.model.transformer import Transformer
 
 Replay = Callable[[], object]
@@ -74,7 +74,7 @@ class Decoder:
         self._logits = torch.empty(most, model.config.vocab_size, device=device)
         self._drawn = torch.zeros(most, dtype=torch.int64, device=device)
         self._before = torch.zeros_like(self._drawn)
-        self._chunk_sums = chunk_sums_of(model.kernels)
+        self._first_stage = _first_stage(model)
         self._digests = torch.zeros_like(self._drawn) if model.shard.ranks > 1 else None
 
     def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
@@ -131,7 +131,7 @@ class Decoder:
             self._digests[:count].copy_(digests(normalized))
         logits = self._logits[:count].copy_(self._model.unembedding(normalized))
         candidates = CANDIDATES if nucleus else 0
-        drawn = draw_tokens(logits, batch.settings, candidates, self._chunk_sums)
+        drawn = draw_tokens(AllLogits(logits, self._first_stage), batch.settings, candidates)
         self._drawn[:count].copy_(drawn)
 
 
@@ -174,7 +174,7 @@ class Launched:
     def tokens(self) -> list[Token | None]:
         """Wait for the step and return its tokens; None for rows without finite logits."""
         self._wait()
-        return read_tokens(self._logits, self._drawn, self.draws)
+        return read_tokens(AllLogits(self._logits), self._drawn, self.draws)
 
     def digests(self) -> list[int]:
         """Wait for the step; return the digest of each row's stream, then the drawn tokens.
@@ -224,6 +224,15 @@ def bucket(rows: int) -> int:
         return 1 << (rows - 1).bit_length()
     multiple = 16 if rows <= 64 else 64
     return -(-rows // multiple) * multiple
+
+
+def _first_stage(model: Transformer) -> ChunkSums:
+    """Return the implementation that the model's kernels select."""
+    if model.kernels == "torch":
+        return chunk_sums
+    from reference_engine.kernels import chunk_sums_triton
+
+    return chunk_sums_triton.chunk_sums
 
 
 def _can_be_recorded(model: Transformer) -> bool:

@@ -1,8 +1,9 @@
 """Samples tokens from logits.
 
 A token is drawn by inverting the cumulative distribution at one uniform number. That number depends
-only on the request's seed and on how many tokens the request has drawn before. The sums use a fixed
-order over fixed chunks of the vocabulary, so a draw does not depend on the rest of the batch.
+only on the request's seed and on how many tokens the request has drawn before. The first stage
+draws a chunk of the vocabulary (`model.logits`), the second a token of this chunk. All sums have a
+fixed order, so a draw does not depend on the rest of the batch.
 """
 
 import math
@@ -12,16 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.kernels.chunk_sums import CHUNK, ChunkSums, chunk_sums
+from reference_engine.model.logits import AllLogits, Logits
 
-ROWS_AT_ONCE = 4
-"""Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses
-their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
 CANDIDATES = 1024
-"""Number of most probable tokens that a GPU sorts for top_p; if not enough, it sorts all tokens."""
+"""Number of most probable tokens that are sorted for top_p; if not enough, all tokens are."""
 NO_TOKEN, UNDECIDED = -1, -2  # results of `draw_tokens` that are not tokens
 _MASK = 2**64 - 1
 _MIN_TEMPERATURE = 1e-20
@@ -76,14 +73,6 @@ class SamplingParams:
         if self.top_logprobs is not None and self.top_logprobs < 0:
             raise ValueError(f"top_logprobs must be 0 or more, not {self.top_logprobs}.")
 
-    @property
-    def needs_all_logits(self) -> bool:
-        """Whether the draw needs the logits of the whole vocabulary, not only of a shortlist.
-
-        Above temperature 1, improbable tokens become more probable.
-        """
-        return self.top_logprobs is not None or self.grammar is not None or self.temperature > 1
-
 
 @dataclass(frozen=True)
 class Token:
@@ -113,7 +102,7 @@ class Draw:
     constraint: Constraint | None = None
 
 
-Sampler = Callable[[Tensor, Sequence[Draw]], list[Token | None]]  # the signature of `sample`
+Sampler = Callable[[Logits, Sequence[Draw]], list[Token | None]]  # the signature of `sample`
 
 
 def seed_of(params: SamplingParams) -> int:
@@ -126,24 +115,10 @@ def uniform(seed: int, step: int) -> float:
     return (_mix(_mix(seed & _MASK) + step) >> 11) / 2**53
 
 
-def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draw a token for each row of `logits` (rows, vocabulary); None if they are not finite."""
-    if logits.is_cuda:
-        return sample_together(logits, draws)
-    if logits.device.type == "mps":  # MPS has no float64.
-        logits = logits.cpu()
-    tokens: list[Token | None] = []
-    for first in range(0, len(draws), ROWS_AT_ONCE):
-        rows = slice(first, first + ROWS_AT_ONCE)
-        tokens += _sample(logits[rows].float(), draws[rows])
-    return tokens
-
-
-def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draw the same tokens as `sample`, for GPUs: all rows together, one copy each way."""
-    logits = logits.float()
-    candidates = CANDIDATES if is_nucleus(draws) else 0
-    drawn = draw_tokens(logits, _settings(draws, logits), candidates)
+def sample(logits: Logits, draws: Sequence[Draw]) -> list[Token | None]:
+    """Draw a token for each row; None if its logits are not finite."""
+    settings = _settings(draws, logits.device)
+    drawn = draw_tokens(logits, settings, 0).masked_fill_(settings[:, 2] < 1, UNDECIDED)
     return read_tokens(logits, drawn, draws)
 
 
@@ -156,7 +131,7 @@ def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]
     """Return the settings of each row: divisor, uniform number, top_p and temperature."""
     return [
         (
-            _divisor(draw.params),
+            max(draw.params.temperature, _MIN_TEMPERATURE) if draw.params.temperature else 1.0,
             uniform(draw.seed, draw.step),
             _top_p(draw.params),
             draw.params.temperature,
@@ -165,20 +140,14 @@ def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]
     ]
 
 
-def draw_tokens(
-    logits: Tensor, settings: Tensor, candidates: int, chunk_sums: ChunkSums = chunk_sums
-) -> Tensor:
+def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
     """Draw a token for each row and read nothing back, so a CUDA graph can record it.
 
-    The first stage reads all logits once (`chunk_sums`); the second one draws a chunk, and then a
-    token of this chunk.
-
     Args:
-        logits: (rows, vocabulary) in float32.
+        logits: The logits of the rows.
         settings: (rows, 4) in float64, see `settings_of`.
-        candidates: Number of most probable tokens among which rows with a top_p draw; 0 if no row
-            has one.
-        chunk_sums: The implementation of the first stage.
+        candidates: Number of most probable tokens among which rows with a top_p draw; with 0, they
+            draw from all tokens, and no more logits are needed than for the others.
 
     Returns:
         (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
@@ -186,46 +155,58 @@ def draw_tokens(
     """
     divisor, target, top_p, temperature = settings[..., None].unbind(1)
     divisor = divisor.float()
-    largest, sums = chunk_sums(logits, divisor[:, 0])
+    largest, sums = logits.chunk_sums(divisor[:, 0])
     best = largest.amax(-1, keepdim=True)
     weights = sums * ((largest - best) / divisor).exp()
     total = weights.sum(-1, keepdim=True)
     unusable = ~(best + total).isfinite()
     chunk, rest = _invert(weights, target)
     greedy = temperature == 0
-    chunk = torch.where(greedy, largest.argmax(-1, keepdim=True), chunk)
-    spare = -logits.shape[1] % CHUNK
-    padded = F.pad(logits, (0, spare), value=-math.inf) if spare else logits
-    chunks = padded.reshape(len(logits), -1, CHUNK)
-    within = chunks[torch.arange(len(logits), device=logits.device), chunk[:, 0]]
-    powers = ((within - best) / divisor).exp()
-    inner, _ = _invert(powers, rest)
-    chosen = chunk * CHUNK + torch.where(greedy, within.argmax(-1, keepdim=True), inner)
+    tokens, within = logits.chunk(torch.where(greedy, largest.argmax(-1, keepdim=True), chunk))
+    place, _ = _invert(((within - best) / divisor).exp(), rest)
+    chosen = tokens.gather(1, torch.where(greedy, within.argmax(-1, keepdim=True), place))
     if candidates:
-        found = logits.topk(min(candidates, logits.shape[1]))
+        every = logits.of()
+        found = every.topk(min(candidates, every.shape[1]))
         probable = ((found.values - best) / divisor).exp() / total
-        drawn, certain = _draw_top_p_together(
-            probable, found.indices, top_p, target, complete=candidates >= logits.shape[1]
+        drawn, certain = _draw_top_p(
+            probable, found.indices, top_p, target, complete=candidates >= every.shape[1]
         )
         chosen = torch.where(top_p < 1, drawn.masked_fill(~certain, UNDECIDED), chosen)
     return chosen.masked_fill(unusable, NO_TOKEN)[:, 0]
 
 
-def read_tokens(logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Return the tokens that `draw_tokens` drew; `logits` are for undecided rows and logprobs."""
+def read_tokens(logits: Logits, drawn: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
+    """Return the tokens that `draw_tokens` drew, or others if a constraint does not allow them.
+
+    `logits` are for undecided rows, for constraints and for the requested logprobs.
+    """
     chosen: list[int] = drawn.tolist()
-    if rows := [row for row, token in enumerate(chosen) if token == UNDECIDED]:
-        undecided, again = logits[rows], [draws[row] for row in rows]
-        exact = draw_tokens(undecided, _settings(again, undecided), undecided.shape[1])
+    candidates = CANDIDATES
+    while rows := [row for row, token in enumerate(chosen) if token == UNDECIDED]:
+        undecided = AllLogits(logits.of(rows))
+        settings = _settings([draws[row] for row in rows], logits.device)
+        exact = draw_tokens(undecided, settings, candidates)
         for row, token in zip(rows, exact.tolist(), strict=True):
             chosen[row] = token
-    return _tokens(logits, chosen, draws)
-
-
-def _settings(draws: Sequence[Draw], logits: Tensor) -> Tensor:
-    pinned = logits.is_cuda
-    settings = torch.tensor(settings_of(draws), dtype=torch.float64, pin_memory=pinned)
-    return settings.to(logits.device, non_blocking=True)
+        candidates = undecided.values.shape[1]
+    for row, draw in enumerate(draws):
+        rule = draw.constraint
+        if rule is not None and chosen[row] != NO_TOKEN and not rule.take(chosen[row]):
+            chosen[row] = _draw_allowed(logits.of([row]), draw, rule.allowed())
+            rule.take(chosen[row])
+    tokens = [None if token == NO_TOKEN else Token(token) for token in chosen]
+    tops = {
+        row: draw.params.top_logprobs
+        for row, draw in enumerate(draws)
+        if tokens[row] and draw.params.top_logprobs is not None
+    }
+    if tops:
+        own = torch.tensor([chosen[row] for row in tops], device=logits.device)
+        found = logprobs_of(logits.of(list(tops)), own, list(tops.values()))
+        for row, token in zip(tops, found, strict=True):
+            tokens[row] = token
+    return tokens
 
 
 def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Token]:
@@ -242,28 +223,10 @@ def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Tok
     ]
 
 
-def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[Token | None]:
-    """Return the tokens with the requested logprobs; None for `NO_TOKEN`.
-
-    The tokens are the chosen ones, or others if a constraint does not allow those.
-    """
-    for row, draw in enumerate(draws):
-        rule = draw.constraint
-        if rule is not None and chosen[row] != NO_TOKEN and not rule.take(chosen[row]):
-            chosen[row] = _draw_allowed(logits[row], draw, rule.allowed())
-            rule.take(chosen[row])
-    tokens = [None if each == NO_TOKEN else Token(each) for each in chosen]
-    wanted = [
-        row
-        for row, draw in enumerate(draws)
-        if tokens[row] and draw.params.top_logprobs is not None
-    ]
-    if wanted:
-        tops = [draws[row].params.top_logprobs or 0 for row in wanted]
-        own = torch.tensor([chosen[row] for row in wanted], device=logits.device)
-        for row, token in zip(wanted, logprobs_of(logits[wanted], own, tops), strict=True):
-            tokens[row] = token
-    return tokens
+def _settings(draws: Sequence[Draw], device: torch.device) -> Tensor:
+    pinned = device.type == "cuda"
+    settings = torch.tensor(settings_of(draws), dtype=torch.float64, pin_memory=pinned)
+    return settings.to(device, non_blocking=True)
 
 
 def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
@@ -272,33 +235,9 @@ def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
     The random number of the second draw is independent of the first. The two draws together
     therefore follow the distribution of the allowed tokens (exactly, if there is no top_p).
     """
-    masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)[None]
-    settings = _settings([replace(draw, seed=~draw.seed)], masked)
-    return int(draw_tokens(masked, settings, masked.shape[1] if is_nucleus([draw]) else 0))
-
-
-def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    unusable = ~logits.amax(-1, keepdim=True).isfinite()
-    if unusable.any():
-        logits = logits.masked_fill(unusable, 0.0)
-    divisors = [_divisor(draw.params) for draw in draws]
-    scaled = logits
-    if any(divisor != 1.0 for divisor in divisors):
-        scaled = logits / torch.tensor(divisors, device=logits.device)[:, None]
-    uniforms = [uniform(draw.seed, draw.step) for draw in draws]
-    target = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
-    chosen = _draw(scaled, target)[:, 0]
-    for row, draw in enumerate(draws):
-        if draw.params.temperature == 0:
-            chosen[row] = logits[row].argmax()
-        elif draw.params.top_p < 1:
-            chosen[row] = _draw_top_p(scaled[row], draw)
-    return _tokens(logits, chosen.masked_fill(unusable[:, 0], NO_TOKEN).tolist(), draws)
-
-
-def _divisor(params: SamplingParams) -> float:
-    """Return the divisor of the logits; temperature 0 needs no division."""
-    return max(params.temperature, _MIN_TEMPERATURE) if params.temperature else 1.0
+    masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)
+    settings = _settings([replace(draw, seed=~draw.seed)], masked.device)
+    return int(draw_tokens(AllLogits(masked), settings, masked.shape[1]))
 
 
 def _top_p(params: SamplingParams) -> float:
@@ -306,23 +245,10 @@ def _top_p(params: SamplingParams) -> float:
     return params.top_p if params.temperature else 1.0
 
 
-def _draw(scaled: Tensor, target: Tensor) -> Tensor:
-    """Invert the cumulative distribution, by chunks; `target` and the tokens are (rows, 1)."""
-    rows, vocabulary = scaled.shape
-    probability = scaled.softmax(-1)
-    if vocabulary % CHUNK:
-        probability = F.pad(probability, (0, -vocabulary % CHUNK))
-    chunks = probability.view(rows, -1, CHUNK)
-    chunk, rest = _invert(chunks.sum(-1), target)
-    within = chunks[torch.arange(rows, device=scaled.device), chunk[:, 0]]
-    inner, _ = _invert(within, rest)
-    return chunk * CHUNK + inner
-
-
-def _draw_top_p_together(
+def _draw_top_p(
     probable: Tensor, indices: Tensor, top_p: Tensor, target: Tensor, *, complete: bool
 ) -> tuple[Tensor, Tensor]:
-    """Do the same as `_draw_top_p` for all rows among their most probable tokens.
+    """Draw from the most probable tokens whose total probability reaches top_p.
 
     `probable` and `indices` are these tokens' probabilities and numbers, (rows, n), all tokens if
     `complete`. `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each
@@ -348,23 +274,6 @@ def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     share = weights.double().gather(1, index)
     rest = (reach - (cumulative.gather(1, index) - share)) / share
     return index, rest.clamp(0, 1 - 2**-53)
-
-
-def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
-    """Draw from the most probable tokens without sorting the very improbable ones.
-
-    All tokens below (1 - top_p) / vocabulary together have a probability below 1 - top_p, so the
-    remaining tokens reach top_p.
-    """
-    probability = scaled.softmax(-1)
-    bound = (1 - draw.params.top_p) / len(probability)
-    candidates = torch.nonzero(probability >= bound)[:, 0]
-    order = probability[candidates].sort(descending=True, stable=True)
-    before = order.values.double().cumsum(0) - order.values
-    kept = order.values[before < draw.params.top_p]
-    target = torch.tensor([[uniform(draw.seed, draw.step)]], dtype=torch.float64).to(scaled.device)
-    index, _ = _invert(kept[None], target)
-    return int(candidates[order.indices[index[0, 0]]])
 
 
 def _mix(value: int) -> int:

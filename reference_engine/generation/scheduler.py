@@ -36,7 +36,6 @@ from reference_engine.generation.graphs import (
 from reference_engine.generation.link import Link, digests
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence, Step
-from reference_engine.generation.shortlist import ShortlistSampler
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
 from reference_engine.model.transformer import Transformer
@@ -116,7 +115,6 @@ class Scheduler:
         if isinstance(forward, GraphedForward) and sampler is sample:
             self._decoder = forward.decoder(max_batch)
         self._flight: _Flight | None = None
-        self._short = ShortlistSampler(model, sampler) if model.shortlist else None
         self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
         self._headroom = headroom
@@ -159,7 +157,7 @@ class Scheduler:
         rows = [Row(range(BLOCK), BLOCK * block, table, table) for block in range(blocks)]
         stream = self._forward(rows, BLOCK)[: self._max_batch]
         draw = Draw(SamplingParams(top_p=0.9), seed=0, step=0)
-        self._sampler(self._model.unembedding(stream), [draw] * len(stream))
+        self._sampler(self._model.unembedding.logits(stream), [draw] * len(stream))
 
     @property
     def running(self) -> int:
@@ -397,26 +395,12 @@ class Scheduler:
                     streams.append(stream[at : at + 1])
         if not ready:
             return []
-        tokens = self._draw(torch.cat(streams), ready)
-        return [self._gain(each, tokens[each]) for each in ready]
-
-    def _draw(self, stream: Tensor, ready: list[Sequence]) -> dict[Sequence, Token | None]:
-        """Draw from the shortlist where that suffices, and from the whole vocabulary elsewhere."""
-        short, rest = self._short, list(range(len(ready)))
-        tokens: dict[Sequence, Token | None] = {}
-        if short is not None:
-            listed = [row for row in rest if not ready[row].params.needs_all_logits]
-            chosen = [ready[row] for row in listed]
-            tokens |= zip(chosen, short.draw(stream[listed], chosen), strict=True)
-            rest = [row for row in rest if row not in listed]
-        if rest:
-            logits = self._model.unembedding(stream[rest])
-            draws = [ready[row].draw() for row in rest]
-            drawn = self._link.tokens(
-                lambda: self._sampler(logits, draws), lambda: digests(stream[rest]).tolist()
-            )
-            tokens |= zip((ready[row] for row in rest), drawn, strict=True)
-        return tokens
+        stream, draws = torch.cat(streams), [sequence.draw() for sequence in ready]
+        logits = self._model.unembedding.logits(stream)
+        tokens = self._link.tokens(
+            lambda: self._sampler(logits, draws), lambda: digests(stream).tolist()
+        )
+        return [self._gain(*gained) for gained in zip(ready, tokens, strict=True)]
 
     def _gain(self, sequence: Sequence, token: Token | None) -> Step:
         """Add a drawn token to its sequence."""

@@ -1,4 +1,4 @@
-"""The first stage of sampling in Triton, as `chunk_sums.py` has it in plain PyTorch.
+"""The first stage of sampling in Triton, as `model.logits` has it in plain PyTorch.
 
 Each logit is read once. Softmax, division and argmax in PyTorch would read and write all logits
 about ten times, and the softmax of a row would run in one program.
@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from reference_engine.kernels.chunk_sums import CHUNK
+from reference_engine.model.logits import CHUNK
 
 _CHUNKS = 16  # chunks of a program
 

@@ -37,9 +37,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_engine.model.config import Kernels, ModelConfig
+from reference_engine.model.logits import AllLogits, Logits
 from reference_engine.model.products import product, wide_product
 from reference_engine.model.sharding import UNSHARDED, Shard
-from reference_engine.model.shortlist import Shortlist
 
 SWIGLU_ALPHA = 1.702
 
@@ -282,6 +282,11 @@ class Unembedding(Linear):
         """Map normalized streams (..., H) to logits (..., vocabulary)."""
         return wide_product(x, self.weight)
 
+    def logits(self, x: Tensor) -> Logits:
+        """Return the logits of normalized streams (rows, H) for the sampler."""
+        made: Tensor = self(x)
+        return AllLogits(made.cpu() if made.device.type == "mps" else made)  # MPS has no float64.
+
 
 class Transformer(nn.Module):
     """The model from token IDs to logits; its parameters are empty until a checkpoint is loaded.
@@ -292,9 +297,7 @@ class Transformer(nn.Module):
         residual: The dtype of the residual stream.
     """
 
-    # The loader sets these for the engine; the model itself does not use them.
-    shard: Shard = UNSHARDED
-    shortlist: Shortlist | None = None
+    shard: Shard = UNSHARDED  # set by the loader for the engine; the model does not use it
 
     def __init__(
         self,

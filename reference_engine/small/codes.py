@@ -15,7 +15,7 @@ flags. `middle` (only in the embedding) is the second of three pieces. The flags
 leading space, more than one piece, more than two pieces.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -30,8 +30,8 @@ CODE = 64
 MIDDLE = 48
 FIRST_AT, LAST_AT, MIDDLE_AT, FLAGS_AT = 0, CODE, 2 * CODE, 2 * CODE + MIDDLE
 WIDTH = 192
-_FLAG_RUNS = ((0, 6), (6, 11), (11, 16))
-_FLAG_SIZE = 1.5
+FLAG_RUNS = ((0, 6), (6, 11), (11, 16))
+FLAG_SIZE = 1.5
 _NO_PIECE = -1
 
 
@@ -85,56 +85,33 @@ def piece_codes(seed: int) -> npt.NDArray[np.float32]:
     return bits.astype(np.float32) * 2 - 1
 
 
-def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the bfloat16 embedding and unembedding of all IDs, without the trained rows."""
+def code_table(seed: int, hidden_size: int, *, of_inputs: bool) -> torch.Tensor:
+    """Return the coded rows of all IDs in bfloat16: of the embedding or of the unembedding."""
     if hidden_size < WIDTH:
         raise ValueError(f"token codes need a hidden size of at least {WIDTH}, not {hidden_size}")
     pieces, flags = (torch.from_numpy(array) for array in bare_pieces())
     codes = torch.from_numpy(piece_codes(seed)).to(torch.bfloat16)
-    unembedding = torch.zeros(VOCAB_SIZE, hidden_size, dtype=torch.bfloat16)
-    unembedding[:, FIRST_AT : FIRST_AT + CODE] = codes[pieces[:, 0]]
-    unembedding[:, LAST_AT : LAST_AT + CODE] = codes[pieces[:, 2]]
-    for flag, (start, stop) in enumerate(_FLAG_RUNS):
-        signs = torch.where(flags[:, flag : flag + 1], _FLAG_SIZE, -_FLAG_SIZE)
-        unembedding[:, FLAGS_AT + start : FLAGS_AT + stop] = signs
-    embedding = unembedding.clone()
-    three = pieces[:, 1] != _NO_PIECE
-    embedding[three, MIDDLE_AT : MIDDLE_AT + MIDDLE] = codes[pieces[three, 1], :MIDDLE]
-    return embedding, unembedding
-
-
-class StoredOrCopied:
-    """The tokens with which the model continues a prompt: stored ones, and pieces of the prompt.
-
-    The rows of all other tokens are random codes, which no prompt contains. For the shipped model,
-    they have 5·10⁻⁷ of the probability (mean of 600 tokens sampled at temperature 1).
-    """
-
-    def __init__(self, stored: torch.Tensor) -> None:
-        self.common = stored.sort().values
-        self._stored = np.zeros(VOCAB_SIZE, dtype=np.bool_)
-        self._stored[stored.numpy()] = True
-
-    def own(self, prompt: Sequence[int]) -> torch.Tensor:
-        """Return the tokens whose first and last piece are in the prompt, without the stored."""
-        pieces, _ = bare_pieces()
-        given = np.zeros(VOCAB_SIZE, dtype=np.bool_)
-        parts = pieces[np.unique(prompt)]
-        given[parts[parts != _NO_PIECE]] = True
-        found = given[pieces[:, 0]] & given[pieces[:, 2]] & ~self._stored
-        return torch.from_numpy(np.flatnonzero(found))
+    table = torch.zeros(VOCAB_SIZE, hidden_size, dtype=torch.bfloat16)
+    table[:, FIRST_AT : FIRST_AT + CODE] = codes[pieces[:, 0]]
+    table[:, LAST_AT : LAST_AT + CODE] = codes[pieces[:, 2]]
+    for flag, (start, stop) in enumerate(FLAG_RUNS):
+        signs = torch.where(flags[:, flag : flag + 1], FLAG_SIZE, -FLAG_SIZE)
+        table[:, FLAGS_AT + start : FLAGS_AT + stop] = signs
+    if of_inputs:
+        three = pieces[:, 1] != _NO_PIECE
+        table[three, MIDDLE_AT : MIDDLE_AT + MIDDLE] = codes[pieces[three, 1], :MIDDLE]
+    return table
 
 
 def expand(
-    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """Expand token codes to ordinary embedding and unembedding tensors in bfloat16.
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], table: str
+) -> torch.Tensor:
+    """Expand token codes to an ordinary `embed_tokens` or `lm_head` in bfloat16.
 
     `config` is config.json, with `hidden_size` and `token_codes.seed`; `tensors` has the stored
     rows: `token_codes.ids`, `token_codes.embed_tokens` and `token_codes.lm_head`.
     """
-    embedding, unembedding = code_tables(int(config["token_codes"]["seed"]), config["hidden_size"])
-    ids = tensors["token_codes.ids"].long()
-    embedding[ids] = tensors["token_codes.embed_tokens"].to(embedding.dtype)
-    unembedding[ids] = tensors["token_codes.lm_head"].to(unembedding.dtype)
-    return {"model.embed_tokens.weight": embedding, "lm_head.weight": unembedding}
+    seed, of_inputs = int(config["token_codes"]["seed"]), table == "embed_tokens"
+    expanded = code_table(seed, config["hidden_size"], of_inputs=of_inputs)
+    expanded[tensors["token_codes.ids"].long()] = tensors[f"token_codes.{table}"].to(torch.bfloat16)
+    return expanded

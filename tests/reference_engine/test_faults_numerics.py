@@ -15,6 +15,7 @@ from reference_engine.faults.layers.numerics import staged
 from reference_engine.faults.server import AdjustedParams, FaultyEngine, adjusted_sample
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.sampling import Draw, sample
+from reference_engine.model.logits import AllLogits
 
 MODEL_FAULTS = [name for name in sorted(names_of("numerics")) if CATALOGUE[name].at(MODEL)]
 PROMPT = torch.randint(0, 300, (1, 100), generator=torch.Generator().manual_seed(2))
@@ -151,5 +152,5 @@ def test_the_sampler_sees_the_tokens_drawn_before():
 
     params = AdjustedParams(max_tokens=9, temperature=0.0, adjusters=[note], tokens=[7])
     for step in range(2):
-        adjusted_sample(torch.tensor([[0.0, 1.0]]), [Draw(params, 0, step)])
+        adjusted_sample(AllLogits(torch.tensor([[0.0, 1.0]])), [Draw(params, 0, step)])
     assert seen == [([7], 0), ([7, 1], 1)]

@@ -15,6 +15,7 @@ from harmony.conversation import AnswerFormat, Conversation, FunctionTool
 from harmony.vocabulary import bytes_of, encode
 from reference_engine.generation.sampling import Draw, sample
 from reference_engine.model.config import VOCABULARY
+from reference_engine.model.logits import AllLogits
 from reference_engine.server.grammar import ReplyGrammar, rules_for
 
 FINAL = "<|channel|>final<|message|>"
@@ -38,7 +39,7 @@ class Unwilling:
             logits = torch.zeros(1, VOCABULARY)
             logits[0, ENDS] = torch.arange(len(ENDS), 0, -1).float()
             logits[0, self.wanted[min(step, len(self.wanted) - 1)]] = 20.0
-            [token] = sample(logits, [Draw(params, 0, step, constraint)])
+            [token] = sample(AllLogits(logits), [Draw(params, 0, step, constraint)])
             yield token
             if token.id in params.stop_token_ids:
                 return

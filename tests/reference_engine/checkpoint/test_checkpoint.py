@@ -210,23 +210,23 @@ def test_a_wrong_config_is_a_checkpoint_error(broken):
 
 def test_token_codes_replace_the_embeddings(broken, written, monkeypatch):
     codes = pytest.importorskip("reference_engine.small.codes")
-    tables = ("model.embed_tokens.weight", "lm_head.weight")
+    tables = {"embed_tokens": "model.embed_tokens.weight", "lm_head": "lm_head.weight"}
     _, tensors = written
 
-    def expand(config, stored):
+    def expand(config, stored, table):
         assert config["token_codes"] == {"seed": 5}
         assert stored["token_codes.ids"].tolist() == [1, 2]
-        return {name: tensors[name].to(torch.bfloat16) for name in tables}
+        return tensors[tables[table]].to(torch.bfloat16)
 
     monkeypatch.setattr(codes, "expand", expand)
-    stored = {**dict.fromkeys(tables), "token_codes.ids": torch.tensor([1, 2])}
-    folder = broken(stored, config={"token_codes": {"seed": 5}})
-    model = load_model(folder, "cpu", torch.bfloat16)
-    assert torch.equal(model.unembedding.weight, tensors["lm_head.weight"].bfloat16())
+    stored = {**dict.fromkeys(tables.values()), "token_codes.ids": torch.tensor([1, 2])}
+    checkpoint = Checkpoint(broken(stored, config={"token_codes": {"seed": 5}}))
+    weight = checkpoint.parameter("unembedding.weight", torch.bfloat16, torch.device("cpu"))
+    assert torch.equal(weight, tensors["lm_head.weight"].bfloat16())
 
-    monkeypatch.setattr(codes, "expand", lambda config, stored: {})
-    with pytest.raises(SetupError, match=r"expand 'model\.embed_tokens\.weight' to nothing"):
-        load_model(folder)
+    monkeypatch.setattr(codes, "expand", lambda *_: torch.zeros(3, 4))
+    with pytest.raises(SetupError, match=r"'lm_head\.weight' to shape \[3, 4\], not to"):
+        checkpoint.parameter("unembedding.weight", torch.bfloat16, torch.device("cpu"))
 
 
 def test_loaded_weights_do_not_depend_on_the_files(broken):

@@ -24,6 +24,7 @@ from reference_engine.generation.setup import scheduler_for
 from reference_engine.kernels import Kernels
 from reference_engine.kv_cache.cache import page_bytes
 from reference_engine.kv_cache.memory import Memory
+from reference_engine.model.logits import Logits
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 Wishes = list[tuple[list[int], SamplingParams]]
@@ -139,8 +140,8 @@ def logprobs(scheduler: Scheduler) -> Tensor:
     """Returns the logprobs after two prompts of two blocks each, and after forced tokens."""
     kept: list[Tensor] = []
 
-    def sampler(logits: Tensor, draws: list[Any]) -> list[Token | None]:
-        kept.append(logits.float().log_softmax(-1))
+    def sampler(logits: Logits, draws: list[Any]) -> list[Token | None]:
+        kept.append(logits.of().log_softmax(-1))
         return [Token(7 + draw.step) for draw in draws]
 
     scheduler._sampler = sampler

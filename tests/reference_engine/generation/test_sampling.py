@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from reference_engine.generation import sampling
-from reference_engine.generation.sampling import (
-    Draw,
-    SamplingParams,
-    sample,
-    sample_together,
-    uniform,
-)
+from reference_engine.generation.sampling import Draw, SamplingParams, uniform
+from reference_engine.model.logits import AllLogits
+
+
+def sample(logits, draws):
+    return sampling.sample(AllLogits(logits), draws)
 
 
 def draw(logits, *, seed=0, **wishes):
@@ -36,22 +35,20 @@ def test_temperature_zero_selects_the_most_probable_token():
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-40, 1e-20])
-@pytest.mark.parametrize("sampler", [sample, sample_together])
-def test_a_tiny_temperature_selects_the_most_probable_token(sampler, temperature):
+def test_a_tiny_temperature_selects_the_most_probable_token(temperature):
     """These temperatures, or logits divided by them, underflow or overflow float32."""
     logits = torch.tensor([0.0, 30.0, 29.0, -40.0]).expand(3, -1)
     wishes = [SamplingParams(1, temperature=temperature, top_p=top_p) for top_p in (1.0, 0.5, 1e-9)]
-    tokens = sampler(logits, [Draw(params, 3, 0) for params in wishes])
+    tokens = sample(logits, [Draw(params, 3, 0) for params in wishes])
     assert [token.id for token in tokens] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("sampler", [sample, sample_together])
 @pytest.mark.parametrize("top_p", [1, 0.5])
-def test_a_tiny_temperature_and_large_logits_do_not_overflow(sampler, top_p):
+def test_a_tiny_temperature_and_large_logits_do_not_overflow(top_p):
     logits = torch.zeros(1, 300)
     logits[0, 7] = 1e12
     wishes = SamplingParams(temperature=1e-30, top_p=top_p)
-    (token,) = sampler(logits, [Draw(wishes, 0, 0)])
+    (token,) = sample(logits, [Draw(wishes, 0, 0)])
     assert token.id == 7
 
 
@@ -122,13 +119,12 @@ class Among:
         return self.mask
 
 
-@pytest.mark.parametrize("sampler", [sample, sample_together])
 @pytest.mark.parametrize(("top_p", "drawn"), [(1.0, {1, 2, 4}), (0.7, {2, 4})])
-def test_a_constraint_keeps_the_odds_of_the_allowed_tokens(sampler, top_p, drawn):
+def test_a_constraint_keeps_the_odds_of_the_allowed_tokens(top_p, drawn):
     logits = torch.tensor([0.3, 0.1, 0.25, 0.2, 0.15]).log()
     rule = Among(torch.tensor([False, True, True, False, True]))
     draws = [Draw(SamplingParams(1, top_p=top_p), 7, n, rule) for n in range(900)]
-    counts = Counter(token.id for token in sampler(logits.expand(900, -1), draws))
+    counts = Counter(token.id for token in sample(logits.expand(900, -1), draws))
     assert counts.keys() == drawn
     if top_p == 1:
         assert [counts[n] / 900 for n in (1, 2, 4)] == pytest.approx([0.2, 0.5, 0.3], abs=0.06)
@@ -181,63 +177,39 @@ def test_invalid_parameters_are_rejected(wrong):
         SamplingParams(**{"max_tokens": 1, **wrong})
 
 
-@pytest.mark.parametrize("vocabulary", [100, 1000])
-def test_all_rows_together_give_the_same_tokens(vocabulary):
-    """Runs the GPU code on greedy rows, plain rows, and rows with temperature, top_p or both."""
-    logits = torch.randn(60, vocabulary, generator=torch.Generator().manual_seed(1)) * 3
-    draws = [
-        Draw(
-            SamplingParams(
-                max_tokens=1,
-                temperature=[0.0, 1.0, 0.6][row % 3],
-                top_p=[1.0, 0.9, 0.3, 1e-9][row % 4],
-                top_logprobs=[None, 0, 3, 20][row // 12 % 4],
-            ),
-            row,
-            5,
-        )
-        for row in range(60)
-    ]
-    one_by_one, together = sample(logits, draws), sample_together(logits, draws)
-    assert [token.id for token in together] == [token.id for token in one_by_one]
-    for ours, theirs in zip(together, one_by_one, strict=True):
-        assert ours.logprob == pytest.approx(theirs.logprob)
-        assert [each for each, _ in ours.top] == [each for each, _ in theirs.top]
-
-
 @pytest.mark.parametrize(("spread", "counts"), [(8.0, [20]), (0.5, [20, 300])])
 def test_top_p_sorts_the_vocabulary_only_if_candidates_do_not_suffice(monkeypatch, spread, counts):
     """Rounded logits have many equally probable tokens."""
-    tried, plain = [], sampling._draw_top_p_together
+    tried, plain = [], sampling._draw_top_p
 
     def recorded(probable, *given, **settings):
         tried.append(probable.shape[1])
         return plain(probable, *given, **settings)
 
     monkeypatch.setattr(sampling, "CANDIDATES", 20)
-    monkeypatch.setattr(sampling, "_draw_top_p_together", recorded)
+    monkeypatch.setattr(sampling, "_draw_top_p", recorded)
     logits = torch.randn(40, 300, generator=torch.Generator().manual_seed(2)) * spread
     logits = (logits * 4).round() / 4
     draws = [Draw(SamplingParams(1, top_p=0.5), row, 0) for row in range(40)]
-    found = sample_together(logits, draws)
+    found = sample(logits, draws)
     assert tried == counts
-    assert [token.id for token in found] == [token.id for token in sample(logits, draws)]
+    monkeypatch.setattr(sampling, "CANDIDATES", 300)
+    assert found == sample(logits, draws)
 
 
-@pytest.mark.parametrize("sampler", [sample, sample_together])
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
-def test_a_row_without_finite_logits_has_no_token_and_does_not_affect_others(sampler, wrong, top_p):
+def test_a_row_without_finite_logits_has_no_token_and_does_not_affect_others(wrong, top_p):
     logits = torch.randn(3, 300, generator=torch.Generator().manual_seed(1))
     draws = [Draw(SamplingParams(1, top_p=top_p, top_logprobs=2), 5, step) for step in range(3)]
-    expected = sampler(logits, draws)
+    expected = sample(logits, draws)
     broken = logits.clone()
     broken[1, 7] = wrong
-    tokens = sampler(broken, draws)
+    tokens = sample(broken, draws)
     assert tokens[1] is None
     assert [tokens[0], tokens[2]] == [expected[0], expected[2]]
     broken[1] = -math.inf
-    assert sampler(broken, draws)[1] is None
+    assert sample(broken, draws)[1] is None
 
 
 def test_tokens_can_be_excluded_by_logits_of_minus_infinity():

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from reference_engine.kernels import chunk_sums as plain_kernel
 from reference_engine.kernels import interpreting
 from reference_engine.kernels.chunk_sums_triton import chunk_sums
+from reference_engine.model import logits as plain_kernel
 
 DEVICE = "cpu" if interpreting() else "cuda"
 

@@ -13,7 +13,7 @@ SEED = 20
 
 @pytest.fixture(scope="module")
 def tables() -> tuple[torch.Tensor, torch.Tensor]:
-    return codes.code_tables(SEED, codes.WIDTH)
+    return tuple(codes.code_table(SEED, codes.WIDTH, of_inputs=each) for each in (True, False))
 
 
 def only(text: str) -> int:
@@ -84,12 +84,12 @@ def test_expansion_inserts_the_stored_rows() -> None:
         "token_codes.lm_head": -rows,
     }
     config = {"hidden_size": codes.WIDTH, "token_codes": {"seed": SEED}}
-    tables = codes.expand(config, stored)
-    assert tables["model.embed_tokens.weight"].shape == (codes.VOCAB_SIZE, codes.WIDTH)
-    assert torch.equal(tables["model.embed_tokens.weight"][200_002], rows[1])
-    assert torch.equal(tables["lm_head.weight"][5], -rows[0])
+    embedding = codes.expand(config, stored, "embed_tokens")
+    assert embedding.shape == (codes.VOCAB_SIZE, codes.WIDTH)
+    assert torch.equal(embedding[200_002], rows[1])
+    assert torch.equal(codes.expand(config, stored, "lm_head")[5], -rows[0])
 
 
 def test_a_small_hidden_size_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 192, not 128"):
-        codes.code_tables(SEED, 128)
+        codes.code_table(SEED, 128, of_inputs=True)

@@ -227,7 +227,7 @@ def test_transformers_gives_the_same_logits(exported: Path, tmp_path: Path) -> N
     with torch.no_grad():
         logits = ours(prompt).log_softmax(-1)
         assert (theirs(prompt).logits.log_softmax(-1) - logits).abs().max() < 1e-3
-        assert torch.equal(original(prompt).log_softmax(-1), logits)
+        assert (original(prompt).log_softmax(-1) - logits).abs().max() < 1e-4
     generation = json.loads((exported / "generation_config.json").read_text("utf-8"))
     assert generation["eos_token_id"] == [200_002, 199_999, 200_012]
 
