@@ -16,9 +16,8 @@ from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 from harness.run import run_folder
-from harness.run.published_copy import publish
+from harness.run.published_copy import publish, shortened
 from harness.run.run_log import RUN_FILE
-from harness.transport.secrets import shortened
 from reports.html.site import INDEX, render_site
 
 

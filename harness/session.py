@@ -16,6 +16,7 @@ from harness.records.runs import RunEnd
 from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.launch import launched
+from harness.run.outage import Outage
 from harness.run.preflight import preflight, smallest_exchange
 from harness.run.run_log import RunLog, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_attempts, run_until_stopped
@@ -23,7 +24,6 @@ from harness.statistics.noninferiority import FIRST_LOOK
 from harness.tasks.attempt_order import decisive_first, planned_attempts, portions, stages
 from harness.tasks.plan import Plan, ended, learned, started
 from harness.transport import RetryPolicy, open_transport
-from harness.transport.outage import Outage
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
@@ -193,7 +193,7 @@ class Session:
             as_sampled(provider, concurrency, patient=patient),
             retries=self.plan.retries or (PATIENT if patient else None),
             limit_changed=self.observer.limit_changed,
-            outage=outage,
+            watch=outage.watch,
         ) as transport:
             await run_attempts(
                 attempts,

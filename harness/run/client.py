@@ -1,6 +1,5 @@
 """Requests that are not recorded: those of preflight and `init`."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +7,17 @@ from typing import Any
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
 from harness.records.rollouts import Exchange
-from harness.transport import NO_RETRIES, RetryPolicy, open_transport
-from harness.transport.pacing import OVERLOAD_STATUSES
+from harness.transport import RetryPolicy, open_transport
 from harness.transport.redact import Redactor
-from harness.transport.retry import retry_after
 
 TRIES = 4
-WAITS = RetryPolicy(first_wait=0.6, longest_retry_after=3)
-TEMPORARY_STATUSES = OVERLOAD_STATUSES | {502, 504}
+POLICY = RetryPolicy(
+    retries=TRIES - 1,
+    retries_when_unconnected=0,
+    retries_when_overloaded=TRIES - 1,
+    first_wait=0.6,
+    longest_retry_after=3,
+)
 
 
 class NotConnectedError(ProviderUnreachableError):
@@ -43,22 +45,20 @@ async def request(
 ) -> Answer:
     """POST `body` to `path` below the base URL, or GET without a body.
 
-    A request that a gateway or an overloaded server rejects is sent up to `TRIES` times; `say`
+    A request that a failing or overloaded server rejects is sent up to `TRIES` times; `say`
     receives a sentence about each retry. Connections are not retried, so that a wrong base URL is
     reported at once.
 
     Raises ConfigurationError if an environment variable of the provider is not set, and
     ProviderUnreachableError if there was no response.
     """
-    for attempt in range(TRIES):
-        # A new connection, because a server may drop the one on which it failed.
-        async with open_transport(provider, retries=NO_RETRIES) as transport:
-            answer = _answer(provider, await transport.send(path, body))
-        if answer.status not in TEMPORARY_STATUSES or attempt + 1 == TRIES:
-            break
-        say(f"{path} returned status {answer.status}; starting try {attempt + 2} of {TRIES}")
-        await asyncio.sleep(WAITS.wait(attempt, retry_after(answer.headers)))
-    return answer
+
+    def retrying(failed: Exchange, number: int) -> None:
+        what = f"status {failed.response.status}" if failed.response else "no response"
+        say(f"{path} returned {what}; starting try {number + 1} of {TRIES}")
+
+    async with open_transport(provider, retries=POLICY, retrying=retrying) as transport:
+        return _answer(provider, await transport.send(path, body))
 
 
 def _answer(provider: Provider, exchange: Exchange) -> Answer:

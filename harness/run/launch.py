@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import aiohttp
+import httpx2
 
 from harness.errors import LaunchError
 from harness.providers.entries import Launch, Provider
 from harness.run import launch_guard as guard
+from harness.transport.connections import open_client
 
 SECONDS_TO_STOP = 10.0
 POLL_INTERVAL = 0.1
-READY_TIMEOUT = aiohttp.ClientTimeout(total=5)
+READY_SECONDS = 5.0
 TAIL_LINES = 8
 TAIL_BYTES = 4096
 
@@ -139,9 +140,9 @@ async def _wait_until_ready(
 async def is_ready(url: str) -> bool:
     """Return whether a GET of `url` returns 200."""
     try:
-        async with aiohttp.request("GET", url, timeout=READY_TIMEOUT) as response:
-            return response.status == 200
-    except (aiohttp.ClientError, OSError, ValueError):
+        async with open_client(url) as client, asyncio.timeout(READY_SECONDS):
+            return (await client.get(url, follow_redirects=True)).status_code == 200
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
         return False
 
 

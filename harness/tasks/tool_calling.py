@@ -40,13 +40,13 @@ from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
 from harness.run.attempts import Attempt, Sample
 from harness.run.cases import Case, Suite
+from harness.run.outage import without_reply
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k
 from harness.tasks.made_call import made_call
 from harness.tasks.task import ScoreFields, Task, failed_samples
 from harness.text import strict_json
-from harness.transport.outage import without_reply
 
 NAME = "tool_calling"
 

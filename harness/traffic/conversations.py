@@ -18,6 +18,7 @@ from harness.records.conditions import APIS, MODES, Condition
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo, ProviderInfo, RunSettings
 from harness.run import run_folder
+from harness.run.published_copy import Scrubber, known_secrets
 from harness.run.run_log import RunLog, write_run_info
 from harness.tasks.plan import new_info, now
 from harness.tasks.recorded import NAME as TASK
@@ -25,7 +26,6 @@ from harness.tasks.recorded import ImportedTraffic, traffic_info
 from harness.text import first_few
 from harness.traffic.exchanges import Imported, LeftOutError, imported
 from harness.traffic.recordings import read_recordings
-from harness.transport.secrets import Scrubber, known_secrets
 
 _UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")
 

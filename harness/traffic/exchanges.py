@@ -18,9 +18,9 @@ import orjson
 from harness.api import DIALECTS
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
+from harness.run.published_copy import Scrubber
 from harness.traffic.recordings import Pair
 from harness.transport.redact import Redactor, secrets_in
-from harness.transport.secrets import Scrubber
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts", "sse")

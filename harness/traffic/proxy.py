@@ -7,21 +7,22 @@ recorded only if the reply of the server was complete.
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-import aiohttp
-from aiohttp import web
+import httpx2
+from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
-from yarl import URL
 
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
 from harness.records.rollouts import StreamPart
+from harness.run.published_copy import Scrubber
 from harness.traffic.exchanges import without_keys
-from harness.transport.secrets import Scrubber
+from harness.transport.connections import open_client
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
 # Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.
@@ -59,14 +60,8 @@ async def forward(
     of the proxy; port 0 is any free port. Raises ConfigurationError if the port is in use, or the
     recording cannot be written.
     """
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-    ) as session:
-        proxy = _Proxy(origin, session, recorder)
+    async with open_client(origin) as client:
+        proxy = _Proxy(origin, client, recorder)
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -89,9 +84,9 @@ async def forward(
 class _Proxy:
     """Handles requests; `stopped` fails when an exchange cannot be recorded."""
 
-    def __init__(self, origin: str, session: aiohttp.ClientSession, recorder: Recorder) -> None:
+    def __init__(self, origin: str, client: httpx2.AsyncClient, recorder: Recorder) -> None:
         self._origin = origin
-        self._session = session
+        self._client = client
         self._recorder = recorder
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -99,29 +94,38 @@ class _Proxy:
         """Forward one request; a server that cannot be reached becomes status 502."""
         began = datetime.now(UTC)
         body = await request.read()
-        url = self._origin + request.raw_path
+        forwarded = httpx2.Request(
+            request.method,
+            self._origin + request.raw_path,
+            headers=[
+                (name.encode(), value.encode()) for name, value in _forwarded(request.headers)
+            ],
+            content=body,
+        )
         try:
-            answer = await self._session.request(
-                request.method,
-                URL(url, encoded=True),
-                headers=_forwarded(request.headers),
-                data=body or None,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError) as error:
+            answer = await self._client.send(forwarded, stream=True)
+        except httpx2.HTTPError as error:
             problem = {"message": f"The proxy cannot reach {self._origin}: {error}"}
             return web.json_response({"error": problem}, status=502)
-        reply = web.StreamResponse(
-            status=answer.status, reason=answer.reason, headers=_forwarded(answer.headers)
+        headers = CIMultiDict(
+            (name.decode(), value.decode("utf-8", "surrogateescape"))
+            for name, value in answer.headers.raw
         )
-        if answer.content_length is not None:
-            reply.content_length = answer.content_length
+        reply = web.StreamResponse(
+            status=answer.status_code,
+            reason=answer.reason_phrase,
+            headers=CIMultiDict(_forwarded(headers)),
+        )
+        length = headers.get("Content-Length")
+        if length is not None:
+            reply.content_length = int(length)
         parts: list[bytes] = []
         try:
-            async with answer:
+            async with aclosing(answer):
                 await _copy(request, answer, reply, parts)
-        except (asyncio.CancelledError, aiohttp.ClientConnectionResetError):  # The client left.
-            if answer.content.at_eof() or _has_last_event(b"".join(parts)):
+        except (asyncio.CancelledError, ClientConnectionResetError):  # The client left.
+            content = b"".join(parts)
+            if str(len(content)) == length or _has_last_event(content):
                 self._record(request, body, answer, parts, began)
             raise
         self._record(request, body, answer, parts, began)
@@ -131,7 +135,7 @@ class _Proxy:
         self,
         request: web.Request,
         body: bytes,
-        answer: aiohttp.ClientResponse,
+        answer: httpx2.Response,
         parts: Sequence[bytes],
         began: datetime,
     ) -> None:
@@ -146,7 +150,7 @@ class _Proxy:
                     "body": body.decode("utf-8", "replace"),
                 },
                 {
-                    "status": answer.status,
+                    "status": answer.status_code,
                     "headers": _plain(answer.headers),
                     "body": _body(b"".join(parts), answer.headers),
                 },
@@ -160,20 +164,18 @@ class _Proxy:
 
 async def _copy(
     request: web.Request,
-    answer: aiohttp.ClientResponse,
+    answer: httpx2.Response,
     reply: web.StreamResponse,
     parts: list[bytes],
 ) -> None:
     """Forward the body as it arrives, and append it to `parts`; a broken body stays broken."""
     await reply.prepare(request)
     try:
-        async for part in answer.content.iter_any():
+        async for part in answer.aiter_raw():
             parts.append(part)
             await reply.write(part)
         await reply.write_eof()
-    except aiohttp.ClientConnectionResetError:  # of the client
-        raise
-    except aiohttp.ClientError:
+    except httpx2.HTTPError:
         if request.transport is not None:
             request.transport.abort()
 
@@ -185,11 +187,11 @@ def _has_last_event(content: bytes) -> bool:
     return not rest and any(each.is_done or each.type in FINAL_EVENTS for each in events)
 
 
-def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return the headers to forward, in order; repeated ones stay repeated."""
-    return CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
-    )
+def _forwarded(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the headers to forward, in order; repeated ones stay repeated."""
+    for name, value in headers.items():
+        if name.lower() not in _OF_THE_CONNECTION:
+            yield name, value
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

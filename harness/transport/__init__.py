@@ -1,16 +1,17 @@
 """Recorded HTTP requests to a provider: rate limits, adaptive concurrency and one retry layer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from harness.providers.entries import Provider, access
-from harness.transport.http import HttpTransport, open_session
+from harness.transport.connections import allow_open_files, open_client
+from harness.transport.http import HttpTransport
 from harness.transport.interface import Transport
-from harness.transport.outage import Outage, WatchedTransport
 from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
 from harness.transport.receiver import ResponseLimits
-from harness.transport.retry import NO_RETRIES, RetryingTransport, RetryPolicy
+from harness.transport.retry import NO_RETRIES, Retrying, RetryingTransport, RetryPolicy
 
+SPARE_FILES = 100
 __all__ = ["NO_RETRIES", "ResponseLimits", "RetryPolicy", "Transport", "open_transport"]
 
 
@@ -21,22 +22,25 @@ async def open_transport(
     retries: RetryPolicy | None = None,
     limits: ResponseLimits | None = None,
     limit_changed: LimitChanged | None = None,
-    outage: Outage | None = None,
+    retrying: Retrying | None = None,
+    watch: Callable[[Transport], Transport] | None = None,
 ) -> AsyncIterator[Transport]:
     """A transport with the provider's key, headers, rate limits and concurrency.
 
-    A request that waits for its next try is not in flight. `limit_changed` is called
-    whenever the number of requests allowed in flight changes; `outage` counts every try.
+    A request that waits for its next try is not in flight. `limit_changed` is called whenever the
+    number of requests allowed in flight changes, and `retrying` before a retry; `watch` wraps the
+    transport that sends single tries.
 
-    Raises ConfigurationError if an environment variable of the provider is not set. With `outage`,
-    a request may raise StoppedAnsweringError.
+    Raises ConfigurationError if an environment variable of the provider is not set, or its proxy is
+    not an HTTP proxy.
     """
     keys = access(provider)
-    async with open_session(provider) as session:
-        transport: Transport = HttpTransport(session, provider, keys, limits)
-        if outage is not None:
-            transport = WatchedTransport(transport, outage)
+    allow_open_files(provider.concurrency + SPARE_FILES)
+    async with open_client(provider.base_url) as client:
+        transport: Transport = HttpTransport(client, provider, keys, limits)
+        if watch is not None:
+            transport = watch(transport)
         if provider.rpm or provider.tpm:
             transport = RateLimitedTransport(transport, rpm=provider.rpm, tpm=provider.tpm)
         adaptive = AdaptiveTransport(transport, most=provider.concurrency, changed=limit_changed)
-        yield RetryingTransport(adaptive, retries or RetryPolicy())
+        yield RetryingTransport(adaptive, retries or RetryPolicy(), retrying)

@@ -1,27 +1,17 @@
-"""Collect the bytes of one response with their arrival times, and split streams into events.
-
-The arrival times are recorded before anything else handles the bytes.
-"""
+"""Collect the bytes of one response with their arrival times, and split streams into events."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from array import array
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self, cast
-
-import aiohttp
 
 from harness.records.rollouts import Response, StreamPart
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
-BYTES_AT_ONCE = 16 * 1024  # bytes that `Tap` passes on together
 EVENT_STREAM = "text/event-stream"
 STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
 BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
@@ -42,11 +32,6 @@ class ResponseLimits:
     stream_bytes: int = 256 * MEBIBYTE
     stream_lines: int = 2_000_000
     kept_bytes: int = 64 * 1024
-
-
-def without_surrogates(text: str) -> str:
-    """Replace the surrogates that aiohttp uses for invalid UTF-8 with U+FFFD."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
@@ -78,27 +63,23 @@ class Receiver:
         """Seconds since the request was sent, rounded to microseconds."""
         return round(time.perf_counter() - self.sent, 6)
 
-    def begin(self, status: int, headers: Mapping[str, str], content_type: str) -> None:
-        """Take the status, the headers (joined where a name repeats) and the media type."""
+    def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the status and the headers, which are joined where a name repeats."""
         self.status = status
-        for name, value in headers.items():
-            key, text = name.lower(), without_surrogates(value)
+        for name, value in headers:
+            key, text = name.decode(errors="replace").lower(), value.decode(errors="replace")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-        self.streaming = content_type == EVENT_STREAM
-
-    def arrived(self, at: float, extent: int) -> None:
-        """Record that `extent` bytes of the body had arrived at time `at` (`perf_counter`)."""
-        self.times.append(at)
-        self.extents.append(extent)
+        media_type = self.headers.get("content-type", "").partition(";")[0]
+        self.streaming = media_type.strip().lower() == EVENT_STREAM
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body."""
-        if self.too_large:
-            return
+        """Take the next bytes of the body, which arrive now."""
+        self.times.append(time.perf_counter())
         first = not self.received
         if first and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
             self.streaming = True
         self.received += chunk
+        self.extents.append(len(self.received))
         if self.streaming:
             self.lines += chunk.count(b"\n") + chunk.count(b"\r")
         if len(self.received) > self.limit or self.lines > self.limits.stream_lines:
@@ -138,115 +119,6 @@ class Receiver:
             at = round(self.times[arrival] - self.sent, 6)
             parts.append(StreamPart(at, redactor.text(block)))
         return parts
-
-
-class Tap(asyncio.Protocol):
-    """Sits between the connection of a response and its HTTP parser; a context manager.
-
-    Awaiting every chunk would cost more than all other work on an event, and if many streams send
-    concurrently, the last would be timed after the others were processed. Here, an event costs one
-    clock read and one byte count; the bytes are taken many chunks at a time.
-    """
-
-    def __init__(self, response: aiohttp.ClientResponse, receiver: Receiver) -> None:
-        """Take the part of the body of `response` that has arrived."""
-        connection = response.connection
-        self._transport = None if connection is None else connection.transport
-        self._content = response.content
-        self._receiver = receiver
-        self._done = asyncio.Event()
-        self._problem: BaseException | None = None
-        self._note(time.perf_counter())
-        self._take()
-
-    def __enter__(self) -> Self:
-        if self._transport is not None and not self._at_end():
-            self._parser = cast("asyncio.Protocol", self._transport.get_protocol())
-            self._transport.set_protocol(self)
-        else:
-            self._finish()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._finish()
-
-    async def rest(self, idle: float) -> None:
-        """Take the rest of the response.
-
-        Raises TimeoutError if no byte came for `idle` seconds, aiohttp.ClientError if the response
-        ended early, and ValueError if the framing of the body violates HTTP.
-        """
-        while not self._done.is_set():
-            begun = self._content.total_bytes > 0
-            left = self._receiver.times[-1] + idle - time.perf_counter() if begun else idle
-            if left <= 0:
-                raise TimeoutError
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._done.wait()
-        if self._problem is not None:
-            raise self._problem
-        if not (self._receiver.too_large or self._content.is_eof()):
-            raise ValueError("its chunked body is malformed")  # aiohttp hides the error.
-        while not self._receiver.too_large and (chunk := await self._content.readany()):
-            self._receiver.feed(chunk)
-
-    def data_received(self, data: bytes) -> None:
-        """Record the arrival of bytes."""
-        at = time.perf_counter()
-        self._parser.data_received(data)
-        if not self._done.is_set():
-            self._note(at)
-            if self._content.total_bytes - len(self._receiver.received) >= BYTES_AT_ONCE:
-                self._take()
-            if self._at_end():
-                self._finish()
-
-    def eof_received(self) -> bool | None:
-        """Return the provider closed its side."""
-        return self._parser.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed: take the bytes before the parser is notified and drops them."""
-        self._take()
-        self._parser.connection_lost(exc)
-        self._finish()
-
-    def pause_writing(self) -> None:
-        """The provider reads the request more slowly than it is sent."""
-        self._parser.pause_writing()
-
-    def resume_writing(self) -> None:
-        """The provider caught up."""
-        self._parser.resume_writing()
-
-    def _note(self, at: float) -> None:
-        self._receiver.arrived(at, self._content.total_bytes)
-
-    def _take(self) -> None:
-        if self._content.exception() is None:
-            while chunk := self._content.read_nowait():
-                self._receiver.feed(chunk)
-
-    def _at_end(self) -> bool:
-        content = self._content
-        return content.is_eof() or self._receiver.too_large or content.exception() is not None
-
-    def _finish(self) -> None:
-        """Take the remaining bytes and restore the parser."""
-        if self._done.is_set():
-            return
-        self._take()
-        self._problem = self._content.exception()
-        self._done.set()
-        transport = self._transport
-        if transport is not None and transport.get_protocol() is self:
-            transport.set_protocol(self._parser)
 
 
 def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:

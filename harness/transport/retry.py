@@ -7,7 +7,7 @@ by cause.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,7 +17,9 @@ from harness.records.rollouts import Exchange, Key, Retry
 from harness.transport.interface import Payload, Transport
 from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 
-Trouble = Literal["overloaded", "passing", "broken"]
+Trouble = Literal["overloaded", "passing", "unconnected", "broken"]
+Retrying = Callable[[Exchange, int], None]
+"""Called before a retry with the failed exchange and the number of the retry."""
 TRANSIENT_STATUSES = OVERLOAD_STATUSES | {408, 409, 425, 500, 502, 504, 507, 520, 521, 522, 524}
 
 
@@ -37,6 +39,7 @@ class RetryPolicy:
     """
 
     retries: int = 5
+    retries_when_unconnected: int | None = None  # None: as many as `retries`
     first_wait: float = 0.5
     longest_wait: float = 20
     longest_retry_after: float = 60
@@ -45,8 +48,13 @@ class RetryPolicy:
 
     def allowed(self, trouble: Trouble) -> int:
         """Return the number of retries for this cause."""
-        counts = {"overloaded": self.retries_when_overloaded, "passing": self.retries}
-        return counts.get(trouble, self.retries_when_broken)
+        counts = {
+            "overloaded": self.retries_when_overloaded,
+            "unconnected": self.retries_when_unconnected,
+            "broken": self.retries_when_broken,
+        }
+        count = counts.get(trouble)
+        return self.retries if count is None else count
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""
@@ -62,9 +70,12 @@ NO_RETRIES = RetryPolicy(retries=0, retries_when_overloaded=0)
 class RetryingTransport:
     """Repeats requests that failed temporarily; the last exchange lists the others in `retries`."""
 
-    def __init__(self, inner: Transport, policy: RetryPolicy) -> None:
+    def __init__(
+        self, inner: Transport, policy: RetryPolicy, retrying: Retrying | None = None
+    ) -> None:
         self._inner = inner
         self._policy = policy
+        self._retrying = retrying or (lambda exchange, number: None)
 
     async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
@@ -86,8 +97,16 @@ class RetryingTransport:
                     waited=round(waited, 3),
                 )
             )
+            self._retrying(exchange, len(retries))
             await asyncio.sleep(waited)
         return exchange.model_copy(update={"retries": tuple(retries)}) if retries else exchange
+
+
+_WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {
+    "connect": "unconnected",
+    "cut": "passing",
+    "timeout": "broken",
+}
 
 
 def trouble_of(exchange: Exchange) -> Trouble | None:
@@ -99,9 +118,7 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
         return "overloaded"
     kind = None if exchange.failure is None else exchange.failure.kind
     if exchange.response is None:
-        if kind in {"connect", "cut"}:
-            return "passing"
-        return "broken" if kind == "timeout" else None
+        return _WITHOUT_RESPONSE.get(kind)
     if exchange.response.status in TRANSIENT_STATUSES:
         return "passing"
     return "broken" if kind in {"cut", "timeout"} else None

@@ -5,10 +5,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-import aiohttp
-import httpx
+import httpx2
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
 
 from reference_engine.backends.dialects import DIALECTS, Dialect, Served
 from reference_engine.backends.settings import BackendSettings
@@ -44,6 +42,7 @@ class RemoteEngine:
         self._settings = settings
         self._dialect = dialect
         self._model = served.model
+        self._tls = httpx2.create_ssl_context()
 
     def start(self) -> None:
         """Do nothing: the server is running."""
@@ -82,27 +81,31 @@ class RemoteEngine:
 
     async def _events(self, body: bytes) -> AsyncGenerator[bytes, None]:
         silence = self._settings.timeout
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence
-        )
+        timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS, read=silence)
         url = self._settings.root + self._dialect.path
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE) as session,
-                session.post(url, data=body, headers=_headers(self._settings)) as reply,
+                httpx2.AsyncClient(timeout=timeout, verify=self._tls, trust_env=False) as client,
+                client.stream("POST", url, content=body, headers=_headers(self._settings)) as reply,
             ):
-                if reply.status != 200:
+                if reply.status_code != 200:
                     raise await self._refusal(reply)
-                async for line in reply.content:
-                    if event := self._event(line):
+                rest = b""
+                async for chunk in reply.aiter_bytes():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for event in filter(None, map(self._event, lines)):
                         yield event
-        except TimeoutError as error:
+                    if len(rest) > _LONGEST_LINE:
+                        raise self._failure("sent a line that is too long")
+                if last := self._event(rest):
+                    yield last
+        except httpx2.ReadTimeout as error:
             raise self._failure(
                 f"sent nothing for {silence:g} s", 503, "backend_timeout"
             ) from error
-        except aiohttp.ClientConnectorError as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise self._failure("cannot be reached", code="backend_unreachable") from error
-        except (aiohttp.ClientError, HttpProcessingError) as error:
+        except httpx2.HTTPError as error:
             raise self._failure("ended in the middle of an answer") from error
 
     def _event(self, line: bytes) -> bytes | None:
@@ -118,18 +121,19 @@ class RemoteEngine:
             raise self._failure("failed during the request")
         return data
 
-    async def _refusal(self, reply: aiohttp.ClientResponse) -> BackendError:
+    async def _refusal(self, reply: httpx2.Response) -> BackendError:
         """Return the error for a status other than 200, and log the response for the operator."""
-        text = (await reply.content.read(_SHOWN)).decode("utf-8", "replace")
-        _log.warning("%s answered %d: %s", self._settings.name, reply.status, text)
-        if reply.status in _FORWARDED:
+        text = (await reply.aread())[:_SHOWN].decode("utf-8", "replace")
+        status = reply.status_code
+        _log.warning("%s answered %d: %s", self._settings.name, status, text)
+        if status in _FORWARDED:
             return self._failure(
                 "accepts no more requests at the moment",
-                reply.status,
-                _FORWARDED[reply.status],
+                status,
+                _FORWARDED[status],
                 retry_after=reply.headers.get("Retry-After"),
             )
-        return self._failure(f"refused the request (HTTP {reply.status})")
+        return self._failure(f"refused the request (HTTP {status})")
 
     def _failure(
         self,
@@ -147,17 +151,17 @@ def connect(settings: BackendSettings, max_context: int | None = None) -> Remote
     dialect = DIALECTS[settings.name]
     where = f"{settings.name} at {settings.root}"
     try:
-        with httpx.Client(
+        with httpx2.Client(
             base_url=settings.root, headers=_headers(settings), timeout=_CONNECT_SECONDS
         ) as client:
             listed = client.get(dialect.listing).raise_for_status()
             served = dialect.served(listed.content, settings.model)
-    except httpx.HTTPStatusError as error:
+    except httpx2.HTTPStatusError as error:
         raise SetupError(
             f"The {where} answers HTTP {error.response.status_code}: check --backend, "
             "--backend-url and --backend-key-env."
         ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise SetupError(
             f"No answer from the {where} ({error}): start it, or correct --backend-url."
         ) from error

@@ -98,11 +98,9 @@ def is_public(url: str) -> bool:
 
 
 def _answered(ask: Callable[[], T]) -> T:
-    import httpx  # Imported here because only this service needs it.
-
     try:
         return ask()
-    except (ValueError, LookupError, TypeError, OSError, httpx.HTTPError) as error:
+    except (ValueError, LookupError, TypeError, OSError) as error:
         _log.warning("The search service failed: %s", error)
         raise PageError("The search service does not answer.") from error
 

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import aiohttp
 import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
@@ -95,7 +94,7 @@ async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_an_endpoint_is_ready_if_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "READY_TIMEOUT", aiohttp.ClientTimeout(total=1))
+    monkeypatch.setattr(launch, "READY_SECONDS", 1.0)
     async with MockProvider() as server:
         assert await is_ready(f"{server.base_url}/models")
         assert not await is_ready(f"{server.base_url.replace('http', 'https')}/models")

@@ -9,8 +9,8 @@ from mock_provider import MockProvider, hang, hang_up, status
 from replies import MODEL
 
 from gpt_oss_verify.app import run
+from harness.run import outage as rule
 from harness.transport import RetryPolicy
-from harness.transport import outage as rule
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 GOOD = provider_of()

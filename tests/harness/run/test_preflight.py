@@ -26,7 +26,7 @@ APIS: tuple[Api, ...] = ("responses", "chat")
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "WAITS", replace(client.WAITS, first_wait=0.01))
+    monkeypatch.setattr(client, "POLICY", replace(client.POLICY, first_wait=0.01))
 
 
 async def check(

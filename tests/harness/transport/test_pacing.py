@@ -14,7 +14,7 @@ from waiting import until
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
 from harness.transport import RetryPolicy, open_transport
-from harness.transport.http import allow_open_files
+from harness.transport.connections import allow_open_files
 from harness.transport.pacing import AdaptiveTransport
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}

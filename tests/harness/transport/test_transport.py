@@ -270,6 +270,18 @@ async def test_redirects_are_not_followed() -> None:
     assert len(provider.received) == 1
 
 
+async def test_cookies_are_not_returned() -> None:
+    """A cookie of a load balancer would send all requests to one replica."""
+    reply = mock.text("{}", Set_Cookie="route=replica-1; Path=/")
+    async with MockProvider(always=reply) as provider:
+        named = provider.base_url.replace("127.0.0.1", "localhost")
+        async with open_transport(adhoc_provider(named, "m", ["chat"])) as transport:
+            for _ in range(2):
+                assert (await transport.send("/chat/completions", BODY)).failure is None
+    assert len(provider.posts) == 2
+    assert not any("cookie" in request.headers for request in provider.posts)
+
+
 async def test_transient_failures_are_retried_and_counted() -> None:
     script = [mock.status(500), mock.hang_up, mock.status(429, Retry_After="0.1")]
     async with MockProvider(script=script) as provider:

@@ -6,17 +6,14 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from aiohttp import ClientConnectorCertificateError
-from aiohttp.client_reqrep import ConnectionKey
 from mock_provider import MockProvider
 
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.rollouts import TransportFailure
 from harness.transport import NO_RETRIES, open_transport
-from harness.transport.http import _explained
+from harness.transport.connections import _connection_error
 
-KEY = ConnectionKey("example.com", 443, True, True, None, None, None)
 ELSEWHERE = "provider.example/v1"
 
 
@@ -42,8 +39,9 @@ async def test_tls_to_a_server_without_tls_is_reported() -> None:
 def test_an_untrusted_certificate_is_reported() -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "self-signed certificate"
-    told = _explained(ClientConnectorCertificateError(KEY, error))[1]
-    assert told == "its TLS certificate is not trusted (self-signed certificate)"
+    assert (
+        _connection_error(error) == "its TLS certificate is not trusted (self-signed certificate)"
+    )
 
 
 async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The arrival times of streamed bytes, recorded before the HTTP parser, on both event loops."""
+"""The arrival times of streamed bytes, on both event loops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,7 +12,7 @@ from mock_provider import MockProvider, Received
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
 from harness.transport import NO_RETRIES, ResponseLimits, Transport, open_transport
-from harness.transport.receiver import BYTES_AT_ONCE
+from harness.transport.connections import BYTES_AT_ONCE
 
 BODY = {"model": "m", "stream": True}
 LONG = b'data: {"text": "' + b"x" * 500 + b'"}\n\n'

@@ -102,6 +102,13 @@ class Outage:
         self._overloaded = self._overloaded or overloaded(exchange)
         self._last = exchange
 
+    def watch(self, inner: Transport) -> Transport:
+        """Return a transport that sends each try through `inner` and notes how it ended.
+
+        A request may then raise StoppedAnsweringError.
+        """
+        return _WatchedTransport(inner, self)
+
     async def check(self) -> None:
         """Raise StoppedAnsweringError if the rule is met and the smallest request is unanswered."""
         if self._due():
@@ -147,7 +154,7 @@ class Outage:
         self._last = None
 
 
-class WatchedTransport:
+class _WatchedTransport:
     """Tells an `Outage` how each try ended; may raise StoppedAnsweringError."""
 
     def __init__(self, inner: Transport, outage: Outage) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.transport.secrets import Scrubber, shortened
+from harness.run.published_copy import Scrubber, shortened
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
 

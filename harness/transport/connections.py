@@ -1,0 +1,204 @@
+"""httpx's interface over aiohttp's connections, which take a fraction of the CPU time of httpx's.
+
+OpenAI's SDK has such a transport too (`openai.DefaultAioHttpClient`), and httpx-aiohttp is its
+origin. Both return cookies, which no record shows and which bind all requests to one replica; both
+report a refused connection as a timeout; and both wait for ever for the rest of a response whose
+framing is malformed.
+"""
+
+import asyncio
+import math
+import os
+import re
+import resource
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx2
+from multidict import CIMultiDict
+from yarl import URL
+
+from harness.errors import ConfigurationError
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
+BYTES_AT_ONCE = 16 * 1024
+LONGEST_BETWEEN_LOOKS = 1.0  # seconds
+MALFORMED = "its framing is malformed"
+_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment specifies for a URL, if any; none for this machine.
+
+    Raises ConfigurationError if its URL is not that of an HTTP proxy.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in LOOPBACK or proxy_bypass(host):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not PROXY.fullmatch(proxy):
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY is not the URL of an HTTP proxy, such as "
+            f"http://proxy.example:3128; correct it, or add {host} to NO_PROXY"
+        )
+    return proxy
+
+
+def allow_open_files(count: int) -> None:
+    """Raise the limit of open files and sockets to `count`, or as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def open_client(url: str) -> httpx2.AsyncClient:
+    """Return a client for one server, to be used as a context manager.
+
+    Only requests have time limits. Raises as `proxy_for`.
+    """
+    return httpx2.AsyncClient(
+        transport=AiohttpTransport(proxy_for(url)), timeout=httpx2.Timeout(None), trust_env=False
+    )
+
+
+class AiohttpTransport(httpx2.AsyncBaseTransport):
+    """Sends each request once, with its own headers only, over as many connections as needed.
+
+    Of a request's time limits, "connect" and "read" are observed; "read" starts with the first byte
+    of a body. Idle connections are closed earlier than servers usually do, so that no request is
+    sent over a closed connection. Raises httpx's errors: ConnectError, ConnectTimeout, ProxyError
+    (no connection), UnsupportedProtocol (invalid URL), ReadError (the connection was closed before
+    the response was complete), ReadTimeout and RemoteProtocolError (not well-formed HTTP).
+    """
+
+    def __init__(self, proxy: str | None = None) -> None:
+        """Connect directly, or through `proxy`."""
+        self._proxy = proxy
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_AUTOMATIC_HEADERS,
+            auto_decompress=False,
+            proxy=self._proxy,
+        )
+        return self
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See `httpx2.AsyncBaseTransport`; the request must have its content in memory."""
+        limits = request.extensions["timeout"]
+        with _errors_of_httpx():
+            response = await self._session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=CIMultiDict(
+                    (name.decode(), value.decode("utf-8", "surrogateescape"))
+                    for name, value in request.headers.raw
+                ),
+                data=BytesIO(request.content) if request.content else None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits["connect"]),
+            )
+        return httpx2.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_Body(response, limits["read"]),
+            extensions={"reason_phrase": (response.reason or "").encode("utf-8", "replace")},
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class _Body(httpx2.AsyncByteStream):
+    """The bytes of a body as they arrive."""
+
+    def __init__(self, response: aiohttp.ClientResponse, idle: float | None) -> None:
+        self._response = response
+        self._idle = idle or math.inf
+        self._arrived = math.inf
+        self._now = asyncio.get_running_loop().time
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._look_later()
+        try:
+            with _errors_of_httpx():
+                async for chunk in self._response.content.iter_chunked(BYTES_AT_ONCE):
+                    self._arrived = self._now()
+                    yield chunk
+        except RuntimeError as error:  # aiohttp's, if the connection is closed already
+            raise httpx2.RemoteProtocolError(MALFORMED) from error
+        finally:
+            self._timer.cancel()
+
+    async def aclose(self) -> None:
+        """Release the connection; close it if the body is not complete."""
+        self._response.close()
+
+    def _look_later(self) -> None:
+        seconds = min(LONGEST_BETWEEN_LOOKS, self._idle / 4)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End the wait for bytes if they do not come.
+
+        aiohttp closes a connection whose framing it cannot parse, but does not notify the reader.
+        """
+        connection, content = self._response.connection, self._response.content
+        transport = connection and connection.transport
+        if content.is_eof() or content.exception() is not None:
+            return
+        if transport is None or transport.is_closing():
+            content.set_exception(ValueError(MALFORMED))
+        elif self._now() - self._arrived >= self._idle:
+            content.set_exception(aiohttp.SocketTimeoutError(f"no data for {self._idle:g} s"))
+        else:
+            self._look_later()
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx2.ConnectTimeout("the time limit has passed") from error
+    except aiohttp.SocketTimeoutError as error:
+        raise httpx2.ReadTimeout(str(error)) from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise httpx2.ProxyError(f"{error.status} {error.message}") from error
+    except aiohttp.ClientConnectorError as error:
+        raise httpx2.ConnectError(_connection_error(error.os_error)) from error
+    except (aiohttp.InvalidURL, UnicodeError) as error:  # UnicodeError: IDNA
+        raise httpx2.UnsupportedProtocol("the URL is not valid") from error
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+        raise httpx2.ReadError(_text(error)) from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise httpx2.RemoteProtocolError(_text(error)) from error
+
+
+def _text(error: Exception) -> str:
+    """Return the text of an error in one line; the status in the text of some is aiohttp's own."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return " ".join(text.rstrip(" ^.").split()) or type(error).__name__
+
+
+def _connection_error(error: OSError) -> str:
+    """Explain why a connection failed; the errno of a TLS error is not the system's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "no reason given").lower().replace("_", " ")
+        return f"TLS failed ({reason})"
+    number, text = error.errno, error.strerror
+    return os.strerror(number) if number and number > 0 else text or str(error)
