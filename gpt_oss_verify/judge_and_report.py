@@ -20,7 +20,7 @@ from harness.verdict.judge import Judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
-from reports.comparison_sentences import change_sentences
+from reports.comparison import change_sentences
 from reports.html.report import render_html
 from reports.markdown import render_markdown
 from reports.model import Report

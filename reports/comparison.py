@@ -9,65 +9,64 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.compare.compared import CHECKS, RATES, TIMES
+from harness.compare.compared import CHECKS, JUDGED, RATES, TIMES
 from harness.compare.comparison_types import (
+    ChangedCase,
+    Changes,
+    CheckChange,
     Comparison,
     Entry,
+    EntryKind,
     Measured,
     Row,
     SettingChange,
     Unit,
 )
-from harness.records.analysis import RuleStatus
+from harness.records.analysis import RuleStatus, share_text
 from harness.records.families import short_title
 from harness.records.scores import Estimate
-from harness.statistics.differences import Seen
+from harness.statistics.differences import Difference, Seen
+from harness.statistics.intervals import ALPHA
+from harness.text import first_few
 from reports import markup, model
-from reports.comparison_sentences import (
-    change_sentences,
-    check_rows,
-    figure_rows,
-    measure_of,
-    notable,
-    result,
-    summary,
-    tested_rows,
-)
 from reports.model import Cell, Section, Table, Tone
 from reports.terminal import STYLES, TONES, print_table
 from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
 
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
+_SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
+_STATUS_TONES: Mapping[RuleStatus | None, Tone] = {"failed": "bad", "warned": "poor"}
 _DIGITS: Mapping[Unit, int] = {"seconds": 2, "tokens/s": 0, "tokens": 0}
 _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
-_STATUS_TONES: Mapping[RuleStatus, Tone] = {"failed": "bad", "warned": "poor"}
-_SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
-_FEW = 2
+_KINDS: Mapping[EntryKind, str] = {
+    "run": "no verdict",
+    "baseline": "measured baseline",
+    "published": "published scores",
+}
+_NAMED = 5  # names in a sentence
+
+Statuses = Mapping[str, Sequence[RuleStatus | None]]  # of each check, by column
 
 
-def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
-    """Yield the most important section first, with a limited number of checks."""
-    yield Section("Summary", notes=tuple(summary(comparison)))
-    yield from _checks(comparison, most_checks)
-    for found in comparison.changes:
-        title = f"Changes: {found.label} compared with {comparison.against}"
-        yield Section(title, notes=tuple(change_sentences(found)))
-    yield Section("Differences", notes=tuple(_differences(comparison)))
-    yield Section("Figures", _figures(comparison))
-    yield Section("How differences are tested", notes=(how_tested(comparison),))
+# The parts that all formats share.
 
 
 def heading(row: Row) -> str:
     """Return the heading of a row on the page: its section, and its condition if it has one."""
-    section = row.section
     if row.unit == "status":
-        section = f"{CHECKS}{short_title(section.removeprefix(CHECKS))}"
-    return section if row.group is None else f"{section}, {row.group}"
+        return f"{CHECKS}{short_title(row.section.removeprefix(CHECKS))}"
+    return row.section if row.group is None else f"{row.section}, {row.group}"
 
 
 def label(row: Row) -> str:
-    """Return the name of a row with its unit."""
-    return f"{row.name}{_SUFFIXES.get(row.unit, '')}"
+    """Return the name of a row with its unit; of a part of a check, with its API or mode."""
+    part = f", {row.group}" if row.unit == "status" and row.group else ""
+    return f"{row.name}{part}{_SUFFIXES.get(row.unit, '')}"
+
+
+def measure_of(row: Row) -> str:
+    """Return the name of a measure with its condition: `chat · streaming pass@1`."""
+    return row.name if row.group is None else f"{row.group} {row.name}"
 
 
 def value(row: Row, found: Measured | None) -> str:
@@ -80,9 +79,12 @@ def value(row: Row, found: Measured | None) -> str:
         sign = model.STATUSES[found.status][0]
         shown = found.status in ("failed", "warned", "declared")
         return f"{sign} {found.hits} of {found.total}" if shown else sign
-    if found.value is None:
+    if row.unit == "share":
+        return share(found)
+    if found.value is None or found.low is None or found.high is None:
         return NOTHING
-    return share(found) if row.unit == "share" else _amount(found, _DIGITS[row.unit])
+    parts = (f"{part:,.{_DIGITS[row.unit]}f}" for part in (found.value, found.low, found.high))
+    return "{} ({}–{})".format(*parts)
 
 
 def share(found: Measured) -> str:
@@ -92,15 +94,178 @@ def share(found: Measured) -> str:
     return estimate(Estimate(value=found.value, low=found.low, high=found.high))
 
 
-def cell(row: Row, index: int) -> Cell:
-    """Return the cell of one column, marked if it is better or worse than the reference."""
-    found, difference = row.cells[index], row.differences[index]
-    seen = "none" if difference is None else difference.seen
-    text = f"{value(row, found)} {MARKS[seen]}".rstrip()
-    if found is not None and found.decision is not None:
-        return Cell(text, model.DECISION_TONES[found.decision])
-    status = None if found is None else found.status
-    return Cell(text, _SEEN_TONES[seen] or (_STATUS_TONES.get(status, "") if status else ""))
+def seen(row: Row, index: int) -> Seen:
+    """Return whether a column is better or worse than the reference in a row."""
+    difference = row.differences[index]
+    return "none" if difference is None else difference.seen
+
+
+def notable(row: Row) -> bool:
+    """Return whether columns differ, or a check fails in a column, tested in others or not."""
+    return row.differs or any(cell is not None and cell.status == "failed" for cell in row.cells)
+
+
+def tested_rows(comparison: Comparison) -> list[Row]:
+    """Return the rows of pass rates and scores that were tested."""
+    return [row for row in comparison.rows if row.unit != "status" and any(row.differences)]
+
+
+def entry_line(entry: Entry, folder: Path) -> str:
+    """Return a description of a column: tasks, model, time, and its path relative to a folder."""
+    what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
+    shown = [what, entry.model, moment(entry.started_at or "")]
+    if entry.place is not None:
+        shown.append(os.path.relpath(entry.place, folder))
+    return " · ".join(part for part in shown if part)
+
+
+def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
+    """Return the settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
+    return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
+
+
+# Sentences.
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """Yield the most important facts: verdicts, checks that only one column tested, differences."""
+    base = [entry.label for entry in comparison.entries].index(comparison.against)
+    statuses = _statuses(comparison)
+    for index in range(len(comparison.entries)):
+        yield _verdict(comparison, index, base, statuses)
+    others = (index for index in range(len(comparison.entries)) if index != base)
+    for index, found in zip(others, comparison.changes, strict=True):
+        if found.fixed:
+            names = first_few([one.id for one in found.fixed], _NAMED)
+            count = counted(len(found.fixed), "check")
+            yield f"{found.label} fixes {count} that the reference fails: {names}."
+        yield from _lone(comparison, index, base, statuses)
+        yield _statistics(comparison, index)
+
+
+def _statuses(comparison: Comparison) -> Statuses:
+    """Return the status of each check by column; that of its worst part if it has several."""
+    order: list[RuleStatus | None] = ["failed", "warned", "declared", "passed"]
+    order += ["not_verifiable", "skipped"]
+    found: dict[str, list[RuleStatus | None]] = {}
+    for row in comparison.rows:
+        if row.unit == "status":
+            every = [None if cell is None else cell.status for cell in row.cells]
+            before = found.get(row.name, every)
+            found[row.name] = [
+                min(filter(None, parts), key=order.index, default=None)
+                for parts in zip(before, every, strict=True)
+            ]
+    return found
+
+
+def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) -> str:
+    """Return verdict, causes and failing checks, or the reason: `b: FAIL. Likely cause: …`."""
+    entry = comparison.entries[index]
+    role = " (reference)" if index == base else ""
+    verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
+    text = f"{entry.label}{role}: {verdict}."
+    if entry.causes:
+        text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
+    failed = [name for name, by_column in statuses.items() if by_column[index] == "failed"]
+    if failed:
+        verb = "fails" if len(failed) == 1 else "fail"
+        text += f" {counted(len(failed), 'check')} {verb}: {first_few(failed, _NAMED)}."
+    elif entry.reason and entry.decision not in ("pass", None):
+        text += f" {entry.reason}"
+    elif any(by_column[index] in JUDGED for by_column in statuses.values()):
+        text += " No check fails."
+    also = sum(statuses[name][base] == "failed" for name in failed) if index != base else 0
+    return f"{text} The reference fails {also} of them too." if also else text
+
+
+def _lone(comparison: Comparison, index: int, base: int, statuses: Statuses) -> Iterator[str]:
+    """Yield the checks that a column or the reference tested, but not both."""
+    for one, other in ((index, base), (base, index)):
+        pairs = [(found[one], found[other]) for found in statuses.values()]
+        lone = [here for here, there in pairs if here in JUDGED and there not in JUDGED]
+        if lone and any(there in JUDGED for _, there in pairs):
+            names = [comparison.entries[at].label for at in (one, other)]
+            yield (
+                f"{names[0]} tested {counted(len(lone), 'check')} that {names[1]} did not; "
+                f"{lone.count('failed') or 'none'} of them failed."
+            )
+
+
+def _statistics(comparison: Comparison, index: int) -> str:
+    """Return the differences between a column and the reference that are beyond chance."""
+    name = comparison.entries[index].label
+    tested = [
+        (measure_of(row), found)
+        for row in tested_rows(comparison)
+        if (found := row.differences[index]) is not None
+    ]
+    if not tested:
+        return f"{name} and {comparison.against} have no sample in common."
+    beyond = [
+        f"{direction} in {first_few(measures, _NAMED)}"
+        for direction in ("worse", "better")
+        if (measures := [measure for measure, found in tested if found.seen == direction])
+    ]
+    if beyond:
+        return f"Beyond chance, {name} is {' and '.join(beyond)}."
+    sizes = [found.detectable for _, found in tested]
+    samples = [found.pairs for _, found in tested if found.pairs is not None]
+    few = f" with {counted(min(samples), 'sample')}" if samples else ""
+    text = f"The pass rates of {name} and {comparison.against} do not differ by more than chance"
+    if None in sizes:
+        return f"{text}. No difference could have been detected{few}."
+    least = f"{max(size for size in sizes if size is not None) * 100:.0f} points"
+    return f"{text}. Only a difference of more than {least} would have been detected{few}."
+
+
+def change_sentences(found: Changes) -> list[str]:
+    """Return what changed in a column, compared with the reference."""
+    if found.unchanged:
+        return ["No change beyond chance."]
+    cases = {better: [one for one in found.cases if one.better == better] for better in (0, 1)}
+    lists = {
+        ("newly failing", "check"): [_changed_check(one) for one in found.broken],
+        ("no longer failing", "check"): [_changed_check(one) for one in found.fixed],
+        ("worse, beyond chance", "case"): [changed_case(one) for one in cases[0]],
+        ("better, beyond chance", "case"): [changed_case(one) for one in cases[1]],
+    }
+    return [
+        *(
+            f"{counted(len(names), noun)} {what}: {first_few(names, _NAMED, '; ')}."
+            for (what, noun), names in lists.items()
+            if names
+        ),
+        *(f"{one.name} is {result(one.difference)}." for one in found.rates),
+    ]
+
+
+def _changed_check(one: CheckChange) -> str:
+    counts = f"{share_text(one.here)} failed, in the reference {share_text(one.there)}"
+    return f"{one.id} ({counts}{'' if one.beyond_chance else '; this may be chance'})"
+
+
+def changed_case(one: ChangedCase) -> str:
+    """Return `weather-1, chat · streaming: 0 of 5 tries pass, in the reference 5 of 5`."""
+    (passed, tries), (other_passed, other_tries) = one.here, one.there
+    return (
+        f"{one.sample}, {one.group}: {passed} of {tries} tries pass, in the reference "
+        f"{other_passed} of {other_tries}"
+    )
+
+
+def result(found: Difference) -> str:
+    """Return the result of a test, as a sentence without a subject."""
+    paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
+    points = [f"{part * 100:+.1f}" for part in (found.value, found.low, found.high)]
+    size = "{} points (95 % interval {} to {}{})".format(*points, paired)
+    if found.seen != "none":
+        return f"{found.seen}: {size}"
+    chance = ", which may be chance among so many tests" if found.p < ALPHA else ""
+    least = "no worsening is detectable with so few attempts"
+    if found.detectable is not None:
+        least = f"a worsening of {found.detectable * 100:.1f} points or more is detectable"
+    return f"no difference found: {size}{chance}; {least}"
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -116,46 +281,12 @@ def how_tested(comparison: Comparison) -> str:
     )
 
 
-def entry_line(entry: Entry, folder: Path) -> str:
-    """Return a description of a column: tasks, model, time, and its path relative to a folder."""
-    what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
-    shown = [what, entry.model, moment(entry.started_at or "")]
-    if entry.place is not None:
-        shown.append(os.path.relpath(entry.place, folder))
-    return " · ".join(each for each in shown if each)
-
-
-def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
-    """Return the settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
-    return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
-
-
-def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Return the rules of each family that failed and warned, by column: `2 ✕ 1 !`."""
-    families: dict[str, list[Counter[RuleStatus]]] = {}
-    for row in check_rows(comparison):
-        empty: list[Counter[RuleStatus]] = [Counter() for _ in comparison.entries]
-        counts = families.setdefault(row.section.removeprefix(CHECKS), empty)
-        for count, found in zip(counts, row.cells, strict=True):
-            if found is not None and found.status is not None:
-                count[found.status] += 1
-    return [(name, [_counts(count) for count in counts]) for name, counts in families.items()]
-
-
-def _checks(comparison: Comparison, most: int) -> Iterator[Section]:
-    shown = [row for row in check_rows(comparison) if notable(row)]
-    if shown:
-        more = len(shown) - most
-        notes = (f"{more} more are in compare.html.",) if more > 0 else ()
-        yield Section("Checks that fail or differ", _table(comparison, shown[:most]), notes=notes)
-
-
 def _differences(comparison: Comparison) -> Iterator[str]:
     """Yield all differences of two columns, or only those found if there are more columns.
 
     Equal differences are combined into one line.
     """
-    few = len(comparison.entries) <= _FEW
+    few = len(comparison.entries) <= 2
     for index, entry in enumerate(comparison.entries):
         column = "" if few else f"{entry.label}, "
         equal: dict[tuple[Seen, str], list[str]] = defaultdict(list)
@@ -163,72 +294,102 @@ def _differences(comparison: Comparison) -> Iterator[str]:
             found = row.differences[index]
             if found is not None and (few or found.seen != "none"):
                 equal[found.seen, result(found)].append(measure_of(row))
-        for (seen, text), measures in equal.items():
-            yield f"{MARKS[seen]} {column}{', '.join(measures)}: {text}".lstrip()
+        for (direction, text), measures in equal.items():
+            yield f"{MARKS[direction]} {column}{', '.join(measures)}: {text}".lstrip()
 
 
-def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
-    columns = range(len(comparison.entries))
-    return Table(
-        _heads(comparison),
-        tuple(model.Row(label(row), tuple(cell(row, index) for index in columns)) for row in rows),
-    )
+# Tables, on a terminal and in Markdown.
+
+
+def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
+    """Yield the most important section first, with a limited number of checks."""
+    yield Section("Summary", notes=tuple(summary(comparison)))
+    shown = [row for row in comparison.rows if row.unit == "status" and notable(row)]
+    if shown:
+        more = len(shown) - most_checks
+        notes = (f"{more} more are in compare.html.",) if more > 0 else ()
+        found = _table(comparison, [_table_row(row) for row in shown[:most_checks]])
+        yield Section("Checks that fail or differ", found, notes=notes)
+    for changed in comparison.changes:
+        title = f"Changes: {changed.label} compared with {comparison.against}"
+        yield Section(title, notes=tuple(change_sentences(changed)))
+    yield Section("Differences", notes=tuple(_differences(comparison)))
+    yield Section("Figures", _figures(comparison))
+    yield Section("How differences are tested", notes=(how_tested(comparison),))
+
+
+def _table_row(row: Row, indent: str = "") -> model.Row:
+    """Return a row; a value is marked if it is better or worse than that of the reference."""
+    cells = []
+    for index, found in enumerate(row.cells):
+        direction = seen(row, index)
+        tone = _SEEN_TONES[direction]
+        if found is not None and found.decision is not None:
+            tone = model.DECISION_TONES[found.decision]
+        elif found is not None:
+            tone = tone or _STATUS_TONES.get(found.status, "")
+        cells.append(Cell(f"{value(row, found)} {MARKS[direction]}".rstrip(), tone))
+    return model.Row(f"{indent}{label(row)}", tuple(cells))
+
+
+def _table(comparison: Comparison, rows: Sequence[model.Row]) -> Table:
+    heads = (tuple(entry.label.split(" ")) for entry in comparison.entries)
+    return Table(tuple(heads), tuple(rows))
 
 
 def _figures(comparison: Comparison) -> Table:
     """Return scores by section, rates and times by condition, and the number of failed checks."""
     blocks: dict[str, list[model.Row]] = defaultdict(list)
-    columns = range(len(comparison.entries))
-    for row in figure_rows(comparison):
-        if row.group is None or row.section in (RATES, TIMES):
-            cells = tuple(cell(row, index) for index in columns)
-            blocks[row.group or row.section].append(model.Row(f"  {label(row)}", cells))
-    for name, counts in _family_counts(comparison):
-        row_cells = tuple(map(Cell, counts))
-        blocks["Checks, failed ✕ and warned !"].append(model.Row(f"  {name}", row_cells))
+    for row in comparison.rows:
+        if row.unit != "status" and (row.group is None or row.section in (RATES, TIMES)):
+            blocks[row.group or row.section].append(_table_row(row, "  "))
+    families = {row.name: row.section for row in comparison.rows if row.unit == "status"}
+    counts: dict[str, list[Counter[RuleStatus | None]]] = defaultdict(
+        lambda: [Counter() for _ in comparison.entries]
+    )
+    for name, by_column in _statuses(comparison).items():
+        for count, status in zip(counts[families[name]], by_column, strict=True):
+            count[status] += 1
+    for section, by_family in counts.items():
+        cells = tuple(Cell(_family_count(count)) for count in by_family)
+        blocks["Checks, failed ✕ and warned !"].append(
+            model.Row(f"  {section.removeprefix(CHECKS)}", cells)
+        )
     empty = (Cell(""),) * len(comparison.entries)
-    rows = (row for head, block in blocks.items() for row in (model.Row(head, empty), *block))
-    return Table(_heads(comparison), tuple(rows))
+    rows = [row for head, block in blocks.items() for row in (model.Row(head, empty), *block)]
+    return _table(comparison, rows)
 
 
-def _heads(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(entry.label.split(" ")) for entry in comparison.entries)
-
-
-def _amount(found: Measured, digits: int) -> str:
-    text = f"{found.value:,.{digits}f}"
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} ({found.low:,.{digits}f}–{found.high:,.{digits}f})"
-
-
-def _counts(count: Counter[RuleStatus]) -> str:
-    judged = sum(count[status] for status in ("passed", "warned", "failed", "declared"))
-    if not judged:
-        return NOTHING
+def _family_count(count: Counter[RuleStatus | None]) -> str:
+    """Return the rules of a family that failed and warned, `2 ✕ 1 !`, or that passed, `9 ✓`."""
     signs: tuple[RuleStatus, ...] = ("failed", "warned")
-    bad = [f"{count[each]} {model.STATUSES[each][0]}" for each in signs if count[each]]
-    return " ".join(bad) or f"{judged} ✓"
+    bad = [f"{count[status]} {model.STATUSES[status][0]}" for status in signs if count[status]]
+    judged = sum(count[status] for status in count if status in JUDGED)
+    return " ".join(bad) or (f"{judged} ✓" if judged else NOTHING)
 
 
-def _seen(note: str) -> Seen:
+def _mark(note: str) -> Seen:
     """Return what a sentence reports, by the mark that it begins with."""
-    return next((seen for seen, mark in MARKS.items() if mark and note.startswith(mark)), "none")
+    return next((found for found, mark in MARKS.items() if mark and note.startswith(mark)), "none")
+
+
+def _notes(entry: Entry) -> Iterator[str]:
+    if entry.differs:
+        yield f"Settings differ: {changes(entry.differs)}"
+    yield from entry.notes
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
     """Print a comparison at the width of the console, and the page that it was written to."""
     console.print()
     for entry in comparison.entries:
-        verdict = (
-            (f"  {VERDICTS[entry.decision]}", STYLES[entry.decision]) if entry.decision else ""
-        )
+        verdict = f"  {VERDICTS[entry.decision]}" if entry.decision else ""
         about = f"  {visible(entry_line(entry, Path()))}"
         role = "  reference" if entry.label == comparison.against else ""
-        head = Text.assemble((visible(entry.label), "bold"), verdict, about, (role, "cyan"))
+        name = (visible(entry.label), "bold")
+        head = Text.assemble(name, (verdict, STYLES[entry.decision]), about, (role, "cyan"))
         console.print(head, soft_wrap=True)
-        differs = [f"settings differ: {changes(entry.differs)}"] if entry.differs else []
-        for note in (*differs, *entry.notes):
+        for note in _notes(entry):
             console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
     console.print()
     for section in sections(comparison, most_checks=25):
@@ -238,8 +399,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
         if section.table.rows:
             print_table(section.table, console)
         for note in section.notes:
-            tone = _SEEN_TONES[_seen(note)]
-            line = Text(visible(note), style=TONES[tone])
+            line = Text(visible(note), style=TONES[_SEEN_TONES[_mark(note)]])
             console.print(Padding(line, (0, 0, 0, 2), expand=False))
         if section.notes:
             console.print()
@@ -260,8 +420,7 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
         verdict = f"**{VERDICTS[entry.decision]}** · " if entry.decision else ""
         about = markup.plain(entry_line(entry, folder))
         yield f"- {markup.code(entry.label)}: {verdict}{about}"
-        differs = [f"Settings differ: {changes(entry.differs)}"] if entry.differs else []
-        yield from (f"  - {markup.prose(note)}" for note in (*differs, *entry.notes))
+        yield from (f"  - {markup.prose(note)}" for note in _notes(entry))
     yield ""
     for section in sections(comparison, most_checks=60):
         if not (section.notes or section.table.rows):
@@ -271,5 +430,5 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
             yield from markup.table(section.table)
         for note in section.notes:
             text = markup.plain(note)
-            yield f"- {text}" if _seen(note) == "none" else f"- **{text}**"
+            yield f"- {text}" if _mark(note) == "none" else f"- **{text}**"
         yield ""

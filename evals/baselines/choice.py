@@ -11,7 +11,7 @@ from evals.baselines.published import (
     pooled_mean,
     published_scores,
 )
-from harness.compare.columns import Column, Group
+from harness.compare.columns import TRIES, Column, Key, Published
 from harness.compare.comparison_types import Entry
 from harness.compare.differing_settings import as_text, sampling_settings
 from harness.errors import ConfigurationError
@@ -43,8 +43,8 @@ def baseline_column(name: str) -> Column:
         return _measured(Path(name))
     published = published_scores()
     if name == RANGE or name in published.sources:
-        groups = {(group.task, group.name): group for group in _published(name)}
-        return Column(Entry(label=name, kind="published", provider=name, model=""), groups)
+        entry = Entry(label=name, kind="published", provider=name, model="")
+        return Column(entry, published=dict(_published(name)))
     known = ", ".join([RANGE, *published.sources])
     raise ConfigurationError(
         f"{name} is not a run folder, a baseline file or a published baseline ({known})."
@@ -52,24 +52,28 @@ def baseline_column(name: str) -> Column:
 
 
 def _measured(path: Path) -> Column:
+    import pandas as pd  # takes 0.4 s, and most commands do not need it
+
     measured = read_baseline(path)
-    groups = [
-        Group(
-            task=scores.eval,
-            name=_name(scores.eval, scores.model, scores.effort, python=scores.python),
-            tries=scores.planned,
-            values=scores.scores,
-            contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
-            example_data=scores.dataset.sample,
-        )
+    tries = [
+        {
+            "task": scores.eval,
+            "group": _name(scores.eval, scores.model, scores.effort, python=scores.python),
+            "sample": sample,
+            "content": scores.dataset.sha256,
+            "sample_data": scores.dataset.sample,
+            "value": value,
+        }
         for scores in measured.results
+        for sample, values in scores.scores.items()
+        for value in values
     ]
     entry = Entry(
         label=measured.provider,
         kind="baseline",
         provider=measured.provider,
         model=", ".join(dict.fromkeys(scores.model for scores in measured.results)),
-        tasks=tuple(dict.fromkeys(group.task for group in groups)),
+        tasks=tuple(dict.fromkeys(scores.eval for scores in measured.results)),
         place=str(path),
         started_at=measured.created_at,
         tool_version=measured.tool_version,
@@ -77,7 +81,7 @@ def _measured(path: Path) -> Column:
     settings = {
         scores.eval: as_text(_settings(scores, measured.results)) for scores in measured.results
     }
-    return Column(entry, {(group.task, group.name): group for group in groups}, settings)
+    return Column(entry, pd.DataFrame(tries, columns=list(TRIES)), settings=settings)
 
 
 def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, object]:
@@ -90,7 +94,7 @@ def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, obje
     }
 
 
-def _published(name: str) -> Iterator[Group]:
+def _published(name: str) -> Iterator[tuple[Key, Published]]:
     scores = published_scores()
     source = None if name == RANGE else name
     for row in scores.rows:
@@ -99,12 +103,9 @@ def _published(name: str) -> Iterator[Group]:
             chosen = choose_figures(figures, source)
             if chosen is not None:
                 benchmark = scores.benchmarks[row.benchmark]
-                yield Group(
-                    task=row.benchmark,
-                    name=_name(row.benchmark, row.model, effort, python=row.tools),
-                    published=pooled_mean(chosen.figures, benchmark),
-                    questions=benchmark.questions,
-                )
+                group = _name(row.benchmark, row.model, effort, python=row.tools)
+                mean = pooled_mean(chosen.figures, benchmark)
+                yield (row.benchmark, group), Published(mean, benchmark.questions)
 
 
 def _name(task: str, model: str, effort: str, *, python: bool) -> str:

@@ -12,7 +12,7 @@ from harness.records.record import Record
 from harness.records.scores import Estimate, Finding
 from harness.statistics.differences import Difference
 
-COMPARISON_VERSION = 3
+COMPARISON_VERSION = 4
 HISTORY_VERSION = 2
 SITE_VERSION = 1
 
@@ -75,8 +75,9 @@ class Row(Record):
     """One measure in all columns; a cell is None if the column has no such measure.
 
     `name` is the measure (`pass@5`, the id of a check), `group` the task and condition
-    (`chat · streaming`). A difference is None if it is not tested: for the reference itself, and in
-    rows that are only shown.
+    (`chat · streaming`). A check whose failures depend on the API or mode has a row for each of
+    them. A difference is None if it is not tested: for the reference itself, and in rows that are
+    only shown.
     """
 
     section: str
@@ -110,15 +111,15 @@ class ChangedCase(Record):
 class CheckChange(Record):
     """A check or probe that failed in one of two runs, and was judged without failing in the other.
 
-    `here` and `there` are failures and applicable rollouts; `beyond_chance` is the test of these
-    two shares alone.
+    `here` and `there` are failures and applicable rollouts by API or mode, if failures depend on
+    it; otherwise the only key is "". `beyond_chance` is the test of these shares alone.
     """
 
     id: str
     before: RuleStatus
     after: RuleStatus
-    here: tuple[int, int]
-    there: tuple[int, int]
+    here: Mapping[str, tuple[int, int]]
+    there: Mapping[str, tuple[int, int]]
     beyond_chance: bool
 
 

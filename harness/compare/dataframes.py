@@ -5,8 +5,9 @@
     run = harness.load("runs/groq-20261101-100000")
     run.attempts.groupby(["task", "api", "mode"]).outcome.value_counts()
 
-`COLUMNS` documents the columns; docs/comparing.md has examples. pandas is imported when a table is
-read: it takes 0.4 s, and most commands do not need one.
+The tables are the properties of `Frames`, whose docstrings describe the columns; docs/comparing.md
+has examples. pandas is imported when a table is read: it takes 0.4 s, and most commands do not need
+one.
 """
 
 from __future__ import annotations
@@ -32,82 +33,63 @@ if TYPE_CHECKING:
 
 _Path = str | PathLike[str]
 
-_KEYS = {
-    "record": "id of the rollout in rollouts.jsonl",
-    "task": "task: tool_calling, a probe group, or an eval",
-    "kind": "tool_calling, probes, eval, or traffic (imported)",
-    "sample": "test case, probe request or dataset row",
-    "model": "model name as sent",
-    "effort": "reasoning effort; missing if not sent",
-    "api": "responses, chat or harmony",
-    "mode": "streaming or non-streaming",
-    "attempt": "try at the sample, from 1",
-}
+_KEYS = dict.fromkeys(
+    ("record", "task", "kind", "sample", "model", "effort", "api", "mode"), "str"
+) | {"attempt": "int64"}
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "attempts": {
         **_KEYS,
-        "outcome": "how the attempt ended; not_run if it was planned but not made",
-        "finished": "whether the attempt was made",
-        "invalid": "whether a reply was unreadable or violates the API",
-        "value": "1 or 0; a rubric score in HealthBench; missing for probe requests and traffic",
-        "exact": "whether a tool call has exactly the expected arguments",
-        "seconds": "time of the last exchange",
-        "requests": "requests, without retries",
-        "retries": "requests that were repeated",
-        "errors": "findings of severity error",
-        "warnings": "findings of severity warning",
+        "outcome": "str",
+        **dict.fromkeys(("finished", "invalid"), "bool"),
+        "value": "float64",
+        "exact": "boolean",
+        "seconds": "float64",
+        **dict.fromkeys(("requests", "retries", "errors", "warnings"), "int64"),
     },
     "scores": {
         **_KEYS,
-        "outcome": "how the attempt ended",
-        "value": "score of the attempt",
-        "openai_value": "score that OpenAI's own script gives the same text",
-        "answer": "extracted answer (evals)",
-        "expected": "expected call or answer, if the attempt failed",
-        "got": "actual call or answer, if the attempt failed",
-        "detail": "reason for the outcome",
+        "outcome": "str",
+        **dict.fromkeys(("value", "openai_value"), "float64"),
+        **dict.fromkeys(("answer", "expected", "got", "detail"), "str"),
     },
     "findings": {
         **_KEYS,
-        "rule": "id of the check or probe",
-        "severity": "error, warning or info",
-        "message": "what is wrong",
-        "exchange": "number of the exchange in the rollout, from 0",
-        "event": "number of the stream event, from 0",
-        "path": "JSON path in the response or event",
-        "expected": "what the rule expects",
-        "got": "what the provider sent",
+        **dict.fromkeys(("rule", "severity", "message"), "str"),
+        "exchange": "int64",
+        "event": "Int64",
+        **dict.fromkeys(("path", "expected", "got"), "str"),
     },
     "usage": {
         **_KEYS,
-        "input": "prompt tokens",
-        "output": "completion tokens, including reasoning tokens",
-        "reasoning": "reasoning tokens",
-        "unreported": "replies without usage",
+        **dict.fromkeys(("input", "output", "reasoning"), "Int64"),
+        "unreported": "int64",
     },
     "timing": {
         **_KEYS,
-        "exchange": "number among the complete exchanges of the rollout, from 0",
-        "total": "seconds until the response was complete",
-        "first_token": "seconds until the first text event; missing unless streamed",
-        "tokens_per_second": "completion tokens per second of a stream",
+        "exchange": "int64",
+        **dict.fromkeys(("total", "first_token", "tokens_per_second"), "float64"),
     },
 }
-"""Columns of each table, with their meanings."""
-
-_TYPES = {
-    **dict.fromkeys(("value", "openai_value", "seconds", "total"), "float64"),
-    **dict.fromkeys(("first_token", "tokens_per_second"), "float64"),
-    **dict.fromkeys(("attempt", "requests", "retries", "errors", "warnings"), "int64"),
-    **dict.fromkeys(("exchange", "unreported"), "int64"),
-    **dict.fromkeys(("input", "output", "reasoning", "event"), "Int64"),
-    **dict.fromkeys(("finished", "invalid"), "bool"),
-    "exact": "boolean",
-}
+"""The columns of each table with their types; the properties of `Frames` say what they mean."""
 
 
-class _Frames:
-    """The tables of one or several runs; see `COLUMNS`."""
+class Frames:
+    """The tables of one or several runs.
+
+    The first columns of every table are:
+
+    - `record`: id of the rollout in rollouts.jsonl
+    - `task`: task: tool_calling, a probe group, or an eval
+    - `kind`: tool_calling, probes, eval, or traffic (imported)
+    - `sample`: test case, probe request or dataset row
+    - `model`: model name as sent
+    - `effort`: reasoning effort; missing if not sent
+    - `api`: responses, chat or harmony
+    - `mode`: streaming or non-streaming
+    - `attempt`: try at the sample, from 1
+
+    A missing value is `NaN` or `<NA>`. Times are in seconds.
+    """
 
     @cached_property
     def _tables(self) -> Mapping[str, pd.DataFrame]:
@@ -115,31 +97,84 @@ class _Frames:
 
     @property
     def attempts(self) -> pd.DataFrame:
-        """One row per planned attempt: outcome, value, times and counts."""
+        """One row per planned attempt: task × condition × sample × try.
+
+        Its columns, after those of `Frames`:
+
+        - `outcome`: how the attempt ended; not_run if it was planned but not made
+        - `finished`: whether the attempt was made
+        - `invalid`: whether a reply was unreadable or violates the API
+        - `value`: 1 or 0; a rubric score in HealthBench; missing for probe requests and traffic
+        - `exact`: whether a tool call has exactly the expected arguments
+        - `seconds`: time of the last exchange, in seconds
+        - `requests`: number of requests, without retries
+        - `retries`: number of requests that were repeated
+        - `errors`: number of findings of severity error
+        - `warnings`: number of findings of severity warning
+        """
         return self._tables["attempts"]
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row per attempt with a value: the value, the answer, and what was expected."""
+        """One row per attempt with a value.
+
+        Its columns, after those of `Frames`:
+
+        - `outcome`: how the attempt ended
+        - `value`: score of the attempt: 1 or 0; a rubric score of at most 1 in HealthBench
+        - `openai_value`: score that OpenAI's own script gives the same text
+        - `answer`: extracted answer (evals)
+        - `expected`: expected call or answer, if the attempt failed
+        - `got`: actual call or answer, if the attempt failed
+        - `detail`: reason for the outcome
+        """
         return self._tables["scores"]
 
     @property
     def findings(self) -> pd.DataFrame:
-        """One row per finding, with its evidence; of a probe, the examples of its report."""
+        """One row per finding of a check; of a probe, one row for each of up to three examples.
+
+        Its columns, after those of `Frames`, which are those of the attempt with the evidence:
+
+        - `rule`: id of the check or probe
+        - `severity`: error, warning or info
+        - `message`: what is wrong
+        - `exchange`: number of the exchange in the rollout, from 0
+        - `event`: number of the stream event, from 0
+        - `path`: JSON path in the response or event
+        - `expected`: what the rule expects
+        - `got`: what the provider sent
+        """
         return self._tables["findings"]
 
     @property
     def usage(self) -> pd.DataFrame:
-        """One row per attempt that was made: token counts as the provider reported them."""
+        """One row per attempt that was made: token counts as the provider reported them.
+
+        Its columns, after those of `Frames`:
+
+        - `input`: prompt tokens
+        - `output`: completion tokens, including reasoning tokens
+        - `reasoning`: reasoning tokens
+        - `unreported`: number of replies without usage
+        """
         return self._tables["usage"]
 
     @property
     def timing(self) -> pd.DataFrame:
-        """One row per exchange with a complete response: its times."""
+        """One row per exchange with a complete response; an attempt with tool calls has several.
+
+        Its columns, after those of `Frames`:
+
+        - `exchange`: number among the complete exchanges of the rollout, from 0
+        - `total`: seconds until the response was complete
+        - `first_token`: seconds until the first text event; missing unless streamed
+        - `tokens_per_second`: completion tokens per second of a stream
+        """
         return self._tables["timing"]
 
 
-class Run(_Frames):
+class Run(Frames):
     """A run that was scored, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
@@ -169,14 +204,14 @@ class Run(_Frames):
     @cached_property
     def _tables(self) -> Mapping[str, pd.DataFrame]:
         kinds = {task.name: task.kind for task in self.info.tasks}
-        probes = (each for each in self.analysis.checks if each.check.kind == "probe")
-        return _all_tables(self.every_score(), kinds, probes)
+        probes = (result for result in self.analysis.checks if result.check.kind == "probe")
+        return _all_tables(self._every_score(), kinds, probes)
 
-    def every_score(self) -> list[Score]:
+    def _every_score(self) -> list[Score]:
         """Return the scores of all attempts. Raises RunLogError unless they fit the analysis."""
         scores = list(read_scores(self.folder))
-        judged = {(each.task, each.condition): each.finished for each in self.analysis.results}
-        made = ((each.task, each.condition) for each in scores if each.finished)
+        judged = {(found.task, found.condition): found.finished for found in self.analysis.results}
+        made = ((score.task, score.condition) for score in scores if score.finished)
         found = Counter(
             (task, used) if (task, used) in judged else (task, used.alternating)
             for task, used in made
@@ -194,7 +229,7 @@ class Run(_Frames):
         return f"Run({str(self.folder)!r})"
 
 
-class Runs(_Frames):
+class Runs(Frames):
     """Several runs by label; the first column of every table, `run`, has the label."""
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
@@ -207,15 +242,17 @@ class Runs(_Frames):
 
         def joined(table: str) -> pd.DataFrame:
             parts = {label: run._tables[table] for label, run in self.runs.items()}
-            named = [part.assign(run=label) for label, part in parts.items()]
-            frame = pd.concat(named, ignore_index=True)
-            return frame[["run", *COLUMNS[table]]]
+            frame = pd.concat(parts, names=["run"])
+            return frame.reset_index("run").reset_index(drop=True)
 
         return {table: joined(table) for table in COLUMNS}
 
 
 def load(path: _Path) -> Run:
-    """Load a run folder. Raises RunLogError also if it is not scored."""
+    """Load a run folder; its tables are DataFrames, see `Frames`.
+
+    Raises RunLogError also if it is not scored.
+    """
     run = Run(Path(path))
     if not run.info.tasks:
         raise RunLogError(f"{path} has no tasks.")
@@ -236,42 +273,6 @@ def load_many(paths: Sequence[_Path] | Mapping[str, _Path]) -> Runs:
     return Runs(labelled)
 
 
-def _all_tables(
-    scores: Iterable[Score], kinds: Mapping[str, str], probes: Iterable[RuleResult]
-) -> dict[str, pd.DataFrame]:
-    """Return all tables of a run, from its scores, the kinds of its tasks, and probe results.
-
-    A probe judges several attempts together; its findings have the keys of the attempt with the
-    evidence.
-    """
-    found = {table: _Rows(table) for table in COLUMNS}
-    of_probes: dict[str, list[Finding]] = defaultdict(list)
-    for result in probes:
-        for each in result.examples:
-            of_probes[each.evidence.record].append(each)
-    for score in scores:
-        keys, condition = {"kind": kinds.get(score.task, "eval")}, score.condition
-        every = (*score.findings, *of_probes[score.record])
-        severities = [finding.severity for finding in every]
-        given = {
-            **keys,
-            "value": score.value if score.finished else None,
-            "errors": severities.count("error"),
-            "warnings": severities.count("warning"),
-        }
-        found["attempts"].add(given, score, condition)
-        if score.finished:
-            found["usage"].add(keys, score.usage, score, condition)
-        if score.finished and score.value is not None:
-            found["scores"].add(keys, score, condition)
-        for each in every:
-            rule = {**keys, "rule": each.id, "record": score.record}
-            found["findings"].add(rule, each, each.evidence, score, condition)
-        for number, timing in enumerate(score.timing):
-            found["timing"].add({**keys, "exchange": number}, timing, score, condition)
-    return {table: rows.frame() for table, rows in found.items()}
-
-
 def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFrame:
     """Return the rows of one task under one condition."""
     chosen = frame["task"] == task
@@ -283,35 +284,50 @@ def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFram
     return frame[chosen]
 
 
-class _Rows:
-    """The rows of one table; values are attributes of records or given by name."""
+def _all_tables(
+    scores: Iterable[Score], kinds: Mapping[str, str], probes: Iterable[RuleResult]
+) -> dict[str, pd.DataFrame]:
+    """Return all tables of a run, from its scores, the kinds of its tasks, and probe results.
 
-    def __init__(self, table: str) -> None:
-        self._columns = list(COLUMNS[table])
-        self._sources: list[int] = []
-        self.rows: list[list[Any]] = []
+    A probe judges several attempts together; its findings have the keys of the attempt with the
+    evidence.
+    """
+    rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in COLUMNS}
+    of_probes: dict[str, list[Finding]] = defaultdict(list)
+    for result in probes:
+        for example in result.examples:
+            of_probes[example.evidence.record].append(example)
+    for score in scores:
+        used, kind = score.condition, kinds.get(score.task, "eval")
+        condition = (used.model, used.effort, used.api, used.mode)
+        keys = (score.record, score.task, kind, score.sample, *condition, score.attempt)
+        found = (*score.findings, *of_probes[score.record])
+        count = Counter(finding.severity for finding in found)
+        value = score.value if score.finished else None
+        made = (score.outcome, score.finished, score.invalid, value, score.exact, score.seconds)
+        counts = (score.requests, score.retries, count["error"], count["warning"])
+        rows["attempts"].append((*keys, *made, *counts))
+        if value is not None:
+            given = (score.answer, score.expected, score.got, score.detail)
+            rows["scores"].append((*keys, score.outcome, value, score.openai_value, *given))
+        if score.finished:
+            use = score.usage
+            rows["usage"].append((*keys, use.input, use.output, use.reasoning, use.unreported))
+        for number, time in enumerate(score.timing):
+            times = (time.total, time.first_token, time.tokens_per_second)
+            rows["timing"].append((*keys, number, *times))
+        for finding in found:
+            at = finding.evidence
+            place = (at.exchange, at.event, at.path, at.expected, at.got)
+            rows["findings"].append((*keys, finding.id, finding.severity, finding.message, *place))
+    return {table: _frame(rows[table], types) for table, types in COLUMNS.items()}
 
-    def add(self, given: Mapping[str, Any], *records: object) -> None:
-        """Add a row; a column that is not given is an attribute of the first record with it."""
-        if not self._sources:
-            for column in self._columns:
-                having = (n for n, each in enumerate(records) if hasattr(each, column))
-                self._sources.append(-1 if column in given else next(having))
-        self.rows.append(
-            [
-                given[column] if source < 0 else getattr(records[source], column)
-                for column, source in zip(self._columns, self._sources, strict=True)
-            ]
-        )
 
-    def frame(self) -> pd.DataFrame:
-        """Return the table."""
-        import pandas as pd
+def _frame(rows: Sequence[tuple[Any, ...]], types: Mapping[str, str]) -> pd.DataFrame:
+    import pandas as pd
 
-        values = zip(*self.rows, strict=True) if self.rows else ([] for _ in self._columns)
-        return pd.DataFrame(
-            {
-                column: pd.array(list(each), dtype=_TYPES.get(column, "str"))
-                for column, each in zip(self._columns, values, strict=True)
-            }
-        )
+    values = zip(*rows, strict=True) if rows else ([] for _ in types)
+    columns = zip(types.items(), values, strict=True)
+    return pd.DataFrame(
+        {name: pd.array(list(found), dtype=kind) for (name, kind), found in columns}
+    )

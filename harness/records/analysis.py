@@ -1,6 +1,6 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -166,34 +166,54 @@ class RuleResult(Record):
     def shares(self) -> Mapping[str, tuple[int, int]]:
         """Return failures and applicable rollouts, by condition if they depend on it.
 
-        They depend on it if the rule fails always, sometimes or never under some conditions and not
-        under others. The keys are then APIs, modes, or both where neither of them explains it, most
-        failures first; otherwise the only key is "".
+        The keys are APIs, modes, or both where neither of them explains the failures, most failures
+        first; otherwise the only key is "".
         """
-        whole = {"": (self.failures, self.applicable)}
-        for parts in ((), (0,), (1,), (0, 1)):
-            found: dict[str, list[tuple[int, int]]] = {}
-            for name, count in self.counts.items():
-                words = name.split(" · ")
-                key = " · ".join(words[part] for part in parts if part < len(words))
-                found.setdefault(key, []).append(count)
-            if all(len(set(map(_extent, counts))) == 1 for counts in found.values()):
-                break
-        if parts == ():
-            return whole
+        return self.shares_by(separation([self]))
+
+    def shares_by(self, parts: Sequence[int]) -> Mapping[str, tuple[int, int]]:
+        """Return failures and applicable rollouts by the parts of the condition (`separation`)."""
+        if not parts:
+            return {"": (self.failures, self.applicable)}
         summed = {
             name: (sum(one for one, _ in counts), sum(every for _, every in counts))
-            for name, counts in found.items()
+            for name, counts in self._grouped(parts).items()
         }
-        return dict(sorted(summed.items(), key=lambda each: (-each[1][0] / each[1][1], each[0])))
+        return dict(sorted(summed.items(), key=lambda item: (-item[1][0] / item[1][1], item[0])))
+
+    def _grouped(self, parts: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
+        found: dict[str, list[tuple[int, int]]] = {}
+        for name, count in self.counts.items():
+            words = name.split(" · ")
+            key = " · ".join(words[part] for part in parts if part < len(words))
+            found.setdefault(key, []).append(count)
+        return found
 
     @property
     def share(self) -> str:
         """Return the shares in words: `3 of 40`, or `chat 6 of 6, responses 0 of 6`."""
-        return ", ".join(
-            f"{name} {failures:,} of {every:,}".lstrip()
-            for name, (failures, every) in self.shares.items()
-        )
+        return share_text(self.shares)
+
+
+def separation(results: Sequence[RuleResult]) -> tuple[int, ...]:
+    """Return the parts of conditions (0: API, 1: mode) on which failures of a rule depend.
+
+    They depend on a part if the rule fails always, sometimes or never under some conditions and not
+    under others. With several results, the parts explain all of them.
+    """
+    candidates: tuple[tuple[int, ...], ...] = ((), (0,), (1,))
+    for parts in candidates:
+        groups = (counts for result in results for counts in result._grouped(parts).values())
+        if all(len(set(map(_extent, counts))) == 1 for counts in groups):
+            return parts
+    return (0, 1)
+
+
+def share_text(shares: Mapping[str, tuple[int, int]]) -> str:
+    """Return shares in words: `3 of 40`, or `chat 6 of 6, responses 0 of 6`."""
+    return ", ".join(
+        f"{name} {failures:,} of {every:,}".lstrip() for name, (failures, every) in shares.items()
+    )
 
 
 class GuideRule(Record):

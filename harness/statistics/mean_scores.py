@@ -119,9 +119,24 @@ def rate_mean(rate: Estimate, trials: int) -> Mean:
     `trials`.
     """
     share = rate.value
-    count = float(trials) if share in {0.0, 1.0} else _effective_trials(rate, trials)
-    noise = max(share * (1 - share) / count, UNSEEN / count**2)
-    return Mean(share, math.sqrt(noise), 1.0, trials=count)
+    return share_mean(share, float(trials) if share in {0, 1} else _effective_trials(rate, trials))
+
+
+def share_mean(share: float, trials: float) -> Mean:
+    """Return a share of (effective) independent trials as a mean with noise."""
+    noise = max(share * (1 - share) / trials, UNSEEN / trials**2)
+    return Mean(share, math.sqrt(noise), 1.0, trials=trials)
+
+
+def stratified(shares: Sequence[Mean], weights: Sequence[float]) -> Mean:
+    """Return the weighted mean of shares in independent strata (Cochran 1977, section 5.3).
+
+    Its number of trials is the one that gives the variance of the weighted mean at an equal share
+    in all strata. `weights` add up to 1; every share has `trials`.
+    """
+    worth = math.fsum(w**2 / (share.trials or 1) for share, w in zip(shares, weights, strict=True))
+    value = math.fsum(w * share.value for share, w in zip(shares, weights, strict=True))
+    return share_mean(min(1.0, value), 1 / worth)
 
 
 def _effective_trials(rate: Estimate, trials: int) -> float:

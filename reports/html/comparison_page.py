@@ -10,15 +10,6 @@ from harness.compare.comparison_types import Comparison, Entry, Measured, Row
 from harness.run.run_folder import PAGE_FILE
 from harness.statistics.differences import Difference
 from reports import comparison as text
-from reports.comparison_sentences import (
-    change_sentences,
-    changed_case,
-    measure_of,
-    notable,
-    result,
-    summary,
-    tested_rows,
-)
 from reports.html.charts.forest import forest
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
@@ -49,17 +40,17 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         comparison=comparison,
         text=text,
         verdicts=VERDICTS,
-        changes=[(each.label, change_sentences(each)) for each in comparison.changes],
+        changes=[(each.label, text.change_sentences(each)) for each in comparison.changes],
         label="Comparison",
         title=_title(comparison),
         links=links,
         places=[text.entry_line(entry, folder) for entry in comparison.entries],
-        summary=list(summary(comparison)),
+        summary=list(text.summary(comparison)),
         how_tested=text.how_tested(comparison),
         figures=list(_figures(comparison)),
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
-        notable=any(map(notable, comparison.rows)),
+        notable=any(map(text.notable, comparison.rows)),
     )
 
 
@@ -70,7 +61,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    for row in tested_rows(comparison):
+    for row in text.tested_rows(comparison):
         found = [
             (entry.label, each)
             for entry, each in zip(comparison.entries, row.differences, strict=True)
@@ -95,26 +86,24 @@ def _row(
         "label": text.label(row),
         "about": row.about,
         "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        "notable": notable(row),
+        "notable": text.notable(row),
         "cells": cells,
     }
 
 
 def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
     """Return a cell: text, style, label for screen readers, and the key of its details."""
-    found, difference = row.cells[index], row.differences[index]
-    seen = "none" if difference is None else difference.seen
+    found, direction = row.cells[index], text.seen(row, index)
     shown = text.value(row, found)
     state = "" if found is None else found.decision or found.status or ""
-    worse = "" if seen == "none" else f"{seen} than the reference"
+    against = "" if direction == "none" else f"{direction} than the reference"
+    spoken = (entry.label, f"{text.label(row)}: {shown}", state, against)
     return {
         "text": shown,
-        "look": f"{state} {'' if seen == 'none' else seen}".strip(),
-        "mark": text.MARKS[seen],
+        "look": f"{state} {'' if direction == 'none' else direction}".strip(),
+        "mark": text.MARKS[direction],
         "key": key,
-        "label": ", ".join(
-            each for each in (entry.label, f"{row.name}: {shown}", state, worse) if each
-        ),
+        "label": ", ".join(part for part in spoken if part),
     }
 
 
@@ -124,7 +113,7 @@ def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> J
     assert found is not None
     anchor = "checks" if row.unit == "status" else _ANCHORS.get(row.section, "verdict")
     return {
-        "title": f"{entry.label} · {measure_of(row)}",
+        "title": f"{entry.label} · {text.measure_of(row)}",
         "about": row.about,
         "facts": list(_facts(row, found, row.differences[index])),
         "examples": [
@@ -149,7 +138,7 @@ def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
         for changed in comparison.changes:
             for one in changed.cases if changed.label == label else ():
                 if one.group in (row.group, row.name):
-                    yield changed_case(one)
+                    yield text.changed_case(one)
 
 
 def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
@@ -164,7 +153,7 @@ def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator
     if found.reason:
         yield "reason", found.reason
     if difference is not None:
-        yield "compared with the reference", result(difference)
+        yield "compared with the reference", text.result(difference)
         yield "p-value", f"{difference.p:.2g}, corrected {difference.adjusted:.2g}"
 
 

@@ -473,8 +473,8 @@ def _changed(changes: Iterable[Any]) -> Figures:
         one.id: {
             "before": one.before,
             "after": one.after,
-            "failures": list(one.here),
-            "failures_before": list(one.there),
+            "failures": {part: list(count) for part, count in one.here.items()},
+            "failures_before": {part: list(count) for part, count in one.there.items()},
             "beyond_chance": one.beyond_chance,
         }
         for one in changes

@@ -9,8 +9,7 @@ from harness.compare.comparison_types import (
     Row,
 )
 from harness.statistics.differences import Difference
-from reports.comparison import sections
-from reports.comparison_sentences import summary
+from reports.comparison import sections, summary
 
 CAUSE = "The server drops the chain of thought."
 
@@ -97,7 +96,7 @@ def test_equal_differences_are_one_sentence():
 def test_checks_that_the_reference_fails_and_others_pass_are_fixed():
     rows = [check("cot.used", "failed", "passed"), check("cot.raw", "failed", None)]
     one = CheckChange(
-        id="cot.used", before="failed", after="passed", here=(0, 4), there=(2, 4),
+        id="cot.used", before="failed", after="passed", here={"": (0, 4)}, there={"": (2, 4)},
         beyond_chance=False,
     )  # fmt: skip
     found = comparison(*rows, fixed=(one,))

@@ -4,15 +4,19 @@ import json
 import shutil
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
+import reporting
 from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
 
-from harness.compare.columns import Column, Group, read_run
+from harness.compare.columns import TRIES, Column, Published, read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import Entry
 from harness.compare.history import gaps, history_of, previous_run, since_previous
 from harness.errors import HarnessError
+from harness.records.analysis import RuleResult
 from harness.run.cases import Suite
+from harness.statistics.intervals import clustered_rate
 from harness.statistics.mean_scores import Mean
 
 GROUPS = (
@@ -110,6 +114,58 @@ def test_a_check_that_fails_in_one_run_differs_and_has_its_evidence(tmp_path):
     invalid = rows(found, "invalid")
     assert [cell.hits for cell in invalid[BROKEN].cells] == [0, 20]
     assert [cell.total for cell in invalid[BROKEN].cells] == [20, 20]
+
+
+def judging(name, **counts):
+    """A column with one check that fails `counts` times under each API or condition."""
+    shares = {key.replace("_", " · "): count for key, count in counts.items()}
+    failed, every = map(sum, zip(*shares.values(), strict=True))
+    result = RuleResult(
+        check=reporting.failed_rule("tools.loop", "failed").check,
+        status="failed" if failed else "passed",
+        applicable=every,
+        failures=failed,
+        rate=clustered_rate([(1, 1)] * failed + [(0, 1)] * (every - failed)),
+        counts=shares,
+    )
+    entry = Entry(label=name, kind="run", provider=name, model="m")
+    return Column(entry, checks={"tools.loop": result})
+
+
+def test_a_check_is_compared_by_api_where_its_failures_depend_on_it():
+    good = judging("good", chat=(0, 6), responses=(0, 6))
+    bad = judging("bad", chat=(6, 6), responses=(0, 6))
+    found = columns(good, bad)
+    parts = {row.group: row for row in found.rows}
+    assert [(c.status, c.hits, c.total) for c in parts["chat"].cells] == [
+        ("passed", 0, 6),
+        ("failed", 6, 6),
+    ]
+    assert parts["responses"].cells[1].status == "passed"
+    assert (seen(parts["chat"]), parts["responses"].differences[1]) == ("worse", None)
+    (change,) = found.changes[0].broken
+    assert (change.here, change.there) == (
+        {"chat": (6, 6), "responses": (0, 6)},
+        {"": (0, 12)},
+    )
+    assert change.beyond_chance
+    assert columns(bad, good).changes[0].fixed[0].beyond_chance
+
+
+def test_failures_that_moved_to_the_other_api_differ():
+    one = judging("one", chat=(0, 12), responses=(12, 12))
+    other = judging("other", chat=(12, 12), responses=(0, 12))
+    assert {seen(row) for row in columns(one, other).rows} == {"worse", "better"}
+
+
+def test_a_few_failures_in_every_part_may_be_chance_in_each_but_not_on_average():
+    good = judging("good", chat=(0, 40), responses=(0, 40))
+    many = judging("many", chat=(3, 40), responses=(5, 40))
+    few = judging("few", chat=(0, 40), responses=(2, 40))
+    assert columns(good, many).changes[0].broken[0].beyond_chance
+    (change,) = columns(good, few).changes[0].broken
+    assert change.here == {"responses": (2, 40), "chat": (0, 40)}
+    assert not change.beyond_chance
 
 
 def test_different_numbers_of_tries_are_compared_and_reported(made, tmp_path):
@@ -220,30 +276,29 @@ def test_a_folder_that_cannot_be_compared_is_reported_in_one_sentence(
 # --- Evals and baselines
 
 
-def eval_column(name, chances, *, questions=30, data="0", task="aime25", **more):
+def eval_column(name, chances, *, questions=30, data="0", task="aime25", sample_data=False):
     """A baseline: question i is right in the first `chances[i]` of every 8 tries."""
-    values = {
-        f"q{i}": tuple(float(t % 8 < chances[i % len(chances)]) for t in range(8))
+    rows = [
+        {
+            "task": task,
+            "group": "aime25, gpt-oss-20b, high effort",
+            "sample": f"q{i}",
+            "content": data,
+            "sample_data": sample_data,
+            "value": float(t % 8 < chances[i % len(chances)]),
+        }
         for i in range(questions)
-    }
-    group = Group(
-        task=task,
-        name="aime25, gpt-oss-20b, high effort",
-        tries=8,
-        values=values,
-        contents=dict.fromkeys(values, data),
-        **more,
-    )
+        for t in range(8)
+    ]
     entry = Entry(label=name, kind="baseline", provider=name, model="gpt-oss-20b")
-    return Column(entry, {(group.task, group.name): group})
+    return Column(entry, pd.DataFrame(rows, columns=list(TRIES)))
 
 
 def published():
     mean = Mean(value=0.917, error=0.02, tries=8, trials=240, freedom=float("inf"))
-    name = "aime25, gpt-oss-20b, high effort"
-    group = Group(task="aime25", name=name, published=mean, questions=30)
     entry = Entry(label="card", kind="published", provider="card", model="")
-    return Column(entry, {(group.task, group.name): group})
+    key = "aime25", "aime25, gpt-oss-20b, high effort"
+    return Column(entry, published={key: Published(mean, questions=30)})
 
 
 def columns(*found, against=0):
@@ -282,9 +337,11 @@ def test_different_questions_are_not_compared():
     )
 
 
-def test_a_score_counts_missing_tries_as_wrong():
-    group = Group(task="t", name="n", tries=4, values={"q": (1.0, 1.0)})
-    assert group.filled == [[1.0, 1.0, 0.0, 0.0]]
+def test_the_score_of_a_baseline_is_that_of_the_tries_made():
+    cut = eval_column("cut", [8])
+    cut.tries.loc[cut.tries["sample"] != "q0", "value"] = None
+    row = score_row(columns(cut, eval_column("all", [8])))
+    assert [(cell.value, cell.total) for cell in row.cells] == [(1.0, 8), (1.0, 240)]
 
 
 @pytest.mark.parametrize("against", [0, 1])
@@ -299,9 +356,9 @@ def test_a_run_is_compared_with_published_figures(against):
     ("run", "reason"),
     [
         (eval_column("run", [2], questions=3), "3 of 30 questions"),
-        (eval_column("run", [2], example_data=True), "sample questions"),
+        (eval_column("run", [2], sample_data=True), "sample questions"),
         (eval_column("run", [2], task="gpqa"), "card has no figure for it"),
-        (eval_column("run", [2], task="gpqa", example_data=True), "sample questions"),
+        (eval_column("run", [2], task="gpqa", sample_data=True), "sample questions"),
     ],
 )
 def test_published_figures_are_compared_only_with_all_questions(run, reason):

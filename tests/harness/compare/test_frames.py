@@ -1,6 +1,7 @@
 """Runs as DataFrames."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from replies import MODEL
 
 import harness
 from gpt_oss_verify.app import run as main
-from harness.compare.dataframes import COLUMNS
+from harness.compare.dataframes import COLUMNS, Frames
 from harness.compare.inspect_log import write_inspect_logs
 from harness.errors import RunLogError
 from harness.run.run_folder import write_analysis
@@ -149,11 +150,18 @@ def test_importing_harness_does_not_import_pandas():
         _ = harness.nothing
 
 
-def test_the_columns_are_documented():
-    text = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text()
-    for columns in COLUMNS.values():
-        for name, meaning in columns.items():
-            assert f"| `{name}` | {meaning} |" in text
+def documented(docstring):
+    return dict(re.findall(r"^ *- `(\w+)`: (.+)$", docstring, re.MULTILINE))
+
+
+def test_an_editor_shows_the_columns_and_the_page_has_the_same():
+    keys = documented(Frames.__doc__)
+    page = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text()
+    for table, columns in COLUMNS.items():
+        own = documented(getattr(Frames, table).__doc__)
+        assert list(keys | own) == list(columns)
+        for name, meaning in (keys | own).items():
+            assert f"| `{name}` | {meaning} |" in page
 
 
 def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypatch):
