@@ -21,7 +21,7 @@ _STYLES: Mapping[RowStatus, str] = {
     "not visible": "dim",
     "no detector": "yellow",
 }
-_HEADS = ("fault", "layer", "result", "severity", "found by", "requests", "tokens")
+_HEADS = ("fault", "layer", "source", "result", "severity", "found by", "requests", "tokens")
 
 
 def summary(matrix: Matrix) -> str:
@@ -37,10 +37,13 @@ def summary(matrix: Matrix) -> str:
     parts = [f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})"]
     if visible:
         worst = Counter(row.worst for row in matrix.rows if row.status == "detected")
+        ran = (row.fault for row in matrix.rows if row.status in {"detected", "missed", "failed"})
+        constructed = sum(fault.source == "constructed" for fault in ran)
         parts.insert(
             0,
             f"{seen['detected']} of {visible} faults detected ({worst['error']} as errors, "
-            f"{worst['warning']} as warnings, {worst['info']} only as information)",
+            f"{worst['warning']} as warnings, {worst['info']} only as information); "
+            f"{constructed} of them constructed, the others from public reports",
         )
     if seen["no detector"]:
         parts.append(f"{seen['no detector']} without a detector")
@@ -53,9 +56,9 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     """Print one line per fault, and the result."""
     table = Table(*_HEADS, header_style="bold", box=None)
     for row in matrix.rows:
-        name, layer, status, severity, found, requests, tokens = _cells(row)
-        styled = Text(status, _STYLES[row.status])
-        table.add_row(Text(name), Text(layer), styled, severity, Text(found), requests, tokens)
+        name, layer, source, status, severity, found, requests, tokens = _cells(row)
+        styled, named = Text(status, _STYLES[row.status]), map(Text, (name, layer, source))
+        table.add_row(*named, styled, severity, Text(found), requests, tokens)
     console.print(table)
     for row in matrix.rows:
         if row.bad:
@@ -81,7 +84,7 @@ def html(matrix: Matrix) -> str:
 
 def _markdown_lines(matrix: Matrix) -> Iterator[str]:
     yield from ("# Self-test", "", summary(matrix), "", _origin(matrix), "")
-    yield from (markup.row(_HEADS), "|---|---|---|---|---|---:|---:|")
+    yield from (markup.row(_HEADS), "|---|---|---|---|---|---|---:|---:|")
     yield from (markup.row(_cells(row)) for row in matrix.rows)
     notes = [f"- **{row.fault.name}**: {row.note}" for row in matrix.rows if row.bad]
     if notes:
@@ -102,4 +105,5 @@ def _cells(row: Row) -> tuple[str, ...]:
         found += f" and {more} more"
     cost = (f"{row.requests:,}", f"{row.tokens:,}") if row.requests else ("", "")
     status = f"{row.status} ({row.accused} of {row.runs} runs)" if row.runs > 1 else row.status
-    return row.fault.name, row.fault.layer, status, row.worst or "", found, *cost
+    fault = row.fault
+    return fault.name, fault.layer, fault.source, status, row.worst or "", found, *cost

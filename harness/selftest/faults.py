@@ -21,7 +21,7 @@ class Fault(Record):
 
     `detectors` are ids of checks and probes, prefixes of ids, or families; at least one of them
     must find a `visible` fault. A fault of the `model` needs its own server. `rate` is the share of
-    affected requests.
+    affected requests. `source` is the public report; a fault without one is "constructed".
     """
 
     name: str

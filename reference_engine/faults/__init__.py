@@ -6,10 +6,11 @@ its terminal event. `gpt-oss-verify selftest` runs every check and probe against
 against the healthy engine, and reports which faults they detect and which false alarms they raise.
 
 - `catalogue.csv` has one row per fault: its name, the layer of the real defect, the effect, the
-  public source (none for a hypothetical fault), the checks or probes of which at least one must
-  detect it, whether a client can see it, and the share of requests that it affects by default. The
-  `ok:` faults are allowed differences between correct servers: an error reported for one of them is
-  a false alarm.
+  public source, the checks or probes of which at least one must detect it, whether a client can see
+  it, and the share of requests that it affects by default. A fault without a public source is
+  `constructed`: it proves a rule that no reported fault proves, or leaves a pattern in the log
+  probabilities that a golden file names. The `ok:` faults are allowed differences between correct
+  servers: an error reported for one of them is a false alarm.
 - `layers` has the change that each fault makes to the server, one module per layer.
 - `hooks` lists the points at which a fault can act, from the request's JSON to the model's weights.
 - `catalogue` joins rows and changes, and parses the `--fault` option.

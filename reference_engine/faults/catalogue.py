@@ -14,7 +14,7 @@ import torch
 
 import reference_engine.faults.layers  # noqa: F401 - declares the changes
 from reference_engine.errors import SetupError
-from reference_engine.faults.fault import ALLOWED, CHANGES, HYPOTHETICAL, Fault, changes_of
+from reference_engine.faults.fault import ALLOWED, CHANGES, Fault, changes_of
 from reference_engine.faults.hooks import FORWARD, MODEL
 from reference_engine.generation.forward import Forward, MakeForward
 from reference_engine.generation.sampling import uniform
@@ -32,7 +32,7 @@ def _read(table: Path) -> Iterator[Fault]:
                 row["name"],
                 row["layer"],
                 row["description"],
-                row["source"] or HYPOTHETICAL,
+                row["source"],
                 tuple(row["detectors"].split()),
                 visible=row["visible"] != "no",
                 rate=float(row["rate"] or 1),

@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-HYPOTHETICAL = "hypothetical"  # source of a fault that no public thread reports
 ALLOWED = "ok:"  # prefix of the names of allowed variations
 CHANGES: dict[str, dict[str, Any]] = {}
 """The changes of each fault by point, under the fault's name without `ALLOWED`."""
@@ -62,7 +61,7 @@ class Fault:
     name: str  # the public name; stable
     layer: str  # where the real defect was
     description: str  # the effect, in one sentence
-    source: str  # the public report, as `repository#number` or in words; else `HYPOTHETICAL`
+    source: str  # the public report, as `repository#number` or in words; else "constructed"
     detectors: tuple[str, ...]
     """Checks, probes or prefixes of their ids. At least one must find the fault."""
     visible: bool  # whether a client can see the effect

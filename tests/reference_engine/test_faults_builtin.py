@@ -30,9 +30,6 @@ ROWS: dict[str, list[tuple[object, Callable[[Result], bool]]]] = {
     "builtin-result-from-user": [
         (LOOP, lambda seen: "<|start|>user<|message|>ran print(6 * 7)" in seen.prompt)
     ],
-    "builtin-result-in-commentary": [
-        (LOOP, lambda seen: "<|start|>python to=assistant<|channel|>commentary" in seen.prompt)
-    ],
     "builtin-reasoning-dropped": [(LOOP, lambda seen: "I think." not in seen.prompt)],
     "citations-unmapped": [
         (LOOP, lambda seen: not seen.output[-1]["content"][0]["annotations"]),
@@ -43,14 +40,6 @@ ROWS: dict[str, list[tuple[object, Callable[[Result], bool]]]] = {
         (STREAM, lambda seen: "code_interpreter_call" not in seen.text),
     ],
     "builtin-calls-unlimited": [(ENDLESS, lambda seen: len(seen.prompts) > 3)],
-    "builtin-added": [
-        (
-            UNASKED,
-            lambda seen: (
-                "code_interpreter_call" in _kinds(seen) and "python" not in str(seen.json["tools"])
-            ),
-        )
-    ],
 }
 
 

@@ -44,8 +44,6 @@ class ProbeRequest:
 UNSEEN_HERE = {
     *(
         "word-lost",
-        "reasoning-cut",
-        "builtin-added",
         "empty-arguments-never-done",
         "only-first-stop",
     ),
@@ -62,7 +60,7 @@ UNSEEN_HERE = {
     *("format-ignored-in-streams", "format-ignored-beside-tools"),
     *("tools-ignored-beside-format", "equal-results-dropped", "one-entry-lists-unwrapped"),
     *("text-stalls-after-non-ascii", "property-named-items-crashes", "thinking-with-calls-crashes"),
-    *("reasoning-items-refused", "chat-reasoning-refused", "refusals-as-500"),
+    *("reasoning-items-refused", "chat-reasoning-refused"),
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }
 FORMAT = {"type": "json_schema", "name": "place", "schema": SCHEMA}

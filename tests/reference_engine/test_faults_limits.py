@@ -28,7 +28,6 @@ SAMPLING = {
     "default-temperature-lowered": Row(respond(), lambda s: s.json["temperature"] == 0.7),
     "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
-    "always-greedy": Row(chat(HI), lambda s: s.params[-1].temperature == 0),
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
     "seed-zero-ignored": Row(chat(HI, seed=0), lambda s: s.params[-1].seed is None),
     "n-ignored": Row(chat(HI, n=2), lambda s: len(s.json["choices"]) == 1),
@@ -55,7 +54,6 @@ SAMPLING = {
     "logprobs-missing-in-streams": Row(
         chat(HI, stream=True, **LOGPROBS), lambda s: '"logprob":' not in s.text
     ),
-    "logprobs-not-logarithms": Row(chat(HI, **LOGPROBS), lambda s: min(logprobs(s)) > 0),
 }
 
 
@@ -86,10 +84,6 @@ LIMITS = {
     "limit-hidden": Row(
         chat(HI, said=COT + COT + ANSWER), lambda s: s.json["usage"]["completion_tokens"] == 16
     ),
-    "limit-lowered": Row(
-        chat(HI, said=COT + COT + ANSWER, max_tokens=900),
-        lambda s: s.json["usage"]["completion_tokens"] == 24 and s.finish == "length",
-    ),
     "limit-hidden-of-long-replies": Row(chat(HI), lambda s: s.params[-1].max_tokens == 2048),
     "limit-lowered-of-long-replies": Row(
         chat(HI, max_tokens=16_000), lambda s: s.params[-1].max_tokens == 2048
@@ -107,7 +101,6 @@ LIMITS = {
     "overflow-cut-silently": Row(
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
-    "stop-ignored": Row(chat(HI, stop="lo"), lambda s: s.message["content"] == "Hello there."),
     "only-first-stop": Row(
         chat(HI, stop=["never", "lo"]), lambda s: s.message["content"] == "Hello there."
     ),
@@ -141,7 +134,6 @@ USAGE = {
     "reasoning-tokens-include-answer": lambda u: (
         u["completion_tokens_details"]["reasoning_tokens"] == u["completion_tokens"]
     ),
-    "prompt-tokens-estimated": lambda u: u["prompt_tokens"] < 40,
 }
 USAGE_OF_CHOICES = {
     "usage-of-one-choice": lambda u, one: u["completion_tokens"] == one["completion_tokens"],
@@ -153,12 +145,10 @@ STREAMED_USAGE = {
 }
 WRONG = chat(HI, temperature="hot")
 ERRORS = {
-    "refusals-as-500": Row(WRONG, lambda s: s.status == 500),
     "errors-with-status-200": Row(WRONG, lambda s: s.status == 200 and "error" in s.json),
     "errors-as-html": Row(
         WRONG, lambda s: s.headers["content-type"] == "text/html" and "<h1>400" in s.text
     ),
-    "error-as-string": Row(WRONG, lambda s: s.status == 400 and isinstance(s.json["error"], str)),
     "error-as-detail": Row(WRONG, lambda s: s.status == 400 and "detail" in s.json),
     "unknown-model-accepted": Row(
         chat(HI, model="gpt-9"), lambda s: s.status == 200 and s.json["model"] == "gpt-9"

@@ -12,7 +12,7 @@ from reference_engine.faults.catalogue import CATALOGUE, FaultError, listing_jso
 from reference_engine.faults.fault import ALLOWED, CHANGES
 from reference_engine.faults.hooks import SSE_FILTER
 
-SOURCE = re.compile(r"[\w./-]+( PR)?#\d+|[\w./-]+ [0-9a-f]{9}|hypothetical|.* .*")
+SOURCE = re.compile(r"[\w./-]+( PR)?#\d+|[\w./-]+ [0-9a-f]{9}|constructed|.* .*")
 
 
 def test_the_catalogue_is_complete():

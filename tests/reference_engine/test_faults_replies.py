@@ -56,10 +56,6 @@ PARSING = {
         chat(HI, said=LONG_COT),
         lambda s: s.message["reasoning"] == "One two three five six.",
     ),
-    "reasoning-cut": Row(
-        chat(HI, said=LONG_COT),
-        lambda s: s.message["reasoning"] == "One two three four",
-    ),
     "text-escaped-for-html": Row(
         chat(HI, said=COT + "<|channel|>final<|message|>a < b<|return|>"),
         lambda s: s.message["content"] == "a &lt; b",
@@ -71,7 +67,6 @@ PARSING = {
     "cot-in-tags": Row(
         chat(HI), lambda s: s.message["content"].startswith("<reasoning>I think.</reasoning>")
     ),
-    "reasoning-missing": Row(chat(HI), lambda s: "reasoning" not in s.message),
     "reasoning-missing-after-result": Row(
         chat(HI, *RESULT), lambda s: "reasoning" not in s.message
     ),
@@ -99,10 +94,6 @@ PARSING = {
     ),
     "text-stalls-after-non-ascii": Row(
         chat(HI, said=BEYOND), lambda s: s.message["content"] == "A café"
-    ),
-    "characters-broken": Row(
-        chat(HI, said=BEYOND),
-        lambda s: "\ufffd" in s.message["content"] and "tea." in s.message["content"],
     ),
     "decimal-commas": Row(
         chat(HI, said=COT + "<|channel|>final<|message|>3.5 of 1. Done.<|return|>"),
@@ -159,13 +150,7 @@ STRUCTURED = {
 }
 REWRITTEN = {
     "functions-deleted-in-arguments": ('{"city": "functions.Rome"}', ARGUMENTS),
-    "markup-deleted-in-arguments": ('{"city": "<b>Rome"}', ARGUMENTS),
-    "arguments-in-camel-case": ('{"big_city": "Rome"}', '{"bigCity": "Rome"}'),
     "end-of-arguments-lost": (ARGUMENTS, '{"city": "Rome'),
-    "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
-    "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
-    "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
-    "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
     "lists-cut-in-arguments": ('{"city": [[1, 2], [3, 4]]}', '{"city": [[1, 2]]}'),
 }
@@ -226,9 +211,6 @@ TOOLS = {
     ),
     "call-ids-repeated": Row(calling, lambda s: s.call["id"] == "call_0"),
     "call-ids-missing": Row(responding, lambda s: "call_id" not in s.output[1]),
-    "arguments-as-object": Row(
-        calling, lambda s: s.call["function"]["arguments"] == {"city": "Rome"}
-    ),
     "arguments-escaped-twice": Row(
         responding, lambda s: s.output[1]["arguments"] == '"{\\"city\\": \\"Rome\\"}"'
     ),

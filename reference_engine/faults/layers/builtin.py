@@ -18,11 +18,6 @@ def _is_result(header: str) -> bool:
 hooks.CONVERSATION.faults(builtin_undeclared=lambda conversation: replace(conversation, builtin=()))
 hooks.HEADER.faults(
     builtin_result_from_user=lambda header: "user" if _is_result(header) else header,
-    builtin_result_in_commentary=lambda header: (
-        header.replace("<|channel|>analysis", "<|channel|>commentary")
-        if _is_result(header)
-        else header
-    ),
 )
 hooks.SSE_FILTER.faults(
     citations_unmapped=lambda event: "annotation" not in event.type,
@@ -31,7 +26,6 @@ hooks.SSE_FILTER.faults(
 hooks.GENERATION.faults(
     builtin_calls_unlimited=lambda r: replace(r, policy=replace(r.policy, used_up=False))
 )
-hooks.RESPONSE.faults(builtin_added=hooks.echo("tools", []))
 
 
 @hooks.ITEMS
@@ -53,10 +47,3 @@ def citations_unmapped(data: Json, _: ClientRequest) -> None:
 def program_hidden(response: Json, _: ClientRequest) -> None:
     if output := response.get("output"):
         response["output"] = [item for item in output if item.get("type") != _PROGRAM]
-
-
-@hooks.REQUEST
-def builtin_added(body: Json, _: ClientRequest) -> None:
-    tools = body.get("tools") or []
-    if any(tool.get("type") == "web_search" for tool in tools):
-        tools.append(_PYTHON)

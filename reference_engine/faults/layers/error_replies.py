@@ -26,9 +26,7 @@ def _with_body(reply: Reply, body: Json) -> Reply:
 
 
 ERROR.faults(
-    refusals_as_500=lambda reply, _: replace(reply, status=500) if reply.status < 500 else reply,
     errors_with_status_200=lambda reply, _: replace(reply, status=200),
-    error_as_string=lambda reply, _: _with_body(reply, {"error": _message(reply)}),
     error_as_detail=lambda reply, _: _with_body(
         reply, {"detail": [{"loc": ["body"], "msg": _message(reply), "type": "value_error"}]}
     ),

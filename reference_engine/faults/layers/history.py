@@ -14,7 +14,6 @@ from harmony.conversation import (
     Preamble,
     Reasoning,
     Result,
-    User,
 )
 from harmony.render import render_all
 from reference_engine.faults import hooks
@@ -24,7 +23,6 @@ from reference_engine.server.api_error import ApiError, invalid
 
 _FINAL = "assistant<|channel|>final"
 _ANALYSIS = "assistant<|channel|>analysis"
-_TAG = re.compile(r"<[^<>]*>")
 _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
 _INSTRUCTIONS: dict[str, str | None] = {}  # those of each response, by its id
@@ -53,7 +51,6 @@ hooks.item_text(Reasoning).faults(
 )
 hooks.item_text(Preamble).faults(preamble_on_one_line=lambda text: " ".join(text.split()))
 hooks.item_text(Call).faults(
-    earlier_arguments_sanitized=lambda text: _TAG.sub("", text),
     decimals_in_earlier_arguments=lambda text: _WHOLE_NUMBER.sub(r"\g<0>.0", text),
     arguments_escaped_twice_in_history=json.dumps,
 )
@@ -128,12 +125,6 @@ def equal_results_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
         for at, item in enumerate(items)
         if not isinstance(item, Result) or item not in items[:at]
     )
-
-
-@hooks.ITEMS
-def only_last_user_message(items: hooks.Items) -> hooks.Items:
-    users = [at for at, item in enumerate(items) if isinstance(item, User)]
-    return items[users[-1] :] if users else items
 
 
 @hooks.REQUEST_MESSAGE.when(hooks.of_chat)

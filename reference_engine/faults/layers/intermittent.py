@@ -17,37 +17,28 @@ from reference_engine.faults.http import (
 )
 from reference_engine.faults.layers.parsing import dropped
 
-_BROKEN_REPLICA = "fp_0badc0ffee"
 _MOST_CACHED = 1000
 _LAST: dict[str, Json] = {}
 _CACHE: OrderedDict[bytes, bytes] = OrderedDict()
 
-hooks.PARSED.faults(
-    sometimes_empty=dropped("answer"),
-    reasoning_sometimes_missing=dropped("reasoning"),
-    one_replica_without_reasoning=dropped("reasoning"),
-)
+hooks.PARSED.faults(sometimes_empty=dropped("answer"))
 hooks.whole_text("answer").faults(
     words_sometimes_masked=lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)
 )
-hooks.REPLY.faults(
-    replies_cached=lambda reply, request: _cached(reply, request, new_id=False),
-    replies_cached_with_new_ids=lambda reply, request: _cached(reply, request, new_id=True),
-)
 
 
-def _cached(reply: Reply, request: ClientRequest, *, new_id: bool) -> Reply:
+@hooks.REPLY
+def replies_cached_with_new_ids(reply: Reply, request: ClientRequest) -> Reply:
     if reply.status != 200 or not reply.body:
         return reply
-    key = orjson.dumps([request.api, new_id, request.body], option=orjson.OPT_SORT_KEYS)
+    key = orjson.dumps([request.api, request.body], option=orjson.OPT_SORT_KEYS)
     if key not in _CACHE:
         _CACHE[key] = reply.body
         if len(_CACHE) > _MOST_CACHED:
             _CACHE.popitem(last=False)
         return reply
     body = orjson.loads(_CACHE[key])
-    if new_id:
-        body["id"] = f"{str(body.get('id')).partition('_')[0]}_{uuid4().hex}"
+    body["id"] = f"{str(body.get('id')).partition('_')[0]}_{uuid4().hex}"
     return Reply(reply.status, reply.headers, orjson.dumps(body))
 
 
@@ -61,12 +52,6 @@ def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     body |= {messages_key(body): last.get(messages_key(last))} | tools
 
 
-@hooks.REQUEST
-def stored_responses_lost(body: Json, _: ClientRequest) -> None:
-    if body.get("previous_response_id"):
-        body["previous_response_id"] = "resp_of_another_replica"
-
-
 @hooks.CHOICE
 def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
     if (message := choice.get("message")) and message.get("content"):
@@ -77,12 +62,6 @@ def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
 def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
     if "id" in response:
         response["id"] = "resp_00000000000000000000000000000000"
-
-
-@hooks.PAYLOAD
-def one_replica_without_reasoning(data: Json, _: ClientRequest) -> None:
-    if "system_fingerprint" in data:
-        data["system_fingerprint"] = _BROKEN_REPLICA
 
 
 @hooks.RESPONSE

@@ -29,7 +29,6 @@ _OPENING = 3  # tokens that end a prompt: those of `<|end|><|start|>assistant`
 hooks.LIMIT.faults(
     limit_ignored=lambda _: None,
     limit_hidden=lambda limit: limit or 16,
-    limit_lowered=lambda limit: min(limit or 24, 24),
     limit_hidden_of_long_replies=lambda limit: limit or _LONGEST_REPLY,
     limit_lowered_of_long_replies=lambda limit: min(limit or _LONGEST_REPLY, _LONGEST_REPLY),
 )
@@ -52,7 +51,6 @@ hooks.REQUEST.when(hooks.of_streams).faults(
     stop_ignored_in_streams=lambda body, _: body.update(stop=None)
 )
 hooks.GENERATION.faults(
-    stop_ignored=lambda request: replace(request, stop=()),
     only_first_stop=lambda request: replace(request, stop=request.stop[:1]),
     stop_string_kept=lambda r: _KeepingStop(
         r.conversation, r.sampling, r.policy, field=r.field, kept=r.stop

@@ -11,7 +11,6 @@ from torch import Tensor
 from reference_engine.faults import hooks
 from reference_engine.faults.fault import Hook
 from reference_engine.kv_cache.pages import BLOCK
-from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.products import product
 from reference_engine.model.transformer import (
@@ -160,8 +159,6 @@ ATTENTION.faults(
 )
 YARN.faults(
     yarn_absent=lambda config: replace(config, rope_factor=1.0),
-    yarn_factor_wrong=lambda config: replace(config, rope_factor=8.0),
-    rope_base_wrong=lambda config: replace(config, rope_theta=10_000.0),
 )
 
 
@@ -183,27 +180,8 @@ def yarn_rounded(model: Transformer) -> None:
 
 
 @hooks.MODEL
-def yarn_without_ramp(model: Transformer) -> None:
-    plain, _ = rotary_frequencies(replace(model.config, rope_factor=1.0))
-    model.rotary.frequencies.copy_(plain / model.config.rope_factor)
-
-
-@hooks.MODEL
 def concentration_missing(model: Transformer) -> None:
     model.rotary.concentration = 1.0
-
-
-@hooks.MODEL
-def rope_pairs_interleaved(model: Transformer) -> None:
-    # Reordering the rows of queries and keys gives the same attention scores.
-    size = model.config.head_dim
-    order = torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
-    for attention in (block.attn for block in model.blocks):
-        rows = (attention.heads + attention.kv_heads) * size
-        for parameter in (attention.qkv.weight, attention.qkv.bias):
-            assert parameter is not None
-            heads = parameter[:rows].view(-1, size, *parameter.shape[1:])
-            parameter[:rows] = heads[:, order].reshape_as(parameter[:rows])
 
 
 def _as_int4(x: Tensor) -> Tensor:
@@ -293,7 +271,6 @@ EXPERTS.faults(
     swiglu_without_alpha=lambda e: setattr(staged(e), "activation", _gated(1.0, 1.0)),
     swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
     softmax_before_top_k=lambda e: setattr(staged(e), "shares", _shares_of_all),
-    one_expert_too_few=lambda e: setattr(e.gate, "top", max(e.gate.top - 1, 1)),
     router_bias_missing=lambda e: _zero(e.gate.bias),
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
     expert_bias_doubled=lambda e: e.mlp2_bias.mul_(2),
@@ -305,11 +282,8 @@ GATE_UP.faults(
 )
 QUANTIZED.faults(
     fp4_nibbles_swapped=lambda x: torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2),
-    fp4_scales_off_by_one=lambda x: x * 2,
 )
 ATTENTION.faults(
-    qkv_bias_missing=lambda attention: _zero(attention.qkv.bias),
-    output_bias_missing=lambda attention: _zero(attention.out.bias),
     shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]),
 )
 
@@ -319,12 +293,6 @@ def expert_garbage(experts: MixtureOfExperts) -> None:
     first = experts.mlp2_weight[0]
     noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
     first.copy_(noise.to(first) * first.float().std().to(first.dtype))
-
-
-@QUANTIZED
-def fp4_scales_of_neighbours(weight: Tensor) -> Tensor:
-    blocks, scales = mxfp4.encode(weight.float())
-    return mxfp4.decode(blocks, scales.roll(-1, dims=-1))
 
 
 @hooks.MODEL

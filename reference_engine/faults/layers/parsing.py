@@ -75,15 +75,6 @@ class _EndBlindParser(HarmonyParser):
         return super().feed(token)
 
 
-class _TokenwiseParser(HarmonyParser):
-    """Decodes each token separately, which breaks characters that span several tokens."""
-
-    def feed(self, token: int) -> list[Event]:
-        if self.open and token < FIRST_SPECIAL:
-            return [Delta(self.open.kind, self._bytes[token].decode("utf-8", "replace"))]
-        return super().feed(token)
-
-
 class _SharedParser(HarmonyParser):
     """Uses one parser for the whole process. Each new request replaces it."""
 
@@ -159,13 +150,11 @@ def _drop_format(body: Json, _: ClientRequest) -> None:
 hooks.PARSER.faults(
     raw_markers_in_content=lambda _, __: _Unparsed(show_special=True),
     stripped_markers_in_content=lambda _, __: _Unparsed(show_special=False),
-    characters_broken=lambda _, __: _TokenwiseParser(),
     end_marker_unknown=lambda _, __: _EndBlindParser(),
     parser_shared=lambda parser, _: _SharedParser(parser),
 )
 hooks.PARSED.faults(
     cot_in_content=recast("reasoning", "answer"),
-    reasoning_missing=dropped("reasoning"),
     answer_missing=dropped("answer"),
     answer_in_reasoning=recast("answer", "reasoning"),
     call_in_content=recast("call", "answer"),
@@ -184,7 +173,6 @@ hooks.NEW_EDITOR.faults(
     answer_repeated=lambda: _repeated("answer"),
     call_doubled=lambda: _repeated("call"),
     word_lost=lambda: _without("reasoning", lambda number: number == _LOST_TOKEN),
-    reasoning_cut=lambda: _without("reasoning", lambda number: number > _LOST_TOKEN),
 )
 hooks.whole_text("answer").faults(
     markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text)),

@@ -19,7 +19,6 @@ _PYTHON = (
     "\n\n# Tools\n\n## python\n\nUse this tool to execute Python code in your chain of thought.\n\n"
 )
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
-_PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{\w+\}\}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
 _streams = ContextVar("whether the reply is streamed", default=False)
 
@@ -39,13 +38,9 @@ hooks.CONVERSATION.faults(
     effort_ignored_with_tools=lambda conversation: (
         replace(conversation, effort="medium") if conversation.tools else conversation
     ),
-    effort_ignored_with_schema=lambda conversation: (
-        replace(conversation, effort="medium") if conversation.answer_format else conversation
-    ),
     effort_ignored_in_streams=lambda conversation: (
         replace(conversation, effort="medium") if _streams.get() else conversation
     ),
-    date_stale=lambda conversation: replace(conversation, current_date="2023-11-14"),
 )
 
 
@@ -80,7 +75,6 @@ hooks.HEADER.faults(user_named_human=lambda header: "human" if header == "user" 
 hooks.item_text(User).faults(
     non_ascii_escaped=lambda text: text.encode("ascii", "backslashreplace").decode(),
     addresses_masked=lambda text: _ADDRESS.sub("[REDACTED]", text),
-    placeholders_filled=lambda text: _PLACEHOLDER.sub("", text),
     characters_composed=lambda text: _WITHOUT_WIDTH.sub("", unicodedata.normalize("NFC", text)),
     user_text_trimmed=str.strip,
     quotes_of_user_replaced=lambda text: text.replace('"', "'"),
@@ -91,10 +85,7 @@ hooks.item_text(Developer).faults(
 )
 hooks.item_text(Result).faults(results_trimmed=str.strip)
 hooks.item_text(User, Developer, Answer, Result).faults(
-    text_in_lower_case=str.lower,
-    blank_lines_removed=lambda text: re.sub(r"\n{2,}", "\n", text),
     indentation_removed=lambda text: re.sub(r"(?m)^[ \t]+", "", text),
-    compatibility_characters_replaced=lambda text: unicodedata.normalize("NFKC", text),
     text_escaped_as_html=html.escape,
 )
 

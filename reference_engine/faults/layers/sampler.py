@@ -47,7 +47,6 @@ hooks.SAMPLING.faults(
     # The small model is too certain to show a lower temperature.
     temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
     temperature_fixed=lambda params: replace(params, temperature=0.7),
-    always_greedy=lambda params: replace(params, temperature=0.0),
     seed_ignored=lambda params: replace(params, seed=None),
     seed_zero_ignored=lambda params: replace(params, seed=params.seed or None),
     call_not_a_stop=lambda params: _unstopped(params, parse.CALL),
@@ -128,16 +127,6 @@ def logprobs_null(data: Json, _: ClientRequest) -> None:
 
 
 hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
-
-
-@hooks.PAYLOAD
-def logprobs_not_logarithms(data: Json, _: ClientRequest) -> None:
-    def change(tokens: list[Json]) -> None:
-        for token in tokens:
-            for each in (token, *token["top_logprobs"]):
-                each["logprob"] = math.exp(each["logprob"])
-
-    _edit_logprobs(data, change)
 
 
 @hooks.PAYLOAD

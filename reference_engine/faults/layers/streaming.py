@@ -27,13 +27,6 @@ hooks.SSE_FILTER.faults(
         not (event.type == "response.output_item.added" and event.item.get("type") == "message")
     ),
     completed_missing=lambda event: event.type != "response.completed",
-    created_missing=lambda event: event.type != "response.created",
-)
-hooks.SSE_EVENT.faults(
-    event_name_differs=lambda event: [replace(event, name="message") if event.name else event],
-    done_text_empty=lambda event: [
-        event.updated(text="") if event.type.endswith("_text.done") else event
-    ],
 )
 hooks.PAYLOAD.faults(item_ids_missing=lambda data, _: data.pop("item_id", None))
 
@@ -94,27 +87,6 @@ def chunk_ids_differ(data: Json, request: ClientRequest) -> None:
 def call_index_missing(message: Json, _: ClientRequest) -> None:
     for call in message.get("tool_calls") or ():
         call.pop("index")
-
-
-@hooks.SSE_EVENT
-def text_after_finish(event: SseEvent) -> list[SseEvent]:
-    if not event.choice.get("finish_reason"):
-        return [event]
-    return [event, event.with_choice(delta={"content": " "}, finish_reason=None)]
-
-
-@hooks.STREAM
-async def deltas_cumulative(events: SseStream, _: ClientRequest) -> SseStream:
-    text = ""
-    async for event in events:
-        if found := event.delta.get("content"):
-            text += found
-            yield event.with_choice(delta=event.delta | {"content": text})
-        elif event.type == "response.output_text.delta" and event.data:
-            text += event.data["delta"]
-            yield event.updated(delta=text)
-        else:
-            yield event
 
 
 @hooks.STREAM
@@ -197,12 +169,6 @@ def item_id_changes(event: SseEvent) -> list[SseEvent]:
     if event.type != "response.output_item.done":
         return [event]
     return [event.updated(item=event.item | {"id": f"{event.item['id']}0"})]
-
-
-@hooks.SSE_EVENT
-def sequence_numbers_repeat(event: SseEvent) -> list[SseEvent]:
-    number = (event.data or {}).get("sequence_number")
-    return [event if number is None else event.updated(sequence_number=number // 2)]
 
 
 @hooks.SSE_EVENT

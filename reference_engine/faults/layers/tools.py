@@ -1,12 +1,10 @@
 """Faults in tools: functions in the prompt, `tool_choice`, and the calls of a response."""
 
-import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from harmony.conversation import FunctionTool
 from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.faults import hooks
 from reference_engine.faults.fault import Hook
@@ -15,11 +13,9 @@ from reference_engine.server.api_error import ApiError
 from reference_engine.server.tool_choice import ToolPolicy
 
 _AUTO = ToolPolicy()
-_SNAKE = re.compile(r"(?<=[a-z])_([a-z])(?=\w*\"\s*:)")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
 _ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
-_ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 
 
 def _called_name(change: hooks.TextChange) -> Callable[[Event], Iterable[Event]]:
@@ -56,13 +52,9 @@ hooks.TOOL.faults(
     long_description_cut=lambda tool: replace(tool, description=tool.description[:1_000]),
 )
 hooks.SCHEMA.faults(
-    parameter_descriptions_dropped=lambda schema: _without(schema, "description"),
-    enum_dropped=lambda schema: _without(schema, "enum"),
-    defaults_dropped=lambda schema: _without(schema, "default"),
     number_defaults_dropped=lambda schema: (
         schema if isinstance(schema.get("default"), str) else _without(schema, "default")
     ),
-    required_dropped=lambda schema: _without(schema, "required"),
 )
 hooks.GENERATION.faults(
     required_choice_ignored=lambda request: (
@@ -91,13 +83,7 @@ CALLED_NAME.faults(
 )
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
-    arguments_in_camel_case=lambda text: _SNAKE.sub(lambda found: found[1].upper(), text),
     end_of_arguments_lost=lambda text: text[:-2],
-    markup_deleted_in_arguments=lambda text: re.sub(r"<[^>]*>", "", text),
-    arguments_escaped_as_html=lambda text: html.escape(text, quote=False),
-    typography_replaced_in_arguments=lambda text: text.translate(_ASCII),
-    numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
-    spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
@@ -122,16 +108,6 @@ def parameters_in_snake_case(schema: hooks.Schema) -> hooks.Schema:
         renamed = {_WORD_START.sub("_", name).lower(): each for name, each in names.items()}
         schema = schema | {"properties": renamed}
     return schema
-
-
-@hooks.TOOL
-def nested_properties_dropped(tool: FunctionTool) -> FunctionTool:
-    parameters = dict(tool.parameters or {})
-    properties = parameters.get("properties")
-    if not isinstance(properties, Mapping):
-        return tool
-    flat = {name: _without(dict(each), "properties") for name, each in properties.items()}
-    return replace(tool, parameters=parameters | {"properties": flat})
 
 
 @hooks.REQUEST
@@ -188,7 +164,6 @@ def _set_arguments(call: Json, request: ClientRequest, change: Callable[[str], o
 
 hooks.CALL.faults(
     call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
-    arguments_as_object=lambda call, request: _set_arguments(call, request, json.loads),
     arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
 )
 

@@ -1,7 +1,5 @@
 """Faults in token counts."""
 
-import orjson
-
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json
 
@@ -38,9 +36,6 @@ hooks.USAGE.faults(
     reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
     prompt_counted_per_choice=lambda usage, request: _set(
         usage, _PROMPT, usage[_key(usage, _PROMPT)] * _choices(request)
-    ),
-    prompt_tokens_estimated=lambda usage, request: _set(
-        usage, _PROMPT, len(orjson.dumps(request.body)) // 4
     ),
 )
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import ConfigurationError
+from harness.golden import create as golden
 from harness.probes import PROBES
 from harness.probes.rule_results import RULES, judged_result
 from harness.probes.suites import choose
@@ -112,7 +113,7 @@ def test_the_false_alarm_rate_has_an_exact_bound() -> None:
     assert found.rate_at_most == pytest.approx(1 - 0.05 ** (1 / 60))
     accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
     shown = report.markdown(_matrix(accused))
-    assert "| healthy | none | false alarm (1 of 2 runs) |" in shown
+    assert "| healthy | none | vllm#1 | false alarm (1 of 2 runs) |" in shown
     assert "errors in 1 of 2 runs: at most 97.47 % of runs" in shown
 
 
@@ -178,9 +179,11 @@ def test_the_matrix_is_written_in_every_format() -> None:
     assert "http" not in page
     assert (
         "1 of 2 faults detected (1 as errors, 0 as warnings, 0 only as information); "
+        "0 of them constructed, the others from public reports; "
         "0 false alarms on 1 healthy servers (errors in 0 of 1" in text
     )
-    assert "| broken | parsing | detected | error | harmony.markers (error) | 10 | 1,000 |" in text
+    cells = "broken | parsing | vllm#1 | detected | error | harmony.markers (error) | 10 | 1,000"
+    assert f"| {cells} |" in text
     shows = io.StringIO()
     console = Console(width=140, file=shows)
     report.print_matrix(shown, console)
@@ -204,3 +207,34 @@ def test_the_engine_lists_its_faults() -> None:
     assert listed[0].name == faults.HEALTHY
     assert len([each for each in listed if each.visible]) >= 60
     assert all(each.detectors for each in listed if not each.allowed)
+
+
+WITHOUT_FAULT = Path(__file__).with_name("rules_without_fault.txt")
+
+
+def proven(each: Fault) -> frozenset[str]:
+    """The rules that a fault shows to work; a family or a prefix stands for all its rules."""
+    named = {one for one in each.detectors if one in RULES}
+    others = [one for one in each.detectors if one not in RULES]
+    return frozenset(named | set(known(fault("others", *others))))
+
+
+def test_no_rule_loses_its_last_fault() -> None:
+    """A rule that gains its first fault leaves the list; none may join it."""
+    with_fault = frozenset[str]().union(*map(proven, faults.catalogue()))
+    without = [rule for rule in RULES if rule not in with_fault]
+    assert without == WITHOUT_FAULT.read_text("utf-8").splitlines()
+
+
+def test_a_constructed_fault_proves_a_rule_that_no_reported_fault_proves() -> None:
+    listed = faults.catalogue()
+    reported = frozenset[str]().union(
+        *(proven(each) for each in listed if each.source != "constructed")
+    )
+    assert [
+        each.name
+        for each in listed
+        if each.source == "constructed"
+        and proven(each) <= reported
+        and each.name not in golden.DEFECTS
+    ] == []
