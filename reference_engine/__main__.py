@@ -117,9 +117,15 @@ def serve(
     tools = _tools(browser, python=python)
     app = replace(settings.app, api_key=_key("--api-key-env", api_key_env), tools=tools)
     settings = replace(settings, backend=backend, app=app)
+    from reference_engine.server.serve import Parts
     from reference_engine.server.serve import serve as serve_engine
 
-    serve_engine(settings)
+    parts = Parts()
+    if settings.faulty:
+        from reference_engine.faults.server import faulty_parts
+
+        parts = faulty_parts(settings.faults, by_request=settings.faults_by_request)
+    serve_engine(settings, parts)
 
 
 def _tools(browser: str | None, *, python: bool) -> ServerTools:

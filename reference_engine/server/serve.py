@@ -44,7 +44,7 @@ class Parts:
     forward: Callable[[MakeForward], MakeForward] = lambda make: make
 
 
-def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings, parts: Parts = Parts()) -> None:
     """Serve until a signal arrives; under torchrun, only the first process. Raises SetupError."""
     with process_group(settings.device) as shard:
         if shard.ranks > 1:
@@ -52,15 +52,10 @@ def serve(settings: ServeSettings) -> None:
         if shard.rank:
             _follow(settings, shard)
         else:
-            _serve(settings, shard)
+            _serve(settings, parts, shard)
 
 
-def _serve(settings: ServeSettings, shard: Shard) -> None:
-    parts = Parts()
-    if settings.faulty:
-        from reference_engine.faults.server import faulty_parts
-
-        parts = faulty_parts(settings.faults, by_request=settings.faults_by_request)
+def _serve(settings: ServeSettings, parts: Parts, shard: Shard) -> None:
     if shard.ranks > 1 and (settings.faulty or settings.backend.name != "reference"):
         raise SetupError("Faults and --backend need a single process: do not use torchrun.")
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
@@ -113,14 +108,13 @@ def _follow(settings: ServeSettings, shard: Shard) -> None:
 
 def open_engine(
     settings: ServeSettings,
-    parts: Parts | None = None,
+    parts: Parts = Parts(),
     shard: Shard = UNSHARDED,
     link: Link | None = None,
 ) -> Backend:
     """Create the engine or backend of the settings, without starting it. Raises SetupError."""
     backend = settings.backend
     if backend.name == "reference":
-        parts = parts or Parts()
         return Engine(
             parts.model(load(settings, shard)),
             max_batch=settings.max_batch,
