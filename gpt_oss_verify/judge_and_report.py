@@ -99,6 +99,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
             {"id": check.check.id, "reason": check.reason} | {name: fields[name] for name in shown}
             for check, fields in zip(analysis.checks, whole["checks"], strict=True)
         ],
+        "clients": whole["clients"],
     }
 
 

@@ -22,6 +22,7 @@ from reports.model import (
     count_statuses,
 )
 from reports.results import (
+    clients_table,
     evals_summary,
     evals_table,
     outcome_name,
@@ -34,6 +35,10 @@ from reports.text import address, counted, interval, percent, setting
 SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that the setup works. "
     "No published score refers to them."
+)
+CLIENTS_NOTE = (
+    "A client works if the server accepts and understands the forms of requests that it sends by "
+    "default. docs/clients.md has all forms."
 )
 OWN_DATA = "These are not all of the published questions. No published score refers to them."
 Texts = Mapping[tuple[str, str], str]
@@ -129,6 +134,9 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
             ),
             failures=tuple(_failures(results, labels, texts)),
         )
+    if analysis.clients:
+        table = clients_table(analysis.clients)
+        yield Section(title="Clients", table=table, notes=(CLIENTS_NOTE,))
 
 
 def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:

@@ -31,6 +31,12 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "skipped": ("–", "skipped"),
 }
 """The sign and the label of each status, the most important first."""
+CLIENT_STATUSES: Mapping[str, tuple[str, Tone]] = {
+    "works": ("works", "good"),
+    "breaks": ("breaks", "bad"),
+    "not_verifiable": ("not verifiable", "poor"),
+}
+"""The label and the tone of whether a client works."""
 REPORTED: tuple[Status, ...] = ("failed", "warned", "declared", "noted")
 """The statuses of rules that have findings."""
 

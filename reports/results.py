@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from harness.records.analysis import TaskResult
+from harness.records.analysis import ClientResult, TaskResult
 from harness.records.figures import AtK, BaselineComparison, RubricFigure
 from harness.records.scores import Estimate, Outcome, Percentiles
 from harness.text import percentage
 from reports.labels import Labels
-from reports.model import DECISION_TONES, Cell, Row, Table, Tone
+from reports.model import CLIENT_STATUSES, DECISION_TONES, Cell, Row, Table, Tone
 from reports.text import NOTHING, counted, estimate, percent, spread
 
 TOOL_CALLING_NOTE = (
@@ -301,3 +301,25 @@ def _rubric_cells(figure: RubricFigure) -> tuple[Cell, ...]:
         f"{figure.tries:,}",
     )
     return tuple(map(Cell, values))
+
+
+def clients_table(results: Iterable[ClientResult]) -> Table:
+    """Return which clients work over each API, and whether they return the CoT."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for result in results:
+        label, tone = CLIENT_STATUSES[result.status]
+        if result.breaking:
+            label += f": {', '.join(result.breaking)}"
+        if result.breaking_on_request:
+            label += f"; if asked for, not: {', '.join(result.breaking_on_request)}"
+        cells = rows.setdefault(result.client, {})
+        cells[result.api] = Cell(label, tone)
+        cells[f"{result.api}: returns CoT"] = Cell(result.returns_cot)
+    heads = dict.fromkeys(head for cells in rows.values() for head in cells)
+    return Table(
+        tuple((head,) for head in heads),
+        tuple(
+            Row(client, tuple(cells.get(head, Cell(NOTHING)) for head in heads))
+            for client, cells in rows.items()
+        ),
+    )

@@ -7,6 +7,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.figures import Decision
+from harness.text import first_few
 from reports import diagnosis
 from reports.model import STATUSES, Report, ShownRule, Status, Table, Tone, count_statuses
 from reports.text import counted, visible
@@ -26,6 +27,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
 }
 MOST_LINES = 40
 _MOST_CAUSES, _MOST_FINDINGS, _MOST_ROWS = 3, 5, 8
+_MOST_CLIENTS = 2
 _MOST_REASONS = 4  # lines of the reasons of the verdict
 
 
@@ -142,10 +144,24 @@ def _end(report: Report) -> Iterator[Text]:
     if counts:
         shown = (f"{counts[each]} {STATUSES[each][1]}" for each in STATUSES if counts[each])
         yield Text(f"Checks  {', '.join(shown)}")
+    yield from _clients(report)
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
     for label, step in zip(("Next", "Then"), steps, strict=False):
         yield Text(f"{label:8}{visible(step.line)}")
+
+
+def _clients(report: Report) -> Iterator[Text]:
+    """Yield how many clients work over all of their APIs, and which break."""
+    found: dict[str, set[str]] = {}
+    for result in report.analysis.clients:
+        found.setdefault(result.client, set()).add(result.status)
+    broken = [client for client, statuses in found.items() if "breaks" in statuses]
+    works = sum(statuses == {"works"} for statuses in found.values())
+    if found:
+        breaks = f", {len(broken)} break ({first_few(broken, _MOST_CLIENTS)})" if broken else ""
+        other = len(found) - works - len(broken)
+        yield Text(f"Clients {works} work{breaks}{f', {other} not verifiable' if other else ''}")
 
 
 def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:

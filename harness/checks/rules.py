@@ -12,7 +12,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES
 from harness.records.reasons import Lacks
 from harness.records.runs import Capability, SuiteName
-from harness.records.scores import Description, Evidence, Finding, Score
+from harness.records.scores import Description, Evidence, Finding, Score, Severity
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -34,7 +34,10 @@ _LONGEST_EXCERPT = 300
 
 @dataclass(frozen=True)
 class Problem:
-    """A violation in one exchange; `path` (JSON path) or `event` (number) locates it."""
+    """A violation in one exchange; `path` (JSON path) or `event` (number) locates it.
+
+    Its severity is that of its rule, unless it has its own.
+    """
 
     exchange: ParsedExchange
     message: str
@@ -44,6 +47,7 @@ class Problem:
     event: int | None = None
     proven: bool = False
     """Whether the evidence excludes the model as the cause, so that no share of it is tolerated."""
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
     message = excerpt(problem.message)
     return Finding(
         id=about.id,
-        severity=about.severity,
+        severity=problem.severity or about.severity,
         message=message,
         evidence=evidence,
         proven=problem.proven,

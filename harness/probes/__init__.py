@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from harness.probes import (
     builtin,
+    clients,
     cot,
     echo,
     invalid_requests,
@@ -22,7 +23,7 @@ from harness.probes import (
 from harness.probes.probe import Probe, ProbeGroup, ProbeRequest
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 
-__all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]
+__all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest", "clients"]
 
 GROUPS: tuple[ProbeGroup, ...] = (
     prompt.GROUP,

@@ -9,7 +9,6 @@ not evidence. Chat requests send CoT back in the field in which the provider ret
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
@@ -24,10 +23,10 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused, required
+from harness.probes.refusals import outcome, refused, required
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
-from harness.records.conditions import MODES, Api
+from harness.records.conditions import MODES
 
 _CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
 _PROMPT = "What is the weather in Lisbon? In your final answer, state the code word."
@@ -51,7 +50,7 @@ def _reasoning(word: str) -> Reasoning:
     return Reasoning(f"The code word is {word}. The user wants {WEATHER.name}, with Lisbon.")
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+def _requests() -> tuple[ProbeRequest, ...]:
     first, second, _ = _CODE_WORDS
     tools = (WEATHER,)
     user, two = Message("user", _PROMPT), Message("user", _PROMPT_TWO)
@@ -79,27 +78,11 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest(_OWN, (user,), tools, max_turns=4, then=(_QUESTION,)),
         ProbeRequest("beside text", announced, tools),
     ]
-    if api == "chat":
-        options = {"messages": _with_reasoning_content(_reasoning(first).text)}
-        requests.append(
-            ProbeRequest("other field", (user,), tools, options=options, provokes=MAY_BE_REFUSED)
-        )
     return tuple(requests)
 
 
-def _with_reasoning_content(cot: str) -> list[dict[str, Any]]:
-    """Return the messages of a Chat request whose CoT is in the field `reasoning_content`."""
-    function = {"name": _LISBON.name, "arguments": _LISBON.arguments}
-    calls = [{"id": _LISBON.id, "type": "function", "function": function}]
-    assistant = {"role": "assistant", "content": None, "tool_calls": calls}
-    return [
-        {"role": "user", "content": _PROMPT},
-        {**assistant, "reasoning_content": cot},
-        {"role": "tool", "tool_call_id": _LISBON.id, "content": _LISBON_RESULT.text},
-    ]
-
-
-GROUP = ProbeGroup("cot", _requests, RAW_COT)
+_REQUESTS = _requests()
+GROUP = ProbeGroup("cot", lambda _api: _REQUESTS, RAW_COT)
 _KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
 _ACROSS = tuple(f"kept across calls {word}" for word in _CODE_WORDS[:2])
 _TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
@@ -159,15 +142,6 @@ def _accepts_with_text(responses: ProbeResponses) -> Trials:
     return _accepted(responses.all("beside text"))
 
 
-@GROUP.probe("cot.accepted.reasoning_content", ("other field",), apis=("chat",), severity="warning")
-def _accepts_other_field(responses: ProbeResponses) -> Trials:
-    """The provider also accepts CoT in the field reasoning_content.
-
-    Many servers and clients use this name. A server that reads only `reasoning` should ignore it.
-    """
-    return _accepted(responses.all("other field"))
-
-
 def _knows(reply: Reply, name: str) -> bool:
     """Whether the reply repeats the code word that ends the name of a request."""
     return name.rpartition(" ")[2] in reply.text.lower()
@@ -217,7 +191,7 @@ def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bo
 
 @cache
 def _added_tokens(name: str) -> frozenset[int]:
-    prompts = {each.id: Prompt(each.turns, each.tools) for each in _requests("responses")}
+    prompts = {each.id: Prompt(each.turns, each.tools) for each in _REQUESTS}
     return differences(prompts[name], prompts[_OWN])
 
 

@@ -1,17 +1,13 @@
 """Options that a response repeats, and the precedence of instructions."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import orjson
 
 from harness.api.items import Message, Reply, Role
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import HARMONY, RESPONSES, Problem
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, failure, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, required, served
 from harness.probes.tools.offers import WEATHER
-from harness.records.conditions import Api
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}
@@ -23,39 +19,6 @@ _TRIES = 3
 _ROLES: tuple[Role, ...] = ("system", "developer")
 _PRECEDENCE = {f"order of {role}": f"rule of {role}" for role in _ROLES}
 """By request, the one with the same instructions and a user who asks for nothing else."""
-
-_COMMON: Mapping[Api, Mapping[str, Any]] = {
-    "chat": {
-        "n": 1,
-        "top_p": 1,
-        "presence_penalty": 0,
-        "frequency_penalty": 0,
-        "response_format": {"type": "text"},
-        "tool_choice": "auto",
-        "user": "user_17",
-    },
-    "responses": {
-        "include": ["reasoning.encrypted_content"],
-        "parallel_tool_calls": False,
-        "prompt_cache_key": "verification_17",
-        "reasoning": {"effort": "low", "summary": "auto"},
-        "tool_choice": "auto",
-    },
-}
-"""Options with values that change nothing in the replies of gpt-oss. Those of Responses are what
-Codex sends."""
-
-_NULLS: Mapping[Api, tuple[str, ...]] = {
-    "chat": (
-        *("temperature", "top_p", "n", "stop", "seed", "user", "logprobs", "presence_penalty"),
-        *("frequency_penalty", "response_format", "max_completion_tokens"),
-    ),
-    "responses": (
-        *("temperature", "top_p", "instructions", "previous_response_id", "metadata", "user"),
-        *("reasoning", "store", "include", "max_tool_calls"),
-    ),
-}
-"""Optional members that both APIs declare as nullable: clients send null for what is not set."""
 
 _REQUESTS = (
     ProbeRequest(
@@ -87,39 +50,7 @@ _REQUESTS = (
 )
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    common = ProbeRequest(
-        "common options",
-        _HI,
-        (WEATHER,),
-        max_tokens=96,
-        whole=False,
-        options=_COMMON[api],
-        provokes=frozenset({"request.refused", "request.failed", "responses.reasoning.content"}),
-    )
-    nulls = ProbeRequest(
-        "null options",
-        _HI,
-        max_tokens=96,
-        whole=False,
-        options=dict.fromkeys(_NULLS[api]),
-        provokes=MAY_BE_REFUSED,
-    )
-    return (*_REQUESTS, common, nulls)
-
-
-GROUP = ProbeGroup("options", _requests, RESPONSES)
-
-
-@GROUP.probe("options.accepted", ("common options", "null options"), severity="warning")
-def _accepted(responses: ProbeResponses) -> Trials:
-    """Common options may be null, their defaults, or what Codex sends.
-
-    Many clients send such options with every request, and users cannot leave them out.
-    """
-    for name in ("common options", "null options"):
-        for rollout in responses.rollouts[name]:
-            yield failure(rollout, name)
+GROUP = ProbeGroup("options", lambda _api: _REQUESTS, RESPONSES)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")

@@ -245,7 +245,7 @@ class Probe(Rule):
 class ProbeGroup:
     """Requests that belong together, and the probes that judge the responses."""
 
-    name: str  # names the group; the part before the first dot is the family of its probes
+    name: str  # names the group; its probes usually begin with it
     requests: Callable[[Api], Sequence[ProbeRequest]]
     """The requests over an API, built once; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
@@ -301,7 +301,7 @@ class ProbeGroup:
                 text or judge.__doc__,
                 id=rule_id,
                 kind="probe",
-                family=self.name.partition(".")[0],
+                family=rule_id.partition(".")[0],
                 severity=severity,
                 source=source or self.source,
                 apis=apis or self.apis,

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 from harness.api.items import Message, Reasoning, ToolResult
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.cross_checks import PROMPT_TOKENS_VARY
-from harness.checks.rules import CHAT, HARMONY, Problem
+from harness.checks.rules import HARMONY, Problem
+from harness.probes.client_forms import form_requests
 from harness.probes.long.requests import document
 from harness.probes.probe import (
     NotVerifiableError,
@@ -26,7 +27,7 @@ from harness.probes.probe import (
     ProbeResponses,
     Trials,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, refused
+from harness.probes.refusals import MAY_BE_REFUSED
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
@@ -95,13 +96,17 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
 
 
 _REQUESTS = tuple(starmap(_request, PROMPTS.items()))
-_CHAT = tuple(each for each in _REQUESTS if each.id not in _WITH_INSTRUCTIONS)
-GROUP = ProbeGroup(
-    "prompt",
-    lambda api: _CHAT if api == "chat" else _REQUESTS,
-    HARMONY,
-    relations=(PROMPT_TOKENS_VARY,),
-)
+
+
+@cache
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    """Return the requests of this family, and those of `harness.probes.clients`."""
+    lacking = _WITH_INSTRUCTIONS if api == "chat" else ()
+    sent = {each.id: each for each in _REQUESTS if each.id not in lacking}
+    return (*sent.values(), *form_requests(api, sent))
+
+
+GROUP = ProbeGroup("prompt", _requests, HARMONY, relations=(PROMPT_TOKENS_VARY,))
 
 
 @dataclass(frozen=True)
@@ -140,18 +145,6 @@ def _bare(responses: ProbeResponses) -> Trials:
     expected = " or ".join(f"{each} tokens" for each in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
     yield None if any(count - each in _HARMLESS for each in right) else other
-
-
-@GROUP.probe("prompt.result.parts.accepted", ("result in parts",), severity="warning", source=CHAT)
-def _parts_accepted(responses: ProbeResponses) -> Trials:
-    """A tool result may be a list of text parts.
-
-    Both APIs define this form, and agent libraries send it.
-    """
-    for rollout in responses.all("result in parts"):
-        last = rollout.exchanges[-1]
-        message = "The provider rejects a tool result that is a list of text parts."
-        yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
 
 
 @GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")

@@ -21,6 +21,7 @@ from harness.probes.probe import (
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.reasons import Reason
+from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import excessive
@@ -163,6 +164,7 @@ def _probe_result(
     if not applicable:
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
+    failing: set[str] = set()
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
@@ -183,9 +185,10 @@ def _probe_result(
             counts[api] = len(failed), len(trials)
             if probe.proves is not None and not failed:
                 proven[probe.proves(responses)].append(api)
-            problems += (
-                (api, finding_of(about, _record(responses, each), each)) for each in failed
-            )
+            for problem in failed:
+                rollout = _rollout(responses, problem)
+                problems.append((api, finding_of(about, rollout.id, problem)))
+                failing.add(f"{api} {rollout.sample}")
     if not counts:
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
@@ -197,7 +200,8 @@ def _probe_result(
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
-    return judged if findings else judged.model_copy(update={"reasons": tuple(_proven(proven))})
+    reasons = [] if findings else list(_proven(proven))
+    return judged.model_copy(update={"failing": tuple(sorted(failing)), "reasons": tuple(reasons)})
 
 
 def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:
@@ -207,10 +211,10 @@ def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:
         yield Reason(code="proven", values={"text": stated})
 
 
-def _record(responses: ProbeResponses, problem: Problem) -> str:
-    """Return the id of the rollout that contains a problem."""
+def _rollout(responses: ProbeResponses, problem: Problem) -> Rollout:
+    """Return the rollout that contains a problem."""
     return next(
-        rollout.rollout.id
+        rollout.rollout
         for rollouts in (*responses.rollouts.values(), *responses.cut.values())
         for rollout in rollouts
         if any(exchange is problem.exchange for exchange in rollout.exchanges)

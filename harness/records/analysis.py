@@ -138,6 +138,9 @@ class RuleResult(Record):
         description="failures and tries of the samples with a finding and several tries under one "
         "condition",
     )
+    failing: tuple[str, ...] = Field(
+        default=(), description="of a probe: the APIs and requests with a finding"
+    )
     examples: tuple[Finding, ...] = ()
 
     @property
@@ -231,6 +234,20 @@ class GuideRule(Record):
     false_alarm: float
 
 
+class ClientResult(Record):
+    """Whether the requests of a client work over one API, as far as their forms were tested."""
+
+    client: str = Field(description="its name, and the version whose requests are known")
+    api: Api
+    status: Literal["works", "breaks", "not_verifiable"]
+    breaking: tuple[str, ...] = Field(default=(), description="forms that do not work")
+    breaking_on_request: tuple[str, ...] = Field(
+        default=(), description="those that it sends only if its user asks for them"
+    )
+    not_verifiable: tuple[str, ...] = Field(default=(), description="forms that were not judged")
+    returns_cot: str = Field(description="whether it returns the CoT of earlier replies")
+
+
 class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
@@ -258,6 +275,7 @@ class Analysis(Record):
     probe_attempts_made: int = Field(default=0, description="those that were made")
     results: tuple[TaskResult, ...]
     checks: tuple[RuleResult, ...]
+    clients: tuple[ClientResult, ...] = ()
     verdict: Verdict
     exchanges: ExchangeCounts
     diagnosis: Diagnosis | None = Field(

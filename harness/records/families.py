@@ -10,6 +10,7 @@ _TITLES: Mapping[str, str] = {
     "schema": "Schema: replies, chunks and events conform to the API",
     "leaks": "Leaks and defects of generated text",
     "prompt": "Prompt: what reaches the model",
+    "clients": "Clients: the forms of requests that real clients send",
     "finish": "Finish: reason and status agree with the content",
     "structured": "Structured output: JSON that conforms to its schema, with CoT",
     "state": "State: conversations that the provider stores",

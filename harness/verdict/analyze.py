@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.probes.clients import client_results
 from harness.probes.rule_results import check_results
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
@@ -76,6 +77,7 @@ def analyze(
         probe_attempts_made=probe_attempts_made,
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
+        clients=client_results(rules.all),
         diagnosis=_diagnosis(info, results, rules.all, thresholds),
         exchanges=scored.exchanges,
         verdict=gate.decide(

@@ -131,7 +131,10 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
         reason = Reason(code="counted_elsewhere", values=values)
         for result in alike:
             replaced[result.check.id] = RuleResult(
-                check=result.check, status="not_verifiable", reasons=(reason,)
+                check=result.check,
+                status="not_verifiable",
+                reasons=(reason,),
+                failing=result.failing,
             )
         replaced[first.check.id] = first.model_copy(update={"examples": examples})
     return tuple(replaced.get(result.check.id, result) for result in results)

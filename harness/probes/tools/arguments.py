@@ -9,8 +9,10 @@ what the model wrote, so other values also count only if the server probably cha
 import html
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -302,7 +304,16 @@ class Typed:
         return _kind(self.value) is not None and text in as_text
 
     def is_other(self, got: object) -> bool:
-        """Whether a value is another number, or the opposite boolean."""
+        """Whether a value is another number, or the opposite boolean.
+
+        Of a number or id with too many digits for a float, only the value that a float makes of it
+        counts: models copy such numbers incorrectly.
+        """
+        digits = str(self.value)
+        if digits.isdigit() and len(digits) > sys.float_info.dig:
+            with suppress(TypeError, ValueError):
+                return got != self.value and float(got) == float(digits)  # type: ignore[arg-type]
+            return False
         return _kind(got) is not None and _kind(got) == _kind(self.value)
 
 
@@ -327,6 +338,11 @@ VALUES: Mapping[str, Typed] = {
     "list": Typed("set_columns", "Set the columns to show.",
                   {"type": "array", "items": {"type": "string"}, "description": "All columns"},
                   ["id"], "Show only the column id."),
+    "large integer": Typed("set_serial", "Set the serial number.",
+                           {"type": "integer", "description": "Serial number"},
+                           9_007_199_254_740_993, "Set the serial number to 9007199254740993."),
+    "long id": Typed("set_id", "Set the id.", {"type": "string", "description": "Id"},
+                     "1234567890123456789", "Set the id to 1234567890123456789."),
 }  # fmt: skip
 
 
@@ -376,6 +392,8 @@ _KINDS = {
     "boolean": "a boolean",
     "empty string": "an empty string",
     "list": "a list of one entry",
+    "large integer": "an integer above 2^53",
+    "long id": "an id of 19 digits",
 }
 for _name in VALUES:
     TYPES_GROUP.probe(

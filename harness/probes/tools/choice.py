@@ -115,7 +115,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     named: dict[str, Any] = {"type": "function"}
     named |= {"function": {"name": LANGUAGE.name}} if api == "chat" else {"name": LANGUAGE.name}
     options: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {
-        "auto": (_WEATHER, {"tool_choice": "auto"}),
         "none": (_WEATHER, {"tool_choice": "none"}),
         "none streamed": (_WEATHER, {"tool_choice": "none"}),
         "required": (_HELLO, {"tool_choice": "required"}),
@@ -139,15 +138,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE)
-
-
-@GROUP.probe("tools.choice.auto", ("auto",), needs="tool_choice")
-def _auto(responses: ProbeResponses) -> Trials:
-    """tool_choice auto, which is the default, is accepted.
-
-    Client libraries send it in every request with tools.
-    """
-    return (failure(rollout, "tool_choice auto") for rollout in responses.all("auto"))
 
 
 _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {

@@ -12,9 +12,8 @@ from harness.api.items import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.rules import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
-from harness.probes.tools.offers import LANGUAGE, STATUS, TOOLS, WEATHER
-from harness.records.conditions import Api
+from harness.probes.refusals import failure, first_replies, required
+from harness.probes.tools.offers import STATUS, TOOLS, WEATHER
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)
@@ -55,46 +54,14 @@ def _many() -> tuple[Tool, ...]:
     return (*others, *shipped, WEATHER)
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    without_parameters = {"name": STATUS.name, "description": STATUS.description}
-    bare = {"tools": [_wrapped(without_parameters, api)]}
-    without_description = {"name": WEATHER.name, "parameters": dict(WEATHER.parameters)}
-    undescribed = {"tools": [_wrapped(without_description, api)]}
-    strict = {"tools": [_wrapped(_strict(LANGUAGE), api)]}
-    return (
-        *(
-            ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
-            for name, definition in DEFINITIONS.items()
-        ),
-        ProbeRequest("many tools", _WEATHER, _many()),
-        ProbeRequest("bare", _STATUS, options=bare),
-        ProbeRequest("undescribed", _WEATHER, options=undescribed),
-        ProbeRequest("strict", _LANGUAGE, options=strict, provokes=MAY_BE_REFUSED),
-    )
-
-
-def _wrapped(function: Mapping[str, Any], api: Api) -> dict[str, Any]:
-    inner = {"function": dict(function)} if api == "chat" else dict(function)
-    return {"type": "function"} | inner
-
-
-def _strict(tool: Tool) -> dict[str, Any]:
-    """Return the tool as strict mode requires: closed, with every property required."""
-    properties = tool.parameters["properties"]
-    parameters = {
-        "type": "object",
-        "properties": {
-            key: {name: value for name, value in each.items() if name != "default"}
-            for key, each in properties.items()
-        },
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    definition = {"name": tool.name, "description": tool.description, "strict": True}
-    return definition | {"parameters": parameters}
-
-
-GROUP = ProbeGroup("tools.schemas", _requests, FUNCTION_CALLING, suite="full")
+_REQUESTS = (
+    *(
+        ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
+        for name, definition in DEFINITIONS.items()
+    ),
+    ProbeRequest("many tools", _WEATHER, _many()),
+)
+GROUP = ProbeGroup("tools.schemas", lambda _api: _REQUESTS, FUNCTION_CALLING, suite="full")
 
 
 def _accepted(name: str, feature: str, responses: ProbeResponses) -> Trials:
@@ -109,32 +76,6 @@ for _name, _definition in DEFINITIONS.items():
         text=f"A function with {_definition.feature} is accepted. Tool definitions come from "
         "programs that their users cannot change.",
     )(partial(_accepted, _name, f"a function with {_definition.feature}"))
-
-
-GROUP.probe(
-    "tools.schema.bare",
-    ("bare",),
-    text="A function without the key `parameters` is accepted. The key is optional; such a "
-    "function has no parameters.",
-)(partial(_accepted, "bare", "a function without parameters"))
-
-
-GROUP.probe(
-    "tools.schema.undescribed",
-    ("undescribed",),
-    text="A function without the key `description` is accepted. The key is optional, but harmony's "
-    "library requires a text.",
-)(partial(_accepted, "undescribed", "a function without a description"))
-
-
-@GROUP.probe("tools.schema.strict", ("strict",), source=f"{FUNCTION_CALLING}#strict-mode")
-def _strict_function(responses: ProbeResponses) -> Trials:
-    """A strict function is accepted, or rejected with a reason.
-
-    `strict` is a guarantee. The check calls.arguments.strict judges the arguments.
-    """
-    for rollout in served(responses, "strict", "strict functions"):
-        yield failure(rollout, "a strict function")
 
 
 GROUP.probe(

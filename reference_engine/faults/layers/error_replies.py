@@ -12,6 +12,9 @@ from reference_engine.server.api_error import invalid
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
 
 _RECENT = {"user", "prompt_cache_key"}
+_PLAIN = {"type", "role", "content", "tool_calls", "tool_call_id", "call_id", "arguments"}
+_PLAIN |= {"output", "summary"}
+"""Members of messages and items that every client sends."""
 
 ERROR = hooks.REPLY.when(lambda reply, _: reply.status >= 400)
 """Each error reply."""
@@ -52,6 +55,32 @@ def wrong_types_ignored(body: Json, _: ClientRequest) -> None:
 def common_options_refused(body: Json, _: ClientRequest) -> None:
     if unknown := _RECENT & body.keys():
         raise invalid(min(unknown), "Extra inputs are not permitted.")
+
+
+@hooks.REQUEST_MESSAGE
+def message_members_refused(message: Json, _: ClientRequest) -> None:
+    own = {"function_call": {"name"}, "reasoning": {"id"}}.get(message.get("type", ""), set())
+    cot = {"reasoning", "reasoning_content"}
+    if unknown := message.keys() - _PLAIN - own - cot:
+        raise invalid(min(unknown), "Extra inputs are not permitted.")
+
+
+@hooks.REQUEST
+def optional_members_required(body: Json, request: ClientRequest) -> None:
+    key, needed = messages_key(body), "content" if request.api == "chat" else "type"
+    if not isinstance(body[key], list) or any(needed not in each for each in body[key]):
+        raise invalid(key, "Field required.")
+    for tool in body.get("tools") or ():
+        function = tool.get("function", tool)
+        if "description" not in function or "required" not in (function.get("parameters") or {}):
+            raise invalid("tools", "Field required.")
+
+
+@hooks.REQUEST
+def other_tools_crash(body: Json, _: ClientRequest) -> None:
+    for tool in body.get("tools") or ():
+        if tool["type"] != "function":
+            raise KeyError(tool["type"])
 
 
 @hooks.REQUEST_MESSAGE

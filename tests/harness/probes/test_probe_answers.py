@@ -152,14 +152,6 @@ def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
     assert judged(logprobs.GROUP, thoughtless, ["chat"])["logprobs.cot"].applicable == 0
 
 
-@pytest.mark.parametrize(("refused", "status"), [("null options", "warned"), (None, "passed")])
-def test_null_options_are_accepted(refused: str | None, status: str) -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply | Response:
-        return refusal() if request.id == refused else Reply(text="Hello.")
-
-    assert statuses(judged(options.GROUP, provider))["options.accepted"] == status
-
-
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
     def halve(entries: list[Any]) -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]
@@ -468,13 +460,6 @@ def test_wrongly_echoed_options_are_reported(changes: dict[str, Any], found: set
     results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
     assert {name for name, status in results.items() if status == "warned"} == found
     assert "failed" not in results.values()
-
-
-def test_options_that_clients_always_send_are_accepted() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        return refusal() if request.id == "common options" else repeats()(request, attempt)
-
-    assert statuses(judged(options.GROUP, provider, ["responses"]))["options.accepted"] == "warned"
 
 
 def test_options_left_out_of_a_response_are_not_verifiable() -> None:

@@ -102,7 +102,6 @@ def test_following_tool_choice_passes() -> None:
         ("named", Reply(text="Hello!"), "tools.choice.named"),
         ("named streamed", calling(WEATHER), "tools.choice.named.streaming"),
         ("named", refusal(500), "tools.choice.named"),
-        ("auto", refusal(400), "tools.choice.auto"),
     ],
 )
 def test_ignoring_tool_choice_fails(name: str, said: Reply | Response, probe: str) -> None:
@@ -115,7 +114,7 @@ def test_ignoring_tool_choice_fails(name: str, said: Reply | Response, probe: st
 
 def test_rejecting_tool_choice_is_legitimate() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return _chosen(request, attempt) if request.id == "auto" else refusal()
+        return refusal()
 
     results = judged(choice.GROUP, provider)
     assert results["tools.choice.none"].status == "not_verifiable"
@@ -467,13 +466,9 @@ def test_an_incomplete_echo_is_a_warning() -> None:
     assert statuses(judged(schemas.GROUP, provider))["tools.schema.echo"] == "warned"
 
 
-def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply | Response:
-        return refusal() if request.id == "strict" else Reply(text="No.")
-
-    found = statuses(judged(schemas.GROUP, provider))
+def test_missing_calls_are_a_warning() -> None:
+    found = statuses(judged(schemas.GROUP, lambda _, __: Reply(text="No.")))
     assert found["tools.schema.callable"] == "warned"
-    assert found["tools.schema.strict"] == "not_verifiable"
     assert found["tools.schema.echo"] == "not_verifiable"
 
 

@@ -46,7 +46,7 @@ REPORTS = (
      "usage.input.text:0.1", "usage"),
     ("schemas without additionalProperties are refused",
      "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
-     f"tools.names.accepted tools.choice.auto {EVERY_CALL}", "request validation"),
+     f"tools.names.accepted clients.defaults {EVERY_CALL}", "request validation"),
     ("stored responses are not found",
      "state.previous_response state.previous_response.calls", "stored responses"),
     ("temperature 0 is dropped", "sampling.temperature.zero", "sampling"),

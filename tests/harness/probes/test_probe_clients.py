@@ -1,0 +1,192 @@
+"""The forms of requests that clients send: how they are judged, and which clients they break."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from docs_pages import ROOT
+from healthy import json_response
+from probing import judged, refusal
+from replies import Reply, chat_whole, responses_whole
+
+from harness.api.items import Settings
+from harness.probes import PROBES, prompt
+from harness.probes.client_forms import CLIENTS, FORMS, Form, Variant, form_requests
+from harness.probes.clients import client_results
+from harness.probes.probe import ProbeRequest
+from harness.probes.rule_results import RULES
+from harness.records.analysis import ClientResult, RuleResult
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.rollouts import Response
+from harness.run.attempts import Attempt
+
+GROUP = replace(
+    prompt.GROUP, probes=[each for each in PROBES.values() if each.id.startswith("clients.")]
+)
+VARIANTS = [
+    pytest.param(form, variant, api, id=f"{form.name} {variant.name} {api}")
+    for form in FORMS
+    for variant in form.variants
+    for api in variant.apis
+]
+Provider = Callable[[ProbeRequest, Attempt], Response]
+
+
+def twins() -> dict[tuple[str, Api], str]:
+    """The request whose prompt tokens each form must have, by the request of the form and API."""
+    return {
+        (variant.request, api): form.twin(variant) or variant.base
+        for form in FORMS
+        for variant in form.variants
+        for api in variant.apis
+    }
+
+
+def answer(api: Api, tokens: int | None) -> Response:
+    make, name = {
+        "chat": (chat_whole, "prompt_tokens"),
+        "responses": (responses_whole, "input_tokens"),
+    }[api]
+    whole = make(Reply(text="Hello."))
+    if tokens is None:
+        del whole["usage"]
+    else:
+        whole["usage"] |= {name: tokens, "total_tokens": tokens + 20}
+    return json_response(whole)
+
+
+def healthy(request: ProbeRequest, attempt: Attempt) -> Response:
+    """A server whose forms have as many prompt tokens as their twins."""
+    api, names = attempt.condition.api, twins()
+    name = request.id
+    while (name, api) in names and names[name, api] != name:
+        name = names[name, api]
+    return answer(api, 100 + sum(map(ord, name)))
+
+
+def with_other(variant: Variant, api: Api, other: Response) -> Provider:
+    """A healthy server that answers one variant in another way."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        changed = request.id == variant.request and attempt.condition.api == api
+        return other if changed else healthy(request, attempt)
+
+    return provider
+
+
+def by_client(results: dict[str, RuleResult], api: Api) -> dict[str, ClientResult]:
+    return {each.client: each for each in client_results(results.values()) if each.api == api}
+
+
+def test_a_healthy_server_passes_and_every_client_works() -> None:
+    results = judged(GROUP, healthy)
+    assert {each.status for each in results.values()} == {"passed"}
+    assert {each.status for api in BOTH_APIS for each in by_client(results, api).values()} == {
+        "works"
+    }
+
+
+@pytest.mark.parametrize(("form", "variant", "api"), VARIANTS)
+def test_a_refused_form_breaks_the_clients_that_send_it(
+    form: Form, variant: Variant, api: Api
+) -> None:
+    results = judged(GROUP, with_other(variant, api, refusal()))
+    result = results[form.rule]
+    expected = variant.refusal or variant.severe
+    assert {each.severity for each in result.examples} == {expected}
+    assert result.status == {"error": "failed", "warning": "warned", "info": "passed"}[expected]
+    senders = {CLIENTS[name].title for name, default in variant.clients(api).items() if default}
+    broken = {
+        client
+        for client, found in by_client(results, api).items()
+        if variant.name in found.breaking and found.status == "breaks"
+    }
+    assert broken == senders
+
+
+@pytest.mark.parametrize(("form", "variant", "api"), VARIANTS)
+def test_a_form_with_another_prompt_is_a_problem_only_if_it_must_have_the_same(
+    form: Form, variant: Variant, api: Api
+) -> None:
+    tokens = 100 + sum(map(ord, variant.base)) - 40
+    results = judged(GROUP, with_other(variant, api, answer(api, tokens)))
+    same = form.twin(variant) not in (None, variant.request)
+    assert (f"{api} {variant.request}" in results[form.rule].failing) == same
+
+
+def test_a_failure_is_worse_than_a_clear_refusal() -> None:
+    (variant,) = (each for each in variants() if each.name == "namespace")
+    failing = judged(GROUP, with_other(variant, "responses", refusal(500)))
+    refusing = judged(GROUP, with_other(variant, "responses", refusal(422)))
+    assert failing["clients.tool_types"].status == "failed"
+    assert refusing["clients.tool_types"].status == "warned"
+
+
+def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:
+    results = judged(GROUP, lambda _, attempt: answer(attempt.condition.api, None))
+    assert results["clients.call_content"].status == "not_verifiable"
+    assert results["clients.tool_types"].status == "passed"
+
+
+def test_a_form_is_not_judged_if_the_plain_request_is_refused_too() -> None:
+    results = judged(GROUP, lambda _, __: refusal())
+    assert {each.status for each in results.values()} <= {"not_verifiable", "warned"}
+    assert by_client(results, "chat")["CrewAI 1.15"].status == "not_verifiable"
+
+
+def variants() -> list[Variant]:
+    return [variant for form in FORMS for variant in form.variants]
+
+
+def test_the_table_names_known_clients_and_rules_once_and_is_short() -> None:
+    assert len(FORMS) <= 40
+    for api in BOTH_APIS:
+        sent = [each for form in FORMS for each in (*form.variants, form.rules)]
+        assert {name for each in sent for name in each.clients(api)} == {
+            name for name, client in CLIENTS.items() if client.returns_cot(api) is not None
+        }
+        names = [each.request for each in variants() if api in each.apis]
+        assert len(names) == len(set(names))
+    assert {name for form in FORMS for name in form.rules.ids} <= RULES.keys()
+
+
+def test_a_form_changes_only_what_its_row_says() -> None:
+    plain = {each.id: each for each in prompt.GROUP.requests("responses")}
+    sent = {each.id: each for each in form_requests("responses", plain)}
+    assert sent["form id"].options == {
+        "input": [
+            {"type": "message", "role": "user", "content": plain["called"].turns[0].text},
+            {
+                "type": "function_call",
+                "call_id": "call_1",
+                "name": "get_tide",
+                "arguments": '{"harbour": "Brest"}',
+                "id": "fc_1",
+            },
+            {"type": "function_call_output", "call_id": "call_1", "output": '{"height_m": 2.4}'},
+        ]
+    }
+    assert sent["form id"].settings(Settings("m")).max_tokens == plain["called"].max_tokens
+
+
+def form_row(form: Form) -> str:
+    senders: dict[str, bool] = {}
+    for sent in (*form.variants, form.rules):
+        for name, default in (each for api in BOTH_APIS for each in sent.clients(api).items()):
+            senders[name] = default or senders.get(name, False)
+    named = ", ".join(name if senders[name] else f"{name}\\*" for name in sorted(senders))
+    rules = ([form.rule] if form.variants else []) + list(form.rules.ids)
+    return f"| {', '.join(f'`{each}`' for each in rules)} | {form.summary} | {named or '–'} |"
+
+
+def client_row(name: str) -> str:
+    client = CLIENTS[name]
+    title = f"`{client.title}`" if "@" in client.title else client.title
+    return f"| {name} | {title} | {client.chat or '–'} | {client.responses or '–'} |"
+
+
+def test_the_page_about_clients_has_both_tables() -> None:
+    page = (ROOT / "docs" / "clients.md").read_text("utf-8").splitlines()
+    assert [
+        row for row in (*map(form_row, FORMS), *map(client_row, CLIENTS)) if row not in page
+    ] == []
