@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 
 import httpx2
@@ -17,6 +18,7 @@ from harness.transport.receiver import EVENT_STREAM, Receiver, ResponseLimits
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
+parsed_url = lru_cache(maxsize=256)(httpx2.URL)  # parsing takes a tenth of a request's CPU time
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
 
@@ -92,7 +94,7 @@ class HttpTransport:
             async with asyncio.timeout(self._timeout):
                 request = httpx2.Request(
                     method,
-                    url,
+                    parsed_url(url),
                     headers=[(name.encode(), value.encode()) for name, value in headers.items()],
                     content=data,
                     extensions={"timeout": self._timeouts},
