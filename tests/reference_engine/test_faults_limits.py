@@ -158,6 +158,14 @@ ERRORS = {
         chat({"role": "user", "content": [HI_PART, IMAGE]}), lambda s: s.status == 200
     ),
     "common-options-refused": Row(chat(HI, user="u1"), lambda s: s.status == 400),
+    "message-members-refused": Row(chat({**HI, "name": "me"}), lambda s: s.status == 400),
+    "optional-members-required": Row(
+        chat(HI, tools=[{"type": "function", "function": {"name": "f"}}]),
+        lambda s: s.status == 400,
+    ),
+    "other-tools-crash": Row(
+        respond(tools=[{"type": "custom", "name": "f"}]), lambda s: s.status == 500
+    ),
     "unmatched-result-accepted": Row(
         chat(HI, {"role": "tool", "tool_call_id": "c9", "content": "x"}),
         lambda s: s.status == 200,
